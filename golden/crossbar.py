@@ -1,0 +1,49 @@
+"""The crossbar: differential cells, their levels, and column charge (docs/contract.md, 3).
+
+A weight is a pair of devices with conductance codes (g+, g-); a column sums the rows' codes times
+g+ - g-. Charge is in units of one DAC code times one conductance code.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def column_charge(rows: Tensor, differential: Tensor) -> Tensor:
+    """Exact charge of every column: sum over rows of v * (g+ - g-).
+
+    rows: (batch, rows) DAC codes. differential: (gates, units, rows) codes g+ - g-.
+    Returns (batch, gates, units).
+    """
+    gates, units, _ = differential.shape
+    return (rows @ differential.flatten(0, 1).T).unflatten(-1, (gates, units))
+
+
+def nearest_level(codes: Tensor, levels: Tensor) -> Tensor:
+    """Each real-valued differential code moved to the nearest of the ascending `levels`.
+
+    Half-way goes up. Gradient: 1 between the lowest and the highest level, else 0.
+    """
+    result: Tensor = _NearestLevel.apply(codes, levels)
+    return result
+
+
+def pair(differential: Tensor) -> tuple[Tensor, Tensor]:
+    """Device codes (g+, g-) of differential codes: one device holds it, the other is at 0."""
+    positive = differential.clamp(min=0)
+    # Not a second clamp: the gradient of positive - negative stays exactly 1, at 0 too.
+    return positive, positive - differential
+
+
+class _NearestLevel(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, codes: Tensor, levels: Tensor) -> Tensor:
+        ctx.save_for_backward((codes >= levels[0]) & (codes <= levels[-1]))
+        boundaries = (levels[1:] + levels[:-1]) / 2
+        return levels[torch.bucketize(codes, boundaries, right=True)].to(codes.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside, None

@@ -1,0 +1,463 @@
+"""A network on arrays, described once.
+
+`Description` is a tree of frozen, keyword-only dataclasses that validate themselves; every width
+and size in Wordline is a property of this module. golden, hw, gen and sim read it; none of them
+computes a width of its own. The numbers are explained in docs/contract.md.
+"""
+
+import dataclasses
+import hashlib
+import math
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
+
+import pydantic
+import tomli_w
+from pydantic import ConfigDict, Field, Strict
+
+from golden.errors import WordlineError
+from golden.fixed import Range, ceil_div, index_bits, signed_range, symmetric_range
+
+T = TypeVar("T")
+
+# Frozen dataclasses that reject unknown fields; `replace` validates again.
+frozen = pydantic.dataclasses.dataclass(
+    frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
+)
+
+Int = Annotated[int, Strict()]
+Count = Annotated[Int, Field(ge=1, le=4096)]
+
+
+@frozen
+class Device:
+    """The memory cell: how finely its conductance is written and which levels a weight uses.
+
+    weight_bits:      bits of a weight; 2^weight_bits - 1 equally spaced levels around 0, or, for
+                      1 bit, the two levels -max and +max.
+    conductance_bits: bits of a device's conductance code; a cell is a pair of such devices.
+    levels:           "uniform", or the level table itself: ascending differential conductance
+                      codes g+ - g-, at most 2^weight_bits of them.
+    """
+
+    weight_bits: Annotated[Int, Field(ge=1, le=8)] = 4
+    conductance_bits: Annotated[Int, Field(ge=1, le=12)] = 8
+    levels: Literal["uniform"] | tuple[Int, ...] = "uniform"
+
+    def __post_init__(self) -> None:
+        if self.levels == "uniform":
+            steps = symmetric_range(self.weight_bits).high
+            if steps > self.conductance_max:
+                raise ValueError(
+                    f"device.weight_bits = {self.weight_bits} needs {steps} conductance steps a "
+                    f"side, but device.conductance_bits = {self.conductance_bits} has "
+                    f"{self.conductance_max}; raise conductance_bits to {self.weight_bits - 1}"
+                )
+            return
+        table = list(self.levels)
+        if table != sorted(set(table)) or len(table) < 2:
+            raise ValueError(
+                f"device.levels = {table} must be two or more integers in ascending order"
+            )
+        if len(table) > 2**self.weight_bits:
+            raise ValueError(
+                f"device.levels has {len(table)} entries, but device.weight_bits = "
+                f"{self.weight_bits} allows {2**self.weight_bits}"
+            )
+        if max(map(abs, table)) > self.conductance_max:
+            raise ValueError(
+                f"device.levels holds {max(table, key=abs)}, outside "
+                f"-{self.conductance_max}..{self.conductance_max} "
+                f"(device.conductance_bits = {self.conductance_bits})"
+            )
+
+    @property
+    def conductance_max(self) -> int:
+        """Largest conductance code of one device."""
+        return int(2**self.conductance_bits - 1)
+
+    @property
+    def level_table(self) -> tuple[int, ...]:
+        """The differential codes g+ - g- a weight may take, ascending."""
+        if self.levels != "uniform":
+            return tuple(self.levels)
+        steps = symmetric_range(self.weight_bits).high
+        spacing = self.conductance_max // steps
+        codes = (-1, 1) if self.weight_bits == 1 else range(-steps, steps + 1)
+        return tuple(spacing * code for code in codes)
+
+
+@frozen
+class Array:
+    """The crossbar macro and what feeds it.
+
+    lanes:  ADCs that work at the same time; each serves every lanes-th unit of a layer.
+    beat:   codes carried by one transfer of the input stream.
+    settle: clock cycles from `sample` to a valid comparator (docs/macro.md).
+    """
+
+    lanes: Count = 4
+    beat: Count = 16
+    settle: Annotated[Int, Field(ge=3, le=64)] = 3
+
+
+@frozen
+class Dac:
+    """The row drivers: signed symmetric codes, `bits` wide; 1 bit means the two codes -1 and +1."""
+
+    bits: Annotated[Int, Field(ge=1, le=8)] = 4
+    kind: Literal["level"] = "level"
+
+    @property
+    def range(self) -> Range:
+        """Lowest and highest code: -7..7 for 4 bits."""
+        return symmetric_range(self.bits)
+
+    @property
+    def width(self) -> int:
+        """Bits of a wire that carries a code: two's complement, so 2 for a 1-bit DAC."""
+        return int(max(2, self.bits))
+
+    @property
+    def zero(self) -> int:
+        """The code of 0.0, which h has before the first step: 0, or +1 for a 1-bit DAC."""
+        return 1 if self.bits == 1 else 0
+
+
+@frozen
+class Adc:
+    """The column converters.
+
+    bits:      bits of a code, two's complement: -8..7 for 4 bits.
+    kind:      how the readout converts: "sar" takes one cycle a bit.
+    gain_bits: bits of the programmable analog gain, an unsigned integer from 1 up.
+    """
+
+    bits: Annotated[Int, Field(ge=3, le=10)] = 4
+    kind: Literal["sar"] = "sar"
+    gain_bits: Annotated[Int, Field(ge=6, le=12)] = 10
+
+    @property
+    def range(self) -> Range:
+        """Lowest and highest code."""
+        return signed_range(self.bits)
+
+    @property
+    def conversion_cycles(self) -> int:
+        """Clock cycles from a settled sample to its code."""
+        return int(self.bits)
+
+
+@frozen
+class Cell:
+    """The recurrent cell and its number formats.
+
+    frac:             fraction bits of a pre-activation below the ADC's LSB: the bias resolution.
+    gate_bits:        bits of i, f and o, and fraction bits of g and c (n in the contract).
+    state_bits:       bits of c, two's complement.
+    state_index_bits: bits of c that index the table of tanh(c).
+    hidden_bits:      bits of that table's entries, two's complement.
+    """
+
+    kind: Literal["lstm"] = "lstm"
+    frac: Annotated[Int, Field(ge=0, le=8)] = 4
+    gate_bits: Annotated[Int, Field(ge=4, le=12)] = 8
+    state_bits: Annotated[Int, Field(ge=6, le=20)] = 12
+    state_index_bits: Annotated[Int, Field(ge=4, le=12)] = 8
+    hidden_bits: Annotated[Int, Field(ge=3, le=12)] = 8
+
+    def __post_init__(self) -> None:
+        if self.state_bits < self.gate_bits + 2:
+            raise ValueError(
+                f"cell.state_bits = {self.state_bits} cannot hold c beyond +-1 with "
+                f"cell.gate_bits = {self.gate_bits}; raise state_bits to {self.gate_bits + 2}"
+            )
+        if self.state_index_bits > self.state_bits:
+            raise ValueError(
+                f"cell.state_index_bits = {self.state_index_bits} is above "
+                f"cell.state_bits = {self.state_bits}; lower it to {self.state_bits}"
+            )
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Names of the gates, in PyTorch's order."""
+        return ("i", "f", "g", "o")
+
+    @property
+    def gate_range(self) -> Range:
+        """i, f and o: unsigned, LSB 2^-gate_bits."""
+        return Range(0, 2**self.gate_bits - 1)
+
+    @property
+    def candidate_range(self) -> Range:
+        """g: signed, in the LSB of c, 2^-gate_bits."""
+        return symmetric_range(self.gate_bits + 1)
+
+    @property
+    def state_range(self) -> Range:
+        """c: signed, LSB 2^-gate_bits."""
+        return signed_range(self.state_bits)
+
+    @property
+    def state_index_range(self) -> Range:
+        """Index of the tanh(c) table: c without its lowest bits."""
+        return signed_range(self.state_index_bits)
+
+    @property
+    def state_index_shift(self) -> int:
+        """Bits dropped from c to index the tanh(c) table."""
+        return int(self.state_bits - self.state_index_bits)
+
+    @property
+    def hidden_range(self) -> Range:
+        """Entries of the tanh(c) table."""
+        return symmetric_range(self.hidden_bits)
+
+
+@frozen
+class Network:
+    """The network: inputs -> recurrent layers (their units) -> classes."""
+
+    inputs: Count
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)]
+    classes: Count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArrayShape:
+    """One crossbar of a description: `units` neurons of `gates` columns over `rows` rows.
+
+    Column (unit, gate) is converted by lane `unit % lanes` at select `gates * (unit // lanes) +
+    gate`: a lane converts the gates of one unit one after the other, so they arrive together.
+    """
+
+    description: "Description"
+    rows: int
+    units: int
+    gates: int
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of this array: no more than it has units."""
+        return min(self.description.array.lanes, self.units)
+
+    @property
+    def blocks(self) -> int:
+        """Groups of `lanes` units."""
+        return ceil_div(self.units, self.lanes)
+
+    @property
+    def selects(self) -> int:
+        """Positions of the column multiplexer: conversions a lane makes for one step."""
+        return self.gates * self.blocks
+
+    @property
+    def period(self) -> int:
+        """Cycles between two samples of a lane."""
+        return max(self.description.adc.conversion_cycles, self.description.array.settle)
+
+    @property
+    def conversion_cycles(self) -> int:
+        """Cycles the ADCs need for one step: what a step should cost."""
+        return self.selects * self.period
+
+    @property
+    def charge_max(self) -> int:
+        """Bound of |column charge|, whatever conductances are programmed."""
+        description = self.description
+        return self.rows * description.dac.range.high * description.device.conductance_max
+
+    @property
+    def charge_bits(self) -> int:
+        """Bits of a column charge, two's complement."""
+        return self.charge_max.bit_length() + 1
+
+    @property
+    def adc_shift(self) -> int:
+        """Shift of the ADC: gain 16 just avoids clipping of the largest charge there can be."""
+        return 4 + max(0, self.charge_max.bit_length() - (self.description.adc.bits - 1))
+
+    @property
+    def units_per_beat(self) -> int:
+        """Units the gate pipeline handles in one cycle: the fewest, dividing `lanes`, that keep
+        up with the ADCs."""
+        needed = ceil_div(self.lanes, self.gates * self.period)
+        return next(n for n in range(needed, self.lanes + 1) if self.lanes % n == 0)
+
+    def column(self, unit: int, gate: int) -> tuple[int, int]:
+        """(select, lane) at which a unit's gate is converted."""
+        return self.gates * (unit // self.lanes) + gate, unit % self.lanes
+
+
+@frozen
+class Description:
+    """Everything that fixes a design: emit the same description, get the same Verilog.
+
+    Raises WordlineError (from `from_toml`, `from_dict`, `replace`) naming the offending field.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+    network: Network
+    device: Device = Field(default_factory=Device)
+    array: Array = Field(default_factory=Array)
+    dac: Dac = Field(default_factory=Dac)
+    adc: Adc = Field(default_factory=Adc)
+    cell: Cell = Field(default_factory=Cell)
+
+    def __post_init__(self) -> None:
+        if self.cell.hidden_bits < self.dac.width:
+            raise ValueError(
+                f"cell.hidden_bits = {self.cell.hidden_bits} is below the DAC's width; raise it "
+                f"to {self.dac.width} or lower dac.bits = {self.dac.bits}"
+            )
+
+    @property
+    def index_range(self) -> Range:
+        """Index of the gate tables: a pre-activation."""
+        return signed_range(self.adc.bits + self.cell.frac)
+
+    @property
+    def index_bits(self) -> int:
+        """Bits of a gate table's index."""
+        return int(self.adc.bits + self.cell.frac)
+
+    @property
+    def score_bits(self) -> int:
+        """Bits of a head's score, an unsaturated (code << frac) + bias."""
+        return self.index_bits + 1
+
+    @property
+    def hidden_shift(self) -> int:
+        """Shift from o * tanh(c) to the DAC code of h."""
+        return int(self.cell.gate_bits + self.cell.hidden_bits - self.dac.width)
+
+    @property
+    def hidden_unit(self) -> int:
+        """The tanh(c) table's code of 1.0: the DAC's full scale."""
+        return int(self.dac.range.high << (self.cell.hidden_bits - self.dac.width))
+
+    @cached_property
+    def layers(self) -> tuple[ArrayShape, ...]:
+        """The arrays of the recurrent layers; rows are the inputs, then the layer's own h."""
+        fan_in = (self.network.inputs, *self.network.hidden[:-1])
+        return tuple(
+            ArrayShape(
+                description=self, rows=inputs + units, units=units, gates=len(self.cell.gates)
+            )
+            for inputs, units in zip(fan_in, self.network.hidden, strict=True)
+        )
+
+    @cached_property
+    def head(self) -> ArrayShape:
+        """The array of the dense head."""
+        return ArrayShape(
+            description=self, rows=self.network.hidden[-1], units=self.network.classes, gates=1
+        )
+
+    @property
+    def class_bits(self) -> int:
+        """Bits of a class label."""
+        return index_bits(self.network.classes)
+
+    @property
+    def exact_bits(self) -> int:
+        """Bits of the largest magnitude anywhere in the arithmetic: 53 is float64's limit."""
+        charge = max(shape.charge_max for shape in (*self.layers, self.head))
+        analog = math.ceil(math.log2(charge)) + self.adc.gain_bits + 1
+        return int(max(analog, self.cell.state_bits + self.cell.gate_bits + 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and integers: what the TOML and JSON files hold."""
+        fields = dataclasses.asdict(self)
+        fields["network"]["hidden"] = list(self.network.hidden)
+        if self.device.levels != "uniform":
+            fields["device"]["levels"] = list(self.device.levels)
+        return fields
+
+    def to_toml(self) -> str:
+        """The description as TOML, every field written out."""
+        return tomli_w.dumps(self.to_dict())
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the TOML: names the design in every file made from it."""
+        return hashlib.sha256(self.to_toml().encode()).hexdigest()
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], *, source: str = "description") -> Self:
+        """Build from plain dicts; `source` names them in the error."""
+        return build(cls, fields, source)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read a TOML file."""
+        return cls.from_dict(read_toml(path), source=str(path))
+
+    def replace(self, **sections: Any) -> "Description":
+        """A copy in which fields are replaced: `d.replace(adc={"bits": 6}, name="wide")`."""
+        fields = self.to_dict()
+        for section, value in sections.items():
+            if isinstance(value, dict) and isinstance(fields.get(section), dict):
+                fields[section] = {**fields[section], **value}
+            else:
+                fields[section] = value
+        return self.from_dict(fields)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; WordlineError if it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WordlineError(
+            f"{path} cannot be read ({error.strerror}); give the path of a TOML description."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WordlineError(f"{path} is not valid TOML: {error}.") from None
+
+
+def build(cls: type[T], fields: dict[str, Any], source: str) -> T:
+    """Validate plain dicts into a dataclass; WordlineError with the first mistake as a sentence."""
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(fields)
+    except pydantic.ValidationError as error:
+        raise WordlineError(f"{source}: {_sentence(cls, error)}") from None
+
+
+def _sentence(cls: type, error: pydantic.ValidationError) -> str:
+    """The first mistake of a validation: the field, its value, what is allowed."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    field = ".".join(part for part in path if not part.startswith(("literal[", "tuple[")))
+    value, context = first["input"], first.get("ctx", {})
+    match first["type"]:
+        case "missing":
+            return f"{field} is missing; add it."
+        case "unexpected_keyword_argument":
+            return f"{field} is not a field; the fields here are {_fields_at(cls, path[:-1])}."
+        case "value_error":
+            return f"{context['error']}."
+        case "greater_than_equal":
+            return f"{field} = {value!r} is below {context['ge']}, the least it can be."
+        case "less_than_equal":
+            return f"{field} = {value!r} is above {context['le']}, the most it can be."
+        case "int_type":
+            return f"{field} = {value!r} is not an integer; write a whole number."
+        case "literal_error":
+            return f"{field} = {value!r} is not known; write {context['expected']}."
+        case "string_pattern_mismatch":
+            return (
+                f"{field} = {value!r} must be lower-case letters, digits, '-' or '_', begin with "
+                f"a letter and have at most 40 characters."
+            )
+        case _:
+            return f"{field} = {value!r} is wrong: {first['msg']}."
+
+
+def _fields_at(cls: type, path: list[str]) -> str:
+    """Names of the fields of the dataclass that `path` leads to."""
+    for part in path:
+        cls = get_type_hints(cls)[part]
+    return ", ".join(field.name for field in dataclasses.fields(cls))

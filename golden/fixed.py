@@ -1,0 +1,140 @@
+"""Fixed-point vocabulary: ranges, and the one way to round and narrow (docs/contract.md, 1).
+
+Every function here takes integer tensors, or floating tensors that hold integers. On integers the
+result is exact integer arithmetic. On floats (float64: exact to 2^53) it is the same number with
+a straight-through gradient, which is how the golden model is trained: there is no second forward
+pass. Only `quantise` takes real numbers.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Range(NamedTuple):
+    """Inclusive range of a code."""
+
+    low: int
+    high: int
+
+
+def signed_range(bits: int) -> Range:
+    """Two's complement: -8..7 for 4 bits."""
+    return Range(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def symmetric_range(bits: int) -> Range:
+    """Signed and symmetric: -7..7 for 4 bits; -1..1 for 2 bits and for 1 bit, which lacks 0."""
+    high = max(1, 2 ** (bits - 1) - 1)
+    return Range(-high, high)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Quotient of integers, rounded up."""
+    return -(-a // b)
+
+
+def index_bits(count: int) -> int:
+    """Bits of an index below `count`; at least 1."""
+    return max(1, (count - 1).bit_length())
+
+
+def half_up(a: Tensor, shift: int) -> Tensor:
+    """floor((a + half) >> shift) with half = 2^(shift-1), and a itself for shift 0."""
+    return (a + ((1 << shift) >> 1)) >> shift
+
+
+def narrow(a: Tensor, shift: int, to: Range) -> Tensor:
+    """saturate(half_up(a >> shift)) into `to`.
+
+    Gradient (floating tensors only): 2^-shift where the result did not saturate, else 0.
+    """
+    if a.is_floating_point():
+        result: Tensor = _Narrow.apply(a, shift, to)
+        return result
+    return half_up(a, shift).clamp(to.low, to.high)
+
+
+def quantise(x: Tensor, to: Range) -> Tensor:
+    """saturate(floor(x + 1/2)) of real numbers, still floating.
+
+    Gradient: 1 where the result did not saturate, else 0.
+    """
+    return narrow(x + 0.5, 0, to)
+
+
+def bipolar(a: Tensor, shift: int) -> Tensor:
+    """+1 where a >= 0, else -1: the 1-bit narrowing.
+
+    Gradient (floating tensors only): 2^-shift where |a| <= 2^shift, else 0.
+    """
+    if a.is_floating_point():
+        result: Tensor = _Bipolar.apply(a, shift)
+        return result
+    return torch.where(a >= 0, 1, -1)
+
+
+def look_up(tables: Tensor, index: Tensor, range_: Range) -> Tensor:
+    """Entry `index - range_.low` of the table of each group.
+
+    tables: (groups, entries) or (entries,). index: (..., groups, units) or (...).
+    Gradient: to the entries that were read; to the index, the table's own central difference.
+    """
+    if tables.is_floating_point():
+        result: Tensor = _LookUp.apply(tables, index, range_)
+        return result
+    return tables.reshape(-1)[_flat_index(tables, index, range_)]
+
+
+def _flat_index(tables: Tensor, index: Tensor, range_: Range) -> Tensor:
+    """Index into the flattened tables."""
+    flat = index.long() - range_.low
+    if tables.dim() == 2:
+        groups = torch.arange(tables.shape[0], device=tables.device)
+        flat = flat + (groups * tables.shape[1])[:, None]
+    return flat
+
+
+class _Narrow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, shift: int, to: Range) -> Tensor:
+        rounded = torch.floor((a + ((1 << shift) >> 1)) * 2.0**-shift)
+        ctx.shift = shift
+        ctx.save_for_backward((rounded >= to.low) & (rounded <= to.high))
+        return rounded.clamp(to.low, to.high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside * 2.0**-ctx.shift, None, None
+
+
+class _Bipolar(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, shift: int) -> Tensor:
+        ctx.shift = shift
+        ctx.save_for_backward(a.abs() <= 2.0**shift)
+        return torch.where(a >= 0, 1.0, -1.0).to(a.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside * 2.0**-ctx.shift, None
+
+
+class _LookUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tables: Tensor, index: Tensor, range_: Range) -> Tensor:
+        flat = _flat_index(tables, index, range_)
+        ctx.save_for_backward(tables, flat)
+        return tables.reshape(-1)[flat]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        tables, flat = ctx.saved_tensors
+        padded = torch.cat([tables[..., :1], tables, tables[..., -1:]], dim=-1)
+        slope = (padded[..., 2:] - padded[..., :-2]).reshape(-1) / 2
+        entries = torch.zeros(tables.numel(), dtype=tables.dtype, device=tables.device)
+        entries.scatter_add_(0, flat.reshape(-1), grads[0].reshape(-1))
+        return entries.reshape(tables.shape), grads[0] * slope[flat], None

@@ -1,0 +1,63 @@
+"""The whole network on codes: recurrent layers in a chain, the head on the last state."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from golden import head, layer
+from golden.errors import WordlineError
+from golden.layer import LayerTrace
+from golden.program import Program
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Everything the network computed, for a batch of padded sequences.
+
+    layers: a LayerTrace each; what lies beyond a sequence's length is of no meaning.
+    scores: (batch, classes). label: (batch,).
+    """
+
+    layers: tuple[LayerTrace, ...]
+    scores: Tensor
+    label: Tensor
+
+
+def run(program: Program, x: Tensor, lengths: Tensor) -> Trace:
+    """Run a batch of sequences.
+
+    x: (batch, steps, inputs) DAC codes, padded with anything. lengths: (batch,), each >= 1.
+    Works on integers (exact) and, for training, on floats that hold the same integers.
+    Raises WordlineError where the input does not fit.
+    """
+    description = program.description
+    _check(x, lengths, program)
+    traces: list[LayerTrace] = []
+    for layer_program, shape in zip(program.layers, description.layers, strict=True):
+        traces.append(layer.run(layer_program, x, shape))
+        x = traces[-1].h
+    last = x[torch.arange(len(x), device=x.device), lengths - 1]
+    scores = head.scores(program.head, last, description.head)
+    return Trace(tuple(traces), scores, head.label(scores))
+
+
+def _check(x: Tensor, lengths: Tensor, program: Program) -> None:
+    inputs = program.description.network.inputs
+    if x.dim() != 3 or x.shape[2] != inputs or 0 in x.shape:
+        raise WordlineError(
+            f"The input has shape {tuple(x.shape)}; give (sequences, steps, {inputs}), none of "
+            f"them empty."
+        )
+    if lengths.shape != x.shape[:1] or lengths.min() < 1 or lengths.max() > x.shape[1]:
+        raise WordlineError(
+            f"The lengths must be {x.shape[0]} numbers from 1 to {x.shape[1]}, the steps given."
+        )
+    dac = program.description.dac
+    wrong = (x < dac.range.low) | (x > dac.range.high) | ((x == 0) & (dac.bits == 1))
+    if bool(wrong.any()):
+        raise WordlineError(
+            f"The input holds the code {x[wrong][0].item()}, which a {dac.bits}-bit DAC does not "
+            f"have; its codes are {dac.range.low}..{dac.range.high}"
+            + (" without 0." if dac.bits == 1 else ".")
+        )

@@ -1,0 +1,217 @@
+"""A program: every number that is loaded into a design, as trained.
+
+The same dataclasses hold integers (int64, what is emitted and run) and, in training, float64
+tensors with gradients. A program is saved as one .safetensors file that carries its description.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from golden import files
+from golden.description import ArrayShape, Description
+from golden.errors import WordlineError
+from golden.fixed import Range, signed_range
+
+FORMAT = "wordline program 1"
+
+
+@dataclass(frozen=True)
+class LayerProgram:
+    """What one recurrent layer is loaded with; gates are i, f, g, o.
+
+    positive, negative: (4, units, rows) conductance codes; rows are the inputs, then h.
+    gain: (4,). bias: (4, units) in index steps. gate_tables: (4, 2^index_bits).
+    tanh_table: (2^state_index_bits,).
+    """
+
+    positive: Tensor
+    negative: Tensor
+    gain: Tensor
+    bias: Tensor
+    gate_tables: Tensor
+    tanh_table: Tensor
+
+
+@dataclass(frozen=True)
+class HeadProgram:
+    """What the head is loaded with.
+
+    positive, negative: (1, classes, rows). gain: (1,). bias: (classes,) in index steps.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    gain: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class Program:
+    """A trained network in integers, with the encoding of its inputs.
+
+    input_mean, input_step: (inputs,) float64, see `golden.dac.encode`.
+    about: where it comes from (seed, data set, versions); for reports.
+    """
+
+    description: Description
+    layers: tuple[LayerProgram, ...]
+    head: HeadProgram
+    input_mean: Tensor
+    input_step: Tensor
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to(self, dtype: torch.dtype) -> "Program":
+        """The same numbers in another dtype, detached."""
+
+        def cast(part: Any) -> Any:
+            return type(part)(**{k: v.detach().to(dtype) for k, v in vars(part).items()})
+
+        return dataclasses.replace(
+            self, layers=tuple(cast(layer) for layer in self.layers), head=cast(self.head)
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name, `layers.0.bias`, `head.gain`, `input_mean`, ..."""
+        parts = {f"layers.{n}.": layer for n, layer in enumerate(self.layers)}
+        parts["head."] = self.head  # type: ignore[assignment]
+        named = {f"{p}{field}": t for p, part in parts.items() for field, t in vars(part).items()}
+        return named | {"input_mean": self.input_mean, "input_step": self.input_step}
+
+    def save(self, path: Path) -> None:
+        """Write one .safetensors file, whole or not at all; the same program, the same bytes."""
+        about = {
+            "format": FORMAT,
+            "description": self.description.to_dict(),
+            "about": self.about,
+        }
+        tensors = {name: t.contiguous() for name, t in self.tensors().items()}
+        for name, (shape, range_) in _expected(self.description).items():
+            if range_ is not None:  # codes are small: int16 holds any of them
+                tensors[name] = tensors[name].to(torch.int16)
+            assert tensors[name].shape == shape
+        # One metadata key: safetensors does not keep the order of several.
+        metadata = {"wordline": json.dumps(about, sort_keys=True)}
+        with files.atomic(path) as beside:
+            safetensors.torch.save_file(tensors, beside, metadata)
+
+    @classmethod
+    def load(cls, path: Path, description: Description | None = None) -> Self:
+        """Read a program.
+
+        Raises WordlineError if the file is not one, if a number is out of range, or if it was
+        made for another description than the one given.
+        """
+        about, tensors = _read(path)
+        own = Description.from_dict(about["description"], source=f"{path} (its description)")
+        if description is not None and own != description:
+            raise WordlineError(f"{path} does not fit: {_difference(own, description)}.")
+        expected = _expected(own)
+        for name, (shape, range_) in expected.items():
+            _check(path, name, tensors.get(name), shape, range_)
+        integers = {k: t if t.is_floating_point() else t.long() for k, t in tensors.items()}
+
+        def part(kind: type, prefix: str) -> Any:
+            return kind(**{f.name: integers[prefix + f.name] for f in dataclasses.fields(kind)})
+
+        return cls(
+            description=own,
+            layers=tuple(part(LayerProgram, f"layers.{n}.") for n in range(len(own.layers))),
+            head=part(HeadProgram, "head."),
+            input_mean=integers["input_mean"],
+            input_step=integers["input_step"],
+            about=about["about"],
+        )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("wordline", "{}"))
+            if about.get("format") == FORMAT:
+                return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        reason = error.strerror or "not a file"
+        raise WordlineError(f"{path} cannot be read ({reason}); run `wordline train`.") from None
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+        raise WordlineError(
+            f"{path} is not a trained program ({error}); run `wordline train`."
+        ) from None
+    raise WordlineError(f"{path} is not a '{FORMAT}' file; make one with `wordline train`.")
+
+
+Expected = dict[str, tuple[tuple[int, ...], Range | None]]
+
+
+def _expected(description: Description) -> Expected:
+    """Shape and range of every tensor; no range for real numbers."""
+    cell = description.cell
+    expected: Expected = {}
+    for n, shape in enumerate(description.layers):
+        names = _expected_array(shape, (shape.gates, shape.units))
+        names["gate_tables"] = (
+            (shape.gates, 2**description.index_bits),
+            Range(cell.candidate_range.low, cell.gate_range.high),
+        )
+        names["tanh_table"] = ((2**cell.state_index_bits,), cell.hidden_range)
+        expected |= {f"layers.{n}.{name}": value for name, value in names.items()}
+    names = _expected_array(description.head, (description.head.units,))
+    expected |= {f"head.{name}": value for name, value in names.items()}
+    expected["input_mean"] = expected["input_step"] = ((description.network.inputs,), None)
+    return expected
+
+
+def _expected_array(shape: ArrayShape, bias: tuple[int, ...]) -> Expected:
+    description = shape.description
+    cells = (shape.gates, shape.units, shape.rows)
+    codes = Range(0, description.device.conductance_max)
+    return {
+        "positive": (cells, codes),
+        "negative": (cells, codes),
+        "gain": ((shape.gates,), Range(1, 2**description.adc.gain_bits - 1)),
+        "bias": (bias, signed_range(description.index_bits)),
+    }
+
+
+def _check(
+    path: Path, name: str, tensor: Tensor | None, shape: tuple[int, ...], range_: Range | None
+) -> None:
+    if tensor is None:
+        raise WordlineError(f"{path} lacks the tensor {name}; train it again.")
+    if tuple(tensor.shape) != shape:
+        raise WordlineError(
+            f"{path}: {name} has shape {tuple(tensor.shape)}, but its description needs {shape}."
+        )
+    if range_ is None:
+        if not bool(torch.isfinite(tensor).all()):
+            raise WordlineError(f"{path}: {name} holds a number that is not finite.")
+    elif int(tensor.min()) < range_.low or int(tensor.max()) > range_.high:
+        raise WordlineError(
+            f"{path}: {name} holds {int(tensor.min())}..{int(tensor.max())}, outside "
+            f"{range_.low}..{range_.high}."
+        )
+
+
+def _difference(own: Description, wanted: Description) -> str:
+    """The first field in which two descriptions differ, as words."""
+
+    def flat(description: Description) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for section, value in description.to_dict().items():
+            inner = value if isinstance(value, dict) else {"": value}
+            fields |= {f"{section}.{key}".rstrip("."): v for key, v in inner.items()}
+        return fields
+
+    wanted_fields = flat(wanted)
+    return next(
+        f"it was trained with {field} = {value!r}, the description has {wanted_fields[field]!r}"
+        for field, value in flat(own).items()
+        if value != wanted_fields[field]
+    )
