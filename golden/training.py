@@ -1,0 +1,264 @@
+"""Quantisation-aware training whose forward pass is the golden model.
+
+`Trainable` holds real-valued weights and scales and builds from them a `Program` of float64
+tensors that hold integers, with straight-through gradients. Running that program is
+`golden.network.run`, the very function that is compared with the Verilog; so the accuracy seen
+while training is the accuracy of the chip. Learned step sizes follow LSQ (Esser et al., "Learned
+Step Size Quantization", ICLR 2020); the rest is ours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, Strict
+from torch import Tensor, nn
+
+from golden import crossbar, dac, network, tables
+from golden.datasets import Dataset, Sequences
+from golden.description import ArrayShape, Description, Int, frozen
+from golden.errors import WordlineError
+from golden.fixed import Range, quantise
+from golden.program import HeadProgram, LayerProgram, Program
+
+Progress = Callable[[str, int, int, float], None]
+"""Called after each epoch with the stage, the epoch, how many there are, and the loss."""
+
+
+@frozen
+class Training:
+    """How to train: `float_epochs` of the float network, then `epochs` of the quantised one."""
+
+    dataset: str = "vowels"
+    seed: Annotated[Int, Field(ge=0, le=2**31)] = 0
+    float_epochs: Annotated[Int, Field(ge=1, le=10_000)] = 60
+    epochs: Annotated[Int, Field(ge=1, le=10_000)] = 60
+    batch: Annotated[Int, Field(ge=1, le=65_536)] = 30
+    learning_rate: Annotated[float, Strict(), Field(gt=0, le=1)] = 0.005
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained program and what was measured on the held-out test set, in percent."""
+
+    program: Program
+    float_accuracy: float
+    golden_accuracy: float
+
+
+class FloatNetwork(nn.Module):
+    """The float reference: torch.nn.LSTM layers and a linear head on the last valid state."""
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        net = description.network
+        fan_in = (net.inputs, *net.hidden[:-1])
+        self.layers = nn.ModuleList(
+            nn.LSTM(inputs, units, batch_first=True)
+            for inputs, units in zip(fan_in, net.hidden, strict=True)
+        )
+        self.head = nn.Linear(net.hidden[-1], net.classes)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Class scores (batch, classes) of real inputs (batch, steps, inputs)."""
+        for layer in self.layers:
+            x, _ = layer(x)
+        scores: Tensor = self.head(x[torch.arange(len(x)), lengths - 1])
+        return scores
+
+
+class TrainableArray(nn.Module):
+    """Real-valued weights of one crossbar, and the scales that make them codes.
+
+    weight: (gates, units, rows), in units of the pre-activation for one DAC code.
+    bias: (gates, units). log_unit: (gates,), log of the pre-activation that one DAC code on one
+    conductance code makes. log_lsb: (gates,), log of one ADC LSB's pre-activation.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, lsb: Tensor, shape: ArrayShape) -> None:
+        super().__init__()
+        self.shape = shape
+        levels = torch.tensor(shape.description.device.level_table, dtype=torch.float64)
+        self.levels: Tensor
+        self.register_buffer("levels", levels)
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(bias)
+        # The level table spans 2.5 sigma of the weights to begin with.
+        spread = weight.flatten(1).std(dim=1, correction=0).clamp(min=1e-6)
+        self.log_unit = nn.Parameter((2.5 * spread / levels[-1]).log())
+        self.log_lsb = nn.Parameter(lsb.log())
+
+    def index_step(self) -> Tensor:
+        """(gates,) pre-activation of one table index step."""
+        return self.log_lsb.exp() / 2**self.shape.description.cell.frac
+
+    def codes(self) -> dict[str, Tensor]:
+        """positive, negative, gain and bias as integers with gradients."""
+        description = self.shape.description
+        unit = self.log_unit.exp()
+        differential = crossbar.nearest_level(self.weight / unit[:, None, None], self.levels)
+        positive, negative = crossbar.pair(differential)
+        gain = (self.log_unit - self.log_lsb).exp() * 2.0**self.shape.adc_shift
+        bias = self.bias / self.index_step()[:, None]
+        return {
+            "positive": positive,
+            "negative": negative,
+            "gain": quantise(gain, Range(1, 2**description.adc.gain_bits - 1)),
+            "bias": quantise(bias, description.index_range),
+        }
+
+
+class Trainable(nn.Module):
+    """A quantised network in training, started from a float one."""
+
+    def __init__(
+        self, reference: FloatNetwork, data: Sequences, input_step: Tensor, description: Description
+    ) -> None:
+        super().__init__()
+        self.description = description
+        hidden_step = 1.0 / description.dac.range.high
+        row_step = input_step
+        arrays = []
+        x = data.x
+        with torch.no_grad():
+            for layer, shape in zip(reference.layers, description.layers, strict=True):
+                steps = torch.cat([row_step, torch.full((shape.units,), hidden_step)])
+                weight = torch.cat([layer.weight_ih_l0, layer.weight_hh_l0], dim=1)
+                bias = layer.bias_ih_l0 + layer.bias_hh_l0
+                h, _ = layer(x)
+                before = torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], dim=1)
+                charge = torch.cat([x, before], dim=2) @ weight.T
+                arrays.append(_array(weight * steps, bias, charge, data.lengths, shape))
+                x, row_step = h, torch.full((shape.units,), hidden_step)
+            weight, bias = reference.head.weight, reference.head.bias
+            charge = x @ weight.T
+            self.head = _array(weight * row_step, bias, charge, data.lengths, description.head)
+        self.layers = nn.ModuleList(arrays)
+
+    def program(self, **fields: Any) -> Program:
+        """The network as a program: float64 tensors that hold integers, with gradients."""
+        description = self.description
+        layers = tuple(
+            LayerProgram(
+                **array.codes(),
+                gate_tables=tables.gate_tables(array.index_step(), description),
+                tanh_table=tables.tanh_table(description).to(array.weight.device),
+            )
+            for array in self.layers
+        )
+        head = self.head.codes() | {"bias": self.head.codes()["bias"][0]}
+        return Program(description=description, layers=layers, head=HeadProgram(**head), **fields)
+
+
+def _array(
+    weight: Tensor, bias: Tensor, charge: Tensor, lengths: Tensor, shape: ArrayShape
+) -> TrainableArray:
+    """Reshape PyTorch's (gates * units, ...) and start each gate's ADC range at 2.5 sigma of
+    the pre-activations it sees, without their bias."""
+    valid = torch.arange(charge.shape[1])[None] < lengths[:, None]
+    seen = charge[valid].double().unflatten(1, (shape.gates, shape.units))
+    sigma = seen.transpose(0, 1).flatten(1).std(dim=1, correction=0).clamp(min=1e-3)
+    lsb = 2.5 * sigma / 2 ** (shape.description.adc.bits - 1)
+    weight = weight.double().unflatten(0, (shape.gates, shape.units))
+    return TrainableArray(weight, bias.double().unflatten(0, (shape.gates, shape.units)), lsb, shape)
+
+
+def train(
+    description: Description,
+    training: Training,
+    data: Dataset,
+    progress: Progress | None = None,
+    device: str = "cpu",
+) -> Result:
+    """Train the float reference, then the quantised network from it; deterministic for a seed.
+
+    The test set is only looked at after the last epoch. Raises WordlineError if the description
+    does not fit the data.
+    """
+    net = description.network
+    if (net.inputs, net.classes) != (data.channels, data.classes):
+        raise WordlineError(
+            f"network.inputs = {net.inputs} and network.classes = {net.classes} do not fit the "
+            f"data set {data.name}, which has {data.channels} channels and {data.classes} classes."
+        )
+    progress = progress or (lambda *_: None)
+    torch.manual_seed(training.seed)
+    mean, spread = _statistics(data.train)
+
+    reference = FloatNetwork(description)
+    real = Sequences((data.train.x - mean) / spread, data.train.lengths, data.train.labels)
+
+    def float_loss(batch: Sequences) -> Tensor:
+        return nn.functional.cross_entropy(reference(batch.x, batch.lengths), batch.labels)
+
+    _fit(reference, float_loss, real, training, training.float_epochs, "float", progress)
+
+    # Inputs are clipped at 2.5 sigma: the full scale of the DAC.
+    step = 2.5 / description.dac.range.high
+    encoding = {"input_mean": mean.double(), "input_step": (spread * step).double()}
+    trainable = Trainable(reference, real, torch.full((net.inputs,), step), description)
+    codes = dac.encode(data.train.x, *encoding.values(), description.dac).double()
+    coded = Sequences(codes, data.train.lengths, data.train.labels)
+
+    def golden_loss(batch: Sequences) -> Tensor:
+        program = trainable.program(**encoding)
+        scores = network.run(program, batch.x, batch.lengths).scores
+        real_scores = scores * trainable.head.index_step()
+        return nn.functional.cross_entropy(real_scores, batch.labels)
+
+    _fit(trainable, golden_loss, coded, training, training.epochs, "quantised", progress)
+
+    with torch.no_grad():
+        test = (data.test.x - mean) / spread
+        float_label = reference(test, data.test.lengths).argmax(1)
+        program = trainable.program(**encoding).to(torch.int64)
+    return Result(
+        program=program,
+        float_accuracy=_percent(float_label, data.test.labels),
+        golden_accuracy=accuracy(program, data.test),
+    )
+
+
+def accuracy(program: Program, data: Sequences) -> float:
+    """Accuracy of a program in percent, in exact integers."""
+    codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
+    return _percent(network.run(program, codes, data.lengths).label, data.labels)
+
+
+def _percent(label: Tensor, truth: Tensor) -> float:
+    return 100.0 * (label == truth).double().mean().item()
+
+
+def _statistics(data: Sequences) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel over the valid steps."""
+    valid = torch.arange(data.x.shape[1])[None] < data.lengths[:, None]
+    return data.x[valid].mean(0), data.x[valid].std(0).clamp(min=1e-6)
+
+
+def _fit(
+    module: nn.Module,
+    loss_of: Callable[[Sequences], Tensor],
+    data: Sequences,
+    training: Training,
+    epochs: int,
+    stage: str,
+    progress: Progress,
+) -> None:
+    """Adam with a cosine schedule over shuffled batches."""
+    optimiser = torch.optim.Adam(module.parameters(), training.learning_rate)
+    batches = -(-len(data) // training.batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
+    for epoch in range(epochs):
+        total = 0.0
+        for chosen in torch.randperm(len(data)).split(training.batch):
+            lengths = data.lengths[chosen]
+            x = data.x[chosen, : int(lengths.max())]
+            loss = loss_of(Sequences(x, lengths, data.labels[chosen]))
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            total += loss.item() * len(chosen)
+        progress(stage, epoch + 1, epochs, total / len(data))
