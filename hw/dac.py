@@ -1,0 +1,119 @@
+"""DAC sequencer: holds and drives the rows of a crossbar (level DACs)."""
+
+from amaranth.hdl import Array, Module, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from golden.description import Description
+from golden.fixed import ceil_div
+from hw.ports import vector_layout, vector_stream
+
+
+def step_layout(rows: int, description: Description) -> data.StructLayout:
+    """One step on the rows; `first` and `last` place it in its sequence."""
+    codes = data.ArrayLayout(signed(description.dac.width), rows)
+    return data.StructLayout({"rows": codes, "first": unsigned(1), "last": unsigned(1)})
+
+
+class DacSequencer(wiring.Component):
+    """Collects x_t and h_{t-1}, and holds them on the rows until they are converted.
+
+    Rows are the inputs, then h. A step begins when its x has come in and, but for the first
+    step of a sequence, when all of h has been fed back; h is then the DAC's code of 0.
+    x of the next step is taken while a step is held.
+
+    `i`: x, in beats. `feedback`: h, in beats of `units_per_beat`, taken whenever `feed` is high.
+    `o`: the rows; they are stable for as long as `o.ready` is low. `between`: no beat of an
+    unfinished sequence has been taken.
+    Latency: 2 cycles from the last beat of x or h to `o.valid`. Throughput: a vector every
+    `beats` + 1 cycles.
+    """
+
+    latency = 2
+
+    def __init__(
+        self,
+        *,
+        inputs: int,
+        beat: int,
+        units: int = 0,
+        units_per_beat: int = 1,
+        description: Description,
+    ) -> None:
+        self.description = description
+        self.inputs, self.beat = inputs, beat
+        self.units, self.units_per_beat = units, units_per_beat
+        members: dict[str, wiring.Member] = {
+            "i": In(vector_stream(beat, description)),
+            "o": Out(stream.Signature(step_layout(inputs + units, description))),
+            "between": Out(1),
+        }
+        if units:
+            members["feed"] = In(1)
+            members["feedback"] = In(vector_layout(units_per_beat, description).members["codes"])
+        super().__init__(members)
+
+    @property
+    def beats(self) -> int:
+        """Beats of an input vector."""
+        return ceil_div(self.inputs, self.beat)
+
+    def elaborate(self, platform: object) -> Module:
+        """Two shadow registers, x and h, and the rows, which take both at once."""
+        m = Module()
+        code = signed(self.description.dac.width)
+        x = Signal(data.ArrayLayout(code, self.beats * self.beat))
+        x_full, x_last = Signal(), Signal()
+        first = Signal(init=1)  # the step in the x register begins a sequence
+
+        x_done = _collect(m, x, self.i.payload.codes, self.i.valid & self.i.ready, self.beats)
+        m.d.comb += self.i.ready.eq(~x_full)
+        with m.If(x_done):
+            m.d.sync += [x_full.eq(1), x_last.eq(self.i.payload.last)]
+        started = Signal()  # a beat of an unfinished sequence has been taken
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += started.eq(~(x_done & self.i.payload.last))
+        m.d.comb += self.between.eq(~started)
+
+        rows = self.o.payload.rows
+        go = Signal()
+        if self.units:
+            beats = ceil_div(self.units, self.units_per_beat)
+            h = Signal(data.ArrayLayout(code, beats * self.units_per_beat))
+            h_full = Signal()
+            h_done = _collect(m, h, self.feedback, self.feed, beats)
+            m.d.comb += go.eq(x_full & (first | h_full) & (~self.o.valid | self.o.ready))
+            with m.If(h_done):
+                m.d.sync += h_full.eq(1)
+            with m.If(go):
+                m.d.sync += h_full.eq(0)
+                with m.If(first):
+                    zero = self.description.dac.zero
+                    m.d.sync += [rows[self.inputs + n].eq(zero) for n in range(self.units)]
+                with m.Else():
+                    m.d.sync += [rows[self.inputs + n].eq(h[n]) for n in range(self.units)]
+        else:
+            m.d.comb += go.eq(x_full & (~self.o.valid | self.o.ready))
+
+        with m.If(go):
+            m.d.sync += [rows[n].eq(x[n]) for n in range(self.inputs)]
+            m.d.sync += [self.o.payload.first.eq(first), self.o.payload.last.eq(x_last)]
+            m.d.sync += [self.o.valid.eq(1), x_full.eq(0), first.eq(x_last)]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        return m
+
+
+def _collect(m: Module, register: data.View, codes: data.View, take: Signal, beats: int) -> Signal:
+    """Put the beat on `codes` into its place in `register`; 1 with the last beat of a vector."""
+    count = Signal(range(beats))
+    width = len(codes.as_value())
+    done = Signal()
+    m.d.comb += done.eq(take & (count == beats - 1))
+    with m.If(take):
+        m.d.sync += register.as_value().word_select(count, width).eq(codes.as_value())
+        m.d.sync += count.eq(0 if beats == 1 else count + 1)
+    with m.If(done):
+        m.d.sync += count.eq(0)
+    return done

@@ -1,0 +1,27 @@
+"""Rounding and saturation in logic (docs/contract.md, 1). Nothing narrows by assignment."""
+
+from amaranth.hdl import Const, Mux, Shape, Value
+
+from golden.description import Range
+
+
+def half_up(a: Value, shift: int) -> Value:
+    """floor((a + half) >> shift), as wide as the result can be."""
+    if shift == 0:
+        return a
+    return (a + Const(1 << (shift - 1), Shape(shift + 1, signed=True))) >> shift
+
+
+def saturate(a: Value, to: Range) -> Value:
+    """The nearest number in `to`, in the narrowest shape that holds `to`."""
+    low, high = (Const(bound, Shape.cast(range(to.low, to.high + 1))) for bound in to)
+    inside = a[: low.shape().width]
+    if low.shape().signed:
+        inside = inside.as_signed()
+    result = Mux(a > to.high, high, Mux(a < to.low, low, inside))
+    return result.as_signed() if low.shape().signed else result
+
+
+def narrow(a: Value, shift: int, to: Range) -> Value:
+    """saturate(half_up(a >> shift))."""
+    return saturate(half_up(a, shift), to)

@@ -1,0 +1,100 @@
+"""A recurrent layer: sequencer, crossbar, readout and gate pipeline in a loop."""
+
+from collections.abc import Callable
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.description import ArrayShape
+from golden.fixed import ceil_div
+from hw.adc import SarReadout
+from hw.crossbar import CrossbarModel
+from hw.dac import DacSequencer
+from hw.lstm import LstmGates
+from hw.ports import vector_stream
+
+MacroMaker = Callable[[ArrayShape], wiring.Component]
+"""Gives the body of the crossbar macro for an array."""
+
+
+class RecurrentLayer(wiring.Component):
+    """One layer: x in, h out, a vector a step.
+
+    `i`: x in beats of `beat` codes. `o`: h in beats of `shape.units_per_beat`. `cells`, `gains`,
+    `bias`, `gate_tables`, `tanh_table`: see the blocks; loaded between sequences.
+    `between`: no beat of an unfinished sequence has been taken.
+    Throughput: a step each `cycles_per_step` cycles if x is there and h is taken; the first
+    step of a sequence need not wait for h.
+    """
+
+    def __init__(
+        self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel
+    ) -> None:
+        self.shape = shape
+        self.dac = DacSequencer(
+            inputs=shape.rows - shape.units,
+            beat=beat,
+            units=shape.units,
+            units_per_beat=shape.units_per_beat,
+            description=shape.description,
+        )
+        self.adc = SarReadout(shape)
+        self.gates = LstmGates(shape)
+        self.macro = macro(shape)
+        super().__init__(
+            {
+                "i": In(vector_stream(beat, shape.description)),
+                "o": Out(vector_stream(shape.units_per_beat, shape.description)),
+                "between": Out(1),
+                "cells": Out(self.macro.program.signature),
+                "gains": Out(self.adc.gains.signature),
+                "bias": Out(self.gates.bias.signature),
+                "gate_tables": Out(self.gates.gate_tables.signature),
+                "tanh_table": Out(self.gates.tanh_table.signature),
+            }
+        )
+
+    @property
+    def cycles_per_step(self) -> int:
+        """Cycles from a step's first sample to the next step's."""
+        shape = self.shape
+        tail = shape.units - (shape.blocks - 1) * shape.lanes  # units of the last block
+        return (
+            (shape.selects - 1) * shape.period
+            + self.adc.latency
+            + self.gates.latency
+            + (ceil_div(tail, shape.units_per_beat) - 1)
+            + self.dac.latency
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Wires."""
+        m = Module()
+        m.submodules.dac, m.submodules.macro = dac, macro = self.dac, self.macro
+        m.submodules.adc, m.submodules.gates = adc, gates = self.adc, self.gates
+        wiring.connect(m, wiring.flipped(self.i), dac.i)
+        wiring.connect(m, dac.o, adc.i)
+        wiring.connect(m, adc.o, gates.i)
+        wiring.connect(m, gates.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.cells), macro.program)
+        wiring.connect(m, wiring.flipped(self.gains), adc.gains)
+        for name in ("bias", "gate_tables", "tanh_table"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(gates, name))
+        connect_macro(m, dac, adc, macro)
+        # h goes back as it goes out; after a sequence's last step nobody wants it.
+        m.d.comb += [
+            dac.feed.eq(self.o.valid & self.o.ready & ~self.o.payload.last),
+            dac.feedback.eq(self.o.payload.codes),
+            self.between.eq(dac.between),
+        ]
+        return m
+
+
+def connect_macro(
+    m: Module, dac: DacSequencer, adc: SarReadout, macro: wiring.Component
+) -> None:
+    """Rows from the sequencer; samples and comparisons with the readout."""
+    m.d.comb += [macro.rows.eq(dac.o.payload.rows), adc.above.eq(macro.above)]
+    m.d.comb += [getattr(macro, name).eq(getattr(adc, name)) for name in ("sample", "select")]
+    m.d.comb += [getattr(macro, name).eq(getattr(adc, name)) for name in ("gain", "trial")]

@@ -1,0 +1,135 @@
+"""The load map: where on the load bus each number of a program goes.
+
+One source for the address decoder in hw/network.py, for the images that gen/ writes and for the
+map in the JSON sidecar.
+"""
+
+from dataclasses import dataclass
+
+from golden.description import ArrayShape, Description
+from golden.fixed import ceil_div, index_bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Addresses that belong to one memory: base + fields, lowest field first.
+
+    name: `layers.0.cells`, ... fields: (name, bits) of each part of the offset. data: likewise
+    for the data word.
+    """
+
+    name: str
+    base: int
+    fields: tuple[tuple[str, int], ...]
+    data: tuple[tuple[str, int], ...]
+
+    @property
+    def bits(self) -> int:
+        """Address bits below the base."""
+        return sum(width for _, width in self.fields)
+
+    @property
+    def data_bits(self) -> int:
+        """Bits of a data word."""
+        return sum(width for _, width in self.data)
+
+    def address(self, **values: int) -> int:
+        """The address of one word; every field is to be given."""
+        return self.base | _pack(self.fields, values)
+
+    def word(self, **values: int) -> int:
+        """A data word; negative values in two's complement."""
+        return _pack(self.data, values)
+
+
+def _pack(fields: tuple[tuple[str, int], ...], values: dict[str, int]) -> int:
+    packed = position = 0
+    for name, width in fields:
+        value = values.pop(name)
+        assert -(1 << width) // 2 <= value < 1 << width, (name, value)
+        packed |= (value & ((1 << width) - 1)) << position
+        position += width
+    assert not values, values
+    return packed
+
+
+class LoadMap:
+    """All regions of a design, each aligned to its size, the largest first."""
+
+    def __init__(self, description: Description) -> None:
+        self.description = description
+        wanted = []
+        for n, shape in enumerate(description.layers):
+            wanted += _layer_regions(f"layers.{n}", shape)
+        wanted += _head_regions("head", description.head)
+        wanted.sort(key=lambda region: -region.bits)
+        self.regions: dict[str, Region] = {}
+        base = 0
+        for region in wanted:
+            self.regions[region.name] = Region(**vars(region) | {"base": base})
+            base += 1 << region.bits
+        self.address_bits = max(1, (base - 1).bit_length())
+        self.data_bits = max(region.data_bits for region in wanted)
+
+
+def _array_regions(prefix: str, shape: ArrayShape) -> list[Region]:
+    device, adc = shape.description.device, shape.description.adc
+    code = device.conductance_bits
+    lane, select = index_bits(shape.lanes), index_bits(shape.selects)
+    return [
+        Region(
+            name=f"{prefix}.cells",
+            base=0,
+            fields=(("lane", lane), ("select", select), ("row", index_bits(shape.rows))),
+            data=(("positive", code), ("negative", code)),
+        ),
+        Region(
+            name=f"{prefix}.gains",
+            base=0,
+            fields=(("gate", index_bits(shape.gates)),),
+            data=(("gain", adc.gain_bits),),
+        ),
+    ]
+
+
+def _layer_regions(prefix: str, shape: ArrayShape) -> list[Region]:
+    description, cell = shape.description, shape.description.cell
+    gate = index_bits(shape.gates)
+    words = ceil_div(shape.units, shape.units_per_beat)
+    return [
+        *_array_regions(prefix, shape),
+        Region(
+            name=f"{prefix}.bias",
+            base=0,
+            fields=(
+                ("word", index_bits(words)),
+                ("place", (shape.units_per_beat - 1).bit_length()),
+                ("gate", gate),
+            ),
+            data=(("bias", description.index_bits),),
+        ),
+        Region(
+            name=f"{prefix}.gate_tables",
+            base=0,
+            fields=(("index", description.index_bits), ("gate", gate)),
+            data=(("entry", cell.gate_bits + 1),),
+        ),
+        Region(
+            name=f"{prefix}.tanh_table",
+            base=0,
+            fields=(("index", cell.state_index_bits),),
+            data=(("entry", cell.hidden_bits),),
+        ),
+    ]
+
+
+def _head_regions(prefix: str, shape: ArrayShape) -> list[Region]:
+    return [
+        *_array_regions(prefix, shape),
+        Region(
+            name=f"{prefix}.bias",
+            base=0,
+            fields=(("class", index_bits(shape.units)),),
+            data=(("bias", shape.description.index_bits),),
+        ),
+    ]

@@ -1,0 +1,140 @@
+"""The accelerator: layers in a chain, the head, and the load path."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.description import Description
+from hw.crossbar import CrossbarModel
+from hw.head import Head
+from hw.layer import MacroMaker, RecurrentLayer
+from hw.loadmap import LoadMap, Region
+from hw.ports import vector_stream
+
+
+class Accelerator(wiring.Component):
+    """A description in logic.
+
+    `i`: x as DAC codes, `input_beat` a transfer, lowest channel first; `last` with the last step
+    of a sequence. `o`: the class of each sequence, in order.
+    `load`: writes of (address, data) by the load map; a transaction ends with the transfer that
+    has `last`. It begins when no sequence is under way, and no sequence begins before it ends,
+    so a sequence is always computed with the numbers of one transaction. A transfer outside
+    the map is taken and has no effect.
+    A reset drops every sequence under way and keeps everything that was loaded.
+    """
+
+    def __init__(self, description: Description, macro: MacroMaker = CrossbarModel) -> None:
+        self.description = description
+        self.load_map = LoadMap(description)
+        self.input_beat = beat = min(description.array.beat, description.network.inputs)
+        self.layers = []
+        for shape in description.layers:
+            self.layers.append(RecurrentLayer(shape, beat=beat, macro=macro))
+            beat = shape.units_per_beat
+        self.head = Head(description.head, beat=beat, macro=macro)
+        load = data.StructLayout(
+            {
+                "data": unsigned(self.load_map.data_bits),
+                "address": unsigned(self.load_map.address_bits),
+                "last": unsigned(1),
+            }
+        )
+        super().__init__(
+            {
+                "i": In(vector_stream(self.input_beat, description)),
+                "o": Out(self.head.o.signature),
+                "load": In(stream.Signature(load)),
+            }
+        )
+
+    @property
+    def cycles_per_step(self) -> int:
+        """Cycles a step takes when nothing outside holds it up: those of the slowest layer."""
+        return max(layer.cycles_per_step for layer in self.layers)
+
+    def elaborate(self, platform: object) -> Module:
+        """The chain, the switch between running and loading, the address decoder."""
+        m = Module()
+        blocks = [*self.layers, self.head]
+        for n, layer in enumerate(self.layers):
+            m.submodules[f"layer_{n}"] = layer
+        m.submodules.head = self.head
+        for before, after in zip(blocks[:-1], blocks[1:], strict=True):
+            wiring.connect(m, before.o, after.i)
+        wiring.connect(m, self.head.o, wiring.flipped(self.o))
+
+        running, loading = self._switch(m)
+        first = self.layers[0]
+        m.d.comb += [
+            first.i.payload.eq(self.i.payload),
+            first.i.valid.eq(self.i.valid & running),
+            self.i.ready.eq(first.i.ready & running),
+        ]
+        self._decode(m, loading)
+        return m
+
+    def _switch(self, m: Module) -> tuple[Signal, Signal]:
+        """Let either sequences in or the load bus: signals `running` and `loading`."""
+        # A block holds a few steps at the most, and a sequence is a step or more.
+        under_way = Signal(range(8 * (len(self.layers) + 1)))
+        running, loading = Signal(init=1), Signal()
+        taken, ends, leaves = Signal(), Signal(), Signal()
+        between = self.layers[0].between
+        beats = self.layers[0].dac.beats
+        beat = Signal(range(beats))
+        m.d.comb += [
+            taken.eq(self.i.valid & self.i.ready),
+            ends.eq(taken & (beat == beats - 1) & self.i.payload.last),
+            leaves.eq(self.o.valid & self.o.ready),
+        ]
+        with m.If(taken):
+            m.d.sync += beat.eq(Mux(beat == beats - 1, 0, beat + 1))
+        m.d.sync += under_way.eq(under_way + ends - leaves)
+        # Only where no beat is on offer: a stream that was promised to `i` is not withdrawn.
+        with m.If(running & self.load.valid & (ends | (between & ~self.i.valid))):
+            m.d.sync += running.eq(0)
+        with m.If(~running & (under_way == 0)):
+            m.d.sync += loading.eq(1)
+        with m.If(self.load.valid & self.load.ready & self.load.payload.last):
+            m.d.sync += [running.eq(1), loading.eq(0)]
+        return running, loading
+
+    def _decode(self, m: Module, loading: Signal) -> None:
+        """Lead each transfer of `load` to the memory its address belongs to."""
+        address, word = self.load.payload.address, self.load.payload.data
+        enable, ready = Signal(), Signal(init=1)
+        m.d.comb += [
+            enable.eq(self.load.valid & loading),
+            ready.eq(1),
+            self.load.ready.eq(loading & ready),
+        ]
+        named = {f"layers.{n}": layer for n, layer in enumerate(self.layers)}
+        named["head"] = self.head
+        for region in self.load_map.regions.values():
+            block, _, port_name = region.name.rpartition(".")
+            port = getattr(named[block], port_name)
+            offset = address[: region.bits]
+            here = Signal(name=f"at_{region.name.replace('.', '_')}")
+            m.d.comb += here.eq((address >> region.bits) == (region.base >> region.bits))
+            if port_name == "cells":
+                self._program(m, port, region, offset, enable & here)
+                with m.If(here):
+                    m.d.comb += ready.eq(port.ready)
+            else:
+                m.d.comb += [
+                    port.enable.eq(enable & here),
+                    port.address.eq(offset),
+                    port.data.eq(word[: region.data_bits]),
+                ]
+
+    def _program(
+        self, m: Module, port: wiring.PureInterface, region: Region, offset: object, go: object
+    ) -> None:
+        """One cell on a macro's programming port."""
+        for fields, bits in ((region.fields, offset), (region.data, self.load.payload.data)):
+            position = 0
+            for name, width in fields:
+                m.d.comb += port.payload[name].eq(bits[position : position + width])
+                position += width
+        m.d.comb += port.valid.eq(go)
