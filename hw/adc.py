@@ -74,8 +74,8 @@ class SarReadout(wiring.Component):
 
         # The sampler: one sample a period, while a step is on the rows and there is room.
         room = Signal(range(self.depth + 1), init=self.depth)
-        timer = Signal(range(shape.period))
-        gate = Signal(range(shape.gates))
+        timer = Signal(index_bits(shape.period))
+        gate = Signal(index_bits(shape.gates))
         final = Signal()  # the sample is the step's last
         sampled_all = Signal()
         m.d.comb += [

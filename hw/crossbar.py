@@ -90,7 +90,8 @@ class CrossbarModel(wiring.Component):
             ]
             charge = Signal(signed(shape.charge_bits), name=f"charge_{lane}")
             m.d.sync += charge.eq(_tree_sum(terms))
-            held = Signal(signed(shape.charge_bits + description.adc.gain_bits), name=f"held_{lane}")
+            bits = shape.charge_bits + description.adc.gain_bits
+            held = Signal(signed(bits), name=f"held_{lane}")
             with m.If(taken[-1]):
                 m.d.sync += held.eq(charge * gain)
             m.d.comb += self.above[lane].eq(half_up(held, shape.adc_shift) >= self.trial[lane])
@@ -100,7 +101,9 @@ class CrossbarModel(wiring.Component):
         """The cells of the column that `select` chose in the cycle before."""
         shape, bits = self.shape, self.shape.description.device.conductance_bits
         cell = data.StructLayout({"positive": bits, "negative": bits})
-        cells = memory.Memory(shape=unsigned(shape.rows * cell.size), depth=shape.selects, init=[])
+        cells = memory.Memory(
+            shape=unsigned(shape.rows * cell.size), depth=max(2, shape.selects), init=[]
+        )
         m.submodules[f"cells_{lane}"] = cells
         write = cells.write_port(granularity=cell.size)
         program = self.program.payload
@@ -116,6 +119,17 @@ class CrossbarModel(wiring.Component):
         read = cells.read_port()
         m.d.comb += [read.addr.eq(self.select), read.en.eq(self.sample)]
         return data.View(data.ArrayLayout(cell, shape.rows), read.data)
+
+
+class CrossbarStub(wiring.Component):
+    """The macro's port list, clock and reset too, with nothing behind it."""
+
+    def __init__(self, shape: ArrayShape) -> None:
+        super().__init__({"clk": In(1), "rst": In(1), **macro_signature(shape).members})
+
+    def elaborate(self, platform: object) -> Module:
+        """Empty."""
+        return Module()
 
 
 class CrossbarMacro(wiring.Component):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from golden.description import Description
-from golden.fixed import ceil_div
+from golden.fixed import ceil_div, index_bits
 from hw.ports import vector_layout, vector_stream
 
 
@@ -107,7 +107,7 @@ class DacSequencer(wiring.Component):
 
 def _collect(m: Module, register: data.View, codes: data.View, take: Signal, beats: int) -> Signal:
     """Put the beat on `codes` into its place in `register`; 1 with the last beat of a vector."""
-    count = Signal(range(beats))
+    count = Signal(index_bits(beats))
     width = len(codes.as_value())
     done = Signal()
     m.d.comb += done.eq(take & (count == beats - 1))

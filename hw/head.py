@@ -17,7 +17,8 @@ class ArgMax(wiring.Component):
     """Scores (code << frac) + bias, one a cycle, and the class of the highest of them.
 
     `i`: ADC codes, `lanes` classes a beat. `o`: the class, the lowest-numbered of equals.
-    `bias`: loaded while no step is under way. `trace`: each score, for observation only.
+    `bias`: loaded while no step is under way. `trace`: a score, in a cycle with `trace_valid`; for
+    observation only.
     Latency: 3 cycles from the last code of a step to its class. Throughput: a score a cycle.
     """
 
@@ -31,9 +32,8 @@ class ArgMax(wiring.Component):
                 "i": In(stream.Signature(codes_layout(shape))),
                 "o": Out(stream.Signature(data.StructLayout({"label": description.class_bits}))),
                 "bias": In(WritePort(index_bits(shape.units), description.index_bits)),
-                "trace": Out(
-                    data.StructLayout({"valid": 1, "score": signed(description.score_bits)})
-                ),
+                "trace": Out(data.StructLayout({"score": signed(description.score_bits)})),
+                "trace_valid": Out(1),
             }
         )
 
@@ -47,7 +47,7 @@ class ArgMax(wiring.Component):
         # Stage 0: one code a cycle.
         codes = Signal(data.ArrayLayout(signed(description.adc.bits), shape.lanes))
         valid, ends = Signal(), Signal()
-        position, number = Signal(range(shape.lanes)), Signal(range(shape.units))
+        position, number = Signal(index_bits(shape.lanes)), Signal(index_bits(shape.units))
         m.d.comb += ends.eq((position == shape.lanes - 1) | (number == shape.units - 1))
         m.d.comb += self.i.ready.eq(~valid | (ends & advance))
         with m.If(valid & advance):
@@ -59,7 +59,7 @@ class ArgMax(wiring.Component):
             m.d.sync += [codes.eq(self.i.payload.codes), valid.eq(1)]
 
         m.submodules.bias_memory = mem = memory.Memory(
-            shape=signed(description.index_bits), depth=shape.units, init=[]
+            shape=signed(description.index_bits), depth=max(2, shape.units), init=[]
         )
         write, read = mem.write_port(), mem.read_port()
         m.d.comb += [
@@ -81,7 +81,7 @@ class ArgMax(wiring.Component):
             score.eq((code << description.cell.frac) + read.data),
             wins.eq((current == 0) | (score > best)),
             chosen.eq(Mux(wins, current, label)),
-            self.trace.valid.eq(scored & advance),
+            self.trace_valid.eq(scored & advance),
             self.trace.score.eq(score),
         ]
         with m.If(self.o.ready):

@@ -18,7 +18,8 @@ class LstmGates(wiring.Component):
     vector a step. `bias`, `gate_tables`, `tanh_table`: loaded while no step is under way;
     addresses are (gate, place in the beat, beat), (gate, index) and (index), high bits first,
     an index in two's complement.
-    `trace`: what a transfer on `o` carries, for observation only.
+    `trace`: in a cycle with `trace_valid`, what the units of a transfer on `o` computed; for
+    observation only.
     Latency: 7 cycles from a block's last beat to its first h. Throughput: a beat of h a cycle.
     """
 
@@ -38,6 +39,7 @@ class LstmGates(wiring.Component):
                 "gate_tables": In(WritePort(table_address, cell.gate_bits + 1)),
                 "tanh_table": In(WritePort(cell.state_index_bits, cell.hidden_bits)),
                 "trace": Out(trace_layout(shape)),
+                "trace_valid": Out(1),
             }
         )
 
@@ -107,7 +109,7 @@ class LstmGates(wiring.Component):
             m.d.comb += [self.trace.c[place].eq(c[place]), self.trace.h[place].eq(h)]
             for gate in range(shape.gates):
                 m.d.comb += self.trace.codes[gate][place].eq(codes[gate][place])
-        m.d.comb += self.trace.valid.eq(valid & self.o.ready)
+        m.d.comb += self.trace_valid.eq(valid & self.o.ready)
         return m
 
     def _unpack(self, m: Module, advance: Signal) -> list:
@@ -122,7 +124,7 @@ class LstmGates(wiring.Component):
 
         # Beats of all gates but the last wait here for that one.
         waiting = [Signal.like(beat.codes, name=f"waiting_{g}") for g in range(shape.gates - 1)]
-        gate = Signal(range(shape.gates))
+        gate = Signal(index_bits(shape.gates))
         complete = Signal()
         m.d.comb += complete.eq(taken & (gate == shape.gates - 1))
         with m.If(taken):
@@ -135,8 +137,8 @@ class LstmGates(wiring.Component):
         block = [Signal.like(beat.codes, name=f"block_{g}") for g in range(shape.gates)]
         first, last, valid, ends = Signal(), Signal(), Signal(), Signal()
         beats = shape.lanes // shape.units_per_beat
-        position = Signal(range(beats))
-        word = Signal(range(self.words))
+        position = Signal(index_bits(beats))
+        word = Signal(index_bits(self.words))
         m.d.comb += ends.eq((position == beats - 1) | (word == self.words - 1))
         m.d.comb += self.i.ready.eq((gate != shape.gates - 1) | ~valid | (ends & advance))
         with m.If(valid & advance):
@@ -159,7 +161,7 @@ class LstmGates(wiring.Component):
         places = shape.units_per_beat
         banks = shape.gates * places
         m.submodules.bias_memory = mem = memory.Memory(
-            shape=unsigned(banks * bits), depth=self.words, init=[]
+            shape=unsigned(banks * bits), depth=max(2, self.words), init=[]
         )
         write, read = mem.write_port(granularity=bits), mem.read_port()
         split = index_bits(self.words)
@@ -215,7 +217,7 @@ class LstmGates(wiring.Component):
         layout = data.ArrayLayout(
             signed(self.shape.description.cell.state_bits), self.shape.units_per_beat
         )
-        m.submodules.state = mem = memory.Memory(shape=layout, depth=self.words, init=[])
+        m.submodules.state = mem = memory.Memory(shape=layout, depth=max(2, self.words), init=[])
         read = mem.read_port()
         m.d.comb += [read.addr.eq(word), read.en.eq(advance)]
         return mem.write_port(), read.data
@@ -227,7 +229,6 @@ def trace_layout(shape: ArrayShape) -> data.StructLayout:
     codes = data.ArrayLayout(signed(description.adc.bits), places)
     return data.StructLayout(
         {
-            "valid": 1,
             "codes": data.ArrayLayout(codes, shape.gates),
             "c": data.ArrayLayout(signed(description.cell.state_bits), places),
             "h": data.ArrayLayout(signed(description.dac.width), places),

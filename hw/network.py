@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
+from golden.fixed import index_bits
 from hw.crossbar import CrossbarModel
 from hw.head import Head
 from hw.layer import MacroMaker, RecurrentLayer
@@ -82,7 +83,7 @@ class Accelerator(wiring.Component):
         taken, ends, leaves = Signal(), Signal(), Signal()
         between = self.layers[0].between
         beats = self.layers[0].dac.beats
-        beat = Signal(range(beats))
+        beat = Signal(index_bits(beats))
         m.d.comb += [
             taken.eq(self.i.valid & self.i.ready),
             ends.eq(taken & (beat == beats - 1) & self.i.payload.last),

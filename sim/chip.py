@@ -1,0 +1,163 @@
+"""Build an emitted chip with Verilator and run the cocotb bench on it."""
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cocotb_tools.runner import get_results
+
+from golden import files
+from golden.errors import WordlineError
+from sim.toolchain import LeanVerilator
+
+Progress = Callable[[int, int], None]
+"""Called now and then with the sequences done and their number."""
+
+
+def build(sources: Sequence[Path], top: str, folder: Path, *, waves: bool = False) -> LeanVerilator:
+    """Verilate and compile, unless `folder` holds a build of the very same sources.
+
+    Raises WordlineError if Verilator is unusable or rejects the sources (its words are in
+    build.log).
+    """
+    runner = LeanVerilator()
+    key = hashlib.sha256(f"{runner.toolchain.version} {runner.OPTIONS} {waves}".encode())
+    for source in sources:
+        key.update(source.read_bytes())
+    stamp, log = folder / "built.sha256", folder / "build.log"
+    always = not (stamp.exists() and stamp.read_text() == key.hexdigest())
+    folder.mkdir(parents=True, exist_ok=True)
+    if always:
+        stamp.unlink(missing_ok=True)
+        try:
+            runner.build(
+                sources=[path.absolute() for path in sources],
+                hdl_toplevel=top,
+                build_dir=folder.absolute(),
+                always=True,
+                waves=waves,
+                log_file=log.absolute(),
+            )
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise WordlineError(f"Verilator could not build {top}; {log} says why.") from error
+        files.write_text(stamp, key.hexdigest())
+    else:
+        runner.build_dir = folder.absolute()
+    return runner
+
+
+def run(
+    runner: LeanVerilator,
+    *,
+    module: str,
+    top: str,
+    folder: Path,
+    job: dict[str, Any],
+    seed: int,
+    waves: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run a bench module on a built model; its job file names `result` and `progress`.
+
+    Returns what the bench left in `result`, with `passed` added. Raises WordlineError if the
+    simulation ended without a result (its words are in sim.log).
+    """
+    result, beacon, log = folder / "result.json", folder / "progress", folder / "sim.log"
+    results_xml = folder / "results.xml"
+    for path in (result, beacon, results_xml):
+        path.unlink(missing_ok=True)
+    job = job | {"result": str(result.absolute()), "progress": str(beacon.absolute()), "seed": seed}
+    files.write_text(folder / "job.json", json.dumps(job, indent=1))
+    with _watching(beacon, progress), contextlib.suppress(SystemExit):
+        runner.test(
+            test_module=module,
+            hdl_toplevel=top,
+            hdl_toplevel_lang="verilog",
+            build_dir=folder.absolute(),
+            test_dir=folder.absolute(),
+            plusargs=[f"+job={(folder / 'job.json').absolute()}"],
+            seed=seed,
+            waves=waves,
+            log_file=log.absolute(),
+            results_xml=str(results_xml.absolute()),
+        )
+    failed = 1
+    with contextlib.suppress(RuntimeError):
+        _, failed = get_results(results_xml)
+    if not result.exists():
+        raise WordlineError(f"The simulation ended without a result; {log} says why.")
+    return json.loads(result.read_text()) | {"passed": failed == 0}
+
+
+@contextlib.contextmanager
+def _watching(beacon: Path, progress: Progress | None) -> Iterator[None]:
+    """Pass on what the bench writes into `beacon`."""
+    if progress is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            with contextlib.suppress(OSError, ValueError):
+                done, total = beacon.read_text().split()
+                progress(int(done), int(total))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def simulate(
+    folder: Path,
+    name: str,
+    *,
+    seed: int = 0,
+    stall: float = 0.0,
+    waves: bool = False,
+    progress: Progress | None = None,
+    image: Path | None = None,
+) -> dict[str, Any]:
+    """Build and run an emitted folder: its sidecar, image and vectors.
+
+    stall: probability of a pause at each transfer of every stream. image: another image than
+    the folder's. Returns the bench's result with `build_seconds` and `sim_seconds`.
+    """
+    sidecar_path = folder / f"{name}.json"
+    top = json.loads(sidecar_path.read_text())["module"]
+    sources = [folder / f"{name}.vlt", folder / f"{name}.v", folder / f"{name}_crossbar_model.v"]
+    work = folder / ("verilator-waves" if waves else "verilator")
+    started = time.monotonic()
+    runner = build(sources, top, work, waves=waves)
+    built = time.monotonic()
+    job = {
+        "sidecar": str(sidecar_path.absolute()),
+        "image": str((image or folder / "image.hex").absolute()),
+        "vectors": str((folder / "vectors.npz").absolute()),
+        "stall": stall,
+    }
+    result = run(
+        runner,
+        module="sim.bench_network",
+        top=top,
+        folder=work,
+        job=job,
+        seed=seed,
+        waves=waves,
+        progress=progress,
+    )
+    return result | {
+        "build_seconds": round(built - started, 2),
+        "sim_seconds": round(time.monotonic() - built, 2),
+    }

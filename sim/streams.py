@@ -1,0 +1,158 @@
+"""cocotb drivers and monitors for streams, and the layout of what they carry.
+
+One idiom throughout: values read after `RisingEdge(clk)` are those before the edge; values
+written there are seen from the next edge on. Nothing wakes Python in a cycle in which nothing
+happens.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.handle import SimHandleBase
+from cocotb.triggers import Event, RisingEdge
+
+PERIOD_NS = 10
+"""The clock of every bench."""
+
+Stall = Callable[[], int]
+"""Gives the cycles to wait before the next transfer."""
+
+
+def never() -> int:
+    """No stalls."""
+    return 0
+
+
+def at_random(probability: float, longest: int, seed: int) -> Stall:
+    """Waits of 1 to `longest` cycles, each transfer with this probability."""
+    draw = random.Random(seed)
+    return lambda: draw.randint(1, longest) if draw.random() < probability else 0
+
+
+async def start(dut: SimHandleBase) -> None:
+    """Start the clock and reset; make drivers first, they put the inputs at 0."""
+    cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
+    await reset(dut)
+
+
+async def reset(dut: SimHandleBase) -> None:
+    """One cycle of reset."""
+    dut.rst.value = 1
+    await RisingEdge(dut.clk)
+    dut.rst.value = 0
+    await RisingEdge(dut.clk)
+
+
+class Source:
+    """Sends payloads (integers) on a stream into the design."""
+
+    def __init__(self, dut: SimHandleBase, name: str, stall: Stall = never) -> None:
+        self.clk = dut.clk
+        self.payload = getattr(dut, f"{name}__payload")
+        self.valid = getattr(dut, f"{name}__valid")
+        self.ready = getattr(dut, f"{name}__ready")
+        self.stall = stall
+        self.valid.value = 0
+
+    async def send(self, payloads: Iterable[int]) -> None:
+        """Send all of them; returns after the edge that takes the last."""
+        for payload in payloads:
+            for _ in range(self.stall()):
+                await RisingEdge(self.clk)
+            self.payload.value = payload
+            self.valid.value = 1
+            await RisingEdge(self.clk)
+            while not self.ready.value:
+                await RisingEdge(self.ready)
+                await RisingEdge(self.clk)
+            self.valid.value = 0
+
+
+class Sink:
+    """Takes payloads off a stream out of the design, for as long as the simulation lasts."""
+
+    def __init__(self, dut: SimHandleBase, name: str, stall: Stall = never) -> None:
+        self.clk = dut.clk
+        self.payload = getattr(dut, f"{name}__payload")
+        self.valid = getattr(dut, f"{name}__valid")
+        self.ready = getattr(dut, f"{name}__ready")
+        self.stall = stall
+        self.taken: list[int] = []
+        self.took = Event()
+        self.ready.value = 0
+        self.task = cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            for _ in range(self.stall()):
+                self.ready.value = 0
+                await RisingEdge(self.clk)
+            self.ready.value = 1
+            await RisingEdge(self.clk)
+            while not self.valid.value:
+                await RisingEdge(self.valid)
+                await RisingEdge(self.clk)
+            self.taken.append(self.payload.value.to_unsigned())
+            self.took.set()
+
+    async def until(self, count: int, report: Callable[[int], None] = lambda _: None) -> None:
+        """Wait until `count` payloads have been taken; `report` each."""
+        while len(self.taken) < count:
+            self.took.clear()
+            await self.took.wait()
+            report(len(self.taken))
+
+
+class Probe:
+    """Records a signal in every cycle in which its `valid` is high."""
+
+    def __init__(self, clk: SimHandleBase, signal: SimHandleBase, valid: SimHandleBase) -> None:
+        self.clk, self.signal, self.valid = clk, signal, valid
+        self.taken: list[int] = []
+        self.task = cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await RisingEdge(self.valid)
+            await RisingEdge(self.clk)
+            while self.valid.value:
+                self.taken.append(self.signal.value.to_unsigned())
+                await RisingEdge(self.clk)
+
+
+Fields = dict[str, dict[str, Any]]
+"""A payload's layout as the JSON sidecar has it."""
+
+
+def pack(fields: Fields, **values: Any) -> int:
+    """Put values (integers or nested sequences of them) into a payload."""
+    packed = 0
+    for name, value in values.items():
+        field = fields[name]
+        mask = (1 << field["width"]) - 1
+        for position, element in enumerate(np.ravel(value).tolist()):
+            packed |= (int(element) & mask) << (field["low"] + position * field["width"])
+    return packed
+
+
+def unpack(fields: Fields, payloads: list[int]) -> dict[str, np.ndarray]:
+    """The fields of many payloads at once: arrays (payloads, *dimensions) of int64."""
+    bits = max(f["low"] + f["width"] * int(np.prod(f["dimensions"])) for f in fields.values())
+    size = -(-bits // 8)
+    raw = b"".join(payload.to_bytes(size, "little") for payload in payloads)
+    table = np.frombuffer(raw, np.uint8).reshape(len(payloads), size)
+    table = np.unpackbits(table, axis=1, bitorder="little")
+    values = {}
+    for name, field in fields.items():
+        count, width = int(np.prod(field["dimensions"])), field["width"]
+        part = table[:, field["low"] : field["low"] + count * width]
+        weights = 1 << np.arange(width, dtype=np.int64)
+        if field["signed"]:
+            weights[-1] = -weights[-1]
+        numbers = part.reshape(len(payloads), count, width).astype(np.int64) @ weights
+        values[name] = numbers.reshape(len(payloads), *field["dimensions"])
+    return values

