@@ -101,7 +101,9 @@ def read(path: Path, description: Description) -> list[Word]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise WordlineError(f"{path} cannot be read ({error.strerror}); run `wordline emit`.") from None
+        raise WordlineError(
+            f"{path} cannot be read ({error.strerror}); run `wordline emit`."
+        ) from None
     image = []
     for number, line in enumerate(lines, 1):
         if line.startswith("//") or not line.strip():

@@ -7,11 +7,10 @@ computes a width of its own. The numbers are explained in docs/contract.md.
 
 import dataclasses
 import hashlib
-import math
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, dataclass_transform, get_type_hints
 
 import pydantic
 import tomli_w
@@ -22,10 +21,26 @@ from golden.fixed import Range, ceil_div, index_bits, signed_range, symmetric_ra
 
 T = TypeVar("T")
 
-# Frozen dataclasses that reject unknown fields; `replace` validates again.
-frozen = pydantic.dataclasses.dataclass(
-    frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
-)
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def frozen(cls: type[T]) -> type[T]:
+    """A frozen, keyword-only dataclass that validates its fields and rejects unknown ones."""
+    config = ConfigDict(extra="forbid")
+    return cast(
+        type[T],
+        pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=config)(cls),
+    )
+
+
+def replaced(instance: T, **changes: Any) -> T:
+    """A validated copy of a dataclass made by `frozen`, with fields replaced."""
+    return dataclasses.replace(cast(Any, instance), **changes)
+
+
+def plain(instance: object) -> dict[str, Any]:
+    """A dataclass made by `frozen`, and those in it, as dicts."""
+    return dataclasses.asdict(cast(Any, instance))
+
 
 Int = Annotated[int, Strict()]
 Count = Annotated[Int, Field(ge=1, le=4096)]
@@ -361,16 +376,9 @@ class Description:
         """Bits of a class label."""
         return index_bits(self.network.classes)
 
-    @property
-    def exact_bits(self) -> int:
-        """Bits of the largest magnitude anywhere in the arithmetic: 53 is float64's limit."""
-        charge = max(shape.charge_max for shape in (*self.layers, self.head))
-        analog = math.ceil(math.log2(charge)) + self.adc.gain_bits + 1
-        return int(max(analog, self.cell.state_bits + self.cell.gate_bits + 1))
-
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and integers: what the TOML and JSON files hold."""
-        fields = dataclasses.asdict(self)
+        fields = plain(self)
         fields["network"]["hidden"] = list(self.network.hidden)
         if self.device.levels != "uniform":
             fields["device"]["levels"] = list(self.device.levels)

@@ -1,12 +1,11 @@
 """Recipes: a description and how to train it, by name or from a TOML file."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tomli_w
 
-from golden.description import Description, Network, build, read_toml
+from golden.description import Description, Network, build, plain, read_toml
 from golden.errors import WordlineError
 from golden.training import Training
 
@@ -20,7 +19,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The recipe as TOML, every field written out."""
-        fields = self.description.to_dict() | {"training": dataclasses.asdict(self.training)}
+        fields = self.description.to_dict() | {"training": plain(self.training)}
         return tomli_w.dumps(fields)
 
 

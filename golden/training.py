@@ -7,6 +7,7 @@ while training is the accuracy of the chip. Learned step sizes follow LSQ (Esser
 Step Size Quantization", ICLR 2020); the rest is ours.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -64,7 +65,7 @@ class FloatNetwork(nn.Module):
         """Class scores (batch, classes) of real inputs (batch, steps, inputs)."""
         for layer in self.layers:
             x, _ = layer(x)
-        scores: Tensor = self.head(x[torch.arange(len(x)), lengths - 1])
+        scores: Tensor = self.head(x[torch.arange(len(x), device=x.device), lengths - 1])
         return scores
 
 
@@ -79,7 +80,8 @@ class TrainableArray(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, lsb: Tensor, shape: ArrayShape) -> None:
         super().__init__()
         self.shape = shape
-        levels = torch.tensor(shape.description.device.level_table, dtype=torch.float64)
+        table = shape.description.device.level_table
+        levels = torch.tensor(table, dtype=torch.float64, device=weight.device)
         self.levels: Tensor
         self.register_buffer("levels", levels)
         self.weight = nn.Parameter(weight)
@@ -118,23 +120,25 @@ class Trainable(nn.Module):
         super().__init__()
         self.description = description
         hidden_step = 1.0 / description.dac.range.high
-        row_step = input_step
         arrays = []
-        x = data.x
+        x, row_step = data.x, input_step
+        lstms: list[Any] = list(reference.layers)
+        linear = reference.head
         with torch.no_grad():
-            for layer, shape in zip(reference.layers, description.layers, strict=True):
-                steps = torch.cat([row_step, torch.full((shape.units,), hidden_step)])
+            for layer, shape in zip(lstms, description.layers, strict=True):
+                steps = torch.cat([row_step, torch.full((shape.units,), hidden_step).to(x)])
                 weight = torch.cat([layer.weight_ih_l0, layer.weight_hh_l0], dim=1)
                 bias = layer.bias_ih_l0 + layer.bias_hh_l0
                 h, _ = layer(x)
                 before = torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], dim=1)
                 charge = torch.cat([x, before], dim=2) @ weight.T
-                arrays.append(_array(weight * steps, bias, charge, data.lengths, shape))
-                x, row_step = h, torch.full((shape.units,), hidden_step)
-            weight, bias = reference.head.weight, reference.head.bias
-            charge = x @ weight.T
-            self.head = _array(weight * row_step, bias, charge, data.lengths, description.head)
-        self.layers = nn.ModuleList(arrays)
+                arrays.append(_array(weight * steps, bias, charge[data.valid], shape))
+                x, row_step = h, torch.full((shape.units,), hidden_step).to(x)
+            charge = x @ linear.weight.T
+            self.head = _array(
+                linear.weight * row_step, linear.bias, charge[data.valid], description.head
+            )
+        self.layers: list[TrainableArray] = nn.ModuleList(arrays)  # type: ignore[assignment]
 
     def program(self, **fields: Any) -> Program:
         """The network as a program: float64 tensors that hold integers, with gradients."""
@@ -151,17 +155,16 @@ class Trainable(nn.Module):
         return Program(description=description, layers=layers, head=HeadProgram(**head), **fields)
 
 
-def _array(
-    weight: Tensor, bias: Tensor, charge: Tensor, lengths: Tensor, shape: ArrayShape
-) -> TrainableArray:
-    """Reshape PyTorch's (gates * units, ...) and start each gate's ADC range at 2.5 sigma of
-    the pre-activations it sees, without their bias."""
-    valid = torch.arange(charge.shape[1])[None] < lengths[:, None]
-    seen = charge[valid].double().unflatten(1, (shape.gates, shape.units))
-    sigma = seen.transpose(0, 1).flatten(1).std(dim=1, correction=0).clamp(min=1e-3)
+def _array(weight: Tensor, bias: Tensor, charge: Tensor, shape: ArrayShape) -> TrainableArray:
+    """A crossbar from PyTorch's (gates * units, ...) weights; each gate's ADC range starts at
+    2.5 sigma of the pre-activations it sees, without their bias: charge (any, gates * units)."""
+    split = (shape.gates, shape.units)
+    seen = charge.double().unflatten(1, split).transpose(0, 1).flatten(1)
+    sigma = seen.std(dim=1, correction=0).clamp(min=1e-3)
     lsb = 2.5 * sigma / 2 ** (shape.description.adc.bits - 1)
-    weight = weight.double().unflatten(0, (shape.gates, shape.units))
-    return TrainableArray(weight, bias.double().unflatten(0, (shape.gates, shape.units)), lsb, shape)
+    return TrainableArray(
+        weight.double().unflatten(0, split), bias.double().unflatten(0, split), lsb, shape
+    )
 
 
 def train(
@@ -183,11 +186,12 @@ def train(
             f"data set {data.name}, which has {data.channels} channels and {data.classes} classes."
         )
     progress = progress or (lambda *_: None)
+    _check_device(device)
     torch.manual_seed(training.seed)
     mean, spread = _statistics(data.train)
 
-    reference = FloatNetwork(description)
-    real = Sequences((data.train.x - mean) / spread, data.train.lengths, data.train.labels)
+    reference = FloatNetwork(description).to(device)
+    real = dataclasses.replace(data.train, x=(data.train.x - mean) / spread).to(device)
 
     def float_loss(batch: Sequences) -> Tensor:
         return nn.functional.cross_entropy(reference(batch.x, batch.lengths), batch.labels)
@@ -197,9 +201,12 @@ def train(
     # Inputs are clipped at 2.5 sigma: the full scale of the DAC.
     step = 2.5 / description.dac.range.high
     encoding = {"input_mean": mean.double(), "input_step": (spread * step).double()}
-    trainable = Trainable(reference, real, torch.full((net.inputs,), step), description)
-    codes = dac.encode(data.train.x, *encoding.values(), description.dac).double()
-    coded = Sequences(codes, data.train.lengths, data.train.labels)
+    input_step = torch.full((net.inputs,), step, device=device)
+    trainable = Trainable(reference, real, input_step, description)
+    codes = dac.encode(
+        data.train.x, encoding["input_mean"], encoding["input_step"], description.dac
+    ).double()
+    coded = dataclasses.replace(data.train, x=codes).to(device)
 
     def golden_loss(batch: Sequences) -> Tensor:
         program = trainable.program(**encoding)
@@ -211,13 +218,21 @@ def train(
 
     with torch.no_grad():
         test = (data.test.x - mean) / spread
-        float_label = reference(test, data.test.lengths).argmax(1)
-        program = trainable.program(**encoding).to(torch.int64)
+        float_label = reference.cpu()(test, data.test.lengths).argmax(1)
+        program = trainable.cpu().program(**encoding).to(torch.int64)
     return Result(
         program=program,
         float_accuracy=_percent(float_label, data.test.labels),
         golden_accuracy=accuracy(program, data.test),
     )
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise WordlineError(f"The device {device!r} cannot be used: {reason}.") from None
 
 
 def accuracy(program: Program, data: Sequences) -> float:
@@ -232,8 +247,7 @@ def _percent(label: Tensor, truth: Tensor) -> float:
 
 def _statistics(data: Sequences) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel over the valid steps."""
-    valid = torch.arange(data.x.shape[1])[None] < data.lengths[:, None]
-    return data.x[valid].mean(0), data.x[valid].std(0).clamp(min=1e-6)
+    return data.x[data.valid].mean(0), data.x[data.valid].std(0).clamp(min=1e-6)
 
 
 def _fit(
@@ -251,7 +265,7 @@ def _fit(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
     for epoch in range(epochs):
         total = 0.0
-        for chosen in torch.randperm(len(data)).split(training.batch):
+        for chosen in torch.randperm(len(data)).to(data.x.device).split(training.batch):
             lengths = data.lengths[chosen]
             x = data.x[chosen, : int(lengths.max())]
             loss = loss_of(Sequences(x, lengths, data.labels[chosen]))

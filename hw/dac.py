@@ -1,9 +1,8 @@
 """DAC sequencer: holds and drives the rows of a crossbar (level DACs)."""
 
-from amaranth.hdl import Array, Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from golden.description import Description
 from golden.fixed import ceil_div, index_bits

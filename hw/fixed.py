@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Const, Mux, Shape, Value
 
-from golden.description import Range
+from golden.fixed import Range
 
 
 def half_up(a: Value, shift: int) -> Value:

@@ -28,9 +28,7 @@ class RecurrentLayer(wiring.Component):
     step of a sequence need not wait for h.
     """
 
-    def __init__(
-        self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel
-    ) -> None:
+    def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel) -> None:
         self.shape = shape
         self.dac = DacSequencer(
             inputs=shape.rows - shape.units,
@@ -91,9 +89,7 @@ class RecurrentLayer(wiring.Component):
         return m
 
 
-def connect_macro(
-    m: Module, dac: DacSequencer, adc: SarReadout, macro: wiring.Component
-) -> None:
+def connect_macro(m: Module, dac: DacSequencer, adc: SarReadout, macro: wiring.Component) -> None:
     """Rows from the sequencer; samples and comparisons with the readout."""
     m.d.comb += [macro.rows.eq(dac.o.payload.rows), adc.above.eq(macro.above)]
     m.d.comb += [getattr(macro, name).eq(getattr(adc, name)) for name in ("sample", "select")]

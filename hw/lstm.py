@@ -1,11 +1,13 @@
 """LSTM gate pipeline: from the ADC codes of i, f, g, o to c and h."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape
-from golden.fixed import Range, ceil_div, index_bits
+from golden.fixed import ceil_div, index_bits
 from hw.adc import codes_layout
 from hw.fixed import narrow
 from hw.ports import WritePort, vector_stream
@@ -112,7 +114,7 @@ class LstmGates(wiring.Component):
         m.d.comb += self.trace_valid.eq(valid & self.o.ready)
         return m
 
-    def _unpack(self, m: Module, advance: Signal) -> list:
+    def _unpack(self, m: Module, advance: Signal) -> list[Any]:
         """Gather the gates' beats of a block, then give out `units_per_beat` units a cycle.
 
         Returns valid, codes[gate][place], the word (beat of the step), first and last.
@@ -179,12 +181,12 @@ class LstmGates(wiring.Component):
         words = data.View(data.ArrayLayout(signed(bits), banks), read.data)
         return [[words[gate * places + p] for p in range(places)] for gate in range(shape.gates)]
 
-    def _tables(self, m: Module, advance: Signal) -> tuple[list[list], list]:
+    def _tables(self, m: Module, advance: Signal) -> tuple[list[list[Any]], list[Any]]:
         """Read ports [gate][place] of the gate tables, and [place] of the tanh table."""
         description, cell = self.shape.description, self.shape.description.cell
         places = range(self.shape.units_per_beat)
 
-        def ports(mem: memory.Memory) -> list:
+        def ports(mem: memory.Memory) -> list[Any]:
             reads = [mem.read_port() for _ in places]
             m.d.comb += [read.en.eq(advance) for read in reads]
             return reads
@@ -212,7 +214,7 @@ class LstmGates(wiring.Component):
         ]
         return gate_ports, ports(mem)
 
-    def _state(self, m: Module, word: Signal, advance: Signal) -> tuple:
+    def _state(self, m: Module, word: Signal, advance: Signal) -> tuple[Any, Any]:
         """The memory of c: its write port, and the [place] views of the word, a stage later."""
         layout = data.ArrayLayout(
             signed(self.shape.description.cell.state_bits), self.shape.units_per_beat
@@ -244,14 +246,14 @@ def _dac_code(product: Value, shape: ArrayShape) -> Value:
     return narrow(product, description.hidden_shift, description.dac.range)
 
 
-def _stage(m: Module, advance: Signal, values: list) -> list:
+def _stage(m: Module, advance: Signal, values: list[Any]) -> list[Any]:
     """Registers for a (nested) list of values, taken when `advance` is high; the first is the
     stage's valid bit."""
 
-    def register(value: object) -> object:
+    def register(value: Any) -> Any:
         if isinstance(value, list):
             return [register(item) for item in value]
-        value = Value.cast(value)  # type: ignore[arg-type]
+        value = Value.cast(value)
         held = Signal(value.shape())
         with m.If(advance):
             m.d.sync += held.eq(value)

@@ -1,6 +1,9 @@
 """The accelerator: layers in a chain, the head, and the load path."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from itertools import pairwise
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -57,11 +60,11 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The chain, the switch between running and loading, the address decoder."""
         m = Module()
-        blocks = [*self.layers, self.head]
+        blocks: list[Any] = [*self.layers, self.head]
         for n, layer in enumerate(self.layers):
             m.submodules[f"layer_{n}"] = layer
         m.submodules.head = self.head
-        for before, after in zip(blocks[:-1], blocks[1:], strict=True):
+        for before, after in pairwise(blocks):
             wiring.connect(m, before.o, after.i)
         wiring.connect(m, self.head.o, wiring.flipped(self.o))
 
@@ -130,7 +133,7 @@ class Accelerator(wiring.Component):
                 ]
 
     def _program(
-        self, m: Module, port: wiring.PureInterface, region: Region, offset: object, go: object
+        self, m: Module, port: wiring.PureInterface, region: Region, offset: Value, go: Value
     ) -> None:
         """One cell on a macro's programming port."""
         for fields, bits in ((region.fields, offset), (region.data, self.load.payload.data)):

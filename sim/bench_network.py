@@ -66,6 +66,12 @@ class Chip:
             for codes in padded[t].reshape(-1, beat)
         ]
 
+    def forget(self) -> None:
+        """Drop everything recorded so far."""
+        self.output.taken.clear()
+        for probe in self.probes.values():
+            probe.taken.clear()
+
     def labels(self) -> np.ndarray:
         """The classes that came out."""
         fields = self.ports["o__payload"]["fields"]
@@ -89,9 +95,7 @@ class Chip:
         scoreboard.compare("scores", ("sequence", "class"), vectors["scores"], scores)
         scoreboard.compare("label", ("sequence",), vectors["label"], self.labels())
 
-    def _steps(
-        self, name: str, shape: dict[str, int], valid: np.ndarray
-    ) -> dict[str, np.ndarray]:
+    def _steps(self, name: str, shape: dict[str, int], valid: np.ndarray) -> dict[str, np.ndarray]:
         """A layer's record as padded arrays, (sequences, steps, [gates,] units)."""
         fields = self.sidecar["probes"][name]["trace"]
         flat = streams.unpack(fields, self.probes[name].taken)
@@ -150,6 +154,7 @@ async def whole_set(dut: Any) -> None:
         "cycles": round(cycles),
         "cycles_per_step": round(cycles / steps, 2),
         "labels": chip.labels().tolist(),
+        "golden_labels": vectors["label"].tolist(),
         "stream_seconds": round(time.monotonic() - clock, 2),
     }
     Path(job["result"]).write_text(json.dumps(result))

@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,11 @@ def run(
     waves: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run a bench module on a built model; its job file names `result` and `progress`.
+    """Run a bench module on the model built in `folder`.
 
-    Returns what the bench left in `result`, with `passed` added. Raises WordlineError if the
-    simulation ended without a result (its words are in sim.log).
+    The bench finds `job` in a JSON file that the plusarg `job` names, with the paths `result`
+    and `progress` added. Returns what it left in `result`, if anything, with `passed` added:
+    whether every test of the module ran and passed. The simulator's words are in sim.log.
     """
     result, beacon, log = folder / "result.json", folder / "progress", folder / "sim.log"
     results_xml = folder / "results.xml"
@@ -88,12 +89,11 @@ def run(
             log_file=log.absolute(),
             results_xml=str(results_xml.absolute()),
         )
-    failed = 1
+    tests, failed = 0, 0
     with contextlib.suppress(RuntimeError):
-        _, failed = get_results(results_xml)
-    if not result.exists():
-        raise WordlineError(f"The simulation ended without a result; {log} says why.")
-    return json.loads(result.read_text()) | {"passed": failed == 0}
+        tests, failed = get_results(results_xml)
+    left = json.loads(result.read_text()) if result.exists() else {}
+    return left | {"passed": tests > 0 and failed == 0}
 
 
 @contextlib.contextmanager
@@ -119,45 +119,54 @@ def _watching(beacon: Path, progress: Progress | None) -> Iterator[None]:
         thread.join()
 
 
+@dataclass(frozen=True)
+class Chip:
+    """An emitted folder with its built model: `run(**chip.arguments, module=...)`."""
+
+    runner: LeanVerilator
+    top: str
+    folder: Path
+    job: dict[str, Any]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `run` needs to know of the chip."""
+        return vars(self)
+
+
+def prepare(folder: Path, name: str, *, waves: bool = False) -> Chip:
+    """Build what was emitted into `folder`; the job has its sidecar, image and vectors."""
+    sidecar = folder / f"{name}.json"
+    top = json.loads(sidecar.read_text())["module"]
+    sources = [folder / f"{name}.vlt", folder / f"{name}.v", folder / f"{name}_crossbar_model.v"]
+    work = folder / ("verilator-waves" if waves else "verilator")
+    named = {"sidecar": sidecar, "image": folder / "image.hex", "vectors": folder / "vectors.npz"}
+    job = {key: str(path.absolute()) for key, path in named.items()} | {"stall": 0.0}
+    return Chip(build(sources, top, work, waves=waves), top, work, job)
+
+
 def simulate(
-    folder: Path,
-    name: str,
+    chip: Chip,
     *,
     seed: int = 0,
     stall: float = 0.0,
     waves: bool = False,
     progress: Progress | None = None,
-    image: Path | None = None,
 ) -> dict[str, Any]:
-    """Build and run an emitted folder: its sidecar, image and vectors.
+    """Run all of a chip's vectors through it; stall: chance of a pause at each transfer.
 
-    stall: probability of a pause at each transfer of every stream. image: another image than
-    the folder's. Returns the bench's result with `build_seconds` and `sim_seconds`.
+    Returns the bench's result. Raises WordlineError if the simulation ended without one: it
+    hung, or crashed.
     """
-    sidecar_path = folder / f"{name}.json"
-    top = json.loads(sidecar_path.read_text())["module"]
-    sources = [folder / f"{name}.vlt", folder / f"{name}.v", folder / f"{name}_crossbar_model.v"]
-    work = folder / ("verilator-waves" if waves else "verilator")
-    started = time.monotonic()
-    runner = build(sources, top, work, waves=waves)
-    built = time.monotonic()
-    job = {
-        "sidecar": str(sidecar_path.absolute()),
-        "image": str((image or folder / "image.hex").absolute()),
-        "vectors": str((folder / "vectors.npz").absolute()),
-        "stall": stall,
-    }
     result = run(
-        runner,
+        **chip.arguments | {"job": chip.job | {"stall": stall}},
         module="sim.bench_network",
-        top=top,
-        folder=work,
-        job=job,
         seed=seed,
         waves=waves,
         progress=progress,
     )
-    return result | {
-        "build_seconds": round(built - started, 2),
-        "sim_seconds": round(time.monotonic() - built, 2),
-    }
+    if "labels" not in result:
+        raise WordlineError(
+            f"The simulation ended without a result; {chip.folder / 'sim.log'} says why."
+        )
+    return result

@@ -34,7 +34,11 @@ class Scoreboard:
     _earliest: tuple[int, int] | None = None
 
     def compare(
-        self, quantity: str, axes: tuple[str, ...], golden: np.ndarray, rtl: np.ndarray,
+        self,
+        quantity: str,
+        axes: tuple[str, ...],
+        golden: np.ndarray,
+        rtl: np.ndarray,
         valid: np.ndarray | None = None,
     ) -> None:
         """Compare two arrays whose axes are named (`sequence`, `step`, `gate`, ...).

@@ -110,5 +110,3 @@ def receiver(stream: Any, count: int, into: list, seed: int | None = None) -> Ca
             ctx.set(stream.ready, 0)
 
     return process
-
-

@@ -26,6 +26,16 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: str) -> "Sequences":
+        """The same on another device."""
+        return Sequences(*(value.to(device) for value in vars(self).values()))
+
+    @property
+    def valid(self) -> Tensor:
+        """(sequences, steps): whether a step is within its sequence."""
+        steps = torch.arange(self.x.shape[1], device=self.x.device)
+        return steps[None] < self.lengths[:, None]
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -1,0 +1,34 @@
+# Thin verbs. Each sets up what it needs: .venv from pyproject.toml and the pins in constraints.txt.
+PYTHON ?= python3
+NAME ?= vowels
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: sim test test-all lint format clean
+
+sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
+	$(BIN)/wordline sim $(NAME)
+
+test: $(READY)  ## every test but the slow ones
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: $(READY)  ## every test
+	$(BIN)/pytest -n 2
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## what of lint a machine can do
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## everything that is made here
+	rm -rf build .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Wordline needs Python 3.11 or newer; make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,354 @@
+"""The `wordline` command."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gen import emit as emission
+from gen import stages
+from golden import datasets, files, presets, training
+from golden.description import replaced
+from golden.errors import WordlineError
+from golden.presets import Recipe
+from golden.program import Program
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""LSTMs from PyTorch to Verilog for NVM crossbar accelerators, proved bit-exact.
+
+    NAME is a preset (`wordline presets`) or the path of a TOML file. Everything goes to
+    build/NAME/. `wordline sim NAME` does all of it: train, emit, build with Verilator, run the
+    test set, compare every value with the golden model.
+
+    Exit status: 0 all equal, 1 RTL and golden differ, 2 a mistake in what was given.
+    """,
+)
+console = Console()
+
+Name = Annotated[str, typer.Argument(help="A preset, or the path of a TOML file.")]
+BuildDir = Annotated[Path, typer.Option(help="Where build folders go.")]
+Seed = Annotated[int | None, typer.Option(help="Instead of the recipe's seed.", min=0)]
+Device = Annotated[str, typer.Option(help="PyTorch device for training: cpu, cuda, ...")]
+BUILD = Path("build")
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one sentence and exit status 2."""
+    torch.set_num_threads(1)  # the sizes here are small: more threads only wait for each other
+    try:
+        app()
+    except WordlineError as error:
+        sys.exit(_complain(str(error), 2))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_complain(f"{where}{error.strerror or error}; nothing was half-written.", 2))
+
+
+def _complain(sentence: str, status: int) -> int:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"wordline: {sentence}", style="red"
+    )
+    return status
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Ctrl-C ends a command with a sentence and exit status 130."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise typer.Exit(
+                _complain("Interrupted; finished stages are kept, run it again to go on.", 130)
+            ) from None
+
+    return run
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar a stage: call with the stage, what is done, and the total."""
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, Any] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], completed=done)
+
+        yield update
+
+
+def _recipe(name: str, seed: int | None) -> Recipe:
+    recipe = presets.load(name)
+    if seed is None:
+        return recipe
+    return dataclasses.replace(recipe, training=replaced(recipe.training, seed=seed))
+
+
+@app.command("presets")
+def presets_() -> None:
+    """List the presets."""
+    table = Table("name", "inputs", "hidden", "classes", "bits w/DAC/ADC", "lanes", "data")
+    for name, recipe in presets.PRESETS.items():
+        d = recipe.description
+        bits = f"{d.device.weight_bits}/{d.dac.bits}/{d.adc.bits}"
+        hidden = ", ".join(map(str, d.network.hidden))
+        row = (d.network.inputs, hidden, d.network.classes, bits, d.array.lanes)
+        table.add_row(name, *map(str, row), recipe.training.dataset)
+    console.print(table)
+
+
+@app.command()
+def describe(
+    name: Name,
+    toml: Annotated[bool, typer.Option("--toml", help="Print the recipe, every field.")] = False,
+) -> None:
+    """Show what a description comes to: arrays, converters, cycles. Builds nothing.
+
+    `wordline describe vowels --toml > mine.toml` is the start of your own.
+    """
+    recipe = presets.load(name)
+    if toml:
+        print(recipe.to_toml(), end="")
+        return
+    description = recipe.description
+    table = Table("", *emission.arrays(description), title=description.name)
+    rows = {
+        "rows": "rows",
+        "units x gates": "",
+        "lanes (ADCs)": "lanes",
+        "conversions a lane and step": "selects",
+        "conversion cycles a step": "conversion_cycles",
+        "largest column charge": "charge_max",
+        "ADC shift": "adc_shift",
+        "units a cycle in the gates": "units_per_beat",
+    }
+    for label, attribute in rows.items():
+        shapes = emission.arrays(description).values()
+        values = [
+            str(getattr(s, attribute)) if attribute else f"{s.units} x {s.gates}" for s in shapes
+        ]
+        table.add_row(label, *values)
+    console.print(table)
+    console.print(f"fingerprint {description.fingerprint}", highlight=False)
+
+
+@app.command()
+@_interruptible
+def train(
+    name: Name,
+    seed: Seed = None,
+    seeds: Annotated[
+        int, typer.Option(help="Train this many seeds and show accuracies; saves nothing.", min=1)
+    ] = 1,
+    device: Device = "cpu",
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Train a float network, then the quantised one from it; accuracies are of the test set."""
+    recipe = _recipe(name, seed)
+    if seeds > 1:
+        _train_seeds(recipe, seeds, device)
+        return
+    folder = build_dir / recipe.description.name
+    program, _ = _train(recipe, folder, device)
+    about = program.about
+    console.print(
+        f"{folder / 'program.safetensors'}: float {about['float_accuracy']:.2f} %, "
+        f"quantised {about['golden_accuracy']:.2f} % (seed {recipe.training.seed})",
+        highlight=False,
+    )
+
+
+def _train(recipe: Recipe, folder: Path, device: str) -> tuple[Program, float]:
+    with _bar() as bar:
+        stage = stages.train(
+            recipe,
+            folder,
+            device=device,
+            progress=lambda what, done, total, _: bar(f"train, {what}", done, total),
+        )
+    return stage.program, stage.seconds
+
+
+def _train_seeds(recipe: Recipe, seeds: int, device: str) -> None:
+    data = datasets.load(recipe.training.dataset)
+    table = Table("seed", "float %", "quantised %")
+    rows = []
+    with _bar() as bar:
+        for seed in range(recipe.training.seed, recipe.training.seed + seeds):
+            settings = replaced(recipe.training, seed=seed)
+            result = training.train(recipe.description, settings, data, device=device)
+            rows.append((result.float_accuracy, result.golden_accuracy))
+            table.add_row(str(seed), *(f"{value:.2f}" for value in rows[-1]))
+            bar("seeds", len(rows), seeds)
+    scores = torch.tensor(rows)
+    mean, spread = scores.mean(0).tolist(), scores.std(0).tolist()
+    table.add_row("mean", *(f"{m:.2f} ± {s:.2f}" for m, s in zip(mean, spread, strict=True)))
+    console.print(table)
+
+
+@app.command()
+@_interruptible
+def emit(
+    name: Name,
+    program: Annotated[
+        Path | None, typer.Option(help="A trained program; else the one in build/NAME.")
+    ] = None,
+    design_only: Annotated[
+        bool, typer.Option("--design-only", help="No image, no vectors: needs no program.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder; else build/NAME.")] = None,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Write Verilog, macro stub, sidecar, and a trained program's image and golden vectors.
+
+    For an ASIC or FPGA flow take NAME.v and, for the macro, NAME_crossbar_stub.v (black box) or
+    NAME_crossbar_model.v (synthesisable behaviour).
+    """
+    recipe = presets.load(name)
+    folder = out or build_dir / recipe.description.name
+    if design_only:
+        stages.emit_design(recipe.description, folder)
+    else:
+        trained = program or build_dir / recipe.description.name / "program.safetensors"
+        loaded = Program.load(trained, recipe.description)
+        data = datasets.load(recipe.training.dataset).test
+        stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
+    console.print(f"emitted {folder}/", highlight=False)
+
+
+@app.command()
+@_interruptible
+def sim(
+    name: Name,
+    seed: Seed = None,
+    sequences: Annotated[
+        int | None, typer.Option(help="Only the first so many of the test set.", min=1)
+    ] = None,
+    stall: Annotated[
+        float, typer.Option(help="Chance of a pause at each transfer.", min=0, max=0.95)
+    ] = 0.0,
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--input", help="An .npz with x or codes, lengths, labels; not the test set."),
+    ] = None,
+    program: Annotated[
+        Path | None, typer.Option(help="A trained program; without it, one is trained.")
+    ] = None,
+    waves: Annotated[bool, typer.Option("--waves", help="Write dump.vcd.")] = False,
+    device: Device = "cpu",
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Train, emit, build and run the test set through the Verilog; compare every value.
+
+    What has not changed since the last run is reused. Results: build/NAME/summary.json.
+    """
+    from sim import chip, toolchain  # cocotb is slow to import and only needed here
+
+    toolchain.find()  # before anything that takes long
+    recipe = _recipe(name, seed)
+    description = recipe.description
+    folder = build_dir / description.name
+    started = time.monotonic()
+    if program is None:
+        loaded, train_seconds = _train(recipe, folder, device)
+    else:
+        loaded, train_seconds = Program.load(program, description), 0.0
+
+    labels: torch.Tensor | None
+    if inputs is None:
+        data = datasets.load(recipe.training.dataset).test
+        codes, lengths, labels = stages.encode(loaded, data), data.lengths, data.labels
+    else:
+        codes, lengths, labels = stages.read_input(inputs, loaded)
+    if sequences is not None:
+        codes, lengths = codes[:sequences], lengths[:sequences]
+        labels = None if labels is None else labels[:sequences]
+    with _bar() as bar:
+        bar("emit", 0, 1)
+        emit_seconds, _ = stages.emit_all(loaded, codes, lengths, folder)
+        bar("emit", 1, 1)
+        bar("build", 0, 1)
+        build_started = time.monotonic()
+        built = chip.prepare(folder, description.name, waves=waves)
+        bar("build", 1, 1)
+        sim_started = time.monotonic()
+        result = chip.simulate(
+            built,
+            seed=recipe.training.seed,
+            stall=stall,
+            waves=waves,
+            progress=lambda done, total: bar("simulate", done, total),
+        )
+        bar("simulate", result["sequences"], result["sequences"])
+
+    ended = time.monotonic()
+    seconds = {
+        "train": train_seconds,
+        "emit": emit_seconds,
+        "build": sim_started - build_started,
+        "simulate": ended - sim_started,
+        "total": ended - started,
+    }
+    summary = stages.summarise(loaded, result, labels, seconds, recipe.training.seed)
+    files.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    _report(summary, folder)
+    if waves:
+        console.print(f"waves: {folder / 'verilator-waves' / 'dump.vcd'}", highlight=False)
+    if summary["mismatches"] or not result["passed"]:
+        raise typer.Exit(1)
+
+
+def _report(summary: dict[str, Any], folder: Path) -> None:
+    """The table and the line at the end."""
+
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f} %"
+
+    table = Table(show_header=False, title=f"{summary['name']}, seed {summary['seed']}")
+    for label in ("float", "golden", "rtl"):
+        table.add_row(f"{label} accuracy", percent(summary[f"{label}_accuracy"]))
+    table.add_row("sequences, steps", f"{summary['sequences']:,}, {summary['timesteps']:,}")
+    table.add_row("values compared", f"{summary['values_compared']:,}")
+    table.add_row("mismatches", f"{summary['mismatches']:,}")
+    cycles = f"{summary['cycles_per_step']} (ADC: {summary['adc_cycles_per_step']})"
+    table.add_row("cycles a step", cycles)
+    seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in summary["seconds"].items())
+    table.add_row("seconds", seconds)
+    console.print(table)
+    if summary["mismatches"]:
+        first = f"{summary['mismatches']:,} values differ, first {summary['first_difference']}"
+        console.print(f"RED: {first}", style="bold red", highlight=False)
+    else:
+        console.print(
+            f"GREEN: {summary['values_compared']:,} values equal in {folder}/",
+            style="bold green",
+            highlight=False,
+        )
+
+
+if __name__ == "__main__":
+    main()

