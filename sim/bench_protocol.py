@@ -54,7 +54,7 @@ class Run:
     def mixed(self, switch: int) -> dict[str, np.ndarray]:
         """Vectors of program a up to sequence `switch`, of b from there on."""
         first = np.arange(self.count) < switch
-        mixed = {}
+        mixed: dict[str, np.ndarray] = {}
         for name, values in self.a.items():
             mask = first.reshape(-1, *(1,) * (values.ndim - 1))
             mixed[name] = np.where(mask, values, self.b[name])

@@ -5,8 +5,10 @@ written there are seen from the next edge on. Nothing wakes Python in a cycle in
 happens.
 """
 
+import json
 import random
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import cocotb
@@ -14,6 +16,9 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import Event, RisingEdge
+from cocotb.utils import get_sim_time
+
+from sim.scoreboard import Scoreboard
 
 PERIOD_NS = 10
 """The clock of every bench."""
@@ -27,10 +32,19 @@ def never() -> int:
     return 0
 
 
-def at_random(probability: float, longest: int, seed: int) -> Stall:
+def at_random(probability: float, longest: int, seed: int | str) -> Stall:
     """Waits of 1 to `longest` cycles, each transfer with this probability."""
     draw = random.Random(seed)
     return lambda: draw.randint(1, longest) if draw.random() < probability else 0
+
+
+STALLS = ((0.0, 0.0), (0.6, 0.0), (0.0, 0.6), (0.3, 0.3), (0.9, 0.9))
+"""What each block's bench tries: probabilities of a pause into and out of the design."""
+
+
+def cycle() -> int:
+    """The cycle that ends with the edge just waited for."""
+    return round(get_sim_time("ns") / PERIOD_NS)
 
 
 async def start(dut: SimHandleBase) -> None:
@@ -124,6 +138,76 @@ class Probe:
                 await RisingEdge(self.clk)
 
 
+class Watch:
+    """Checks that a stream holds what it offers, and records its transfers; drives nothing.
+
+    taken: the payloads. offered, moved: the cycles in which each was first on offer, and was taken.
+    A reset takes an offer back.
+    """
+
+    def __init__(self, dut: SimHandleBase, name: str) -> None:
+        self.name, self.clk, self.rst = name, dut.clk, dut.rst
+        self.payload = getattr(dut, f"{name}__payload")
+        self.valid = getattr(dut, f"{name}__valid")
+        self.ready = getattr(dut, f"{name}__ready")
+        self.taken: list[int] = []
+        self.offered: list[int] = []
+        self.moved: list[int] = []
+        self.task = cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        held: int | None = None
+        while True:
+            await RisingEdge(self.clk)
+            if self.rst.value:
+                held = None
+                continue
+            if not self.valid.value:
+                assert held is None, f"{self.name}: withdrawn in cycle {cycle()}, never taken"
+                continue
+            payload = int(self.payload.value)
+            if held is None:
+                self.offered.append(cycle())
+            else:
+                assert payload == held, f"{self.name}: changed in cycle {cycle()} while on offer"
+            held = payload
+            if self.ready.value:
+                self.taken.append(payload)
+                self.moved.append(cycle())
+                held = None
+
+
+async def write(dut: SimHandleBase, ports: dict[str, list[list[int]]]) -> None:
+    """Write (address, data) words on each of the memories' write ports, one a cycle."""
+    for name, words in ports.items():
+        address, data = getattr(dut, f"{name}__address"), getattr(dut, f"{name}__data")
+        enable = getattr(dut, f"{name}__enable")
+        enable.value = 1
+        for address.value, data.value in words:
+            await RisingEdge(dut.clk)
+        enable.value = 0
+
+
+def block_job() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The job and the vectors of a block's bench (sim/blocks.py); prints the seed."""
+    job = json.loads(Path(cocotb.plusargs["job"]).read_text())
+    cocotb.log.info("seed %d", job["seed"])
+    if not Path(job["result"]).exists():
+        Path(job["result"]).write_text(json.dumps({"tests": 0, "values_compared": 0}))
+    with np.load(job["vectors"]) as file:
+        return job, dict(file)
+
+
+def conclude(job: dict[str, Any], scoreboard: Scoreboard) -> None:
+    """Add a test's comparisons to the bench's result; fail with the first difference."""
+    result = json.loads(Path(job["result"]).read_text())
+    result["tests"] += 1
+    result["values_compared"] += scoreboard.values_compared
+    Path(job["result"]).write_text(json.dumps(result))
+    assert scoreboard.values_compared > 0
+    assert scoreboard.mismatches == 0, scoreboard.first
+
+
 Fields = dict[str, dict[str, Any]]
 """A payload's layout as the JSON sidecar has it."""
 
@@ -137,6 +221,23 @@ def pack(fields: Fields, **values: Any) -> int:
         for position, element in enumerate(np.ravel(value).tolist()):
             packed |= (int(element) & mask) << (field["low"] + position * field["width"])
     return packed
+
+
+def beats(fields: Fields, x: np.ndarray, draw: random.Random) -> list[int]:
+    """The transfers of one sequence (steps, elements) of vectors, its padding at random.
+
+    `last` comes with every beat of the last step.
+    """
+    (beat,) = fields["codes"]["dimensions"]
+    transfers = []
+    for t, vector in enumerate(x.tolist()):
+        padding = [draw.getrandbits(fields["codes"]["width"]) for _ in range(-len(vector) % beat)]
+        vector += padding
+        transfers += [
+            pack(fields, codes=vector[n : n + beat], last=t == len(x) - 1)
+            for n in range(0, len(vector), beat)
+        ]
+    return transfers
 
 
 def unpack(fields: Fields, payloads: list[int]) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from amaranth.sim import Simulator
+from hypothesis import strategies as st
 
 from golden import tables
 from golden.description import ArrayShape, Description
@@ -20,6 +21,45 @@ def small(**sections: Any) -> Description:
     return Description.from_dict(SMALL).replace(**sections)
 
 
+@st.composite
+def descriptions(draw: Any, *, most_rows: int = 12) -> Description:
+    """Any description that is small enough to simulate: every bit width, odd sizes, 1 upwards."""
+    whole = st.integers
+    weight_bits = draw(whole(1, 8))
+    gate_bits = draw(whole(4, 8))
+    state_bits = draw(whole(gate_bits + 2, 14))
+    dac_bits = draw(whole(1, 8))
+    hidden = draw(st.lists(whole(1, most_rows // 2), min_size=1, max_size=2))
+    return Description.from_dict(
+        {
+            "name": "drawn",
+            "network": {
+                "inputs": draw(whole(1, most_rows // 2)),
+                "hidden": hidden,
+                "classes": draw(whole(1, 6)),
+            },
+            "device": {
+                "weight_bits": weight_bits,
+                "conductance_bits": draw(whole(max(1, weight_bits - 1), 8)),
+            },
+            "array": {
+                "lanes": draw(whole(1, 7)),
+                "beat": draw(whole(1, 7)),
+                "settle": draw(whole(3, 6)),
+            },
+            "dac": {"bits": dac_bits},
+            "adc": {"bits": draw(whole(3, 10)), "gain_bits": draw(whole(6, 12))},
+            "cell": {
+                "frac": draw(whole(0, 2)),
+                "gate_bits": gate_bits,
+                "state_bits": state_bits,
+                "state_index_bits": draw(whole(4, min(8, state_bits))),
+                "hidden_bits": draw(whole(max(3, dac_bits), 9)),
+            },
+        }
+    )
+
+
 def random_program(description: Description, seed: int) -> Program:
     """A program of random numbers over their full ranges, gains such that codes spread."""
     generator = torch.Generator().manual_seed(seed)
@@ -31,7 +71,7 @@ def random_program(description: Description, seed: int) -> Program:
         cells = (shape.gates, shape.units, shape.rows)
         most = description.device.conductance_max
         # Typical charge is far below the bound, by sqrt(rows): put it in the ADC's range.
-        gain = min(2**description.adc.gain_bits - 1, int(24 * shape.rows**0.5) + 8)
+        gain = min(2**description.adc.gain_bits - 1, int(100 * shape.rows**0.5))
         return {
             "positive": draw(0, most, *cells),
             "negative": draw(0, most, *cells),

@@ -1,0 +1,111 @@
+import re
+
+import pytest
+from hypothesis import given
+
+from golden import presets
+from golden.description import Description
+from golden.errors import WordlineError
+from tests.helpers import SMALL, descriptions, small
+
+
+@given(descriptions())
+def test_toml_round_trip(tmp_path_factory, description):
+    path = tmp_path_factory.mktemp("toml") / "d.toml"
+    path.write_text(description.to_toml())
+    assert Description.from_toml(path) == description
+    assert Description.from_toml(path).fingerprint == description.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"device": {"weight_bits": 9}}, "device.weight_bits = 9 is above 8, the most"),
+        ({"device": {"weight_bits": 0}}, "device.weight_bits = 0 is below 1, the least"),
+        ({"device": {"weight_bits": 4.0}}, "device.weight_bits = 4.0 is not an integer"),
+        ({"device": {"weight_bits": "4"}}, "device.weight_bits = '4' is not an integer"),
+        ({"device": {"weight_bits": True}}, "device.weight_bits = True is not an integer"),
+        ({"device": {"wieght_bits": 4}}, "device.wieght_bits is not a field.*weight_bits, cond"),
+        ({"device": {"weight_bits": 8, "conductance_bits": 4}}, "raise conductance_bits to 7"),
+        ({"device": {"levels": [3, 1]}}, r"device.levels = \[3, 1\] must be .* ascending"),
+        ({"device": {"levels": [0, 256]}}, "device.levels holds 256, outside -255..255"),
+        ({"device": {"levels": [*range(17)]}}, "device.levels has 17 entries.*allows 16"),
+        ({"device": {"levels": "even"}}, "device.levels = 'even' is not known; write 'uniform'"),
+        ({"array": {"lanes": 0}}, "array.lanes = 0 is below 1"),
+        ({"array": {"settle": 2}}, "array.settle = 2 is below 3"),
+        ({"dac": {"bits": 9}}, "dac.bits = 9 is above 8"),
+        ({"dac": {"kind": "pwm"}}, "dac.kind = 'pwm' is not known; write 'level'"),
+        ({"adc": {"bits": 2}}, "adc.bits = 2 is below 3"),
+        ({"cell": {"hidden_bits": 3}}, "cell.hidden_bits = 3 is below the DAC's width"),
+        ({"cell": {"state_bits": 8}}, "cell.state_bits = 8 .* raise state_bits to 10"),
+        ({"cell": {"state_bits": 10, "state_index_bits": 11}}, "cell.state_index_bits = 11"),
+        ({"network": {"hidden": []}}, "network.hidden = "),
+        ({"network": {"hidden": [4, 0]}}, r"network.hidden.1 = 0 is below 1"),
+        ({"name": "Großes"}, "name = 'Großes' must be lower-case"),
+        ({"extra": {}}, "extra is not a field; the fields here are name, network"),
+    ],
+)
+def test_mistakes_are_named(sections, words):
+    with pytest.raises(WordlineError) as caught:
+        small(**sections)
+    sentence = str(caught.value)
+    assert re.search(words, sentence), sentence
+    assert "\n" not in sentence and sentence.endswith(".")
+
+
+def test_a_missing_field_is_named():
+    with pytest.raises(WordlineError, match=r"network.inputs is missing; add it"):
+        Description.from_dict({**SMALL, "network": {"hidden": [5], "classes": 4}})
+
+
+def test_files_that_are_no_toml(tmp_path):
+    with pytest.raises(WordlineError, match="cannot be read"):
+        presets.load(str(tmp_path / "absent.toml"))
+    (tmp_path / "bad.toml").write_text("[network\n")
+    with pytest.raises(WordlineError, match="is not valid TOML"):
+        presets.load(str(tmp_path / "bad.toml"))
+    with pytest.raises(WordlineError, match="There is no preset 'vowel'; give one of vowels"):
+        presets.load("vowel")
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_presets_round_trip(name, tmp_path):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(presets.load(name).to_toml())
+    assert presets.load(str(path)) == presets.PRESETS[name]
+
+
+def test_training_mistakes_are_named(tmp_path):
+    path = tmp_path / "d.toml"
+    path.write_text(presets.load("vowels").to_toml().replace("epochs = 60", "epochs = 0"))
+    with pytest.raises(WordlineError, match=r"training: float_epochs = 0 is below 1"):
+        presets.load(str(path))
+
+
+def test_vowels_numbers():
+    description = presets.load("vowels").description
+    layer = description.layers[0]
+    assert description.device.level_table == tuple(range(-252, 253, 36))
+    assert (description.dac.range, description.adc.range) == ((-7, 7), (-8, 7))
+    assert (layer.rows, layer.selects, layer.conversion_cycles) == (44, 32, 128)
+    assert (layer.charge_max, layer.adc_shift) == (44 * 7 * 255, 18)
+
+
+def test_level_tables():
+    assert small(device={"weight_bits": 1}).device.level_table == (-255, 255)
+    assert small(device={"weight_bits": 2}).device.level_table == (-255, 0, 255)
+    assert small(device={"levels": [-9, 0, 1]}).device.level_table == (-9, 0, 1)
+    assert len(small(device={"weight_bits": 8}).device.level_table) == 255
+
+
+@given(descriptions())
+def test_every_column_has_a_place_of_its_own(description):
+    for shape in (*description.layers, description.head):
+        places = {
+            shape.column(unit, gate) for unit in range(shape.units) for gate in range(shape.gates)
+        }
+        assert len(places) == shape.units * shape.gates
+        assert all(s < shape.selects and lane < shape.lanes for s, lane in places)
+        assert shape.lanes % shape.units_per_beat == 0
+        # The gate pipeline keeps up with the ADCs.
+        assert shape.lanes // shape.units_per_beat <= shape.gates * shape.period

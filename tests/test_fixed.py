@@ -1,0 +1,78 @@
+"""Rounding and narrowing: golden on integers, golden on floats, and logic, against Python."""
+
+import pytest
+import torch
+from amaranth.hdl import Module, Signal, signed
+from amaranth.sim import Simulator
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hw.fixed
+from golden.fixed import Range, bipolar, look_up, narrow, quantise, signed_range, symmetric_range
+from tests import reference
+
+
+@pytest.mark.parametrize("shift", range(6))
+@pytest.mark.parametrize("to", [Range(-8, 7), Range(-7, 7), Range(0, 15), Range(-1, 1)])
+def test_narrow_exhaustive(shift, to):
+    values = torch.arange(-300, 301)
+    expected = [reference.narrow(a, shift, *to) for a in values.tolist()]
+    assert narrow(values, shift, to).tolist() == expected
+    assert narrow(values.double(), shift, to).tolist() == expected
+
+    m = Module()
+    a, result = Signal(signed(10)), Signal(signed(12))
+    m.d.comb += result.eq(hw.fixed.narrow(a, shift, to))
+    got = []
+
+    async def bench(ctx):
+        for value in values.tolist():
+            ctx.set(a, value)
+            got.append(ctx.get(result))
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert got == expected
+
+
+@given(st.integers(-(2**40), 2**40), st.integers(0, 30), st.integers(2, 20))
+def test_narrow_wide(a, shift, bits):
+    to = signed_range(bits)
+    expected = reference.narrow(a, shift, *to)
+    assert narrow(torch.tensor([a]), shift, to).item() == expected
+    assert narrow(torch.tensor([a], dtype=torch.float64), shift, to).item() == expected
+
+
+def test_ranges():
+    assert signed_range(4) == (-8, 7)
+    assert symmetric_range(4) == (-7, 7)
+    assert symmetric_range(1) == symmetric_range(2) == (-1, 1)
+
+
+def test_half_goes_up():
+    assert narrow(torch.tensor([-3, -2, -1, 1, 2, 3]), 1, Range(-9, 9)).tolist() == [
+        -1, -1, 0, 1, 1, 2,
+    ]  # fmt: skip
+    assert quantise(torch.tensor([-0.5, 0.5, 1.49]), Range(-9, 9)).tolist() == [0, 1, 1]
+
+
+def test_bipolar_has_no_zero():
+    values = torch.tensor([-5, -1, 0, 1, 5])
+    assert bipolar(values, 0).tolist() == bipolar(values.double(), 0).tolist() == [-1, -1, 1, 1, 1]
+
+
+def test_gradients_pass_where_nothing_saturates():
+    a = torch.tensor([-100.0, -4.0, 0.0, 5.0, 100.0], dtype=torch.float64, requires_grad=True)
+    narrow(a, 2, Range(-8, 7)).sum().backward()
+    assert a.grad.tolist() == [0, 0.25, 0.25, 0.25, 0]
+
+
+def test_look_up_gradients():
+    table = torch.tensor([[0.0, 1.0, 4.0, 9.0]], dtype=torch.float64, requires_grad=True)
+    index = torch.tensor([[[-2.0, -1.0, 1.0]]], dtype=torch.float64, requires_grad=True)
+    out = look_up(table, index, Range(-2, 1))
+    assert out.tolist() == [[[0, 1, 9]]]
+    out.sum().backward()
+    assert index.grad.tolist() == [[[0.5, 2.0, 2.5]]]
+    assert table.grad.tolist() == [[1, 1, 0, 1]]

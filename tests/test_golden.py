@@ -1,0 +1,154 @@
+"""The golden model against plain Python, against itself in a batch, and in floats."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from golden import crossbar, dac, network, tables
+from golden.errors import WordlineError
+from golden.presets import PRESETS
+from golden.program import Program
+from tests import reference
+from tests.helpers import descriptions, random_codes, random_program, small
+
+
+@settings(max_examples=40)
+@given(descriptions(), st.integers(0, 999))
+def test_golden_is_the_contract(description, seed):
+    program = random_program(description, seed)
+    lengths = torch.tensor([4, 1, 3])
+    x = random_codes(description, seed, 3, 4, description.network.inputs)
+    trace = network.run(program, x, lengths)
+    for n, length in enumerate(lengths.tolist()):
+        expected = reference.run(program, x[n, :length].tolist())
+        for layer, wanted in zip(trace.layers, expected["layers"], strict=True):
+            assert layer.codes[n, :length].tolist() == wanted["codes"]
+            assert layer.c[n, :length].tolist() == wanted["c"]
+            assert layer.h[n, :length].tolist() == wanted["h"]
+        assert trace.scores[n].tolist() == expected["scores"]
+        assert trace.label[n].item() == expected["label"]
+
+
+@settings(max_examples=40)
+@given(descriptions(), st.integers(0, 999))
+def test_training_arithmetic_is_the_golden_arithmetic(description, seed):
+    program = random_program(description, seed)
+    x = random_codes(description, seed, 5, 6, description.network.inputs)
+    lengths = torch.tensor([6, 1, 2, 3, 6])
+    exact = network.run(program, x, lengths)
+    trained = network.run(program.to(torch.float64), x.double(), lengths)
+    assert torch.equal(exact.scores.double(), trained.scores)
+    for a, b in zip(exact.layers, trained.layers, strict=True):
+        for name in ("codes", "c", "h"):
+            assert torch.equal(getattr(a, name).double(), getattr(b, name)), name
+
+
+def test_a_sequence_is_the_same_alone_and_in_a_batch():
+    description = PRESETS["vowels-deep"].description
+    program = random_program(description, 1)
+    x = random_codes(description, 2, 7, 9, description.network.inputs)
+    lengths = torch.tensor([9, 1, 2, 3, 8, 9, 5])
+    batch = network.run(program, x, lengths)
+    for n, length in enumerate(lengths.tolist()):
+        alone = network.run(program, x[n : n + 1, :length], lengths[n : n + 1])
+        assert torch.equal(alone.scores[0], batch.scores[n])
+
+
+def test_random_programs_reach_every_adc_code():
+    """What the other tests draw is worth testing with: codes spread and saturate."""
+    description = small(network={"hidden": [16]})
+    x = random_codes(description, 0, 20, 10, 3)
+    trace = network.run(random_program(description, 0), x, torch.full((20,), 10))
+    assert trace.layers[0].codes.unique().tolist() == list(range(-8, 8))
+    assert trace.layers[0].h.unique().numel() > 8
+    assert trace.layers[0].c.abs().max() > 256
+
+
+def test_equal_scores_give_the_lowest_class():
+    from golden import head
+
+    assert head.label(torch.tensor([[3, 7, 7, 1], [-5, -5, -5, -5]])).tolist() == [1, 0]
+
+
+def test_encode_rounds_half_up_and_clips():
+    description = small()
+    x = torch.tensor([[-9.0, -0.5, 0.5, 1.49, 9.0]])
+    ones, zeros = torch.ones(5), torch.zeros(5)
+    assert dac.encode(x, zeros, ones, description.dac).tolist() == [[-7, 0, 1, 1, 7]]
+    one_bit = small(dac={"bits": 1}).dac
+    assert dac.encode(x, zeros, ones, one_bit).tolist() == [[-1, -1, 1, 1, 1]]
+
+
+def test_nearest_level():
+    levels = torch.tensor([-10.0, 0.0, 4.0], dtype=torch.float64)
+    codes = torch.tensor([-99.0, -5.1, -5.0, 1.9, 2.0, 99.0], dtype=torch.float64)
+    codes.requires_grad_()
+    nearest = crossbar.nearest_level(codes, levels)
+    assert nearest.tolist() == [-10, -10, 0, 0, 4, 4]
+    nearest.sum().backward()
+    assert codes.grad.tolist() == [0, 1, 1, 1, 1, 0]
+
+
+def test_pairs_use_one_device_and_keep_the_gradient():
+    codes = torch.tensor([-3.0, 0.0, 2.0], requires_grad=True)
+    positive, negative = crossbar.pair(codes)
+    assert (positive.tolist(), negative.tolist()) == ([0, 0, 2], [3, 0, 0])
+    (positive - negative).sum().backward()
+    assert codes.grad.tolist() == [1, 1, 1]
+
+
+@given(descriptions())
+def test_tables_are_monotonic_and_in_range(description):
+    step = torch.full((4,), 8 / 2**description.index_bits, dtype=torch.float64)
+    gates = tables.gate_tables(step, description)
+    tanh = tables.tanh_table(description)
+    for table in (*gates, tanh):
+        assert bool((table.diff() >= 0).all())
+    assert gates[[0, 1, 3]].min() >= 0 and gates.max() <= description.cell.gate_range.high
+    assert gates[2].min() >= description.cell.candidate_range.low
+    assert tanh[len(tanh) // 2] == 0 and tanh.max() <= description.hidden_unit
+
+
+@pytest.mark.parametrize(
+    ("x", "lengths", "words"),
+    [
+        (torch.zeros(2, 3, 4).long(), [3, 3], r"shape \(2, 3, 4\); give \(sequences, steps, 3\)"),
+        (torch.zeros(2, 0, 3).long(), [0, 0], "none of them empty"),
+        (torch.full((2, 3, 3), 8), [3, 3], "holds the code 8, which a 4-bit DAC does not have"),
+        (torch.zeros(2, 3, 3).long(), [3, 4], "lengths must be 2 numbers from 1 to 3"),
+        (torch.zeros(2, 3, 3).long(), [0, 3], "lengths must be 2 numbers from 1 to 3"),
+        (torch.zeros(2, 3, 3).long(), [3], "lengths must be 2 numbers from 1 to 3"),
+    ],
+)
+def test_wrong_inputs_are_named(x, lengths, words):
+    with pytest.raises(WordlineError, match=words):
+        network.run(random_program(small(), 0), x, torch.tensor(lengths))
+
+
+def test_a_program_survives_the_disk(tmp_path):
+    program = random_program(small(), 3)
+    path, again = tmp_path / "p.safetensors", tmp_path / "q.safetensors"
+    program.save(path)
+    loaded = Program.load(path, small())
+    for name, tensor in program.tensors().items():
+        assert torch.equal(loaded.tensors()[name], tensor), name
+    loaded.save(again)
+    assert path.read_bytes() == again.read_bytes()
+
+
+def test_programs_that_do_not_fit_are_named(tmp_path):
+    path = tmp_path / "p.safetensors"
+    random_program(small(), 3).save(path)
+    with pytest.raises(WordlineError, match=r"trained with adc.bits = 4, the description has 5"):
+        Program.load(path, small(adc={"bits": 5}))
+    with pytest.raises(WordlineError, match="absent.* cannot be read"):
+        Program.load(tmp_path / "absent")
+    (tmp_path / "text").write_text("no tensors in here")
+    with pytest.raises(WordlineError, match="is not a trained program"):
+        Program.load(tmp_path / "text")
+    damaged = random_program(small(), 3)
+    damaged.layers[0].positive[0, 0, 0] = 256
+    damaged.save(path)
+    with pytest.raises(WordlineError, match=r"layers.0.positive holds .*256, outside 0..255"):
+        Program.load(path)
