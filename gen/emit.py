@@ -66,25 +66,34 @@ def emit(description: Description, folder: Path) -> None:
     behavioural bodies. <name>_crossbar_stub.v: black boxes in their place. <name>.vlt: for
     Verilator. description.toml. <name>.json: the sidecar, with the hashes of the others.
     """
+    texts = verilog_files(description)
+    design = _design(description)
+    texts |= {f"{description.name}.vlt": _control_file(design)}
+    texts |= {"description.toml": description.to_toml()}
+    for file, text in texts.items():
+        files.write_text(folder / file, text)
+    hashes = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in texts.items()}
+    text = json.dumps(_sidecar(design, hashes), indent=1) + "\n"
+    files.write_text(folder / f"{description.name}.json", text)
+
+
+def _design(description: Description) -> Accelerator:
+    return Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
+
+
+def verilog_files(description: Description) -> dict[str, str]:
+    """The Verilog of a design: text by file name."""
     name = description.name
-    design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
     macros = {macro_name(shape): shape for shape in arrays(description).values()}
-    texts = {
-        f"{name}.v": to_verilog(design, module_name(description)),
+    return {
+        f"{name}.v": to_verilog(_design(description), module_name(description)),
         f"{name}_crossbar_model.v": "".join(
             to_verilog(CrossbarModel(shape), macro) for macro, shape in macros.items()
         ),
         f"{name}_crossbar_stub.v": "".join(
             _black_box(to_verilog(CrossbarStub(shape), macro)) for macro, shape in macros.items()
         ),
-        f"{name}.vlt": _control_file(design),
-        "description.toml": description.to_toml(),
     }
-    for file, text in texts.items():
-        files.write_text(folder / file, text)
-    hashes = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in texts.items()}
-    text = json.dumps(_sidecar(design, hashes), indent=1) + "\n"
-    files.write_text(folder / f"{name}.json", text)
 
 
 def _black_box(text: str) -> str:

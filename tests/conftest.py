@@ -5,6 +5,15 @@ from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 
+RANDOM_DESCRIPTION_SEEDS = range(2026, 2031)
+
+
+def pytest_report_header():
+    """Every random draw has a printed seed."""
+    seeds = f"{RANDOM_DESCRIPTION_SEEDS[0]} to {RANDOM_DESCRIPTION_SEEDS[-1]}"
+    return f"random descriptions: Hypothesis seeds {seeds}; all else derandomised"
+
+
 settings.register_profile(
     "wordline",
     deadline=None,  # tests do not time

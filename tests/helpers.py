@@ -1,16 +1,19 @@
 """What several tests need: random programs, and streams in Amaranth's simulator."""
 
+import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from amaranth.sim import Simulator
 from hypothesis import strategies as st
 
-from golden import tables
+from golden import network, tables
 from golden.description import ArrayShape, Description
 from golden.program import HeadProgram, LayerProgram, Program
+from hw.network import Accelerator
 
 SMALL = {"name": "small", "network": {"inputs": 3, "hidden": [5], "classes": 4}}
 """A description that simulates in seconds."""
@@ -28,7 +31,7 @@ def descriptions(draw: Any, *, most_rows: int = 12) -> Description:
     weight_bits = draw(whole(1, 8))
     gate_bits = draw(whole(4, 8))
     state_bits = draw(whole(gate_bits + 2, 14))
-    dac_bits = draw(whole(1, 8))
+    dac_bits, adc_bits = draw(whole(1, 8)), draw(whole(3, 10))
     hidden = draw(st.lists(whole(1, most_rows // 2), min_size=1, max_size=2))
     return Description.from_dict(
         {
@@ -48,12 +51,12 @@ def descriptions(draw: Any, *, most_rows: int = 12) -> Description:
                 "settle": draw(whole(3, 6)),
             },
             "dac": {"bits": dac_bits},
-            "adc": {"bits": draw(whole(3, 10)), "gain_bits": draw(whole(6, 12))},
+            "adc": {"bits": adc_bits, "gain_bits": draw(whole(6, 12))},
             "cell": {
-                "frac": draw(whole(0, 2)),
+                "frac": draw(whole(0, max(0, 8 - adc_bits))),  # tables take long to load
                 "gate_bits": gate_bits,
                 "state_bits": state_bits,
-                "state_index_bits": draw(whole(4, min(8, state_bits))),
+                "state_index_bits": draw(whole(4, 6)),
                 "hidden_bits": draw(whole(max(3, dac_bits), 9)),
             },
         }
@@ -120,13 +123,12 @@ def simulate(dut: Any, *processes: Callable, watchers: Iterable[Callable] = ()) 
     simulator.run()
 
 
-def sender(stream: Any, payloads: list, seed: int | None = None) -> Callable:
-    """A testbench that sends payloads, with random pauses if a seed is given."""
-    waits = random.Random(seed)
+def sender(stream: Any, payloads: Sequence, waits: Iterator[int] | None = None) -> Callable:
+    """A testbench that sends payloads, after `waits` cycles each."""
 
     async def process(ctx: Any) -> None:
         for payload in payloads:
-            while seed is not None and waits.random() < 0.4:
+            for _ in range(next(waits) if waits else 0):
                 await ctx.tick()
             ctx.set(stream.payload, payload)
             ctx.set(stream.valid, 1)
@@ -136,17 +138,131 @@ def sender(stream: Any, payloads: list, seed: int | None = None) -> Callable:
     return process
 
 
-def receiver(stream: Any, count: int, into: list, seed: int | None = None) -> Callable:
-    """A testbench that takes `count` payloads, with random pauses if a seed is given."""
-    waits = random.Random(seed)
+def receiver(
+    stream: Any, count: int, into: list, waits: Iterator[int] | None = None, hold: int = 60
+) -> Callable:
+    """A testbench that takes `count` payloads, after `waits` cycles each, and then sees that no
+    more come for `hold` cycles. The payload must hold while it is not taken."""
 
     async def process(ctx: Any) -> None:
         while len(into) < count:
-            while seed is not None and waits.random() < 0.4:
-                await ctx.tick()
+            offered = None
+            for _ in range(next(waits) if waits else 0):
+                _, _, valid, payload = await ctx.tick().sample(stream.valid, stream.payload)
+                assert offered is None or (valid and payload == offered), "an offer was withdrawn"
+                offered = payload if valid else None
             ctx.set(stream.ready, 1)
             (payload,) = await ctx.tick().sample(stream.payload).until(stream.valid)
+            assert offered is None or payload == offered, "a payload changed while it waited"
             into.append(payload)
             ctx.set(stream.ready, 0)
+        for _ in range(hold):
+            _, _, valid = await ctx.tick().sample(stream.valid)
+            assert not valid, "more came out than was expected"
 
     return process
+
+
+def waits(seed: int | None, longest: int = 12) -> Iterator[int] | None:
+    """Random pauses, or none."""
+    if seed is None:
+        return None
+    draw = random.Random(seed)
+    return (draw.choice((0, 0, 0, 1, 2, longest)) for _ in itertools.count())
+
+
+def recorder(valid: Any, signal: Any, into: list) -> Callable:
+    """A watcher that records (cycle, value) of `signal` in every cycle with `valid`."""
+
+    async def process(ctx: Any) -> None:
+        cycle = 0
+        async for _, _, is_valid, value in ctx.tick().sample(valid, signal):
+            if is_valid:
+                into.append((cycle, value))
+            cycle += 1
+
+    return process
+
+
+def load_payloads(words: list[tuple[int, int]]) -> list[dict[str, int]]:
+    """Transfers of a load bus."""
+    last = len(words) - 1
+    return [{"address": a, "data": d, "last": int(n == last)} for n, (a, d) in enumerate(words)]
+
+
+def vector_payloads(x: torch.Tensor, lengths: Sequence[int], beat: int) -> list[dict[str, Any]]:
+    """Transfers of x (sequences, steps, elements), `beat` elements each."""
+    payloads = []
+    for sequence, length in zip(x.tolist(), lengths, strict=True):
+        for t, vector in enumerate(sequence[:length]):
+            vector = vector + [0] * (-len(vector) % beat)
+            for start in range(0, len(vector), beat):
+                payload = {"codes": vector[start : start + beat], "last": int(t == length - 1)}
+                payloads.append(payload)
+    return payloads
+
+
+@dataclass(frozen=True)
+class ChipRun:
+    """What a simulated accelerator did: labels, and (cycle, values) of each layer's trace."""
+
+    labels: list[int]
+    layers: list[list[tuple[int, Any]]]
+
+
+def run_chip(
+    chip: Accelerator,
+    words: list[tuple[int, int]],
+    x: torch.Tensor,
+    lengths: Sequence[int],
+    stall_seed: int | None = None,
+) -> ChipRun:
+    """Load an image into an accelerator and run sequences, in Amaranth's simulator."""
+    out: list[Any] = []
+    traces: list[list] = [[] for _ in chip.layers]
+    beats = vector_payloads(x, lengths, chip.input_beat)
+
+    async def host(ctx: Any) -> None:
+        await sender(chip.load, load_payloads(words))(ctx)
+        await sender(chip.i, beats, waits(stall_seed))(ctx)
+
+    simulate(
+        chip,
+        host,
+        receiver(chip.o, len(lengths), out, waits(stall_seed, 90)),
+        watchers=[
+            recorder(layer.gates.trace_valid, layer.gates.trace, trace)
+            for layer, trace in zip(chip.layers, traces, strict=True)
+        ],
+    )
+    return ChipRun([int(payload.label) for payload in out], traces)
+
+
+def first_difference(
+    run: ChipRun, program: Program, x: torch.Tensor, lengths: Sequence[int]
+) -> str:
+    """Golden against a run, everything: the first difference in words, or an empty string."""
+    golden = network.run(program, x, torch.tensor(lengths))
+    for n, (layer, shape) in enumerate(zip(golden.layers, program.description.layers, strict=True)):
+        records = iter(run.layers[n])
+        places = shape.units_per_beat
+        for s, length in enumerate(lengths):
+            for t in range(length):
+                for unit in range(shape.units):
+                    if unit % places == 0:
+                        _, record = next(records)
+                    pairs = {
+                        name: (int(getattr(layer, name)[s, t, unit]), int(value[unit % places]))
+                        for name, value in (("c", record.c), ("h", record.h))
+                    }
+                    for gate in range(shape.gates):
+                        code = int(record.codes[gate][unit % places])
+                        pairs[f"code {gate}"] = (int(layer.codes[s, t, gate, unit]), code)
+                    for name, (wanted, got) in pairs.items():
+                        if wanted != got:
+                            where = f"layer {n} sequence {s} step {t} unit {unit}"
+                            return f"{where} {name}: golden {wanted}, RTL {got}"
+        if next(records, None) is not None:
+            return f"layer {n}: more steps than were sent"
+    wanted = golden.label.tolist()
+    return "" if run.labels == wanted else f"labels: {wanted} {run.labels}"

@@ -142,7 +142,7 @@ def test_programs_that_do_not_fit_are_named(tmp_path):
     random_program(small(), 3).save(path)
     with pytest.raises(WordlineError, match=r"trained with adc.bits = 4, the description has 5"):
         Program.load(path, small(adc={"bits": 5}))
-    with pytest.raises(WordlineError, match="absent.* cannot be read"):
+    with pytest.raises(WordlineError, match=r"absent.* cannot be read"):
         Program.load(tmp_path / "absent")
     (tmp_path / "text").write_text("no tensors in here")
     with pytest.raises(WordlineError, match="is not a trained program"):

@@ -1,0 +1,107 @@
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from golden import head
+from hw.head import ArgMax, Head
+from tests.helpers import (
+    descriptions,
+    random_codes,
+    random_program,
+    receiver,
+    recorder,
+    sender,
+    simulate,
+    small,
+    vector_payloads,
+    waits,
+)
+
+
+def bias_writer(port, bias):
+    async def process(ctx):
+        for number, value in enumerate(bias):
+            ctx.set(port.address, number)
+            ctx.set(port.data, value & ((1 << len(port.data)) - 1))
+            ctx.set(port.enable, 1)
+            await ctx.tick()
+        ctx.set(port.enable, 0)
+
+    return process
+
+
+@settings(max_examples=30)
+@given(
+    classes=st.integers(1, 9),
+    lanes=st.integers(1, 5),
+    seed=st.integers(0, 99),
+    stall=st.booleans(),
+    tie=st.booleans(),
+)
+def test_arg_max(classes, lanes, seed, stall, tie):
+    description = small(network={"classes": classes}, array={"lanes": lanes})
+    shape = description.head
+    dut = ArgMax(shape)
+    generator = torch.Generator().manual_seed(seed)
+    steps = 5
+    codes = torch.randint(-8, 8, (steps, classes), generator=generator)
+    bias = torch.randint(-128, 128, (classes,), generator=generator) * (not tie)
+    payloads = []
+    for step in codes.tolist():
+        for block in range(shape.blocks):
+            part = step[block * shape.lanes : (block + 1) * shape.lanes]
+            part = part + [7] * (shape.lanes - len(part))  # padding must not win
+            payloads.append({"codes": part, "first": 1, "last": 1})
+    out: list = []
+    scores: list = []
+
+    async def host(ctx):
+        await bias_writer(dut.bias, bias.tolist())(ctx)
+        await sender(dut.i, payloads, waits(seed if stall else None))(ctx)
+
+    simulate(
+        dut,
+        host,
+        receiver(dut.o, steps, out, waits(seed if stall else None)),
+        watchers=[recorder(dut.trace_valid, dut.trace, scores)],
+    )
+    wanted = codes * 16 + bias
+    assert [int(trace.score) for _, trace in scores] == wanted.flatten().tolist()
+    assert [int(payload.label) for payload in out] == head.label(wanted).tolist()
+    assert head.label(wanted).tolist() == [row.index(max(row)) for row in wanted.tolist()]
+
+
+@settings(max_examples=15)
+@given(descriptions(), st.integers(0, 99), st.booleans())
+def test_head_uses_the_last_step_alone(description, seed, stall):
+    shape = description.head
+    part = random_program(description, seed).head
+    dut = Head(shape, beat=2)
+    lengths = [1, 3, 2, 1]
+    h = random_codes(description, seed, 4, 3, shape.rows)
+    cells = [
+        {
+            "row": row,
+            "select": shape.column(n, 0)[0],
+            "lane": shape.column(n, 0)[1],
+            "positive": int(part.positive[0, n, row]),
+            "negative": int(part.negative[0, n, row]),
+        }
+        for n in range(shape.units)
+        for row in range(shape.rows)
+    ]
+    out: list = []
+
+    async def host(ctx):
+        await sender(dut.cells, cells)(ctx)
+        ctx.set(dut.gains.data, int(part.gain))
+        ctx.set(dut.gains.enable, 1)
+        await ctx.tick()
+        ctx.set(dut.gains.enable, 0)
+        await bias_writer(dut.bias, part.bias.tolist())(ctx)
+        await sender(dut.i, vector_payloads(h, lengths, 2), waits(seed if stall else None))(ctx)
+
+    simulate(dut, host, receiver(dut.o, 4, out, waits(seed if stall else None)))
+    last = torch.stack([h[n, length - 1] for n, length in enumerate(lengths)])
+    wanted = head.label(head.scores(part, last, shape)).tolist()
+    assert [int(payload.label) for payload in out] == wanted

@@ -1,0 +1,91 @@
+"""The whole accelerator in Amaranth's simulator: random descriptions, stalls, cycles."""
+
+from itertools import pairwise
+
+import hypothesis
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gen import emit, image
+from hw.network import Accelerator
+from tests.conftest import RANDOM_DESCRIPTION_SEEDS
+from tests.helpers import (
+    descriptions,
+    first_difference,
+    random_codes,
+    random_program,
+    run_chip,
+    small,
+)
+
+
+def check(description, lengths, seed, stall_seed=None):
+    program = random_program(description, seed)
+    x = random_codes(description, seed, len(lengths), max(lengths), description.network.inputs)
+    chip = Accelerator(description)
+    run = run_chip(chip, image.words(program), x, lengths, stall_seed)
+    assert first_difference(run, program, x, lengths) == ""
+    return chip, run
+
+
+@pytest.mark.parametrize("seed", RANDOM_DESCRIPTION_SEEDS)
+def test_fifty_random_descriptions(seed):
+    """Ten for each seed: emitted, simulated with and without stalls, exact."""
+
+    @hypothesis.seed(seed)
+    @settings(max_examples=10, derandomize=False, database=None)
+    @given(
+        description=descriptions(),
+        lengths=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+        stall=st.none() | st.integers(0, 99),
+    )
+    def ten(description, lengths, stall):
+        assert all("endmodule" in text for text in emit.verilog_files(description).values())
+        check(description, lengths, seed=1, stall_seed=stall)
+
+    ten()
+
+
+@pytest.mark.parametrize("settle", [3, 6])
+@pytest.mark.parametrize("bits", [3, 4, 10])
+@pytest.mark.parametrize(("hidden", "lanes"), [(1, 1), (5, 2), (6, 3), (4, 4), (16, 16)])
+def test_cycles_per_step(hidden, lanes, bits, settle):
+    """With x there and h taken, a step costs exactly what `cycles_per_step` says."""
+    description = small(
+        network={"inputs": 2, "hidden": [hidden]},
+        array={"lanes": lanes, "settle": settle},
+        adc={"bits": bits},
+        cell={"frac": 0},
+    )
+    chip, run = check(description, [5], seed=0)
+    words = -(-hidden // chip.layers[0].shape.units_per_beat)
+    steps = [cycle for cycle, _ in run.layers[0]][::words]
+    assert {b - a for a, b in pairwise(steps)} == {chip.cycles_per_step}
+
+
+def test_the_next_sequence_does_not_wait_for_h():
+    chip, run = check(small(), [1, 1, 1, 1, 1, 1], seed=0)
+    cycles = [cycle for cycle, _ in run.layers[0]][:: chip.layers[0].shape.units]
+    conversion = chip.layers[0].shape.conversion_cycles
+    assert all(b - a <= conversion + 4 for a, b in pairwise(cycles))
+
+
+def test_vowels_costs_little_more_than_its_adcs():
+    from golden.presets import PRESETS
+
+    description = PRESETS["vowels"].description
+    conversion = description.layers[0].conversion_cycles
+    assert (conversion, Accelerator(description).cycles_per_step) == (128, 143)
+    assert Accelerator(description).cycles_per_step <= 1.10 * conversion + 16
+
+
+def test_two_layers_with_stalls():
+    check(small(network={"hidden": [6, 5]}, array={"lanes": 2}), [4, 1, 2, 3], 3, stall_seed=5)
+
+
+def test_many_lanes_use_several_units_a_cycle():
+    description = small(network={"inputs": 2, "hidden": [26]}, array={"lanes": 26})
+    description = description.replace(adc={"bits": 3})
+    assert description.layers[0].units_per_beat == 13
+    check(description, [3, 1], 2)
