@@ -348,7 +348,3 @@ def _report(summary: dict[str, Any], folder: Path) -> None:
             style="bold green",
             highlight=False,
         )
-
-
-if __name__ == "__main__":
-    main()

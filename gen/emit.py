@@ -66,10 +66,9 @@ def emit(description: Description, folder: Path) -> None:
     behavioural bodies. <name>_crossbar_stub.v: black boxes in their place. <name>.vlt: for
     Verilator. description.toml. <name>.json: the sidecar, with the hashes of the others.
     """
-    texts = verilog_files(description)
-    design = _design(description)
-    texts |= {f"{description.name}.vlt": _control_file(design)}
-    texts |= {"description.toml": description.to_toml()}
+    design, texts = verilog_files(description)
+    texts[f"{description.name}.vlt"] = _control_file(design)
+    texts["description.toml"] = description.to_toml()
     for file, text in texts.items():
         files.write_text(folder / file, text)
     hashes = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in texts.items()}
@@ -77,16 +76,13 @@ def emit(description: Description, folder: Path) -> None:
     files.write_text(folder / f"{description.name}.json", text)
 
 
-def _design(description: Description) -> Accelerator:
-    return Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
-
-
-def verilog_files(description: Description) -> dict[str, str]:
-    """The Verilog of a design: text by file name."""
+def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]]:
+    """A design, and its Verilog: text by file name."""
     name = description.name
+    design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
     macros = {macro_name(shape): shape for shape in arrays(description).values()}
-    return {
-        f"{name}.v": to_verilog(_design(description), module_name(description)),
+    return design, {
+        f"{name}.v": to_verilog(design, module_name(description)),
         f"{name}_crossbar_model.v": "".join(
             to_verilog(CrossbarModel(shape), macro) for macro, shape in macros.items()
         ),
@@ -190,6 +186,7 @@ def _sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
             for name, shape in arrays(description).items()
         },
         "cycles_per_step": design.cycles_per_step,
+        "cycles_per_sequence": design.head.cycles_per_sequence,
         "load_map": {
             "address_bits": design.load_map.address_bits,
             "data_bits": design.load_map.data_bits,

@@ -20,7 +20,7 @@ from torch import Tensor
 import golden
 import hw
 from gen import emit, image, vectors
-from golden import dac, datasets, files, training
+from golden import dac, datasets, files, network, training
 from golden.datasets import Sequences
 from golden.description import Description, plain
 from golden.errors import WordlineError
@@ -102,8 +102,8 @@ def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tupl
         *(_source(package) for package in (golden, hw, emit)),
         versions(),
     )
-    design = [f"{program.description.name}{suffix}" for suffix in (".json", ".v", ".vlt")]
-    wanted = [*design, "image.hex", "vectors.npz"]
+    ends = (".json", ".v", ".vlt", "_crossbar_model.v", "_crossbar_stub.v")
+    wanted = [program.description.name + end for end in ends] + ["image.hex", "vectors.npz"]
     if all((folder / file).exists() for file in wanted) and _read(stamp) == key:
         return 0.0, True
     started = time.monotonic()
@@ -142,7 +142,7 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
             arrays = {name: file[name] for name in file.files}
     except OSError as error:
         raise WordlineError(f"{path} cannot be read ({error.strerror or 'not an .npz'}).") from None
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise WordlineError(f"{path} is not an .npz of plain arrays ({error}).") from None
     if ("x" in arrays) == ("codes" in arrays):
         raise WordlineError(f"{path} must hold either `x` (real) or `codes`; it holds {[*arrays]}.")
@@ -162,6 +162,10 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
     data = Sequences(torch.from_numpy(raw), lengths, torch.zeros(len(raw)))
     codes = encode(program, data) if "x" in arrays else data.x.long()
     labels = arrays.get("labels")
+    for name, array in (("lengths", arrays.get("lengths")), ("labels", labels)):
+        if array is not None and array.shape != raw.shape[:1]:
+            raise WordlineError(f"{path}: `{name}` must be {len(raw)} numbers, one a sequence.")
+    network.check(program, codes, lengths)
     return codes, lengths, None if labels is None else torch.from_numpy(labels).long()
 
 

@@ -54,7 +54,7 @@ class Device:
                       1 bit, the two levels -max and +max.
     conductance_bits: bits of a device's conductance code; a cell is a pair of such devices.
     levels:           "uniform", or the level table itself: ascending differential conductance
-                      codes g+ - g-, at most 2^weight_bits of them.
+                      codes g+ - g- of both signs, at most 2^weight_bits of them.
     """
 
     weight_bits: Annotated[Int, Field(ge=1, le=8)] = 4
@@ -80,6 +80,10 @@ class Device:
             raise ValueError(
                 f"device.levels has {len(table)} entries, but device.weight_bits = "
                 f"{self.weight_bits} allows {2**self.weight_bits}"
+            )
+        if not table[0] < 0 < table[-1]:
+            raise ValueError(
+                f"device.levels = {table} needs levels on both sides of 0; a weight has a sign"
             )
         if max(map(abs, table)) > self.conductance_max:
             raise ValueError(
@@ -285,13 +289,8 @@ class ArrayShape:
         return self.rows * description.dac.range.high * description.device.conductance_max
 
     @property
-    def charge_bits(self) -> int:
-        """Bits of a column charge, two's complement."""
-        return self.charge_max.bit_length() + 1
-
-    @property
     def adc_shift(self) -> int:
-        """Shift of the ADC: gain 16 just avoids clipping of the largest charge there can be."""
+        """Shift of the ADC: at gain 16 the largest charge there can be just reaches full scale."""
         return 4 + max(0, self.charge_max.bit_length() - (self.description.adc.bits - 1))
 
     @property

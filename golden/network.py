@@ -32,7 +32,7 @@ def run(program: Program, x: Tensor, lengths: Tensor) -> Trace:
     Raises WordlineError where the input does not fit.
     """
     description = program.description
-    _check(x, lengths, program)
+    check(program, x, lengths)
     traces: list[LayerTrace] = []
     for layer_program, shape in zip(program.layers, description.layers, strict=True):
         traces.append(layer.run(layer_program, x, shape))
@@ -42,7 +42,8 @@ def run(program: Program, x: Tensor, lengths: Tensor) -> Trace:
     return Trace(tuple(traces), scores, head.label(scores))
 
 
-def _check(x: Tensor, lengths: Tensor, program: Program) -> None:
+def check(program: Program, x: Tensor, lengths: Tensor) -> None:
+    """Raise WordlineError where x and lengths are not what `run` takes."""
     inputs = program.description.network.inputs
     if x.dim() != 3 or x.shape[2] != inputs or 0 in x.shape:
         raise WordlineError(
@@ -54,7 +55,9 @@ def _check(x: Tensor, lengths: Tensor, program: Program) -> None:
             f"The lengths must be {x.shape[0]} numbers from 1 to {x.shape[1]}, the steps given."
         )
     dac = program.description.dac
+    steps = torch.arange(x.shape[1], device=x.device)
     wrong = (x < dac.range.low) | (x > dac.range.high) | ((x == 0) & (dac.bits == 1))
+    wrong &= (steps < lengths[:, None])[..., None]  # padding may be anything
     if bool(wrong.any()):
         raise WordlineError(
             f"The input holds the code {x[wrong][0].item()}, which a {dac.bits}-bit DAC does not "

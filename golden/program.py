@@ -100,7 +100,10 @@ class Program:
         # One metadata key: safetensors does not keep the order of several.
         metadata = {"wordline": json.dumps(about, sort_keys=True)}
         with files.atomic(path) as beside:
-            safetensors.torch.save_file(tensors, beside, metadata)
+            try:
+                safetensors.torch.save_file(tensors, beside, metadata)
+            except safetensors.SafetensorError as error:
+                raise WordlineError(f"{path} cannot be written ({error}).") from None
 
     @classmethod
     def load(cls, path: Path, description: Description | None = None) -> Self:
@@ -116,6 +119,7 @@ class Program:
         expected = _expected(own)
         for name, (shape, range_) in expected.items():
             _check(path, name, tensors.get(name), shape, range_)
+        _check_signs(path, own, tensors)
         integers = {k: t if t.is_floating_point() else t.long() for k, t in tensors.items()}
 
         def part(kind: type, prefix: str) -> Any:
@@ -197,6 +201,19 @@ def _check(
             f"{path}: {name} holds {int(tensor.min())}..{int(tensor.max())}, outside "
             f"{range_.low}..{range_.high}."
         )
+
+
+def _check_signs(path: Path, description: Description, tensors: dict[str, Tensor]) -> None:
+    """What ranges alone do not say: i, f and o are not negative, an input step is positive."""
+    for n in range(len(description.layers)):
+        name = f"layers.{n}.gate_tables"
+        for gate, table in zip(description.cell.gates, tensors[name], strict=True):
+            if gate != "g" and int(table.min()) < 0:
+                raise WordlineError(
+                    f"{path}: {name} holds {int(table.min())} for gate {gate}, below 0."
+                )
+    if float(tensors["input_step"].min()) <= 0:
+        raise WordlineError(f"{path}: input_step holds a number that is not above 0.")
 
 
 def _difference(own: Description, wanted: Description) -> str:

@@ -72,23 +72,28 @@ class FloatNetwork(nn.Module):
 class TrainableArray(nn.Module):
     """Real-valued weights of one crossbar, and the scales that make them codes.
 
-    weight: (gates, units, rows), in units of the pre-activation for one DAC code.
-    bias: (gates, units). log_unit: (gates,), log of the pre-activation that one DAC code on one
-    conductance code makes. log_lsb: (gates,), log of one ADC LSB's pre-activation.
+    weight: (gates, units, rows), as in the float network. row_step: (rows,), the real value of
+    one DAC code on each row. bias: (gates, units). log_unit: (gates,), log of the pre-activation
+    that one DAC code on one conductance code makes. log_lsb: (gates,), log of one ADC LSB's
+    pre-activation.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, lsb: Tensor, shape: ArrayShape) -> None:
+    def __init__(
+        self, weight: Tensor, row_step: Tensor, bias: Tensor, lsb: Tensor, shape: ArrayShape
+    ) -> None:
         super().__init__()
         self.shape = shape
         table = shape.description.device.level_table
         levels = torch.tensor(table, dtype=torch.float64, device=weight.device)
         self.levels: Tensor
         self.register_buffer("levels", levels)
+        self.row_step: Tensor
+        self.register_buffer("row_step", row_step)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
         # The level table spans 2.5 sigma of the weights to begin with.
-        spread = weight.flatten(1).std(dim=1, correction=0).clamp(min=1e-6)
-        self.log_unit = nn.Parameter((2.5 * spread / levels[-1]).log())
+        spread = (weight * row_step).flatten(1).std(dim=1, correction=0).clamp(min=1e-6)
+        self.log_unit = nn.Parameter((2.5 * spread / levels.abs().max()).log())
         self.log_lsb = nn.Parameter(lsb.log())
 
     def index_step(self) -> Tensor:
@@ -99,7 +104,8 @@ class TrainableArray(nn.Module):
         """positive, negative, gain and bias as integers with gradients."""
         description = self.shape.description
         unit = self.log_unit.exp()
-        differential = crossbar.nearest_level(self.weight / unit[:, None, None], self.levels)
+        weight = self.weight * self.row_step
+        differential = crossbar.nearest_level(weight / unit[:, None, None], self.levels)
         positive, negative = crossbar.pair(differential)
         gain = (self.log_unit - self.log_lsb).exp() * 2.0**self.shape.adc_shift
         bias = self.bias / self.index_step()[:, None]
@@ -132,11 +138,11 @@ class Trainable(nn.Module):
                 h, _ = layer(x)
                 before = torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], dim=1)
                 charge = torch.cat([x, before], dim=2) @ weight.T
-                arrays.append(_array(weight * steps, bias, charge[data.valid], shape))
+                arrays.append(_array(weight, steps, bias, charge[data.valid], shape))
                 x, row_step = h, torch.full((shape.units,), hidden_step).to(x)
             charge = x @ linear.weight.T
             self.head = _array(
-                linear.weight * row_step, linear.bias, charge[data.valid], description.head
+                linear.weight, row_step, linear.bias, charge[data.valid], description.head
             )
         self.layers: list[TrainableArray] = nn.ModuleList(arrays)  # type: ignore[assignment]
 
@@ -155,16 +161,17 @@ class Trainable(nn.Module):
         return Program(description=description, layers=layers, head=HeadProgram(**head), **fields)
 
 
-def _array(weight: Tensor, bias: Tensor, charge: Tensor, shape: ArrayShape) -> TrainableArray:
+def _array(
+    weight: Tensor, row_step: Tensor, bias: Tensor, charge: Tensor, shape: ArrayShape
+) -> TrainableArray:
     """A crossbar from PyTorch's (gates * units, ...) weights; each gate's ADC range starts at
     2.5 sigma of the pre-activations it sees, without their bias: charge (any, gates * units)."""
     split = (shape.gates, shape.units)
     seen = charge.double().unflatten(1, split).transpose(0, 1).flatten(1)
     sigma = seen.std(dim=1, correction=0).clamp(min=1e-3)
     lsb = 2.5 * sigma / 2 ** (shape.description.adc.bits - 1)
-    return TrainableArray(
-        weight.double().unflatten(0, split), bias.double().unflatten(0, split), lsb, shape
-    )
+    weight, bias = weight.double().unflatten(0, split), bias.double().unflatten(0, split)
+    return TrainableArray(weight, row_step.double(), bias, lsb, shape)
 
 
 def train(

@@ -24,7 +24,7 @@ def codes_layout(shape: ArrayShape) -> data.StructLayout:
 class SarReadout(wiring.Component):
     """Converts every column of a step, `lanes` at a time, and hands the codes on.
 
-    `i`: a step on the rows; ready in the cycle from which the rows may change. `o`: codes, one
+    `i`: a step on the rows; ready in the last cycle in which the rows must hold. `o`: codes, one
     beat a conversion, selects in order. The other ports are the macro's (hw/crossbar.py); the
     macro is never held up: a sample is only taken when there is room for its codes.
     Latency: settle + bits cycles from a sample to its codes. Throughput: a conversion each

@@ -88,10 +88,10 @@ class CrossbarModel(wiring.Component):
                 self.rows[row] * (column[row].positive - column[row].negative)
                 for row in range(shape.rows)
             ]
-            charge = Signal(signed(shape.charge_bits), name=f"charge_{lane}")
-            m.d.sync += charge.eq(_tree_sum(terms))
-            bits = shape.charge_bits + description.adc.gain_bits
-            held = Signal(signed(bits), name=f"held_{lane}")
+            total = _tree_sum(terms)
+            charge = Signal(total.shape(), name=f"charge_{lane}")
+            m.d.sync += charge.eq(total)
+            held = Signal((charge * gain).shape(), name=f"held_{lane}")
             with m.If(taken[-1]):
                 m.d.sync += held.eq(charge * gain)
             m.d.comb += self.above[lane].eq(half_up(held, shape.adc_shift) >= self.trial[lane])

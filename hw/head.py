@@ -19,7 +19,8 @@ class ArgMax(wiring.Component):
     `i`: ADC codes, `lanes` classes a beat. `o`: the class, the lowest-numbered of equals.
     `bias`: loaded while no step is under way. `trace`: a score, in a cycle with `trace_valid`; for
     observation only.
-    Latency: 3 cycles from the last code of a step to its class. Throughput: a score a cycle.
+    Latency: `latency` cycles from a step's last beat, were it one code, to the class; a cycle more
+    for each further code. Throughput: a score a cycle.
     """
 
     latency = 3
@@ -96,8 +97,9 @@ class ArgMax(wiring.Component):
 class Head(wiring.Component):
     """Classifies the last state of each sequence.
 
-    `i`: h of every step, in beats of `beat` codes; only a sequence's last step is used. `o`: the
-    class. `cells`, `gains`, `bias`: see the blocks; loaded between sequences.
+    `i`: h of every step, in beats of `beat` codes; only a sequence's last step is used, which has
+    `last` on every beat. `o`: the class. `cells`, `gains`, `bias`: see the blocks; loaded between
+    sequences.
     """
 
     def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel) -> None:
@@ -115,6 +117,12 @@ class Head(wiring.Component):
                 "bias": Out(self.arg_max.bias.signature),
             }
         )
+
+    @property
+    def cycles_per_sequence(self) -> int:
+        """Cycles between two classes when sequences are short: conversion, or scores."""
+        shape = self.shape
+        return max(shape.conversion_cycles + self.adc.latency, shape.units + ArgMax.latency)
 
     def elaborate(self, platform: object) -> Module:
         """Wires, and a gate that drops all steps but the last."""

@@ -55,16 +55,18 @@ class RecurrentLayer(wiring.Component):
 
     @property
     def cycles_per_step(self) -> int:
-        """Cycles from a step's first sample to the next step's."""
+        """Cycles from a step's first sample to the next step's: the loop through h, or, where x
+        is long and its beats narrow, the time to take x."""
         shape = self.shape
         tail = shape.units - (shape.blocks - 1) * shape.lanes  # units of the last block
-        return (
+        loop = (
             (shape.selects - 1) * shape.period
             + self.adc.latency
             + self.gates.latency
             + (ceil_div(tail, shape.units_per_beat) - 1)
             + self.dac.latency
         )
+        return max(loop, self.dac.beats + 1)
 
     def elaborate(self, platform: object) -> Module:
         """Wires."""

@@ -25,7 +25,8 @@ class Accelerator(wiring.Component):
     has `last`. It begins when no sequence is under way, and no sequence begins before it ends,
     so a sequence is always computed with the numbers of one transaction. A transfer outside
     the map is taken and has no effect.
-    A reset drops every sequence under way and keeps everything that was loaded.
+    A reset drops every sequence under way and keeps everything that was loaded; one that cuts
+    off a load leaves half of it, so load again. Nothing keeps sequences out before the first load.
     """
 
     def __init__(self, description: Description, macro: MacroMaker = CrossbarModel) -> None:

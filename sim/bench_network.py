@@ -134,7 +134,9 @@ async def whole_set(dut: Any) -> None:
 
     cocotb.start_soon(feed())
     steps = int(lengths.sum())
-    patience = chip.sidecar["cycles_per_step"] * (steps + 100) * (60 if job["stall"] else 4)
+    cycles = chip.sidecar["cycles_per_step"] * (steps + 100)
+    cycles += chip.sidecar["cycles_per_sequence"] * sequences
+    patience = cycles * (60 if job["stall"] else 2)
     done = chip.output.until(sequences, lambda count: _report(job, count, sequences))
     await with_timeout(done, patience * PERIOD_NS, "ns")
     cycles = get_sim_time("ns") / PERIOD_NS - began

@@ -57,7 +57,7 @@ class Run:
         mixed: dict[str, np.ndarray] = {}
         for name, values in self.a.items():
             mask = first.reshape(-1, *(1,) * (values.ndim - 1))
-            mixed[name] = np.where(mask, values, self.b[name])
+            mixed[name] = np.asarray(np.where(mask, values, self.b[name]))
         return mixed
 
 

@@ -19,14 +19,23 @@ Progress = Callable[[int, int], None]
 """Called now and then with the sequences done and their number."""
 
 
-def build(sources: Sequence[Path], top: str, folder: Path, *, waves: bool = False) -> LeanVerilator:
+def build(
+    sources: Sequence[Path],
+    top: str,
+    folder: Path,
+    *,
+    waves: bool = False,
+    runner: LeanVerilator | None = None,
+) -> LeanVerilator:
     """Verilate and compile, unless `folder` holds a build of the very same sources.
 
+    runner: how, if not as LeanVerilator does.
     Raises WordlineError if Verilator is unusable or rejects the sources (its words are in
     build.log).
     """
-    runner = LeanVerilator()
-    key = hashlib.sha256(f"{runner.toolchain.version} {runner.OPTIONS} {waves}".encode())
+    runner = runner or LeanVerilator()
+    how = f"{runner.toolchain.version} {runner.OPTIONS} {runner.CFLAGS} {waves}"
+    key = hashlib.sha256(how.encode())
     for source in sources:
         key.update(source.read_bytes())
     stamp, log = folder / "built.sha256", folder / "build.log"

@@ -110,7 +110,7 @@ class Sink:
             while not self.valid.value:
                 await RisingEdge(self.valid)
                 await RisingEdge(self.clk)
-            self.taken.append(self.payload.value.to_unsigned())
+            self.taken.append(int(self.payload.value))  # a bit has no to_unsigned
             self.took.set()
 
     async def until(self, count: int, report: Callable[[int], None] = lambda _: None) -> None:
@@ -134,7 +134,7 @@ class Probe:
             await RisingEdge(self.valid)
             await RisingEdge(self.clk)
             while self.valid.value:
-                self.taken.append(self.signal.value.to_unsigned())
+                self.taken.append(int(self.signal.value))
                 await RisingEdge(self.clk)
 
 
@@ -192,20 +192,30 @@ def block_job() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The job and the vectors of a block's bench (sim/blocks.py); prints the seed."""
     job = json.loads(Path(cocotb.plusargs["job"]).read_text())
     cocotb.log.info("seed %d", job["seed"])
-    if not Path(job["result"]).exists():
-        Path(job["result"]).write_text(json.dumps({"tests": 0, "values_compared": 0}))
     with np.load(job["vectors"]) as file:
         return job, dict(file)
 
 
+def probe(dut: SimHandleBase, job: dict[str, Any]) -> Probe:
+    """The probe on the signal `trace` inside a block."""
+    inside = getattr(dut, job["trace_inside"])
+    return Probe(dut.clk, inside.trace, inside.trace_valid)
+
+
 def conclude(job: dict[str, Any], scoreboard: Scoreboard) -> None:
     """Add a test's comparisons to the bench's result; fail with the first difference."""
-    result = json.loads(Path(job["result"]).read_text())
-    result["tests"] += 1
-    result["values_compared"] += scoreboard.values_compared
-    Path(job["result"]).write_text(json.dumps(result))
+    path = Path(job["result"])
+    before = json.loads(path.read_text())["values_compared"] if path.exists() else 0
+    path.write_text(json.dumps({"values_compared": before + scoreboard.values_compared}))
     assert scoreboard.values_compared > 0
     assert scoreboard.mismatches == 0, scoreboard.first
+
+
+def placed(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Values of consecutive steps as (sequences, steps, ...), 0 where no step is valid."""
+    result = np.zeros((*valid.shape, *values.shape[1:]), np.int64)
+    result[valid] = values
+    return result
 
 
 Fields = dict[str, dict[str, Any]]

@@ -1,0 +1,196 @@
+"""cocotb bench of the ADC readout, with a macro in Python: every code, its place, and its time."""
+
+import random
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge, ValueChange, with_timeout
+
+from sim import streams
+from sim.scoreboard import Scoreboard
+from sim.streams import PERIOD_NS, STALLS, Sink, Source, Watch
+
+
+class Macro:
+    """The crossbar macro's side of its ports, and its demands on the readout (hw/crossbar.py).
+
+    A sample taken in cycle n is compared from n + settle on, until the next one gets there; before
+    the first one the comparators say anything.
+    """
+
+    def __init__(self, dut: Any, job: dict[str, Any], differential: np.ndarray) -> None:
+        self.dut, self.fields, self.sizes = dut, job["fields"], job["sizes"]
+        self.draw = random.Random(f"{job['seed']} macro")
+        gates, units, rows = differential.shape
+        lanes, blocks = self.sizes["lanes"], self.sizes["blocks"]
+        # Lanes past the last unit convert what lies there: anything.
+        padded = np.array(
+            [self.draw.randint(-99, 99) for _ in range(gates * blocks * lanes * rows)]
+        ).reshape(gates, blocks * lanes, rows)
+        padded[:, :units] = differential
+        self.columns = padded.reshape(gates, blocks, lanes, rows)
+        self.samples: list[int] = []  # the cycles in which one was taken
+        self.held: np.ndarray | None = None
+        dut.above.value = 0
+        self.tasks = [cocotb.start_soon(task) for task in (self._clocked(), self._compared())]
+
+    async def _clocked(self) -> None:
+        settling: list[tuple[int, int, np.ndarray]] = []  # cycle, rows, LSBs of each lane
+        settle = self.sizes["settle"]
+        while True:
+            await RisingEdge(self.dut.clk)
+            now = streams.cycle()
+            if self.dut.rst.value:
+                settling.clear()
+                continue
+            payload = self.dut.i__payload.value.to_unsigned()
+            if self.dut.sample.value:
+                assert self.dut.i__valid.value, f"a sample of no step in cycle {now}"
+                settling.append((now, payload, self._lsbs(payload)))
+                assert now - (self.samples or [-settle])[-1] >= settle
+                self.samples.append(now)
+            for begun, rows, _ in settling:
+                assert payload == rows, f"rows changed in cycle {now}, sampled in {begun}"
+            if settling and now - settling[0][0] == settle - 1:
+                self.held = settling.pop(0)[2]
+                self._compare()
+
+    async def _compared(self) -> None:
+        while True:
+            await ValueChange(self.dut.trial)
+            self._compare()
+
+    def _lsbs(self, payload: int) -> np.ndarray:
+        """The sample as the comparators see it, one number a lane."""
+        rows = streams.unpack(self.fields["i__payload"], [payload])["rows"][0]
+        block, gate = divmod(int(self.dut.select.value), self.sizes["gates"])
+        shift, gain = self.sizes["adc_shift"], int(self.dut.gain.value)
+        return (self.columns[gate, block] @ rows * gain + (1 << (shift - 1))) >> shift
+
+    def _compare(self) -> None:
+        if self.held is None:
+            self.dut.above.value = self.draw.getrandbits(self.sizes["lanes"])
+            return
+        trial = self.dut.trial.value.to_unsigned()
+        trial = streams.unpack(self.fields["trial"], [trial])["trial"][0]
+        self.dut.above.value = sum(int(bit) << n for n, bit in enumerate(self.held >= trial))
+
+
+class Readout:
+    """The block between a macro and two streams; `into`, `out_of`: probabilities of a pause."""
+
+    def __init__(
+        self,
+        dut: Any,
+        job: dict[str, Any],
+        vectors: dict[str, np.ndarray],
+        into: float = 0.0,
+        out_of: float = 0.0,
+    ) -> None:
+        self.dut, self.job, self.vectors = dut, job, vectors
+        self.macro = Macro(dut, job, vectors["differential"])
+        seed, longest = job["seed"], 3 * job["sizes"]["period"]
+        self.source = Source(dut, "i", streams.at_random(into, longest, f"{seed} i {into}"))
+        self.sink = Sink(dut, "o", streams.at_random(out_of, longest, f"{seed} o {out_of}"))
+        self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
+        dut.gains__enable.value = 0
+        drivers = [self.sink, self.input, self.output]
+        self.tasks = [*self.macro.tasks, *(driver.task for driver in drivers)]
+        steps = np.arange(vectors["rows"].shape[1])[None]
+        self.first = np.broadcast_to(steps == 0, vectors["rows"].shape[:2])
+        self.last = steps == vectors["lengths"][:, None] - 1
+        self.valid = steps < vectors["lengths"][:, None]
+
+    def send(self) -> None:
+        """Begin to send every step."""
+        fields = self.job["fields"]["i__payload"]
+        flags = zip(self.first[self.valid], self.last[self.valid], strict=True)
+        steps = zip(self.vectors["rows"][self.valid], flags, strict=True)
+        payloads = [streams.pack(fields, rows=r, first=f, last=l) for r, (f, l) in steps]
+        self.sending = cocotb.start_soon(self.source.send(payloads))
+        self.tasks.append(self.sending)
+
+    async def finish(self) -> None:
+        """Wait for all codes, then a while more: nothing may be left over. Compare."""
+        sizes = self.job["sizes"]
+        count = int(self.valid.sum()) * sizes["selects"]
+        patience = 10 * count * sizes["period"] * PERIOD_NS
+        await with_timeout(self.sink.until(count), patience, "ns")
+        for _ in range(3 * sizes["conversion_cycles"]):
+            await RisingEdge(self.dut.clk)
+        assert self.sending.done(), "a step was not taken"
+        assert len(self.sink.taken) == len(self.macro.samples) == count, "too many conversions"
+        assert self.sink.taken == self.output.taken and not self.dut.o__valid.value
+        self._compare()
+
+    def _compare(self) -> None:
+        sizes, scoreboard = self.job["sizes"], Scoreboard()
+        out = streams.unpack(self.job["fields"]["o__payload"], self.sink.taken)
+        codes = out["codes"].reshape(-1, sizes["blocks"], sizes["gates"], sizes["lanes"])
+        codes = np.moveaxis(codes, 2, 1)
+        codes = codes.reshape(len(codes), sizes["gates"], -1)[..., : sizes["units"]]
+        rtl, axes = streams.placed(codes, self.valid), ("sequence", "step", "gate", "unit")
+        scoreboard.compare("codes", axes, self.vectors["codes"], rtl, self.valid)
+        for name, expected in (("first", self.first), ("last", self.last)):
+            flags = out[name].reshape(-1, sizes["selects"])
+            expected = np.repeat(expected[..., None], sizes["selects"], axis=-1)
+            rtl, axes = streams.placed(flags, self.valid), ("sequence", "step", "select")
+            scoreboard.compare(name, axes, expected, rtl, self.valid)
+        streams.conclude(self.job, scoreboard)
+
+    def stop(self) -> None:
+        """Let go of the block, to reset it."""
+        for task in self.tasks:
+            task.cancel()
+        self.source.valid.value = 0
+
+
+@cocotb.test()
+@cocotb.parametrize((("into", "out_of"), STALLS))
+async def exact(dut: Any, into: float, out_of: float) -> None:
+    """Every code of every step, with stalls on both sides."""
+    job, vectors = streams.block_job()
+    bench = Readout(dut, job, vectors, into, out_of)
+    await streams.start(dut)
+    await streams.write(dut, job["writes"])
+    bench.send()
+    await bench.finish()
+
+
+@cocotb.test()
+async def in_time(dut: Any) -> None:
+    """Without stalls: a sample each period, from one step to the next too, and its codes
+    `latency` later."""
+    job, vectors = streams.block_job()
+    bench = Readout(dut, job, vectors)
+    await streams.start(dut)
+    await streams.write(dut, job["writes"])
+    bench.send()
+    await bench.finish()
+    samples = np.array(bench.macro.samples)
+    assert (np.diff(samples) == job["sizes"]["period"]).all()
+    assert (bench.output.offered - samples == job["timing"]["latency"]).all()
+    # A step may leave the rows when its last sample has settled, not a cycle later.
+    settled = samples[job["sizes"]["selects"] - 1 :: job["sizes"]["selects"]]
+    assert (bench.input.moved - settled == job["sizes"]["settle"] - 1).all()
+
+
+@cocotb.test()
+@cocotb.parametrize((("into", "out_of"), STALLS[:4]))
+async def reset_midway(dut: Any, into: float, out_of: float) -> None:
+    """After a reset at any time, the next steps are exact; the gains are kept."""
+    job, vectors = streams.block_job()
+    draw = random.Random(job["seed"])
+    bench = Readout(dut, job, vectors, into, out_of)
+    await streams.start(dut)
+    await streams.write(dut, job["writes"])
+    for _ in range(6):
+        bench.send()
+        for _ in range(draw.randint(1, 3 * job["sizes"]["conversion_cycles"])):
+            await RisingEdge(dut.clk)
+        bench.stop()
+        await streams.reset(dut)
+        bench = Readout(dut, job, vectors, into, out_of)
+    bench.send()
+    await bench.finish()

