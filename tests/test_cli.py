@@ -208,7 +208,7 @@ def test_a_full_disk_leaves_nothing_half_written(quick):
 def test_a_full_disk_at_the_end_of_training(quick, tmp_path):
     """A limit on file sizes stands for the full disk: the system's own error, in mid-file."""
     (tmp_path / "quick.toml").write_text(QUICK)
-    limit = ("prlimit", "--fsize=20000")
+    limit = ("prlimit", "--fsize=6000")
     done = wordline("train", "quick.toml", folder=tmp_path, prefix=limit)
     assert "program.safetensors cannot be written" in complaint(done)
     assert not list((tmp_path / "build").rglob("*.*"))
