@@ -16,7 +16,8 @@ from hw.ports import WritePort, vector_stream
 class LstmGates(wiring.Component):
     """The cell: bias, tables, c, h, for `shape.units_per_beat` units in each cycle.
 
-    `i`: ADC codes, i, f, g, o of a block of `lanes` units in four beats. `o`: h as DAC codes, a
+    `i`: ADC codes, i, f, g, o of a block of `lanes` units in four beats; but for the first of a
+    sequence, a step begins when the h of the one before has gone out. `o`: h as DAC codes, a
     vector a step. `bias`, `gate_tables`, `tanh_table`: loaded while no step is under way;
     addresses are (gate, place in the beat, beat), (gate, index) and (index), high bits first,
     an index in two's complement.

@@ -16,7 +16,7 @@ def vector_layout(count: int, description: Description) -> data.StructLayout:
 def vector_stream(count: int, description: Description) -> stream.Signature:
     """Vectors in beats of `count` codes, lowest element first; the last beat may be padded.
 
-    `last` counts on a vector's final beat.
+    `last` is high on every beat of a sequence's last vector.
     """
     return stream.Signature(vector_layout(count, description))
 

@@ -92,10 +92,11 @@ class Readout:
         self.macro = Macro(dut, job, vectors["differential"])
         seed, longest = job["seed"], 3 * job["sizes"]["period"]
         self.source = Source(dut, "i", streams.at_random(into, longest, f"{seed} i {into}"))
-        self.sink = Sink(dut, "o", streams.at_random(out_of, longest, f"{seed} o {out_of}"))
+        pauses = streams.at_random(out_of, longest, f"{seed} o {out_of}")
+        self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
         self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
         dut.gains__enable.value = 0
-        drivers = [self.sink, self.input, self.output]
+        drivers: list[Any] = [self.sink, self.input, self.output]
         self.tasks = [*self.macro.tasks, *(driver.task for driver in drivers)]
         steps = np.arange(vectors["rows"].shape[1])[None]
         self.first = np.broadcast_to(steps == 0, vectors["rows"].shape[:2])
@@ -130,7 +131,8 @@ class Readout:
         codes = out["codes"].reshape(-1, sizes["blocks"], sizes["gates"], sizes["lanes"])
         codes = np.moveaxis(codes, 2, 1)
         codes = codes.reshape(len(codes), sizes["gates"], -1)[..., : sizes["units"]]
-        rtl, axes = streams.placed(codes, self.valid), ("sequence", "step", "gate", "unit")
+        rtl = streams.placed(codes, self.valid)
+        axes: tuple[str, ...] = ("sequence", "step", "gate", "unit")
         scoreboard.compare("codes", axes, self.vectors["codes"], rtl, self.valid)
         for name, expected in (("first", self.first), ("last", self.last)):
             flags = out[name].reshape(-1, sizes["selects"])

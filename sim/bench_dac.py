@@ -25,12 +25,13 @@ class Sequencer:
         self.draw = random.Random(f"{job['seed']} {into} {out_of}")
         self.pause = streams.at_random(into, 8, f"{job['seed']} feedback {into}")
         self.source = Source(dut, "i", streams.at_random(into, 8, f"{job['seed']} i {into}"))
-        self.sink = Sink(dut, "o", streams.at_random(out_of, 8, f"{job['seed']} o {out_of}"))
+        pauses = streams.at_random(out_of, 8, f"{job['seed']} o {out_of}")
+        self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
         self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
         self.fed: dict[int, int] = {}  # step, counted over all sequences: its h's last cycle
         self.ends: set[int] = set()  # beats that end a sequence
         dut.feed.value = 0
-        drivers = [self.sink, self.input, self.output]
+        drivers: list[Any] = [self.sink, self.input, self.output]
         self.tasks = [driver.task for driver in drivers] + [cocotb.start_soon(self._between())]
 
     def send(self, x: list[np.ndarray], h: list[np.ndarray]) -> None:

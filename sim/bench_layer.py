@@ -29,12 +29,13 @@ class Layer:
         self.draw = random.Random(f"{seed} {into} {out_of}")
         self.source = Source(dut, "i", streams.at_random(into, 40, f"{seed} i {into}"))
         self.cells = Source(dut, "cells", streams.at_random(into, 4, f"{seed} cells {into}"))
-        self.sink = Sink(dut, "o", streams.at_random(out_of, 20, f"{seed} o {out_of}"))
+        pauses = streams.at_random(out_of, 20, f"{seed} o {out_of}")
+        self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
         self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
         self.probe = streams.probe(dut, job)
         for port in job["writes"]:
             getattr(dut, f"{port}__enable").value = 0
-        drivers = [self.sink, self.input, self.output, self.probe]
+        drivers: list[Any] = [self.sink, self.input, self.output, self.probe]
         self.tasks = [driver.task for driver in drivers]
         steps = np.arange(vectors["x"].shape[1])[None]
         self.valid = steps < vectors["lengths"][:, None]

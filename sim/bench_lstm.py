@@ -1,4 +1,4 @@
-"""cocotb bench of the gate pipeline: codes in, c and h of every unit and step, in order and time."""
+"""cocotb bench of the gate pipeline: codes in, c and h of every unit and step out, and in time."""
 
 import random
 from typing import Any
@@ -27,12 +27,13 @@ class Gates:
         seed = job["seed"]
         self.draw = random.Random(f"{seed} {into} {out_of}")
         self.source = Source(dut, "i", streams.at_random(into, 8, f"{seed} i {into}"))
-        self.sink = Sink(dut, "o", streams.at_random(out_of, 8, f"{seed} o {out_of}"))
+        pauses = streams.at_random(out_of, 8, f"{seed} o {out_of}")
+        self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
         self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
         self.probe = streams.probe(dut, job)
         for port in job["writes"]:
             getattr(dut, f"{port}__enable").value = 0
-        drivers = [self.sink, self.input, self.output, self.probe]
+        drivers: list[Any] = [self.sink, self.input, self.output, self.probe]
         self.tasks = [driver.task for driver in drivers]
         steps = np.arange(vectors["codes"].shape[1])[None]
         self.valid = steps < vectors["lengths"][:, None]
@@ -144,10 +145,15 @@ async def in_time(dut: Any) -> None:
     sizes = job["sizes"]
     complete = bench.input.moved[sizes["gates"] - 1 :: sizes["gates"]]
     beats = sizes["lanes"] // sizes["units_per_beat"]
-    expected = []
-    for n, cycle in enumerate(complete):
-        words = min(beats, sizes["words"] - n % sizes["blocks"] * beats)
-        expected += [cycle + job["timing"]["latency"] + word for word in range(words)]
+    blocks = np.arange(len(complete)) % sizes["blocks"]
+    words = np.minimum(beats, sizes["words"] - blocks * beats)
+    # Blocks come as fast as their codes or, if that is slower, as their h goes.
+    assert (np.diff(complete) == np.maximum(sizes["gates"], words[:-1])).all()
+    expected = [
+        cycle + job["timing"]["latency"] + word
+        for cycle, count in zip(complete, words, strict=True)
+        for word in range(count)
+    ]
     assert bench.output.offered == bench.output.moved == expected
 
 

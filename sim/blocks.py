@@ -32,14 +32,14 @@ from hw.lstm import LstmGates
 from sim import chip, streams
 from sim.toolchain import LeanVerilator
 
-SEQUENCES, STEPS = 10, 5
+SEQUENCES, STEPS = 16, 5
 """How many sequences a bench sends, and the longest of them."""
 
 
 class QuickVerilator(LeanVerilator):
     """Builds in the least time: a block's bench is over before optimising has paid."""
 
-    OPTIONS = ("-O1", "--no-timing")
+    OPTIONS = ("-O1", "--no-timing")  # type: ignore[assignment]
     CFLAGS = "-O0"
 
     def build(self, *, build_dir: Path, **options: Any) -> None:
@@ -140,7 +140,11 @@ class Stimuli:
             for shape in description.layers
         )
         units = description.head.units
-        head_ = HeadProgram(**self._array(description.head), bias=self.extremes(bias, units))
+        # Some classes twice, so that some scores are equal.
+        twice = torch.arange(units) % max(2, ceil_div(units, 2))
+        array = self._array(description.head)
+        array |= {name: array[name][:, twice] for name in ("positive", "negative")}
+        head_ = HeadProgram(**array, bias=self.extremes(bias, units)[twice])
         zeros = torch.zeros(description.network.inputs, dtype=torch.float64)
         return Program(description, layers, head_, input_mean=zeros, input_step=zeros + 1)
 
@@ -373,13 +377,17 @@ def _make_head(description: Description) -> Head:
 
 
 def _head_timing(block: Head) -> dict[str, int]:
-    """No docstring gives the head's latency, but its blocks' give it: a conversion takes its
-    period or, if that is more, the cycles in which its scores are compared."""
+    """The head's docstring gives neither, but its blocks' give both. latency: from the last h to
+    the class, where a conversion takes its period or, if that is more, the cycles in which its
+    scores are compared. cycles: between two classes, the slowest block's."""
     shape = block.shape
     tail = shape.units - (shape.blocks - 1) * shape.lanes
     conversions = (shape.selects - 1) * max(shape.period, shape.lanes)
     latency = block.dac.latency + conversions + block.adc.latency
-    return {"latency": latency + (tail - 1) + block.arg_max.latency}
+    return {
+        "latency": latency + (tail - 1) + block.arg_max.latency,
+        "cycles": max(block.dac.beats + 1, shape.conversion_cycles, shape.units),
+    }
 
 
 LAYER_TABLES = ("bias", "gate_tables", "tanh_table")

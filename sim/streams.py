@@ -38,8 +38,9 @@ def at_random(probability: float, longest: int, seed: int | str) -> Stall:
     return lambda: draw.randint(1, longest) if draw.random() < probability else 0
 
 
-STALLS = ((0.0, 0.0), (0.6, 0.0), (0.0, 0.6), (0.3, 0.3), (0.9, 0.9))
-"""What each block's bench tries: probabilities of a pause into and out of the design."""
+STALLS = ((0.0, 0.0), (0.6, 0.0), (0.0, 0.6), (0.3, 0.3), (0.9, 1.0))
+"""What each block's bench tries: probabilities of a pause into and out of the design; where that
+is 1, the sink is ready for nothing that it has not seen on offer."""
 
 
 def cycle() -> int:
@@ -87,14 +88,19 @@ class Source:
 
 
 class Sink:
-    """Takes payloads off a stream out of the design, for as long as the simulation lasts."""
+    """Takes payloads off a stream out of the design, for as long as the simulation lasts.
 
-    def __init__(self, dut: SimHandleBase, name: str, stall: Stall = never) -> None:
+    after_offer: be ready only when a payload is on offer, for which no design may wait.
+    """
+
+    def __init__(
+        self, dut: SimHandleBase, name: str, stall: Stall = never, *, after_offer: bool = False
+    ) -> None:
         self.clk = dut.clk
         self.payload = getattr(dut, f"{name}__payload")
         self.valid = getattr(dut, f"{name}__valid")
         self.ready = getattr(dut, f"{name}__ready")
-        self.stall = stall
+        self.stall, self.after_offer = stall, after_offer
         self.taken: list[int] = []
         self.took = Event()
         self.ready.value = 0
@@ -105,6 +111,12 @@ class Sink:
             for _ in range(self.stall()):
                 self.ready.value = 0
                 await RisingEdge(self.clk)
+            if self.after_offer:
+                self.ready.value = 0
+                await RisingEdge(self.clk)
+                while not self.valid.value:
+                    await RisingEdge(self.valid)
+                    await RisingEdge(self.clk)
             self.ready.value = 1
             await RisingEdge(self.clk)
             while not self.valid.value:

@@ -15,17 +15,18 @@ DESCRIPTIONS = {
         "network": {"inputs": 3, "hidden": [5], "classes": 4},
         "array": {"lanes": 2, "beat": 2},
     },
-    # The narrowest converters, and a sample that settles for longer than a conversion takes.
+    # The narrowest converters and label, and a sample that settles for longer than it converts.
     "narrow": {
-        "network": {"inputs": 4, "hidden": [7], "classes": 5},
+        "network": {"inputs": 4, "hidden": [7], "classes": 2},
         "array": {"lanes": 3, "beat": 3, "settle": 5},
         "dac": {"bits": 1},
         "adc": {"bits": 3},
         "device": {"weight_bits": 1},
     },
-    # Lanes enough for two units in each beat of h, the last beat half filled.
+    # Lanes enough for two units in each beat of h, the last beat half filled, and for codes that
+    # come faster than they are taken.
     "wide": {
-        "network": {"inputs": 4, "hidden": [15], "classes": 2},
+        "network": {"inputs": 4, "hidden": [15], "classes": 14},
         "array": {"lanes": 14},
         "adc": {"bits": 3},
         "device": {"conductance_bits": 3},
