@@ -55,7 +55,7 @@ class SarReadout(wiring.Component):
 
     @property
     def depth(self) -> int:
-        """Conversions that may be under way or waiting, so that sampling never pauses; one spare."""
+        """Conversions that may be under way or waiting, so that sampling never pauses; one more."""
         return ceil_div(self.latency + 1, self.shape.period) + 1
 
     def elaborate(self, platform: object) -> Module:
