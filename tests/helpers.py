@@ -19,6 +19,10 @@ SMALL = {"name": "small", "network": {"inputs": 3, "hidden": [5], "classes": 4}}
 """A description that simulates in seconds."""
 
 
+LONGEST = 60_000
+"""Cycles that no simulation here needs."""
+
+
 def small(**sections: Any) -> Description:
     """SMALL with sections replaced."""
     return Description.from_dict(SMALL).replace(**sections)
@@ -113,9 +117,15 @@ def random_codes(description: Description, seed: int, *size: int) -> torch.Tenso
 
 
 def simulate(dut: Any, *processes: Callable, watchers: Iterable[Callable] = ()) -> None:
-    """Run testbenches on `dut` until every one of `processes` has ended."""
+    """Run testbenches on `dut` until every one of `processes` has ended; a hang is a failure."""
+
+    async def watchdog(ctx: Any) -> None:
+        await ctx.delay(LONGEST * 1e-6)
+        raise AssertionError(f"not over after {LONGEST} cycles")
+
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
+    simulator.add_testbench(watchdog, background=True)
     for process in processes:
         simulator.add_testbench(process)
     for watcher in watchers:
