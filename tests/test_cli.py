@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,6 +206,7 @@ def test_a_full_disk_leaves_nothing_half_written(quick):
     assert wordline("emit", "quick.toml", "--out", "full", folder=quick).returncode == 0
 
 
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
 def test_a_full_disk_at_the_end_of_training(quick, tmp_path):
     """A limit on file sizes stands for the full disk: the system's own error, in mid-file."""
     (tmp_path / "quick.toml").write_text(QUICK)
