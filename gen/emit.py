@@ -107,28 +107,28 @@ def probes(design: Accelerator) -> dict[str, dict[str, Any]]:
     }
     blocks["head"] = (["head", "arg_max"], design.head.arg_max)
     return {
-        name: {"path": path, "trace": _fields(block.trace.shape())}  # type: ignore[attr-defined]
+        name: {"path": path, "trace": fields(block.trace.shape())}  # type: ignore[attr-defined]
         for name, (path, block) in blocks.items()
     }
 
 
-def _fields(layout: data.Layout) -> dict[str, Any]:
+def fields(layout: data.Layout) -> dict[str, Any]:
     """A layout as JSON: each field's lowest bit; width and sign of an element; its array's
     dimensions, outermost first."""
-    fields = {}
+    found = {}
     for name, field in layout:
         shape, dimensions = field.shape, []
         while isinstance(shape, data.ArrayLayout):
             dimensions.append(shape.length)
             shape = shape.elem_shape
         element = Shape.cast(shape)
-        fields[name] = {
+        found[name] = {
             "low": field.offset,
             "width": element.width,
             "signed": element.signed,
             "dimensions": dimensions,
         }
-    return fields
+    return found
 
 
 def _ports(design: Accelerator) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _ports(design: Accelerator) -> dict[str, Any]:
             "width": len(Value.cast(port)),
         }
         if isinstance(port, data.View):
-            entry["fields"] = _fields(port.shape())
+            entry["fields"] = fields(port.shape())
     return ports
 
 

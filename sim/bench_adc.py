@@ -7,9 +7,10 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge, ValueChange, with_timeout
 
-from sim import streams
+from sim import block_bench, streams
+from sim.block_bench import BlockBench
 from sim.scoreboard import Scoreboard
-from sim.streams import PERIOD_NS, STALLS, Sink, Source, Watch
+from sim.streams import PERIOD_NS, STALLS
 
 
 class Macro:
@@ -77,31 +78,23 @@ class Macro:
         self.dut.above.value = sum(int(bit) << n for n, bit in enumerate(self.held >= trial))
 
 
-class Readout:
+class Readout(BlockBench):
     """The block between a macro and two streams; `into`, `out_of`: probabilities of a pause."""
 
-    def __init__(
-        self,
-        dut: Any,
-        job: dict[str, Any],
-        vectors: dict[str, np.ndarray],
-        into: float = 0.0,
-        out_of: float = 0.0,
-    ) -> None:
-        self.dut, self.job, self.vectors = dut, job, vectors
+    INPUT = "rows"
+
+    def __init__(self, dut: Any, job: dict[str, Any], vectors: Any, *pauses: float) -> None:
+        super().__init__(dut, job, vectors, *pauses)
         self.macro = Macro(dut, job, vectors["differential"])
-        seed, longest = job["seed"], 3 * job["sizes"]["period"]
-        self.source = Source(dut, "i", streams.at_random(into, longest, f"{seed} i {into}"))
-        pauses = streams.at_random(out_of, longest, f"{seed} o {out_of}")
-        self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
-        self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
-        dut.gains__enable.value = 0
-        drivers: list[Any] = [self.sink, self.input, self.output]
-        self.tasks = [*self.macro.tasks, *(driver.task for driver in drivers)]
+        self.tasks += self.macro.tasks
         steps = np.arange(vectors["rows"].shape[1])[None]
         self.first = np.broadcast_to(steps == 0, vectors["rows"].shape[:2])
         self.last = steps == vectors["lengths"][:, None] - 1
-        self.valid = steps < vectors["lengths"][:, None]
+
+    def longest_pauses(self) -> tuple[int, int]:
+        """Cycles of the longest pause in, and out."""
+        longest = 3 * self.job["sizes"]["period"]
+        return longest, longest
 
     def send(self) -> None:
         """Begin to send every step."""
@@ -109,8 +102,7 @@ class Readout:
         flags = zip(self.first[self.valid], self.last[self.valid], strict=True)
         steps = zip(self.vectors["rows"][self.valid], flags, strict=True)
         payloads = [streams.pack(fields, rows=r, first=f, last=l) for r, (f, l) in steps]
-        self.sending = cocotb.start_soon(self.source.send(payloads))
-        self.tasks.append(self.sending)
+        self.begin(self.source.send(payloads))
 
     async def finish(self) -> None:
         """Wait for all codes, then a while more: nothing may be left over. Compare."""
@@ -141,12 +133,6 @@ class Readout:
             scoreboard.compare(name, axes, expected, rtl, self.valid)
         streams.conclude(self.job, scoreboard)
 
-    def stop(self) -> None:
-        """Let go of the block, to reset it."""
-        for task in self.tasks:
-            task.cancel()
-        self.source.valid.value = 0
-
 
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS))
@@ -155,7 +141,7 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
     job, vectors = streams.block_job()
     bench = Readout(dut, job, vectors, into, out_of)
     await streams.start(dut)
-    await streams.write(dut, job["writes"])
+    await bench.load()
     bench.send()
     await bench.finish()
 
@@ -167,7 +153,7 @@ async def in_time(dut: Any) -> None:
     job, vectors = streams.block_job()
     bench = Readout(dut, job, vectors)
     await streams.start(dut)
-    await streams.write(dut, job["writes"])
+    await bench.load()
     bench.send()
     await bench.finish()
     samples = np.array(bench.macro.samples)
@@ -182,17 +168,6 @@ async def in_time(dut: Any) -> None:
 @cocotb.parametrize((("into", "out_of"), STALLS[:4]))
 async def reset_midway(dut: Any, into: float, out_of: float) -> None:
     """After a reset at any time, the next steps are exact; the gains are kept."""
-    job, vectors = streams.block_job()
-    draw = random.Random(job["seed"])
-    bench = Readout(dut, job, vectors, into, out_of)
-    await streams.start(dut)
-    await streams.write(dut, job["writes"])
-    for _ in range(6):
-        bench.send()
-        for _ in range(draw.randint(1, 3 * job["sizes"]["conversion_cycles"])):
-            await RisingEdge(dut.clk)
-        bench.stop()
-        await streams.reset(dut)
-        bench = Readout(dut, job, vectors, into, out_of)
-    bench.send()
-    await bench.finish()
+    job, _ = streams.block_job()
+    longest = 3 * job["sizes"]["conversion_cycles"]
+    await block_bench.reset_midway(Readout, dut, into, out_of, longest)

@@ -1,46 +1,25 @@
 """cocotb bench of the head: h of every step in, scores and the class of the last step out."""
 
-import random
 from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge, with_timeout
 
-from sim import streams
+from sim import block_bench, streams
+from sim.block_bench import BlockBench
 from sim.scoreboard import Scoreboard
-from sim.streams import PERIOD_NS, STALLS, Sink, Source, Watch
+from sim.streams import PERIOD_NS, STALLS
 
 
-class Head:
+class Head(BlockBench):
     """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
 
-    def __init__(
-        self,
-        dut: Any,
-        job: dict[str, Any],
-        vectors: dict[str, np.ndarray],
-        into: float = 0.0,
-        out_of: float = 0.0,
-    ) -> None:
-        self.dut, self.job, self.vectors = dut, job, vectors
-        seed = job["seed"]
-        self.draw = random.Random(f"{seed} {into} {out_of}")
-        self.source = Source(dut, "i", streams.at_random(into, 8, f"{seed} i {into}"))
-        self.cells = Source(dut, "cells", streams.at_random(into, 4, f"{seed} cells {into}"))
-        pauses = streams.at_random(out_of, 99, f"{seed} o {out_of}")
-        self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
-        self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
-        self.probe = streams.probe(dut, job)
-        for port in job["writes"]:
-            getattr(dut, f"{port}__enable").value = 0
-        drivers: list[Any] = [self.sink, self.input, self.output, self.probe]
-        self.tasks = [driver.task for driver in drivers]
+    INPUT = "h"
 
-    async def load(self) -> None:
-        """Load the cells and the memories."""
-        await self.cells.send(self.job["cells"])
-        await streams.write(self.dut, self.job["writes"])
+    def longest_pauses(self) -> tuple[int, int]:
+        """Cycles of the longest pause in, and out."""
+        return 8, 99
 
     def beats(self) -> list[list[int]]:
         """The transfers of each sequence."""
@@ -51,8 +30,7 @@ class Head:
     def send(self) -> None:
         """Begin to send every sequence, back to back."""
         transfers = [beat for sequence in self.beats() for beat in sequence]
-        self.sending = cocotb.start_soon(self.source.send(transfers))
-        self.tasks.append(self.sending)
+        self.begin(self.source.send(transfers))
 
     async def finish(self) -> None:
         """Wait for every class, then a while more: nothing may be left over. Compare."""
@@ -74,12 +52,6 @@ class Head:
         label = streams.unpack(self.job["fields"]["o__payload"], self.sink.taken)["label"]
         scoreboard.compare("label", ("sequence",), self.vectors["label"], label)
         streams.conclude(self.job, scoreboard)
-
-    def stop(self) -> None:
-        """Let go of the block, to reset it."""
-        for task in self.tasks:
-            task.cancel()
-        self.source.valid.value = 0
 
 
 @cocotb.test()
@@ -127,17 +99,6 @@ async def in_time(dut: Any) -> None:
 @cocotb.parametrize((("into", "out_of"), STALLS[:4]))
 async def reset_midway(dut: Any, into: float, out_of: float) -> None:
     """After a reset at any time, the next sequences are exact; what was loaded is kept."""
-    job, vectors = streams.block_job()
-    draw = random.Random(job["seed"])
-    bench = Head(dut, job, vectors, into, out_of)
-    await streams.start(dut)
-    await bench.load()
-    for _ in range(6):
-        bench.send()
-        for _ in range(draw.randint(1, 4 * job["timing"]["latency"])):
-            await RisingEdge(dut.clk)
-        bench.stop()
-        await streams.reset(dut)
-        bench = Head(dut, job, vectors, into, out_of)
-    bench.send()
-    await bench.finish()
+    job, _ = streams.block_job()
+    longest = 4 * job["timing"]["latency"]
+    await block_bench.reset_midway(Head, dut, into, out_of, longest)

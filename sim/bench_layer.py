@@ -1,49 +1,26 @@
 """cocotb bench of a recurrent layer: x in, h out, and all that the gate pipeline computed."""
 
-import random
 from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge, with_timeout
 
-from sim import streams
-from sim.bench_lstm import by_unit, compare_h
+from sim import block_bench, streams
+from sim.bench_lstm import compare_h
+from sim.block_bench import BlockBench
 from sim.scoreboard import Scoreboard
-from sim.streams import PERIOD_NS, STALLS, Sink, Source, Watch
+from sim.streams import PERIOD_NS, STALLS
 
 
-class Layer:
+class Layer(BlockBench):
     """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
 
-    def __init__(
-        self,
-        dut: Any,
-        job: dict[str, Any],
-        vectors: dict[str, np.ndarray],
-        into: float = 0.0,
-        out_of: float = 0.0,
-    ) -> None:
-        self.dut, self.job, self.vectors = dut, job, vectors
-        seed = job["seed"]
-        self.draw = random.Random(f"{seed} {into} {out_of}")
-        self.source = Source(dut, "i", streams.at_random(into, 40, f"{seed} i {into}"))
-        self.cells = Source(dut, "cells", streams.at_random(into, 4, f"{seed} cells {into}"))
-        pauses = streams.at_random(out_of, 20, f"{seed} o {out_of}")
-        self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
-        self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
-        self.probe = streams.probe(dut, job)
-        for port in job["writes"]:
-            getattr(dut, f"{port}__enable").value = 0
-        drivers: list[Any] = [self.sink, self.input, self.output, self.probe]
-        self.tasks = [driver.task for driver in drivers]
-        steps = np.arange(vectors["x"].shape[1])[None]
-        self.valid = steps < vectors["lengths"][:, None]
+    INPUT = "x"
 
-    async def load(self) -> None:
-        """Load the cells and the memories."""
-        await self.cells.send(self.job["cells"])
-        await streams.write(self.dut, self.job["writes"])
+    def longest_pauses(self) -> tuple[int, int]:
+        """Cycles of the longest pause in, and out."""
+        return 40, 20
 
     def send(self) -> None:
         """Begin to send every sequence, back to back."""
@@ -51,8 +28,7 @@ class Layer:
         beats = []
         for x, length in zip(self.vectors["x"], self.vectors["lengths"], strict=True):
             beats += streams.beats(fields, x[:length], self.draw)
-        self.sending = cocotb.start_soon(self.source.send(beats))
-        self.tasks.append(self.sending)
+        self.begin(self.source.send(beats))
 
     async def finish(self) -> None:
         """Wait for every h, then a while more: nothing may be left over. Compare."""
@@ -70,17 +46,11 @@ class Layer:
 
         scoreboard = Scoreboard()
         trace = streams.unpack(self.job["trace"], self.probe.taken)
-        for name, values in by_unit(trace, self.job["sizes"], self.valid).items():
+        for name, values in streams.by_unit(trace, self.job["sizes"]["units"], self.valid).items():
             axes = ("sequence", "step", *(("gate", "unit") if name == "codes" else ("unit",)))
             scoreboard.compare(name, axes, self.vectors[name], values, self.valid)
         compare_h(scoreboard, self.job, self.sink.taken, self.vectors, self.valid)
         streams.conclude(self.job, scoreboard)
-
-    def stop(self) -> None:
-        """Let go of the block, to reset it."""
-        for task in self.tasks:
-            task.cancel()
-        self.source.valid.value = 0
 
 
 @cocotb.test()
@@ -117,17 +87,6 @@ async def in_time(dut: Any) -> None:
 @cocotb.parametrize((("into", "out_of"), STALLS[:4]))
 async def reset_midway(dut: Any, into: float, out_of: float) -> None:
     """After a reset at any time, the next sequences are exact; what was loaded is kept."""
-    job, vectors = streams.block_job()
-    draw = random.Random(job["seed"])
-    bench = Layer(dut, job, vectors, into, out_of)
-    await streams.start(dut)
-    await bench.load()
-    for _ in range(6):
-        bench.send()
-        for _ in range(draw.randint(1, 4 * job["timing"]["cycles_per_step"])):
-            await RisingEdge(dut.clk)
-        bench.stop()
-        await streams.reset(dut)
-        bench = Layer(dut, job, vectors, into, out_of)
-    bench.send()
-    await bench.finish()
+    job, _ = streams.block_job()
+    longest = 4 * job["timing"]["cycles_per_step"]
+    await block_bench.reset_midway(Layer, dut, into, out_of, longest)

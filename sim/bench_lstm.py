@@ -1,47 +1,25 @@
 """cocotb bench of the gate pipeline: codes in, c and h of every unit and step out, and in time."""
 
-import random
 from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge, with_timeout
 
-from sim import streams
+from sim import block_bench, streams
+from sim.block_bench import BlockBench
 from sim.scoreboard import Scoreboard
-from sim.streams import PERIOD_NS, STALLS, Sink, Source, Watch
+from sim.streams import PERIOD_NS, STALLS
 
 
-class Gates:
+class Gates(BlockBench):
     """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
 
-    def __init__(
-        self,
-        dut: Any,
-        job: dict[str, Any],
-        vectors: dict[str, np.ndarray],
-        into: float = 0.0,
-        out_of: float = 0.0,
-    ) -> None:
-        self.dut, self.job, self.vectors = dut, job, vectors
-        seed = job["seed"]
-        self.draw = random.Random(f"{seed} {into} {out_of}")
-        self.source = Source(dut, "i", streams.at_random(into, 8, f"{seed} i {into}"))
-        pauses = streams.at_random(out_of, 8, f"{seed} o {out_of}")
-        self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
-        self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
-        self.probe = streams.probe(dut, job)
-        for port in job["writes"]:
-            getattr(dut, f"{port}__enable").value = 0
-        drivers: list[Any] = [self.sink, self.input, self.output, self.probe]
-        self.tasks = [driver.task for driver in drivers]
-        steps = np.arange(vectors["codes"].shape[1])[None]
-        self.valid = steps < vectors["lengths"][:, None]
+    INPUT = "codes"
 
     def send(self) -> None:
         """Begin to send the codes of every step."""
-        self.sending = cocotb.start_soon(self._send())
-        self.tasks.append(self.sending)
+        self.begin(self._send())
 
     async def _send(self) -> None:
         words, steps = self.job["sizes"]["words"], 0
@@ -78,30 +56,11 @@ class Gates:
 
         scoreboard = Scoreboard()
         trace = streams.unpack(self.job["trace"], self.probe.taken)
-        for name, values in by_unit(trace, self.job["sizes"], self.valid).items():
+        for name, values in streams.by_unit(trace, self.job["sizes"]["units"], self.valid).items():
             axes = ("sequence", "step", *(("gate", "unit") if name == "codes" else ("unit",)))
             scoreboard.compare(name, axes, self.vectors[name], values, self.valid)
         compare_h(scoreboard, self.job, self.sink.taken, self.vectors, self.valid)
         streams.conclude(self.job, scoreboard)
-
-    def stop(self) -> None:
-        """Let go of the block, to reset it."""
-        for task in self.tasks:
-            task.cancel()
-        self.source.valid.value = 0
-
-
-def by_unit(
-    flat: dict[str, np.ndarray], sizes: dict[str, int], valid: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Beats (beats, [gates,] places) of consecutive steps as (sequences, steps, [gates,] units)."""
-    result = {}
-    for name, values in flat.items():
-        values = values.reshape(-1, sizes["words"], *values.shape[1:])
-        values = np.moveaxis(values, 1, -2)
-        values = values.reshape(*values.shape[:-2], -1)[..., : sizes["units"]]
-        result[name] = streams.placed(values, valid)
-    return result
 
 
 def compare_h(
@@ -113,7 +72,7 @@ def compare_h(
 ) -> None:
     """The vectors of h that came out, and the mark of a sequence's last step on every beat."""
     out = streams.unpack(job["fields"]["o__payload"], taken)
-    h = by_unit({"h": out["codes"]}, job["sizes"], valid)["h"]
+    h = streams.by_unit({"h": out["codes"]}, job["sizes"]["units"], valid)["h"]
     scoreboard.compare("h out", ("sequence", "step", "unit"), vectors["h"], h, valid)
     last = streams.placed(out["last"].reshape(-1, job["sizes"]["words"]), valid)
     steps = np.arange(valid.shape[1])[None, :, None]
@@ -128,7 +87,7 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
     job, vectors = streams.block_job()
     bench = Gates(dut, job, vectors, into, out_of)
     await streams.start(dut)
-    await streams.write(dut, job["writes"])
+    await bench.load()
     bench.send()
     await bench.finish()
 
@@ -139,7 +98,7 @@ async def in_time(dut: Any) -> None:
     job, vectors = streams.block_job()
     bench = Gates(dut, job, vectors)
     await streams.start(dut)
-    await streams.write(dut, job["writes"])
+    await bench.load()
     bench.send()
     await bench.finish()
     sizes = job["sizes"]
@@ -161,17 +120,6 @@ async def in_time(dut: Any) -> None:
 @cocotb.parametrize((("into", "out_of"), STALLS[:4]))
 async def reset_midway(dut: Any, into: float, out_of: float) -> None:
     """After a reset at any time, the next sequences are exact; what was loaded is kept."""
-    job, vectors = streams.block_job()
-    draw = random.Random(job["seed"])
-    bench = Gates(dut, job, vectors, into, out_of)
-    await streams.start(dut)
-    await streams.write(dut, job["writes"])
-    for _ in range(6):
-        bench.send()
-        for _ in range(draw.randint(1, 8 * job["sizes"]["selects"])):
-            await RisingEdge(dut.clk)
-        bench.stop()
-        await streams.reset(dut)
-        bench = Gates(dut, job, vectors, into, out_of)
-    bench.send()
-    await bench.finish()
+    job, _ = streams.block_job()
+    longest = 8 * job["sizes"]["selects"]
+    await block_bench.reset_midway(Gates, dut, into, out_of, longest)

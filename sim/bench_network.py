@@ -4,6 +4,7 @@ It reads emitted files alone (sidecar, image, vectors); the job file names them.
 """
 
 import json
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Chip:
         self.sidecar = json.loads(Path(job["sidecar"]).read_text())
         self.ports = self.sidecar["ports"]
         stall, seed = job["stall"], job["seed"]
+        self.draw = random.Random(seed)
 
         def stalls(n: int) -> streams.Stall:
             return streams.at_random(stall, 40, seed + n) if stall else streams.never
@@ -56,15 +58,7 @@ class Chip:
     def beats(self, x: np.ndarray) -> list[int]:
         """The transfers of one sequence (steps, inputs)."""
         fields = self.ports["i__payload"]["fields"]
-        (beat,) = fields["codes"]["dimensions"]
-        steps, inputs = x.shape
-        padded = np.zeros((steps, -(-inputs // beat) * beat), np.int64)
-        padded[:, :inputs] = x
-        return [
-            streams.pack(fields, codes=codes, last=t == steps - 1)
-            for t in range(steps)
-            for codes in padded[t].reshape(-1, beat)
-        ]
+        return streams.beats(fields, x, self.draw)
 
     def forget(self) -> None:
         """Drop everything recorded so far."""
@@ -99,19 +93,7 @@ class Chip:
         """A layer's record as padded arrays, (sequences, steps, [gates,] units)."""
         fields = self.sidecar["probes"][name]["trace"]
         flat = streams.unpack(fields, self.probes[name].taken)
-        units, steps = shape["units"], int(valid.sum())
-        recorded = {}
-        for quantity, values in flat.items():
-            words = len(values) // steps
-            assert len(values) == words * steps, f"{name}: {len(values)} records, {steps} steps"
-            # (steps, words, [gates,] places) -> (steps, [gates,] words, places)
-            values = values.reshape(steps, words, *values.shape[1:])
-            values = np.moveaxis(values, 1, -2)
-            values = values.reshape(*values.shape[:-2], -1)[..., :units]
-            padded = np.zeros((*valid.shape, *values.shape[1:]), np.int64)
-            padded[valid] = values
-            recorded[quantity] = padded
-        return recorded
+        return streams.by_unit(flat, shape["units"], valid)
 
 
 @cocotb.test()

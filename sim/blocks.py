@@ -192,7 +192,7 @@ def simulate(
             for name, port in _ports(component).items()
             if isinstance(port, data.View)
         },
-        "trace": emit._fields(traced.trace.shape()) if traced is not None else None,
+        "trace": emit.fields(traced.trace.shape()) if traced is not None else None,
         "trace_inside": inside,
         "sizes": _sizes(emit.arrays(description)[kind.array]),
         "timing": kind.timing(component),
@@ -216,7 +216,7 @@ def _fields(name: str, layout: data.Layout) -> dict[str, Any]:
     """A port's layout; a bare array is its one field, `name`."""
     if isinstance(layout, data.ArrayLayout):
         layout = data.StructLayout({name: layout})
-    return emit._fields(layout)
+    return emit.fields(layout)
 
 
 def _ports(component: wiring.Component) -> dict[str, Any]:
@@ -258,7 +258,7 @@ def _load(
     cells = []
     if kind.cells:
         region = regions[f"{kind.array}.cells"]
-        fields = emit._fields(getattr(component, kind.cells).payload.shape())
+        fields = emit.fields(getattr(component, kind.cells).payload.shape())
         for offset, word in offsets("cells"):
             values = _split(region.fields, offset) | _split(region.data, word)
             cells.append(streams.pack(fields, **values))
@@ -379,14 +379,14 @@ def _make_head(description: Description) -> Head:
 def _head_timing(block: Head) -> dict[str, int]:
     """The head's docstring gives neither, but its blocks' give both. latency: from the last h to
     the class, where a conversion takes its period or, if that is more, the cycles in which its
-    scores are compared. cycles: between two classes, the slowest block's."""
+    scores are compared. cycles: between two classes."""
     shape = block.shape
     tail = shape.units - (shape.blocks - 1) * shape.lanes
     conversions = (shape.selects - 1) * max(shape.period, shape.lanes)
     latency = block.dac.latency + conversions + block.adc.latency
     return {
         "latency": latency + (tail - 1) + block.arg_max.latency,
-        "cycles": max(block.dac.beats + 1, shape.conversion_cycles, shape.units),
+        "cycles": block.cycles_per_sequence,
     }
 
 

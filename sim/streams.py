@@ -230,6 +230,18 @@ def placed(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return result
 
 
+def by_unit(flat: dict[str, np.ndarray], units: int, valid: np.ndarray) -> dict[str, np.ndarray]:
+    """Beats (beats, [gates,] places) of the valid steps, one step after the other, as
+    (sequences, steps, [gates,] units)."""
+    steps, result = int(valid.sum()), {}
+    for name, values in flat.items():
+        words = len(values) // steps
+        assert len(values) == words * steps, f"{name}: {len(values)} beats, {steps} steps"
+        values = np.moveaxis(values.reshape(steps, words, *values.shape[1:]), 1, -2)
+        result[name] = placed(values.reshape(*values.shape[:-2], -1)[..., :units], valid)
+    return result
+
+
 Fields = dict[str, dict[str, Any]]
 """A payload's layout as the JSON sidecar has it."""
 
