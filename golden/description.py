@@ -14,12 +14,19 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast, dataclass_trans
 
 import pydantic
 import tomli_w
-from pydantic import ConfigDict, Field, Strict
+from pydantic import ConfigDict, Discriminator, Field, Strict, Tag
 
 from golden.errors import WordlineError
 from golden.fixed import Range, ceil_div, index_bits, signed_range, symmetric_range
 
 T = TypeVar("T")
+
+ADC_NOISE_BITS = 12
+"""Bits of the ADC noise's amplitude, in 1/256 LSB."""
+OFFSET_BITS = 12
+"""Bits of a lane's offset, in 1/256 LSB."""
+GAIN_ERROR_BITS = 10
+"""Bits of a lane's gain error, in 1/1024."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
@@ -44,6 +51,8 @@ def plain(instance: object) -> dict[str, Any]:
 
 Int = Annotated[int, Strict()]
 Count = Annotated[Int, Field(ge=1, le=4096)]
+Frac = Annotated[Int, Field(ge=0, le=8)]
+HiddenBits = Annotated[Int, Field(ge=3, le=12)]
 
 
 @frozen
@@ -170,8 +179,8 @@ class Adc:
 
 
 @frozen
-class Cell:
-    """The recurrent cell and its number formats.
+class LstmCell:
+    """The LSTM cell and its number formats.
 
     frac:             fraction bits of a pre-activation below the ADC's LSB: the bias resolution.
     gate_bits:        bits of i, f and o, and fraction bits of g and c (n in the contract).
@@ -181,11 +190,11 @@ class Cell:
     """
 
     kind: Literal["lstm"] = "lstm"
-    frac: Annotated[Int, Field(ge=0, le=8)] = 4
+    frac: Frac = 4
     gate_bits: Annotated[Int, Field(ge=4, le=12)] = 8
     state_bits: Annotated[Int, Field(ge=6, le=20)] = 12
     state_index_bits: Annotated[Int, Field(ge=4, le=12)] = 8
-    hidden_bits: Annotated[Int, Field(ge=3, le=12)] = 8
+    hidden_bits: HiddenBits = 8
 
     def __post_init__(self) -> None:
         if self.state_bits < self.gate_bits + 2:
@@ -215,6 +224,21 @@ class Cell:
         return symmetric_range(self.gate_bits + 1)
 
     @property
+    def table_ranges(self) -> tuple[Range, ...]:
+        """Entries of each gate's table."""
+        return tuple(self.candidate_range if g == "g" else self.gate_range for g in self.gates)
+
+    @property
+    def table_bits(self) -> int:
+        """Bits of a gate table's entry: either of the two ranges fits."""
+        return int(self.gate_bits + 1)
+
+    @property
+    def product_shift(self) -> int:
+        """Fraction bits that o adds to the table of tanh in o * tanh(c)."""
+        return int(self.gate_bits)
+
+    @property
     def state_range(self) -> Range:
         """c: signed, LSB 2^-gate_bits."""
         return signed_range(self.state_bits)
@@ -233,6 +257,66 @@ class Cell:
     def hidden_range(self) -> Range:
         """Entries of the tanh(c) table."""
         return symmetric_range(self.hidden_bits)
+
+
+@frozen
+class RnnCell:
+    """The vanilla (Elman) cell, h = tanh(W x + U h + b), and its number formats.
+
+    frac:        fraction bits of a pre-activation below the ADC's LSB: the bias resolution.
+    hidden_bits: bits of the tanh table's entries, two's complement.
+    """
+
+    kind: Literal["rnn"] = "rnn"
+    frac: Frac = 4
+    hidden_bits: HiddenBits = 8
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Names of the gates: there is only the pre-activation of h."""
+        return ("h",)
+
+    @property
+    def hidden_range(self) -> Range:
+        """Entries of the tanh table."""
+        return symmetric_range(self.hidden_bits)
+
+    @property
+    def table_ranges(self) -> tuple[Range, ...]:
+        """Entries of each gate's table."""
+        return (self.hidden_range,)
+
+    @property
+    def table_bits(self) -> int:
+        """Bits of a gate table's entry."""
+        return int(self.hidden_bits)
+
+    @property
+    def product_shift(self) -> int:
+        """Fraction bits beyond those of the table of tanh: h is its entry itself."""
+        return 0
+
+
+def _kind(cell: object) -> str:
+    """The cell's kind; an LSTM where nothing is said."""
+    return str(cell.get("kind", "lstm") if isinstance(cell, dict) else getattr(cell, "kind", ""))
+
+
+Cell = Annotated[
+    Annotated[LstmCell, Tag("lstm")] | Annotated[RnnCell, Tag("rnn")], Discriminator(_kind)
+]
+
+
+@frozen
+class Voting:
+    """The voter: several noisy passes over a sequence, and one class from all of them.
+
+    replay_steps: steps the replay buffer holds; 0: no replay buffer, no voter.
+    max_votes:    the most passes the run-time register may ask for.
+    """
+
+    replay_steps: Annotated[Int, Field(ge=0, le=65_536)] = 0
+    max_votes: Annotated[Int, Field(ge=2, le=1024)] = 64
 
 
 @frozen
@@ -300,6 +384,11 @@ class ArrayShape:
         needed = ceil_div(self.lanes, self.gates * self.period)
         return next(n for n in range(needed, self.lanes + 1) if self.lanes % n == 0)
 
+    @property
+    def read_noise_bits(self) -> int:
+        """Bits of the read noise's amplitude, in 1/16 of a unit of charge."""
+        return int(min(32, self.charge_max.bit_length() + 2))
+
     def column(self, unit: int, gate: int) -> tuple[int, int]:
         """(select, lane) at which a unit's gate is converted."""
         return self.gates * (unit // self.lanes) + gate, unit % self.lanes
@@ -318,7 +407,8 @@ class Description:
     array: Array = Field(default_factory=Array)
     dac: Dac = Field(default_factory=Dac)
     adc: Adc = Field(default_factory=Adc)
-    cell: Cell = Field(default_factory=Cell)
+    cell: Cell = Field(default_factory=LstmCell)
+    voting: Voting = Field(default_factory=Voting)
 
     def __post_init__(self) -> None:
         if self.cell.hidden_bits < self.dac.width:
@@ -343,13 +433,23 @@ class Description:
         return self.index_bits + 1
 
     @property
+    def votes_bits(self) -> int:
+        """Bits of a number of passes, 0 to `max_votes`."""
+        return int(self.voting.max_votes.bit_length())
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of the sum of a class's scores over `max_votes` passes."""
+        return self.score_bits + index_bits(self.voting.max_votes)
+
+    @property
     def hidden_shift(self) -> int:
-        """Shift from o * tanh(c) to the DAC code of h."""
-        return int(self.cell.gate_bits + self.cell.hidden_bits - self.dac.width)
+        """Shift from o * tanh(c), or from an RNN's tanh, to the DAC code of h."""
+        return int(self.cell.product_shift + self.cell.hidden_bits - self.dac.width)
 
     @property
     def hidden_unit(self) -> int:
-        """The tanh(c) table's code of 1.0: the DAC's full scale."""
+        """The tanh table's code of 1.0: the DAC's full scale."""
         return int(self.dac.range.high << (self.cell.hidden_bits - self.dac.width))
 
     @cached_property
@@ -406,8 +506,14 @@ class Description:
         """A copy in which fields are replaced: `d.replace(adc={"bits": 6}, name="wide")`."""
         fields = self.to_dict()
         for section, value in sections.items():
-            if isinstance(value, dict) and isinstance(fields.get(section), dict):
-                fields[section] = {**fields[section], **value}
+            old = fields.get(section)
+            # Another kind of cell has other fields: it begins with its own defaults.
+            if (
+                isinstance(value, dict)
+                and isinstance(old, dict)
+                and (section != "cell" or value.get("kind", old["kind"]) == old["kind"])
+            ):
+                fields[section] = {**old, **value}
             else:
                 fields[section] = value
         return self.from_dict(fields)
@@ -437,7 +543,12 @@ def _sentence(cls: type, error: pydantic.ValidationError) -> str:
     """The first mistake of a validation: the field, its value, what is allowed."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    field = ".".join(part for part in path if not part.startswith(("literal[", "tuple[")))
+    path = [part for part in path if not part.startswith(("literal[", "tuple["))]
+    if path[:1] == ["cell"] and len(path) > 1:  # then comes the kind, which is not a field
+        cls, path = (LstmCell if path[1] == "lstm" else RnnCell), path[2:]
+        field = ".".join(["cell", *path])
+    else:
+        field = ".".join(path)
     value, context = first["input"], first.get("ctx", {})
     match first["type"]:
         case "missing":
@@ -452,6 +563,9 @@ def _sentence(cls: type, error: pydantic.ValidationError) -> str:
             return f"{field} = {value!r} is above {context['le']}, the most it can be."
         case "int_type":
             return f"{field} = {value!r} is not an integer; write a whole number."
+        case "union_tag_invalid":
+            kind, known = context["tag"], context["expected_tags"].replace(", ", " or ")
+            return f"{field}.kind = {kind!r} is not known; write {known}."
         case "literal_error":
             return f"{field} = {value!r} is not known; write {context['expected']}."
         case "string_pattern_mismatch":

@@ -1,21 +1,35 @@
-"""The dense head on a crossbar of its own, and arg max (docs/contract.md, 9)."""
+"""The dense head on a crossbar of its own, arg max and votes (docs/contract.md, 9 and 11)."""
 
 import torch
 from torch import Tensor
 
 from golden import adc, crossbar
 from golden.description import ArrayShape
-from golden.program import HeadProgram
+from golden.program import HeadProgram, VoteBy
 
 
-def scores(program: HeadProgram, h: Tensor, shape: ArrayShape) -> Tensor:
-    """Class scores (code << frac) + bias; h: (batch, units) DAC codes; (batch, classes)."""
+def scores(program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
+    """Class scores (code << frac) + bias, (batch, classes).
+
+    h: (batch, units) DAC codes. runs: (batch,) numbers of the passes, which noise depends on.
+    """
     charge = crossbar.column_charge(h, program.positive - program.negative)
-    codes = adc.convert(charge, program.gain, shape)[:, 0]
+    codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, 0))[:, 0]
     return codes * 2**shape.description.cell.frac + program.bias
 
 
 def label(score: Tensor) -> Tensor:
-    """The class of the highest score, the lowest-numbered of equals; (batch,)."""
+    """The class of the highest score, the lowest-numbered of equals; (...,) of (..., classes)."""
     classes = score.shape[-1]
     return (score * classes - torch.arange(classes, device=score.device)).argmax(-1)
+
+
+def vote(score: Tensor, by: VoteBy) -> Tensor:
+    """The class of each sequence from the scores of its passes; (batch,).
+
+    score: (batch, votes, classes). By "majority" the class that most passes have, by "sum" that
+    of the highest sum of scores; the lowest-numbered of equals.
+    """
+    if by == "sum":
+        return label(score.sum(1))
+    return label(torch.nn.functional.one_hot(label(score), score.shape[-1]).sum(1))

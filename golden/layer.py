@@ -5,38 +5,59 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from golden import adc, crossbar, lstm
+from golden import adc, crossbar, gates, lstm, rnn
 from golden.description import ArrayShape
-from golden.program import LayerProgram
+from golden.gates import Disturb
+from golden.program import LayerProgram, LstmProgram, RnnProgram
 
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """Everything a layer computed: codes (batch, steps, gates, units); c, h (batch, steps,
-    units). h are DAC codes."""
+    """Everything a layer computed: codes (batch, steps, gates, units), h (batch, steps, units) as
+    DAC codes; an LSTM has c, as h."""
 
     codes: Tensor
-    c: Tensor
     h: Tensor
+    c: Tensor | None = None
+
+    def quantities(self) -> dict[str, Tensor]:
+        """What there is, by name, in the order in which it is computed."""
+        named = {"codes": self.codes, "c": self.c, "h": self.h}
+        return {name: values for name, values in named.items() if values is not None}
 
 
-def run(program: LayerProgram, x: Tensor, shape: ArrayShape) -> LayerTrace:
+def run(
+    program: LayerProgram,
+    x: Tensor,
+    shape: ArrayShape,
+    runs: Tensor,
+    disturb: Disturb | None = None,
+) -> LayerTrace:
     """All steps of a batch of sequences, from c = 0 and h = the DAC's code of 0.
 
-    x: (batch, steps, inputs) DAC codes, of the dtype of the program's tensors.
+    x: (batch, steps, inputs) DAC codes, of the dtype of the program's tensors. runs: (batch,)
+    numbers of the passes, which noise depends on. disturb: applied to every step's
+    pre-activations; for training.
     """
     batch, steps, inputs = x.shape
+    description = shape.description
     differential = program.positive - program.negative
-    h = torch.full_like(x[:, 0, :1], shape.description.dac.zero).expand(batch, shape.units)
+    h = torch.full_like(x[:, 0, :1], description.dac.zero).expand(batch, shape.units)
     c = torch.zeros_like(h)
     # Charge is a sum over rows: the inputs' share of all steps comes from one product.
     from_inputs = crossbar.column_charge(x.flatten(0, 1), differential[..., :inputs])
     from_inputs = from_inputs.unflatten(0, (batch, steps))
-    trace: tuple[list[Tensor], ...] = ([], [], [])
+    trace: dict[str, list[Tensor]] = {"codes": [], "c": [], "h": []}
     for t in range(steps):
         charge = from_inputs[:, t] + crossbar.column_charge(h, differential[..., inputs:])
-        codes = adc.convert(charge, program.gain, shape)
-        c, h = lstm.step(codes, c, program, shape.description)
-        for values, value in zip(trace, (codes, c, h), strict=True):
-            values.append(value)
-    return LayerTrace(*(torch.stack(values, dim=1) for values in trace))
+        codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, t))
+        index = gates.pre_activation(codes, program.bias, description, disturb)
+        match program:
+            case LstmProgram():
+                c, h = lstm.step(index, c, program, description)
+                trace["c"].append(c)
+            case RnnProgram():
+                h = rnn.step(index, program, description)
+        trace["codes"].append(codes)
+        trace["h"].append(h)
+    return LayerTrace(**{name: torch.stack(v, dim=1) for name, v in trace.items() if v})

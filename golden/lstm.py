@@ -1,28 +1,23 @@
-"""The LSTM cell in integers: from gate codes to c and h (docs/contract.md, 5 to 7)."""
+"""The LSTM cell in integers: from pre-activations to c and h (docs/contract.md, 6 and 7)."""
 
 from torch import Tensor
 
 from golden.dac import feed_back
-from golden.description import Description
+from golden.description import Description, LstmCell
 from golden.fixed import look_up, narrow
-from golden.program import LayerProgram
-
-
-def pre_activation(codes: Tensor, bias: Tensor, description: Description) -> Tensor:
-    """saturate((code << frac) + bias) to the table index; codes: (batch, gates, units)."""
-    return narrow(codes * 2**description.cell.frac + bias, 0, description.index_range)
+from golden.program import LstmProgram
 
 
 def step(
-    codes: Tensor, c: Tensor, program: LayerProgram, description: Description
+    index: Tensor, c: Tensor, program: LstmProgram, description: Description
 ) -> tuple[Tensor, Tensor]:
     """One step of every unit.
 
-    codes: (batch, 4, units) ADC codes of i, f, g, o. c: (batch, units), the state before.
+    index: (batch, 4, units) pre-activations of i, f, g, o. c: (batch, units), the state before.
     Returns c after the step and h as a DAC code, both (batch, units).
     """
     cell = description.cell
-    index = pre_activation(codes, program.bias, description)
+    assert isinstance(cell, LstmCell)
     i, f, g, o = look_up(program.gate_tables, index, description.index_range).unbind(1)
     c = narrow(f * c + i * g, cell.gate_bits, cell.state_range)
     upper = narrow(c, cell.state_index_shift, cell.state_index_range)

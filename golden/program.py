@@ -8,7 +8,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import safetensors
 import safetensors.torch
@@ -16,41 +16,83 @@ import torch
 from torch import Tensor
 
 from golden import files
-from golden.description import ArrayShape, Description
+from golden.description import (
+    ADC_NOISE_BITS,
+    GAIN_ERROR_BITS,
+    OFFSET_BITS,
+    ArrayShape,
+    Description,
+    LstmCell,
+)
 from golden.errors import WordlineError
 from golden.fixed import Range, signed_range
 
-FORMAT = "wordline program 1"
+FORMAT = "wordline program 2"
 
 
 @dataclass(frozen=True)
-class LayerProgram:
-    """What one recurrent layer is loaded with; gates are i, f, g, o.
+class ArrayProgram:
+    """What a crossbar is loaded with, and the errors that its macro is to have.
 
-    positive, negative: (4, units, rows) conductance codes; rows are the inputs, then h.
-    gain: (4,). bias: (4, units) in index steps. gate_tables: (4, 2^index_bits).
-    tanh_table: (2^state_index_bits,).
+    positive, negative: (gates, units, rows) conductance codes; rows are the inputs, then h.
+    gain: (gates,). key: (2,) words that its noise is drawn with (`golden.noise.key`).
+    read_noise: () deviation of a column's charge, in 1/16. adc_noise: () in 1/256 LSB.
+    offset: (lanes,) in 1/256 LSB. gain_error: (lanes,) in 1/1024.
     """
 
     positive: Tensor
     negative: Tensor
     gain: Tensor
+    key: Tensor
+    read_noise: Tensor
+    adc_noise: Tensor
+    offset: Tensor
+    gain_error: Tensor
+
+
+@dataclass(frozen=True)
+class LayerProgram(ArrayProgram):
+    """What a recurrent layer is loaded with; gates in the order of `cell.gates`.
+
+    bias: (gates, units) in index steps. gate_tables: (gates, 2^index_bits).
+    """
+
     bias: Tensor
     gate_tables: Tensor
+
+
+@dataclass(frozen=True)
+class LstmProgram(LayerProgram):
+    """An LSTM layer also has tanh_table: (2^state_index_bits,)."""
+
     tanh_table: Tensor
 
 
 @dataclass(frozen=True)
-class HeadProgram:
-    """What the head is loaded with.
+class RnnProgram(LayerProgram):
+    """A vanilla RNN layer."""
 
-    positive, negative: (1, classes, rows). gain: (1,). bias: (classes,) in index steps.
-    """
 
-    positive: Tensor
-    negative: Tensor
-    gain: Tensor
+LAYER_PROGRAMS: dict[str, type[LayerProgram]] = {"lstm": LstmProgram, "rnn": RnnProgram}
+
+
+@dataclass(frozen=True)
+class HeadProgram(ArrayProgram):
+    """What the head is loaded with: one gate; bias: (classes,) in index steps."""
+
     bias: Tensor
+
+
+def ideal_macro(shape: ArrayShape, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The fields of an array's program that make its macro noise-free and exact."""
+    sizes = {"key": (2,), "read_noise": (), "adc_noise": ()}
+    sizes |= {"offset": (shape.lanes,), "gain_error": (shape.lanes,)}
+    return {
+        name: torch.zeros(size, dtype=torch.int64, device=device) for name, size in sizes.items()
+    }
+
+
+VoteBy = Literal["majority", "sum"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +100,8 @@ class Program:
     """A trained network in integers, with the encoding of its inputs.
 
     input_mean, input_step: (inputs,) float64, see `golden.dac.encode`.
+    votes: passes over each sequence. vote_by: how its class comes from them, by majority of the
+    passes' classes or by the highest sum of scores.
     about: where it comes from (seed, data set, versions); for reports.
     """
 
@@ -66,7 +110,26 @@ class Program:
     head: HeadProgram
     input_mean: Tensor
     input_step: Tensor
+    votes: int = 1
+    vote_by: VoteBy = "majority"
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise WordlineError where the description has no room for so many votes."""
+        voting = self.description.voting
+        if self.votes != 1 and not voting.replay_steps:
+            raise WordlineError(
+                f"votes = {self.votes} needs a replay buffer, but voting.replay_steps = 0; set it "
+                f"to the longest sequence's steps, or vote once."
+            )
+        if not 1 <= self.votes <= max(1, voting.max_votes):
+            raise WordlineError(
+                f"votes = {self.votes} is not in 1..{voting.max_votes} (voting.max_votes)."
+            )
+        if self.vote_by not in get_args(VoteBy):
+            raise WordlineError(
+                f"vote_by = {self.vote_by!r} is not known; write 'majority' or 'sum'."
+            )
 
     def to(self, dtype: torch.dtype) -> "Program":
         """The same numbers in another dtype, detached."""
@@ -90,12 +153,15 @@ class Program:
         about = {
             "format": FORMAT,
             "description": self.description.to_dict(),
+            "votes": self.votes,
+            "vote_by": self.vote_by,
             "about": self.about,
         }
         tensors = {name: t.contiguous() for name, t in self.tensors().items()}
         for name, (shape, range_) in _expected(self.description).items():
-            if range_ is not None:  # codes are small: int16 holds any of them
-                tensors[name] = tensors[name].to(torch.int16)
+            if range_ is not None:
+                small = range_.high < 2**15  # most codes are
+                tensors[name] = tensors[name].to(torch.int16 if small else torch.int64)
             assert tensors[name].shape == shape
         # One metadata key: safetensors does not keep the order of several.
         metadata = {"wordline": json.dumps(about, sort_keys=True)}
@@ -127,10 +193,14 @@ class Program:
 
         return cls(
             description=own,
-            layers=tuple(part(LayerProgram, f"layers.{n}.") for n in range(len(own.layers))),
+            layers=tuple(
+                part(LAYER_PROGRAMS[own.cell.kind], f"layers.{n}.") for n in range(len(own.layers))
+            ),
             head=part(HeadProgram, "head."),
             input_mean=integers["input_mean"],
             input_step=integers["input_step"],
+            votes=about["votes"],
+            vote_by=about["vote_by"],
             about=about["about"],
         )
 
@@ -162,9 +232,10 @@ def _expected(description: Description) -> Expected:
         names = _expected_array(shape, (shape.gates, shape.units))
         names["gate_tables"] = (
             (shape.gates, 2**description.index_bits),
-            Range(cell.candidate_range.low, cell.gate_range.high),
+            Range(min(r.low for r in cell.table_ranges), max(r.high for r in cell.table_ranges)),
         )
-        names["tanh_table"] = ((2**cell.state_index_bits,), cell.hidden_range)
+        if isinstance(cell, LstmCell):
+            names["tanh_table"] = ((2**cell.state_index_bits,), cell.hidden_range)
         expected |= {f"layers.{n}.{name}": value for name, value in names.items()}
     names = _expected_array(description.head, (description.head.units,))
     expected |= {f"head.{name}": value for name, value in names.items()}
@@ -180,6 +251,11 @@ def _expected_array(shape: ArrayShape, bias: tuple[int, ...]) -> Expected:
         "positive": (cells, codes),
         "negative": (cells, codes),
         "gain": ((shape.gates,), Range(1, 2**description.adc.gain_bits - 1)),
+        "key": ((2,), Range(0, 2**32 - 1)),
+        "read_noise": ((), Range(0, 2**shape.read_noise_bits - 1)),
+        "adc_noise": ((), Range(0, 2**ADC_NOISE_BITS - 1)),
+        "offset": ((shape.lanes,), signed_range(OFFSET_BITS)),
+        "gain_error": ((shape.lanes,), signed_range(GAIN_ERROR_BITS)),
         "bias": (bias, signed_range(description.index_bits)),
     }
 
@@ -204,13 +280,14 @@ def _check(
 
 
 def _check_signs(path: Path, description: Description, tensors: dict[str, Tensor]) -> None:
-    """What ranges alone do not say: i, f and o are not negative, an input step is positive."""
+    """What ranges of tensors do not say: those of each gate; an input step is positive."""
     for n in range(len(description.layers)):
         name = f"layers.{n}.gate_tables"
-        for gate, table in zip(description.cell.gates, tensors[name], strict=True):
-            if gate != "g" and int(table.min()) < 0:
+        cell = description.cell
+        for gate, range_, table in zip(cell.gates, cell.table_ranges, tensors[name], strict=True):
+            if int(table.min()) < range_.low:
                 raise WordlineError(
-                    f"{path}: {name} holds {int(table.min())} for gate {gate}, below 0."
+                    f"{path}: {name} holds {int(table.min())} for gate {gate}, below {range_.low}."
                 )
     if float(tensors["input_step"].min()) <= 0:
         raise WordlineError(f"{path}: input_step holds a number that is not above 0.")

@@ -6,33 +6,31 @@ differentiable in its scale.
 import torch
 from torch import Tensor
 
-from golden.description import Description
+from golden.description import Description, LstmCell
 from golden.fixed import Range, quantise
 
 
 def gate_tables(step: Tensor, description: Description) -> Tensor:
-    """Tables of i, f, g, o over a pre-activation's index: (4, 2^index_bits).
+    """Table of each gate over a pre-activation's index: (gates, 2^index_bits).
 
-    step: (4,) real value of one index step of each gate.
+    i, f and o of an LSTM are sigmoids, its g a tanh, in units of 2^-gate_bits; h of an RNN is a
+    tanh on the scale of `tanh_table`. step: (gates,) real value of one index step of each gate.
     """
     cell = description.cell
+    unit = float(2**cell.gate_bits if isinstance(cell, LstmCell) else description.hidden_unit)
+    functions = [torch.sigmoid if gate in "ifo" else torch.tanh for gate in cell.gates]
     x = _indices(description.index_range, step.device) * step[:, None]
-    unit = float(2**cell.gate_bits)
-    rows = []
-    for gate, row in zip(cell.gates, x, strict=True):
-        if gate == "g":
-            rows.append(quantise(torch.tanh(row) * unit, cell.candidate_range))
-        else:
-            rows.append(quantise(torch.sigmoid(row) * unit, cell.gate_range))
-    return torch.stack(rows)
+    rows = zip(functions, x, cell.table_ranges, strict=True)
+    return torch.stack([quantise(function(row) * unit, range_) for function, row, range_ in rows])
 
 
 def tanh_table(description: Description) -> Tensor:
-    """Table of tanh(c) over the upper bits of c: (2^state_index_bits,).
+    """An LSTM's table of tanh(c) over the upper bits of c: (2^state_index_bits,).
 
     1.0 is `description.hidden_unit`, so that o * tanh(c) narrows to a DAC code by a shift.
     """
     cell = description.cell
+    assert isinstance(cell, LstmCell)
     step = 2.0 ** (cell.state_index_shift - cell.gate_bits)
     x = _indices(cell.state_index_range, torch.device("cpu")) * step
     return quantise(torch.tanh(x) * description.hidden_unit, cell.hidden_range)

@@ -11,8 +11,9 @@ from amaranth.sim import Simulator
 from hypothesis import strategies as st
 
 from golden import network, tables
-from golden.description import ArrayShape, Description
-from golden.program import HeadProgram, LayerProgram, Program
+from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Description
+from golden.fixed import signed_range
+from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro
 from hw.network import Accelerator
 
 SMALL = {"name": "small", "network": {"inputs": 3, "hidden": [5], "classes": 4}}
@@ -29,14 +30,23 @@ def small(**sections: Any) -> Description:
 
 
 @st.composite
-def descriptions(draw: Any, *, most_rows: int = 12) -> Description:
-    """Any description that is small enough to simulate: every bit width, odd sizes, 1 upwards."""
+def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> Description:
+    """Any description that is small enough to simulate: every bit width, odd sizes, 1 upwards;
+    either cell, if no kind is asked for; with and without a voter."""
     whole = st.integers
     weight_bits = draw(whole(1, 8))
     gate_bits = draw(whole(4, 8))
     state_bits = draw(whole(gate_bits + 2, 14))
     dac_bits, adc_bits = draw(whole(1, 8)), draw(whole(3, 10))
     hidden = draw(st.lists(whole(1, most_rows // 2), min_size=1, max_size=2))
+    cell = {
+        "kind": kind or draw(st.sampled_from(("lstm", "rnn"))),
+        "frac": draw(whole(0, max(0, 8 - adc_bits))),  # tables take long to load
+        "hidden_bits": draw(whole(max(3, dac_bits), 9)),
+    }
+    if cell["kind"] == "lstm":
+        cell |= {"gate_bits": gate_bits, "state_bits": state_bits}
+        cell["state_index_bits"] = draw(whole(4, 6))
     return Description.from_dict(
         {
             "name": "drawn",
@@ -56,19 +66,20 @@ def descriptions(draw: Any, *, most_rows: int = 12) -> Description:
             },
             "dac": {"bits": dac_bits},
             "adc": {"bits": adc_bits, "gain_bits": draw(whole(6, 12))},
-            "cell": {
-                "frac": draw(whole(0, max(0, 8 - adc_bits))),  # tables take long to load
-                "gate_bits": gate_bits,
-                "state_bits": state_bits,
-                "state_index_bits": draw(whole(4, 6)),
-                "hidden_bits": draw(whole(max(3, dac_bits), 9)),
+            "cell": cell,
+            "voting": {
+                "replay_steps": draw(st.sampled_from((0, 4, 5))),
+                "max_votes": draw(whole(2, 5)),
             },
         }
     )
 
 
-def random_program(description: Description, seed: int) -> Program:
-    """A program of random numbers over their full ranges, gains such that codes spread."""
+def random_program(description: Description, seed: int, *, noisy: bool = False) -> Program:
+    """A program of random numbers over their full ranges, gains such that codes spread.
+
+    noisy: with errors of every kind; else the macros are ideal.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(low: int, high: int, *size: int) -> torch.Tensor:
@@ -77,25 +88,45 @@ def random_program(description: Description, seed: int) -> Program:
     def array(shape: ArrayShape) -> dict[str, torch.Tensor]:
         cells = (shape.gates, shape.units, shape.rows)
         most = description.device.conductance_max
-        # Typical charge is far below the bound, by sqrt(rows): put it in the ADC's range.
-        gain = min(2**description.adc.gain_bits - 1, int(100 * shape.rows**0.5))
+        gain = gain_of(shape)
         return {
             "positive": draw(0, most, *cells),
             "negative": draw(0, most, *cells),
             "gain": draw(max(1, gain // 2), gain, shape.gates),
+            **macro(shape),
         }
+
+    def macro(shape: ArrayShape) -> dict[str, torch.Tensor]:
+        """Errors of every kind or, where not `noisy`, none."""
+        if not noisy:
+            return ideal_macro(shape)
+        lsb = 2**shape.adc_shift // gain_of(shape)  # of charge
+        return {
+            "key": draw(0, 2**32 - 1, 2),
+            "read_noise": draw(0, min(2**shape.read_noise_bits - 1, 16 * lsb)),
+            "adc_noise": draw(0, 2 * 256),
+            "offset": draw(*signed_range(OFFSET_BITS), shape.lanes),
+            "gain_error": draw(*signed_range(GAIN_ERROR_BITS), shape.lanes),
+        }
+
+    def gain_of(shape: ArrayShape) -> int:
+        # Typical charge is far below the bound, by sqrt(rows): put it in the ADC's range.
+        return min(2**description.adc.gain_bits - 1, int(100 * shape.rows**0.5))
 
     low, high = description.index_range
     layers = []
     for shape in description.layers:
         step = 0.5 + torch.rand(shape.gates, generator=generator).double()
         step *= 8.0 / 2**description.index_bits
+        extra = {}
+        if description.cell.kind == "lstm":
+            extra["tanh_table"] = tables.tanh_table(description).long()
         layers.append(
-            LayerProgram(
+            LAYER_PROGRAMS[description.cell.kind](
                 **array(shape),
                 bias=draw(low // 4, high // 4, shape.gates, shape.units),
                 gate_tables=tables.gate_tables(step, description).long(),
-                tanh_table=tables.tanh_table(description).long(),
+                **extra,
             )
         )
     head = HeadProgram(**array(description.head), bias=draw(low, high, description.head.units))
@@ -253,24 +284,26 @@ def first_difference(
 ) -> str:
     """Golden against a run, everything: the first difference in words, or an empty string."""
     golden = network.run(program, x, torch.tensor(lengths))
+    passes = [(s, k) for s in range(len(lengths)) for k in range(program.votes)]
     for n, (layer, shape) in enumerate(zip(golden.layers, program.description.layers, strict=True)):
         records = iter(run.layers[n])
         places = shape.units_per_beat
-        for s, length in enumerate(lengths):
-            for t in range(length):
+        for p, (s, k) in enumerate(passes):
+            for t in range(lengths[s]):
                 for unit in range(shape.units):
                     if unit % places == 0:
                         _, record = next(records)
                     pairs = {
-                        name: (int(getattr(layer, name)[s, t, unit]), int(value[unit % places]))
-                        for name, value in (("c", record.c), ("h", record.h))
+                        name: (int(values[p, t, unit]), int(record[name][unit % places]))
+                        for name, values in layer.quantities().items()
+                        if name != "codes"
                     }
                     for gate in range(shape.gates):
                         code = int(record.codes[gate][unit % places])
-                        pairs[f"code {gate}"] = (int(layer.codes[s, t, gate, unit]), code)
+                        pairs[f"code {gate}"] = (int(layer.codes[p, t, gate, unit]), code)
                     for name, (wanted, got) in pairs.items():
                         if wanted != got:
-                            where = f"layer {n} sequence {s} step {t} unit {unit}"
+                            where = f"layer {n} sequence {s} pass {k} step {t} unit {unit}"
                             return f"{where} {name}: golden {wanted}, RTL {got}"
         if next(records, None) is not None:
             return f"layer {n}: more steps than were sent"

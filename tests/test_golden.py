@@ -1,5 +1,7 @@
 """The golden model against plain Python, against itself in a batch, and in floats."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,35 +15,49 @@ from tests import reference
 from tests.helpers import descriptions, random_codes, random_program, small
 
 
-@settings(max_examples=40)
-@given(descriptions(), st.integers(0, 999))
-def test_golden_is_the_contract(description, seed):
-    program = random_program(description, seed)
+def voting(program, draw_votes):
+    """A program that votes as `draw_votes` says, if its description can."""
+    votes, by = draw_votes
+    most = program.description.voting.max_votes if program.description.voting.replay_steps else 1
+    return dataclasses.replace(program, votes=min(votes, most), vote_by=by)
+
+
+VOTES = st.tuples(st.integers(1, 4), st.sampled_from(("majority", "sum")))
+
+
+@settings(max_examples=50)
+@given(descriptions(), st.integers(0, 999), VOTES, st.booleans())
+def test_golden_is_the_contract(description, seed, votes, noisy):
+    program = voting(random_program(description, seed, noisy=noisy), votes)
     lengths = torch.tensor([4, 1, 3])
+    numbers = torch.tensor([seed, 0, 2**32 - 1])
     x = random_codes(description, seed, 3, 4, description.network.inputs)
-    trace = network.run(program, x, lengths)
+    trace = network.run(program, x, lengths, numbers)
     for n, length in enumerate(lengths.tolist()):
-        expected = reference.run(program, x[n, :length].tolist())
-        for layer, wanted in zip(trace.layers, expected["layers"], strict=True):
-            assert layer.codes[n, :length].tolist() == wanted["codes"]
-            assert layer.c[n, :length].tolist() == wanted["c"]
-            assert layer.h[n, :length].tolist() == wanted["h"]
-        assert trace.scores[n].tolist() == expected["scores"]
+        expected = reference.run(program, x[n, :length].tolist(), int(numbers[n]))
+        for k, one in enumerate(expected["passes"], n * program.votes):
+            for layer, wanted in zip(trace.layers, one["layers"], strict=True):
+                got = layer.quantities()
+                assert set(got) == set(wanted)
+                for name, values in got.items():
+                    assert values[k, :length].tolist() == wanted[name], name
+            assert trace.scores[k].tolist() == one["scores"]
         assert trace.label[n].item() == expected["label"]
 
 
-@settings(max_examples=40)
-@given(descriptions(), st.integers(0, 999))
-def test_training_arithmetic_is_the_golden_arithmetic(description, seed):
-    program = random_program(description, seed)
-    x = random_codes(description, seed, 5, 6, description.network.inputs)
-    lengths = torch.tensor([6, 1, 2, 3, 6])
+@settings(max_examples=50)
+@given(descriptions(), st.integers(0, 999), VOTES, st.booleans())
+def test_training_arithmetic_is_the_golden_arithmetic(description, seed, votes, noisy):
+    program = voting(random_program(description, seed, noisy=noisy), votes)
+    x = random_codes(description, seed, 5, 4, description.network.inputs)
+    lengths = torch.tensor([4, 1, 2, 3, 4])
     exact = network.run(program, x, lengths)
     trained = network.run(program.to(torch.float64), x.double(), lengths)
     assert torch.equal(exact.scores.double(), trained.scores)
+    assert torch.equal(exact.label, trained.label)
     for a, b in zip(exact.layers, trained.layers, strict=True):
-        for name in ("codes", "c", "h"):
-            assert torch.equal(getattr(a, name).double(), getattr(b, name)), name
+        for name, values in a.quantities().items():
+            assert torch.equal(values.double(), b.quantities()[name]), name
 
 
 def test_a_sequence_is_the_same_alone_and_in_a_batch():
@@ -98,7 +114,7 @@ def test_pairs_use_one_device_and_keep_the_gradient():
     assert codes.grad.tolist() == [1, 1, 1]
 
 
-@given(descriptions())
+@given(descriptions(kind="lstm"))
 def test_tables_are_monotonic_and_in_range(description):
     step = torch.full((4,), 8 / 2**description.index_bits, dtype=torch.float64)
     gates = tables.gate_tables(step, description)
@@ -108,6 +124,46 @@ def test_tables_are_monotonic_and_in_range(description):
     assert gates[[0, 1, 3]].min() >= 0 and gates.max() <= description.cell.gate_range.high
     assert gates[2].min() >= description.cell.candidate_range.low
     assert tanh[len(tanh) // 2] == 0 and tanh.max() <= description.hidden_unit
+
+
+@given(descriptions(kind="rnn"))
+def test_the_rnn_s_table_is_tanh(description):
+    step = torch.full((1,), 8 / 2**description.index_bits, dtype=torch.float64)
+    (table,) = tables.gate_tables(step, description)
+    assert bool((table.diff() >= 0).all()) and table[len(table) // 2] == 0
+    assert table.max() <= description.hidden_unit and table.min() >= -description.hidden_unit
+
+
+def test_votes():
+    from golden import head
+
+    # Two passes for class 1, one for class 2 that outweighs them; then a tie of counts and sums.
+    scores = torch.tensor([[[0, 3, 2], [0, 3, 2], [0, 0, 9]], [[5, 0, 0], [0, 0, 5], [1, 2, 1]]])
+    assert head.vote(scores, "majority").tolist() == [1, 0]
+    assert head.vote(scores, "sum").tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("voting_", "votes", "by", "words"),
+    [
+        ({}, 2, "sum", r"votes = 2 needs a replay buffer, but voting.replay_steps = 0"),
+        ({"replay_steps": 4, "max_votes": 5}, 6, "sum", r"votes = 6 is not in 1..5 \(voting.max"),
+        ({"replay_steps": 4}, 0, "sum", r"votes = 0 is not in 1..64"),
+        ({"replay_steps": 4}, 2, "mean", r"vote_by = 'mean' is not known; write 'majority' or"),
+    ],
+)
+def test_wrong_votes_are_named(voting_, votes, by, words):
+    program = random_program(small(voting=voting_), 0)
+    with pytest.raises(WordlineError, match=words):
+        dataclasses.replace(program, votes=votes, vote_by=by)
+
+
+def test_a_sequence_that_the_replay_buffer_does_not_hold_is_named():
+    program = random_program(small(voting={"replay_steps": 2}), 0)
+    x, lengths = torch.zeros(2, 3, 3).long(), torch.tensor([1, 3])
+    network.run(program, x, lengths)
+    with pytest.raises(WordlineError, match=r"has 3 steps, but the replay buffer holds 2; set"):
+        network.run(dataclasses.replace(program, votes=2), x, lengths)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +183,12 @@ def test_wrong_inputs_are_named(x, lengths, words):
 
 
 def test_a_program_survives_the_disk(tmp_path):
-    program = random_program(small(), 3)
+    program = random_program(small(voting={"replay_steps": 9}), 3, noisy=True)
+    program = dataclasses.replace(program, votes=7, vote_by="sum")
     path, again = tmp_path / "p.safetensors", tmp_path / "q.safetensors"
     program.save(path)
-    loaded = Program.load(path, small())
+    loaded = Program.load(path, program.description)
+    assert (loaded.votes, loaded.vote_by) == (7, "sum")
     for name, tensor in program.tensors().items():
         assert torch.equal(loaded.tensors()[name], tensor), name
     loaded.save(again)
