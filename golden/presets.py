@@ -5,22 +5,25 @@ from pathlib import Path
 
 import tomli_w
 
+from golden import effects
 from golden.description import Description, Network, build, plain, read_toml
+from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.training import Training
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a TOML file holds: the description's tables, and [training]."""
+    """What a TOML file holds: the description's tables, [training] and [effects]."""
 
     description: Description
     training: Training = field(default_factory=Training)
+    effects: Effects = field(default_factory=Effects)
 
     def to_toml(self) -> str:
         """The recipe as TOML, every field written out."""
         fields = self.description.to_dict() | {"training": plain(self.training)}
-        return tomli_w.dumps(fields)
+        return tomli_w.dumps(fields | {"effects": plain(self.effects)})
 
 
 _VOWELS = Description(name="vowels", network=Network(inputs=12, hidden=(32,), classes=9))
@@ -31,9 +34,17 @@ PRESETS = {
         Recipe(_VOWELS),
         Recipe(_VOWELS.replace(name="vowels-deep", network={"hidden": [24, 16]})),
         Recipe(_VOWELS.replace(name="vowels-fast", array={"lanes": 8})),
+        Recipe(_VOWELS.replace(name="vowels-rnn", cell={"kind": "rnn"})),
+        Recipe(_VOWELS.replace(name="vowels-vote", voting={"replay_steps": 32})),
+        Recipe(
+            _VOWELS.replace(
+                name="vowels-rnn-vote", cell={"kind": "rnn"}, voting={"replay_steps": 32}
+            )
+        ),
     )
 }
-"""vowels: the main job. vowels-deep: two layers. vowels-fast: twice the ADCs."""
+"""vowels: the main job. vowels-deep: two layers. vowels-fast: twice the ADCs. vowels-rnn: the
+vanilla cell. -vote: with a replay buffer and a voter; no sequence is longer than 29 steps."""
 
 
 def load(name: str) -> Recipe:
@@ -49,4 +60,5 @@ def load(name: str) -> Recipe:
         )
     fields = read_toml(Path(name))
     training = build(Training, fields.pop("training", {}), f"{name}: training")
-    return Recipe(Description.from_dict(fields, source=name), training)
+    own = effects.read(fields.pop("effects", {}), name)
+    return Recipe(Description.from_dict(fields, source=name), training, own)

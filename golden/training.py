@@ -8,9 +8,10 @@ Step Size Quantization", ICLR 2020); the rest is ours.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, Strict
@@ -19,9 +20,11 @@ from torch import Tensor, nn
 from golden import crossbar, dac, network, tables
 from golden.datasets import Dataset, Sequences
 from golden.description import ArrayShape, Description, Int, frozen
+from golden.effects import Effects
+from golden.effects import apply as apply_effects
 from golden.errors import WordlineError
 from golden.fixed import Range, quantise
-from golden.program import HeadProgram, LayerProgram, Program
+from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro
 
 Progress = Callable[[str, int, int, float], None]
 """Called after each epoch with the stage, the epoch, how many there are, and the loss."""
@@ -29,7 +32,11 @@ Progress = Callable[[str, int, int, float], None]
 
 @frozen
 class Training:
-    """How to train: `float_epochs` of the float network, then `epochs` of the quantised one."""
+    """How to train: `float_epochs` of the float network, then `epochs` of the quantised one.
+
+    noise: what the quantised network is trained with: "none"; a number, the signal-to-noise ratio
+    in dB of every gate's pre-activations; or "hardware", the recipe's own effects.
+    """
 
     dataset: str = "vowels"
     seed: Annotated[Int, Field(ge=0, le=2**31)] = 0
@@ -37,6 +44,7 @@ class Training:
     epochs: Annotated[Int, Field(ge=1, le=10_000)] = 60
     batch: Annotated[Int, Field(ge=1, le=65_536)] = 30
     learning_rate: Annotated[float, Strict(), Field(gt=0, le=1)] = 0.005
+    noise: Literal["none", "hardware"] | Annotated[float, Field(ge=-20, le=60)] = "none"
 
 
 @dataclass(frozen=True)
@@ -49,14 +57,16 @@ class Result:
 
 
 class FloatNetwork(nn.Module):
-    """The float reference: torch.nn.LSTM layers and a linear head on the last valid state."""
+    """The float reference: torch.nn.LSTM or torch.nn.RNN layers, and a linear head on the last
+    valid state."""
 
     def __init__(self, description: Description) -> None:
         super().__init__()
         net = description.network
         fan_in = (net.inputs, *net.hidden[:-1])
+        kind = {"lstm": nn.LSTM, "rnn": nn.RNN}[description.cell.kind]
         self.layers = nn.ModuleList(
-            nn.LSTM(inputs, units, batch_first=True)
+            kind(inputs, units, batch_first=True)
             for inputs, units in zip(fan_in, net.hidden, strict=True)
         )
         self.head = nn.Linear(net.hidden[-1], net.classes)
@@ -114,6 +124,7 @@ class TrainableArray(nn.Module):
             "negative": negative,
             "gain": quantise(gain, Range(1, 2**description.adc.gain_bits - 1)),
             "bias": quantise(bias, description.index_range),
+            **ideal_macro(self.shape, weight.device),
         }
 
 
@@ -128,10 +139,10 @@ class Trainable(nn.Module):
         hidden_step = 1.0 / description.dac.range.high
         arrays = []
         x, row_step = data.x, input_step
-        lstms: list[Any] = list(reference.layers)
+        recurrent: list[Any] = list(reference.layers)
         linear = reference.head
         with torch.no_grad():
-            for layer, shape in zip(lstms, description.layers, strict=True):
+            for layer, shape in zip(recurrent, description.layers, strict=True):
                 steps = torch.cat([row_step, torch.full((shape.units,), hidden_step).to(x)])
                 weight = torch.cat([layer.weight_ih_l0, layer.weight_hh_l0], dim=1)
                 bias = layer.bias_ih_l0 + layer.bias_hh_l0
@@ -149,11 +160,14 @@ class Trainable(nn.Module):
     def program(self, **fields: Any) -> Program:
         """The network as a program: float64 tensors that hold integers, with gradients."""
         description = self.description
+        kind, extra = LAYER_PROGRAMS[description.cell.kind], {}
+        if kind is LstmProgram:
+            extra["tanh_table"] = tables.tanh_table(description).to(self.head.weight.device)
         layers = tuple(
-            LayerProgram(
+            kind(
                 **array.codes(),
                 gate_tables=tables.gate_tables(array.index_step(), description),
-                tanh_table=tables.tanh_table(description).to(array.weight.device),
+                **extra,
             )
             for array in self.layers
         )
@@ -180,12 +194,21 @@ def train(
     data: Dataset,
     progress: Progress | None = None,
     device: str = "cpu",
+    effects: Effects | None = None,
 ) -> Result:
     """Train the float reference, then the quantised network from it; deterministic for a seed.
 
-    The test set is only looked at after the last epoch. Raises WordlineError if the description
-    does not fit the data.
+    effects: what the hardware does, for training with "hardware" noise: another chip with every
+    batch, other read noise with every sequence. The program that comes back is that of an ideal
+    chip. The test set is only looked at after the last epoch. Raises WordlineError if the
+    description does not fit the data, or if there is no effect to train with.
     """
+    hardware = training.noise == "hardware"
+    if hardware and not (effects and effects.on):
+        raise WordlineError(
+            "training.noise = 'hardware', but no effect is on; give some (--effects, or [effects] "
+            "in the recipe), or a signal-to-noise ratio in dB."
+        )
     net = description.network
     if (net.inputs, net.classes) != (data.channels, data.classes):
         raise WordlineError(
@@ -215,9 +238,17 @@ def train(
     ).double()
     coded = dataclasses.replace(data.train, x=codes).to(device)
 
+    disturb = (
+        None if isinstance(training.noise, str) else functools.partial(add_noise, training.noise)
+    )
+
     def golden_loss(batch: Sequences) -> Tensor:
-        program = trainable.program(**encoding)
-        scores = network.run(program, batch.x, batch.lengths).scores
+        program, runs = trainable.program(**encoding), None
+        if hardware and effects:
+            seed, first = torch.randint(2**31, (2,)).tolist()
+            program = apply_effects(program, effects, seed=seed)
+            runs = first + torch.arange(len(batch), device=batch.x.device)
+        scores = network.run(program, batch.x, batch.lengths, runs, disturb).scores
         real_scores = scores * trainable.head.index_step()
         return nn.functional.cross_entropy(real_scores, batch.labels)
 
@@ -232,6 +263,20 @@ def train(
         float_accuracy=_percent(float_label, data.test.labels),
         golden_accuracy=accuracy(program, data.test),
     )
+
+
+def add_noise(snr: float, a: Tensor) -> Tensor:
+    """Pre-activations with noise at a signal-to-noise ratio in dB, rounded to index steps.
+
+    a: (batch, gates, units). The signal is the mean square over the units of a gate, of each
+    sample by itself; the noise is fresh in every call. Gradients flow through the signal too: were
+    it taken as constant, weights would grow to outrun a noise that follows them. After Qin and
+    Vucinic, arXiv 1807.06555 (z_g = W_g x + U_g h + b_g + n_g); how the signal is measured is ours.
+    """
+    power = a.square().mean(-1, keepdim=True) * 10 ** (-snr / 10)
+    # The slope of a square root at 0 is infinite; no index step is as small as this.
+    noise = torch.randn_like(a) * (power + 1e-6).sqrt()
+    return quantise(a + noise, Range(-(2**40), 2**40))
 
 
 def _check_device(device: str) -> None:
