@@ -39,6 +39,7 @@ class SarReadout(wiring.Component):
                 "i": In(stream.Signature(step_layout(shape.rows, description))),
                 "o": Out(stream.Signature(codes_layout(shape))),
                 "sample": Out(1),
+                "first": Out(1),
                 "select": Out(index_bits(shape.selects)),
                 "gain": Out(description.adc.gain_bits),
                 "trial": Out(data.ArrayLayout(signed(description.adc.bits), shape.lanes)),
@@ -80,6 +81,7 @@ class SarReadout(wiring.Component):
         sampled_all = Signal()
         m.d.comb += [
             self.sample.eq(self.i.valid & ~sampled_all & (timer == 0) & (room != 0)),
+            self.first.eq(self.i.payload.first),
             self.gain.eq(Array(gains)[gate]),
             final.eq(self.select == shape.selects - 1),
         ]

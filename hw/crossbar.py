@@ -1,5 +1,7 @@
 """The crossbar macro: one port list (docs/macro.md) and its behavioural model."""
 
+from typing import Any
+
 from amaranth.hdl import (
     ClockSignal,
     Const,
@@ -14,9 +16,12 @@ from amaranth.hdl import (
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.description import ArrayShape
+from golden import noise
+from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape
 from golden.fixed import index_bits
 from hw.fixed import half_up
+from hw.noise import WORD_BITS, NoiseGenerator
+from hw.ports import WritePort
 
 
 def program_layout(shape: ArrayShape) -> data.StructLayout:
@@ -33,37 +38,53 @@ def program_layout(shape: ArrayShape) -> data.StructLayout:
     )
 
 
+PARAMETERS = ("key_0", "key_1", "run", "read_noise", "adc_noise", "offset", "gain_error")
+"""Parameters of the behavioural model by number; offset and gain_error are a lane's."""
+
+
+def parameter_fields(shape: ArrayShape) -> tuple[tuple[str, int], ...]:
+    """Fields of a parameter's address, the lowest first, and their bits."""
+    return ("lane", index_bits(shape.lanes)), ("parameter", index_bits(len(PARAMETERS)))
+
+
 def macro_signature(shape: ArrayShape) -> wiring.Signature:
     """The port list of the macro, as the macro sees it.
 
     rows:    DAC codes on the rows.
     sample:  in the cycle it is high, take the charge of column `select` of every lane.
+    first:   with `sample`: the step is the first of a sequence.
     select:  position of every lane's column multiplexer.
     gain:    gain of the sample, 1 and up.
     trial:   code that each lane's comparator compares with.
     above:   a bit a lane: the sample, in LSBs and rounded half-up, is >= `trial`.
     program: cells to write, one each transfer.
+    parameters: what trims a body or makes it err; a body ignores those it does not have.
     """
     description = shape.description
+    address_bits = sum(bits for _, bits in parameter_fields(shape))
     return wiring.Signature(
         {
             "rows": In(data.ArrayLayout(signed(description.dac.width), shape.rows)),
             "sample": In(1),
+            "first": In(1),
             "select": In(index_bits(shape.selects)),
             "gain": In(description.adc.gain_bits),
             "trial": In(data.ArrayLayout(signed(description.adc.bits), shape.lanes)),
             "above": Out(shape.lanes),
             "program": In(stream.Signature(program_layout(shape))),
+            "parameters": In(WritePort(address_bits, WORD_BITS)),
         }
     )
 
 
 class CrossbarModel(wiring.Component):
-    """Behavioural, synthesisable model of the macro: cells in memory, charge by multiply-add.
+    """Behavioural, synthesisable model of the macro: cells in memory, charge by multiply-add, read
+    noise, and lanes with noise, offsets and errors of gain.
 
     A sample taken in cycle n is compared from cycle n + settle on, until the next one gets
     there; a sample may be taken every `settle` cycles. Rows are to be stable from the sample's
-    cycle to n + settle - 1. A transfer on `program` takes one cycle, never while sampling.
+    cycle to n + settle - 1. A transfer on `program` takes one cycle. Cells and parameters are
+    written while no sequence is under way; all parameters are 0, no error at all, until then.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -71,18 +92,20 @@ class CrossbarModel(wiring.Component):
         super().__init__(macro_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
-        """Cycle n: sample, read the column. n + 1: sum. n + settle - 1: gain, hold."""
+        """Cycle n: sample, read the column. n + 1: sum. n + settle - 1: noise, gain, hold."""
         m = Module()
         shape, description = self.shape, self.shape.description
+        settle = description.array.settle
 
-        taken = Signal(description.array.settle - 1)  # bit k: a sample, k + 1 cycles ago
+        taken = Signal(settle - 1)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += taken.eq((taken << 1) | self.sample)
         gain = Signal(description.adc.gain_bits)
         with m.If(self.sample):
             m.d.sync += gain.eq(self.gain)
+        errors = self._errors(m, taken, gain)
 
         m.d.comb += self.program.ready.eq(1)
-        for lane in range(shape.lanes):
+        for lane, (read, lane_gain, error) in enumerate(errors):
             column = self._column(m, lane)
             terms = [
                 self.rows[row] * (column[row].positive - column[row].negative)
@@ -91,11 +114,80 @@ class CrossbarModel(wiring.Component):
             total = _tree_sum(terms)
             charge = Signal(total.shape(), name=f"charge_{lane}")
             m.d.sync += charge.eq(total)
-            held = Signal((charge * gain).shape(), name=f"held_{lane}")
+            converted = (charge + read) * lane_gain + error
+            held = Signal(converted.shape(), name=f"held_{lane}")
             with m.If(taken[-1]):
-                m.d.sync += held.eq(charge * gain)
+                m.d.sync += held.eq(converted)
             m.d.comb += self.above[lane].eq(half_up(held, shape.adc_shift) >= self.trial[lane])
         return m
+
+    def _errors(self, m: Module, taken: Signal, gain: Signal) -> list[tuple[Signal, ...]]:
+        """For each lane the read noise (charge), its gain, and what it adds (charge times gain),
+        in time for cycle n + settle - 1."""
+        shape, settle = self.shape, self.shape.description.array.settle
+        written = self._parameters(m)
+        m.submodules.noise = generator = NoiseGenerator(shape)
+        m.d.comb += [
+            getattr(generator, name).eq(getattr(self, name))
+            for name in ("sample", "first", "select")
+        ]
+        m.d.comb += [generator.key[n].eq(written[f"key_{n}"]) for n in range(2)]
+        run = self.parameters.address[index_bits(shape.lanes) :] == PARAMETERS.index("run")
+        m.d.comb += generator.run.eq(self.parameters.data)
+        m.d.comb += generator.set_run.eq(self.parameters.enable & run)
+
+        errors = []
+        for lane in range(shape.lanes):
+            draw = generator.draws[lane]
+            read = half_up(draw.read * written["read_noise"], noise.READ_NOISE_SHIFT)
+            lsb = draw.adc * written["adc_noise"] + written["offset", lane] * noise.UNIT
+            shift = noise.LSB_SHIFT - shape.adc_shift
+            error = half_up(lsb, shift) if shift >= 0 else lsb << -shift
+            factor = written["gain_error", lane] + 2**noise.GAIN_ERROR_SHIFT
+            lane_gain = half_up(gain * factor, noise.GAIN_ERROR_SHIFT)
+            # The factor is not negative: what was written is at least -1/2.
+            gain_register = Signal(gain.shape().width + 1, name=f"gain_{lane}")
+            with m.If(taken[0]):
+                m.d.sync += gain_register.eq(lane_gain)
+            values = []
+            for name, value in (("read", read), ("error", error)):
+                signal = Signal(value.shape(), name=f"{name}_{lane}")
+                # A register of its own where samples have the time for it.
+                if settle > generator.latency + 1:
+                    with m.If(taken[generator.latency - 1]):
+                        m.d.sync += signal.eq(value)
+                else:
+                    m.d.comb += signal.eq(value)
+                values.append(signal)
+            errors.append((values[0], gain_register, values[1]))
+        return errors
+
+    def _parameters(self, m: Module) -> dict[Any, Signal]:
+        """Registers for what comes in on `parameters`, by name, or by name and lane; reset keeps
+        them."""
+        shape, split = self.shape, index_bits(self.shape.lanes)
+        shapes = {
+            "read_noise": unsigned(shape.read_noise_bits),
+            "adc_noise": unsigned(ADC_NOISE_BITS),
+            "offset": signed(OFFSET_BITS),
+            "gain_error": signed(GAIN_ERROR_BITS),
+        }
+        lane, number = self.parameters.address[:split], self.parameters.address[split:]
+        registers: dict[Any, Signal] = {}
+        for name in PARAMETERS:
+            if name == "run":  # the noise generator counts it
+                continue
+            lanes = range(shape.lanes) if name in ("offset", "gain_error") else [None]
+            for own in lanes:
+                label = name if own is None else f"{name}_{own}"
+                register = Signal(
+                    shapes.get(name, unsigned(WORD_BITS)), name=label, reset_less=True
+                )
+                registers[name if own is None else (name, own)] = register
+                here = self.parameters.enable & (number == PARAMETERS.index(name))
+                with m.If(here if own is None else here & (lane == own)):
+                    m.d.sync += register.eq(self.parameters.data[: len(register)])
+        return registers
 
     def _column(self, m: Module, lane: int) -> data.View:
         """The cells of the column that `select` chose in the cycle before."""

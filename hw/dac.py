@@ -23,8 +23,7 @@ class DacSequencer(wiring.Component):
     x of the next step is taken while a step is held.
 
     `i`: x, in beats. `feedback`: h, in beats of `units_per_beat`, taken whenever `feed` is high.
-    `o`: the rows; they are stable for as long as `o.ready` is low. `between`: no beat of an
-    unfinished sequence has been taken.
+    `o`: the rows; they are stable for as long as `o.ready` is low.
     Latency: 2 cycles from the last beat of x or h to `o.valid`. Throughput: a vector every
     `beats` + 1 cycles.
     """
@@ -46,7 +45,6 @@ class DacSequencer(wiring.Component):
         members: dict[str, wiring.Member] = {
             "i": In(vector_stream(beat, description)),
             "o": Out(stream.Signature(step_layout(inputs + units, description))),
-            "between": Out(1),
         }
         if units:
             members["feed"] = In(1)
@@ -70,10 +68,6 @@ class DacSequencer(wiring.Component):
         m.d.comb += self.i.ready.eq(~x_full)
         with m.If(x_done):
             m.d.sync += [x_full.eq(1), x_last.eq(self.i.payload.last)]
-        started = Signal()  # a beat of an unfinished sequence has been taken
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += started.eq(~(x_done & self.i.payload.last))
-        m.d.comb += self.between.eq(~started)
 
         rows = self.o.payload.rows
         go = Signal()

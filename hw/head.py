@@ -1,29 +1,29 @@
-"""Dense head: a crossbar of its own on the last state, and arg max."""
+"""Dense head: a crossbar of its own on the last state, scores, and their arg max."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.description import ArrayShape
+from golden.description import ArrayShape, Description
 from golden.fixed import index_bits
 from hw.adc import SarReadout, codes_layout
 from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
 from hw.layer import MacroMaker, connect_macro
 from hw.ports import WritePort, vector_stream
+from hw.voter import Voter, label_stream, score_stream
 
 
-class ArgMax(wiring.Component):
-    """Scores (code << frac) + bias, one a cycle, and the class of the highest of them.
+class Scores(wiring.Component):
+    """Scores (code << frac) + bias, class by class.
 
-    `i`: ADC codes, `lanes` classes a beat. `o`: the class, the lowest-numbered of equals.
-    `bias`: loaded while no step is under way. `trace`: a score, in a cycle with `trace_valid`; for
-    observation only.
-    Latency: `latency` cycles from a step's last beat, were it one code, to the class; a cycle more
-    for each further code. Throughput: a score a cycle.
+    `i`: ADC codes, `lanes` classes a beat. `o`: a score a transfer, `last` with that of the
+    highest class. `bias`: loaded while no step is under way. `trace`: a score, in a cycle with
+    `trace_valid`; for observation only.
+    Latency: `latency` cycles from a beat of codes to its first score. Throughput: a score a cycle.
     """
 
-    latency = 3
+    latency = 2
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
@@ -31,7 +31,7 @@ class ArgMax(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(codes_layout(shape))),
-                "o": Out(stream.Signature(data.StructLayout({"label": description.class_bits}))),
+                "o": Out(score_stream(description)),
                 "bias": In(WritePort(index_bits(shape.units), description.index_bits)),
                 "trace": Out(data.StructLayout({"score": signed(description.score_bits)})),
                 "trace_valid": Out(1),
@@ -39,7 +39,7 @@ class ArgMax(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Stage 0 shifts the codes out, stage 1 scores and compares, then the class is held."""
+        """Stage 0 shifts the codes out, stage 1 adds the bias."""
         m = Module()
         shape, description = self.shape, self.shape.description
         advance = Signal()
@@ -71,73 +71,111 @@ class ArgMax(wiring.Component):
             read.en.eq(advance),
         ]
 
-        # Stage 1: the score, against the best so far.
-        scored, code, current = Signal(), Signal(signed(description.adc.bits)), Signal.like(number)
+        # Stage 1: the score.
+        code = Signal(signed(description.adc.bits))
         with m.If(advance):
-            m.d.sync += [scored.eq(valid), code.eq(codes[0]), current.eq(number)]
-        score = Signal(signed(description.score_bits))
-        best, label = Signal.like(score), Signal.like(self.o.payload.label)
-        wins, chosen = Signal(), Signal.like(label)
+            m.d.sync += [self.o.valid.eq(valid), code.eq(codes[0])]
+            m.d.sync += self.o.payload.last.eq(number == shape.units - 1)
         m.d.comb += [
-            score.eq((code << description.cell.frac) + read.data),
-            wins.eq((current == 0) | (score > best)),
-            chosen.eq(Mux(wins, current, label)),
-            self.trace_valid.eq(scored & advance),
-            self.trace.score.eq(score),
+            self.o.payload.score.eq((code << description.cell.frac) + read.data),
+            self.trace.score.eq(self.o.payload.score),
+            self.trace_valid.eq(self.o.valid & self.o.ready),
+        ]
+        return m
+
+
+class ArgMax(wiring.Component):
+    """The class of the highest of a pass's scores, the lowest-numbered of equals.
+
+    `i`: scores, class by class. `o`: the class.
+    Latency: 1 cycle from the last score. Throughput: a score a cycle.
+    """
+
+    latency = 1
+
+    def __init__(self, description: Description) -> None:
+        super().__init__({"i": In(score_stream(description)), "o": Out(label_stream(description))})
+
+    def elaborate(self, platform: object) -> Module:
+        """Compare with the best so far."""
+        m = Module()
+        number, label = Signal.like(self.o.payload.label), Signal.like(self.o.payload.label)
+        best = Signal.like(self.i.payload.score)
+        wins = Signal()
+        m.d.comb += [
+            wins.eq((number == 0) | (self.i.payload.score > best)),
+            self.i.ready.eq(~self.o.valid | self.o.ready),
+            self.o.payload.label.eq(label),
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(scored & advance):
-            m.d.sync += [best.eq(Mux(wins, score, best)), label.eq(chosen)]
-            with m.If(current == shape.units - 1):
-                m.d.sync += [self.o.valid.eq(1), self.o.payload.label.eq(chosen)]
+        with m.If(self.i.valid & self.i.ready):
+            with m.If(wins):
+                m.d.sync += [best.eq(self.i.payload.score), label.eq(number)]
+            m.d.sync += number.eq(Mux(self.i.payload.last, 0, number + 1))
+            m.d.sync += self.o.valid.eq(self.i.payload.last)
         return m
 
 
 class Head(wiring.Component):
-    """Classifies the last state of each sequence.
+    """Classifies the last state of each sequence, by itself or by the votes of several passes.
 
     `i`: h of every step, in beats of `beat` codes; only a sequence's last step is used, which has
-    `last` on every beat. `o`: the class. `cells`, `gains`, `bias`: see the blocks; loaded between
-    sequences.
+    `last` on every beat. `o`: the class. `cells`, `parameters`, `gains`, `bias`: see the blocks;
+    loaded between sequences. `votes`, `by_sum`: of the voter, where the description has one.
     """
 
     def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel) -> None:
         self.shape = shape
         self.dac = DacSequencer(inputs=shape.rows, beat=beat, description=shape.description)
         self.adc = SarReadout(shape)
-        self.arg_max = ArgMax(shape)
+        self.scores = Scores(shape)
         self.macro = macro(shape)
-        super().__init__(
-            {
-                "i": In(vector_stream(beat, shape.description)),
-                "o": Out(self.arg_max.o.signature),
-                "cells": Out(self.macro.program.signature),
-                "gains": Out(self.adc.gains.signature),
-                "bias": Out(self.arg_max.bias.signature),
-            }
-        )
+        description = shape.description
+        members: dict[str, wiring.Member] = {
+            "i": In(vector_stream(beat, description)),
+            "o": Out(label_stream(description)),
+            "cells": Out(self.macro.program.signature),
+            "parameters": Out(self.macro.parameters.signature),
+            "gains": Out(self.adc.gains.signature),
+            "bias": Out(self.scores.bias.signature),
+        }
+        self.decision: Voter | ArgMax
+        if description.voting.replay_steps:
+            self.decision = Voter(description)
+            members |= {name: self.decision.signature.members[name] for name in ("votes", "by_sum")}
+        else:
+            self.decision = ArgMax(description)
+        super().__init__(members)
 
     @property
     def cycles_per_sequence(self) -> int:
-        """Cycles between two classes, when sequences are over sooner than that."""
-        return max(self.dac.beats + 1, self.shape.conversion_cycles, self.shape.units)
+        """Cycles between two passes, when sequences are over sooner than that."""
+        decision = self.shape.units
+        if isinstance(self.decision, Voter):
+            decision += self.decision.pause
+        return max(self.dac.beats + 1, self.shape.conversion_cycles, decision)
 
     def elaborate(self, platform: object) -> Module:
         """Wires, and a gate that drops all steps but the last."""
         m = Module()
         m.submodules.dac, m.submodules.macro = dac, macro = self.dac, self.macro
-        m.submodules.adc, m.submodules.arg_max = adc, arg_max = self.adc, self.arg_max
+        m.submodules.adc, m.submodules.scores = adc, scores = self.adc, self.scores
+        m.submodules.decision = decision = self.decision
         m.d.comb += [
             dac.i.payload.eq(self.i.payload),
             dac.i.valid.eq(self.i.valid & self.i.payload.last),
             self.i.ready.eq(dac.i.ready | ~self.i.payload.last),
         ]
         wiring.connect(m, dac.o, adc.i)
-        wiring.connect(m, adc.o, arg_max.i)
-        wiring.connect(m, arg_max.o, wiring.flipped(self.o))
+        wiring.connect(m, adc.o, scores.i)
+        wiring.connect(m, scores.o, decision.i)
+        wiring.connect(m, decision.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.cells), macro.program)
+        wiring.connect(m, wiring.flipped(self.parameters), macro.parameters)
         wiring.connect(m, wiring.flipped(self.gains), adc.gains)
-        wiring.connect(m, wiring.flipped(self.bias), arg_max.bias)
+        wiring.connect(m, wiring.flipped(self.bias), scores.bias)
+        if isinstance(decision, Voter):
+            m.d.comb += [decision.votes.eq(self.votes), decision.by_sum.eq(self.by_sum)]
         connect_macro(m, dac, adc, macro)
         return m

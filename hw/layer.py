@@ -11,8 +11,12 @@ from golden.fixed import ceil_div
 from hw.adc import SarReadout
 from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
+from hw.gates import GatePipeline
 from hw.lstm import LstmGates
 from hw.ports import vector_stream
+from hw.rnn import RnnGates
+
+GATES: dict[str, type[GatePipeline]] = {"lstm": LstmGates, "rnn": RnnGates}
 
 MacroMaker = Callable[[ArrayShape], wiring.Component]
 """Gives the body of the crossbar macro for an array."""
@@ -21,9 +25,9 @@ MacroMaker = Callable[[ArrayShape], wiring.Component]
 class RecurrentLayer(wiring.Component):
     """One layer: x in, h out, a vector a step.
 
-    `i`: x in beats of `beat` codes. `o`: h in beats of `shape.units_per_beat`. `cells`, `gains`,
-    `bias`, `gate_tables`, `tanh_table`: see the blocks; loaded between sequences.
-    `between`: no beat of an unfinished sequence has been taken.
+    `i`: x in beats of `beat` codes. `o`: h in beats of `shape.units_per_beat`. `cells`,
+    `parameters`, `gains` and those of the gates (`bias`, `gate_tables`, ...): see the blocks;
+    loaded between sequences.
     Throughput: a step each `cycles_per_step` cycles if x is there and h is taken; the first
     step of a sequence need not wait for h.
     """
@@ -38,18 +42,16 @@ class RecurrentLayer(wiring.Component):
             description=shape.description,
         )
         self.adc = SarReadout(shape)
-        self.gates = LstmGates(shape)
+        self.gates = GATES[shape.description.cell.kind](shape)
         self.macro = macro(shape)
         super().__init__(
             {
                 "i": In(vector_stream(beat, shape.description)),
                 "o": Out(vector_stream(shape.units_per_beat, shape.description)),
-                "between": Out(1),
                 "cells": Out(self.macro.program.signature),
+                "parameters": Out(self.macro.parameters.signature),
                 "gains": Out(self.adc.gains.signature),
-                "bias": Out(self.gates.bias.signature),
-                "gate_tables": Out(self.gates.gate_tables.signature),
-                "tanh_table": Out(self.gates.tanh_table.signature),
+                **{name: Out(getattr(self.gates, name).signature) for name in self.gates.loaded},
             }
         )
 
@@ -78,15 +80,15 @@ class RecurrentLayer(wiring.Component):
         wiring.connect(m, adc.o, gates.i)
         wiring.connect(m, gates.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.cells), macro.program)
+        wiring.connect(m, wiring.flipped(self.parameters), macro.parameters)
         wiring.connect(m, wiring.flipped(self.gains), adc.gains)
-        for name in ("bias", "gate_tables", "tanh_table"):
+        for name in gates.loaded:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(gates, name))
         connect_macro(m, dac, adc, macro)
         # h goes back as it goes out; after a sequence's last step nobody wants it.
         m.d.comb += [
             dac.feed.eq(self.o.valid & self.o.ready & ~self.o.payload.last),
             dac.feedback.eq(self.o.payload.codes),
-            self.between.eq(dac.between),
         ]
         return m
 
@@ -94,5 +96,5 @@ class RecurrentLayer(wiring.Component):
 def connect_macro(m: Module, dac: DacSequencer, adc: SarReadout, macro: wiring.Component) -> None:
     """Rows from the sequencer; samples and comparisons with the readout."""
     m.d.comb += [macro.rows.eq(dac.o.payload.rows), adc.above.eq(macro.above)]
-    m.d.comb += [getattr(macro, name).eq(getattr(adc, name)) for name in ("sample", "select")]
-    m.d.comb += [getattr(macro, name).eq(getattr(adc, name)) for name in ("gain", "trial")]
+    names = ("sample", "first", "select", "gain", "trial")
+    m.d.comb += [getattr(macro, name).eq(getattr(adc, name)) for name in names]

@@ -6,8 +6,10 @@ map in the JSON sidecar.
 
 from dataclasses import dataclass
 
-from golden.description import ArrayShape, Description
+from golden.description import ArrayShape, Description, LstmCell
 from golden.fixed import ceil_div, index_bits
+from hw.crossbar import parameter_fields
+from hw.noise import WORD_BITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ class LoadMap:
         for n, shape in enumerate(description.layers):
             wanted += _layer_regions(f"layers.{n}", shape)
         wanted += _head_regions("head", description.head)
+        if description.voting.replay_steps:
+            wanted.append(_votes_region(description))
         wanted.sort(key=lambda region: -region.bits)
         self.regions: dict[str, Region] = {}
         base = 0
@@ -89,6 +93,12 @@ def _array_regions(prefix: str, shape: ArrayShape) -> list[Region]:
             fields=(("gate", index_bits(shape.gates)),),
             data=(("gain", adc.gain_bits),),
         ),
+        Region(
+            name=f"{prefix}.parameters",
+            base=0,
+            fields=parameter_fields(shape),
+            data=(("value", WORD_BITS),),
+        ),
     ]
 
 
@@ -96,7 +106,7 @@ def _layer_regions(prefix: str, shape: ArrayShape) -> list[Region]:
     description, cell = shape.description, shape.description.cell
     gate = index_bits(shape.gates)
     words = ceil_div(shape.units, shape.units_per_beat)
-    return [
+    regions = [
         *_array_regions(prefix, shape),
         Region(
             name=f"{prefix}.bias",
@@ -112,15 +122,19 @@ def _layer_regions(prefix: str, shape: ArrayShape) -> list[Region]:
             name=f"{prefix}.gate_tables",
             base=0,
             fields=(("index", description.index_bits), ("gate", gate)),
-            data=(("entry", cell.gate_bits + 1),),
-        ),
-        Region(
-            name=f"{prefix}.tanh_table",
-            base=0,
-            fields=(("index", cell.state_index_bits),),
-            data=(("entry", cell.hidden_bits),),
+            data=(("entry", cell.table_bits),),
         ),
     ]
+    if isinstance(cell, LstmCell):
+        regions.append(
+            Region(
+                name=f"{prefix}.tanh_table",
+                base=0,
+                fields=(("index", cell.state_index_bits),),
+                data=(("entry", cell.hidden_bits),),
+            )
+        )
+    return regions
 
 
 def _head_regions(prefix: str, shape: ArrayShape) -> list[Region]:
@@ -133,3 +147,13 @@ def _head_regions(prefix: str, shape: ArrayShape) -> list[Region]:
             data=(("bias", shape.description.index_bits),),
         ),
     ]
+
+
+def _votes_region(description: Description) -> Region:
+    """Passes over each sequence, and whether their scores are summed."""
+    return Region(
+        name="votes",
+        base=0,
+        fields=(),
+        data=(("votes", description.votes_bits), ("by_sum", 1)),
+    )

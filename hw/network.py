@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ from hw.head import Head
 from hw.layer import MacroMaker, RecurrentLayer
 from hw.loadmap import LoadMap, Region
 from hw.ports import vector_stream
+from hw.replay import Replay
 
 
 class Accelerator(wiring.Component):
@@ -25,6 +26,8 @@ class Accelerator(wiring.Component):
     has `last`. It begins when no sequence is under way, and no sequence begins before it ends,
     so a sequence is always computed with the numbers of one transaction. A transfer outside
     the map is taken and has no effect.
+    Where the description has a replay buffer, each sequence is computed `votes` times, a number
+    that is loaded as well, and its class is voted on; once after power-up.
     A reset drops every sequence under way and keeps everything that was loaded; one that cuts
     off a load leaves half of it, so load again. Nothing keeps sequences out before the first load.
     """
@@ -38,6 +41,10 @@ class Accelerator(wiring.Component):
             self.layers.append(RecurrentLayer(shape, beat=beat, macro=macro))
             beat = shape.units_per_beat
         self.head = Head(description.head, beat=beat, macro=macro)
+        self.replay = None
+        if description.voting.replay_steps:
+            beats = self.layers[0].dac.beats
+            self.replay = Replay(beats=beats, beat=self.input_beat, description=description)
         load = data.StructLayout(
             {
                 "data": unsigned(self.load_map.data_bits),
@@ -70,7 +77,11 @@ class Accelerator(wiring.Component):
         wiring.connect(m, self.head.o, wiring.flipped(self.o))
 
         running, loading = self._switch(m)
-        first = self.layers[0]
+        first: Any = self.layers[0]
+        if self.replay is not None:
+            m.submodules.replay = self.replay
+            wiring.connect(m, self.replay.o, first.i)
+            first = self.replay
         m.d.comb += [
             first.i.payload.eq(self.i.payload),
             first.i.valid.eq(self.i.valid & running),
@@ -85,7 +96,7 @@ class Accelerator(wiring.Component):
         under_way = Signal(range(8 * (len(self.layers) + 1)))
         running, loading = Signal(init=1), Signal()
         taken, ends, leaves = Signal(), Signal(), Signal()
-        between = self.layers[0].between
+        between = Signal(init=1)  # no beat of an unfinished sequence has been taken
         beats = self.layers[0].dac.beats
         beat = Signal(index_bits(beats))
         m.d.comb += [
@@ -95,6 +106,7 @@ class Accelerator(wiring.Component):
         ]
         with m.If(taken):
             m.d.sync += beat.eq(Mux(beat == beats - 1, 0, beat + 1))
+            m.d.sync += between.eq(ends)
         m.d.sync += under_way.eq(under_way + ends - leaves)
         # Only where no beat is on offer: a stream that was promised to `i` is not withdrawn.
         with m.If(running & self.load.valid & (ends | (between & ~self.i.valid))):
@@ -117,6 +129,9 @@ class Accelerator(wiring.Component):
         named = {f"layers.{n}": layer for n, layer in enumerate(self.layers)}
         named["head"] = self.head
         for region in self.load_map.regions.values():
+            if region.name == "votes":
+                self._votes(m, enable & (address == region.base), region)
+                continue
             block, _, port_name = region.name.rpartition(".")
             port = getattr(named[block], port_name)
             offset = address[: region.bits]
@@ -132,6 +147,19 @@ class Accelerator(wiring.Component):
                     port.address.eq(offset),
                     port.data.eq(word[: region.data_bits]),
                 ]
+
+    def _votes(self, m: Module, enable: Value, region: Region) -> None:
+        """The voter's registers; reset keeps them."""
+        assert self.replay is not None
+        registers = [
+            Signal(width, name=name, init=int(name == "votes"), reset_less=True)
+            for name, width in region.data
+        ]
+        votes, by_sum = registers
+        with m.If(enable):
+            m.d.sync += Cat(registers).eq(self.load.payload.data)
+        m.d.comb += [self.replay.votes.eq(votes), self.head.votes.eq(votes)]
+        m.d.comb += self.head.by_sum.eq(by_sum)
 
     def _program(
         self, m: Module, port: wiring.PureInterface, region: Region, offset: Value, go: Value

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden import adc, crossbar
+from golden.description import ADC_NOISE_BITS
 from hw.adc import SarReadout
-from hw.crossbar import CrossbarModel
+from hw.crossbar import PARAMETERS, CrossbarModel, parameter_fields
 from tests.helpers import (
     descriptions,
     random_codes,
@@ -66,7 +67,7 @@ class Converter(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         m.submodules.adc, m.submodules.macro = self.adc, self.macro
-        for name in ("sample", "select", "gain", "trial"):
+        for name in ("sample", "first", "select", "gain", "trial"):
             m.d.comb += getattr(self.macro, name).eq(getattr(self.adc, name))
         m.d.comb += self.adc.above.eq(self.macro.above)
         m.d.comb += self.macro.rows.eq(self.adc.i.payload.rows)
@@ -95,20 +96,43 @@ def program_converter(dut, part, shape):
             ctx.set(dut.adc.gains.enable, 1)
             await ctx.tick()
         ctx.set(dut.adc.gains.enable, 0)
+        for address, value in parameters(part, shape):
+            ctx.set(dut.macro.parameters.address, address)
+            ctx.set(dut.macro.parameters.data, value % 2**32)
+            ctx.set(dut.macro.parameters.enable, 1)
+            await ctx.tick()
+        ctx.set(dut.macro.parameters.enable, 0)
         await sender(dut.macro.program, cells)(ctx)
 
     return process
 
 
-def convert(description, rows, part, shape, seed):
-    """Codes (steps, gates, units) of steps (steps, rows), and the cycles of samples."""
+def parameters(part, shape, run=0):
+    """Address and value of each write of a macro's parameters."""
+    values = {"key_0": [int(part.key[0])], "key_1": [int(part.key[1])], "run": [run]}
+    values |= {"read_noise": [int(part.read_noise)], "adc_noise": [int(part.adc_noise)]}
+    values |= {"offset": part.offset.tolist(), "gain_error": part.gain_error.tolist()}
+    split = dict(parameter_fields(shape))["lane"]
+    return [
+        (PARAMETERS.index(name) << split | lane, value)
+        for name, of_lanes in values.items()
+        for lane, value in enumerate(of_lanes)
+    ]
+
+
+def convert(description, rows, part, shape, seed, every=3):
+    """Codes (steps, gates, units) of steps (steps, rows), and the cycles of samples; each
+    `every`-th step begins a sequence."""
     dut = Converter(shape)
     beats: list = []
     samples: list = []
 
     async def host(ctx):
         await program_converter(dut, part, shape)(ctx)
-        payloads = [{"rows": step, "first": 0, "last": 0} for step in rows.tolist()]
+        payloads = [
+            {"rows": step, "first": int(n % every == 0), "last": 0}
+            for n, step in enumerate(rows.tolist())
+        ]
         await sender(dut.adc.i, payloads, waits(seed))(ctx)
 
     simulate(
@@ -126,15 +150,38 @@ def convert(description, rows, part, shape, seed):
     return codes, samples
 
 
-@settings(max_examples=25)
-@given(descriptions(most_rows=8), st.integers(0, 99), st.booleans())
-def test_crossbar_and_readout_are_the_golden_adc(description, seed, stall):
-    shape = description.layers[0]
-    part = random_program(description, seed).layers[0]
-    rows = random_codes(description, seed, 4, shape.rows)
+def golden(rows, part, shape, every=3):
+    """The codes of steps one after the other, each `every`-th the first of a run."""
     charge = crossbar.column_charge(rows, part.positive - part.negative)
+    codes = []
+    for n in range(len(rows)):
+        draws = adc.draw(part, shape, torch.tensor([n // every]), n % every)
+        codes.append(adc.convert(charge[n : n + 1], part, shape, draws))
+    return torch.cat(codes)
+
+
+@settings(max_examples=25)
+@given(descriptions(most_rows=8), st.integers(0, 99), st.booleans(), st.booleans())
+def test_crossbar_and_readout_are_the_golden_adc(description, seed, stall, noisy):
+    shape = description.layers[0]
+    part = random_program(description, seed, noisy=noisy).layers[0]
+    rows = random_codes(description, seed, 5, shape.rows)
     codes, _ = convert(description, rows, part, shape, seed if stall else None)
-    assert torch.equal(codes, adc.convert(charge, part.gain, shape))
+    assert torch.equal(codes, golden(rows, part, shape))
+
+
+def test_the_largest_errors_do_not_overflow():
+    """Every amplitude, offset and gain error at its end."""
+    for sign in (0, -1):
+        shape = small(network={"hidden": [7]}).layers[0]
+        part = random_program(small(network={"hidden": [7]}), 1, noisy=True).layers[0]
+        part.read_noise.fill_(2**shape.read_noise_bits - 1)
+        part.adc_noise.fill_(2**ADC_NOISE_BITS - 1)
+        part.offset.copy_(torch.tensor([sign, ~sign, sign, ~sign]) ^ 2047)
+        part.gain_error.copy_(torch.tensor([sign, ~sign, sign, ~sign]) ^ 511)
+        rows = random_codes(shape.description, 1, 9, shape.rows)
+        codes, _ = convert(shape.description, rows, part, shape, None)
+        assert torch.equal(codes, golden(rows, part, shape))
 
 
 @pytest.mark.parametrize("settle", [3, 4, 7])
@@ -163,5 +210,4 @@ def test_extreme_charges_do_not_overflow():
     charge = crossbar.column_charge(rows, part.positive - part.negative)
     assert charge.max() == shape.charge_max
     codes, _ = convert(description, rows, part, shape, None)
-    expected = adc.convert(charge, part.gain, shape)
-    assert torch.equal(codes, expected)
+    assert torch.equal(codes, golden(rows, part, shape))

@@ -1,9 +1,11 @@
 import torch
+from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import wiring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden import head
-from hw.head import ArgMax, Head
+from hw.head import ArgMax, Head, Scores
 from tests.helpers import (
     descriptions,
     random_codes,
@@ -30,6 +32,19 @@ def bias_writer(port, bias):
     return process
 
 
+class Decision(Elaboratable):
+    """Scores, and the class of the highest."""
+
+    def __init__(self, shape):
+        self.scores, self.arg_max = Scores(shape), ArgMax(shape.description)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.scores, m.submodules.arg_max = self.scores, self.arg_max
+        wiring.connect(m, self.scores.o, self.arg_max.i)
+        return m
+
+
 @settings(max_examples=30)
 @given(
     classes=st.integers(1, 9),
@@ -41,7 +56,7 @@ def bias_writer(port, bias):
 def test_arg_max(classes, lanes, seed, stall, tie):
     description = small(network={"classes": classes}, array={"lanes": lanes})
     shape = description.head
-    dut = ArgMax(shape)
+    dut = Decision(shape)
     generator = torch.Generator().manual_seed(seed)
     steps = 5
     codes = torch.randint(-8, 8, (steps, classes), generator=generator)
@@ -56,14 +71,14 @@ def test_arg_max(classes, lanes, seed, stall, tie):
     scores: list = []
 
     async def host(ctx):
-        await bias_writer(dut.bias, bias.tolist())(ctx)
-        await sender(dut.i, payloads, waits(seed if stall else None))(ctx)
+        await bias_writer(dut.scores.bias, bias.tolist())(ctx)
+        await sender(dut.scores.i, payloads, waits(seed if stall else None))(ctx)
 
     simulate(
         dut,
         host,
-        receiver(dut.o, steps, out, waits(seed if stall else None)),
-        watchers=[recorder(dut.trace_valid, dut.trace, scores)],
+        receiver(dut.arg_max.o, steps, out, waits(seed if stall else None)),
+        watchers=[recorder(dut.scores.trace_valid, dut.scores.trace, scores)],
     )
     wanted = codes * 16 + bias
     assert [int(trace.score) for _, trace in scores] == wanted.flatten().tolist()
@@ -74,6 +89,7 @@ def test_arg_max(classes, lanes, seed, stall, tie):
 @settings(max_examples=15)
 @given(descriptions(), st.integers(0, 99), st.booleans())
 def test_head_uses_the_last_step_alone(description, seed, stall):
+    description = description.replace(voting={"replay_steps": 0})
     shape = description.head
     part = random_program(description, seed).head
     dut = Head(shape, beat=2)
@@ -103,5 +119,5 @@ def test_head_uses_the_last_step_alone(description, seed, stall):
 
     simulate(dut, host, receiver(dut.o, 4, out, waits(seed if stall else None)))
     last = torch.stack([h[n, length - 1] for n, length in enumerate(lengths)])
-    wanted = head.label(head.scores(part, last, shape)).tolist()
+    wanted = head.label(head.scores(part, last, shape, torch.arange(4))).tolist()
     assert [int(payload.label) for payload in out] == wanted

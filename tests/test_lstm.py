@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from golden import lstm
 from golden.fixed import ceil_div
+from golden.gates import pre_activation
 from hw.lstm import LstmGates
 from tests.helpers import (
     descriptions,
@@ -95,7 +96,8 @@ def expected(description, codes, lengths, program):
     for sequence in codes.split(lengths):
         c = torch.zeros(1, codes.shape[2], dtype=torch.long)
         for step in sequence:
-            c, h = lstm.step(step[None], c, program, description)
+            index = pre_activation(step[None], program.bias, description)
+            c, h = lstm.step(index, c, program, description)
             hs.append(h[0])
             cs.append(c[0])
     return torch.stack(hs), torch.stack(cs)
@@ -103,7 +105,7 @@ def expected(description, codes, lengths, program):
 
 @settings(max_examples=25)
 @given(
-    descriptions(),
+    descriptions(kind="lstm"),
     st.lists(st.integers(1, 4), min_size=1, max_size=3),
     st.integers(0, 99),
     st.booleans(),

@@ -1,5 +1,6 @@
 """The whole accelerator in Amaranth's simulator: random descriptions, stalls, cycles."""
 
+import dataclasses
 from itertools import pairwise
 
 import hypothesis
@@ -20,8 +21,10 @@ from tests.helpers import (
 )
 
 
-def check(description, lengths, seed, stall_seed=None):
-    program = random_program(description, seed)
+def check(description, lengths, seed, stall_seed=None, votes=1, by="majority"):
+    """A program with errors of every kind, exact."""
+    program = random_program(description, seed, noisy=True)
+    program = dataclasses.replace(program, votes=votes, vote_by=by)
     x = random_codes(description, seed, len(lengths), max(lengths), description.network.inputs)
     chip = Accelerator(description)
     run = run_chip(chip, image.words(program), x, lengths, stall_seed)
@@ -39,25 +42,30 @@ def test_fifty_random_descriptions(seed):
         description=descriptions(),
         lengths=st.lists(st.integers(1, 4), min_size=1, max_size=4),
         stall=st.none() | st.integers(0, 99),
+        votes=st.integers(1, 3),
+        by=st.sampled_from(("majority", "sum")),
     )
-    def ten(description, lengths, stall):
+    def ten(description, lengths, stall, votes, by):
+        voting = description.voting
+        votes = min(votes, voting.max_votes) if voting.replay_steps else 1
         _, texts = emit.verilog_files(description)
         assert all("endmodule" in text for text in texts.values())
-        check(description, lengths, seed=1, stall_seed=stall)
+        check(description, lengths, 1, stall, votes, by)
 
     ten()
 
 
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
 @pytest.mark.parametrize("settle", [3, 6])
 @pytest.mark.parametrize("bits", [3, 4, 10])
 @pytest.mark.parametrize(("hidden", "lanes"), [(1, 1), (5, 2), (6, 3), (4, 4), (16, 16)])
-def test_cycles_per_step(hidden, lanes, bits, settle):
+def test_cycles_per_step(hidden, lanes, bits, settle, kind):
     """With x there and h taken, a step costs exactly what `cycles_per_step` says."""
     description = small(
         network={"inputs": 2, "hidden": [hidden]},
         array={"lanes": lanes, "settle": settle},
         adc={"bits": bits},
-        cell={"frac": 0},
+        cell={"kind": kind, "frac": 0},
     )
     chip, run = check(description, [5], seed=0)
     words = -(-hidden // chip.layers[0].shape.units_per_beat)
@@ -90,3 +98,22 @@ def test_many_lanes_use_several_units_a_cycle():
     description = description.replace(adc={"bits": 3})
     assert description.layers[0].units_per_beat == 13
     check(description, [3, 1], 2)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+@pytest.mark.parametrize("by", ["majority", "sum"])
+@pytest.mark.parametrize("stall", [None, 7])
+def test_votes(kind, by, stall):
+    """As many passes as the voter can count, sequences that just fit the replay buffer."""
+    description = small(
+        network={"inputs": 5},
+        array={"beat": 2},
+        cell={"kind": kind, "frac": 1},
+        voting={"replay_steps": 3, "max_votes": 7},
+    )
+    check(description, [3, 1, 2, 3], 4, stall, votes=7, by=by)
+
+
+@pytest.mark.parametrize("settle", [3, 4, 5, 8])
+def test_noise_with_more_time_to_settle(settle):
+    check(small(array={"settle": settle, "lanes": 3}), [3, 1, 2], 6)

@@ -1,0 +1,221 @@
+"""The gate pipeline that every cell is built on: from ADC codes to entries of the gates' tables."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.description import ArrayShape, LstmCell
+from golden.fixed import ceil_div, index_bits
+from hw.adc import codes_layout
+from hw.fixed import narrow
+from hw.ports import WritePort, vector_stream
+
+
+class GatePipeline(wiring.Component):
+    """What the cells share, for `shape.units_per_beat` units in each cycle; a cell adds the rest.
+
+    `i`: ADC codes, the gates of a block of `lanes` units in a beat each; but for the first of a
+    sequence, a step begins when the h of the one before has gone out. `o`: h as DAC codes, a
+    vector a step. `bias`, `gate_tables` and a cell's own: loaded while no step is under way;
+    addresses are (gate, place in the beat, beat) and (gate, index), high bits first, an index in
+    two's complement.
+    `trace`: in a cycle with `trace_valid`, what the units of a transfer on `o` computed; for
+    observation only.
+    Latency: `latency` cycles from a block's last beat to its first h. Throughput: a beat of h a
+    cycle.
+    """
+
+    latency: int
+
+    def __init__(self, shape: ArrayShape, **ports: wiring.Member) -> None:
+        self.shape = shape
+        description, cell = shape.description, shape.description.cell
+        self.words = ceil_div(shape.units, shape.units_per_beat)
+        bias_address = index_bits(shape.gates) + self._place_bits + index_bits(self.words)
+        table_address = index_bits(shape.gates) + description.index_bits
+        loaded: dict[str, wiring.Member] = {
+            "bias": In(WritePort(bias_address, description.index_bits)),
+            "gate_tables": In(WritePort(table_address, cell.table_bits)),
+            **ports,
+        }
+        self.loaded = tuple(loaded)  # names of the ports that are written to
+        super().__init__(
+            {
+                "i": In(stream.Signature(codes_layout(shape))),
+                "o": Out(vector_stream(shape.units_per_beat, description)),
+                **loaded,
+                "trace": Out(trace_layout(shape)),
+                "trace_valid": Out(1),
+            }
+        )
+
+    @property
+    def _place_bits(self) -> int:
+        """Bits that tell the units of a beat apart."""
+        return (self.shape.units_per_beat - 1).bit_length()
+
+    def _front(self, m: Module, advance: Signal) -> tuple[list[Any], list[list[Any]]]:
+        """Stages 0 and 1, which every cell begins with; a stage moves when `advance` is high.
+
+        Returns valid, codes[gate][place], word (beat of the step), first and last of stage 1, and
+        the read ports [gate][place] of the gates' tables, whose data are of stage 2.
+        """
+        description = self.shape.description
+        m.d.comb += advance.eq(~self.o.valid | self.o.ready)
+
+        # Stage 0: the codes of `units_per_beat` units, out of the block that came in.
+        valid, codes, word, first, last = self._unpack(m, advance)
+        bias = self._bias(m, word, advance)
+
+        # Stage 1: a = saturate((code << frac) + bias), and on to the tables.
+        carried = stage(m, advance, [valid, codes, word, first, last])
+        _, codes, *_ = carried
+        tables = self._gate_tables(m, advance)
+        for gate, ports in enumerate(tables):
+            for place, port in enumerate(ports):
+                a = (codes[gate][place] << description.cell.frac) + bias[gate][place]
+                index = narrow(a, 0, description.index_range)
+                m.d.comb += port.addr.eq(index.as_unsigned())
+        return carried, tables
+
+    def _back(
+        self, m: Module, valid: Value, last: Value, codes: Any, h: list[Value], **traced: Any
+    ) -> None:
+        """The last stage: h goes out, and what was computed is traced."""
+        m.d.comb += [
+            self.o.valid.eq(valid),
+            self.o.payload.last.eq(last),
+            self.trace_valid.eq(valid & self.o.ready),
+        ]
+        for place in range(self.shape.units_per_beat):
+            m.d.comb += self.o.payload.codes[place].eq(h[place])
+            m.d.comb += self.trace.h[place].eq(self.o.payload.codes[place])
+            m.d.comb += [self.trace[name][place].eq(v[place]) for name, v in traced.items()]
+            for gate in range(self.shape.gates):
+                m.d.comb += self.trace.codes[gate][place].eq(codes[gate][place])
+
+    def _unpack(self, m: Module, advance: Signal) -> list[Any]:
+        """Gather the gates' beats of a block, then give out `units_per_beat` units a cycle.
+
+        Returns valid, codes[gate][place], the word (beat of the step), first and last.
+        """
+        shape = self.shape
+        beat = self.i.payload
+        taken = Signal()
+        m.d.comb += taken.eq(self.i.valid & self.i.ready)
+
+        # Beats of all gates but the last wait here for that one.
+        waiting = [Signal.like(beat.codes, name=f"waiting_{g}") for g in range(shape.gates - 1)]
+        gate = Signal(index_bits(shape.gates))
+        complete = Signal()
+        m.d.comb += complete.eq(taken & (gate == shape.gates - 1))
+        with m.If(taken):
+            m.d.sync += gate.eq(Mux(complete, 0, gate + 1))
+        for number, codes in enumerate(waiting):
+            with m.If(taken & (gate == number)):
+                m.d.sync += codes.eq(beat.codes)
+
+        # The block that is given out moves down by `units_per_beat` places a cycle.
+        block = [Signal.like(beat.codes, name=f"block_{g}") for g in range(shape.gates)]
+        first, last, valid, ends = Signal(), Signal(), Signal(), Signal()
+        beats = shape.lanes // shape.units_per_beat
+        position = Signal(index_bits(beats))
+        word = Signal(index_bits(self.words))
+        m.d.comb += ends.eq((position == beats - 1) | (word == self.words - 1))
+        m.d.comb += self.i.ready.eq((gate != shape.gates - 1) | ~valid | (ends & advance))
+        with m.If(valid & advance):
+            m.d.sync += word.eq(Mux(word == self.words - 1, 0, word + 1))
+            m.d.sync += position.eq(Mux(ends, 0, position + 1))
+            m.d.sync += valid.eq(~ends)
+            step = shape.units_per_beat * shape.description.adc.bits
+            for codes in block:
+                m.d.sync += codes.as_value().eq(codes.as_value() >> step)
+        with m.If(complete):
+            m.d.sync += [valid.eq(1), first.eq(beat.first), last.eq(beat.last)]
+            for codes, source in zip(block, [*waiting, beat.codes], strict=True):
+                m.d.sync += codes.eq(source)
+        codes = [[block[g][p] for p in range(shape.units_per_beat)] for g in range(shape.gates)]
+        return [valid, codes, word, first, last]
+
+    def _bias(self, m: Module, word: Signal, advance: Signal) -> list[list[Value]]:
+        """Biases [gate][place] of the word, a stage later."""
+        shape, bits = self.shape, self.shape.description.index_bits
+        places = shape.units_per_beat
+        banks = shape.gates * places
+        m.submodules.bias_memory = mem = memory.Memory(
+            shape=unsigned(banks * bits), depth=max(2, self.words), init=[]
+        )
+        write, read = mem.write_port(granularity=bits), mem.read_port()
+        split = index_bits(self.words)
+        m.d.comb += [
+            write.addr.eq(self.bias.address[:split]),
+            write.data.eq(self.bias.data.replicate(banks)),
+            read.addr.eq(word),
+            read.en.eq(advance),
+        ]
+        target = self.bias.address[split:]  # gate, then place
+        for gate in range(shape.gates):
+            for place in range(places):
+                here = target == ((gate << self._place_bits) | place)
+                m.d.comb += write.en[gate * places + place].eq(self.bias.enable & here)
+        words = data.View(data.ArrayLayout(signed(bits), banks), read.data)
+        return [[words[gate * places + p] for p in range(places)] for gate in range(shape.gates)]
+
+    def _gate_tables(self, m: Module, advance: Signal) -> list[list[Any]]:
+        """Read ports [gate][place] of the gates' tables."""
+        cell, split = self.shape.description.cell, self.shape.description.index_bits
+        ports = []
+        for number, gate in enumerate(cell.gates):
+            mem = memory.Memory(shape=unsigned(cell.table_bits), depth=2**split, init=[])
+            m.submodules[f"table_{gate}"] = mem
+            write = mem.write_port()
+            m.d.comb += [
+                write.addr.eq(self.gate_tables.address[:split]),
+                write.data.eq(self.gate_tables.data),
+                write.en.eq(self.gate_tables.enable & (self.gate_tables.address[split:] == number)),
+            ]
+            ports.append(self._reads(m, mem, advance))
+        return ports
+
+    def _reads(self, m: Module, mem: memory.Memory, advance: Signal) -> list[Any]:
+        """A read port [place] of a table."""
+        reads = [mem.read_port() for _ in range(self.shape.units_per_beat)]
+        m.d.comb += [read.en.eq(advance) for read in reads]
+        return reads
+
+
+def trace_layout(shape: ArrayShape) -> data.StructLayout:
+    """What the pipeline computed for the units of one beat; units in order, steps in order."""
+    description, places = shape.description, shape.units_per_beat
+    codes = data.ArrayLayout(signed(description.adc.bits), places)
+    members: dict[str, Any] = {"codes": data.ArrayLayout(codes, shape.gates)}
+    if isinstance(description.cell, LstmCell):
+        members["c"] = data.ArrayLayout(signed(description.cell.state_bits), places)
+    members["h"] = data.ArrayLayout(signed(description.dac.width), places)
+    return data.StructLayout(members)
+
+
+def dac_code(product: Value, shape: ArrayShape) -> Value:
+    """The DAC code of o * tanh(c), or of an RNN's tanh."""
+    description = shape.description
+    if description.dac.bits == 1:
+        return Mux(product >= 0, 1, -1)
+    return narrow(product, description.hidden_shift, description.dac.range)
+
+
+def stage(m: Module, advance: Signal, values: list[Any]) -> list[Any]:
+    """Registers for a (nested) list of values, taken when `advance` is high; the first is the
+    stage's valid bit."""
+
+    def register(value: Any) -> Any:
+        if isinstance(value, list):
+            return [register(item) for item in value]
+        value = Value.cast(value)
+        held = Signal(value.shape())
+        with m.If(advance):
+            m.d.sync += held.eq(value)
+        return held
+
+    return [register(value) for value in values]
