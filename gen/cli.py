@@ -18,8 +18,8 @@ from rich.table import Table
 
 from gen import emit as emission
 from gen import stages
-from golden import datasets, files, presets, training
-from golden.description import replaced
+from golden import datasets, effects, files, presets, training
+from golden.description import build, plain, replaced
 from golden.errors import WordlineError
 from golden.presets import Recipe
 from golden.program import Program
@@ -44,6 +44,21 @@ Name = Annotated[str, typer.Argument(help="A preset, or the path of a TOML file.
 BuildDir = Annotated[Path, typer.Option(help="Where build folders go.")]
 Seed = Annotated[int | None, typer.Option(help="Instead of the recipe's seed.", min=0)]
 Device = Annotated[str, typer.Option(help="PyTorch device for training: cpu, cuda, ...")]
+Noise = Annotated[
+    str | None,
+    typer.Option(
+        help="Train with noise: a signal-to-noise ratio in dB, 'hardware' (the effects) or 'none'."
+    ),
+]
+EffectsName = Annotated[
+    str | None,
+    typer.Option(
+        "--effects",
+        help=f"What the hardware does: {', '.join(effects.PRESETS)}, or a TOML file.",
+    ),
+]
+Votes = Annotated[int | None, typer.Option(help="Noisy passes over each sequence.")]
+VoteBy = Annotated[str, typer.Option(help="How passes vote: majority, or sum (of scores).")]
 BUILD = Path("build")
 
 
@@ -101,11 +116,37 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
-def _recipe(name: str, seed: int | None) -> Recipe:
+def _recipe(
+    name: str, *, seed: int | None = None, noise: str | None = None, effects_: str | None = None
+) -> Recipe:
+    """A recipe with what the command line has in its place; the seed is that of the chip too."""
     recipe = presets.load(name)
-    if seed is None:
-        return recipe
-    return dataclasses.replace(recipe, training=replaced(recipe.training, seed=seed))
+    settings = plain(recipe.training)
+    if noise is not None:
+        settings["noise"] = noise if noise in ("none", "hardware") else _decibel(noise)
+    own = recipe.effects if effects_ is None else effects.load(effects_)
+    if seed is not None:
+        settings["seed"] = seed
+        own = replaced(own, seed=seed)
+    settings_ = build(training.Training, settings, "training")
+    return dataclasses.replace(recipe, training=settings_, effects=own)
+
+
+def _decibel(noise: str) -> float:
+    try:
+        return float(noise.lower().removesuffix("db"))
+    except ValueError:
+        raise WordlineError(
+            f"training.noise = {noise!r} is not known; write a signal-to-noise ratio in dB, "
+            f"'hardware' or 'none'."
+        ) from None
+
+
+def _chip(program: Program, recipe: Recipe, votes: int | None, vote_by: str) -> Program:
+    """A program as the hardware holds it: with the recipe's effects, and so many votes."""
+    if votes is not None:
+        program = dataclasses.replace(program, votes=votes, vote_by=vote_by)  # type: ignore[arg-type]
+    return effects.apply(program, recipe.effects)
 
 
 @app.command("presets")
@@ -161,14 +202,19 @@ def describe(
 def train(
     name: Name,
     seed: Seed = None,
+    noise: Noise = None,
+    effects_: EffectsName = None,
     seeds: Annotated[
         int, typer.Option(help="Train this many seeds and show accuracies; saves nothing.", min=1)
     ] = 1,
     device: Device = "cpu",
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Train a float network, then the quantised one from it; accuracies are of the test set."""
-    recipe = _recipe(name, seed)
+    """Train a float network, then the quantised one from it; accuracies are of the test set.
+
+    What is trained is an ideal chip's program; effects enter with `--noise hardware` alone.
+    """
+    recipe = _recipe(name, seed=seed, noise=noise, effects_=effects_)
     if seeds > 1:
         _train_seeds(recipe, seeds, device)
         return
@@ -177,7 +223,8 @@ def train(
     about = program.about
     console.print(
         f"{folder / 'program.safetensors'}: float {about['float_accuracy']:.2f} %, "
-        f"quantised {about['golden_accuracy']:.2f} % (seed {recipe.training.seed})",
+        f"quantised {about['golden_accuracy']:.2f} % (seed {recipe.training.seed}, noise "
+        f"{recipe.training.noise})",
         highlight=False,
     )
 
@@ -200,7 +247,9 @@ def _train_seeds(recipe: Recipe, seeds: int, device: str) -> None:
     with _bar() as bar:
         for seed in range(recipe.training.seed, recipe.training.seed + seeds):
             settings = replaced(recipe.training, seed=seed)
-            result = training.train(recipe.description, settings, data, device=device)
+            result = training.train(
+                recipe.description, settings, data, device=device, effects=recipe.effects
+            )
             rows.append((result.float_accuracy, result.golden_accuracy))
             table.add_row(str(seed), *(f"{value:.2f}" for value in rows[-1]))
             bar("seeds", len(rows), seeds)
@@ -221,6 +270,10 @@ def emit(
         bool, typer.Option("--design-only", help="No image, no vectors: needs no program.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder; else build/NAME.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the effects.", min=0)] = None,
+    effects_: EffectsName = None,
+    votes: Votes = None,
+    vote_by: VoteBy = "majority",
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Write Verilog, macro stub, sidecar, and a trained program's image and golden vectors.
@@ -228,13 +281,13 @@ def emit(
     For an ASIC or FPGA flow take NAME.v and, for the macro, NAME_crossbar_stub.v (black box) or
     NAME_crossbar_model.v (synthesisable behaviour).
     """
-    recipe = presets.load(name)
+    recipe = _recipe(name, seed=seed, effects_=effects_)
     folder = out or build_dir / recipe.description.name
     if design_only:
         stages.emit_design(recipe.description, folder)
     else:
         trained = program or build_dir / recipe.description.name / "program.safetensors"
-        loaded = Program.load(trained, recipe.description)
+        loaded = _chip(Program.load(trained, recipe.description), recipe, votes, vote_by)
         data = datasets.load(recipe.training.dataset).test
         stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
     console.print(f"emitted {folder}/", highlight=False)
@@ -259,24 +312,31 @@ def sim(
         Path | None, typer.Option(help="A trained program; without it, one is trained.")
     ] = None,
     waves: Annotated[bool, typer.Option("--waves", help="Write dump.vcd.")] = False,
+    noise: Noise = None,
+    effects_: EffectsName = None,
+    votes: Votes = None,
+    vote_by: VoteBy = "majority",
     device: Device = "cpu",
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Train, emit, build and run the test set through the Verilog; compare every value.
 
+    With `--effects`, the chip's devices and converters err, and the golden model with them; with
+    `--votes`, each sequence is run so many times (the description needs a replay buffer).
     What has not changed since the last run is reused. Results: build/NAME/summary.json.
     """
     from sim import chip, toolchain  # cocotb is slow to import and only needed here
 
     toolchain.find()  # before anything that takes long
-    recipe = _recipe(name, seed)
+    recipe = _recipe(name, seed=seed, noise=noise, effects_=effects_)
     description = recipe.description
     folder = build_dir / description.name
     started = time.monotonic()
     if program is None:
-        loaded, train_seconds = _train(recipe, folder, device)
+        ideal, train_seconds = _train(recipe, folder, device)
     else:
-        loaded, train_seconds = Program.load(program, description), 0.0
+        ideal, train_seconds = Program.load(program, description), 0.0
+    loaded = _chip(ideal, recipe, votes, vote_by)
 
     labels: torch.Tensor | None
     if inputs is None:
@@ -313,13 +373,48 @@ def sim(
         "simulate": ended - sim_started,
         "total": ended - started,
     }
-    summary = stages.summarise(loaded, result, labels, seconds, recipe.training.seed)
+    errs = effects.describe(ideal, loaded, recipe.effects)
+    summary = stages.summarise(loaded, errs, result, labels, seconds, recipe.training.seed)
     files.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _report(summary, folder)
     if waves:
         console.print(f"waves: {folder / 'verilator-waves' / 'dump.vcd'}", highlight=False)
     if summary["mismatches"] or not result["passed"]:
         raise typer.Exit(1)
+
+
+@app.command("study")
+@_interruptible
+def study_(
+    name: Annotated[str, typer.Argument(help="Which study; none: list them.")] = "",
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Answer a question about networks on real hardware; goes on where it was interrupted.
+
+    Results: build/studies/NAME/results.json and figure.svg.
+    """
+    from gen import study  # only needed here
+
+    if not name:
+        table = Table("study", "takes", "question")
+        for known, (settings, cost) in study.STUDIES.items():
+            table.add_row(known, cost, (type(settings).__doc__ or "").partition("\n")[0])
+        console.print(table)
+        return
+    if name not in study.STUDIES:
+        known = ", ".join(study.STUDIES)
+        raise WordlineError(f"There is no study {name!r}; there is: {known}.")
+    folder = build_dir / "studies" / name
+    with _bar() as bar:
+        results = study.STUDIES[name][0].run(folder, bar)
+    files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
+    study.figure(results, folder / "figure.svg")
+    console.print(study.table(results))
+    for claim in results["claims"]:
+        verdict = "met" if claim["met"] else "MISSED"
+        goal = f"{claim['ours']} {claim['unit']} (goal {claim['goal']})"
+        console.print(f"{claim['name']}: {goal}: {verdict}", highlight=False)
+    console.print(f"{folder / 'results.json'}, {folder / 'figure.svg'}", highlight=False)
 
 
 def _report(summary: dict[str, Any], folder: Path) -> None:
@@ -331,6 +426,10 @@ def _report(summary: dict[str, Any], folder: Path) -> None:
     table = Table(show_header=False, title=f"{summary['name']}, seed {summary['seed']}")
     for label in ("float", "golden", "rtl"):
         table.add_row(f"{label} accuracy", percent(summary[f"{label}_accuracy"]))
+    if on := summary["effects"]["on"]:
+        table.add_row("effects", ", ".join(on) + f" (seed {summary['effects']['given']['seed']})")
+    if summary["votes"] > 1:
+        table.add_row("votes", f"{summary['votes']}, by {summary['vote_by']}")
     table.add_row("sequences, steps", f"{summary['sequences']:,}, {summary['timesteps']:,}")
     table.add_row("values compared", f"{summary['values_compared']:,}")
     table.add_row("mismatches", f"{summary['mismatches']:,}")

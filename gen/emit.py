@@ -105,7 +105,7 @@ def probes(design: Accelerator) -> dict[str, dict[str, Any]]:
         f"layers.{n}": ([f"layer_{n}", "gates"], layer.gates)
         for n, layer in enumerate(design.layers)
     }
-    blocks["head"] = (["head", "arg_max"], design.head.arg_max)
+    blocks["head"] = (["head", "scores"], design.head.scores)
     return {
         name: {"path": path, "trace": fields(block.trace.shape())}  # type: ignore[attr-defined]
         for name, (path, block) in blocks.items()

@@ -8,7 +8,8 @@ from torch import Tensor
 from golden import files
 from golden.description import ArrayShape, Description
 from golden.errors import WordlineError
-from golden.program import HeadProgram, LayerProgram, Program
+from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
+from hw.crossbar import PARAMETERS
 from hw.loadmap import LoadMap, Region
 
 Word = tuple[int, int]
@@ -29,17 +30,22 @@ def words(program: Program) -> list[Word]:
         (bias.address(**{"class": n}), bias.word(bias=value))
         for n, value in enumerate(program.head.bias.tolist())
     ]
+    if description.voting.replay_steps:
+        votes = regions["votes"]
+        by_sum = int(program.vote_by == "sum")
+        image.append((votes.address(), votes.word(votes=program.votes, by_sum=by_sum)))
     return sorted(image)
 
 
 def _array(
-    part: LayerProgram | HeadProgram, shape: ArrayShape, regions: dict[str, Region], name: str
+    part: ArrayProgram, shape: ArrayShape, regions: dict[str, Region], name: str
 ) -> list[Word]:
     cells, gains = regions[f"{name}.cells"], regions[f"{name}.gains"]
     image = [
         (gains.address(gate=gate), gains.word(gain=gain))
         for gate, gain in enumerate(part.gain.tolist())
     ]
+    image += _parameters(part, regions[f"{name}.parameters"])
     positive, negative = part.positive.tolist(), part.negative.tolist()
     for gate in range(shape.gates):
         for unit in range(shape.units):
@@ -54,6 +60,19 @@ def _array(
                 for row in range(shape.rows)
             ]
     return image
+
+
+def _parameters(part: ArrayProgram, region: Region) -> list[Word]:
+    """The parameters of a macro; noise begins again with run 0."""
+    key = part.key.tolist()
+    values = {"key_0": key[:1], "key_1": key[1:], "run": [0]}
+    values |= {name: [int(getattr(part, name))] for name in ("read_noise", "adc_noise")}
+    values |= {name: getattr(part, name).tolist() for name in ("offset", "gain_error")}
+    return [
+        (region.address(lane=lane, parameter=PARAMETERS.index(name)), region.word(value=value))
+        for name, of_lanes in values.items()
+        for lane, value in enumerate(of_lanes)
+    ]
 
 
 def _layer(
@@ -71,11 +90,12 @@ def _layer(
             (tables.address(index=index, gate=gate), tables.word(entry=entry))
             for index, entry in _entries(entries)
         ]
-    tanh = regions[f"{name}.tanh_table"]
-    image += [
-        (tanh.address(index=index), tanh.word(entry=entry))
-        for index, entry in _entries(layer.tanh_table)
-    ]
+    if isinstance(layer, LstmProgram):
+        tanh = regions[f"{name}.tanh_table"]
+        image += [
+            (tanh.address(index=index), tanh.word(entry=entry))
+            for index, entry in _entries(layer.tanh_table)
+        ]
     return image
 
 

@@ -52,6 +52,11 @@ def _source(package: Any) -> str:
     return _hash([path.read_text() for path in sorted(folder.rglob("*.py"))])
 
 
+def sources() -> str:
+    """Hash of all that decides what the chip computes."""
+    return _hash([_source(package) for package in (golden, hw, emit)], versions())
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """What a stage gave and how long it took; 0 seconds if it was reused."""
@@ -66,8 +71,11 @@ def train(
 ) -> Stage:
     """The trained program of a recipe, from `folder` if it is there and nothing changed."""
     path = folder / "program.safetensors"
+    # Effects matter to training where it is told to use them.
+    used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
     key = _hash(
-        recipe.to_toml(), _source(golden), device, metadata.version("torch"), platform.machine()
+        *(recipe.description.to_toml(), plain(recipe.training), used, _source(golden)),
+        *(device, metadata.version("torch"), platform.machine()),
     )
     if path.exists():
         try:
@@ -78,7 +86,9 @@ def train(
             pass  # of another description, or damaged: train again
     started = time.monotonic()
     data = datasets.load(recipe.training.dataset)
-    result = training.train(recipe.description, recipe.training, data, progress, device)
+    result = training.train(
+        recipe.description, recipe.training, data, progress, device, recipe.effects
+    )
     about = {
         "dataset": data.name,
         "training": plain(recipe.training),
@@ -98,9 +108,8 @@ def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tupl
     tensors = {name: tensor.tolist() for name, tensor in program.tensors().items()}
     key = _hash(
         program.description.to_toml(),
-        *(tensors, x.tolist(), lengths.tolist()),
-        *(_source(package) for package in (golden, hw, emit)),
-        versions(),
+        *(tensors, program.votes, program.vote_by, x.tolist(), lengths.tolist()),
+        sources(),
     )
     ends = (".json", ".v", ".vlt", "_crossbar_model.v", "_crossbar_stub.v")
     wanted = [program.description.name + end for end in ends] + ["image.hex", "vectors.npz"]
@@ -171,12 +180,13 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
 
 def summarise(
     program: Program,
+    effects: dict[str, Any],
     result: dict[str, Any],
     labels: Tensor | None,
     seconds: dict[str, float],
     seed: int,
 ) -> dict[str, Any]:
-    """The main job's summary.json."""
+    """The main job's summary.json; effects: what `golden.effects.describe` says."""
 
     def accuracy(label: Any) -> float | None:
         if labels is None:
@@ -191,7 +201,11 @@ def summarise(
         "float_accuracy": about.get("float_accuracy"),
         "golden_accuracy": accuracy(result["golden_labels"]),
         "rtl_accuracy": accuracy(result["labels"]),
-        **{key: result[key] for key in ("sequences", "timesteps", "values_compared", "mismatches")},
+        "votes": program.votes,
+        "vote_by": program.vote_by if program.votes > 1 else None,
+        "effects": effects,
+        **{key: result[key] for key in ("sequences", "passes", "timesteps")},
+        **{key: result[key] for key in ("values_compared", "mismatches")},
         "first_difference": result["first_difference"],
         "compared": result["by_quantity"],
         "cycles": result["cycles"],

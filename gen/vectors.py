@@ -1,8 +1,9 @@
 """Golden vectors: input codes and every value they lead to, in one .npz that needs only NumPy.
 
 x (sequences, steps, inputs), lengths (sequences,), and for each layer n: layers.n.codes
-(sequences, steps, gates, units), layers.n.c and layers.n.h (sequences, steps, units); scores
-(sequences, classes), label (sequences,). Steps beyond a sequence's length hold 0.
+(passes, steps, gates, units), layers.n.h and, of an LSTM, layers.n.c (passes, steps, units);
+scores (passes, classes), label (sequences,). Passes are all of the first sequence, then of the
+next. Steps beyond a sequence's length hold 0.
 """
 
 from pathlib import Path
@@ -24,12 +25,16 @@ def make(program: Program, x: Tensor, lengths: Tensor) -> Vectors:
 
     def compact(values: Tensor, *, padded: bool = True) -> np.ndarray:
         if padded:
-            values = values * valid.view(*valid.shape, *(1,) * (values.dim() - 2))
+            votes = len(values) // len(valid)
+            valid_ = valid.repeat_interleave(votes, 0)
+            values = values * valid_.view(*valid_.shape, *(1,) * (values.dim() - 2))
         return values.numpy().astype(np.int8 if values.abs().max() < 128 else np.int32)
 
     vectors = {"x": compact(x), "lengths": lengths.numpy().astype(np.int32)}
     for n, layer in enumerate(trace.layers):
-        vectors |= {f"layers.{n}.{name}": compact(value) for name, value in vars(layer).items()}
+        vectors |= {
+            f"layers.{n}.{name}": compact(value) for name, value in layer.quantities().items()
+        }
     vectors["scores"] = compact(trace.scores, padded=False)
     vectors["label"] = compact(trace.label, padded=False)
     return vectors

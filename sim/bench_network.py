@@ -73,24 +73,32 @@ class Chip:
 
     def compare(self, vectors: dict[str, np.ndarray], scoreboard: Scoreboard) -> None:
         """Everything that was recorded against the vectors."""
-        lengths = vectors["lengths"]
+        lengths, passes = vectors["lengths"], len(vectors["scores"])
         valid = np.arange(vectors["x"].shape[1])[None] < lengths[:, None]
+        votes = passes // len(lengths)
+        valid = valid.repeat(votes, axis=0)
+
+        def split(values: np.ndarray) -> np.ndarray:
+            return values.reshape(-1, votes, *values.shape[1:])
+
         for name, shape in self.sidecar["arrays"].items():
             if name == "head":
                 continue
-            recorded = self._steps(name, shape, valid)
-            for quantity, axes in (("codes", ("gate", "unit")), ("c", ("unit",)), ("h", ("unit",))):
+            for quantity, recorded in self._steps(name, shape, valid).items():
                 key = f"{name}.{quantity}"
-                axes = ("sequence", "step", *axes)
-                scoreboard.compare(key, axes, vectors[key], recorded[quantity], valid)
+                inner = ("gate", "unit") if quantity == "codes" else ("unit",)
+                axes = ("sequence", "pass", "step", *inner)
+                golden = split(vectors[key])
+                scoreboard.compare(key, axes, golden, split(recorded), split(valid))
         fields = self.sidecar["probes"]["head"]["trace"]
         scores = streams.unpack(fields, self.probes["head"].taken)["score"]
         scores = scores.reshape(vectors["scores"].shape)
-        scoreboard.compare("scores", ("sequence", "class"), vectors["scores"], scores)
+        axes = ("sequence", "pass", "class")
+        scoreboard.compare("scores", axes, split(vectors["scores"]), split(scores))
         scoreboard.compare("label", ("sequence",), vectors["label"], self.labels())
 
     def _steps(self, name: str, shape: dict[str, int], valid: np.ndarray) -> dict[str, np.ndarray]:
-        """A layer's record as padded arrays, (sequences, steps, [gates,] units)."""
+        """A layer's record as padded arrays, (passes, steps, [gates,] units)."""
         fields = self.sidecar["probes"][name]["trace"]
         flat = streams.unpack(fields, self.probes[name].taken)
         return streams.by_unit(flat, shape["units"], valid)
@@ -115,9 +123,10 @@ async def whole_set(dut: Any) -> None:
             await chip.input.send(chip.beats(vectors["x"][n, : lengths[n]]))
 
     cocotb.start_soon(feed())
-    steps = int(lengths.sum())
+    passes = len(vectors["scores"])
+    steps = int(lengths.sum()) * passes // sequences
     cycles = chip.sidecar["cycles_per_step"] * (steps + 100)
-    cycles += chip.sidecar["cycles_per_sequence"] * sequences
+    cycles += chip.sidecar["cycles_per_sequence"] * passes
     patience = cycles * (60 if job["stall"] else 2)
     done = chip.output.until(sequences, lambda count: _report(job, count, sequences))
     await with_timeout(done, patience * PERIOD_NS, "ns")
@@ -130,6 +139,7 @@ async def whole_set(dut: Any) -> None:
     chip.compare(vectors, scoreboard)
     result = {
         "sequences": sequences,
+        "passes": passes,
         "timesteps": steps,
         "values_compared": scoreboard.values_compared,
         "mismatches": scoreboard.mismatches,

@@ -23,15 +23,15 @@ class Difference:
 class Scoreboard:
     """Counts values compared and mismatches, and keeps the earliest difference.
 
-    Earliest: by sequence, then step, then in the order of `compare` calls; so compare what is
-    computed first, first.
+    Earliest: by sequence, then pass, then step, then in the order of `compare` calls; so compare
+    what is computed first, first.
     """
 
     values_compared: int = 0
     mismatches: int = 0
     first: Difference | None = None
     by_quantity: dict[str, dict[str, int]] = field(default_factory=dict)
-    _earliest: tuple[int, int] | None = None
+    _earliest: tuple[int, ...] | None = None
 
     def compare(
         self,
@@ -43,16 +43,16 @@ class Scoreboard:
     ) -> None:
         """Compare two arrays whose axes are named (`sequence`, `step`, `gate`, ...).
 
-        valid: (sequences, steps), where given: which steps count.
+        valid: of the axes up to `step`, where given: which steps count.
         """
         assert golden.shape == rtl.shape, (quantity, golden.shape, rtl.shape)
         assert golden.ndim == len(axes)
         wrong = golden.astype(np.int64) != rtl.astype(np.int64)
         compared = wrong.size
         if valid is not None:
-            mask = valid.reshape(*valid.shape, *(1,) * (wrong.ndim - 2))
+            mask = valid.reshape(*valid.shape, *(1,) * (wrong.ndim - valid.ndim))
             wrong &= mask
-            compared = int(valid.sum()) * int(np.prod(wrong.shape[2:]))
+            compared = int(valid.sum()) * int(np.prod(wrong.shape[valid.ndim :]))
         mismatches = int(wrong.sum())
         self.values_compared += compared
         self.mismatches += mismatches
@@ -61,8 +61,9 @@ class Scoreboard:
             return
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
         place = dict(zip(axes, index, strict=True))
-        # What has no step (a class) comes after every step of its sequence.
-        when = (place["sequence"], place.get("step", 1 << 30))
+        # What has no step (a score) comes after every step of its pass, what has no pass (a
+        # class) after every pass of its sequence.
+        when = tuple(place.get(axis, 1 << 30) for axis in ("sequence", "pass", "step"))
         if self._earliest is None or when < self._earliest:
             self._earliest = when
             self.first = Difference(quantity, place, int(golden[index]), int(rtl[index]))
