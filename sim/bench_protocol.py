@@ -1,6 +1,7 @@
-"""cocotb bench of what may happen to a chip while it runs: reset, and other weights.
+"""cocotb bench of what may happen to a chip while it runs: reset, other weights, other noise.
 
-The job names a second image and its vectors (`image_b`, `vectors_b`), of the same inputs.
+The job names a second image and its vectors (`image_b`, `vectors_b`), of the same inputs and votes
+and without noise, and another noise: an image of a few words (`image_noise`) and its vectors.
 """
 
 import json
@@ -26,8 +27,9 @@ class Run:
         self.chip = Chip(dut, self.job)
         self.draw = random.Random(self.job["seed"])
         dut._log.info("seed %d", self.job["seed"])
-        with np.load(self.job["vectors"]) as a, np.load(self.job["vectors_b"]) as b:
-            self.a, self.b = dict(a), dict(b)
+        self.a, self.b, self.noise = (
+            dict(np.load(self.job[name])) for name in ("vectors", "vectors_b", "vectors_noise")
+        )
         assert np.array_equal(self.a["x"], self.b["x"])
         self.count = len(self.a["lengths"])
         self.sent = 0
@@ -51,19 +53,41 @@ class Run:
         self.chip.compare(expected, scoreboard)
         assert scoreboard.mismatches == 0, scoreboard.first
 
-    def mixed(self, switch: int) -> dict[str, np.ndarray]:
-        """Vectors of program a up to sequence `switch`, of b from there on."""
-        first = np.arange(self.count) < switch
+    def mixed(self, switch: int, after: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Vectors of program a up to sequence `switch`, those of another from there on."""
         mixed: dict[str, np.ndarray] = {}
         for name, values in self.a.items():
-            mask = first.reshape(-1, *(1,) * (values.ndim - 1))
-            mixed[name] = np.asarray(np.where(mask, values, self.b[name]))
+            own = switch * len(values) // self.count  # there may be several passes a sequence
+            mixed[name] = np.concatenate([values[:own], after[name][own:]])
         return mixed
+
+    async def load_in_mid_run(self, image: Path, after: dict[str, np.ndarray]) -> None:
+        """Send every sequence back to back, and at some time an image; everything is to be what it
+        is before up to some sequence, and as in `after` from there on."""
+        switch = None
+        dut = self.chip.dut
+
+        async def load() -> None:
+            for _ in range(self.draw.randint(1, 10 * self.chip.sidecar["cycles_per_step"])):
+                await RisingEdge(dut.clk)
+            await self.chip.load(image)
+
+        async def watch() -> None:
+            nonlocal switch
+            await RisingEdge(self.chip.load_port.ready)
+            switch = self.sent
+            assert len(self.chip.output.taken) == switch, "loading began with sequences under way"
+
+        tasks = [cocotb.start_soon(task) for task in (load(), watch(), self.send(0, self.count))]
+        await Combine(*tasks)
+        assert switch is not None and 0 < switch < self.count, f"at {switch}: choose a seed"
+        await self.finish(self.mixed(switch, after))
 
 
 @cocotb.test()
 async def reset_in_mid_sequence(dut: Any) -> None:
-    """A reset at any time drops what is under way and keeps what was loaded."""
+    """A reset at any time drops what is under way and keeps what was loaded; the next sequence
+    is number 0, to the noise."""
     run = Run(dut)
     await streams.start(dut)
     await run.chip.load(Path(run.job["image"]))
@@ -86,23 +110,17 @@ async def load_in_mid_run(dut: Any) -> None:
     run = Run(dut)
     await streams.start(dut)
     await run.chip.load(Path(run.job["image"]))
-    switch = None
+    await run.load_in_mid_run(Path(run.job["image_b"]), run.b)
 
-    async def load() -> None:
-        for _ in range(run.draw.randint(1, 10 * run.chip.sidecar["cycles_per_step"])):
-            await RisingEdge(dut.clk)
-        await run.chip.load(Path(run.job["image_b"]))
 
-    async def watch() -> None:
-        nonlocal switch
-        await RisingEdge(run.chip.load_port.ready)
-        switch = run.sent
-        assert len(run.chip.output.taken) == switch, "loading began with sequences under way"
-
-    tasks = [cocotb.start_soon(task) for task in (load(), watch(), run.send(0, run.count))]
-    await Combine(*tasks)
-    assert switch is not None and 0 < switch < run.count, f"switched at {switch}: choose a seed"
-    await run.finish(run.mixed(switch))
+@cocotb.test()
+async def noise_in_mid_run(dut: Any) -> None:
+    """Noise registers, written in mid-sequence, take effect with the next sequence; runs go on
+    being counted."""
+    run = Run(dut)
+    await streams.start(dut)
+    await run.chip.load(Path(run.job["image"]))
+    await run.load_in_mid_run(Path(run.job["image_noise"]), run.noise)
 
 
 @cocotb.test()

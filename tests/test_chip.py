@@ -1,4 +1,6 @@
-"""The whole chip in Verilator: stalls, reset and reload while it runs, planted faults."""
+"""The whole chip in Verilator: noise, votes, stalls, reset and reload while it runs, faults."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -6,8 +8,10 @@ import torch
 
 import hw.adc
 import hw.lstm
+import hw.noise
 from gen import image, stages, vectors
-from golden import lstm, network
+from golden import gates, network
+from hw.crossbar import PARAMETERS
 from hw.fixed import narrow
 from hw.loadmap import LoadMap
 from sim import chip
@@ -17,8 +21,16 @@ DESCRIPTION = small(
     name="chip",
     network={"inputs": 5, "hidden": [6, 5], "classes": 3},
     array={"lanes": 4, "beat": 2},
+    voting={"replay_steps": 6, "max_votes": 4},
 )
 SEQUENCES, STEPS, SEED = 24, 6, 7
+
+
+def program(votes=2, by="majority"):
+    """With errors of every kind, and with votes."""
+    return dataclasses.replace(
+        random_program(DESCRIPTION, SEED, noisy=True), votes=votes, vote_by=by
+    )
 
 
 def inputs():
@@ -28,8 +40,15 @@ def inputs():
 
 def prepare(folder):
     x, lengths = inputs()
-    stages.emit_all(random_program(DESCRIPTION, SEED), x, lengths, folder)
+    stages.emit_all(program(), x, lengths, folder)
     return chip.prepare(folder, "chip")
+
+
+def write(folder, name, loaded):
+    """Another program's image and vectors, as entries of a job."""
+    image.write(folder / f"{name}.hex", loaded)
+    vectors.write(folder / f"{name}.npz", vectors.make(loaded, *inputs()))
+    return str(folder / f"{name}.hex"), str(folder / f"{name}.npz")
 
 
 @pytest.fixture(scope="module")
@@ -42,46 +61,76 @@ def log_of(built):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.3, 0.9])
-def test_everything_is_equal(built, stall):
-    result = chip.simulate(built, seed=SEED, stall=stall)
+@pytest.mark.parametrize(
+    ("votes", "by"), [(1, "sum"), (2, "majority"), (4, "majority"), (4, "sum")]
+)
+def test_everything_is_equal(built, stall, votes, by):
+    loaded = program(votes, by)
+    hex_, npz = write(built.folder, "votes", loaded)
+    job = dataclasses.replace(built, job=built.job | {"image": hex_, "vectors": npz})
+    result = chip.simulate(job, seed=SEED, stall=stall)
     assert result["passed"], log_of(built)
     assert (result["mismatches"], result["sequences"]) == (0, SEQUENCES)
     x, lengths = inputs()
     steps = int(lengths.sum())
     per_step = sum(units * (4 + 1 + 1) for units in (6, 5))
-    assert result["values_compared"] == steps * per_step + SEQUENCES * (3 + 1)
-    labels = network.run(random_program(DESCRIPTION, SEED), x, lengths).label
+    compared = votes * (steps * per_step + SEQUENCES * 3) + SEQUENCES
+    assert result["values_compared"] == compared
+    labels = network.run(loaded, x, lengths).label
     assert result["labels"] == labels.tolist()
 
 
-def test_reset_and_reload_while_it_runs(built):
+def test_the_rnn_is_equal(tmp_path):
+    description = DESCRIPTION.replace(cell={"kind": "rnn"}, voting={"replay_steps": 0})
     x, lengths = inputs()
+    stages.emit_all(random_program(description, SEED, noisy=True), x, lengths, tmp_path)
+    result = chip.simulate(chip.prepare(tmp_path, "chip"), seed=SEED, stall=0.3)
+    assert (result["passed"], result["mismatches"]) == (True, 0)
+    steps, per_step = int(lengths.sum()), sum(units * 2 for units in (6, 5))
+    assert result["values_compared"] == steps * per_step + SEQUENCES * (3 + 1)
+
+
+def test_reset_and_reload_while_it_runs(built):
+    """Every sequence before a switch is of one program, every one after it of the other."""
     other = random_program(DESCRIPTION, SEED + 1)
-    image.write(built.folder / "b.hex", other)
-    vectors.write(built.folder / "b.npz", vectors.make(other, x, lengths))
-    assert not np.array_equal(
-        np.load(built.folder / "b.npz")["label"], np.load(built.job["vectors"])["label"]
+    # Runs are counted from 0 again after an image with their number: other numbers, other noise.
+    hex_b, npz_b = write(built.folder, "b", dataclasses.replace(other, votes=2))
+    quiet = program()
+    layers = tuple(
+        dataclasses.replace(layer, read_noise=layer.read_noise // 2, adc_noise=layer.adc_noise // 3)
+        for layer in quiet.layers
     )
+    _, npz_noise = write(built.folder, "noise", dataclasses.replace(quiet, layers=layers))
+    changed = (
+        dict(image.words(dataclasses.replace(quiet, layers=layers))).items()
+        - dict(image.words(quiet)).items()
+    )
+    assert len(changed) == 4
+    hex_noise = built.folder / "words.hex"
+    hex_noise.write_text("".join(f"@{a:x} {d:x}\n" for a, d in sorted(changed)))
+    labels = [np.load(npz)["label"] for npz in (built.job["vectors"], npz_b, npz_noise)]
+    assert not np.array_equal(labels[0], labels[1]) and not np.array_equal(labels[0], labels[2])
+    more = {"image_b": hex_b, "vectors_b": npz_b}
+    more |= {"image_noise": str(hex_noise), "vectors_noise": npz_noise}
     for seed, stall in ((1, 0.0), (2, 0.3)):
-        job = built.job | {
-            "stall": stall,
-            "image_b": str(built.folder / "b.hex"),
-            "vectors_b": str(built.folder / "b.npz"),
-        }
-        arguments = built.arguments | {"job": job}
+        arguments = built.arguments | {"job": built.job | more | {"stall": stall}}
         result = chip.run(**arguments, module="sim.bench_protocol", seed=seed)
         assert result["passed"], log_of(built)
 
 
 def _used_entry():
     """The entry of gate i's table that sequence 0 reads first, for unit 0."""
-    program = random_program(DESCRIPTION, SEED)
-    trace = network.run(program, *inputs())
-    layer = program.layers[0]
-    index = lstm.pre_activation(trace.layers[0].codes[:1, 0], layer.bias, DESCRIPTION)[0, 0, 0]
+    trace = network.run(program(), *inputs())
+    layer = program().layers[0]
+    index = gates.pre_activation(trace.layers[0].codes[:1, 0], layer.bias, DESCRIPTION)[0, 0, 0]
     return {"gate": 0, "index": int(index)}
 
 
+def parameter(name, lane=0):
+    return {"parameter": PARAMETERS.index(name), "lane": lane}
+
+
+VOTES_BITS = DESCRIPTION.votes_bits
 FAULTS = {
     "a table entry": ("layers.0.gate_tables", _used_entry, 7),
     "an entry of tanh": ("layers.1.tanh_table", lambda: {"index": 0}, 6),
@@ -90,6 +139,13 @@ FAULTS = {
     "a gain": ("layers.0.gains", lambda: {"gate": 1}, 9),
     "a cell of the head": ("head.cells", lambda: {"row": 2, "select": 0, "lane": 1}, 7),
     "a bias of the head": ("head.bias", lambda: {"class": 2}, 6),
+    "a key": ("layers.1.parameters", lambda: parameter("key_1"), 31),
+    "an amplitude": ("layers.0.parameters", lambda: parameter("adc_noise"), 8),
+    "a read noise": ("layers.1.parameters", lambda: parameter("read_noise"), 8),
+    "an offset": ("layers.0.parameters", lambda: parameter("offset", lane=2), 9),
+    "an error of gain": ("layers.1.parameters", lambda: parameter("gain_error", lane=1), 8),
+    "a key of the head": ("head.parameters", lambda: parameter("key_0"), 0),
+    "how to vote": ("votes", dict, VOTES_BITS),
 }
 
 
@@ -97,7 +153,7 @@ FAULTS = {
 def test_one_flipped_bit_turns_the_chip_red(built, fault):
     name, place, bit = FAULTS[fault]
     address = LoadMap(DESCRIPTION).regions[name].address(**place())
-    words = dict(image.words(random_program(DESCRIPTION, SEED)))
+    words = dict(image.words(program()))
     words[address] ^= 1 << bit
     path = built.folder / "faulty.hex"
     path.write_text("".join(f"@{a:x} {d:x}\n" for a, d in words.items()))
@@ -110,10 +166,10 @@ def test_one_flipped_bit_turns_the_chip_red(built, fault):
     assert result["mismatches"] > 0
     # The first difference is where the fault is, and says which value, where, and both sides.
     first = result["first_difference"]
-    assert first.startswith(name.split(".")[0] if "layers" in name else ("scores", "label"))
+    assert first.startswith(name[:8] if "layers" in name else ("scores", "label"))
     assert "sequence" in first and "golden" in first and "RTL" in first
     if fault == "a table entry":
-        assert first.startswith("layers.0.c at sequence 0, step 0, unit ")
+        assert first.startswith("layers.0.c at sequence 0, pass 0, step 0, unit ")
 
 
 def _stuck_bit(self, m, *, start):
@@ -123,16 +179,23 @@ def _stuck_bit(self, m, *, start):
     return done, codes & ~mask
 
 
+def _half_table(self, m, words):
+    """Noise of one byte only."""
+    return ORIGINAL_LOOK_UP(self, m, [word & 0xFF00FF00 for word in words])
+
+
 def _no_carry(product, shape):
     """Gate pipeline that narrows h without rounding."""
     to = shape.description.dac.range
     return narrow(product >> shape.description.hidden_shift, 0, to)
 
 
+ORIGINAL_LOOK_UP = hw.noise.NoiseGenerator._look_up
 ORIGINAL_SAR = hw.adc.SarReadout._approximate
 MUTANTS = {
     "the SAR logic": (hw.adc.SarReadout, "_approximate", _stuck_bit, "codes"),
-    "the gate pipeline": (hw.lstm, "_dac_code", _no_carry, "h"),
+    "the gate pipeline": (hw.lstm, "dac_code", _no_carry, "h"),
+    "the noise": (hw.noise.NoiseGenerator, "_look_up", _half_table, "codes"),
 }
 
 
