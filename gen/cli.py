@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import io
 import json
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -22,7 +24,7 @@ from golden import datasets, effects, files, presets, training
 from golden.description import build, plain, replaced
 from golden.errors import WordlineError
 from golden.presets import Recipe
-from golden.program import Program
+from golden.program import Program, check_votes
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +59,7 @@ EffectsName = Annotated[
         help=f"What the hardware does: {', '.join(effects.PRESETS)}, or a TOML file.",
     ),
 ]
-Votes = Annotated[int | None, typer.Option(help="Noisy passes over each sequence.")]
+Votes = Annotated[int, typer.Option(help="Passes over each sequence, which vote on its class.")]
 VoteBy = Annotated[str, typer.Option(help="How passes vote: majority, or sum (of scores).")]
 BUILD = Path("build")
 
@@ -142,23 +144,23 @@ def _decibel(noise: str) -> float:
         ) from None
 
 
-def _chip(program: Program, recipe: Recipe, votes: int | None, vote_by: str) -> Program:
+def _chip(program: Program, recipe: Recipe, votes: int, vote_by: str) -> Program:
     """A program as the hardware holds it: with the recipe's effects, and so many votes."""
-    if votes is not None:
-        program = dataclasses.replace(program, votes=votes, vote_by=vote_by)  # type: ignore[arg-type]
+    program = dataclasses.replace(program, votes=votes, vote_by=vote_by)  # type: ignore[arg-type]
     return effects.apply(program, recipe.effects)
 
 
 @app.command("presets")
 def presets_() -> None:
     """List the presets."""
-    table = Table("name", "inputs", "hidden", "classes", "bits w/DAC/ADC", "lanes", "data")
+    table = Table("name", "cell", "network", "bits w/DAC/ADC", "lanes", "votes", "data")
     for name, recipe in presets.PRESETS.items():
         d = recipe.description
         bits = f"{d.device.weight_bits}/{d.dac.bits}/{d.adc.bits}"
-        hidden = ", ".join(map(str, d.network.hidden))
-        row = (d.network.inputs, hidden, d.network.classes, bits, d.array.lanes)
-        table.add_row(name, *map(str, row), recipe.training.dataset)
+        network = "-".join(map(str, (d.network.inputs, *d.network.hidden, d.network.classes)))
+        votes = str(d.voting.max_votes) if d.voting.replay_steps else "-"
+        lanes = str(d.array.lanes)
+        table.add_row(name, d.cell.kind, network, bits, lanes, votes, recipe.training.dataset)
     console.print(table)
 
 
@@ -272,7 +274,7 @@ def emit(
     out: Annotated[Path | None, typer.Option(help="Folder; else build/NAME.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the effects.", min=0)] = None,
     effects_: EffectsName = None,
-    votes: Votes = None,
+    votes: Votes = 1,
     vote_by: VoteBy = "majority",
     build_dir: BuildDir = BUILD,
 ) -> None:
@@ -314,7 +316,7 @@ def sim(
     waves: Annotated[bool, typer.Option("--waves", help="Write dump.vcd.")] = False,
     noise: Noise = None,
     effects_: EffectsName = None,
-    votes: Votes = None,
+    votes: Votes = 1,
     vote_by: VoteBy = "majority",
     device: Device = "cpu",
     build_dir: BuildDir = BUILD,
@@ -330,6 +332,7 @@ def sim(
     toolchain.find()  # before anything that takes long
     recipe = _recipe(name, seed=seed, noise=noise, effects_=effects_)
     description = recipe.description
+    check_votes(description, votes, vote_by)
     folder = build_dir / description.name
     started = time.monotonic()
     if program is None:
@@ -391,7 +394,7 @@ def study_(
 ) -> None:
     """Answer a question about networks on real hardware; goes on where it was interrupted.
 
-    Results: build/studies/NAME/results.json and figure.svg.
+    Results: results.json, table.md and figure.svg in build/studies/NAME/.
     """
     from gen import study  # only needed here
 
@@ -409,12 +412,15 @@ def study_(
         results = study.STUDIES[name][0].run(folder, bar)
     files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
     study.figure(results, folder / "figure.svg")
+    markdown = Console(width=200, file=io.StringIO())
+    markdown.print(study.table(results, box=box.MARKDOWN))
+    files.write_text(folder / "table.md", markdown.file.getvalue())  # type: ignore[attr-defined]
     console.print(study.table(results))
     for claim in results["claims"]:
         verdict = "met" if claim["met"] else "MISSED"
         goal = f"{claim['ours']} {claim['unit']} (goal {claim['goal']})"
         console.print(f"{claim['name']}: {goal}: {verdict}", highlight=False)
-    console.print(f"{folder / 'results.json'}, {folder / 'figure.svg'}", highlight=False)
+    console.print(f"{folder}/: results.json, table.md, figure.svg", highlight=False)
 
 
 def _report(summary: dict[str, Any], folder: Path) -> None:

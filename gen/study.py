@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SQUARE, Box
 from rich.table import Table
 from torch import Tensor
 
@@ -66,9 +67,9 @@ class NoiseStudy:
     seeds: tuple[int, ...] = (0, 1, 2)
     trainings: tuple[str, ...] = ("none", "hardware")
     read: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-    vote_sigma: float = 0.2
+    vote_sigma: float = 0.3
     votes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    rtl_read: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4)
+    rtl_read: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4)
     rtl_votes: tuple[int, ...] = (2, 4, 8)
 
     def run(self, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -222,35 +223,37 @@ def _claims(rtl: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def table(results: dict[str, Any]) -> Table:
-    """Accuracies in percent, mean and spread over seeds, and the Verilog's beside golden's."""
-    shown = Table("training", "read noise", "in LSB", "votes", "majority %", "sum %", "RTL %")
-    rtl: dict[Any, list[str]] = {}
-    for point in results["rtl"]:
-        place = (point["training"], point["read_sigma"], point["votes"])
-        rtl.setdefault(place, []).append(f"{point['rtl']:.2f} ({point['by']})")
+def table(results: dict[str, Any], *, box: Box = SQUARE) -> Table:
+    """Accuracies in percent: golden, mean and spread over seeds; the Verilog, of one seed."""
+    ways = ("majority", "sum")
+    seed = results["settings"]["seeds"][0]
+    heads = [*(f"{by} %" for by in ways), *(f"Verilog, seed {seed}, {by}" for by in ways)]
+    shown = Table("training", "read noise", "in LSB", "votes", *heads, box=box)
+    rtl = {(*_place(point), point["by"]): point["rtl"] for point in results["rtl"]}
     for point in results["curve"]:
-        place = (point["training"], point["read_sigma"], point["votes"])
-        values = [
-            f"{point[by]['mean']:.2f} ± {point[by]['spread']:.2f}" for by in ("majority", "sum")
-        ]
+        values = [f"{point[by]['mean']:.2f} ± {point[by]['spread']:.2f}" for by in ways]
+        found = [rtl.get((*_place(point), by)) for by in ways]
+        values += ["" if value is None else f"{value:.2f}" for value in found]
         lsb = results["read_noise_lsb"][str(point["read_sigma"])]
         row = (f"{100 * point['read_sigma']:g} %", f"{lsb:.2f}", str(point["votes"]))
-        shown.add_row(point["training"], *row, *values, ", ".join(rtl.get(place, [])))
+        shown.add_row(point["training"], *row, *values)
     return shown
 
 
+def _place(point: dict[str, Any]) -> tuple[Any, ...]:
+    return point["training"], point["read_sigma"], point["votes"]
+
+
 def figure(results: dict[str, Any], path: Path) -> None:
-    """Accuracy against read noise, and against votes; RTL as points on the curves."""
+    """Accuracy against read noise, and against votes; the Verilog as points on golden's curve of
+    the same seed."""
     import matplotlib  # slow to import
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
     plt.rcParams |= {"svg.hashsalt": "wordline", "svg.fonttype": "none", "font.size": 9}
-    figure_, (left, right) = plt.subplots(
-        1, 2, figsize=(8.5, 3.4), sharey=True, layout="constrained"
-    )
+    figure_, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     named = {"none": "trained without noise", "hardware": "trained with read noise"}
     sigma = results["settings"]["vote_sigma"]
     for n, (training, name) in enumerate(named.items()):
@@ -267,18 +270,18 @@ def figure(results: dict[str, Any], path: Path) -> None:
             ]
         else:
             dots = [p for p in results["rtl"] if p["votes"] == 1]
-        x = [100 * p[key] if key == "read_sigma" else p[key] for p in dots]
-        y = [p["rtl"] for p in dots]
-        axis.plot(x, y, "kx", label=f"Verilog, seed {results['settings']['seeds'][0]}", zorder=5)
+        label = f"Verilog, seed {results['settings']['seeds'][0]}"
+        axis.plot(_x(dots, key), [p["rtl"] for p in dots], "kx", label=label, zorder=5)
     left.set_xlabel("read noise of a device (% of full-scale conductance)")
     left.set_ylabel("accuracy on vowels, test set (%)")
-    lsb = [(100 * float(s), value) for s, value in results["read_noise_lsb"].items()]
-    scale = lsb[-1][1] / lsb[-1][0]
+    noises = [(100 * float(s), value) for s, value in results["read_noise_lsb"].items()]
+    scale = noises[-1][1] / noises[-1][0]
     top = left.secondary_xaxis("top", functions=(lambda v: v * scale, lambda v: v / scale))
     top.set_xlabel("read noise of a column (ADC LSB)")
     right.set_xscale("log", base=2)
     right.set_xticks(results["settings"]["votes"], [str(k) for k in results["settings"]["votes"]])
     right.set_xlabel(f"votes K, at a read noise of {100 * sigma:g} %")
+    figure_.supxlabel("lines: golden, mean and spread over seeds; thin: golden, seed 0", fontsize=8)
     for axis in (left, right):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
@@ -287,17 +290,21 @@ def figure(results: dict[str, Any], path: Path) -> None:
     plt.close(figure_)
 
 
+def _x(points: list[dict[str, Any]], key: str) -> list[float]:
+    return [100 * p[key] if key == "read_sigma" else p[key] for p in points]
+
+
 def _curve(
     axis: Any, points: list[dict[str, Any]], key: str, by: str, colour: str, style: str, label: str
 ) -> None:
-    """A line through the means, a band of the spread over seeds."""
-    x = [100 * p[key] if key == "read_sigma" else p[key] for p in points]
-    mean = [p[by]["mean"] for p in points]
+    """A line through the means, a band of the spread over seeds, and the first seed, thin."""
+    x, mean = _x(points, key), [p[by]["mean"] for p in points]
     spread = [p[by]["spread"] for p in points]
     axis.plot(x, mean, style, color=colour, label=label)
+    axis.plot(x, [p[by]["seeds"][0] for p in points], style, color=colour, linewidth=0.6)
     low, high = ([m + sign * s for m, s in zip(mean, spread, strict=True)] for sign in (-1, 1))
     axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-STUDIES = {"noise": (NoiseStudy(), "15 minutes")}
+STUDIES = {"noise": (NoiseStudy(), "10 minutes")}
 """Each study, and what it costs on two cores."""

@@ -115,21 +115,7 @@ class Program:
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise WordlineError where the description has no room for so many votes."""
-        voting = self.description.voting
-        if self.votes != 1 and not voting.replay_steps:
-            raise WordlineError(
-                f"votes = {self.votes} needs a replay buffer, but voting.replay_steps = 0; set it "
-                f"to the longest sequence's steps, or vote once."
-            )
-        if not 1 <= self.votes <= max(1, voting.max_votes):
-            raise WordlineError(
-                f"votes = {self.votes} is not in 1..{voting.max_votes} (voting.max_votes)."
-            )
-        if self.vote_by not in get_args(VoteBy):
-            raise WordlineError(
-                f"vote_by = {self.vote_by!r} is not known; write 'majority' or 'sum'."
-            )
+        check_votes(self.description, self.votes, self.vote_by)
 
     def to(self, dtype: torch.dtype) -> "Program":
         """The same numbers in another dtype, detached."""
@@ -219,6 +205,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} is not a trained program ({error}); run `wordline train`."
         ) from None
     raise WordlineError(f"{path} is not a '{FORMAT}' file; make one with `wordline train`.")
+
+
+def check_votes(description: Description, votes: int, vote_by: str) -> None:
+    """Raise WordlineError where a description has no room for so many votes."""
+    voting = description.voting
+    if votes != 1 and not voting.replay_steps:
+        raise WordlineError(
+            f"votes = {votes} needs a replay buffer, but voting.replay_steps = 0; set it to the "
+            f"longest sequence's steps, or vote once."
+        )
+    if not 1 <= votes <= voting.max_votes:
+        raise WordlineError(f"votes = {votes} is not in 1..{voting.max_votes} (voting.max_votes).")
+    if vote_by not in get_args(VoteBy):
+        raise WordlineError(f"vote_by = {vote_by!r} is not known; write 'majority' or 'sum'.")
 
 
 Expected = dict[str, tuple[tuple[int, ...], Range | None]]

@@ -52,7 +52,7 @@ def parts(folder):
     return [path for path in folder.rglob("*") if path.name.endswith(".part")]
 
 
-@pytest.mark.parametrize("command", ["", "presets", "describe", "train", "emit", "sim"])
+@pytest.mark.parametrize("command", ["", "presets", "describe", "train", "emit", "sim", "study"])
 def test_help_teaches(command, tmp_path):
     done = wordline(*command.split(), "--help", folder=tmp_path)
     assert done.returncode == 0 and "Usage" in done.stdout
@@ -89,6 +89,20 @@ def test_the_main_job(quick):
         summary = json.loads((quick / "build/quick/summary.json").read_text())
         assert (summary["sequences"], summary["mismatches"]) == (count, 0)
         assert (summary["golden_accuracy"] is None) == (file == "codes.npz")
+
+    # What the hardware does, and how much of it.
+    done = wordline(
+        *("sim", "quick.toml", "--sequences", 4, "--effects", "all", "--seed", 3), folder=quick
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    summary = json.loads((quick / "build/quick/summary.json").read_text())
+    assert (summary["votes"], summary["mismatches"], summary["seed"]) == (1, 0, 3)
+    own = summary["effects"]
+    assert own["on"] == [
+        *("programming", "drift", "stuck_on", "stuck_off", "read", "adc", "offset", "gain")
+    ]
+    assert (own["given"]["adc_sigma"], own["given"]["seed"]) == (0.3, 3)
+    assert own["arrays"]["layers.0"]["adc_noise_lsb"] == pytest.approx(0.3, abs=1 / 512)
 
     # Waves on request, and a difference is red, with exit status 1.
     done = wordline("sim", "quick.toml", "--sequences", 1, "--waves", folder=quick)
@@ -130,6 +144,9 @@ def test_other_mistakes_are_named(quick):
     (quick / "bad.toml").write_text(QUICK.replace("bits = 4", "bitz = 4"))
     (quick / "text.npz").write_text("this is no archive")
     (quick / "wide.toml").write_text(QUICK.replace("inputs = 12", "inputs = 13"))
+    (quick / "late.toml").write_text(QUICK.replace("drift_seconds = 0.0", "drift_seconds = 1e11"))
+    votes = QUICK.replace("replay_steps = 0", "replay_steps = 3").replace("votes = 64", "votes = 4")
+    (quick / "votes.toml").write_text(votes)
     random_program(small(), 0).save(quick / "small.safetensors")
     for arguments, words in (
         (["sim", "vowel"], "There is no preset 'vowel'"),
@@ -141,6 +158,15 @@ def test_other_mistakes_are_named(quick):
         (["sim", "quick.toml", "--program", "small.safetensors"], "does not fit"),
         (["emit", "quick.toml", "--program", "no.safetensors"], "run `wordline train`"),
         (["train", "quick.toml", "--device", "cuda:9"], "The device 'cuda:9' cannot be used"),
+        (["train", "quick.toml", "--noise", "99"], "training.noise = 99.0 is above 60"),
+        (["train", "quick.toml", "--noise", "loud"], "write a signal-to-noise ratio in dB"),
+        (["train", "quick.toml", "--noise", "hardware"], "but no effect is on; give some"),
+        (["sim", "quick.toml", "--effects", "mess"], "There are no effects 'mess'; give one of"),
+        (["sim", "late.toml"], "effects.drift_seconds = 1e+11 is above"),
+        (["sim", "quick.toml", "--votes", "8"], "votes = 8 needs a replay buffer"),
+        (["sim", "votes.toml", "--votes", "5"], "votes = 5 is not in 1..4"),
+        (["sim", "votes.toml", "--votes", "2"], "but the replay buffer holds 3; set"),
+        (["study", "everything"], "There is no study 'everything'"),
     ):
         assert words in complaint(wordline(*arguments, folder=quick)), arguments
     assert not (quick / "build" / "wide").exists()

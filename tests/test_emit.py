@@ -23,8 +23,10 @@ ODD = small(
     dac={"bits": 1},
     adc={"bits": 3},
     device={"weight_bits": 1},
+    voting={"replay_steps": 1, "max_votes": 2},
 )
-DESIGNS = [PRESETS["vowels"].description, PRESETS["vowels-deep"].description, small(), ODD]
+RNN = small(name="rnn", cell={"kind": "rnn"}, voting={"replay_steps": 5}, array={"settle": 6})
+DESIGNS = [PRESETS["vowels"].description, PRESETS["vowels-deep"].description, small(), ODD, RNN]
 
 
 def emit_everything(description, folder):

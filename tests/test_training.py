@@ -2,9 +2,12 @@ import pytest
 import torch
 
 from golden import dac, datasets, network, training
+from golden import effects as effects_
 from golden.description import replaced
+from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.presets import PRESETS
+from golden.program import ideal_macro
 from golden.training import Trainable, Training
 from tests.helpers import small
 
@@ -60,6 +63,73 @@ def test_weights_only_take_levels(data):
     program = training.train(description, replaced(SHORT, epochs=1), data).program
     cells = program.layers[0].positive - program.layers[0].negative
     assert set(cells.unique().tolist()) <= {-200, -30, 0, 20, 255}
+
+
+def test_noise_has_the_ratio_that_was_asked_for():
+    """Of every gate and sample by itself, whatever their scales."""
+    torch.manual_seed(5)
+    a = torch.randn(4, 2, 40_000).double() * torch.tensor([30.0, 900.0])[:, None]
+    a = (a * torch.tensor([1.0, 2.0, 4.0, 8.0])[:, None, None]).round()
+    for snr in (-6.0, 0.0, 10.0):
+        noise = training.add_noise(snr, a) - a
+        assert torch.equal(noise, noise.round())
+        ratio = 10 * torch.log10(a.square().mean(-1) / noise.square().mean(-1))
+        # 40,000 numbers tell a variance to 0.7 %, 0.03 dB.
+        assert (ratio - snr).abs().max() < 0.15
+        assert abs(noise[0, 0] @ noise[1, 0] / noise[0, 0].norm() / noise[1, 0].norm()) < 0.025
+    assert not torch.equal(training.add_noise(0.0, a), training.add_noise(0.0, a))
+
+
+def test_the_gradient_flows_through_the_signal_s_power():
+    """Larger pre-activations bring larger noise, and training is told."""
+    torch.manual_seed(6)
+    a = torch.tensor([[[300.0, -500.0]]], dtype=torch.float64, requires_grad=True)
+    state = torch.get_rng_state()
+    draw = torch.randn(1, 1, 2).double()
+    torch.set_rng_state(state)
+    noisy = training.add_noise(0.0, a)
+    (gradient,) = torch.autograd.grad(noisy[0, 0, 0], a)
+    rms = a.detach().square().mean().sqrt()
+    slope = draw[0, 0, 0] * a.detach()[0, 0] / (2 * rms)
+    slope[0] += 1
+    assert torch.allclose(gradient[0, 0], slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+@pytest.mark.parametrize("noise", [3.0, "hardware"])
+def test_training_with_noise(data, kind, noise):
+    """It learns, it repeats itself, it is not what training without noise gives, and what comes
+    out is for an ideal chip."""
+    description = VOWELS.replace(cell={"kind": kind})
+    settings = replaced(SHORT, noise=noise)
+    effects = effects_.PRESETS["all"]
+    first = training.train(description, settings, data, effects=effects)
+    again = training.train(description, settings, data, effects=effects)
+    quiet = training.train(description, SHORT, data, effects=effects)
+    assert first.golden_accuracy > 40  # chance is 11: held-out data, four epochs
+    for name, tensor in first.program.tensors().items():
+        assert torch.equal(tensor, again.program.tensors()[name]), name
+    layer, ideal = first.program.layers[0], ideal_macro(description.layers[0])
+    assert not torch.equal(layer.bias, quiet.program.layers[0].bias)
+    assert all(torch.equal(getattr(layer, name), value) for name, value in ideal.items())
+    cells = layer.positive - layer.negative
+    assert set(cells.unique().tolist()) <= set(description.device.level_table)
+
+
+def test_training_with_the_hardware_s_noise_helps_on_the_hardware(data):
+    effects = Effects(read_sigma=0.3)
+    settings = replaced(SHORT, epochs=15)
+    scores = []
+    for noise in ("none", "hardware"):
+        trained = training.train(VOWELS, replaced(settings, noise=noise), data, effects=effects)
+        scores.append(training.accuracy(effects_.apply(trained.program, effects), data.test))
+    assert scores[1] > scores[0] + 5
+
+
+@pytest.mark.parametrize("effects", [None, Effects()])
+def test_hardware_noise_needs_an_effect(data, effects):
+    with pytest.raises(WordlineError, match="noise = 'hardware', but no effect is on; give some"):
+        training.train(VOWELS, replaced(SHORT, noise="hardware"), data, effects=effects)
 
 
 def test_a_description_that_does_not_fit_the_data_is_named(data):

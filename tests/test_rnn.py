@@ -1,0 +1,112 @@
+"""The RNN's gate pipeline alone, against golden.rnn, and every entry of its table."""
+
+from itertools import pairwise
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from golden import rnn
+from golden.fixed import ceil_div
+from golden.gates import pre_activation
+from hw.rnn import RnnGates
+from tests.helpers import (
+    descriptions,
+    random_program,
+    receiver,
+    recorder,
+    sender,
+    simulate,
+    small,
+    waits,
+)
+from tests.test_lstm import loader
+
+
+def run(description, codes, program, seed):
+    """h (steps, units) of one sequence's codes (steps, 1, units), and the cycles of h."""
+    shape = description.layers[0]
+    dut = RnnGates(shape)
+    payloads = []
+    for t, step in enumerate(codes[:, 0].tolist()):
+        for block in range(shape.blocks):
+            lanes = step[block * shape.lanes : (block + 1) * shape.lanes]
+            lanes = lanes + [0] * (shape.lanes - len(lanes))
+            payloads.append(
+                {"codes": lanes, "first": int(t == 0), "last": int(t + 1 == len(codes))}
+            )
+    out: list = []
+    traces: list = []
+
+    async def host(ctx):
+        await loader(dut, program, shape)(ctx)
+        await sender(dut.i, payloads, waits(seed))(ctx)
+
+    beats = ceil_div(shape.units, shape.units_per_beat)
+    simulate(
+        dut,
+        host,
+        receiver(dut.o, len(codes) * beats, out, waits(seed)),
+        watchers=[recorder(dut.trace_valid, dut.trace, traces)],
+    )
+    h = torch.tensor([[int(v) for v in beat.codes] for beat in out]).reshape(len(codes), -1)
+    traced = torch.tensor([[int(v) for v in trace.h] for _, trace in traces])
+    assert torch.equal(h, traced.reshape(len(codes), -1))
+    assert [bool(b.last) for b in out[::beats]] == [t + 1 == len(codes) for t in range(len(codes))]
+    return h[:, : shape.units], [cycle for cycle, _ in traces]
+
+
+def expected(description, codes, program):
+    return rnn.step(pre_activation(codes, program.bias, description), program, description)
+
+
+@settings(max_examples=25)
+@given(descriptions(kind="rnn"), st.integers(1, 5), st.integers(0, 99), st.booleans())
+def test_gates_are_golden(description, steps, seed, stall):
+    shape = description.layers[0]
+    program = random_program(description, seed).layers[0]
+    low, high = description.adc.range
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(low, high + 1, (steps, 1, shape.units), generator=generator)
+    h, _ = run(description, codes, program, seed if stall else None)
+    assert torch.equal(h, expected(description, codes, program))
+
+
+def test_every_table_entry_is_used_exactly():
+    description = small(
+        network={"inputs": 1, "hidden": [64]}, cell={"kind": "rnn", "frac": 2}, array={"lanes": 4}
+    )
+    program = random_program(description, 0).layers[0]
+    generator = torch.Generator().manual_seed(1)
+    program.gate_tables.copy_(torch.randint(-127, 128, (1, 64), generator=generator))
+    # A bias of its own for each unit walks code 0 through all 64 indices.
+    program.bias.copy_(torch.arange(-32, 32)[None])
+    codes = torch.zeros(2, 1, 64, dtype=torch.long)
+    h, cycles = run(description, codes, program, None)
+    assert torch.equal(h, expected(description, codes, program))
+    assert len(cycles) == 128
+
+
+def test_latency():
+    description = small(network={"hidden": [4]}, array={"lanes": 4}, cell={"kind": "rnn"})
+    shape = description.layers[0]
+    dut = RnnGates(shape)
+    taken: list = []
+    h: list = []
+
+    async def host(ctx):
+        await loader(dut, random_program(description, 0).layers[0], shape)(ctx)
+        await sender(dut.i, [{"codes": [1, 2, 3, 4], "first": 1, "last": 1}])(ctx)
+
+    beats = ceil_div(shape.units, shape.units_per_beat)
+    simulate(
+        dut,
+        host,
+        receiver(dut.o, beats, []),
+        watchers=[
+            recorder(dut.i.valid & dut.i.ready, dut.i.payload.first, taken),
+            recorder(dut.trace_valid, dut.trace, h),
+        ],
+    )
+    assert h[0][0] - taken[0][0] == dut.latency
+    assert all(b[0] > a[0] for a, b in pairwise(h))
