@@ -414,7 +414,7 @@ def study_(
     study.figure(results, folder / "figure.svg")
     markdown = Console(width=200, file=io.StringIO())
     markdown.print(study.table(results, box=box.MARKDOWN))
-    files.write_text(folder / "table.md", markdown.file.getvalue())  # type: ignore[attr-defined]
+    files.write_text(folder / "table.md", markdown.file.getvalue().strip() + "\n")  # type: ignore[attr-defined]
     console.print(study.table(results))
     for claim in results["claims"]:
         verdict = "met" if claim["met"] else "MISSED"
