@@ -7,7 +7,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -292,7 +292,8 @@ def emit(
         loaded = _chip(Program.load(trained, recipe.description), recipe, votes, vote_by)
         data = datasets.load(recipe.training.dataset).test
         stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
-    console.print(f"emitted {folder}/", highlight=False)
+    on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
+    console.print(f"emitted {folder}/{on and f' with {on}'}", highlight=False)
 
 
 @app.command()
@@ -423,6 +424,10 @@ def study_(
     console.print(f"{folder}/: results.json, table.md, figure.svg", highlight=False)
 
 
+def _effects_on(on: Sequence[str], seed: int) -> str:
+    return f"{', '.join(on)} (seed {seed})" if on else ""
+
+
 def _report(summary: dict[str, Any], folder: Path) -> None:
     """The table and the line at the end."""
 
@@ -430,10 +435,13 @@ def _report(summary: dict[str, Any], folder: Path) -> None:
         return "-" if value is None else f"{value:.2f} %"
 
     table = Table(show_header=False, title=f"{summary['name']}, seed {summary['seed']}")
-    for label in ("float", "golden", "rtl"):
+    labels = ["float", "golden", "rtl"]
+    if summary["effects"]["on"] or summary["votes"] > 1:
+        labels.insert(1, "ideal")
+    for label in labels:
         table.add_row(f"{label} accuracy", percent(summary[f"{label}_accuracy"]))
     if on := summary["effects"]["on"]:
-        table.add_row("effects", ", ".join(on) + f" (seed {summary['effects']['given']['seed']})")
+        table.add_row("effects", _effects_on(on, summary["effects"]["given"]["seed"]))
     if summary["votes"] > 1:
         table.add_row("votes", f"{summary['votes']}, by {summary['vote_by']}")
     table.add_row("sequences, steps", f"{summary['sequences']:,}, {summary['timesteps']:,}")

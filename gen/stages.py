@@ -186,7 +186,10 @@ def summarise(
     seconds: dict[str, float],
     seed: int,
 ) -> dict[str, Any]:
-    """The main job's summary.json; effects: what `golden.effects.describe` says."""
+    """The main job's summary.json; effects: what `golden.effects.describe` says.
+
+    ideal_accuracy is that of an ideal chip in one pass, on the recipe's test set.
+    """
 
     def accuracy(label: Any) -> float | None:
         if labels is None:
@@ -199,6 +202,7 @@ def summarise(
         "fingerprint": description.fingerprint,
         "dataset": about.get("dataset"),
         "float_accuracy": about.get("float_accuracy"),
+        "ideal_accuracy": about.get("golden_accuracy"),
         "golden_accuracy": accuracy(result["golden_labels"]),
         "rtl_accuracy": accuracy(result["labels"]),
         "votes": program.votes,
