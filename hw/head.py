@@ -150,7 +150,8 @@ class Head(wiring.Component):
 
     @property
     def cycles_per_sequence(self) -> int:
-        """Cycles between two passes, when sequences are over sooner than that."""
+        """Cycles between two classes, when sequences are over sooner than that, at one vote; with
+        more of them, the most between two passes."""
         decision = self.shape.units
         if isinstance(self.decision, Voter):
             decision += self.decision.pause

@@ -24,8 +24,8 @@ class Voter(wiring.Component):
     `i`: scores, class by class. `o`: the class with the highest sum if `by_sum`, else that of most
     passes; the lowest-numbered of equals. `votes` (1 and up) and `by_sum` must not change while
     a sequence is under way.
-    Latency: `latency` cycles from the last score of the last pass. Throughput: a score a cycle, and
-    `pause` cycles after a pass's last.
+    Latency: `latency` cycles from the last score of the last pass. Throughput: a score a cycle; no
+    score is taken for 2 cycles after a pass, and for `pause` after a sequence's last.
     """
 
     def __init__(self, description: Description) -> None:

@@ -5,16 +5,16 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge, ValueChange, with_timeout
+from cocotb.triggers import RisingEdge, ValueChange
 
 from sim import block_bench, streams
 from sim.block_bench import BlockBench
 from sim.scoreboard import Scoreboard
-from sim.streams import PERIOD_NS, STALLS
+from sim.streams import STALLS
 
 
 class Macro:
-    """The crossbar macro's side of its ports, and its demands on the readout (hw/crossbar.py).
+    """An ideal macro's side of its ports, and its demands on the readout (hw/crossbar.py).
 
     A sample taken in cycle n is compared from n + settle on, until the next one gets there; before
     the first one the comparators say anything.
@@ -32,6 +32,7 @@ class Macro:
         padded[:, :units] = differential
         self.columns = padded.reshape(gates, blocks, lanes, rows)
         self.samples: list[int] = []  # the cycles in which one was taken
+        self.firsts: list[int] = []  # what `first` was then
         self.held: np.ndarray | None = None
         dut.above.value = 0
         self.tasks = [cocotb.start_soon(task) for task in (self._clocked(), self._compared())]
@@ -51,6 +52,7 @@ class Macro:
                 settling.append((now, payload, self._lsbs(payload)))
                 assert now - (self.samples or [-settle])[-1] >= settle
                 self.samples.append(now)
+                self.firsts.append(int(self.dut.first.value))
             for begun, rows, _ in settling:
                 assert payload == rows, f"rows changed in cycle {now}, sampled in {begun}"
             if settling and now - settling[0][0] == settle - 1:
@@ -108,13 +110,9 @@ class Readout(BlockBench):
         """Wait for all codes, then a while more: nothing may be left over. Compare."""
         sizes = self.job["sizes"]
         count = int(self.valid.sum()) * sizes["selects"]
-        patience = 10 * count * sizes["period"] * PERIOD_NS
-        await with_timeout(self.sink.until(count), patience, "ns")
-        for _ in range(3 * sizes["conversion_cycles"]):
-            await RisingEdge(self.dut.clk)
-        assert self.sending.done(), "a step was not taken"
-        assert len(self.sink.taken) == len(self.macro.samples) == count, "too many conversions"
-        assert self.sink.taken == self.output.taken and not self.dut.o__valid.value
+        patience = 10 * count * sizes["period"]
+        await self.drain(count, patience=patience, after=3 * sizes["conversion_cycles"])
+        assert len(self.macro.samples) == count, "too many conversions"
         self._compare()
 
     def _compare(self) -> None:
@@ -126,10 +124,15 @@ class Readout(BlockBench):
         rtl = streams.placed(codes, self.valid)
         axes: tuple[str, ...] = ("sequence", "step", "gate", "unit")
         scoreboard.compare("codes", axes, self.vectors["codes"], rtl, self.valid)
-        for name, expected in (("first", self.first), ("last", self.last)):
-            flags = out[name].reshape(-1, sizes["selects"])
+        sampled = np.array(self.macro.firsts)
+        for name, flags, expected in (
+            ("first sampled", sampled, self.first),
+            ("first", out["first"], self.first),
+            ("last", out["last"], self.last),
+        ):
+            rtl = streams.placed(flags.reshape(-1, sizes["selects"]), self.valid)
             expected = np.repeat(expected[..., None], sizes["selects"], axis=-1)
-            rtl, axes = streams.placed(flags, self.valid), ("sequence", "step", "select")
+            axes = ("sequence", "step", "select")
             scoreboard.compare(name, axes, expected, rtl, self.valid)
         streams.conclude(self.job, scoreboard)
 
@@ -138,30 +141,20 @@ class Readout(BlockBench):
 @cocotb.parametrize((("into", "out_of"), STALLS))
 async def exact(dut: Any, into: float, out_of: float) -> None:
     """Every code of every step, with stalls on both sides."""
-    job, vectors = streams.block_job()
-    bench = Readout(dut, job, vectors, into, out_of)
-    await streams.start(dut)
-    await bench.load()
-    bench.send()
-    await bench.finish()
+    await block_bench.run(Readout, dut, into, out_of)
 
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
     """Without stalls: a sample each period, from one step to the next too, and its codes
     `latency` later."""
-    job, vectors = streams.block_job()
-    bench = Readout(dut, job, vectors)
-    await streams.start(dut)
-    await bench.load()
-    bench.send()
-    await bench.finish()
-    samples = np.array(bench.macro.samples)
-    assert (np.diff(samples) == job["sizes"]["period"]).all()
-    assert (bench.output.offered - samples == job["timing"]["latency"]).all()
+    bench = await block_bench.run(Readout, dut)
+    sizes, samples = bench.job["sizes"], np.array(bench.macro.samples)
+    assert (np.diff(samples) == sizes["period"]).all()
+    assert (bench.output.offered - samples == bench.job["timing"]["latency"]).all()
     # A step may leave the rows when its last sample has settled, not a cycle later.
-    settled = samples[job["sizes"]["selects"] - 1 :: job["sizes"]["selects"]]
-    assert (bench.input.moved - settled == job["sizes"]["settle"] - 1).all()
+    settled = samples[sizes["selects"] - 1 :: sizes["selects"]]
+    assert (bench.input.moved - settled == sizes["settle"] - 1).all()
 
 
 @cocotb.test()

@@ -1,6 +1,7 @@
 """cocotb bench of the crossbar's behavioural model: the macro's port list, used as by a readout."""
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import cocotb
@@ -15,46 +16,63 @@ from sim.streams import Source, Watch
 class Model:
     """Drives the macro as a readout does, by the contract and no better (hw/crossbar.py)."""
 
-    def __init__(self, dut: Any, job: dict[str, Any], into: float = 0.0) -> None:
+    def __init__(
+        self, dut: Any, job: dict[str, Any], vectors: dict[str, np.ndarray], into: float = 0.0
+    ) -> None:
         self.dut, self.job, self.sizes = dut, job, job["sizes"]
-        self.fields = job["fields"]
+        self.vectors, self.fields = vectors, job["fields"]
+        steps = np.arange(vectors["rows"].shape[1])[None]
+        self.valid = steps < vectors["lengths"][:, None]
         self.draw = random.Random(f"{job['seed']} {into}")
         self.pause = streams.at_random(into, 30, f"{job['seed']} sample {into}")
         self.program = Source(dut, "program", streams.at_random(into, 8, f"{job['seed']} {into}"))
         self.watch = Watch(dut, "program")
+        self.scoreboard = Scoreboard()
         self.samples: list[int] = []
         self.converting: list[Any] = []
-        for port in (dut.rows, dut.sample, dut.select, dut.gain, dut.trial):
+        for port in (dut.rows, dut.sample, dut.first, dut.select, dut.gain, dut.trial):
             port.value = 0
+        dut.parameters__enable.value = 0
 
-    async def convert(self, rows: np.ndarray, gains: np.ndarray) -> np.ndarray:
-        """ADC codes (steps, gates, units): every column of every step, in any order."""
-        steps, sizes = len(rows), self.sizes
-        codes = np.zeros((steps, sizes["gates"], sizes["blocks"] * sizes["lanes"]), np.int64)
-        places = codes.reshape(steps, sizes["gates"], sizes["blocks"], sizes["lanes"])
+    def schedule(self, sequences: int) -> Iterator[tuple[int, int, int, int, int]]:
+        """Sequence, step, select, block and gate of every sample of the first sequences, as a
+        readout takes them."""
+        for sequence, step in np.argwhere(self.valid[:sequences]).tolist():
+            for select in range(self.sizes["selects"]):
+                yield sequence, step, select, *divmod(select, self.sizes["gates"])
+
+    async def convert(self, codes: str, sequences: int) -> None:
+        """Every column of every step of the first sequences, compared with vectors."""
+        sizes, golden = self.sizes, self.vectors[codes][:sequences]
+        rtl = np.zeros((*golden.shape[:-1], sizes["blocks"] * sizes["lanes"]), np.int64)
+        places = rtl.reshape(*golden.shape[:-1], sizes["blocks"], sizes["lanes"])
+        gains = self.vectors["other_gain" if codes == "other_codes" else "gain"].tolist()
         self.converting.clear()
-        for step in range(steps):
-            for select in self.draw.sample(range(sizes["selects"]), sizes["selects"]):
-                block, gate = divmod(select, sizes["gates"])
-                wait = sizes["period"] + self.pause()
-                into = places[step, gate, block]
-                # A sample is compared until the next one has settled.
-                search = cocotb.start_soon(self._approximate(into, compared=wait))
-                self.converting.append(search)
-                await self._sample(rows[step], select, int(gains[gate]), wait)
+        for sequence, step, select, block, gate in self.schedule(sequences):
+            wait = sizes["period"] + self.pause()
+            self.last = places[sequence, step, gate, block]
+            # A sample is compared until the next one has settled.
+            search = cocotb.start_soon(self._approximate(self.last, compared=wait))
+            self.converting.append(search)
+            await self.sample(sequence, step, select, gains[gate], wait)
         for task in self.converting:
             await task
-        return codes[..., : sizes["units"]]
+        axes = ("sequence", "step", "gate", "unit")
+        rtl, valid = rtl[..., : sizes["units"]], self.valid[:sequences]
+        self.scoreboard.compare(codes, axes, golden, rtl, valid)
 
-    async def _sample(self, rows: np.ndarray, select: int, gain: int, wait: int) -> None:
+    async def sample(self, sequence: int, step: int, select: int, gain: int, wait: int) -> None:
         """Take a sample; returns after `wait` cycles. What the macro must not look at is noise."""
         dut, settle = self.dut, self.sizes["settle"]
+        rows = self.vectors["rows"][sequence, step]
         dut.rows.value = streams.pack(self.fields["rows"], rows=rows)
+        dut.first.value = int(step == 0)
         dut.select.value, dut.gain.value, dut.sample.value = select, gain, 1
         await RisingEdge(dut.clk)
         self.samples.append(streams.cycle())
         dut.sample.value = 0
         for passed in range(1, wait):
+            dut.first.value = self.draw.getrandbits(1)
             dut.select.value = self.draw.randrange(self.sizes["selects"])
             dut.gain.value = self.draw.getrandbits(self.sizes["gain_bits"])
             if passed >= settle:
@@ -91,59 +109,81 @@ class Model:
         free = (codes == high) if more else (codes == low)
         assert (answer == (not more))[~free].all(), f"a sample was lost by {streams.cycle()}"
 
-    async def write(self, cells: list[int]) -> None:
+    async def program_cells(self, cells: list[int]) -> None:
         """Program all cells."""
         await self.program.send(cells)
         await RisingEdge(self.dut.clk)
         assert self.watch.taken[-len(cells) :] == cells
 
+    async def set_parameters(self, writes: list[list[int]]) -> None:
+        """Write parameters."""
+        await streams.write(self.dut, {"parameters": writes})
 
-def flat(vectors: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """All steps of all sequences; to an array they are the same."""
-    return vectors[name].reshape(-1, *vectors[name].shape[2:])
+    async def set_run(self, run: int) -> None:
+        """Set the number of the next run."""
+        await self.set_parameters([[self.job["run_address"], run]])
+
+    def conclude(self) -> None:
+        """Report what was compared."""
+        streams.conclude(self.job, self.scoreboard)
 
 
-def compare(scoreboard: Scoreboard, quantity: str, golden: np.ndarray, rtl: np.ndarray) -> None:
-    """Codes against golden; there is one sequence here."""
-    axes = ("sequence", "step", "gate", "unit")
-    scoreboard.compare(quantity, axes, golden[None], rtl[None])
+async def started(dut: Any, into: float = 0.0, *, parameters: bool = True) -> Model:
+    """A model that is reset and loaded, in run 0."""
+    bench = Model(dut, *streams.block_job(), into)
+    await streams.start(dut)
+    await bench.program_cells(bench.job["cells"])
+    if parameters:
+        await bench.set_parameters(bench.job["writes"]["parameters"])
+    return bench
+
+
+@cocotb.test()
+async def ideal(dut: Any) -> None:
+    """Without parameters, in a fresh model, and with zeros for all of them: no error at all."""
+    bench = await started(dut, parameters=False)
+    await bench.convert("ideal_codes", 3)
+    writes = bench.job["writes"]["parameters"]
+    await bench.set_parameters(writes)
+    await bench.convert("codes", 3)
+    await bench.set_parameters([[address, 0] for address, _ in writes])
+    await bench.convert("ideal_codes", 3)
+    bench.conclude()
 
 
 @cocotb.test()
 @cocotb.parametrize(into=[0.0, 0.2, 0.6, 0.9])
 async def exact(dut: Any, into: float) -> None:
-    """Every column, in random order; and again with other cells, which leave what is held alone."""
-    job, vectors = streams.block_job()
-    bench, scoreboard = Model(dut, job, into), Scoreboard()
-    await streams.start(dut)
-    await bench.write(job["cells"])
+    """Every column, whatever waits there are between samples; and again with other cells and
+    parameters, whose writing leaves what is held alone."""
+    bench = await started(dut, into)
     # Pauses stretch a run: the more, the fewer steps.
-    count = 20 if into else 40
-    rows = flat(vectors, "rows")[:count]
-    codes = await bench.convert(rows, vectors["gain"])
-    compare(scoreboard, "codes", flat(vectors, "codes")[:count], codes)
+    sequences = 6 if into else 12
+    await bench.convert("codes", sequences)
+    await bench.program_cells(bench.job["other_cells"])
+    await bench.set_parameters(bench.job["other_writes"]["parameters"])
+    await bench.check(bench.last, 0)
+    await bench.check(bench.last, 1)
+    await bench.convert("other_codes", sequences)
+    bench.conclude()
 
-    await bench._sample(rows[0], 0, int(vectors["gain"][0]), bench.sizes["period"])
-    expected = flat(vectors, "codes")[0, 0, : bench.sizes["lanes"]]
-    await bench.check(expected, 0)
-    await bench.write(job["other_cells"])
-    await bench.check(expected, 0)
-    await bench.check(expected, 1)
 
-    codes = await bench.convert(rows, vectors["other_gain"])
-    compare(scoreboard, "other codes", flat(vectors, "other_codes")[:count], codes)
-    streams.conclude(job, scoreboard)
+@cocotb.test()
+async def runs(dut: Any) -> None:
+    """A write of `run` is the number of the next run, whatever ran before; numbers wrap."""
+    bench = await started(dut)
+    for n, run in enumerate(bench.vectors["later"].tolist()):
+        await bench.set_run(run)
+        await bench.convert(f"later_codes_{n}", 4)
+    bench.conclude()
 
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
     """A sample each `settle` cycles, each right from the first cycle in which it is compared to
     the last; a cell a cycle."""
-    job, vectors = streams.block_job()
-    bench, scoreboard = Model(dut, job), Scoreboard()
-    sizes, settle = bench.sizes, bench.sizes["settle"]
-    await streams.start(dut)
-    await bench.write(job["cells"])
+    bench = await started(dut)
+    sizes, settle, vectors = bench.sizes, bench.sizes["settle"], bench.vectors
     assert (np.diff(bench.watch.moved) == 1).all()
 
     async def compared(codes: np.ndarray, more: int) -> None:
@@ -152,37 +192,32 @@ async def in_time(dut: Any) -> None:
         for n in range(settle):
             await bench.check(codes, (n + more) % 2)
 
-    steps, codes = flat(vectors, "rows")[:20], flat(vectors, "codes")[:20]
     tasks = []
-    for step, rows in enumerate(steps):
-        for select in range(sizes["selects"]):
-            block, gate = divmod(select, sizes["gates"])
-            units = codes[step, gate, block * sizes["lanes"] :][: sizes["lanes"]]
-            tasks.append(cocotb.start_soon(compared(units, (step + select) % 2)))
-            await bench._sample(rows, select, int(vectors["gain"][gate]), settle)
+    for n, (sequence, step, select, block, gate) in enumerate(bench.schedule(8)):
+        codes = vectors["codes"][sequence, step, gate, block * sizes["lanes"] :][: sizes["lanes"]]
+        tasks.append(cocotb.start_soon(compared(codes, n % 2)))
+        await bench.sample(sequence, step, select, int(vectors["gain"][gate]), settle)
     for task in tasks:
         await task
     assert (np.diff(bench.samples) == settle).all()
-    compare(scoreboard, "codes", codes[:2], await bench.convert(steps[:2], vectors["gain"]))
-    streams.conclude(job, scoreboard)
+    await bench.set_run(0)
+    await bench.convert("codes", 2)
+    bench.conclude()
 
 
 @cocotb.test()
 async def reset_midway(dut: Any) -> None:
-    """A reset while samples settle: the cells are kept, the next samples exact."""
-    job, vectors = streams.block_job()
-    bench, scoreboard = Model(dut, job), Scoreboard()
-    await streams.start(dut)
-    await bench.write(job["cells"])
-    rows, draw = flat(vectors, "rows")[:6], random.Random(job["seed"])
+    """A reset while samples settle: cells and parameters are kept, runs count from 0 again, the
+    next samples are exact."""
+    bench = await started(dut)
+    draw = random.Random(bench.job["seed"])
     for _ in range(6):
-        running = cocotb.start_soon(bench.convert(rows, vectors["gain"]))
-        for _ in range(draw.randint(1, 4 * bench.sizes["period"])):
+        running = cocotb.start_soon(bench.convert("codes", 6))
+        for _ in range(draw.randint(1, 8 * bench.sizes["conversion_cycles"])):
             await RisingEdge(dut.clk)
         for task in (running, *bench.converting):
             task.cancel()
         dut.sample.value = 0
         await streams.reset(dut)
-        codes = await bench.convert(rows, vectors["gain"])
-        compare(scoreboard, "codes", flat(vectors, "codes")[:6], codes)
-    streams.conclude(job, scoreboard)
+        await bench.convert("codes", 2)
+    bench.conclude()

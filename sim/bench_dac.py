@@ -29,17 +29,15 @@ class Sequencer:
         self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
         self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
         self.fed: dict[int, int] = {}  # step, counted over all sequences: its h's last cycle
-        self.ends: set[int] = set()  # beats that end a sequence
         dut.feed.value = 0
         drivers: list[Any] = [self.sink, self.input, self.output]
-        self.tasks = [driver.task for driver in drivers] + [cocotb.start_soon(self._between())]
+        self.tasks = [driver.task for driver in drivers]
 
     def send(self, x: list[np.ndarray], h: list[np.ndarray]) -> None:
         """Begin to send sequences (steps, elements), and to feed back their h."""
         transfers = []
         for sequence in x:
             transfers += streams.beats(self.fields["i__payload"], sequence, self.draw)
-            self.ends.add(len(transfers))
         self.sending = cocotb.start_soon(self.source.send(transfers))
         self.tasks += [self.sending, cocotb.start_soon(self._feed_back(h))]
 
@@ -67,18 +65,6 @@ class Sequencer:
         await RisingEdge(self.dut.clk)
         self.dut.feed.value = 0
 
-    async def _between(self) -> None:
-        """`between`, in every cycle, against the beats that were taken."""
-        taken = 0
-        while True:
-            await RisingEdge(self.dut.clk)
-            if self.dut.rst.value:
-                taken = 0
-                continue
-            expected = taken == 0 or taken in self.ends
-            assert bool(self.dut.between.value) == expected, f"between in cycle {streams.cycle()}"
-            taken += bool(self.source.valid.value) and bool(self.source.ready.value)
-
     async def finish(self, steps: int) -> None:
         """Wait for all steps, then a while more: nothing may be left over."""
         await with_timeout(self.sink.until(steps), PATIENCE * PERIOD_NS, "ns")
@@ -87,7 +73,7 @@ class Sequencer:
         assert self.sending.done(), "x was not all taken"
         assert len(self.sink.taken) == steps, "more steps came out than went in"
         assert self.sink.taken == self.output.taken
-        assert not self.dut.o__valid.value and self.dut.i__ready.value and self.dut.between.value
+        assert not self.dut.o__valid.value and self.dut.i__ready.value
 
     def stop(self) -> None:
         """Let go of the block, to reset it."""

@@ -5,9 +5,9 @@ A bench needs only NumPy, as the chip's does: everything golden goes into its ve
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,18 +17,36 @@ from amaranth.lib.wiring import In
 from torch import Tensor
 
 from gen import emit, image
-from golden import adc, crossbar, dac, head, layer, lstm
-from golden.description import ArrayShape, Description
+from golden import adc, crossbar, dac, gates, head, layer, lstm, rnn
+from golden.description import (
+    GAIN_ERROR_BITS,
+    OFFSET_BITS,
+    ArrayShape,
+    Description,
+    LstmCell,
+)
 from golden.errors import WordlineError
-from golden.fixed import Range, ceil_div
-from golden.program import HeadProgram, LayerProgram, Program
+from golden.fixed import Range, ceil_div, signed_range
+from golden.noise import WORD
+from golden.program import (
+    LAYER_PROGRAMS,
+    ArrayProgram,
+    HeadProgram,
+    LayerProgram,
+    LstmProgram,
+    Program,
+    RnnProgram,
+    VoteBy,
+    ideal_macro,
+)
 from hw.adc import SarReadout
-from hw.crossbar import CrossbarModel
+from hw.crossbar import PARAMETERS, CrossbarModel
 from hw.dac import DacSequencer
 from hw.head import Head
-from hw.layer import RecurrentLayer
+from hw.layer import GATES, RecurrentLayer
 from hw.loadmap import LoadMap
-from hw.lstm import LstmGates
+from hw.replay import Replay
+from hw.voter import Voter
 from sim import chip, streams
 from sim.toolchain import LeanVerilator
 
@@ -59,18 +77,17 @@ class QuickVerilator(LeanVerilator):
 class Block:
     """How to try one block.
 
-    make: the block. array: the array it belongs to. writes: the regions of the load map that it
-    is loaded with. cells: its port for the region `cells`. vectors: what goes in and what is to
-    come out, all (sequences, steps, ...). timing: what its docstrings promise, in cycles.
-    trace: the instance inside that has the signal `trace`, and its block.
+    make: the block. vectors: what goes in and what is to come out, mostly (sequences, steps, ...).
+    timing: what its docstrings promise, in cycles. array: the array it belongs to, with whose
+    regions of the load map its ports of the same names are loaded. cells: its port for the region
+    `cells`. trace: the instance inside that has the signal `trace`, and its block.
     """
 
     make: Callable[[Description], Any]
-    array: str
-    writes: tuple[str, ...]
-    cells: str | None
     vectors: Callable[["Stimuli"], dict[str, Tensor]]
-    timing: Callable[[Any], dict[str, int]]
+    timing: Callable[[Any], dict[str, int]] = lambda block: {}
+    array: str = "layers.0"
+    cells: str | None = None
     trace: Callable[[Any], tuple[str, Any]] | None = None
 
 
@@ -93,13 +110,19 @@ class Untraced(wiring.Component):
 
 
 class Stimuli:
-    """Seeded random programs and codes of a description."""
+    """Seeded random programs and codes of a description.
+
+    lengths: of the sequences; among them are the shortest and the longest. runs: their numbers,
+    if they are sent in order from a reset on.
+    """
 
     def __init__(self, description: Description, seed: int) -> None:
         self.description = description
         self.generator = torch.Generator().manual_seed(seed)
         self.program, self.other = self._program(), self._program()
         self.lengths = self.integers(Range(1, STEPS), SEQUENCES)
+        self.lengths[:2] = torch.tensor([1, STEPS])
+        self.runs = torch.arange(SEQUENCES)
 
     def integers(self, range_: Range, *size: int) -> Tensor:
         """Integers of the whole range."""
@@ -120,33 +143,34 @@ class Stimuli:
 
     def _program(self) -> Program:
         description = self.description
-        cell, bias = description.cell, description.index_range
-        layers = tuple(
-            LayerProgram(
-                **self._array(shape),
-                # Ends of the ranges: trained tables would seldom saturate c.
-                bias=self.extremes(bias, shape.gates, shape.units) // 2,
-                gate_tables=torch.stack(
-                    [
-                        self.extremes(
-                            cell.candidate_range if gate == "g" else cell.gate_range,
-                            2**description.index_bits,
-                        )
-                        for gate in cell.gates
-                    ]
-                ),
-                tanh_table=self.extremes(cell.hidden_range, 2**cell.state_index_bits),
-            )
-            for shape in description.layers
-        )
         units = description.head.units
-        # Some classes twice, so that some scores are equal.
+        # Some classes twice, so that scores are often equal.
         twice = torch.arange(units) % max(2, ceil_div(units, 2))
         array = self._array(description.head)
         array |= {name: array[name][:, twice] for name in ("positive", "negative")}
-        head_ = HeadProgram(**array, bias=self.extremes(bias, units)[twice])
+        # None so far off, by its lane or its bias, that it wins always or never.
+        array["offset"] //= 16
+        bias = self.extremes(description.index_range, units)[twice] // 8
         zeros = torch.zeros(description.network.inputs, dtype=torch.float64)
-        return Program(description, layers, head_, input_mean=zeros, input_step=zeros + 1)
+        return Program(
+            description,
+            layers=tuple(self._layer(shape) for shape in description.layers),
+            head=HeadProgram(**array, bias=bias),
+            input_mean=zeros,
+            input_step=zeros + 1,
+        )
+
+    def _layer(self, shape: ArrayShape) -> LayerProgram:
+        description, cell = self.description, self.description.cell
+        fields = self._array(shape)
+        fields["bias"] = self.extremes(description.index_range, shape.gates, shape.units) // 2
+        # Ends of the ranges: trained tables would seldom saturate c.
+        entries = 2**description.index_bits
+        tables = [self.extremes(range_, entries) for range_ in cell.table_ranges]
+        fields["gate_tables"] = torch.stack(tables)
+        if isinstance(cell, LstmCell):
+            fields["tanh_table"] = self.extremes(cell.hidden_range, 2**cell.state_index_bits)
+        return LAYER_PROGRAMS[cell.kind](**fields)
 
     def _array(self, shape: ArrayShape) -> dict[str, Tensor]:
         description = self.description
@@ -158,6 +182,21 @@ class Stimuli:
             "positive": self.extremes(codes, *cells),
             "negative": self.extremes(codes, *cells),
             "gain": self.integers(Range(most // 4, most), shape.gates),
+            **self._errors(shape, most),
+        }
+
+    def _errors(self, shape: ArrayShape, gain: int) -> dict[str, Tensor]:
+        """Errors of the macro, of every kind; read noise of about an LSB at `gain`."""
+        read = min(2**shape.read_noise_bits - 1, ceil_div(16 * 2**shape.adc_shift, gain))
+        # Every other lane is off by any number of LSBs: the most leave little but saturated codes.
+        offset = self.extremes(Range(-256, 256), shape.lanes)
+        offset[1::2] = self.extremes(signed_range(OFFSET_BITS), shape.lanes)[1::2]
+        return {
+            "key": self.integers(Range(0, WORD - 1), 2),
+            "read_noise": self.integers(Range(read // 2, read)),
+            "adc_noise": self.integers(Range(256, 512)),
+            "offset": offset,
+            "gain_error": self.extremes(signed_range(GAIN_ERROR_BITS), shape.lanes),
         }
 
 
@@ -185,6 +224,9 @@ def simulate(
     vectors["lengths"] = stimuli.lengths.numpy()
     np.savez(folder / "vectors.npz", **vectors)  # type: ignore[arg-type]
     writes, cells = _load(kind, stimuli.program, component)
+    other_writes, other_cells = _load(kind, stimuli.other, component)
+    region = LoadMap(description).regions[f"{kind.array}.parameters"]
+    run = region.address(lane=0, parameter=PARAMETERS.index("run")) - region.base
     job = {
         "vectors": str((folder / "vectors.npz").absolute()),
         "fields": {
@@ -198,7 +240,12 @@ def simulate(
         "timing": kind.timing(component),
         "writes": writes,
         "cells": cells,
-        "other_cells": _load(kind, stimuli.other, component)[1],
+        "other_writes": other_writes,
+        "other_cells": other_cells,
+        "run_address": run,
+        "settings": [name for name in ("votes", "by_sum") if name in component.signature.members],
+        "most_votes": _most_votes(description),
+        "replay_steps": description.voting.replay_steps,
     }
     started = time.monotonic()
     runner = chip.build([control, verilog], top, folder, runner=QuickVerilator())
@@ -248,21 +295,22 @@ def _load(
 ) -> tuple[dict[str, list[list[int]]], list[int]]:
     """A program's writes on each of a block's write ports, and on its port for cells."""
     words = image.words(program)
-    regions = LoadMap(program.description).regions
-
-    def offsets(name: str) -> list[list[int]]:
-        region = regions[f"{kind.array}.{name}"]
-        end = region.base + (1 << region.bits)
-        return [[at - region.base, word] for at, word in words if region.base <= at < end]
-
+    writes: dict[str, list[list[int]]] = {}
     cells = []
-    if kind.cells:
-        region = regions[f"{kind.array}.cells"]
-        fields = emit.fields(getattr(component, kind.cells).payload.shape())
-        for offset, word in offsets("cells"):
-            values = _split(region.fields, offset) | _split(region.data, word)
-            cells.append(streams.pack(fields, **values))
-    return {name: offsets(name) for name in kind.writes}, cells
+    for region in LoadMap(program.description).regions.values():
+        array, _, name = region.name.rpartition(".")
+        if array != kind.array:
+            continue
+        end = region.base + (1 << region.bits)
+        here = [[at - region.base, word] for at, word in words if region.base <= at < end]
+        if name == "cells" and kind.cells:
+            fields = emit.fields(getattr(component, kind.cells).payload.shape())
+            for offset, word in here:
+                values = _split(region.fields, offset) | _split(region.data, word)
+                cells.append(streams.pack(fields, **values))
+        elif name in component.signature.members:
+            writes[name] = here
+    return writes, cells
 
 
 def _split(fields: tuple[tuple[str, int], ...], word: int) -> dict[str, int]:
@@ -318,7 +366,7 @@ def _dac_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     description = stimuli.description
     cell, units = description.cell, _first(description).units
     x = stimuli.dac_codes(SEQUENCES, STEPS, description.network.inputs)
-    most = (2**cell.gate_bits - 1) * cell.hidden_range.high
+    most = cell.hidden_range.high << cell.product_shift
     products = stimuli.integers(Range(-most, most), SEQUENCES, STEPS, units)
     h = dac.feed_back(products, description)
     before = torch.full_like(h, description.dac.zero)
@@ -326,50 +374,97 @@ def _dac_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     return {"x": x, "h": h, "rows": torch.cat([x, before], dim=-1)}
 
 
-def _array_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
-    """rows and ADC codes of the layer's crossbar, with two programs."""
+def _codes(program: ArrayProgram, rows: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
+    """ADC codes of rows (sequences, steps, rows)."""
+    charge = crossbar.column_charge(rows.flatten(0, 1), program.positive - program.negative)
+    charge = charge.unflatten(0, rows.shape[:2])
+    steps = [
+        adc.convert(charge[:, t], program, shape, adc.draw(program, shape, runs, t))
+        for t in range(rows.shape[1])
+    ]
+    return torch.stack(steps, dim=1)
+
+
+def _adc_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """rows and ADC codes of the layer's crossbar; its macro, in the bench, is ideal."""
     shape = _first(stimuli.description)
     rows = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
-    vectors = {"rows": rows}
-    for prefix, program in (("", stimuli.program.layers[0]), ("other_", stimuli.other.layers[0])):
-        differential = program.positive - program.negative
-        charge = crossbar.column_charge(rows.flatten(0, 1), differential)
-        codes = adc.convert(charge, program.gain, shape).unflatten(0, (SEQUENCES, STEPS))
-        vectors |= {
-            f"{prefix}differential": differential,
-            f"{prefix}gain": program.gain,
-            f"{prefix}codes": codes,
-        }
-    return vectors
+    program = replace(stimuli.program.layers[0], **ideal_macro(shape))
+    return {
+        "rows": rows,
+        "differential": program.positive - program.negative,
+        "codes": _codes(program, rows, shape, stimuli.runs),
+    }
 
 
-def _lstm_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
-    """codes in; c and h of the golden cell, step by step."""
+def _crossbar_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """rows and ADC codes: of two programs, of the first without errors, and of the first in
+    later runs, which begin with those of `later`."""
+    shape = _first(stimuli.description)
+    rows = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
+    program, other = stimuli.program.layers[0], stimuli.other.layers[0]
+    ideal = replace(program, **ideal_macro(shape))
+    first = stimuli.integers(Range(SEQUENCES, WORD - 1), 2)
+    first[1] = WORD - 2  # the third run is 0 again
+    later = first[:, None] + stimuli.runs
+    return {
+        "rows": rows,
+        "gain": program.gain,
+        "codes": _codes(program, rows, shape, stimuli.runs),
+        "ideal_codes": _codes(ideal, rows, shape, stimuli.runs),
+        "later": first,
+        **{f"later_codes_{n}": _codes(program, rows, shape, runs) for n, runs in enumerate(later)},
+        "other_gain": other.gain,
+        "other_codes": _codes(other, rows, shape, stimuli.runs),
+    }
+
+
+def _gates_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """codes in; h, and c of an LSTM, of the golden cell, step by step."""
     description, shape = stimuli.description, _first(stimuli.description)
+    program = stimuli.program.layers[0]
     codes = stimuli.extremes(description.adc.range, SEQUENCES, STEPS, shape.gates, shape.units)
     state = torch.zeros(SEQUENCES, shape.units, dtype=torch.int64)
     c, h = torch.empty_like(codes[:, :, 0]), torch.empty_like(codes[:, :, 0])
     for t in range(STEPS):
-        state, h[:, t] = lstm.step(codes[:, t], state, stimuli.program.layers[0], description)
-        c[:, t] = state
-    return {"codes": codes, "c": c, "h": h}
+        index = gates.pre_activation(codes[:, t], program.bias, description)
+        match program:
+            case LstmProgram():
+                state, h[:, t] = lstm.step(index, state, program, description)
+                c[:, t] = state
+            case RnnProgram():
+                h[:, t] = rnn.step(index, program, description)
+    return {"codes": codes, "h": h} | ({"c": c} if isinstance(program, LstmProgram) else {})
 
 
 def _layer_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     """x in; everything the golden layer computed."""
     description = stimuli.description
     x = stimuli.dac_codes(SEQUENCES, STEPS, description.network.inputs)
-    trace = layer.run(stimuli.program.layers[0], x, _first(description))
-    return {"x": x, **vars(trace)}
+    trace = layer.run(stimuli.program.layers[0], x, _first(description), stimuli.runs)
+    return {"x": x, **trace.quantities()}
 
 
 def _head_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
-    """h in; scores and label of each sequence's last step."""
+    """h of each pass in; scores of its last step, and labels."""
     shape = stimuli.description.head
     h = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
     last = h[torch.arange(SEQUENCES), stimuli.lengths - 1]
-    scores = head.scores(stimuli.program.head, last, shape)
-    return {"h": h, "scores": scores, "label": head.label(scores)}
+    scores = head.scores(stimuli.program.head, last, shape, stimuli.runs)
+    return {"h": h, "scores": scores, **_labels(scores, stimuli.description)}
+
+
+def _labels(scores: Tensor, description: Description) -> dict[str, Tensor]:
+    """The class of every `votes` passes, `label_<by>_<votes>`, for each number there can be."""
+    labels: dict[str, Tensor] = {}
+    for votes in range(1, _most_votes(description) + 1):
+        ballots = scores[: len(scores) // votes * votes].unflatten(0, (-1, votes))
+        labels |= {f"label_{by}_{votes}": head.vote(ballots, by) for by in get_args(VoteBy)}
+    return labels
+
+
+def _most_votes(description: Description) -> int:
+    return description.voting.max_votes if description.voting.replay_steps else 1
 
 
 def _make_head(description: Description) -> Head:
@@ -379,72 +474,94 @@ def _make_head(description: Description) -> Head:
 def _head_timing(block: Head) -> dict[str, int]:
     """The head's docstring gives neither, but its blocks' give both. latency: from the last h to
     the class, where a conversion takes its period or, if that is more, the cycles in which its
-    scores are compared. cycles: between two classes."""
+    scores go out. cycles: between two classes."""
     shape = block.shape
     tail = shape.units - (shape.blocks - 1) * shape.lanes
     conversions = (shape.selects - 1) * max(shape.period, shape.lanes)
-    latency = block.dac.latency + conversions + block.adc.latency
+    scores = block.scores.latency + (tail - 1)
+    latency = block.dac.latency + conversions + block.adc.latency + scores
     return {
-        "latency": latency + (tail - 1) + block.arg_max.latency,
+        "latency": latency + block.decision.latency,
         "cycles": block.cycles_per_sequence,
     }
 
 
-LAYER_TABLES = ("bias", "gate_tables", "tanh_table")
+def _make_replay(description: Description) -> Replay:
+    beat = _beat(description)
+    beats = ceil_div(description.network.inputs, beat)
+    return Replay(beats=beats, beat=beat, description=description)
+
+
+def _replay_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """x, with as many steps again as fit into the buffer."""
+    description = stimuli.description
+    steps = STEPS + description.voting.replay_steps
+    return {"x": stimuli.dac_codes(SEQUENCES, steps, description.network.inputs)}
+
+
+def _voter_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+    """scores of passes, and labels; many are equal, and sums are as far off as they can be."""
+    description = stimuli.description
+    whole = signed_range(description.score_bits)
+    size = (12, description.network.classes)
+    parts = [
+        stimuli.integers(Range(0, 1), *size),
+        stimuli.integers(Range(-1, 1), *size),
+        stimuli.extremes(whole, *size),
+        *(torch.full(size, end) for end in whole),
+    ]
+    scores = torch.cat(parts)
+    return {"scores": scores, **_labels(scores, description)}
+
 
 BLOCKS = {
     "dac": Block(
         make=_make_dac,
-        array="layers.0",
-        writes=(),
-        cells=None,
         vectors=_dac_vectors,
         timing=lambda block: {"latency": block.latency, "beats": block.beats},
     ),
     "adc": Block(
         make=lambda description: SarReadout(_first(description)),
-        array="layers.0",
-        writes=("gains",),
-        cells=None,
-        vectors=_array_vectors,
+        vectors=_adc_vectors,
         timing=lambda block: {"latency": block.latency},
     ),
     "crossbar": Block(
         make=lambda description: CrossbarModel(_first(description)),
-        array="layers.0",
-        writes=(),
+        vectors=_crossbar_vectors,
         cells="program",
-        vectors=_array_vectors,
-        timing=lambda block: {},
     ),
-    "lstm": Block(
-        make=lambda description: Untraced(LstmGates(_first(description))),
-        array="layers.0",
-        writes=LAYER_TABLES,
-        cells=None,
-        vectors=_lstm_vectors,
+    "gates": Block(
+        make=lambda description: Untraced(GATES[description.cell.kind](_first(description))),
+        vectors=_gates_vectors,
         timing=lambda top: {"latency": top.block.latency},
         trace=lambda top: ("block", top.block),
     ),
     "layer": Block(
         make=lambda description: RecurrentLayer(_first(description), beat=_beat(description)),
-        array="layers.0",
-        writes=("gains", *LAYER_TABLES),
-        cells="cells",
         vectors=_layer_vectors,
         timing=lambda block: {
             "cycles_per_step": block.cycles_per_step,
             "beats": block.dac.beats,
         },
+        cells="cells",
         trace=lambda block: ("gates", block.gates),
     ),
     "head": Block(
         make=_make_head,
-        array="head",
-        writes=("gains", "bias"),
-        cells="cells",
         vectors=_head_vectors,
         timing=_head_timing,
-        trace=lambda block: ("arg_max", block.arg_max),
+        array="head",
+        cells="cells",
+        trace=lambda block: ("scores", block.scores),
+    ),
+    "replay": Block(
+        make=_make_replay,
+        vectors=_replay_vectors,
+        timing=lambda block: {"beats": block.beats},
+    ),
+    "voter": Block(
+        make=Voter,
+        vectors=_voter_vectors,
+        timing=lambda block: {"latency": block.latency, "pause": block.pause},
     ),
 }

@@ -1,15 +1,14 @@
-"""cocotb bench of the gate pipeline: codes in, c and h of every unit and step out, and in time."""
+"""cocotb bench of a gate pipeline: codes in, h (and c) of every unit and step out, and in time."""
 
 from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge, with_timeout
 
 from sim import block_bench, streams
 from sim.block_bench import BlockBench
 from sim.scoreboard import Scoreboard
-from sim.streams import PERIOD_NS, STALLS
+from sim.streams import STALLS
 
 
 class Gates(BlockBench):
@@ -46,62 +45,25 @@ class Gates(BlockBench):
     async def finish(self) -> None:
         """Wait for every h, then a while more: nothing may be left over. Compare."""
         count = int(self.valid.sum()) * self.job["sizes"]["words"]
-        await with_timeout(self.sink.until(count), 200 * count * PERIOD_NS, "ns")
-        for _ in range(100):
-            await RisingEdge(self.dut.clk)
-        assert self.sending.done(), "codes were not taken"
-        assert len(self.sink.taken) == len(self.probe.taken) == count, "too many came out"
-        assert self.sink.taken == self.output.taken
-        assert not self.dut.o__valid.value and self.dut.i__ready.value
-
+        await self.drain(count, patience=200 * count)
+        assert self.dut.i__ready.value
         scoreboard = Scoreboard()
-        trace = streams.unpack(self.job["trace"], self.probe.taken)
-        for name, values in streams.by_unit(trace, self.job["sizes"]["units"], self.valid).items():
-            axes = ("sequence", "step", *(("gate", "unit") if name == "codes" else ("unit",)))
-            scoreboard.compare(name, axes, self.vectors[name], values, self.valid)
-        compare_h(scoreboard, self.job, self.sink.taken, self.vectors, self.valid)
+        block_bench.compare_trace(self, scoreboard)
         streams.conclude(self.job, scoreboard)
-
-
-def compare_h(
-    scoreboard: Scoreboard,
-    job: dict[str, Any],
-    taken: list[int],
-    vectors: dict[str, np.ndarray],
-    valid: np.ndarray,
-) -> None:
-    """The vectors of h that came out, and the mark of a sequence's last step on every beat."""
-    out = streams.unpack(job["fields"]["o__payload"], taken)
-    h = streams.by_unit({"h": out["codes"]}, job["sizes"]["units"], valid)["h"]
-    scoreboard.compare("h out", ("sequence", "step", "unit"), vectors["h"], h, valid)
-    last = streams.placed(out["last"].reshape(-1, job["sizes"]["words"]), valid)
-    steps = np.arange(valid.shape[1])[None, :, None]
-    expected = np.broadcast_to(steps == vectors["lengths"][:, None, None] - 1, last.shape)
-    scoreboard.compare("last", ("sequence", "step", "beat"), expected, last, valid)
 
 
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS))
 async def exact(dut: Any, into: float, out_of: float) -> None:
     """Every value of every unit, gate and step, with stalls on both sides."""
-    job, vectors = streams.block_job()
-    bench = Gates(dut, job, vectors, into, out_of)
-    await streams.start(dut)
-    await bench.load()
-    bench.send()
-    await bench.finish()
+    await block_bench.run(Gates, dut, into, out_of)
 
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
     """Without stalls: a block's first h `latency` after its last beat, the others a cycle each."""
-    job, vectors = streams.block_job()
-    bench = Gates(dut, job, vectors)
-    await streams.start(dut)
-    await bench.load()
-    bench.send()
-    await bench.finish()
-    sizes = job["sizes"]
+    bench = await block_bench.run(Gates, dut)
+    sizes = bench.job["sizes"]
     complete = bench.input.moved[sizes["gates"] - 1 :: sizes["gates"]]
     beats = sizes["lanes"] // sizes["units_per_beat"]
     blocks = np.arange(len(complete)) % sizes["blocks"]
@@ -109,7 +71,7 @@ async def in_time(dut: Any) -> None:
     # Blocks come as fast as their codes or, if that is slower, as their h goes.
     assert (np.diff(complete) == np.maximum(sizes["gates"], words[:-1])).all()
     expected = [
-        cycle + job["timing"]["latency"] + word
+        cycle + bench.job["timing"]["latency"] + word
         for cycle, count in zip(complete, words, strict=True)
         for word in range(count)
     ]
