@@ -31,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="""LSTMs from PyTorch to Verilog for NVM crossbar accelerators, proved bit-exact.
+    help="""LSTMs and RNNs from PyTorch to Verilog for NVM crossbar accelerators, proved bit-exact.
 
     NAME is a preset (`wordline presets`) or the path of a TOML file. Everything goes to
     build/NAME/. `wordline sim NAME` does all of it: train, emit, build with Verilator, run the
@@ -77,10 +77,13 @@ def main() -> None:
 
 
 def _complain(sentence: str, status: int) -> int:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"wordline: {sentence}", style="red"
-    )
+    _say(f"wordline: {sentence}", Console(stderr=True, soft_wrap=True), style="red")
     return status
+
+
+def _say(sentence: str, where: Console = console, **style: Any) -> None:
+    """Print words as they are: a path may have brackets."""
+    where.print(sentence, markup=False, highlight=False, **style)
 
 
 def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
@@ -125,23 +128,15 @@ def _recipe(
     recipe = presets.load(name)
     settings = plain(recipe.training)
     if noise is not None:
-        settings["noise"] = noise if noise in ("none", "hardware") else _decibel(noise)
+        settings["noise"] = noise
+        with contextlib.suppress(ValueError):
+            settings["noise"] = float(noise.lower().removesuffix("db"))
     own = recipe.effects if effects_ is None else effects.load(effects_)
     if seed is not None:
         settings["seed"] = seed
         own = replaced(own, seed=seed)
     settings_ = build(training.Training, settings, "training")
     return dataclasses.replace(recipe, training=settings_, effects=own)
-
-
-def _decibel(noise: str) -> float:
-    try:
-        return float(noise.lower().removesuffix("db"))
-    except ValueError:
-        raise WordlineError(
-            f"training.noise = {noise!r} is not known; write a signal-to-noise ratio in dB, "
-            f"'hardware' or 'none'."
-        ) from None
 
 
 def _chip(program: Program, recipe: Recipe, votes: int, vote_by: str) -> Program:
@@ -196,7 +191,7 @@ def describe(
         ]
         table.add_row(label, *values)
     console.print(table)
-    console.print(f"fingerprint {description.fingerprint}", highlight=False)
+    _say(f"fingerprint {description.fingerprint}")
 
 
 @app.command()
@@ -223,11 +218,10 @@ def train(
     folder = build_dir / recipe.description.name
     program, _ = _train(recipe, folder, device)
     about = program.about
-    console.print(
+    _say(
         f"{folder / 'program.safetensors'}: float {about['float_accuracy']:.2f} %, "
         f"quantised {about['golden_accuracy']:.2f} % (seed {recipe.training.seed}, noise "
-        f"{recipe.training.noise})",
-        highlight=False,
+        f"{recipe.training.noise})"
     )
 
 
@@ -285,6 +279,10 @@ def emit(
     """
     recipe = _recipe(name, seed=seed, effects_=effects_)
     folder = out or build_dir / recipe.description.name
+    if design_only and (effects_ or votes != 1):
+        raise WordlineError(
+            "--design-only writes nothing that effects or votes change; leave them out, or it."
+        )
     if design_only:
         stages.emit_design(recipe.description, folder)
     else:
@@ -293,7 +291,7 @@ def emit(
         data = datasets.load(recipe.training.dataset).test
         stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
-    console.print(f"emitted {folder}/{on and f' with {on}'}", highlight=False)
+    _say(f"emitted {folder}/{on and f' with {on}'}")
 
 
 @app.command()
@@ -333,7 +331,12 @@ def sim(
     toolchain.find()  # before anything that takes long
     recipe = _recipe(name, seed=seed, noise=noise, effects_=effects_)
     description = recipe.description
-    check_votes(description, votes, vote_by)
+    labels: torch.Tensor | None
+    if inputs is None:
+        data = datasets.load(recipe.training.dataset).test
+        check_votes(description, votes, vote_by, int(data.lengths.max()))
+    else:
+        check_votes(description, votes, vote_by)
     folder = build_dir / description.name
     started = time.monotonic()
     if program is None:
@@ -342,9 +345,7 @@ def sim(
         ideal, train_seconds = Program.load(program, description), 0.0
     loaded = _chip(ideal, recipe, votes, vote_by)
 
-    labels: torch.Tensor | None
     if inputs is None:
-        data = datasets.load(recipe.training.dataset).test
         codes, lengths, labels = stages.encode(loaded, data), data.lengths, data.labels
     else:
         codes, lengths, labels = stages.read_input(inputs, loaded)
@@ -382,7 +383,7 @@ def sim(
     files.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _report(summary, folder)
     if waves:
-        console.print(f"waves: {folder / 'verilator-waves' / 'dump.vcd'}", highlight=False)
+        _say(f"waves: {folder / 'verilator-waves' / 'dump.vcd'}")
     if summary["mismatches"] or not result["passed"]:
         raise typer.Exit(1)
 
@@ -420,8 +421,8 @@ def study_(
     for claim in results["claims"]:
         verdict = "met" if claim["met"] else "MISSED"
         goal = f"{claim['ours']} {claim['unit']} (goal {claim['goal']})"
-        console.print(f"{claim['name']}: {goal}: {verdict}", highlight=False)
-    console.print(f"{folder}/: results.json, table.md, figure.svg", highlight=False)
+        _say(f"{claim['name']}: {goal}: {verdict}")
+    _say(f"{folder}/: results.json, table.md, figure.svg")
 
 
 def _effects_on(on: Sequence[str], seed: int) -> str:
@@ -454,10 +455,7 @@ def _report(summary: dict[str, Any], folder: Path) -> None:
     console.print(table)
     if summary["mismatches"]:
         first = f"{summary['mismatches']:,} values differ, first {summary['first_difference']}"
-        console.print(f"RED: {first}", style="bold red", highlight=False)
+        _say(f"RED: {first}", style="bold red")
     else:
-        console.print(
-            f"GREEN: {summary['values_compared']:,} values equal in {folder}/",
-            style="bold green",
-            highlight=False,
-        )
+        equal = f"{summary['values_compared']:,} values equal"
+        _say(f"GREEN: {equal} in {folder}/", style="bold green")

@@ -43,9 +43,9 @@ def module_name(description: Description) -> str:
 
 
 def macro_name(shape: ArrayShape) -> str:
-    """Name of an array's macro module; arrays of one shape share it."""
-    top = module_name(shape.description)
-    return f"{top}_crossbar_{shape.rows}r_{shape.selects}s_{shape.lanes}l"
+    """Name of an array's macro module; arrays that are alike share it."""
+    top, size = module_name(shape.description), f"{shape.rows}r_{shape.selects}s_{shape.lanes}l"
+    return f"{top}_crossbar_{size}_{shape.gates}g"
 
 
 def arrays(description: Description) -> dict[str, ArrayShape]:

@@ -116,10 +116,11 @@ def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tupl
     if all((folder / file).exists() for file in wanted) and _read(stamp) == key:
         return 0.0, True
     started = time.monotonic()
+    made = vectors.make(program, x, lengths)  # before anything is written: it may refuse
     stamp.unlink(missing_ok=True)
     emit.emit(program.description, folder)
     image.write(folder / "image.hex", program)
-    vectors.write(folder / "vectors.npz", vectors.make(program, x, lengths))
+    vectors.write(folder / "vectors.npz", made)
     files.write_text(stamp, key)
     return time.monotonic() - started, False
 

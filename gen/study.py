@@ -4,6 +4,7 @@ A study keeps every point that it has computed in build/studies/NAME/points.json
 was interrupted goes on where it stopped. It ends in results.json, a table and a figure.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -29,9 +30,6 @@ from golden.program import Program
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-PASSES = 4096
-"""Passes computed at once: what fits in a few hundred MB."""
-
 
 @dataclass
 class Points:
@@ -41,8 +39,10 @@ class Points:
     known: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.path.exists():
-            self.known = json.loads(self.path.read_text())
+        # What was damaged is computed again.
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(self.path.read_text())
+            self.known = known if isinstance(known, dict) else {}
 
     def get(self, what: dict[str, Any], compute: Callable[[], Any]) -> Any:
         """The point, from the file if it is there."""
@@ -113,8 +113,10 @@ class NoiseStudy:
         unit = _charge_per_sigma(programs[self.trainings[0], self.seeds[0]])
         return {
             "study": "noise",
-            "settings": dataclasses.asdict(self),
-            "read_noise_lsb": {str(s): round(s * unit / lsb, 4) for s in self.read},
+            "settings": json.loads(json.dumps(dataclasses.asdict(self))),
+            "read_noise_lsb": {
+                str(s): round(s * unit / lsb, 4) for s in sorted({*self.read, self.vote_sigma})
+            },
             "curve": curve,
             "rtl": rtl,
             "claims": _claims(rtl),
@@ -168,10 +170,8 @@ def _golden(program: Program, votes: int, data: datasets.Sequences) -> dict[str,
     """Accuracy in percent by majority and by summed scores, of the same passes."""
     program = dataclasses.replace(program, votes=votes)
     codes = stages.encode(program, data)
-    scores = []
-    for part in torch.arange(len(data)).split(max(1, PASSES // votes)):
-        trace = network.run(program, codes[part], data.lengths[part], sequences=part)
-        scores.append(trace.scores.unflatten(0, (-1, votes)))
+    parts = network.in_parts(program, codes, data.lengths)
+    scores = [trace.scores.unflatten(0, (-1, votes)) for _, trace in parts]
     return {
         by: _percent(head.vote(torch.cat(scores), by), data.labels) for by in ("majority", "sum")
     }
@@ -256,7 +256,8 @@ def figure(results: dict[str, Any], path: Path) -> None:
     figure_, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     named = {"none": "trained without noise", "hardware": "trained with read noise"}
     sigma = results["settings"]["vote_sigma"]
-    for n, (training, name) in enumerate(named.items()):
+    for n, training in enumerate(results["settings"]["trainings"]):
+        name = named[training]
         mine = [point for point in results["curve"] if point["training"] == training]
         once = sorted((p for p in mine if p["votes"] == 1), key=lambda p: p["read_sigma"])
         _curve(left, once, "read_sigma", "majority", f"C{n}", "-", name)

@@ -20,24 +20,25 @@ Vectors = dict[str, np.ndarray]
 
 def make(program: Program, x: Tensor, lengths: Tensor) -> Vectors:
     """Run the golden model on DAC codes x (sequences, steps, inputs) and keep everything."""
-    trace = network.run(program, x, lengths)
-    valid = torch.arange(x.shape[1])[None] < lengths[:, None]
+    parts: dict[str, list[np.ndarray]] = {"x": [], "scores": [], "label": []}
+    for part, trace in network.in_parts(program, x, lengths):
+        valid = torch.arange(x.shape[1])[None] < lengths[part, None]
+        parts["x"].append(_compact(x[part], valid))
+        valid = valid.repeat_interleave(program.votes, 0)
+        for n, layer in enumerate(trace.layers):
+            for name, values in layer.quantities().items():
+                parts.setdefault(f"layers.{n}.{name}", []).append(_compact(values, valid))
+        parts["scores"].append(_compact(trace.scores))
+        parts["label"].append(_compact(trace.label))
+    vectors = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    return vectors | {"lengths": lengths.numpy().astype(np.int32)}
 
-    def compact(values: Tensor, *, padded: bool = True) -> np.ndarray:
-        if padded:
-            votes = len(values) // len(valid)
-            valid_ = valid.repeat_interleave(votes, 0)
-            values = values * valid_.view(*valid_.shape, *(1,) * (values.dim() - 2))
-        return values.numpy().astype(np.int8 if values.abs().max() < 128 else np.int32)
 
-    vectors = {"x": compact(x), "lengths": lengths.numpy().astype(np.int32)}
-    for n, layer in enumerate(trace.layers):
-        vectors |= {
-            f"layers.{n}.{name}": compact(value) for name, value in layer.quantities().items()
-        }
-    vectors["scores"] = compact(trace.scores, padded=False)
-    vectors["label"] = compact(trace.label, padded=False)
-    return vectors
+def _compact(values: Tensor, valid: Tensor | None = None) -> np.ndarray:
+    """As few bits as hold every value, 0 where a step is not valid."""
+    if valid is not None:
+        values = values * valid.view(*valid.shape, *(1,) * (values.dim() - 2))
+    return values.numpy().astype(np.int8 if values.abs().max() < 128 else np.int32)
 
 
 def write(path: Path, vectors: Vectors) -> None:

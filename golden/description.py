@@ -40,8 +40,9 @@ def frozen(cls: type[T]) -> type[T]:
 
 
 def replaced(instance: T, **changes: Any) -> T:
-    """A validated copy of a dataclass made by `frozen`, with fields replaced."""
-    return dataclasses.replace(cast(Any, instance), **changes)
+    """A copy of a dataclass made by `frozen`, with fields replaced; WordlineError for a mistake."""
+    kind = type(instance)
+    return build(kind, plain(instance) | changes, kind.__name__.lower())
 
 
 def plain(instance: object) -> dict[str, Any]:
@@ -543,7 +544,8 @@ def _sentence(cls: type, error: pydantic.ValidationError) -> str:
     """The first mistake of a validation: the field, its value, what is allowed."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    path = [part for part in path if not part.startswith(("literal[", "tuple["))]
+    # The branch of a union is no field.
+    path = [part for part in path if not part.startswith(("literal[", "tuple[", "float", "str"))]
     if path[:1] == ["cell"] and len(path) > 1:  # then comes the kind, which is not a field
         cls, path = (LstmCell if path[1] == "lstm" else RnnCell), path[2:]
         field = ".".join(["cell", *path])

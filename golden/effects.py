@@ -81,6 +81,10 @@ DRIFT_START = 20.0
 """t0 in seconds: drift is counted from the first reading (Nandakumar et al., as in aihwkit)."""
 
 
+_STEPS = {"adc_sigma": 2**-8, "offset_sigma": 2**-8, "gain_sigma": 2**-10}
+"""One step of the registers of these effects."""
+
+
 @frozen
 class Effects:
     """The `[effects]` of a recipe; by default every one is off.
@@ -125,6 +129,19 @@ class Effects:
                 f"effects.programming_sigma = {self.programming_sigma} has no effect with "
                 f"effects.programming = {self.programming!r}; set programming to 'constant', or "
                 f"programming_sigma to 0"
+            )
+
+        for name, step in _STEPS.items():
+            value = getattr(self, name)
+            if 0 < value < step / 2:
+                raise ValueError(
+                    f"effects.{name} = {value} is nothing to the hardware, whose step is {step:g}; "
+                    f"set it to 0, or to {step:g} or more"
+                )
+        if self.drift_seconds and not (self.drift_nu or self.drift_nu_sigma):
+            raise ValueError(
+                f"effects.drift_seconds = {self.drift_seconds} has no effect with "
+                f"effects.drift_nu = 0; set drift_nu above 0, or drift_seconds to 0"
             )
 
     @property
@@ -334,6 +351,11 @@ class _Part:
         mean_square = 1.0 if description.dac.bits == 1 else high * (high + 1) / 3
         devices = math.sqrt(2 * self.shape.rows * mean_square)
         amplitude = _round(16 * sigma * description.device.conductance_max * devices)
+        if sigma and not amplitude:
+            raise WordlineError(
+                f"effects.read_sigma = {sigma} makes a read noise of less than 1/16 of a unit of "
+                f"charge in {self.name}; set it to 0, or higher."
+            )
         most = 2**self.shape.read_noise_bits - 1
         if amplitude > most:
             # Three digits, rounded down.

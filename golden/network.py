@@ -1,5 +1,6 @@
 """The whole network on codes: recurrent layers in a chain, the head on the last state."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,10 @@ from golden import head, layer
 from golden.errors import WordlineError
 from golden.gates import Disturb
 from golden.layer import LayerTrace
-from golden.program import Program
+from golden.program import Program, check_votes
+
+PASSES = 2048
+"""Passes that `in_parts` computes at once."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +34,23 @@ def run(
     program: Program,
     x: Tensor,
     lengths: Tensor,
-    sequences: Tensor | None = None,
+    runs: Tensor | None = None,
     disturb: Disturb | None = None,
 ) -> Trace:
     """Run a batch of sequences, each `program.votes` times.
 
     x: (batch, steps, inputs) DAC codes, padded with anything. lengths: (batch,), each >= 1.
-    sequences: (batch,) their numbers, which noise depends on: pass k of sequence n is run
-    n * votes + k; 0, 1, 2, ... if not given. disturb: see `golden.gates`; for training.
+    runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes for
+    sequence n if not given. disturb: see `golden.gates`; for training.
     Works on integers (exact) and, for training, on floats that hold the same integers.
     Raises WordlineError where the input does not fit.
     """
     description = program.description
     check(program, x, lengths)
     votes = program.votes
-    if sequences is None:
-        sequences = torch.arange(len(x), device=x.device)
-    runs = (sequences[:, None] * votes + torch.arange(votes, device=x.device)).flatten()
+    if runs is None:
+        runs = torch.arange(len(x), device=x.device) * votes
+    runs = (runs[:, None] + torch.arange(votes, device=x.device)).flatten()
     x, lengths = x.repeat_interleave(votes, 0), lengths.repeat_interleave(votes)
     traces: list[LayerTrace] = []
     for layer_program, shape in zip(program.layers, description.layers, strict=True):
@@ -56,6 +60,16 @@ def run(
     scores = head.scores(program.head, last, description.head, runs)
     label = head.vote(scores.unflatten(0, (-1, votes)), program.vote_by)
     return Trace(tuple(traces), scores, label)
+
+
+def in_parts(program: Program, x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Trace]]:
+    """As `run`, a part at a time, so that memory does not grow with the batch or with votes.
+
+    Yields the sequences' numbers and their trace.
+    """
+    check(program, x, lengths)
+    for part in torch.arange(len(x)).split(max(1, PASSES // program.votes)):
+        yield part, run(program, x[part], lengths[part], part * program.votes)
 
 
 def check(program: Program, x: Tensor, lengths: Tensor) -> None:
@@ -70,12 +84,7 @@ def check(program: Program, x: Tensor, lengths: Tensor) -> None:
         raise WordlineError(
             f"The lengths must be {x.shape[0]} numbers from 1 to {x.shape[1]}, the steps given."
         )
-    room = program.description.voting.replay_steps
-    if program.votes > 1 and lengths.max() > room:
-        raise WordlineError(
-            f"A sequence has {int(lengths.max())} steps, but the replay buffer holds {room}; set "
-            f"voting.replay_steps to {int(lengths.max())}, or vote once."
-        )
+    check_votes(program.description, program.votes, program.vote_by, int(lengths.max()))
     dac = program.description.dac
     steps = torch.arange(x.shape[1], device=x.device)
     wrong = (x < dac.range.low) | (x > dac.range.high) | ((x == 0) & (dac.bits == 1))

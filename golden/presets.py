@@ -59,6 +59,12 @@ def load(name: str) -> Recipe:
             f"There is no preset {name!r}; give one of {', '.join(PRESETS)}, or a .toml file."
         )
     fields = read_toml(Path(name))
+    known = [*Description.__dataclass_fields__, "training", "effects"]
+    for key in fields:
+        if key not in known:
+            raise WordlineError(
+                f"{name}: {key} is not a field; the fields here are {', '.join(known)}."
+            )
     training = build(Training, fields.pop("training", {}), f"{name}: training")
     own = effects.read(fields.pop("effects", {}), name)
     return Recipe(Description.from_dict(fields, source=name), training, own)

@@ -195,7 +195,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("wordline", "{}"))
-            if about.get("format") == FORMAT:
+            whole = {"description", "votes", "vote_by", "about"}
+            if isinstance(about, dict) and about.get("format") == FORMAT and whole <= set(about):
                 return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         reason = error.strerror or "not a file"
@@ -207,18 +208,26 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     raise WordlineError(f"{path} is not a '{FORMAT}' file; make one with `wordline train`.")
 
 
-def check_votes(description: Description, votes: int, vote_by: str) -> None:
-    """Raise WordlineError where a description has no room for so many votes."""
-    voting = description.voting
-    if votes != 1 and not voting.replay_steps:
+def check_votes(description: Description, votes: int, vote_by: str, steps: int = 1) -> None:
+    """Raise WordlineError where a description has no room for so many votes on sequences of at most
+    `steps` steps."""
+    room = description.voting.replay_steps
+    if votes != 1 and not room:
         raise WordlineError(
             f"votes = {votes} needs a replay buffer, but voting.replay_steps = 0; set it to the "
             f"longest sequence's steps, or vote once."
         )
-    if not 1 <= votes <= voting.max_votes:
-        raise WordlineError(f"votes = {votes} is not in 1..{voting.max_votes} (voting.max_votes).")
+    if not 1 <= votes <= description.voting.max_votes:
+        raise WordlineError(
+            f"votes = {votes} is not in 1..{description.voting.max_votes} (voting.max_votes)."
+        )
     if vote_by not in get_args(VoteBy):
         raise WordlineError(f"vote_by = {vote_by!r} is not known; write 'majority' or 'sum'.")
+    if votes > 1 and steps > room:
+        raise WordlineError(
+            f"A sequence has {steps} steps, but the replay buffer holds {room}; set "
+            f"voting.replay_steps to {steps}, or vote once."
+        )
 
 
 Expected = dict[str, tuple[tuple[int, ...], Range | None]]

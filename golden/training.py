@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, Strict
@@ -44,7 +44,15 @@ class Training:
     epochs: Annotated[Int, Field(ge=1, le=10_000)] = 60
     batch: Annotated[Int, Field(ge=1, le=65_536)] = 30
     learning_rate: Annotated[float, Strict(), Field(gt=0, le=1)] = 0.005
-    noise: Literal["none", "hardware"] | Annotated[float, Field(ge=-20, le=60)] = "none"
+    noise: Annotated[float, Strict()] | str = "none"
+
+    def __post_init__(self) -> None:
+        known = self.noise in ("none", "hardware")
+        if not (known or (isinstance(self.noise, float) and -20 <= self.noise <= 60)):
+            raise ValueError(
+                f"noise = {self.noise!r} is neither a signal-to-noise ratio in dB, -20 to 60, nor "
+                f"'hardware' or 'none'; write one of them"
+            )
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,8 @@ class Trainable(nn.Module):
             )
             for array in self.layers
         )
-        head = self.head.codes() | {"bias": self.head.codes()["bias"][0]}
+        head = self.head.codes()
+        head["bias"] = head["bias"][0]
         return Program(description=description, layers=layers, head=HeadProgram(**head), **fields)
 
 
@@ -290,7 +299,8 @@ def _check_device(device: str) -> None:
 def accuracy(program: Program, data: Sequences) -> float:
     """Accuracy of a program in percent, in exact integers."""
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
-    return _percent(network.run(program, codes, data.lengths).label, data.labels)
+    parts = network.in_parts(program, codes, data.lengths)
+    return _percent(torch.cat([trace.label for _, trace in parts]), data.labels)
 
 
 def _percent(label: Tensor, truth: Tensor) -> float:

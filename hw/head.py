@@ -154,7 +154,7 @@ class Head(wiring.Component):
         more of them, the most between two passes."""
         decision = self.shape.units
         if isinstance(self.decision, Voter):
-            decision += self.decision.pause
+            decision += self.decision.latency
         return max(self.dac.beats + 1, self.shape.conversion_cycles, decision)
 
     def elaborate(self, platform: object) -> Module:

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -76,7 +76,7 @@ class Accelerator(wiring.Component):
             wiring.connect(m, before.o, after.i)
         wiring.connect(m, self.head.o, wiring.flipped(self.o))
 
-        running, loading = self._switch(m)
+        open_, loading = self._switch(m)
         first: Any = self.layers[0]
         if self.replay is not None:
             m.submodules.replay = self.replay
@@ -84,15 +84,18 @@ class Accelerator(wiring.Component):
             first = self.replay
         m.d.comb += [
             first.i.payload.eq(self.i.payload),
-            first.i.valid.eq(self.i.valid & running),
-            self.i.ready.eq(first.i.ready & running),
+            first.i.valid.eq(self.i.valid & open_),
+            self.i.ready.eq(first.i.ready & open_),
         ]
         self._decode(m, loading)
         return m
 
     def _switch(self, m: Module) -> tuple[Signal, Signal]:
-        """Let either sequences in or the load bus: signals `running` and `loading`."""
-        # A block holds a few steps at the most, and a sequence is a step or more.
+        """Let either sequences in or the load bus: signals for either.
+
+        No sequence begins while as many are under way as can be counted.
+        """
+        # A block holds a few steps, and a sequence is a step or more: enough for all to be busy.
         under_way = Signal(range(8 * (len(self.layers) + 1)))
         running, loading = Signal(init=1), Signal()
         taken, ends, leaves = Signal(), Signal(), Signal()
@@ -115,7 +118,10 @@ class Accelerator(wiring.Component):
             m.d.sync += loading.eq(1)
         with m.If(self.load.valid & self.load.ready & self.load.payload.last):
             m.d.sync += [running.eq(1), loading.eq(0)]
-        return running, loading
+        open_ = Signal()
+        full = under_way == (1 << len(under_way)) - 1
+        m.d.comb += open_.eq(running & ~(between & full))
+        return open_, loading
 
     def _decode(self, m: Module, loading: Signal) -> None:
         """Lead each transfer of `load` to the memory its address belongs to."""
@@ -156,8 +162,12 @@ class Accelerator(wiring.Component):
             for name, width in region.data
         ]
         votes, by_sum = registers
+        written = Signal.like(votes)
+        most = self.description.voting.max_votes
+        m.d.comb += written.eq(self.load.payload.data[: len(votes)])
         with m.If(enable):
-            m.d.sync += Cat(registers).eq(self.load.payload.data)
+            m.d.sync += by_sum.eq(self.load.payload.data[len(votes)])
+            m.d.sync += votes.eq(Mux(written == 0, 1, Mux(written > most, most, written)))
         m.d.comb += [self.replay.votes.eq(votes), self.head.votes.eq(votes)]
         m.d.comb += self.head.by_sum.eq(by_sum)
 

@@ -25,7 +25,7 @@ class Voter(wiring.Component):
     passes; the lowest-numbered of equals. `votes` (1 and up) and `by_sum` must not change while
     a sequence is under way.
     Latency: `latency` cycles from the last score of the last pass. Throughput: a score a cycle; no
-    score is taken for 2 cycles after a pass, and for `pause` after a sequence's last.
+    score is taken for 2 cycles after a pass, and for `latency` after a sequence's last.
     """
 
     def __init__(self, description: Description) -> None:
@@ -43,11 +43,6 @@ class Voter(wiring.Component):
     def latency(self) -> int:
         """Count the pass's class, then look at every class once."""
         return self.description.network.classes + 3
-
-    @property
-    def pause(self) -> int:
-        """Cycles in which no score is taken, after the last pass of a sequence."""
-        return self.latency
 
     def elaborate(self, platform: object) -> Module:
         """A pass: add up its scores and find its class. Then count that class. After the last

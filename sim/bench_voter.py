@@ -73,7 +73,7 @@ async def in_time(dut: Any, by: str) -> None:
     assert (np.diff(moved, axis=-1) == 1).all()
     ends = moved[:, -1, -1]
     assert (bench.output.offered - ends == timing["latency"]).all()
-    assert (moved[1:, 0, 0] - ends[:-1] - 1 == timing["pause"]).all()
+    assert (moved[1:, 0, 0] - ends[:-1] - 1 == timing["latency"]).all()
     assert (moved[:, 1:, 0] - moved[:, :-1, -1] - 1 == 2).all()
 
 

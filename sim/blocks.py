@@ -562,6 +562,6 @@ BLOCKS = {
     "voter": Block(
         make=Voter,
         vectors=_voter_vectors,
-        timing=lambda block: {"latency": block.latency, "pause": block.pause},
+        timing=lambda block: {"latency": block.latency},
     ),
 }

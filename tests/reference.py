@@ -67,9 +67,9 @@ def convert(
     return narrow(noisy * gain + error, shift, -top, top - 1)
 
 
-def run(program: Program, x: list[list[int]], number: int = 0) -> dict[str, Any]:
-    """One sequence (steps, inputs), the `number`-th: its passes and its label."""
-    passes = [one_pass(program, x, number * program.votes + k) for k in range(program.votes)]
+def run(program: Program, x: list[list[int]], first: int = 0) -> dict[str, Any]:
+    """One sequence (steps, inputs), whose first pass is the `first`-th: passes and label."""
+    passes = [one_pass(program, x, first + k) for k in range(program.votes)]
     scores = [one["scores"] for one in passes]
     if program.vote_by == "sum":
         totals = [sum(of_class) for of_class in zip(*scores, strict=True)]

@@ -17,13 +17,14 @@ from hw.loadmap import LoadMap
 from sim import chip
 from tests.helpers import random_codes, random_program, small
 
+# The first layer and the head are of one size, but the head has no gates.
 DESCRIPTION = small(
     name="chip",
-    network={"inputs": 5, "hidden": [6, 5], "classes": 3},
-    array={"lanes": 4, "beat": 2},
+    network={"inputs": 2, "hidden": [4, 6], "classes": 13},
+    array={"lanes": 4, "beat": 1},
     voting={"replay_steps": 6, "max_votes": 4},
 )
-SEQUENCES, STEPS, SEED = 24, 6, 7
+SEQUENCES, STEPS, SEED = 24, 6, 55
 
 
 def program(votes=2, by="majority"):
@@ -35,7 +36,7 @@ def program(votes=2, by="majority"):
 
 def inputs():
     lengths = torch.randint(1, STEPS + 1, (SEQUENCES,), generator=torch.Generator().manual_seed(1))
-    return random_codes(DESCRIPTION, 1, SEQUENCES, STEPS, 5), lengths
+    return random_codes(DESCRIPTION, 1, SEQUENCES, STEPS, 2), lengths
 
 
 def prepare(folder):
@@ -73,8 +74,8 @@ def test_everything_is_equal(built, stall, votes, by):
     assert (result["mismatches"], result["sequences"]) == (0, SEQUENCES)
     x, lengths = inputs()
     steps = int(lengths.sum())
-    per_step = sum(units * (4 + 1 + 1) for units in (6, 5))
-    compared = votes * (steps * per_step + SEQUENCES * 3) + SEQUENCES
+    per_step = sum(units * (4 + 1 + 1) for units in (4, 6))
+    compared = votes * (steps * per_step + SEQUENCES * 13) + SEQUENCES
     assert result["values_compared"] == compared
     labels = network.run(loaded, x, lengths).label
     assert result["labels"] == labels.tolist()
@@ -86,8 +87,8 @@ def test_the_rnn_is_equal(tmp_path):
     stages.emit_all(random_program(description, SEED, noisy=True), x, lengths, tmp_path)
     result = chip.simulate(chip.prepare(tmp_path, "chip"), seed=SEED, stall=0.3)
     assert (result["passed"], result["mismatches"]) == (True, 0)
-    steps, per_step = int(lengths.sum()), sum(units * 2 for units in (6, 5))
-    assert result["values_compared"] == steps * per_step + SEQUENCES * (3 + 1)
+    steps, per_step = int(lengths.sum()), sum(units * 2 for units in (4, 6))
+    assert result["values_compared"] == steps * per_step + SEQUENCES * (13 + 1)
 
 
 def test_reset_and_reload_while_it_runs(built):

@@ -486,6 +486,16 @@ def test_a_network_trains_through_its_effects():
         ({"adc_sigma": True}, r"effects.adc_sigma = True is wrong"),
         ({"offset_sigma": 8.1}, r"effects.offset_sigma = 8.1 is above 8"),
         ({"gain_sigma": 0.6}, r"effects.gain_sigma = 0.6 is above 0.5"),
+        (
+            {"adc_sigma": 0.0019},
+            r"effects.adc_sigma = 0.0019 is nothing to the hardware, whose",
+        ),
+        ({"offset_sigma": 0.001}, r"effects.offset_sigma = 0.001 is nothing .* 0.00390625 or more"),
+        ({"gain_sigma": 0.0004}, r"effects.gain_sigma = 0.0004 is nothing to the hardware"),
+        (
+            {"drift_seconds": 90.0, "drift_nu": 0.0, "drift_nu_sigma": 0.0},
+            r"effects.drift_seconds = 90.0 has no effect with effects.drift_nu = 0",
+        ),
         ({"stuck": 0.1}, r"effects.stuck is not a field; the fields here are seed, programming"),
         (3, r"effects = 3 is wrong"),
     ],
@@ -528,7 +538,7 @@ def test_toml_files(tmp_path):
     fields = 'seed = 4\nprogramming = "pcm"\ndrift_seconds = 86400\nadc_sigma = 0.5\n'
     path.write_text(fields)
     assert effects.load(str(path)) == wanted
-    path.write_text(presets.load("vowels").to_toml() + "[effects]\n" + fields)
+    path.write_text(presets.load("vowels").description.to_toml() + "[effects]\n" + fields)
     assert effects.load(str(path)) == wanted
     path.write_text("")
     assert effects.load(str(path)) == Effects()
@@ -585,3 +595,15 @@ def test_describe_takes_a_program_in_training():
     arrays = effects.describe(before, after, Effects(programming="pcm"))["arrays"]
     assert 0.01 < arrays["layers.0"]["conductance_rms_change"] < 0.05
     assert arrays["head"]["read_noise_charge"] == arrays["head"]["stuck_on"] == 0
+
+
+def test_a_read_noise_that_rounds_to_nothing_is_named():
+    with pytest.raises(WordlineError, match=r"read_sigma = 1e-09 makes .* less than 1/16 of"):
+        effects.apply(program(LANES, 0), Effects(read_sigma=1e-9))
+
+
+def test_a_recipe_s_table_that_there_is_not_is_named(tmp_path):
+    path = tmp_path / "chip.toml"
+    path.write_text(presets.load("vowels").to_toml().replace("[effects]", "[efects]"))
+    with pytest.raises(WordlineError, match=r"chip.toml: efects is not a field; .*effects"):
+        presets.load(str(path))

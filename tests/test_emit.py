@@ -54,6 +54,17 @@ def test_two_emissions_are_the_same_bytes(description, emitted, tmp_path):
         assert (tmp_path / file).read_bytes() == (emitted[description.name] / file).read_bytes()
 
 
+def test_arrays_share_a_macro_only_if_they_are_alike():
+    """The model counts columns by gates, so a head of a layer's size is another macro."""
+    alike = small(network={"inputs": 4, "hidden": [4, 8], "classes": 16}, array={"lanes": 4})
+    layer, _, head = emit.arrays(alike).values()
+    assert (layer.rows, layer.selects, layer.lanes) == (head.rows, head.selects, head.lanes)
+    assert emit.macro_name(layer) != emit.macro_name(head)
+    same = small(network={"inputs": 5, "hidden": [5, 5]})
+    first, second, _ = emit.arrays(same).values()
+    assert emit.macro_name(first) == emit.macro_name(second)
+
+
 def sources(emitted, description, body):
     folder, name = emitted[description.name], description.name
     return [str(folder / f"{name}.v"), str(folder / f"{name}_crossbar_{body}.v")]

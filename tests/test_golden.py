@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,11 +31,11 @@ VOTES = st.tuples(st.integers(1, 4), st.sampled_from(("majority", "sum")))
 def test_golden_is_the_contract(description, seed, votes, noisy):
     program = voting(random_program(description, seed, noisy=noisy), votes)
     lengths = torch.tensor([4, 1, 3])
-    numbers = torch.tensor([seed, 0, 2**32 - 1])
+    runs = torch.tensor([seed, 0, 2**32 - 2])
     x = random_codes(description, seed, 3, 4, description.network.inputs)
-    trace = network.run(program, x, lengths, numbers)
+    trace = network.run(program, x, lengths, runs)
     for n, length in enumerate(lengths.tolist()):
-        expected = reference.run(program, x[n, :length].tolist(), int(numbers[n]))
+        expected = reference.run(program, x[n, :length].tolist(), int(runs[n]))
         for k, one in enumerate(expected["passes"], n * program.votes):
             for layer, wanted in zip(trace.layers, one["layers"], strict=True):
                 got = layer.quantities()
@@ -193,6 +194,14 @@ def test_a_program_survives_the_disk(tmp_path):
         assert torch.equal(loaded.tensors()[name], tensor), name
     loaded.save(again)
     assert path.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("about", ["[1]", '{"format": "wordline program 2"}', "{}"])
+def test_damaged_metadata_is_named(tmp_path, about):
+    path = tmp_path / "p.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(1)}, path, {"wordline": about})
+    with pytest.raises(WordlineError, match=r"is not a 'wordline program 2' file; make one with"):
+        Program.load(path)
 
 
 def test_programs_that_do_not_fit_are_named(tmp_path):

@@ -5,19 +5,28 @@ from itertools import pairwise
 
 import hypothesis
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen import emit, image
+from golden import network
+from hw.loadmap import LoadMap
 from hw.network import Accelerator
 from tests.conftest import RANDOM_DESCRIPTION_SEEDS
 from tests.helpers import (
     descriptions,
     first_difference,
+    load_payloads,
     random_codes,
     random_program,
+    receiver,
+    recorder,
     run_chip,
+    sender,
+    simulate,
     small,
+    vector_payloads,
 )
 
 
@@ -117,3 +126,86 @@ def test_votes(kind, by, stall):
 @pytest.mark.parametrize("settle", [3, 4, 5, 8])
 def test_noise_with_more_time_to_settle(settle):
     check(small(array={"settle": settle, "lanes": 3}), [3, 1, 2], 6)
+
+
+def test_other_votes_in_mid_run():
+    """K is written while sequences are under way: it is taken up between two of them, and runs go
+    on being counted."""
+    description = small(voting={"replay_steps": 4, "max_votes": 4})
+    program = random_program(description, 3, noisy=True)
+    x, lengths = random_codes(description, 3, 4, 4, 3), [4, 2, 3, 1]
+    beats = vector_payloads(x, lengths, 3)
+    votes = LoadMap(description).regions["votes"]
+    chip = Accelerator(description)
+    out: list = []
+    traces: list = []
+
+    async def host(ctx):
+        words = dict(image.words(dataclasses.replace(program, votes=2)))
+        await sender(chip.load, load_payloads([*words.items()]))(ctx)
+        await sender(chip.i, beats[: 4 + 2])(ctx)
+        word = (votes.address(), votes.word(votes=3, by_sum=0))
+        await sender(chip.load, load_payloads([word]))(ctx)
+        await sender(chip.i, beats[4 + 2 :])(ctx)
+
+    trace = chip.layers[0].gates
+    watcher = recorder(trace.trace_valid, trace.trace, traces)
+    simulate(chip, host, receiver(chip.o, 4, out), watchers=[watcher])
+    h = [[int(record.h[0]) for _, record in traces][n::5] for n in range(5)]
+    expected: list = []
+    for part, k, runs in ((slice(0, 2), 2, [0, 2]), (slice(2, 4), 3, [4, 7])):
+        own = dataclasses.replace(program, votes=k)
+        steps = torch.tensor(lengths[part])
+        golden = network.run(own, x[part], steps, torch.tensor(runs))
+        expected += golden.label.tolist()
+        for passed, length in zip(golden.layers[0].h, steps.repeat_interleave(k), strict=True):
+            for unit in range(5):
+                wanted = passed[:length, unit].tolist()
+                assert [h[unit].pop(0) for _ in wanted] == wanted
+    assert [int(payload.label) for payload in out] == expected
+    assert not any(h)
+
+
+@pytest.mark.parametrize(("written", "taken"), [(0, 1), (3, 3), (5, 5), (6, 5), (7, 5)])
+def test_a_number_of_votes_that_there_is_not_is_the_nearest(written, taken):
+    description = small(voting={"replay_steps": 4, "max_votes": 5})
+    program = dataclasses.replace(random_program(description, 3, noisy=True), votes=taken)
+    votes = LoadMap(description).regions["votes"]
+    words = dict(image.words(program)) | {votes.address(): written}
+    x, lengths = random_codes(description, 3, 3, 4, 3), [4, 2, 3]
+    run = run_chip(Accelerator(description), [*words.items()], x, lengths)
+    assert first_difference(run, program, x, lengths) == ""
+
+
+@pytest.mark.parametrize("count", [8, 14, 15, 16, 17, 18, 40])
+def test_a_full_chip_is_not_loaded(count):
+    """Short sequences and a sink that takes no class: whatever is in there, and this chip could
+    hold more than it counts, a load waits for all of them."""
+    description = small(
+        network={"inputs": 1, "hidden": [1], "classes": 1},
+        cell={"kind": "rnn", "frac": 0},
+        adc={"bits": 3},
+    )
+    program = random_program(description, 1)
+    chip = Accelerator(description)
+    words = image.words(program)
+    out: list = []
+    beats = vector_payloads(random_codes(description, 1, count, 1, 1), [1] * count, 1)
+
+    async def host(ctx):
+        await sender(chip.load, load_payloads(words))(ctx)
+        await sender(chip.i, beats)(ctx)
+
+    async def load(ctx):
+        ctx.set(chip.o.ready, 0)
+        await ctx.tick().repeat(len(words) + 600)
+        ctx.set(chip.load.payload, load_payloads(words[:1])[0])
+        ctx.set(chip.load.valid, 1)
+        for _ in range(200):
+            await ctx.tick()
+            assert not ctx.get(chip.load.ready)
+        ctx.set(chip.load.valid, 0)
+        await receiver(chip.o, count, out)(ctx)
+
+    simulate(chip, host, load)
+    assert len(out) == count

@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,9 +82,3 @@ def test_passes_follow_one_another_without_a_gap():
     # Within the passes of a sequence a beat a cycle, but for a sender that pauses in the first.
     gaps = [b - a for a, b in pairwise(cycles)]
     assert gaps[5:17] == [1] * 12 and gaps[19:] == [1] * 4
-
-
-def test_random_codes_differ():
-    """What the tests here send is worth sending: no two beats are alike."""
-    x = random_codes(small(network={"inputs": 5}), 3, 4, 4, 5)
-    assert len(torch.unique(x.flatten(0, 1), dim=0)) == 16

@@ -109,4 +109,4 @@ def test_latency():
         ],
     )
     assert h[0][0] - taken[0][0] == dut.latency
-    assert all(b[0] > a[0] for a, b in pairwise(h))
+    assert [b[0] - a[0] for a, b in pairwise(h)] == [1] * (beats - 1) and beats > 1

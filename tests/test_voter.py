@@ -78,6 +78,6 @@ def test_latency_and_pause():
     cycles = [cycle for cycle, _ in taken]
     last = [cycle for cycle, is_last in taken if is_last]
     assert [cycle for cycle, _ in offered] == [cycle + dut.latency for cycle in last[1::2]]
-    # Within a pass a score a cycle; two cycles after a pass, `pause` after a sequence's last.
+    # Within a pass a score a cycle; two cycles after a pass, `latency` after a sequence's last.
     gaps = [b - a - 1 for a, b in pairwise(cycles)]
-    assert gaps[:4] == [0] * 4 and gaps[4] == 2 and gaps[9] == dut.pause
+    assert gaps[:4] == [0] * 4 and gaps[4] == 2 and gaps[9] == dut.latency
