@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from golden import network, tables
 from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Description
-from golden.fixed import signed_range
+from golden.fixed import ceil_div, signed_range
 from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro
+from hw.layer import GATES
 from hw.network import Accelerator
 
 SMALL = {"name": "small", "network": {"inputs": 3, "hidden": [5], "classes": 4}}
@@ -223,6 +224,80 @@ def recorder(valid: Any, signal: Any, into: list) -> Callable:
             cycle += 1
 
     return process
+
+
+def gates_loader(dut: Any, program: Any, shape: ArrayShape) -> Callable:
+    """A testbench that writes biases and tables through the ports."""
+
+    async def write(ctx, port, writes):
+        for address, value in writes:
+            ctx.set(port.address, address)
+            ctx.set(port.data, value & ((1 << len(port.data)) - 1))
+            ctx.set(port.enable, 1)
+            await ctx.tick()
+        ctx.set(port.enable, 0)
+
+    place_bits = (shape.units_per_beat - 1).bit_length()
+    word_bits = max(1, (dut.words - 1).bit_length())
+    index_bits = shape.description.index_bits
+    bias = []
+    for gate, values in enumerate(program.bias.tolist()):
+        for unit, value in enumerate(values):
+            word, place = divmod(unit, shape.units_per_beat)
+            bias.append(((gate << place_bits | place) << word_bits | word, value))
+
+    def entries(table):
+        half = len(table) // 2
+        return [((n - half) % len(table), value) for n, value in enumerate(table.tolist())]
+
+    async def process(ctx):
+        await write(ctx, dut.bias, bias)
+        for gate, table in enumerate(program.gate_tables):
+            writes = [(gate << index_bits | n, value) for n, value in entries(table)]
+            await write(ctx, dut.gate_tables, writes)
+        if "tanh_table" in dut.loaded:
+            await write(ctx, dut.tanh_table, entries(program.tanh_table))
+
+    return process
+
+
+def run_gates(
+    description: Description,
+    codes: torch.Tensor,
+    lengths: list[int],
+    program: Any,
+    seed: int | None,
+) -> tuple[torch.Tensor, list[tuple[int, Any]]]:
+    """h (steps, units) of steps' codes (steps, gates, units) from a cell's gate pipeline, and its
+    traces with their cycles."""
+    shape = description.layers[0]
+    dut: Any = GATES[description.cell.kind](shape)
+    payloads = []
+    ends = torch.tensor(lengths).cumsum(0).tolist()
+    for t, step in enumerate(codes.tolist()):
+        for block in range(shape.blocks):
+            for gate in range(shape.gates):
+                lanes = step[gate][block * shape.lanes : (block + 1) * shape.lanes]
+                lanes = lanes + [0] * (shape.lanes - len(lanes))
+                first, last = t in [0, *ends], t + 1 in ends
+                payloads.append({"codes": lanes, "first": int(first), "last": int(last)})
+    out: list = []
+    traces: list = []
+
+    async def host(ctx):
+        await gates_loader(dut, program, shape)(ctx)
+        await sender(dut.i, payloads, waits(seed))(ctx)
+
+    beats = ceil_div(shape.units, shape.units_per_beat)
+    simulate(
+        dut,
+        host,
+        receiver(dut.o, len(codes) * beats, out, waits(seed)),
+        watchers=[recorder(dut.trace_valid, dut.trace, traces)],
+    )
+    h = torch.tensor([[int(v) for v in beat.codes] for beat in out])
+    assert [bool(b.last) for b in out[::beats]] == [t + 1 in ends for t in range(len(codes))]
+    return h.reshape(len(codes), -1)[:, : shape.units], traces
 
 
 def load_payloads(words: list[tuple[int, int]]) -> list[dict[str, int]]:

@@ -12,48 +12,15 @@ from golden.gates import pre_activation
 from hw.rnn import RnnGates
 from tests.helpers import (
     descriptions,
+    gates_loader,
     random_program,
     receiver,
     recorder,
+    run_gates,
     sender,
     simulate,
     small,
-    waits,
 )
-from tests.test_lstm import loader
-
-
-def run(description, codes, program, seed):
-    """h (steps, units) of one sequence's codes (steps, 1, units), and the cycles of h."""
-    shape = description.layers[0]
-    dut = RnnGates(shape)
-    payloads = []
-    for t, step in enumerate(codes[:, 0].tolist()):
-        for block in range(shape.blocks):
-            lanes = step[block * shape.lanes : (block + 1) * shape.lanes]
-            lanes = lanes + [0] * (shape.lanes - len(lanes))
-            payloads.append(
-                {"codes": lanes, "first": int(t == 0), "last": int(t + 1 == len(codes))}
-            )
-    out: list = []
-    traces: list = []
-
-    async def host(ctx):
-        await loader(dut, program, shape)(ctx)
-        await sender(dut.i, payloads, waits(seed))(ctx)
-
-    beats = ceil_div(shape.units, shape.units_per_beat)
-    simulate(
-        dut,
-        host,
-        receiver(dut.o, len(codes) * beats, out, waits(seed)),
-        watchers=[recorder(dut.trace_valid, dut.trace, traces)],
-    )
-    h = torch.tensor([[int(v) for v in beat.codes] for beat in out]).reshape(len(codes), -1)
-    traced = torch.tensor([[int(v) for v in trace.h] for _, trace in traces])
-    assert torch.equal(h, traced.reshape(len(codes), -1))
-    assert [bool(b.last) for b in out[::beats]] == [t + 1 == len(codes) for t in range(len(codes))]
-    return h[:, : shape.units], [cycle for cycle, _ in traces]
 
 
 def expected(description, codes, program):
@@ -68,7 +35,7 @@ def test_gates_are_golden(description, steps, seed, stall):
     low, high = description.adc.range
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randint(low, high + 1, (steps, 1, shape.units), generator=generator)
-    h, _ = run(description, codes, program, seed if stall else None)
+    h, _ = run_gates(description, codes, [steps], program, seed if stall else None)
     assert torch.equal(h, expected(description, codes, program))
 
 
@@ -82,9 +49,9 @@ def test_every_table_entry_is_used_exactly():
     # A bias of its own for each unit walks code 0 through all 64 indices.
     program.bias.copy_(torch.arange(-32, 32)[None])
     codes = torch.zeros(2, 1, 64, dtype=torch.long)
-    h, cycles = run(description, codes, program, None)
+    h, traces = run_gates(description, codes, [2], program, None)
     assert torch.equal(h, expected(description, codes, program))
-    assert len(cycles) == 128
+    assert len(traces) == 128
 
 
 def test_latency():
@@ -95,7 +62,7 @@ def test_latency():
     h: list = []
 
     async def host(ctx):
-        await loader(dut, random_program(description, 0).layers[0], shape)(ctx)
+        await gates_loader(dut, random_program(description, 0).layers[0], shape)(ctx)
         await sender(dut.i, [{"codes": [1, 2, 3, 4], "first": 1, "last": 1}])(ctx)
 
     beats = ceil_div(shape.units, shape.units_per_beat)
