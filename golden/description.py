@@ -545,7 +545,8 @@ def _sentence(cls: type, error: pydantic.ValidationError) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     # The branch of a union is no field.
-    path = [part for part in path if not part.startswith(("literal[", "tuple[", "float", "str"))]
+    path = [part for part in path if not part.startswith(("literal[", "tuple["))]
+    path = [part for part in path if part not in ("float", "str")]
     if path[:1] == ["cell"] and len(path) > 1:  # then comes the kind, which is not a field
         cls, path = (LstmCell if path[1] == "lstm" else RnnCell), path[2:]
         field = ".".join(["cell", *path])

@@ -3,7 +3,7 @@ import torch
 
 from golden import dac, datasets, network, training
 from golden import effects as effects_
-from golden.description import replaced
+from golden.description import build, replaced
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.presets import PRESETS
@@ -137,3 +137,14 @@ def test_a_description_that_does_not_fit_the_data_is_named(data):
         training.train(small(), SHORT, data)
     with pytest.raises(WordlineError, match="The device 'cuda:77' cannot be used"):
         training.train(VOWELS, SHORT, data, device="cuda:77")
+
+
+@pytest.mark.parametrize("noise", [True, None, [3.0]])
+def test_noise_that_is_no_number_is_named(noise):
+    with pytest.raises(WordlineError, match="^x: noise = .* is wrong: Input should be a valid"):
+        build(Training, {"noise": noise}, "x")
+
+
+def test_a_replaced_field_is_checked():
+    with pytest.raises(WordlineError, match="^training: seed = 3000000000 is above 2147483648"):
+        replaced(SHORT, seed=3_000_000_000)
