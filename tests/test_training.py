@@ -141,10 +141,10 @@ def test_a_description_that_does_not_fit_the_data_is_named(data):
 
 @pytest.mark.parametrize("noise", [True, None, [3.0]])
 def test_noise_that_is_no_number_is_named(noise):
-    with pytest.raises(WordlineError, match="^x: noise = .* is wrong: Input should be a valid"):
+    with pytest.raises(WordlineError, match=r"^x: noise = .* is wrong: Input should be a valid"):
         build(Training, {"noise": noise}, "x")
 
 
 def test_a_replaced_field_is_checked():
-    with pytest.raises(WordlineError, match="^training: seed = 3000000000 is above 2147483648"):
+    with pytest.raises(WordlineError, match=r"^training: seed = 3000000000 is above 2147483648"):
         replaced(SHORT, seed=3_000_000_000)
