@@ -62,7 +62,7 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
 @cocotb.parametrize(by=["majority", "sum"])
 async def in_time(dut: Any, by: str) -> None:
     """Without stalls: a score a cycle; a class `latency` after the last score of its last pass,
-    and then, after `pause` cycles without one, the next score. Other passes pause for two cycles,
+    and then, after as many cycles without one, the next score. Other passes pause for two cycles,
     in which their class is counted."""
     bench = await block_bench.started(Voter, dut)
     bench.vote(bench.job["most_votes"], by)
