@@ -8,6 +8,7 @@ computes a width of its own. The numbers are explained in docs/contract.md.
 import dataclasses
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, dataclass_transform, get_type_hints
@@ -518,6 +519,16 @@ class Description:
             else:
                 fields[section] = value
         return self.from_dict(fields)
+
+
+def preset_or_toml(name: str, presets: Mapping[str, T], no: str) -> T | dict[str, Any]:
+    """A preset by its name, or the fields of a .toml file; else a WordlineError that begins with
+    `no` ("There is no preset")."""
+    if name in presets:
+        return presets[name]
+    if not name.endswith(".toml"):
+        raise WordlineError(f"{no} {name!r}; give one of {', '.join(presets)}, or a .toml file.")
+    return read_toml(Path(name))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

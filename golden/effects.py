@@ -11,7 +11,6 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import torch
@@ -28,7 +27,7 @@ from golden.description import (
     build,
     frozen,
     plain,
-    read_toml,
+    preset_or_toml,
 )
 from golden.errors import WordlineError
 from golden.fixed import Range, quantise, signed_range
@@ -189,14 +188,8 @@ def load(name: str) -> Effects:
 
     Raises WordlineError if it is neither, or if the file holds a mistake.
     """
-    if name in PRESETS:
-        return PRESETS[name]
-    if not name.endswith(".toml"):
-        raise WordlineError(
-            f"There are no effects {name!r}; give one of {', '.join(PRESETS)}, or a .toml file."
-        )
-    fields = read_toml(Path(name))
-    return read(fields.get("effects", fields), name)
+    found = preset_or_toml(name, PRESETS, "There are no effects")
+    return found if isinstance(found, Effects) else read(found.get("effects", found), name)
 
 
 @frozen

@@ -1,12 +1,11 @@
 """Recipes: a description and how to train it, by name or from a TOML file."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import tomli_w
 
 from golden import effects
-from golden.description import Description, Network, build, plain, read_toml
+from golden.description import Description, Network, build, plain, preset_or_toml
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.training import Training
@@ -52,13 +51,9 @@ def load(name: str) -> Recipe:
 
     Raises WordlineError if it is neither, or if the file holds a mistake.
     """
-    if name in PRESETS:
-        return PRESETS[name]
-    if not name.endswith(".toml"):
-        raise WordlineError(
-            f"There is no preset {name!r}; give one of {', '.join(PRESETS)}, or a .toml file."
-        )
-    fields = read_toml(Path(name))
+    fields = preset_or_toml(name, PRESETS, "There is no preset")
+    if isinstance(fields, Recipe):
+        return fields
     known = [*Description.__dataclass_fields__, "training", "effects"]
     for key in fields:
         if key not in known:
