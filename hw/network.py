@@ -119,8 +119,7 @@ class Accelerator(wiring.Component):
         with m.If(self.load.valid & self.load.ready & self.load.payload.last):
             m.d.sync += [running.eq(1), loading.eq(0)]
         open_ = Signal()
-        full = under_way == (1 << len(under_way)) - 1
-        m.d.comb += open_.eq(running & ~(between & full))
+        m.d.comb += open_.eq(running & ~(between & under_way.all()))
         return open_, loading
 
     def _decode(self, m: Module, loading: Signal) -> None:

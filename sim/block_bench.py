@@ -151,9 +151,11 @@ async def reset_midway(
     await bench.finish()
 
 
-def compare_trace(bench: BlockBench, scoreboard: Scoreboard) -> None:
-    """All that a gate pipeline computed; then the vectors of h that came out of the block, and
-    the mark of a sequence's last step on every beat."""
+def conclude_trace(bench: BlockBench) -> None:
+    """Compare all that a gate pipeline computed; then the vectors of h that came out of the block,
+    and the mark of a sequence's last step on every beat. The block is to be ready for more."""
+    assert bench.dut.i__ready.value
+    scoreboard = Scoreboard()
     job, vectors, valid = bench.job, bench.vectors, bench.valid
     units = job["sizes"]["units"]
     assert len(bench.probe.taken) == len(bench.sink.taken), "h was computed that did not come out"
@@ -168,3 +170,4 @@ def compare_trace(bench: BlockBench, scoreboard: Scoreboard) -> None:
     steps = np.arange(valid.shape[1])[None, :, None]
     expected = np.broadcast_to(steps == vectors["lengths"][:, None, None] - 1, last.shape)
     scoreboard.compare("last", ("sequence", "step", "beat"), expected, last, valid)
+    streams.conclude(job, scoreboard)
