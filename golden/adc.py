@@ -18,7 +18,7 @@ def convert(
     charge: (batch, gates, units). n is the read noise, e what the lane adds: noise and offset.
     draws: for each conversion; not needed where the amplitudes are 0.
     """
-    code = (charge + _read_noise(array, draws)) * _lane_gain(array, shape)
+    code = (charge + _read_noise(array, draws)) * lane_gain(array, shape)
     code = code + _lane_error(array, shape, draws)
     return narrow(code, shape.adc_shift, shape.description.adc.range)
 
@@ -40,25 +40,25 @@ def _read_noise(array: ArrayProgram, draws: Draws | None) -> Tensor | int:
     return _half_up(read, noise.READ_NOISE_SHIFT)
 
 
-def _lane_gain(array: ArrayProgram, shape: ArrayShape) -> Tensor:
+def lane_gain(array: ArrayProgram, shape: ArrayShape) -> Tensor:
     """The gain of each gate as each unit's lane has it, (gates, units)."""
     gain = array.gain[:, None].expand(-1, shape.units)
     if not array.gain_error.any():
         return gain
-    factor = 2**noise.GAIN_ERROR_SHIFT + array.gain_error[_lane(shape)]
+    factor = 2**noise.GAIN_ERROR_SHIFT + array.gain_error[lane(shape)]
     most = Range(0, 2 ** (shape.description.adc.gain_bits + 1) - 1)
     return narrow(gain * factor, noise.GAIN_ERROR_SHIFT, most)
 
 
 def _lane_error(array: ArrayProgram, shape: ArrayShape, draws: Draws | None) -> Tensor:
     """Offset and noise of the lanes, on the scale of charge times gain."""
-    error = noise.UNIT * array.offset.long()[_lane(shape)]
+    error = noise.UNIT * array.offset.long()[lane(shape)]
     if draws is not None:
         error = error + draws.adc * array.adc_noise.long()
     return _half_up(error, noise.LSB_SHIFT - shape.adc_shift)
 
 
-def _lane(shape: ArrayShape) -> Tensor:
+def lane(shape: ArrayShape) -> Tensor:
     """The lane that converts each unit."""
     return torch.arange(shape.units) % shape.lanes
 

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from golden import adc, crossbar, gates, lstm, rnn
+from golden import adc, crossbar, fast, gates, lstm, rnn
 from golden.description import ArrayShape
-from golden.gates import Disturb
 from golden.program import LayerProgram, LstmProgram, RnnProgram
 
 
 @dataclass(frozen=True)
 class LayerTrace:
     """Everything a layer computed: codes (batch, steps, gates, units), h (batch, steps, units) as
-    DAC codes; an LSTM has c, as h."""
+    DAC codes, of the dtype of the program's tensors; an LSTM has c, as h."""
 
     codes: Tensor
     h: Tensor
@@ -31,14 +30,38 @@ def run(
     x: Tensor,
     shape: ArrayShape,
     runs: Tensor,
-    disturb: Disturb | None = None,
+    snr: float | None = None,
+    *,
+    readable: bool = False,
 ) -> LayerTrace:
     """All steps of a batch of sequences, from c = 0 and h = the DAC's code of 0.
 
     x: (batch, steps, inputs) DAC codes, of the dtype of the program's tensors. runs: (batch,)
-    numbers of the passes, which noise depends on. disturb: applied to every step's
-    pre-activations; for training.
+    numbers of the passes, which noise depends on. snr: signal-to-noise ratio in dB of every
+    step's pre-activations, for training; drawn from PyTorch's generator, all steps at once.
+    readable: take this module's own path even where the fast one (golden/fast.py), which
+    computes the same numbers, could run.
     """
+    batch, steps, _ = x.shape
+    normal, power_ratio = None, 0.0
+    if snr is not None:
+        normal = torch.randn(steps, batch, shape.gates, shape.units, device=x.device)
+        power_ratio = 10 ** (-snr / 10)
+    if readable or not fast.usable(x):
+        return _readable(program, x, shape, runs, normal, power_ratio)
+    ran = fast.run(program, x, shape, runs, normal, power_ratio)
+    dtype = program.bias.dtype
+    return LayerTrace(ran.codes.to(dtype), ran.h.to(dtype), None if ran.c is None else ran.c.to(dtype))
+
+
+def _readable(
+    program: LayerProgram,
+    x: Tensor,
+    shape: ArrayShape,
+    runs: Tensor,
+    normal: Tensor | None,
+    power_ratio: float,
+) -> LayerTrace:
     batch, steps, inputs = x.shape
     description = shape.description
     differential = program.positive - program.negative
@@ -51,7 +74,8 @@ def run(
     for t in range(steps):
         charge = from_inputs[:, t] + crossbar.column_charge(h, differential[..., inputs:])
         codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, t))
-        index = gates.pre_activation(codes, program.bias, description, disturb)
+        noise = None if normal is None else normal[t]
+        index = gates.pre_activation(codes, program.bias, description, noise, power_ratio)
         match program:
             case LstmProgram():
                 c, h = lstm.step(index, c, program, description)

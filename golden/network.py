@@ -8,7 +8,6 @@ from torch import Tensor
 
 from golden import head, layer
 from golden.errors import WordlineError
-from golden.gates import Disturb
 from golden.layer import LayerTrace
 from golden.program import Program, check_votes
 
@@ -35,13 +34,15 @@ def run(
     x: Tensor,
     lengths: Tensor,
     runs: Tensor | None = None,
-    disturb: Disturb | None = None,
+    snr: float | None = None,
+    *,
+    readable: bool = False,
 ) -> Trace:
     """Run a batch of sequences, each `program.votes` times.
 
     x: (batch, steps, inputs) DAC codes, padded with anything. lengths: (batch,), each >= 1.
     runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes for
-    sequence n if not given. disturb: see `golden.gates`; for training.
+    sequence n if not given. snr, readable: see `golden.layer.run`.
     Works on integers (exact) and, for training, on floats that hold the same integers.
     Raises WordlineError where the input does not fit.
     """
@@ -54,7 +55,7 @@ def run(
     x, lengths = x.repeat_interleave(votes, 0), lengths.repeat_interleave(votes)
     traces: list[LayerTrace] = []
     for layer_program, shape in zip(program.layers, description.layers, strict=True):
-        traces.append(layer.run(layer_program, x, shape, runs, disturb))
+        traces.append(layer.run(layer_program, x, shape, runs, snr, readable=readable))
         x = traces[-1].h
     last = x[torch.arange(len(x), device=x.device), lengths - 1]
     scores = head.scores(program.head, last, description.head, runs)

@@ -93,6 +93,11 @@ def magnitudes() -> tuple[int, ...]:
     return tuple(math.floor(UNIT / math.sqrt(2) * rms(n) + 0.5) for n in range(128))
 
 
+def largest() -> int:
+    """Bound of a draw's size: two bytes' entries."""
+    return 2 * magnitudes()[-1]
+
+
 @lru_cache(maxsize=1)
 def _pairs() -> Tensor:
     """The sum of two bytes' entries, for every pair of bytes; bit 7 of a byte is its sign."""

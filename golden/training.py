@@ -8,7 +8,6 @@ Step Size Quantization", ICLR 2020); the rest is ours.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -247,9 +246,7 @@ def train(
     ).double()
     coded = dataclasses.replace(data.train, x=codes).to(device)
 
-    disturb = (
-        None if isinstance(training.noise, str) else functools.partial(add_noise, training.noise)
-    )
+    snr = None if isinstance(training.noise, str) else training.noise
 
     def golden_loss(batch: Sequences) -> Tensor:
         program, runs = trainable.program(**encoding), None
@@ -257,7 +254,7 @@ def train(
             seed, first = torch.randint(2**31, (2,)).tolist()
             program = apply_effects(program, effects, seed=seed)
             runs = first + torch.arange(len(batch), device=batch.x.device)
-        scores = network.run(program, batch.x, batch.lengths, runs, disturb).scores
+        scores = network.run(program, batch.x, batch.lengths, runs, snr).scores
         real_scores = scores * trainable.head.index_step()
         return nn.functional.cross_entropy(real_scores, batch.labels)
 
@@ -272,20 +269,6 @@ def train(
         float_accuracy=_percent(float_label, data.test.labels),
         golden_accuracy=accuracy(program, data.test),
     )
-
-
-def add_noise(snr: float, a: Tensor) -> Tensor:
-    """Pre-activations with noise at a signal-to-noise ratio in dB, rounded to index steps.
-
-    a: (batch, gates, units). The signal is the mean square over the units of a gate, of each
-    sample by itself; the noise is fresh in every call. Gradients flow through the signal too: were
-    it taken as constant, weights would grow to outrun a noise that follows them. After Qin and
-    Vucinic, arXiv 1807.06555 (z_g = W_g x + U_g h + b_g + n_g); how the signal is measured is ours.
-    """
-    power = a.square().mean(-1, keepdim=True) * 10 ** (-snr / 10)
-    # The slope of a square root at 0 is infinite; no index step is as small as this.
-    noise = torch.randn_like(a) * (power + 1e-6).sqrt()
-    return quantise(a + noise, Range(-(2**40), 2**40))
 
 
 def _check_device(device: str) -> None:

@@ -1,0 +1,106 @@
+"""CIFAR-10's batches: the binary version, and the Python version's pickles, read without running
+what a pickle may hold.
+
+After https://www.cs.toronto.edu/~kriz/cifar.html: a record of the binary version is a label, then
+1024 red, 1024 green and 1024 blue bytes, each 32 rows of 32.
+"""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from golden.errors import WordlineError
+
+SIDE, COLOURS, CLASSES = 32, 3, 10
+PIXELS = COLOURS * SIDE * SIDE
+TRAIN = tuple(f"data_batch_{n}" for n in range(1, 6))
+TEST = "test_batch"
+
+Images = tuple[np.ndarray, np.ndarray]
+"""Images (images, 3, 32, 32) uint8, red, green and blue, and their labels (images,) uint8."""
+
+
+def collect(folder: Path) -> dict[str, bytes]:
+    """The six batches in a user's folder as files of the binary version, data_batch_1.bin to
+    test_batch.bin; WordlineError where one is missing or damaged."""
+    found = {}
+    for batch in (*TRAIN, TEST):
+        path, python = folder / f"{batch}.bin", folder / batch
+        if path.is_file():
+            found[path.name] = path.read_bytes()
+        elif python.is_file():
+            found[path.name] = _from_python(python)
+        else:
+            raise WordlineError(f"{folder} has neither {batch} nor {batch}.bin; put it there.")
+        _decode(found[path.name], str(path if path.is_file() else python))
+    return found
+
+
+def images(files: dict[str, bytes], folder: Path) -> tuple[Images, Images]:
+    """The training set and the test set in the files of `collect`."""
+    parts = [_decode(files[f"{b}.bin"], str(folder / f"{b}.bin")) for b in (*TRAIN, TEST)]
+    x, labels = zip(*parts[:-1], strict=True)
+    return (np.concatenate(x), np.concatenate(labels)), parts[-1]
+
+
+def _decode(data: bytes, source: str) -> Images:
+    if not data or len(data) % (1 + PIXELS):
+        raise WordlineError(
+            f"{source} holds {len(data):,} bytes, no multiple of {1 + PIXELS:,} (a label and "
+            f"{PIXELS:,} pixels); it was cut short or damaged: copy or download it again."
+        )
+    records = np.frombuffer(data, np.uint8).reshape(-1, 1 + PIXELS)
+    if records[:, 0].max() >= CLASSES:
+        raise WordlineError(
+            f"{source} holds the label {records[:, 0].max()}; labels are 0 to {CLASSES - 1}."
+        )
+    return records[:, 1:].reshape(-1, COLOURS, SIDE, SIDE), records[:, 0]
+
+
+def _from_python(path: Path) -> bytes:
+    """A batch of the Python version as one of the binary version."""
+    try:
+        batch = _Unpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        batch = {_word(key): value for key, value in batch.items()}
+        x, labels = batch["data"], np.asarray(batch["labels"])
+        if x.dtype != np.uint8 or x.shape != (len(labels), PIXELS) or labels.max() > 255:
+            raise ValueError(f"data of shape {x.shape} and {x.dtype}")
+        return np.concatenate([labels.astype(np.uint8)[:, None], x], axis=1).tobytes()
+    except OSError:
+        raise
+    except Exception as error:  # a pickle can fail in any way
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise WordlineError(
+            f"{path} is no batch of CIFAR-10's Python version ({reason}); copy or download it "
+            f"again, or use the binary version."
+        ) from None
+
+
+def _word(key: Any) -> str:
+    return key.decode() if isinstance(key, bytes) else str(key)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows arrays of numbers and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        match module, name:
+            case ("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct":
+                return lambda *_: np.empty(0, np.uint8)  # its state follows
+            case "numpy", "ndarray":
+                return None  # only ever an argument of the above
+            case "numpy", "dtype":
+                return _number
+            case "_codecs", "encode":  # Python 3 writes bytes so
+                return lambda text, _: text.encode("latin-1")
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _number(kind: Any, *_: Any) -> np.dtype:
+    dtype = np.dtype(_word(kind))
+    if dtype.kind not in "iu":
+        raise pickle.UnpicklingError(f"it has an array of {dtype}")
+    return dtype

