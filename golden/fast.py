@@ -23,8 +23,8 @@ EXACT = 2**24
 
 @dataclass(frozen=True)
 class Ran:
-    """What a layer computed: codes (batch, steps, gates, units) int16; h (batch, steps, units) DAC
-    codes, float; an LSTM's c (batch, steps, units) int32."""
+    """What a layer computed: codes (batch, steps, gates, units) and h (batch, steps, units), DAC
+    codes, int16; an LSTM's c (batch, steps, units) int32. With gradients h is floating."""
 
     codes: Tensor
     h: Tensor
@@ -51,18 +51,18 @@ def run(
 ) -> Ran:
     """All steps of a batch of sequences; see `golden.layer.run`.
 
-    normal: (steps, batch, gates, units) float32, for noise of `power_ratio` times the signal's
+    normal: (batch, steps, gates, units) float32, for noise of `power_ratio` times the signal's
     power on every pre-activation. precise: compute in float64, gradients too.
     """
     gain = adc.lane_gain(program, shape)
     job = _Job(program, shape, runs, normal, power_ratio, _kinds(gain, program, shape, precise))
     differential = (program.positive - program.negative).flatten(0, 1)
-    training = torch.is_grad_enabled() and (differential.requires_grad or x.requires_grad)
     arguments = (x, differential, gain, program.bias, program.gate_tables)
-    if training:
-        h, codes, c = _Run.apply(job, True, *arguments)
+    if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
+        h, codes, c = _Run.apply(job, *arguments)
     else:
-        h, codes, c = _forward(job, False, *arguments)[:3]
+        tensors = _forward(job, False, *arguments)
+        h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
     return Ran(codes, h, c if isinstance(program, LstmProgram) else None)
 
 
@@ -99,22 +99,19 @@ class _Job:
         """The type of products."""
         return torch.float32 if self.kinds.startswith("f32") else torch.float64
 
-    def kernel(self, name: str, layer: native.Layer) -> Callable[[int], None]:
-        """A compiled function on a layer, called with the step."""
-        function = getattr(native.library(), f"{name}_{self.kinds}")
-        address = ctypes.addressof(layer)
-        return lambda t: function(address, t)
+    def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
+        """A compiled function, called with the step, on tensors that the caller keeps alive."""
+        function, layer = getattr(native.library(), f"{name}_{self.kinds}"), self._layer(tensors)
+        return lambda t: function(layer, t)
 
-    def layer(self, batch: int, tensors: dict[str, Tensor]) -> native.Layer:
-        """The kernels' view of the layer, its tensors by name.
-
-        The caller keeps the tensors alive.
-        """
+    def _layer(self, tensors: dict[str, Tensor]) -> native.Layer:
         program, description = self.program, self.shape.description
         cell, index = description.cell, description.index_range
         key_0, key_1 = program.key.tolist()
         fields: dict[str, Any] = {
-            "batch": batch,
+            **dict(zip(("batch", "steps", "inputs"), tensors["x"].shape, strict=True)),
+            "rows_step": tensors["rows"].stride(0) if len(tensors["rows"]) > 1 else 0,
+            "charge_step": tensors["charge"].stride(0) if len(tensors["charge"]) > 1 else 0,
             "gates": self.shape.gates,
             "units": self.shape.units,
             "entries": 2**description.index_bits,
@@ -146,40 +143,37 @@ class _Job:
                 "state_index_low": cell.state_index_range.low,
                 "state_index_high": cell.state_index_range.high,
             }
-        return native.Layer(**fields, **{name: t.data_ptr() for name, t in tensors.items()})
+        pointers = {name: tensors[name].data_ptr() for name in native.POINTERS if name in tensors}
+        return native.Layer(**fields, **pointers)
 
 
 def _forward(
     job: _Job, training: bool, x: Tensor, differential: Tensor, *loaded: Tensor
-) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """h, codes and c, sequences first, and every tensor that the kernels saw, steps first."""
+) -> dict[str, Tensor]:
+    """Run all steps: every tensor that the kernels saw, by its name there, and the weight."""
     shape, real = job.shape, job.real
     batch, steps, inputs = x.shape
     gates, units = shape.gates, shape.units
-    x_first = x.detach().transpose(0, 1).to(real).reshape(steps * batch, inputs)
-    weight = differential.detach().to(real)
-    from_h = weight[:, inputs:].T.contiguous()
+    places = steps if training else 1
     tensors = _loaded(job, *loaded) | {
-        # The inputs' share of the charge of all steps; each step adds h's.
-        "charge": (x_first @ weight[:, :inputs].T).view(steps, batch, gates * units),
-        "codes": torch.empty(steps, batch, gates, units, dtype=torch.int16),
-        "c": torch.empty(steps + 1, batch, units, dtype=torch.int32),
-        "h": torch.empty(steps + 1, batch, units, dtype=real),
+        "weight": differential.detach().to(real),
+        "x": x.detach().to(torch.int16).contiguous(),
+        "codes": torch.empty(batch, steps, gates, units, dtype=torch.int16),
+        "c": torch.empty(batch, steps, units, dtype=torch.int32),
+        "h": torch.empty(batch, steps, units, dtype=torch.int16),
+        "rows": torch.empty(places + training, batch, inputs + units, dtype=real),
+        "charge": torch.empty(places, batch, gates * units, dtype=real),
     }
     if training:
-        tensors["inside"] = torch.empty(steps, batch, gates, units, dtype=torch.uint8)
-    tensors["c"][0] = 0
-    tensors["h"][0] = shape.description.dac.zero
-    layer = job.layer(batch, tensors)
-    step = job.kernel("step", layer)
-    charges, states = tensors["charge"].unbind(0), tensors["h"].unbind(0)
+        tensors["inside"] = torch.empty(batch, steps, gates, units, dtype=torch.uint8)
+    columns = tensors["weight"].T.contiguous()
+    begin, step = job.kernel("begin", tensors), job.kernel("step", tensors)
+    begin(0)
+    rows, charges = tensors["rows"].unbind(0), tensors["charge"].unbind(0)
     for t in range(steps):
-        charges[t].addmm_(states[t], from_h)
+        torch.mm(rows[t % len(rows)], columns, out=charges[t % places])
         step(t)
-    tensors |= {"x": x_first, "weight": weight}
-    after = (tensors["h"][1:], tensors["codes"], tensors["c"][1:])
-    h, codes, c = (value.transpose(0, 1) for value in after)
-    return h, codes, c, tensors
+    return tensors
 
 
 def _loaded(job: _Job, gain: Tensor, bias: Tensor, gate_tables: Tensor) -> dict[str, Tensor]:
@@ -207,52 +201,51 @@ class _Run(torch.autograd.Function):
     """The layer with gradients to its inputs, cells, gains, biases and tables."""
 
     @staticmethod
-    def forward(ctx: Any, job: _Job, training: bool, *arguments: Tensor) -> tuple[Tensor, ...]:
-        h, codes, c, ctx.tensors = _forward(job, training, *arguments)
+    def forward(ctx: Any, job: _Job, *arguments: Tensor) -> tuple[Tensor, ...]:
         ctx.job, ctx.likes = job, [(a.dtype, a.shape) for a in arguments]
+        ctx.tensors = _forward(job, True, *arguments)
+        codes, c = ctx.tensors["codes"], ctx.tensors["c"]
         ctx.mark_non_differentiable(codes, c)
-        return h, codes, c
+        return ctx.tensors["h"].to(job.real), codes, c
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        job, tensors = ctx.job, ctx.tensors
+        job, tensors, ctx.tensors = ctx.job, ctx.tensors, None
         if tensors is None:
-            raise RuntimeError("the gradients of a layer can be had once: they take the charge's place")
-        ctx.tensors = None
+            raise RuntimeError("a layer's gradients can be had once: they take the charge's place")
         shape, real = job.shape, job.real
-        grad_h = grads[0].transpose(0, 1).to(real).contiguous()
-        steps, batch, units = grad_h.shape
-        inputs = tensors["x"].shape[1]
-        sums = {
-            "grad_gain": torch.zeros(shape.gates, units, dtype=torch.float64),
-            "grad_bias": torch.zeros(shape.gates, units, dtype=torch.float64),
-            "grad_tables": torch.zeros(tensors["gate_tables"].shape, dtype=torch.float64),
-        }
-        tensors |= sums | {
-            "grad_h": grad_h,
-            "grad_recurrent": torch.zeros(batch, units, dtype=real),
-            "grad_c": torch.zeros(batch, units, dtype=real),
-            "slopes": slopes(tensors["gate_tables"]).to(real),
+        batch, steps, inputs = tensors["x"].shape
+        tables = tensors["gate_tables"]
+        tensors |= {
+            "grad_h": grads[0].to(real).contiguous(),
+            "grad_recurrent": torch.zeros(batch, shape.units, dtype=real),
+            "grad_c": torch.zeros(batch, shape.units, dtype=real),
+            "slopes": slopes(tables).to(real),
+            "grad_gain": torch.zeros(shape.gates, shape.units, dtype=torch.float64),
+            "grad_bias": torch.zeros(shape.gates, shape.units, dtype=torch.float64),
+            "grad_tables": torch.zeros(tables.shape, dtype=torch.float64),
         }
         if "tanh_table" in tensors:
             tensors["tanh_slopes"] = slopes(tensors["tanh_table"]).to(real)
-        layer = job.layer(batch, {name: t for name, t in tensors.items() if name not in ("x", "weight")})
-        step_back = job.kernel("step_back", layer)
+        step_back = job.kernel("step_back", tensors)
         to_h = tensors["weight"][:, inputs:].contiguous()
         charges = tensors["charge"].unbind(0)
         for t in reversed(range(steps)):
             step_back(t)
-            torch.mm(charges[t], to_h, out=tensors["grad_recurrent"])
+            if t:
+                torch.mm(charges[t], to_h, out=tensors["grad_recurrent"])
         grad_charge = tensors["charge"].flatten(0, 1)
-        before = tensors["h"][:-1].flatten(0, 1)
-        grad_weight = torch.cat([grad_charge.T @ tensors["x"], grad_charge.T @ before], dim=1)
         grad_x = None
-        if ctx.needs_input_grad[2]:
+        if ctx.needs_input_grad[1]:
             grad_x = (grad_charge @ tensors["weight"][:, :inputs]).view(steps, batch, inputs)
             grad_x = grad_x.transpose(0, 1)
-        results = (grad_x, grad_weight, sums["grad_gain"], sums["grad_bias"], sums["grad_tables"])
-        return None, None, *(
+        results = (
+            grad_x,
+            grad_charge.T @ tensors["rows"][:-1].flatten(0, 1),
+            *(tensors[name] for name in ("grad_gain", "grad_bias", "grad_tables")),
+        )
+        return None, *(
             None if g is None else g.to(dtype).sum_to_size(size)
             for g, (dtype, size) in zip(results, ctx.likes, strict=True)
         )

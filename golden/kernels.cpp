@@ -2,8 +2,8 @@
 //
 // golden/fast.py does the products and calls `step` between them; golden/layer.py, adc.py, gates.py,
 // lstm.py, rnn.py and noise.py are the same in readable form, and tests hold the two equal. Every loop is
-// over the columns of one sequence, so that the compiler turns it into vector instructions and
-// what is between two loops stays in the nearest cache.
+// over the columns of one sequence, so that the compiler turns it into vector instructions (`EACH`
+// promises that no turn depends on another) and what is between two loops stays in the nearest cache.
 //
 // Real holds charges and DAC codes, as the products need them: exact to 2^24 or 2^53. Int holds what
 // comes of them: golden/fast.py chooses types that no value leaves.
@@ -17,9 +17,13 @@
 #include <immintrin.h>
 #endif
 
-// Field for field golden/native.py's Layer; all are 8 bytes wide.
+#define EACH _Pragma("GCC ivdep") for
+
+// Field for field golden/native.py's Layer; all are 8 bytes wide. In training every step has its own
+// rows and charge; else `rows_step` and `charge_step` are 0 and each step takes the place of the last.
 struct Layer {
-    int64_t batch, gates, units, entries;  // entries: of a gate's table
+    int64_t batch, steps, inputs, gates, units, entries;  // entries: of a gate's table
+    int64_t rows_step, charge_step;                        // elements from a step to the next
     // Numbers of the description, named as there.
     int64_t adc_shift, adc_low, adc_high, frac, index_low, index_high;
     int64_t gate_bits, state_low, state_high, state_index_shift, state_index_low, state_index_high;
@@ -34,17 +38,20 @@ struct Layer {
     const int32_t *bias;          // (gates, units)
     const int32_t *gate_tables;   // (gates, entries)
     const int32_t *tanh_table;    // (2^state_index_bits)
-    const float *normal;          // (steps, batch, gates, units), or null
-    // What a step reads and writes.
-    void *charge;                 // (steps, batch, gates, units) Real; read noise comes in
-    int16_t *codes;               // the same
-    uint8_t *inside;              // the same, or null: whether the ADC did not saturate
-    int32_t *c;                   // (steps + 1, batch, units); the first is the state before
-    void *h;                      // (steps + 1, batch, units) Real, likewise
+    const float *normal;          // (batch, steps, gates, units), or null
+    // What a step reads and writes. Trace:
+    const int16_t *x;             // (batch, steps, inputs)
+    int16_t *codes;               // (batch, steps, gates, units)
+    int32_t *c;                   // (batch, steps, units)
+    int16_t *h;                   // (batch, steps, units)
+    uint8_t *inside;              // as codes, or null: whether the ADC did not saturate
+    // And, as Real, what products take and give:
+    void *rows;                   // (steps + 1, batch, inputs + units): x_t and h_{t-1}
+    void *charge;                 // (steps, batch, gates, units); in training read noise comes in
     // Gradients, for `step_back`; charge becomes its own gradient.
     const void *slopes;           // (gates, entries) Real: of gate_tables
     const void *tanh_slopes;      // Real: of tanh_table
-    const void *grad_h;           // (steps, batch, units) Real: from outside
+    const void *grad_h;           // (batch, steps, units) Real: from outside
     const void *grad_recurrent;   // (batch, units) Real: from the step after
     void *grad_c;                 // (batch, units) Real: of c after this step, then before it
     double *grad_gain;            // (gates, units), sums
@@ -130,83 +137,98 @@ void pre_activations(const Layer &p, const int16_t *__restrict codes, const floa
                      int32_t *__restrict a) {
     const int64_t columns = p.gates * p.units;
     const int32_t one = 1 << p.frac;
-    for (int64_t column = 0; column < columns; column++)
+    EACH (int64_t column = 0; column < columns; column++)
         a[column] = int32_t(codes[column]) * one + p.bias[column];
     if (normal) disturb(p, normal, a);
 }
 
-template <class Real, class Int> void step(const Layer &p, int64_t t) {
-    const int64_t columns = p.gates * p.units, units = p.units, entries = p.entries;
-    int32_t *__restrict read = p.scratch, *__restrict adc = read + columns, *__restrict a = adc + columns;
-    for (int64_t n = 0; n < p.batch; n++) {
-        const int64_t at = (t * p.batch + n) * columns;
-        Real *__restrict charge = static_cast<Real *>(p.charge) + at;
-        int16_t *__restrict codes = p.codes + at;
+// The rows of step t: its inputs; before the first step, also h.
+template <class Real> void fill(const Layer &p, int64_t t, int64_t n) {
+    const int64_t width = p.inputs + p.units;
+    Real *__restrict rows = static_cast<Real *>(p.rows) + t * p.rows_step + n * width;
+    const int16_t *__restrict x = p.x + (n * p.steps + t) * p.inputs;
+    EACH (int64_t k = 0; k < p.inputs; k++) rows[k] = Real(x[k]);
+    if (t == 0)
+        for (int64_t k = p.inputs; k < width; k++) rows[k] = Real(p.bipolar ? 1 : 0);
+}
 
-        // The ADC.
-        const Int low = Int(p.adc_low), high = Int(p.adc_high), shift = Int(p.adc_shift);
-        const Int half = Int(1) << (shift - 1);
-        const int32_t *__restrict gain = p.gain, *__restrict offset = p.offset;
-        const Int right = Int(p.error_shift > 0 ? p.error_shift : 0);
-        const Int left = Int(p.error_shift < 0 ? -p.error_shift : 0);
-        const Int error_half = (Int(1) << right) >> 1;
+// From the charge of step t to the rows of the step after.
+template <class Real, class Int> void step(const Layer &p, int64_t t) {
+    const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
+    int32_t *__restrict read = p.scratch, *__restrict adc = read + columns, *__restrict a = adc + columns;
+    const int32_t *__restrict gain = p.gain, *__restrict offset = p.offset;
+    const int32_t least = int32_t(p.adc_low), most = int32_t(p.adc_high);
+    const Int low = least, high = most, shift = Int(p.adc_shift), half = Int(1) << (shift - 1);
+    const Int right = Int(p.error_shift > 0 ? p.error_shift : 0);
+    const Int left = Int(1) << (p.error_shift < 0 ? -p.error_shift : 0);
+    const Int error_half = (Int(1) << right) >> 1;
+    for (int64_t n = 0; n < p.batch; n++) {
+        const int64_t at = n * p.steps + t;
+        Real *__restrict charge = static_cast<Real *>(p.charge) + t * p.charge_step + n * columns;
+
+        // The ADC; one beyond its range says that it saturates.
         if (p.noisy) {
             draw(p, t, n, read, adc);
             const Int read_noise = Int(p.read_noise), adc_noise = Int(p.adc_noise);
-            for (int64_t k = 0; k < columns; k++) {
+            EACH (int64_t k = 0; k < columns; k++) {
                 const Int q = Int(charge[k]) + ((Int(read[k]) * read_noise + 512) >> 10);
-                const Int e = ((Int(adc[k]) * adc_noise + Int(offset[k]) + error_half) >> right)
-                              * (Int(1) << left);
+                const Int e = ((Int(adc[k]) * adc_noise + Int(offset[k]) + error_half) >> right) * left;
                 const Int code = (q * Int(gain[k]) + e + half) >> shift;
-                charge[k] = Real(q);
                 read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
+                charge[k] = Real(q);
             }
         } else {
-            for (int64_t k = 0; k < columns; k++) {
-                const Int e = ((Int(offset[k]) + error_half) >> right) * (Int(1) << left);
+            EACH (int64_t k = 0; k < columns; k++) {
+                const Int e = ((Int(offset[k]) + error_half) >> right) * left;
                 const Int code = (Int(charge[k]) * Int(gain[k]) + e + half) >> shift;
                 read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
             }
         }
-        const int32_t least = int32_t(p.adc_low), most = int32_t(p.adc_high);
-        for (int64_t k = 0; k < columns; k++)
+        int16_t *__restrict codes = p.codes + at * columns;
+        EACH (int64_t k = 0; k < columns; k++)
             codes[k] = int16_t(read[k] < least ? least : read[k] > most ? most : read[k]);
-        if (p.inside)
-            for (int64_t k = 0; k < columns; k++)
-                p.inside[at + k] = read[k] >= least && read[k] <= most;
+        if (p.inside) {
+            uint8_t *__restrict inside = p.inside + at * columns;
+            EACH (int64_t k = 0; k < columns; k++) inside[k] = (read[k] >= least) & (read[k] <= most);
+        }
 
         // The gates' tables.
-        pre_activations(p, codes, p.normal ? p.normal + at : nullptr, a);
+        pre_activations(p, codes, p.normal ? p.normal + at * columns : nullptr, a);
         const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
         for (int64_t gate = 0; gate < p.gates; gate++) {
             const int32_t *__restrict table = p.gate_tables + gate * entries - first;
             int32_t *__restrict own = a + gate * units;
-            for (int64_t unit = 0; unit < units; unit++) {
+            EACH (int64_t unit = 0; unit < units; unit++) {
                 const int32_t index = own[unit];
                 own[unit] = table[index < first ? first : index > last ? last : index];
             }
         }
 
         // The cell.
-        Real *__restrict h = static_cast<Real *>(p.h) + ((t + 1) * p.batch + n) * units;
-        if (!p.lstm) {
-            for (int64_t unit = 0; unit < units; unit++) h[unit] = Real(feed_back(p, Int(a[unit])));
-            continue;
+        int16_t *__restrict h = p.h + at * units;
+        if (p.lstm) {
+            int32_t *__restrict c = p.c + at * units;
+            const int32_t *__restrict before = t ? c - units : read;
+            if (t == 0) std::memset(read, 0, sizeof(int32_t) * units);
+            const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
+            EACH (int64_t unit = 0; unit < units; unit++) {
+                const Int i = a[unit], f = a[units + unit], g = a[2 * units + unit];
+                const Int next = half_up(f * Int(before[unit]) + i * g, p.gate_bits);
+                c[unit] = int32_t(clamp(next, p.state_low, p.state_high));
+            }
+            EACH (int64_t unit = 0; unit < units; unit++) {
+                const int32_t upper = half_up(c[unit], p.state_index_shift);
+                const Int product = Int(a[3 * units + unit])
+                    * Int(tanh[clamp(upper, p.state_index_low, p.state_index_high)]);
+                h[unit] = int16_t(feed_back(p, product));
+            }
+        } else {
+            EACH (int64_t unit = 0; unit < units; unit++) h[unit] = int16_t(feed_back(p, Int(a[unit])));
         }
-        const int32_t *__restrict before = p.c + (t * p.batch + n) * units;
-        int32_t *__restrict c = p.c + ((t + 1) * p.batch + n) * units;
-        const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
-        for (int64_t unit = 0; unit < units; unit++) {
-            const Int i = a[unit], f = a[units + unit], g = a[2 * units + unit];
-            const Int next = half_up(f * Int(before[unit]) + i * g, p.gate_bits);
-            c[unit] = int32_t(clamp(next, p.state_low, p.state_high));
-        }
-        for (int64_t unit = 0; unit < units; unit++) {
-            const int32_t upper = half_up(c[unit], p.state_index_shift);
-            const Int product = Int(a[3 * units + unit])
-                * Int(tanh[clamp(upper, p.state_index_low, p.state_index_high)]);
-            h[unit] = Real(feed_back(p, product));
-        }
+        Real *__restrict rows = static_cast<Real *>(p.rows) + (t + 1) * p.rows_step
+            + n * (p.inputs + units) + p.inputs;
+        EACH (int64_t unit = 0; unit < units; unit++) rows[unit] = Real(h[unit]);
+        if (t + 1 < p.steps) fill<Real>(p, t + 1, n);
     }
 }
 
@@ -239,36 +261,39 @@ void disturb_back(const Layer &p, const float *normal, const int32_t *a, Real *g
 }
 
 template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
-    const int64_t columns = p.gates * p.units, units = p.units, entries = p.entries;
+    const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
     int32_t *__restrict a = p.scratch, *__restrict index = a + columns, *__restrict values = index + columns;
+    int32_t *__restrict zero = values + columns;
     Real *__restrict grad = reinterpret_cast<Real *>(p.scratch + 4 * columns);
+    std::memset(zero, 0, sizeof(int32_t) * units);
     const Real *__restrict slopes = static_cast<const Real *>(p.slopes);
     const Real *__restrict tanh_slopes = static_cast<const Real *>(p.tanh_slopes) - p.state_index_low;
     const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
     for (int64_t n = 0; n < p.batch; n++) {
-        const int64_t at = (t * p.batch + n) * columns;
-        const float *normal = p.normal ? p.normal + at : nullptr;
+        const int64_t at = n * p.steps + t;
+        const int16_t *__restrict codes = p.codes + at * columns;
+        const float *normal = p.normal ? p.normal + at * columns : nullptr;
 
         // What the forward pass had, once more.
-        pre_activations(p, p.codes + at, normal, a);
+        pre_activations(p, codes, normal, a);
         for (int64_t gate = 0; gate < p.gates; gate++) {
             const int32_t *__restrict table = p.gate_tables + gate * entries;
-            for (int64_t k = gate * units; k < (gate + 1) * units; k++) {
+            EACH (int64_t k = gate * units; k < (gate + 1) * units; k++) {
                 index[k] = clamp(a[k], first, last) - first;
                 values[k] = table[index[k]];
             }
         }
 
         // The cell: `grad` becomes that of the tables' entries.
-        const Real *__restrict outside = static_cast<const Real *>(p.grad_h) + (t * p.batch + n) * units;
+        const Real *__restrict outside = static_cast<const Real *>(p.grad_h) + at * units;
         const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
         if (p.lstm) {
-            const int32_t *__restrict before = p.c + (t * p.batch + n) * units;
-            const int32_t *__restrict c = p.c + ((t + 1) * p.batch + n) * units;
+            const int32_t *__restrict c = p.c + at * units;
+            const int32_t *__restrict before = t ? c - units : zero;
             const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
             Real *__restrict grad_c = static_cast<Real *>(p.grad_c) + n * units;
             const Real index_slope = Real(1) / Real(Int(1) << p.state_index_shift);
-            for (int64_t unit = 0; unit < units; unit++) {
+            EACH (int64_t unit = 0; unit < units; unit++) {
                 const Int i = values[unit], f = values[units + unit];
                 const Int g = values[2 * units + unit], o = values[3 * units + unit];
                 const Int upper = half_up(Int(c[unit]), p.state_index_shift);
@@ -285,7 +310,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
                 grad_c[unit] = dc * Real(f);
             }
         } else {
-            for (int64_t unit = 0; unit < units; unit++)
+            EACH (int64_t unit = 0; unit < units; unit++)
                 grad[unit] = (outside[unit] + after[unit]) * slope_of_feed_back<Real>(p, Int(values[unit]));
         }
 
@@ -294,22 +319,22 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
             double *__restrict sums = p.grad_tables + gate * entries;
             const Real *__restrict slope = slopes + gate * entries;
             for (int64_t k = gate * units; k < (gate + 1) * units; k++) sums[index[k]] += double(grad[k]);
-            for (int64_t k = gate * units; k < (gate + 1) * units; k++)
+            EACH (int64_t k = gate * units; k < (gate + 1) * units; k++)
                 grad[k] = a[k] >= first && a[k] <= last ? grad[k] * slope[index[k]] : Real(0);
         }
         if (normal) {
             // Before the noise.
             const int32_t one = 1 << p.frac;
-            for (int64_t k = 0; k < columns; k++) a[k] = int32_t(p.codes[at + k]) * one + p.bias[k];
+            EACH (int64_t k = 0; k < columns; k++) a[k] = int32_t(codes[k]) * one + p.bias[k];
             disturb_back(p, normal, a, grad);
         }
-        for (int64_t k = 0; k < columns; k++) p.grad_bias[k] += double(grad[k]);
+        EACH (int64_t k = 0; k < columns; k++) p.grad_bias[k] += double(grad[k]);
 
         // The ADC: the charge becomes its gradient.
-        Real *__restrict charge = static_cast<Real *>(p.charge) + at;
-        const uint8_t *__restrict inside = p.inside + at;
+        Real *__restrict charge = static_cast<Real *>(p.charge) + t * p.charge_step + n * columns;
+        const uint8_t *__restrict inside = p.inside + at * columns;
         const Real scale = std::ldexp(Real(1), int(p.frac - p.adc_shift));
-        for (int64_t k = 0; k < columns; k++) {
+        EACH (int64_t k = 0; k < columns; k++) {
             const Real converted = inside[k] ? grad[k] * scale : Real(0);
             p.grad_gain[k] += double(converted) * double(charge[k]);
             charge[k] = converted * Real(p.gain[k]);
@@ -319,11 +344,15 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
 
 }  // namespace
 
+#define KERNELS(Real, Int, kind)                                                            \
+    void begin_##kind(const Layer *p, int64_t t) {                                           \
+        for (int64_t n = 0; n < p->batch; n++) fill<Real>(*p, t, n);                         \
+    }                                                                                        \
+    void step_##kind(const Layer *p, int64_t t) { step<Real, Int>(*p, t); }                  \
+    void step_back_##kind(const Layer *p, int64_t t) { step_back<Real, Int>(*p, t); }
+
 extern "C" {
-void step_f32_i32(const Layer *p, int64_t t) { step<float, int32_t>(*p, t); }
-void step_f32_i64(const Layer *p, int64_t t) { step<float, int64_t>(*p, t); }
-void step_f64_i64(const Layer *p, int64_t t) { step<double, int64_t>(*p, t); }
-void step_back_f32_i32(const Layer *p, int64_t t) { step_back<float, int32_t>(*p, t); }
-void step_back_f32_i64(const Layer *p, int64_t t) { step_back<float, int64_t>(*p, t); }
-void step_back_f64_i64(const Layer *p, int64_t t) { step_back<double, int64_t>(*p, t); }
+KERNELS(float, int32_t, f32_i32)
+KERNELS(float, int64_t, f32_i64)
+KERNELS(double, int64_t, f64_i64)
 }

@@ -13,7 +13,7 @@ from golden.program import LayerProgram, LstmProgram, RnnProgram
 @dataclass(frozen=True)
 class LayerTrace:
     """Everything a layer computed: codes (batch, steps, gates, units), h (batch, steps, units) as
-    DAC codes, of the dtype of the program's tensors; an LSTM has c, as h."""
+    DAC codes; an LSTM has c, as h. Integers of any width that holds them, or floats of them."""
 
     codes: Tensor
     h: Tensor
@@ -36,7 +36,7 @@ def run(
 ) -> LayerTrace:
     """All steps of a batch of sequences, from c = 0 and h = the DAC's code of 0.
 
-    x: (batch, steps, inputs) DAC codes, of the dtype of the program's tensors. runs: (batch,)
+    x: (batch, steps, inputs) DAC codes, of any dtype. runs: (batch,)
     numbers of the passes, which noise depends on. snr: signal-to-noise ratio in dB of every
     step's pre-activations, for training; drawn from PyTorch's generator, all steps at once.
     readable: take this module's own path even where the fast one (golden/fast.py), which
@@ -45,13 +45,12 @@ def run(
     batch, steps, _ = x.shape
     normal, power_ratio = None, 0.0
     if snr is not None:
-        normal = torch.randn(steps, batch, shape.gates, shape.units, device=x.device)
+        normal = torch.randn(batch, steps, shape.gates, shape.units, device=x.device)
         power_ratio = 10 ** (-snr / 10)
     if readable or not fast.usable(x):
         return _readable(program, x, shape, runs, normal, power_ratio)
     ran = fast.run(program, x, shape, runs, normal, power_ratio)
-    dtype = program.bias.dtype
-    return LayerTrace(ran.codes.to(dtype), ran.h.to(dtype), None if ran.c is None else ran.c.to(dtype))
+    return LayerTrace(ran.codes, ran.h, ran.c)
 
 
 def _readable(
@@ -63,7 +62,7 @@ def _readable(
     power_ratio: float,
 ) -> LayerTrace:
     batch, steps, inputs = x.shape
-    description = shape.description
+    x, description = x.to(program.bias.dtype), shape.description
     differential = program.positive - program.negative
     h = torch.full_like(x[:, 0, :1], description.dac.zero).expand(batch, shape.units)
     c = torch.zeros_like(h)
@@ -74,7 +73,7 @@ def _readable(
     for t in range(steps):
         charge = from_inputs[:, t] + crossbar.column_charge(h, differential[..., inputs:])
         codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, t))
-        noise = None if normal is None else normal[t]
+        noise = None if normal is None else normal[:, t]
         index = gates.pre_activation(codes, program.bias, description, noise, power_ratio)
         match program:
             case LstmProgram():

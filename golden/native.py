@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,19 +15,22 @@ from golden import files
 SOURCE = Path(__file__).with_name("kernels.cpp")
 
 # Contraction would round a product and a sum once, where PyTorch rounds twice.
-FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared", "-std=c++17", "-w")
+FLAGS = (
+    *("-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared", "-std=c++17", "-w"),
+    *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
+)
 
-_INTEGERS = (
-    *("batch", "gates", "units", "entries"),
+INTEGERS = (
+    *("batch", "steps", "inputs", "gates", "units", "entries", "rows_step", "charge_step"),
     *("adc_shift", "adc_low", "adc_high", "frac", "index_low", "index_high"),
     *("gate_bits", "state_low", "state_high"),
     *("state_index_shift", "state_index_low", "state_index_high"),
     *("hidden_shift", "dac_low", "dac_high", "bipolar", "lstm"),
     *("noisy", "key_0", "key_1", "read_noise", "adc_noise", "error_shift"),
 )
-_POINTERS = (
+POINTERS = (
     *("runs", "magnitudes", "offset", "gain", "bias", "gate_tables", "tanh_table", "normal"),
-    *("charge", "codes", "inside", "c", "h"),
+    *("x", "codes", "c", "h", "inside", "rows", "charge"),
     *("slopes", "tanh_slopes", "grad_h", "grad_recurrent", "grad_c"),
     *("grad_gain", "grad_bias", "grad_tables", "scratch"),
 )
@@ -36,9 +40,9 @@ class Layer(ctypes.Structure):
     """What a kernel works on; the fields are explained in golden/kernels.cpp."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in _INTEGERS),
+        *((name, ctypes.c_int64) for name in INTEGERS),
         ("power_ratio", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in _POINTERS),
+        *((name, ctypes.c_void_p) for name in POINTERS),
     )
 
 
@@ -69,8 +73,8 @@ def library() -> ctypes.CDLL | None:
 
 
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
-    for kind in ("f32_i32", "f32_i64", "f64_i64"):
-        for name in ("step", "step_back"):
+    for name in ("begin", "step", "step_back"):
+        for kind in ("f32_i32", "f32_i64", "f64_i64"):
             function = getattr(loaded, f"{name}_{kind}")
-            function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_int64), None
+            function.argtypes, function.restype = (ctypes.POINTER(Layer), ctypes.c_int64), None
     return loaded

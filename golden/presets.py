@@ -26,6 +26,7 @@ class Recipe:
 
 
 _VOWELS = Description(name="vowels", network=Network(inputs=12, hidden=(32,), classes=9))
+_MNIST_ROWS = Description(name="mnist-rows", network=Network(inputs=28, hidden=(64,), classes=10))
 
 PRESETS = {
     recipe.description.name: recipe
@@ -40,10 +41,15 @@ PRESETS = {
                 name="vowels-rnn-vote", cell={"kind": "rnn"}, voting={"replay_steps": 32}
             )
         ),
+        Recipe(
+            _MNIST_ROWS,
+            Training(dataset="mnist-rows", float_epochs=8, epochs=4, batch=128),
+        ),
     )
 }
 """vowels: the main job. vowels-deep: two layers. vowels-fast: twice the ADCs. vowels-rnn: the
-vanilla cell. -vote: with a replay buffer and a voter; no sequence is longer than 29 steps."""
+vanilla cell. -vote: with a replay buffer and a voter; no sequence is longer than 29 steps.
+mnist-rows: digits, a row of pixels a step; needs `wordline data mnist`."""
 
 
 def load(name: str) -> Recipe:

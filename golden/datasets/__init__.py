@@ -1,15 +1,19 @@
-"""Data sets by name. `vowels` is in the project; see japanese_vowels/ATTRIBUTION.md."""
+"""Data sets by name: labelled sequences, made of the files that are in the project (`vowels`; see
+japanese_vowels/ATTRIBUTION.md) or in a data folder (`golden.datasets.sets`)."""
 
 import lzma
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from golden.datasets import cifar, idx
+from golden.datasets.sets import DATA, SETS, FileSet
 from golden.errors import WordlineError
-
-NAMES = ("vowels",)
 
 
 @dataclass(frozen=True)
@@ -39,30 +43,92 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training set and a held-out test set."""
+    """A training set and a held-out test set, with labels from 0 to classes - 1."""
 
     name: str
     train: Sequences
     test: Sequences
+    classes: int
 
     @property
     def channels(self) -> int:
         """Values at each step."""
         return int(self.train.x.shape[2])
 
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return int(self.train.labels.max()) + 1
+
+@dataclass(frozen=True)
+class Task:
+    """What a data set is, and how it is made.
+
+    files: the set of files that it needs in the data folder, or None: it is in the project.
+    """
+
+    about: str
+    files: FileSet | None
+    make: Callable[[Path], tuple[Sequences, Sequences, int]]
 
 
-def load(name: str) -> Dataset:
-    """A data set by name; WordlineError if there is none of that name."""
-    if name != "vowels":
-        raise WordlineError(f"There is no data set {name!r}; there is: {', '.join(NAMES)}.")
+def load(name: str, data_dir: Path = DATA) -> Dataset:
+    """A data set by name; WordlineError if there is none of that name, or its files are absent."""
+    train, test, classes = task(name).make(data_dir)
+    return Dataset(name, train, test, classes)
+
+
+def task(name: str) -> Task:
+    """What is known of a data set; WordlineError if there is none of that name."""
+    if name not in TASKS:
+        raise WordlineError(f"There is no data set {name!r}; there is: {', '.join(TASKS)}.")
+    return TASKS[name]
+
+
+def find(name: str) -> FileSet:
+    """A set of files by its name or that of a data set made of it; WordlineError if there is
+    none."""
+    files = SETS.get(name) or (name in TASKS and TASKS[name].files)
+    if files:
+        return files
+    if name in TASKS:
+        raise WordlineError(f"The data set {name} is in the project; there is nothing to fetch.")
+    raise WordlineError(f"There is no data set {name!r}; there is: {', '.join(SETS)}.")
+
+
+def fingerprint(name: str, data_dir: Path = DATA) -> str:
+    """Tells one content of a data set's files from another; WordlineError if they are absent."""
+    files = task(name).files
+    return files.fingerprint(data_dir) if files else ""
+
+
+def _vowels(_: Path) -> tuple[Sequences, Sequences, int]:
     folder = Path(__file__).parent / "japanese_vowels"
     train, test = (_read_ts(folder / f"JapaneseVowels_{part}.ts.xz") for part in ("TRAIN", "TEST"))
-    return Dataset(name, train, test)
+    return train, test, 9
+
+
+def _mnist_rows(name: str, data_dir: Path) -> tuple[Sequences, Sequences, int]:
+    """Images as 28 steps, a row each, from the top; x: its 28 pixels, 0 (paper) to 1 (ink)."""
+    files = SETS[name]
+    train, test = idx.images(files.read(data_dir), files.folder(data_dir))
+    return _rows(*train), _rows(*test), idx.CLASSES
+
+
+def _cifar10_rows(data_dir: Path) -> tuple[Sequences, Sequences, int]:
+    """Images as 32 steps, a row each, from the top; x: 32 red, 32 green, 32 blue pixels, 0 to 1."""
+    files = SETS["cifar10"]
+    parts = cifar.images(files.read(data_dir), files.folder(data_dir))
+    train, test = (
+        _rows(x.transpose(0, 2, 1, 3).reshape(len(x), cifar.SIDE, -1), labels)
+        for x, labels in parts
+    )
+    return train, test, cifar.CLASSES
+
+
+def _rows(x: np.ndarray, labels: np.ndarray) -> Sequences:
+    """Sequences of equal length from x (images, steps, channels) and labels, both uint8."""
+    return Sequences(
+        x=torch.from_numpy(x.astype(np.float32)).div_(255),
+        lengths=torch.full((len(x),), x.shape[1]),
+        labels=torch.from_numpy(labels.astype(np.int64)),
+    )
 
 
 def _read_ts(path: Path) -> Sequences:
@@ -80,3 +146,20 @@ def _read_ts(path: Path) -> Sequences:
         lengths=torch.tensor([len(sequence) for sequence in sequences]),
         labels=torch.tensor(labels),
     )
+
+
+TASKS = {
+    "vowels": Task("speaker of a Japanese vowel, 12 cepstra a step", None, _vowels),
+    "mnist-rows": Task(
+        "digit, a row of 28 pixels a step", SETS["mnist"], partial(_mnist_rows, "mnist")
+    ),
+    "fashion-rows": Task(
+        "clothes, a row of 28 pixels a step",
+        SETS["fashion-mnist"],
+        partial(_mnist_rows, "fashion-mnist"),
+    ),
+    "cifar10-rows": Task(
+        "photograph, a row of 32 coloured pixels a step", SETS["cifar10"], _cifar10_rows
+    ),
+}
+"""The data sets that a recipe's training.dataset may name."""

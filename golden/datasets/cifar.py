@@ -88,7 +88,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         match module, name:
-            case ("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct":
+            case (("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct"):
                 return lambda *_: np.empty(0, np.uint8)  # its state follows
             case "numpy", "ndarray":
                 return None  # only ever an argument of the above

@@ -33,7 +33,9 @@ Images = tuple[np.ndarray, np.ndarray]
 def decode(data: bytes, source: str) -> np.ndarray:
     """The array in an IDX file's bytes, read-only; `source` names the file in a WordlineError."""
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in TYPES or data[3] == 0:
-        raise WordlineError(f"{source} is no IDX file: it begins with {data[:4].hex() or 'nothing'}.")
+        raise WordlineError(
+            f"{source} is no IDX file: it begins with {data[:4].hex() or 'nothing'}."
+        )
     dtype, header = np.dtype(TYPES[data[2]]), 4 + 4 * data[3]
     shape = [int(size) for size in np.frombuffer(data[4:header].ljust(4 * data[3], b"\0"), ">u4")]
     expected = header + math.prod(shape) * dtype.itemsize
@@ -88,8 +90,8 @@ def images(files: dict[str, bytes], folder: Path) -> tuple[Images, Images]:
             )
         if labels.dtype != np.uint8 or labels.shape != x.shape[:1]:
             raise WordlineError(
-                f"{paths[1]} holds {_times(labels.shape)} of {labels.dtype}; give {len(x):,} bytes, "
-                f"one an image."
+                f"{paths[1]} holds {_times(labels.shape)} of {labels.dtype}; give {len(x):,} "
+                f"bytes, one an image."
             )
         if labels.max() >= CLASSES:
             raise WordlineError(

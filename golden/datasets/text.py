@@ -32,9 +32,7 @@ def collect(folder: Path) -> dict[str, bytes]:
     if len(paths) == 1:
         whole = _decode(paths[0].read_bytes(), paths[0])
         ends = [0, len(whole) * 90 // 100, len(whole) * 95 // 100, len(whole)]
-        parts = {
-            part: whole[ends[n] : ends[n + 1]].encode("utf-8") for n, part in enumerate(PARTS)
-        }
+        parts = {part: whole[ends[n] : ends[n + 1]].encode("utf-8") for n, part in enumerate(PARTS)}
         if not all(parts.values()):
             raise WordlineError(f"{paths[0]} has {len(whole)} characters; give more.")
     else:
