@@ -21,6 +21,7 @@ from rich.table import Table
 from gen import emit as emission
 from gen import stages
 from golden import datasets, effects, files, presets, training
+from golden.datasets import sets
 from golden.description import build, plain, replaced
 from golden.errors import WordlineError
 from golden.presets import Recipe
@@ -34,8 +35,8 @@ app = typer.Typer(
     help="""LSTMs and RNNs from PyTorch to Verilog for NVM crossbar accelerators, proved bit-exact.
 
     NAME is a preset (`wordline presets`) or the path of a TOML file. Everything goes to
-    build/NAME/. `wordline sim NAME` does all of it: train, emit, build with Verilator, run the
-    test set, compare every value with the golden model.
+    build/NAME/, data sets to data/. `wordline sim NAME` does all of it: train, emit, build with
+    Verilator, run the test set, compare every value with the golden model.
 
     Exit status: 0 all equal, 1 RTL and golden differ, 2 a mistake in what was given.
     """,
@@ -44,6 +45,7 @@ console = Console()
 
 Name = Annotated[str, typer.Argument(help="A preset, or the path of a TOML file.")]
 BuildDir = Annotated[Path, typer.Option(help="Where build folders go.")]
+DataDir = Annotated[Path, typer.Option(help="Where data sets are (`wordline data`).")]
 Seed = Annotated[int | None, typer.Option(help="Instead of the recipe's seed.", min=0)]
 Device = Annotated[str, typer.Option(help="PyTorch device for training: cpu, cuda, ...")]
 Noise = Annotated[
@@ -205,6 +207,7 @@ def train(
         int, typer.Option(help="Train this many seeds and show accuracies; saves nothing.", min=1)
     ] = 1,
     device: Device = "cpu",
+    data_dir: DataDir = sets.DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Train a float network, then the quantised one from it; accuracies are of the test set.
@@ -213,10 +216,10 @@ def train(
     """
     recipe = _recipe(name, seed=seed, noise=noise, effects_=effects_)
     if seeds > 1:
-        _train_seeds(recipe, seeds, device)
+        _train_seeds(recipe, seeds, device, data_dir)
         return
     folder = build_dir / recipe.description.name
-    program, _ = _train(recipe, folder, device)
+    program, _ = _train(recipe, folder, device, data_dir)
     about = program.about
     _say(
         f"{folder / 'program.safetensors'}: float {about['float_accuracy']:.2f} %, "
@@ -225,19 +228,20 @@ def train(
     )
 
 
-def _train(recipe: Recipe, folder: Path, device: str) -> tuple[Program, float]:
+def _train(recipe: Recipe, folder: Path, device: str, data_dir: Path) -> tuple[Program, float]:
     with _bar() as bar:
         stage = stages.train(
             recipe,
             folder,
             device=device,
+            data_dir=data_dir,
             progress=lambda what, done, total, _: bar(f"train, {what}", done, total),
         )
     return stage.program, stage.seconds
 
 
-def _train_seeds(recipe: Recipe, seeds: int, device: str) -> None:
-    data = datasets.load(recipe.training.dataset)
+def _train_seeds(recipe: Recipe, seeds: int, device: str, data_dir: Path) -> None:
+    data = datasets.load(recipe.training.dataset, data_dir)
     table = Table("seed", "float %", "quantised %")
     rows = []
     with _bar() as bar:
@@ -270,6 +274,7 @@ def emit(
     effects_: EffectsName = None,
     votes: Votes = 1,
     vote_by: VoteBy = "majority",
+    data_dir: DataDir = sets.DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Write Verilog, macro stub, sidecar, and a trained program's image and golden vectors.
@@ -288,7 +293,7 @@ def emit(
     else:
         trained = program or build_dir / recipe.description.name / "program.safetensors"
         loaded = _chip(Program.load(trained, recipe.description), recipe, votes, vote_by)
-        data = datasets.load(recipe.training.dataset).test
+        data = datasets.load(recipe.training.dataset, data_dir).test
         stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
     _say(f"emitted {folder}/{on and f' with {on}'}")
@@ -318,6 +323,7 @@ def sim(
     votes: Votes = 1,
     vote_by: VoteBy = "majority",
     device: Device = "cpu",
+    data_dir: DataDir = sets.DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Train, emit, build and run the test set through the Verilog; compare every value.
@@ -333,14 +339,14 @@ def sim(
     description = recipe.description
     labels: torch.Tensor | None
     if inputs is None:
-        data = datasets.load(recipe.training.dataset).test
+        data = datasets.load(recipe.training.dataset, data_dir).test
         check_votes(description, votes, vote_by, int(data.lengths.max()))
     else:
         check_votes(description, votes, vote_by)
     folder = build_dir / description.name
     started = time.monotonic()
     if program is None:
-        ideal, train_seconds = _train(recipe, folder, device)
+        ideal, train_seconds = _train(recipe, folder, device, data_dir)
     else:
         ideal, train_seconds = Program.load(program, description), 0.0
     loaded = _chip(ideal, recipe, votes, vote_by)
@@ -386,6 +392,58 @@ def sim(
         _say(f"waves: {folder / 'verilator-waves' / 'dump.vcd'}")
     if summary["mismatches"] or not result["passed"]:
         raise typer.Exit(1)
+
+
+@app.command("data")
+@_interruptible
+def data_(
+    name: Annotated[str, typer.Argument(help="Which set; none: list them.")] = "",
+    own: Annotated[
+        Path | None, typer.Option("--from", help="Take your own files out of this folder.")
+    ] = None,
+    data_dir: DataDir = sets.DATA,
+) -> None:
+    """Fetch a data set once, checked by its sha256, or take your own files; list what there is.
+
+    `wordline data mnist --from FOLDER` accepts MNIST's IDX files (with .gz or without), CIFAR-10's
+    batches and plain text (docs/data.md), and copies them once they are found to be right.
+    """
+    if not name:
+        if own is not None:
+            raise WordlineError("--from needs the name of a set; `wordline data` lists them.")
+        console.print(_sets(data_dir))
+        return
+    known = datasets.find(name)
+    folder = known.folder(data_dir)
+    if own is not None:
+        known.take(own, data_dir)
+        whose = "the published files" if known.published(data_dir) else "your own files"
+        _say(f"{folder}/: {whose}, {_megabytes(known.size(data_dir))}")
+    elif known.present(data_dir):
+        known.read(data_dir)  # and whole
+        _say(f"{folder}/ is there already; delete it to fetch it anew.")
+    else:
+        with _bar() as bar:
+            known.fetch(data_dir, bar)
+        _say(f"{folder}/: fetched and checked, {_megabytes(known.size(data_dir))}")
+
+
+def _sets(data_dir: Path) -> Table:
+    table = Table("set", "what it is", "source, licence", "size", "here", "as training.dataset")
+    for name, known in sets.SETS.items():
+        used = ", ".join(task for task, t in datasets.TASKS.items() if t.files is known) or "-"
+        here = "present" if known.present(data_dir) else "absent"
+        whence = f"{known.package} (npm)" if known.package else "your own files"
+        size = _megabytes(known.size(data_dir)) if known.size(data_dir) else "-"
+        table.add_row(name, known.about, f"{whence}; {known.licence}", size, here, used)
+    vowels = "Speaker of two Japanese vowels: 270 sequences to train, 370 to test; 9 classes."
+    source = "UCI Machine Learning Repository; CC BY 4.0"
+    table.add_row("vowels", vowels, source, "0.2 MB", "in the project", "vowels")
+    return table
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 @app.command("study")

@@ -22,6 +22,7 @@ import hw
 from gen import emit, image, vectors
 from golden import dac, datasets, files, network, training
 from golden.datasets import Sequences
+from golden.datasets.sets import DATA
 from golden.description import Description, plain
 from golden.errors import WordlineError
 from golden.presets import Recipe
@@ -46,10 +47,19 @@ def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _digest(tensor: Tensor) -> str:
+    """Hash of a tensor's type, shape and values."""
+    array = tensor.contiguous().numpy()
+    digest = hashlib.sha256(f"{array.dtype} {array.shape} ".encode())
+    digest.update(array.data)
+    return digest.hexdigest()
+
+
 def _source(package: Any) -> str:
-    """Hash of a package's Python files."""
+    """Hash of a package's Python and C++ files."""
     folder = Path(package.__file__).parent
-    return _hash([path.read_text() for path in sorted(folder.rglob("*.py"))])
+    paths = [path for path in folder.rglob("*") if path.suffix in (".py", ".cpp")]
+    return _hash([path.read_text() for path in sorted(paths)])
 
 
 def sources() -> str:
@@ -67,15 +77,21 @@ class Stage:
 
 
 def train(
-    recipe: Recipe, folder: Path, *, device: str = "cpu", progress: Progress | None = None
+    recipe: Recipe,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    data_dir: Path = DATA,
+    progress: Progress | None = None,
 ) -> Stage:
     """The trained program of a recipe, from `folder` if it is there and nothing changed."""
     path = folder / "program.safetensors"
     # Effects matter to training where it is told to use them.
     used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
+    fingerprint = datasets.fingerprint(recipe.training.dataset, data_dir)
     key = _hash(
-        *(recipe.description.to_toml(), plain(recipe.training), used, _source(golden)),
-        *(device, metadata.version("torch"), platform.machine()),
+        *(recipe.description.to_toml(), plain(recipe.training), used, fingerprint),
+        *(_source(golden), device, metadata.version("torch"), platform.machine()),
     )
     if path.exists():
         try:
@@ -85,7 +101,7 @@ def train(
         except WordlineError:
             pass  # of another description, or damaged: train again
     started = time.monotonic()
-    data = datasets.load(recipe.training.dataset)
+    data = datasets.load(recipe.training.dataset, data_dir)
     result = training.train(
         recipe.description, recipe.training, data, progress, device, recipe.effects
     )
@@ -105,10 +121,10 @@ def train(
 def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tuple[float, bool]:
     """Everything emitted for a program and input codes; seconds, and whether it was reused."""
     stamp = folder / "emitted.sha256"
-    tensors = {name: tensor.tolist() for name, tensor in program.tensors().items()}
+    tensors = {name: _digest(tensor) for name, tensor in program.tensors().items()}
     key = _hash(
         program.description.to_toml(),
-        *(tensors, program.votes, program.vote_by, x.tolist(), lengths.tolist()),
+        *(tensors, program.votes, program.vote_by, _digest(x), _digest(lengths)),
         sources(),
     )
     ends = (".json", ".v", ".vlt", "_crossbar_model.v", "_crossbar_stub.v")

@@ -38,10 +38,13 @@ def _compact(values: Tensor, valid: Tensor | None = None) -> np.ndarray:
     """As few bits as hold every value, 0 where a step is not valid."""
     if valid is not None:
         values = values * valid.view(*valid.shape, *(1,) * (values.dim() - 2))
-    return values.numpy().astype(np.int8 if values.abs().max() < 128 else np.int32)
+    most = int(values.abs().max())
+    kind = next(k for k in (np.int8, np.int16, np.int32) if most <= np.iinfo(k).max)
+    return values.numpy().astype(kind)
 
 
 def write(path: Path, vectors: Vectors) -> None:
-    """Write the .npz, whole or not at all."""
+    """Write the .npz, whole or not at all; uncompressed: of 10,000 images, compression takes half
+    a minute and spares a third."""
     with files.atomic(path) as beside, beside.open("wb") as file:
-        np.savez_compressed(file, **vectors)  # type: ignore[arg-type]
+        np.savez(file, **vectors)  # type: ignore[arg-type]
