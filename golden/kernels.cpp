@@ -114,15 +114,20 @@ void draw(const Layer &p, int64_t step, int64_t n, int32_t *__restrict read, int
     }
 }
 
+// Root mean square of the noise on a gate's pre-activations.
+double noise_rms(const Layer &p, const int32_t *__restrict a) {
+    int64_t power = 0;
+    for (int64_t unit = 0; unit < p.units; unit++) power += int64_t(a[unit]) * int64_t(a[unit]);
+    return std::sqrt(double(power) / double(p.units) * p.power_ratio + 1e-6);
+}
+
 // Pre-activations with noise in proportion to the root mean square of each gate.
 void disturb(const Layer &p, const float *normal, int32_t *a) {
     for (int64_t gate = 0; gate < p.gates; gate++) {
         int32_t *__restrict own = a + gate * p.units;
         const float *__restrict z = normal + gate * p.units;
-        double power = 0;  // of integers: exact in any order
-        for (int64_t unit = 0; unit < p.units; unit++) power += double(own[unit]) * double(own[unit]);
-        const double rms = std::sqrt(power / double(p.units) * p.power_ratio + 1e-6);
-        for (int64_t unit = 0; unit < p.units; unit++)
+        const double rms = noise_rms(p, own);
+        EACH (int64_t unit = 0; unit < p.units; unit++)
             own[unit] = int32_t(std::floor(double(own[unit]) + double(z[unit]) * rms + 0.5));
     }
 }
@@ -232,17 +237,19 @@ template <class Real, class Int> void step(const Layer &p, int64_t t) {
     }
 }
 
-// Gradient of a narrowing by `shift` to `low`..`high`.
-template <class Real, class Int> Real slope_of(Int a, int64_t shift, int64_t low, int64_t high) {
-    const Int rounded = half_up(a, shift);
-    return rounded >= Int(low) && rounded <= Int(high) ? Real(1) / Real(Int(1) << shift) : Real(0);
-}
+// What a narrowing by a shift lets through: values in low..high, with the gradient `slope`.
+template <class Real, class Int> struct Through {
+    Int low, high;
+    Real slope;
 
-template <class Real, class Int> Real slope_of_feed_back(const Layer &p, Int product) {
-    if (!p.bipolar) return slope_of<Real>(product, p.hidden_shift, p.dac_low, p.dac_high);
-    const Int one = Int(1) << p.hidden_shift;
-    return product <= one && product >= -one ? Real(1) / Real(one) : Real(0);
-}
+    Through(int64_t shift, int64_t least, int64_t most) {
+        const Int half = (Int(1) << shift) >> 1;
+        low = Int(least) * (Int(1) << shift) - half;
+        high = (Int(most) + 1) * (Int(1) << shift) - half - 1;
+        slope = Real(1) / Real(Int(1) << shift);
+    }
+    Real operator()(Int a) const { return ((a >= low) & (a <= high)) ? slope : Real(0); }
+};
 
 // Gradient through `disturb`, in place: of the noise's amplitude too.
 template <class Real>
@@ -251,12 +258,12 @@ void disturb_back(const Layer &p, const float *normal, const int32_t *a, Real *g
         const int32_t *__restrict own = a + gate * p.units;
         const float *__restrict z = normal + gate * p.units;
         Real *__restrict g = grad + gate * p.units;
-        double power = 0, along = 0;
-        for (int64_t unit = 0; unit < p.units; unit++) power += double(own[unit]) * double(own[unit]);
+        double along = 0;
+#pragma omp simd reduction(+ : along)
         for (int64_t unit = 0; unit < p.units; unit++) along += double(g[unit]) * double(z[unit]);
-        const double rms = std::sqrt(power / double(p.units) * p.power_ratio + 1e-6);
+        const double rms = noise_rms(p, own);
         const Real each = Real(along * p.power_ratio / (double(p.units) * rms));
-        for (int64_t unit = 0; unit < p.units; unit++) g[unit] += each * Real(own[unit]);
+        EACH (int64_t unit = 0; unit < p.units; unit++) g[unit] += each * Real(own[unit]);
     }
 }
 
@@ -266,6 +273,10 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     int32_t *__restrict zero = values + columns;
     Real *__restrict grad = reinterpret_cast<Real *>(p.scratch + 4 * columns);
     std::memset(zero, 0, sizeof(int32_t) * units);
+    const Through<Real, Int> state(p.gate_bits, p.state_low, p.state_high);
+    const Through<Real, Int> upper(p.state_index_shift, p.state_index_low, p.state_index_high);
+    Through<Real, Int> hidden(p.hidden_shift, p.dac_low, p.dac_high);
+    if (p.bipolar) hidden.low = -(hidden.high = Int(1) << p.hidden_shift);
     const Real *__restrict slopes = static_cast<const Real *>(p.slopes);
     const Real *__restrict tanh_slopes = static_cast<const Real *>(p.tanh_slopes) - p.state_index_low;
     const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
@@ -292,17 +303,15 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
             const int32_t *__restrict before = t ? c - units : zero;
             const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
             Real *__restrict grad_c = static_cast<Real *>(p.grad_c) + n * units;
-            const Real index_slope = Real(1) / Real(Int(1) << p.state_index_shift);
             EACH (int64_t unit = 0; unit < units; unit++) {
                 const Int i = values[unit], f = values[units + unit];
                 const Int g = values[2 * units + unit], o = values[3 * units + unit];
-                const Int upper = half_up(Int(c[unit]), p.state_index_shift);
-                const Int place = clamp(upper, p.state_index_low, p.state_index_high);
-                const Int th = tanh[place], product = o * th;
-                const Real dh = (outside[unit] + after[unit]) * slope_of_feed_back<Real>(p, product);
-                const Real through = upper == place ? index_slope : Real(0);
-                Real dc = grad_c[unit] + dh * Real(o) * tanh_slopes[place] * through;
-                dc *= slope_of<Real>(f * Int(before[unit]) + i * g, p.gate_bits, p.state_low, p.state_high);
+                const int64_t at_upper = clamp(half_up(c[unit], p.state_index_shift),
+                                               p.state_index_low, p.state_index_high);
+                const Int th = tanh[at_upper];
+                const Real dh = (outside[unit] + after[unit]) * hidden(o * th);
+                Real dc = grad_c[unit] + dh * Real(o) * tanh_slopes[at_upper] * upper(c[unit]);
+                dc *= state(f * Int(before[unit]) + i * g);
                 grad[unit] = dc * Real(g);
                 grad[units + unit] = dc * Real(before[unit]);
                 grad[2 * units + unit] = dc * Real(i);
@@ -311,7 +320,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
             }
         } else {
             EACH (int64_t unit = 0; unit < units; unit++)
-                grad[unit] = (outside[unit] + after[unit]) * slope_of_feed_back<Real>(p, Int(values[unit]));
+                grad[unit] = (outside[unit] + after[unit]) * hidden(Int(values[unit]));
         }
 
         // The tables, the bias.

@@ -16,7 +16,8 @@ SOURCE = Path(__file__).with_name("kernels.cpp")
 
 # Contraction would round a product and a sum once, where PyTorch rounds twice.
 FLAGS = (
-    *("-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared", "-std=c++17", "-w"),
+    *("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
+    *("-fopenmp-simd", "-fPIC", "-shared", "-std=c++17", "-w"),
     *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
 )
 

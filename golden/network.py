@@ -52,7 +52,8 @@ def run(
     if runs is None:
         runs = torch.arange(len(x), device=x.device) * votes
     runs = (runs[:, None] + torch.arange(votes, device=x.device)).flatten()
-    x, lengths = x.repeat_interleave(votes, 0), lengths.repeat_interleave(votes)
+    if votes > 1:
+        x, lengths = x.repeat_interleave(votes, 0), lengths.repeat_interleave(votes)
     traces: list[LayerTrace] = []
     for layer_program, shape in zip(program.layers, description.layers, strict=True):
         traces.append(layer.run(layer_program, x, shape, runs, snr, readable=readable))
