@@ -55,7 +55,7 @@ def run(
     power on every pre-activation. precise: compute in float64, gradients too.
     """
     gain = adc.lane_gain(program, shape)
-    job = _Job(program, shape, runs, normal, power_ratio, _kinds(gain, program, shape, precise))
+    job = _Job(program, shape, runs, normal, power_ratio, kinds(program, shape, precise))
     differential = (program.positive - program.negative).flatten(0, 1)
     arguments = (x, differential, gain, program.bias, program.gate_tables)
     if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
@@ -66,7 +66,7 @@ def run(
     return Ran(codes, h, c if isinstance(program, LstmProgram) else None)
 
 
-def _kinds(gain: Tensor, program: LayerProgram, shape: ArrayShape, precise: bool) -> str:
+def kinds(program: LayerProgram, shape: ArrayShape, precise: bool) -> str:
     """The narrowest types that no value leaves: of products, and of what comes of them."""
     cell = shape.description.cell
     largest = noise.largest()
@@ -74,7 +74,8 @@ def _kinds(gain: Tensor, program: LayerProgram, shape: ArrayShape, precise: bool
     charge = shape.charge_max + (read >> noise.READ_NOISE_SHIFT) + 1
     error = (largest << ADC_NOISE_BITS) + (noise.UNIT << OFFSET_BITS)
     error <<= max(0, shape.adc_shift - noise.LSB_SHIFT)
-    converted = charge * int(gain.max()) + error + (1 << shape.adc_shift)
+    gain = int(adc.lane_gain(program, shape).max())
+    converted = charge * gain + error + (1 << shape.adc_shift)
     state = 0
     if isinstance(cell, LstmCell):
         state = 2 ** (cell.gate_bits + cell.state_bits) + 2 ** (2 * cell.gate_bits + 1)

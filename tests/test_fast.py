@@ -1,0 +1,247 @@
+"""The fast path of a layer against the readable one: the same integers, the same gradients."""
+
+import dataclasses
+import subprocess
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from golden import fast, layer, native, network
+from tests.helpers import descriptions, random_codes, random_program, small
+
+GRADIENTS = ("positive", "negative", "gain", "bias", "gate_tables")
+
+pytestmark = pytest.mark.skipif(native.library() is None, reason="needs g++")
+
+
+def both(program, x, lengths, runs=None, snr=None):
+    """The network on either path, with the same random numbers."""
+    traces = []
+    for readable in (False, True):
+        torch.manual_seed(7)
+        traces.append(network.run(program, x, lengths, runs, snr, readable=readable))
+    return traces
+
+
+def expect_equal(quick, plain):
+    for a, b in zip(quick.layers, plain.layers, strict=True):
+        for name, values in a.quantities().items():
+            assert torch.equal(values.long(), b.quantities()[name].long()), name
+    assert torch.equal(quick.scores, plain.scores)
+    assert torch.equal(quick.label, plain.label)
+
+
+def kinds(program):
+    """The types in which each layer runs."""
+    shapes = program.description.layers
+    return [
+        fast.kinds(part, shape, precise=False)
+        for part, shape in zip(program.layers, shapes, strict=True)
+    ]
+
+
+@settings(max_examples=60)
+@given(
+    descriptions(), st.integers(0, 999), st.booleans(), st.sampled_from((None, 20.0, 0.0, -10.0))
+)
+def test_the_fast_path_is_the_readable_one(description, seed, noisy, snr):
+    program = random_program(description, seed, noisy=noisy)
+    x = random_codes(description, seed, 5, 4, description.network.inputs)
+    runs = torch.tensor([seed, 0, 2**32 - 2, 5, 2**31])
+    expect_equal(*both(program, x, torch.tensor([4, 1, 2, 3, 4]), runs, snr))
+
+
+WIDE = {"gate_bits": 12, "state_bits": 20, "state_index_bits": 12}
+
+
+@pytest.mark.parametrize(
+    ("sections", "types"),
+    [
+        ({"network": {"inputs": 40, "hidden": [37, 16]}}, ["f32_i32", "f32_i32"]),
+        ({"network": {"inputs": 3, "hidden": [37]}, "cell": WIDE}, ["f32_i64"]),
+        (
+            {
+                "network": {"inputs": 60, "hidden": [37]},
+                "dac": {"bits": 8},
+                "device": {"weight_bits": 8, "conductance_bits": 12},
+                "adc": {"bits": 10, "gain_bits": 12},
+            },
+            ["f64_i64"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("snr", [None, 3.0])
+def test_every_type_that_a_layer_may_run_in(sections, types, noisy, snr):
+    """Sizes beyond one vector, with a remainder; numbers at the ends of their ranges."""
+    description = small(**sections)
+    program = random_program(description, 3, noisy=noisy)
+    assert kinds(program) == types
+    x = random_codes(description, 4, 9, 11, description.network.inputs)
+    top = description.dac.range.high
+    x[0], x[1] = top, -top
+    layers = list(program.layers)
+    most = description.device.conductance_max
+    # One sequence's charge is as large as any can be.
+    layers[0].positive[:, 0], layers[0].negative[:, 0] = most, 0
+    layers[0].positive[:, 1], layers[0].negative[:, 1] = 0, most
+    program = dataclasses.replace(program, layers=tuple(layers))
+    expect_equal(*both(program, x, torch.full((9,), 11), snr=snr))
+
+
+@pytest.mark.parametrize("gain", [1, 1023])
+def test_the_largest_noise_there_is(gain):
+    description = small(network={"hidden": [9]})
+    program = random_program(description, 5, noisy=True)
+    part, shape = program.layers[0], description.layers[0]
+    loud = dataclasses.replace(
+        part,
+        gain=torch.full_like(part.gain, gain),
+        read_noise=torch.tensor(2**shape.read_noise_bits - 1),
+        adc_noise=torch.tensor(2**12 - 1),
+        offset=torch.full_like(part.offset, -(2**11)),
+        gain_error=torch.full_like(part.gain_error, 511),
+    )
+    program = dataclasses.replace(program, layers=(loud,))
+    x = random_codes(description, 6, 20, 5, 3)
+    expect_equal(*both(program, x, torch.full((20,), 5)))
+
+
+def leaves(part):
+    """A layer's program in float64 with gradients, and the tensors that have them."""
+    copy = type(part)(**{name: value.double() for name, value in vars(part).items()})
+    return copy, [getattr(copy, name).requires_grad_() for name in GRADIENTS]
+
+
+def gradients(part, x, shape, snr, way, seed):
+    """h's gradients, contracted with random numbers, to x and to what a layer learns."""
+    part, parameters = leaves(part)
+    x = x.double().requires_grad_()
+    runs = torch.arange(len(x)) + seed
+    torch.manual_seed(seed)
+    ratio = None if snr is None else 10 ** (-snr / 10)
+    if way == "readable":
+        h = layer.run(part, x, shape, runs, snr, readable=True).h
+    else:
+        normal = None
+        if snr is not None:
+            normal = torch.randn(*x.shape[:2], shape.gates, shape.units)
+        h = fast.run(part, x, shape, runs, normal, ratio or 0.0, precise=way == "precise").h
+    weights = torch.randn(h.shape, generator=torch.Generator().manual_seed(seed))
+    found = torch.autograd.grad(h, [x, *parameters], weights.to(h.dtype))
+    return dict(zip(("x", *GRADIENTS), found, strict=True))
+
+
+@settings(max_examples=60)
+@given(
+    descriptions(), st.integers(0, 999), st.booleans(), st.sampled_from((None, 20.0, 0.0, -10.0))
+)
+def test_gradients_are_the_readable_path_s(description, seed, noisy, snr):
+    """In float64 to its rounding; in float32, which training runs in, to that one's."""
+    part, shape = random_program(description, seed, noisy=noisy).layers[0], description.layers[0]
+    x = random_codes(description, seed, 3, 5, description.network.inputs)
+    wanted = gradients(part, x, shape, snr, "readable", seed)
+    precise = gradients(part, x, shape, snr, "precise", seed)
+    quick = gradients(part, x, shape, snr, "fast", seed)
+    for name, value in wanted.items():
+        scale = value.abs().max()
+        assert precise[name].dtype == quick[name].dtype == torch.float64
+        assert (precise[name] - value).abs().max() <= 1e-11 * scale, name
+        assert (quick[name] - value).abs().max() <= 1e-4 * scale, name
+
+
+def test_gradients_are_worth_comparing():
+    """What the test above draws reaches every gradient, and is cut off by saturation here and
+    there."""
+    description = small(network={"hidden": [16]})
+    part, shape = random_program(description, 0).layers[0], description.layers[0]
+    x = random_codes(description, 0, 8, 12, 3)
+    found = gradients(part, x, shape, 3.0, "fast", 0)
+    assert all(bool(value.abs().sum() > 0) for value in found.values())
+    codes = fast.run(part, x, shape, torch.arange(8)).codes
+    assert set(codes.unique().tolist()) == set(range(-8, 8))
+
+
+def test_a_layer_s_gradients_can_be_had_once():
+    """They are computed where the charges were: a second time would be of something else."""
+    description = small()
+    part, parameters = leaves(random_program(description, 0).layers[0])
+    x = random_codes(description, 0, 2, 3, 3).double()
+    h = fast.run(part, x, description.layers[0], torch.arange(2)).h
+    h.sum().backward(retain_graph=True)
+    assert all(parameter.grad is not None for parameter in parameters)
+    with pytest.raises(RuntimeError, match="gradients can be had once"):
+        h.sum().backward()
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """native as if nothing had been compiled, with its source where the test says."""
+    source = tmp_path / "kernels.cpp"
+    source.write_text(native.SOURCE.read_text())
+    monkeypatch.setattr(native, "SOURCE", source)
+    native.library.cache_clear()
+    yield source
+    native.library.cache_clear()
+
+
+def test_without_a_compiler_the_readable_path_runs(fresh, monkeypatch):
+    description = small()
+    program = random_program(description, 0)
+    x, lengths = random_codes(description, 0, 4, 3, 3), torch.full((4,), 3)
+    monkeypatch.setattr(native.shutil, "which", lambda name: None)
+    assert native.library() is None and not fast.usable(x)
+    slow = network.run(program, x, lengths)
+    assert slow.layers[0].codes.dtype == torch.int64  # the readable path's
+    native.library.cache_clear()
+    monkeypatch.undo()
+    expect_equal(network.run(program, x, lengths), slow)
+
+
+def test_kernels_that_do_not_compile_are_said_so(fresh, capsys):
+    fresh.write_text("nonsense")
+    assert native.library() is None
+    assert "kernels.cpp did not compile" in capsys.readouterr().err
+    assert not list((fresh.parent / "__pycache__").glob("*kernels*"))
+
+
+def test_kernels_are_compiled_once(fresh, monkeypatch):
+    assert native.library() is not None
+    (built,) = (fresh.parent / "__pycache__").glob("kernels-*.so")
+    compiled = subprocess.run
+    commands = []
+
+    def run(command, **options):
+        commands.append(command)
+        return compiled(command, **options)
+
+    monkeypatch.setattr(native.subprocess, "run", run)
+    native.library.cache_clear()
+    assert native.library() is not None
+    assert [("-o" in command) for command in commands] == [False]  # only asked what `native` is
+    fresh.write_text(fresh.read_text() + "\n")
+    native.library.cache_clear()
+    assert native.library() is not None
+    assert len(list((fresh.parent / "__pycache__").glob("kernels-*.so"))) == 2
+    assert built.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_no_hindrance(fresh, monkeypatch, tmp_path):
+    (fresh.parent / "__pycache__").write_text("a file in the folder's place")
+    monkeypatch.setattr(native.tempfile, "gettempdir", lambda: str(tmp_path / "elsewhere"))
+    assert native.library() is not None
+    assert list((tmp_path / "elsewhere" / "wordline").glob("kernels-*.so"))
+
+
+def test_a_coarser_float32_is_not_trusted(monkeypatch):
+    """Where products may be rounded to bfloat16, integers are not safe in them."""
+    x = torch.zeros(1, 1, 1)
+    assert fast.usable(x)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert not fast.usable(x)
+    finally:
+        torch.set_float32_matmul_precision(before)
