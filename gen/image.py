@@ -2,8 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+import numpy as np
 
 from golden import files
 from golden.description import ArrayShape, Description
@@ -15,104 +16,108 @@ from hw.loadmap import LoadMap, Region
 Word = tuple[int, int]
 """Address and data of one write."""
 
+LINES = 2**16
+"""Lines written at once."""
+
 
 def words(program: Program) -> list[Word]:
     """Every write that loads a program, in ascending address order."""
+    return [(address, data) for address, data in _words(program).tolist()]
+
+
+def _words(program: Program) -> np.ndarray:
+    """`words` as (words, 2) integers: a large network has millions."""
     description = program.description
     regions = LoadMap(description).regions
-    image: list[Word] = []
+    parts: list[np.ndarray] = []
     for n, (layer, shape) in enumerate(zip(program.layers, description.layers, strict=True)):
-        image += _array(layer, shape, regions, f"layers.{n}")
-        image += _layer(layer, shape, regions, f"layers.{n}")
-    image += _array(program.head, description.head, regions, "head")
-    bias = regions["head.bias"]
-    image += [
-        (bias.address(**{"class": n}), bias.word(bias=value))
-        for n, value in enumerate(program.head.bias.tolist())
-    ]
+        parts += _array(layer, shape, regions, f"layers.{n}")
+        parts += _layer(layer, shape, regions, f"layers.{n}")
+    parts += _array(program.head, description.head, regions, "head")
+    parts.append(_part(regions["head.bias"], {"class": (0,)}, {"bias": program.head.bias}))
     if description.voting.replay_steps:
-        votes = regions["votes"]
-        by_sum = int(program.vote_by == "sum")
-        image.append((votes.address(), votes.word(votes=program.votes, by_sum=by_sum)))
-    return sorted(image)
+        votes = {"votes": program.votes, "by_sum": int(program.vote_by == "sum")}
+        parts.append(_part(regions["votes"], {}, votes))
+    image = np.concatenate(parts)
+    return image[np.argsort(image[:, 0], kind="stable")]
+
+
+def _part(region: Region, places: dict[str, Any], data: dict[str, Any]) -> np.ndarray:
+    """Words (words, 2) of a region: the fields of their addresses and of their data, which are
+    integers or arrays that broadcast together. A field given as (n,) is the index along axis n
+    of the data."""
+    values = {name: np.asarray(value, np.int64) for name, value in data.items()}
+    shape = np.broadcast_shapes(*(value.shape for value in values.values()))
+    index = np.indices(shape, np.int64, sparse=True) if shape else ()
+    fields = {n: index[p[0]] if isinstance(p, tuple) else p for n, p in places.items()}
+    columns = (region.address(**fields), region.word(**values))
+    return np.stack([np.broadcast_to(c, shape).reshape(-1) for c in columns], axis=1)
 
 
 def _array(
     part: ArrayProgram, shape: ArrayShape, regions: dict[str, Region], name: str
-) -> list[Word]:
-    cells, gains = regions[f"{name}.cells"], regions[f"{name}.gains"]
-    image = [
-        (gains.address(gate=gate), gains.word(gain=gain))
-        for gate, gain in enumerate(part.gain.tolist())
-    ]
-    image += _parameters(part, regions[f"{name}.parameters"])
-    positive, negative = part.positive.tolist(), part.negative.tolist()
-    for gate in range(shape.gates):
-        for unit in range(shape.units):
-            select, lane = shape.column(unit, gate)
-            image += [
-                (
-                    cells.address(row=row, select=select, lane=lane),
-                    cells.word(
-                        positive=positive[gate][unit][row], negative=negative[gate][unit][row]
-                    ),
-                )
-                for row in range(shape.rows)
-            ]
-    return image
-
-
-def _parameters(part: ArrayProgram, region: Region) -> list[Word]:
-    """The parameters of a macro; noise begins again with run 0."""
-    key = part.key.tolist()
-    values = {"key_0": key[:1], "key_1": key[1:], "run": [0]}
-    values |= {name: [int(getattr(part, name))] for name in ("read_noise", "adc_noise")}
-    values |= {name: getattr(part, name).tolist() for name in ("offset", "gain_error")}
+) -> list[np.ndarray]:
+    gate, unit, row = np.indices(part.positive.shape, np.int64, sparse=True)
+    select, lane = shape.column(unit, gate)
+    cells = {"positive": part.positive, "negative": part.negative}
     return [
-        (region.address(lane=lane, parameter=PARAMETERS.index(name)), region.word(value=value))
+        _part(regions[f"{name}.gains"], {"gate": (0,)}, {"gain": part.gain}),
+        *_parameters(part, regions[f"{name}.parameters"]),
+        _part(regions[f"{name}.cells"], {"row": row, "select": select, "lane": lane}, cells),
+    ]
+
+
+def _parameters(part: ArrayProgram, region: Region) -> list[np.ndarray]:
+    """The parameters of a macro; noise begins again with run 0."""
+    values = {"key_0": part.key[:1], "key_1": part.key[1:], "run": [0]}
+    values |= {name: getattr(part, name).reshape(1) for name in ("read_noise", "adc_noise")}
+    values |= {name: getattr(part, name) for name in ("offset", "gain_error")}
+    return [
+        _part(region, {"lane": (0,), "parameter": PARAMETERS.index(name)}, {"value": of_lanes})
         for name, of_lanes in values.items()
-        for lane, value in enumerate(of_lanes)
     ]
 
 
 def _layer(
     layer: LayerProgram, shape: ArrayShape, regions: dict[str, Region], name: str
-) -> list[Word]:
-    bias, tables = regions[f"{name}.bias"], regions[f"{name}.gate_tables"]
-    image = []
-    for gate, values in enumerate(layer.bias.tolist()):
-        for unit, value in enumerate(values):
-            word, place = divmod(unit, shape.units_per_beat)
-            address = bias.address(word=word, place=place, gate=gate)
-            image.append((address, bias.word(bias=value)))
-    for gate, entries in enumerate(layer.gate_tables):
-        image += [
-            (tables.address(index=index, gate=gate), tables.word(entry=entry))
-            for index, entry in _entries(entries)
-        ]
+) -> list[np.ndarray]:
+    gate, unit = np.indices(layer.bias.shape, np.int64, sparse=True)
+    word, place = np.divmod(unit, shape.units_per_beat)
+    at = {"word": word, "place": place, "gate": gate}
+    parts = [_part(regions[f"{name}.bias"], at, {"bias": layer.bias})]
+    tables = {"gate_tables": layer.gate_tables}
     if isinstance(layer, LstmProgram):
-        tanh = regions[f"{name}.tanh_table"]
-        image += [
-            (tanh.address(index=index), tanh.word(entry=entry))
-            for index, entry in _entries(layer.tanh_table)
-        ]
-    return image
-
-
-def _entries(table: Tensor) -> list[tuple[int, int]]:
-    """Index (two's complement, as it addresses the memory) and entry; `table` has the lowest
-    index first."""
-    low = -(len(table) // 2)
-    return [(low + n, entry) for n, entry in enumerate(table.tolist())]
+        tables["tanh_table"] = layer.tanh_table
+    for table, entries in tables.items():
+        index = np.indices(entries.shape, np.int64, sparse=True)
+        # An index addresses the memory in two's complement; a table has the lowest first.
+        fields = {"index": index[-1] - entries.shape[-1] // 2}
+        if len(index) > 1:
+            fields["gate"] = index[0]
+        parts.append(_part(regions[f"{name}.{table}"], fields, {"entry": entries}))
+    return parts
 
 
 def write(path: Path, program: Program) -> None:
     """Write the image as a Verilog hex file for $readmemh: `@address data` a line."""
     load_map = LoadMap(program.description)
-    digits = -(-load_map.data_bits // 4)
-    lines = [f"// {program.description.name}: words of the load bus, see the JSON sidecar"]
-    lines += [f"@{address:x} {data:0{digits}x}" for address, data in words(program)]
-    files.write_text(path, "\n".join(lines) + "\n")
+    with files.atomic(path) as beside, beside.open("wb") as file:
+        title = f"// {program.description.name}: words of the load bus, see the JSON sidecar\n"
+        file.write(title.encode())
+        for part in np.array_split(image := _words(program), -(-len(image) // LINES)):
+            address, data = (
+                _hex(part[:, 0], load_map.address_bits),
+                _hex(part[:, 1], load_map.data_bits),
+            )
+            marks = (np.full((len(part), 1), ord(mark), np.uint8) for mark in "@ \n")
+            at, space, end = marks
+            file.write(np.concatenate([at, address, space, data, end], axis=1).tobytes())
+
+
+def _hex(numbers: np.ndarray, bits: int) -> np.ndarray:
+    """Numbers (n,) as text (n, digits), a character a byte."""
+    shifts = np.arange(-(-bits // 4))[::-1] * 4
+    return np.frombuffer(b"0123456789abcdef", np.uint8)[numbers[:, None] >> shifts & 15]
 
 
 def read(path: Path, description: Description) -> list[Word]:

@@ -391,8 +391,8 @@ class ArrayShape:
         """Bits of the read noise's amplitude, in 1/16 of a unit of charge."""
         return int(min(32, self.charge_max.bit_length() + 2))
 
-    def column(self, unit: int, gate: int) -> tuple[int, int]:
-        """(select, lane) at which a unit's gate is converted."""
+    def column(self, unit: Any, gate: Any) -> tuple[Any, Any]:
+        """(select, lane) at which a unit's gate is converted; of integers or of arrays."""
         return self.gates * (unit // self.lanes) + gate, unit % self.lanes
 
 

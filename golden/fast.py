@@ -1,11 +1,10 @@
 """The fast path of a recurrent layer: golden/layer.py's numbers at the speed of a float LSTM's.
 
 Products run in float32, which holds every integer up to 2^24, or in float64 where a charge may be
-larger; all else is one compiled pass a step (golden/kernels.cpp). Gradients are those of the readable
-path, written out; in float32 they differ from it by rounding alone. Tests hold both equal.
+larger; all else is one compiled pass a step (golden/kernels.cpp). Gradients are those of the
+readable path, written out; in float32 they differ from it by rounding alone. Tests hold both equal.
 """
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

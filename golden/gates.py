@@ -26,11 +26,11 @@ def pre_activation(
 def add_noise(a: Tensor, normal: Tensor, power_ratio: float) -> Tensor:
     """Pre-activations with noise in proportion to their own power, rounded to index steps.
 
-    a: (batch, gates, units) integers. normal: standard normal numbers of that shape. power_ratio: power
-    of the noise over that of the signal, the mean square over the units of a gate, of each sample by
-    itself. Gradients flow through the signal too: were it taken as constant, weights would grow to outrun
-    a noise that follows them. After Qin and Vucinic, arXiv 1807.06555 (z_g = W_g x + U_g h + b_g
-    + n_g); how the signal is measured is ours.
+    a: (batch, gates, units) integers. normal: standard normal numbers of that shape. power_ratio:
+    power of the noise over that of the signal, the mean square over the units of a gate, of each
+    sample by itself. Gradients flow through the signal too: were it taken as constant, weights
+    would grow to outrun a noise that follows them. After Qin and Vucinic, arXiv 1807.06555
+    (z_g = W_g x + U_g h + b_g + n_g); how the signal is measured is ours.
     """
     real = a.double()
     power = real.square().sum(-1, keepdim=True) / a.shape[-1] * power_ratio

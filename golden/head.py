@@ -11,7 +11,8 @@ from golden.program import HeadProgram, VoteBy
 def scores(program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
     """Class scores (code << frac) + bias, (batch, classes).
 
-    h: (batch, units) DAC codes, of any dtype. runs: (batch,) numbers of the passes, which noise depends on.
+    h: (batch, units) DAC codes of any dtype. runs: (batch,) numbers of the passes, which noise
+    depends on.
     """
     h = h.to(program.bias.dtype)
     charge = crossbar.column_charge(h, program.positive - program.negative)

@@ -40,9 +40,9 @@ def run(
 ) -> Trace:
     """Run a batch of sequences, each `program.votes` times.
 
-    x: (batch, steps, inputs) DAC codes of any dtype, padded with anything. lengths: (batch,), each >= 1.
-    runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes for
-    sequence n if not given. snr, readable: see `golden.layer.run`.
+    x: (batch, steps, inputs) DAC codes of any dtype, padded with anything. lengths: (batch,), each
+    >= 1. runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes
+    for sequence n if not given. snr, readable: see `golden.layer.run`.
     Works on integers (exact) and, for training, on floats that hold the same integers.
     Raises WordlineError where the input does not fit.
     """

@@ -5,6 +5,9 @@ map in the JSON sidecar.
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from golden.description import ArrayShape, Description, LstmCell
 from golden.fixed import ceil_div, index_bits
@@ -35,21 +38,24 @@ class Region:
         """Bits of a data word."""
         return sum(width for _, width in self.data)
 
-    def address(self, **values: int) -> int:
-        """The address of one word; every field is to be given."""
+    def address(self, **values: Any) -> Any:
+        """The address of one word, or of many: fields are integers, or arrays that broadcast
+        together; every one is to be given."""
         return self.base | _pack(self.fields, values)
 
-    def word(self, **values: int) -> int:
-        """A data word; negative values in two's complement."""
+    def word(self, **values: Any) -> Any:
+        """A data word, or many; negative values in two's complement."""
         return _pack(self.data, values)
 
 
-def _pack(fields: tuple[tuple[str, int], ...], values: dict[str, int]) -> int:
-    packed = position = 0
+def _pack(fields: tuple[tuple[str, int], ...], values: dict[str, Any]) -> Any:
+    packed: Any = 0
+    position = 0
     for name, width in fields:
         value = values.pop(name)
-        assert -(1 << width) // 2 <= value < 1 << width, (name, value)
-        packed |= (value & ((1 << width) - 1)) << position
+        fits = (value >= -(1 << width) // 2) & (value < 1 << width)
+        assert np.all(fits), (name, value)
+        packed = packed | (value & ((1 << width) - 1)) << position
         position += width
     assert not values, values
     return packed
