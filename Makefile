@@ -3,8 +3,10 @@ PYTHON ?= python3
 NAME ?= vowels
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
 
-.PHONY: sim test test-all lint format clean
+.PHONY: sim test test-all lint format peers clean
 
 sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
 	$(BIN)/wordline sim $(NAME)
@@ -24,11 +26,19 @@ format: $(READY)  ## what of lint a machine can do
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+peers: $(PEERS_READY)  ## how fast other tools run the same LSTM (7.5 GB of packages, 12 minutes)
+	$(PEERS)/bin/python peers/run.py --out build/bench/peers.json
+
 clean:  ## everything that is made here
-	rm -rf build .venv
+	rm -rf build .venv $(PEERS)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Wordline needs Python 3.11 or newer; make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(PEERS_READY): peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
