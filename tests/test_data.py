@@ -210,6 +210,22 @@ def test_files_that_changed_in_the_data_folder_are_named(tmp_path, monkeypatch):
     assert "delete data/mnist and run `wordline data mnist`." in str(run("data", "mnist").exception)
 
 
+@pytest.mark.parametrize("sums", ["", "nonsense", "\xff", "0  train-images-idx3-ubyte\n"])
+def test_a_damaged_list_of_sums_is_named(sums, tmp_path):
+    MNIST.take(put(tmp_path / "mine", mnist_files()[0]), tmp_path / "data")
+    (tmp_path / "data/mnist" / SUMS).write_text(sums, encoding="latin-1")
+    with pytest.raises(WordlineError, match=f"{SUMS} does not name the files of mnist; delete"):
+        datasets.load("mnist-rows", tmp_path / "data")
+
+
+def test_a_folder_of_the_user_s_own_is_not_replaced(tmp_path):
+    files, _ = mnist_files()
+    put(tmp_path / "data/mnist", files)
+    with pytest.raises(WordlineError, match=f"is there, but has no {SUMS}: .*; move it away, and"):
+        MNIST.take(tmp_path / "data/mnist", tmp_path / "data")
+    assert contents(tmp_path / "data/mnist") == files
+
+
 def test_training_is_done_again_on_other_data(tmp_path):
     design = presets.PRESETS["mnist-rows"].description.replace(network={"hidden": [3]})
     settings = replaced(presets.PRESETS["mnist-rows"].training, epochs=1, float_epochs=1)

