@@ -52,7 +52,9 @@ def parts(folder):
     return [path for path in folder.rglob("*") if path.name.endswith(".part")]
 
 
-@pytest.mark.parametrize("command", ["", "presets", "describe", "train", "emit", "sim", "study"])
+@pytest.mark.parametrize(
+    "command", ["", "presets", "describe", "data", "train", "emit", "sim", "study"]
+)
 def test_help_teaches(command, tmp_path):
     done = wordline(*command.split(), "--help", folder=tmp_path)
     assert done.returncode == 0 and "Usage" in done.stdout
