@@ -109,6 +109,18 @@ def test_the_largest_noise_there_is(gain):
     expect_equal(*both(program, x, torch.full((20,), 5)))
 
 
+def test_lanes_that_err_without_noise():
+    description = small(network={"hidden": [9]})
+    program = random_program(description, 8, noisy=True)
+    silent = dataclasses.replace(
+        program.layers[0], read_noise=torch.tensor(0), adc_noise=torch.tensor(0)
+    )
+    assert silent.offset.any() and silent.gain_error.any()
+    program = dataclasses.replace(program, layers=(silent,))
+    x = random_codes(description, 9, 20, 5, 3)
+    expect_equal(*both(program, x, torch.full((20,), 5)))
+
+
 def leaves(part):
     """A layer's program in float64 with gradients, and the tensors that have them."""
     copy = type(part)(**{name: value.double() for name, value in vars(part).items()})
