@@ -43,7 +43,9 @@ PRESETS = {
         ),
         Recipe(
             _MNIST_ROWS,
-            Training(dataset="mnist-rows", float_epochs=8, epochs=4, batch=128),
+            Training(
+                dataset="mnist-rows", float_epochs=10, epochs=6, batch=64, learning_rate=0.003
+            ),
         ),
     )
 }
