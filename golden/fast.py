@@ -1,13 +1,14 @@
 """The fast path of a recurrent layer: golden/layer.py's numbers at the speed of a float LSTM's.
 
-Products run in float32, which holds every integer up to 2^24, or in float64 where a charge may be
-larger; all else is one compiled pass a step (golden/kernels.cpp). Gradients are those of the
-readable path, written out; in float32 they differ from it by rounding alone. Tests hold both equal.
+Products run on the CPU's matrix unit where it has one for bytes; else in float32, which holds every
+integer up to 2^24, or in float64 where a charge may be larger. All else is one compiled pass a
+step (golden/kernels.cpp). Gradients are those of the readable path, written out; in float32 they
+differ from it by rounding alone. Tests hold both equal.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,13 +21,20 @@ EXACT = 2**24
 """float32 holds every integer up to this."""
 
 
+Products = Literal["bytes", "float32", "float64"]
+"""What the products of a step run in."""
+
+
 @dataclass(frozen=True)
 class Ran:
-    """What a layer computed: codes (batch, steps, gates, units) and h (batch, steps, units), DAC
-    codes, int16; an LSTM's c (batch, steps, units) int32. With gradients h is floating."""
+    """What a layer computed: h (batch, steps, units), DAC codes, int16, floating with gradients.
 
-    codes: Tensor
+    Where it was asked for also codes (batch, steps, gates, units) int16 and an LSTM's c (batch,
+    steps, units) int32.
+    """
+
     h: Tensor
+    codes: Tensor | None
     c: Tensor | None
 
 
@@ -46,28 +54,36 @@ def run(
     runs: Tensor,
     normal: Tensor | None = None,
     power_ratio: float = 0.0,
-    precise: bool = False,
+    *,
+    trace: bool = True,
+    products: Products | None = None,
 ) -> Ran:
     """All steps of a batch of sequences; see `golden.layer.run`.
 
     normal: (batch, steps, gates, units) float32, for noise of `power_ratio` times the signal's
-    power on every pre-activation. precise: compute in float64, gradients too.
+    power on every pre-activation. products: the fastest exact ones, if not given.
     """
     gain = adc.lane_gain(program, shape)
-    job = _Job(program, shape, runs, normal, power_ratio, kinds(program, shape, precise))
     differential = (program.positive - program.negative).flatten(0, 1)
     arguments = (x, differential, gain, program.bias, program.gate_tables)
-    if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
+    learns = torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments)
+    kinds = choose(program, shape, products, learns)
+    job = _Job(program, shape, runs, normal, power_ratio, trace or learns, kinds)
+    if learns:
         h, codes, c = _Run.apply(job, *arguments)
     else:
         tensors = _forward(job, False, *arguments)
         h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
-    return Ran(codes, h, c if isinstance(program, LstmProgram) else None)
+    lstm = isinstance(program, LstmProgram)
+    return Ran(h, codes if trace else None, c if trace and lstm else None)
 
 
-def kinds(program: LayerProgram, shape: ArrayShape, precise: bool) -> str:
-    """The narrowest types that no value leaves: of products, and of what comes of them."""
-    cell = shape.description.cell
+def choose(
+    program: LayerProgram, shape: ArrayShape, products: Products | None, learns: bool
+) -> tuple[Products, str]:
+    """What products run in, the fastest that is exact if none is asked for, and what comes of
+    charges: "i32" where no value leaves it, or "i64"."""
+    description = shape.description
     largest = noise.largest()
     read = largest * int(program.read_noise)
     charge = shape.charge_max + (read >> noise.READ_NOISE_SHIFT) + 1
@@ -76,11 +92,13 @@ def kinds(program: LayerProgram, shape: ArrayShape, precise: bool) -> str:
     gain = int(adc.lane_gain(program, shape).max())
     converted = charge * gain + error + (1 << shape.adc_shift)
     state = 0
-    if isinstance(cell, LstmCell):
+    if isinstance(cell := description.cell, LstmCell):
         state = 2 ** (cell.gate_bits + cell.state_bits) + 2 ** (2 * cell.gate_bits + 1)
-    if precise or charge >= EXACT:
-        return "f64_i64"
-    return "f32_i32" if max(2 * read, converted, state) < 2**31 else "f32_i64"
+    narrow = max(2 * read, converted, state) < 2**31
+    if products is None:
+        bytes_ = native.has_tiles() and description.device.conductance_bits <= 8 and not learns
+        products = "bytes" if bytes_ else "float32" if charge < EXACT else "float64"
+    return products, "i32" if narrow and products != "float64" else "i64"
 
 
 @dataclass(frozen=True)
@@ -92,17 +110,39 @@ class _Job:
     runs: Tensor
     normal: Tensor | None
     power_ratio: float
-    kinds: str
+    trace: bool
+    kinds: tuple[Products, str]
 
     @property
     def real(self) -> torch.dtype:
-        """The type of products."""
-        return torch.float32 if self.kinds.startswith("f32") else torch.float64
+        """The type of charges."""
+        return {"bytes": torch.int32, "float32": torch.float32, "float64": torch.float64}[
+            self.kinds[0]
+        ]
 
     def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
         """A compiled function, called with the step, on tensors that the caller keeps alive."""
-        function, layer = getattr(native.library(), f"{name}_{self.kinds}"), self._layer(tensors)
+        if name != "multiply":
+            short = {"bytes": "i32", "float32": "f32", "float64": "f64"}[self.kinds[0]]
+            name = f"{name}_{short}_{self.kinds[1]}"
+        function, layer = getattr(native.library(), name), self._layer(tensors)
         return lambda t: function(layer, t)
+
+    def _strides(self, tensors: dict[str, Tensor]) -> dict[str, int]:
+        """Where the kernels find what; 0 where one place serves all."""
+        rows, charge, codes, c = (tensors[name] for name in ("rows", "charge", "codes", "c"))
+        tiled = self.kinds[0] == "bytes"
+        return {
+            "rows_step": rows.stride(0) if len(rows) > 1 and not tiled else 0,
+            "rows_width": rows.stride(1),
+            "rows_negative": rows.stride(0) if tiled else 0,
+            "charge_step": charge.stride(0) if len(charge) > 1 and not tiled else 0,
+            "charge_width": charge.stride(-2),
+            "codes_sequence": codes.stride(0) if self.trace else 0,
+            "codes_step": codes.stride(1) if self.trace else 0,
+            "c_sequence": c.stride(0),
+            "c_step": c.stride(1) if self.trace else 0,
+        }
 
     def _layer(self, tensors: dict[str, Tensor]) -> native.Layer:
         program, description = self.program, self.shape.description
@@ -110,8 +150,7 @@ class _Job:
         key_0, key_1 = program.key.tolist()
         fields: dict[str, Any] = {
             **dict(zip(("batch", "steps", "inputs"), tensors["x"].shape, strict=True)),
-            "rows_step": tensors["rows"].stride(0) if len(tensors["rows"]) > 1 else 0,
-            "charge_step": tensors["charge"].stride(0) if len(tensors["charge"]) > 1 else 0,
+            **self._strides(tensors),
             "gates": self.shape.gates,
             "units": self.shape.units,
             "entries": 2**description.index_bits,
@@ -151,29 +190,62 @@ def _forward(
     job: _Job, training: bool, x: Tensor, differential: Tensor, *loaded: Tensor
 ) -> dict[str, Tensor]:
     """Run all steps: every tensor that the kernels saw, by its name there, and the weight."""
-    shape, real = job.shape, job.real
-    batch, steps, inputs = x.shape
+    shape = job.shape
+    batch, steps, _ = x.shape
     gates, units = shape.gates, shape.units
-    places = steps if training else 1
+    kept = (batch, steps) if job.trace else (1, 1)
     tensors = _loaded(job, *loaded) | {
-        "weight": differential.detach().to(real),
         "x": x.detach().to(torch.int16).contiguous(),
-        "codes": torch.empty(batch, steps, gates, units, dtype=torch.int16),
-        "c": torch.empty(batch, steps, units, dtype=torch.int32),
+        "codes": torch.empty(*kept, gates, units, dtype=torch.int16),
+        "c": torch.empty(batch, kept[1], units, dtype=torch.int32),
         "h": torch.empty(batch, steps, units, dtype=torch.int16),
-        "rows": torch.empty(places + training, batch, inputs + units, dtype=real),
-        "charge": torch.empty(places, batch, gates * units, dtype=real),
     }
     if training:
         tensors["inside"] = torch.empty(batch, steps, gates, units, dtype=torch.uint8)
-    columns = tensors["weight"].T.contiguous()
+    if job.kinds[0] == "bytes":
+        multiply = _bytes(job, batch, tensors)
+    else:
+        multiply = _floats(job, batch, differential, tensors, steps if training else 1)
     begin, step = job.kernel("begin", tensors), job.kernel("step", tensors)
     begin(0)
-    rows, charges = tensors["rows"].unbind(0), tensors["charge"].unbind(0)
     for t in range(steps):
-        torch.mm(rows[t % len(rows)], columns, out=charges[t % places])
+        multiply(t)
         step(t)
     return tensors
+
+
+def _floats(
+    job: _Job, batch: int, differential: Tensor, tensors: dict[str, Tensor], places: int
+) -> Callable[[int], object]:
+    """Products by PyTorch, in as many places for rows and charge as there are steps to keep."""
+    shape, real = job.shape, job.real
+    inputs = shape.rows - shape.units
+    tensors["weight"] = differential.detach().to(real)
+    tensors["rows"] = torch.empty(places + (places > 1), batch, shape.rows, dtype=real)
+    tensors["rows"][0, :, inputs:] = shape.description.dac.zero
+    tensors["charge"] = torch.empty(places, batch, shape.gates * shape.units, dtype=real)
+    columns = tensors["weight"].T.contiguous()
+    rows, charges = tensors["rows"].unbind(0), tensors["charge"].unbind(0)
+    return lambda t: torch.mm(rows[t % len(rows)], columns, out=charges[t % places])
+
+
+def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int], object]:
+    """Products by the kernel `multiply`; all sizes padded to whole blocks of it."""
+    program, shape = job.program, job.shape
+    columns, inputs = shape.gates * shape.units, shape.rows - shape.units
+    height, width, depth = -(-batch // 32) * 32, -(-columns // 32) * 32, -(-shape.rows // 64) * 64
+    cells = torch.zeros(2, width, depth, dtype=torch.uint8)
+    cells[0, :columns, : shape.rows] = program.positive.detach().flatten(0, 1)
+    cells[1, :columns, : shape.rows] = program.negative.detach().flatten(0, 1)
+    # A tile has 16 columns, and in each of its 16 lines 4 rows of the array side by side.
+    split = cells.view(2, width // 16, 16, depth // 64, 16, 4)
+    tensors["cells"] = split.permute(0, 1, 3, 4, 2, 5).contiguous()
+    tensors["rows"] = torch.zeros(2, height, depth, dtype=torch.int8)
+    zero = shape.description.dac.zero
+    tensors["rows"][0, :, inputs : shape.rows] = zero
+    tensors["rows"][1, :, inputs : shape.rows] = -zero
+    tensors["charge"] = torch.empty(height, width, dtype=torch.int32)
+    return job.kernel("multiply", tensors)
 
 
 def _loaded(job: _Job, gain: Tensor, bias: Tensor, gate_tables: Tensor) -> dict[str, Tensor]:

@@ -5,25 +5,33 @@
 // over the columns of one sequence, so that the compiler turns it into vector instructions (`EACH`
 // promises that no turn depends on another) and what is between two loops stays in the nearest cache.
 //
-// Real holds charges and DAC codes, as the products need them: exact to 2^24 or 2^53. Int holds what
-// comes of them: golden/fast.py chooses types that no value leaves.
+// Real holds charges, and Row the DAC codes on the rows, as the products need them: float is exact to
+// 2^24, double to 2^53. Where the CPU has tiles (Intel AMX), `multiply` does the product in
+// integers: v * g+ and -v * g-, bytes. Int holds what comes of charges. golden/fast.py chooses types
+// that no value leaves.
 
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
-#ifdef __AVX512VBMI__
+#ifdef __x86_64__
 #include <immintrin.h>
+#endif
+#if defined(__AMX_INT8__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#define TILES
 #endif
 
 #define EACH _Pragma("GCC ivdep") for
 
-// Field for field golden/native.py's Layer; all are 8 bytes wide. In training every step has its own
-// rows and charge; else `rows_step` and `charge_step` are 0 and each step takes the place of the last.
+// Field for field golden/native.py's Layer; all are 8 bytes wide. Strides are in elements; one of 0
+// means that the next takes the place of the last.
 struct Layer {
     int64_t batch, steps, inputs, gates, units, entries;  // entries: of a gate's table
-    int64_t rows_step, charge_step;                        // elements from a step to the next
+    int64_t rows_step, rows_width, rows_negative;  // to the next step, to the next sequence, to -v
+    int64_t charge_step, charge_width, codes_sequence, codes_step, c_sequence, c_step;
     // Numbers of the description, named as there.
     int64_t adc_shift, adc_low, adc_high, frac, index_low, index_high;
     int64_t gate_bits, state_low, state_high, state_index_shift, state_index_low, state_index_high;
@@ -41,13 +49,14 @@ struct Layer {
     const float *normal;          // (batch, steps, gates, units), or null
     // What a step reads and writes. Trace:
     const int16_t *x;             // (batch, steps, inputs)
-    int16_t *codes;               // (batch, steps, gates, units)
-    int32_t *c;                   // (batch, steps, units)
+    int16_t *codes;               // (batch, steps, gates, units), or one row for all
+    int32_t *c;                   // (batch, steps, units), or (batch, units)
     int16_t *h;                   // (batch, steps, units)
     uint8_t *inside;              // as codes, or null: whether the ADC did not saturate
     // And, as Real, what products take and give:
-    void *rows;                   // (steps + 1, batch, inputs + units): x_t and h_{t-1}
+    void *rows;                   // (steps + 1, batch, inputs + units) Row: x_t and h_{t-1}
     void *charge;                 // (steps, batch, gates, units); in training read noise comes in
+    const uint8_t *cells;         // for `multiply`: (2, columns / 16, rows / 64, 16, 16, 4), g+ and g-
     // Gradients, for `step_back`; charge becomes its own gradient.
     const void *slopes;           // (gates, entries) Real: of gate_tables
     const void *tanh_slopes;      // Real: of tanh_table
@@ -147,18 +156,28 @@ void pre_activations(const Layer &p, const int16_t *__restrict codes, const floa
     if (normal) disturb(p, normal, a);
 }
 
-// The rows of step t: its inputs; before the first step, also h.
-template <class Real> void fill(const Layer &p, int64_t t, int64_t n) {
-    const int64_t width = p.inputs + p.units;
-    Real *__restrict rows = static_cast<Real *>(p.rows) + t * p.rows_step + n * width;
-    const int16_t *__restrict x = p.x + (n * p.steps + t) * p.inputs;
-    EACH (int64_t k = 0; k < p.inputs; k++) rows[k] = Real(x[k]);
-    if (t == 0)
-        for (int64_t k = p.inputs; k < width; k++) rows[k] = Real(p.bipolar ? 1 : 0);
+// Codes onto the rows of step t, from row `first` on.
+template <class Row>
+void drive(const Layer &p, int64_t t, int64_t n, int64_t first, const int16_t *__restrict codes, int64_t count) {
+    Row *__restrict rows = static_cast<Row *>(p.rows) + t * p.rows_step + n * p.rows_width + first;
+    EACH (int64_t k = 0; k < count; k++) rows[k] = Row(codes[k]);
+    if (p.rows_negative) {
+        rows += p.rows_negative;
+        EACH (int64_t k = 0; k < count; k++) rows[k] = Row(-codes[k]);
+    }
+}
+
+template <class Row> void drive_inputs(const Layer &p, int64_t t, int64_t n) {
+    drive<Row>(p, t, n, 0, p.x + (n * p.steps + t) * p.inputs, p.inputs);
+}
+
+// The rows of step 0; h is there already.
+template <class Row> void begin(const Layer &p) {
+    for (int64_t n = 0; n < p.batch; n++) drive_inputs<Row>(p, 0, n);
 }
 
 // From the charge of step t to the rows of the step after.
-template <class Real, class Int> void step(const Layer &p, int64_t t) {
+template <class Real, class Int, class Row> void step(const Layer &p, int64_t t) {
     const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
     int32_t *__restrict read = p.scratch, *__restrict adc = read + columns, *__restrict a = adc + columns;
     const int32_t *__restrict gain = p.gain, *__restrict offset = p.offset;
@@ -169,7 +188,7 @@ template <class Real, class Int> void step(const Layer &p, int64_t t) {
     const Int error_half = (Int(1) << right) >> 1;
     for (int64_t n = 0; n < p.batch; n++) {
         const int64_t at = n * p.steps + t;
-        Real *__restrict charge = static_cast<Real *>(p.charge) + t * p.charge_step + n * columns;
+        Real *__restrict charge = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
 
         // The ADC; one beyond its range says that it saturates.
         if (p.noisy) {
@@ -189,7 +208,7 @@ template <class Real, class Int> void step(const Layer &p, int64_t t) {
                 read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
             }
         }
-        int16_t *__restrict codes = p.codes + at * columns;
+        int16_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
         EACH (int64_t k = 0; k < columns; k++)
             codes[k] = int16_t(read[k] < least ? least : read[k] > most ? most : read[k]);
         if (p.inside) {
@@ -212,8 +231,8 @@ template <class Real, class Int> void step(const Layer &p, int64_t t) {
         // The cell.
         int16_t *__restrict h = p.h + at * units;
         if (p.lstm) {
-            int32_t *__restrict c = p.c + at * units;
-            const int32_t *__restrict before = t ? c - units : read;
+            int32_t *c = p.c + n * p.c_sequence + t * p.c_step;
+            const int32_t *before = t ? c - p.c_step : read;
             if (t == 0) std::memset(read, 0, sizeof(int32_t) * units);
             const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
             EACH (int64_t unit = 0; unit < units; unit++) {
@@ -230,10 +249,8 @@ template <class Real, class Int> void step(const Layer &p, int64_t t) {
         } else {
             EACH (int64_t unit = 0; unit < units; unit++) h[unit] = int16_t(feed_back(p, Int(a[unit])));
         }
-        Real *__restrict rows = static_cast<Real *>(p.rows) + (t + 1) * p.rows_step
-            + n * (p.inputs + units) + p.inputs;
-        EACH (int64_t unit = 0; unit < units; unit++) rows[unit] = Real(h[unit]);
-        if (t + 1 < p.steps) fill<Real>(p, t + 1, n);
+        drive<Row>(p, t + 1, n, p.inputs, h, units);
+        if (t + 1 < p.steps) drive_inputs<Row>(p, t + 1, n);
     }
 }
 
@@ -282,7 +299,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
     for (int64_t n = 0; n < p.batch; n++) {
         const int64_t at = n * p.steps + t;
-        const int16_t *__restrict codes = p.codes + at * columns;
+        const int16_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
         const float *normal = p.normal ? p.normal + at * columns : nullptr;
 
         // What the forward pass had, once more.
@@ -299,8 +316,8 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
         const Real *__restrict outside = static_cast<const Real *>(p.grad_h) + at * units;
         const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
         if (p.lstm) {
-            const int32_t *__restrict c = p.c + at * units;
-            const int32_t *__restrict before = t ? c - units : zero;
+            const int32_t *__restrict c = p.c + n * p.c_sequence + t * p.c_step;
+            const int32_t *__restrict before = t ? c - p.c_step : zero;
             const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
             Real *__restrict grad_c = static_cast<Real *>(p.grad_c) + n * units;
             EACH (int64_t unit = 0; unit < units; unit++) {
@@ -340,7 +357,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
         EACH (int64_t k = 0; k < columns; k++) p.grad_bias[k] += double(grad[k]);
 
         // The ADC: the charge becomes its gradient.
-        Real *__restrict charge = static_cast<Real *>(p.charge) + t * p.charge_step + n * columns;
+        Real *__restrict charge = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
         const uint8_t *__restrict inside = p.inside + at * columns;
         const Real scale = std::ldexp(Real(1), int(p.frac - p.adc_shift));
         EACH (int64_t k = 0; k < columns; k++) {
@@ -351,17 +368,81 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     }
 }
 
+#ifdef TILES
+// Charge of all columns: blocks of 32 sequences and 32 columns, whose cells stay in the nearest cache.
+// All buffers are padded to whole blocks.
+void multiply_tiles(const Layer &p) {
+    struct alignas(64) Shapes {
+        uint8_t palette, start, reserved[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } shapes = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+    _tile_loadconfig(&shapes);
+    const int64_t depth = p.rows_width, width = p.charge_width, part = depth * width;
+    const int8_t *codes = static_cast<const int8_t *>(p.rows);
+    int32_t *charge = static_cast<int32_t *>(p.charge);
+    for (int64_t column = 0; column < width; column += 32) {
+        const uint8_t *left = p.cells + column * depth, *right = left + 16 * depth;
+        for (int64_t n = 0; n < p.batch; n += 32) {
+            _tile_zero(0);
+            _tile_zero(1);
+            _tile_zero(2);
+            _tile_zero(3);
+            for (int64_t sign = 0; sign < 2; sign++) {
+                const int8_t *upper = codes + sign * p.rows_negative + n * depth;
+                for (int64_t row = 0; row < depth; row += 64) {
+                    _tile_loadd(4, upper + row, depth);
+                    _tile_loadd(5, upper + 16 * depth + row, depth);
+                    _tile_loadd(6, left + sign * part + row * 16, 64);
+                    _tile_loadd(7, right + sign * part + row * 16, 64);
+                    _tile_dpbsud(0, 4, 6);
+                    _tile_dpbsud(1, 4, 7);
+                    _tile_dpbsud(2, 5, 6);
+                    _tile_dpbsud(3, 5, 7);
+                }
+            }
+            int32_t *upper = charge + n * width + column, *lower = upper + 16 * width;
+            _tile_stored(0, upper, 4 * width);
+            _tile_stored(1, upper + 16, 4 * width);
+            _tile_stored(2, lower, 4 * width);
+            _tile_stored(3, lower + 16, 4 * width);
+        }
+    }
+    _tile_release();
+}
+#endif
+
 }  // namespace
 
-#define KERNELS(Real, Int, kind)                                                            \
-    void begin_##kind(const Layer *p, int64_t t) {                                           \
-        for (int64_t n = 0; n < p->batch; n++) fill<Real>(*p, t, n);                         \
-    }                                                                                        \
-    void step_##kind(const Layer *p, int64_t t) { step<Real, Int>(*p, t); }                  \
+#define KERNELS(Real, Int, Row, kind)                                                     \
+    void begin_##kind(const Layer *p, int64_t) { begin<Row>(*p); }                        \
+    void step_##kind(const Layer *p, int64_t t) { step<Real, Int, Row>(*p, t); }
+
+#define KERNELS_BACK(Real, Int, kind) \
     void step_back_##kind(const Layer *p, int64_t t) { step_back<Real, Int>(*p, t); }
 
 extern "C" {
-KERNELS(float, int32_t, f32_i32)
-KERNELS(float, int64_t, f32_i64)
-KERNELS(double, int64_t, f64_i64)
+KERNELS(float, int32_t, float, f32_i32)
+KERNELS(float, int64_t, float, f32_i64)
+KERNELS(double, int64_t, double, f64_i64)
+KERNELS(int32_t, int32_t, int8_t, i32_i32)
+KERNELS(int32_t, int64_t, int8_t, i32_i64)
+KERNELS_BACK(float, int32_t, f32_i32)
+KERNELS_BACK(float, int64_t, f32_i64)
+KERNELS_BACK(double, int64_t, f64_i64)
+
+// Whether `multiply` works here: the CPU has tiles, and the system lets this process use them.
+int64_t tiles() {
+#ifdef TILES
+    return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
+#else
+    return 0;
+#endif
+}
+
+void multiply(const Layer *p, int64_t) {
+#ifdef TILES
+    multiply_tiles(*p);
+#endif
+}
 }

@@ -12,11 +12,12 @@ from golden.program import LayerProgram, LstmProgram, RnnProgram
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """Everything a layer computed: codes (batch, steps, gates, units), h (batch, steps, units) as
-    DAC codes; an LSTM has c, as h. Integers of any width that holds them, or floats of them."""
+    """What a layer computed: h (batch, steps, units) as DAC codes and, where a trace was asked for,
+    codes (batch, steps, gates, units), and an LSTM's c, as h. Integers of any width that holds
+    them, or floats of them."""
 
-    codes: Tensor
     h: Tensor
+    codes: Tensor | None = None
     c: Tensor | None = None
 
     def quantities(self) -> dict[str, Tensor]:
@@ -32,6 +33,7 @@ def run(
     runs: Tensor,
     snr: float | None = None,
     *,
+    trace: bool = True,
     readable: bool = False,
 ) -> LayerTrace:
     """All steps of a batch of sequences, from c = 0 and h = the DAC's code of 0.
@@ -39,8 +41,8 @@ def run(
     x: (batch, steps, inputs) DAC codes, of any dtype. runs: (batch,)
     numbers of the passes, which noise depends on. snr: signal-to-noise ratio in dB of every
     step's pre-activations, for training; drawn from PyTorch's generator, all steps at once.
-    readable: take this module's own path even where the fast one (golden/fast.py), which
-    computes the same numbers, could run.
+    trace: keep ADC codes and c. readable: take this module's own path even where the fast one
+    (golden/fast.py), which computes the same numbers, could run.
     """
     batch, steps, _ = x.shape
     normal, power_ratio = None, 0.0
@@ -49,8 +51,8 @@ def run(
         power_ratio = 10 ** (-snr / 10)
     if readable or not fast.usable(x):
         return _readable(program, x, shape, runs, normal, power_ratio)
-    ran = fast.run(program, x, shape, runs, normal, power_ratio)
-    return LayerTrace(ran.codes, ran.h, ran.c)
+    ran = fast.run(program, x, shape, runs, normal, power_ratio, trace=trace)
+    return LayerTrace(ran.h, ran.codes, ran.c)
 
 
 def _readable(

@@ -22,7 +22,9 @@ FLAGS = (
 )
 
 INTEGERS = (
-    *("batch", "steps", "inputs", "gates", "units", "entries", "rows_step", "charge_step"),
+    *("batch", "steps", "inputs", "gates", "units", "entries"),
+    *("rows_step", "rows_width", "rows_negative", "charge_step", "charge_width"),
+    *("codes_sequence", "codes_step", "c_sequence", "c_step"),
     *("adc_shift", "adc_low", "adc_high", "frac", "index_low", "index_high"),
     *("gate_bits", "state_low", "state_high"),
     *("state_index_shift", "state_index_low", "state_index_high"),
@@ -31,10 +33,14 @@ INTEGERS = (
 )
 POINTERS = (
     *("runs", "magnitudes", "offset", "gain", "bias", "gate_tables", "tanh_table", "normal"),
-    *("x", "codes", "c", "h", "inside", "rows", "charge"),
+    *("x", "codes", "c", "h", "inside", "rows", "charge", "cells"),
     *("slopes", "tanh_slopes", "grad_h", "grad_recurrent", "grad_c"),
     *("grad_gain", "grad_bias", "grad_tables", "scratch"),
 )
+
+
+KINDS = ("f32_i32", "f32_i64", "f64_i64", "i32_i32", "i32_i64")
+"""Types of charges and of what comes of them, for each of which there are kernels."""
 
 
 class Layer(ctypes.Structure):
@@ -74,8 +80,17 @@ def library() -> ctypes.CDLL | None:
 
 
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
-    for name in ("begin", "step", "step_back"):
-        for kind in ("f32_i32", "f32_i64", "f64_i64"):
-            function = getattr(loaded, f"{name}_{kind}")
-            function.argtypes, function.restype = (ctypes.POINTER(Layer), ctypes.c_int64), None
+    kernels = [f"{name}_{kind}" for name in ("begin", "step") for kind in KINDS]
+    kernels += [f"step_back_{kind}" for kind in KINDS if kind.startswith("f")]
+    for kernel in (*kernels, "multiply"):
+        function = getattr(loaded, kernel)
+        function.argtypes, function.restype = (ctypes.POINTER(Layer), ctypes.c_int64), None
+    loaded.tiles.restype = ctypes.c_int64
     return loaded
+
+
+@lru_cache(maxsize=1)
+def has_tiles() -> bool:
+    """Whether the kernel `multiply` works here: integer products on the CPU's own matrix unit."""
+    loaded = library()
+    return loaded is not None and bool(loaded.tiles())

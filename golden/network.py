@@ -36,13 +36,14 @@ def run(
     runs: Tensor | None = None,
     snr: float | None = None,
     *,
+    trace: bool = True,
     readable: bool = False,
 ) -> Trace:
     """Run a batch of sequences, each `program.votes` times.
 
     x: (batch, steps, inputs) DAC codes of any dtype, padded with anything. lengths: (batch,), each
     >= 1. runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes
-    for sequence n if not given. snr, readable: see `golden.layer.run`.
+    for sequence n if not given. snr, trace, readable: see `golden.layer.run`.
     Works on integers (exact) and, for training, on floats that hold the same integers.
     Raises WordlineError where the input does not fit.
     """
@@ -56,7 +57,7 @@ def run(
         x, lengths = x.repeat_interleave(votes, 0), lengths.repeat_interleave(votes)
     traces: list[LayerTrace] = []
     for layer_program, shape in zip(program.layers, description.layers, strict=True):
-        traces.append(layer.run(layer_program, x, shape, runs, snr, readable=readable))
+        traces.append(layer.run(layer_program, x, shape, runs, snr, trace=trace, readable=readable))
         x = traces[-1].h
     last = x[torch.arange(len(x), device=x.device), lengths - 1]
     scores = head.scores(program.head, last, description.head, runs)
@@ -64,14 +65,16 @@ def run(
     return Trace(tuple(traces), scores, label)
 
 
-def in_parts(program: Program, x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Trace]]:
+def in_parts(
+    program: Program, x: Tensor, lengths: Tensor, *, trace: bool = True
+) -> Iterator[tuple[Tensor, Trace]]:
     """As `run`, a part at a time, so that memory does not grow with the batch or with votes.
 
     Yields the sequences' numbers and their trace.
     """
     check(program, x, lengths)
     for part in torch.arange(len(x)).split(max(1, PASSES // program.votes)):
-        yield part, run(program, x[part], lengths[part], part * program.votes)
+        yield part, run(program, x[part], lengths[part], part * program.votes, trace=trace)
 
 
 def check(program: Program, x: Tensor, lengths: Tensor) -> None:

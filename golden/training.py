@@ -254,7 +254,7 @@ def train(
             seed, first = torch.randint(2**31, (2,)).tolist()
             program = apply_effects(program, effects, seed=seed)
             runs = first + torch.arange(len(batch), device=batch.x.device)
-        scores = network.run(program, batch.x, batch.lengths, runs, snr).scores
+        scores = network.run(program, batch.x, batch.lengths, runs, snr, trace=False).scores
         real_scores = scores * trainable.head.index_step()
         return nn.functional.cross_entropy(real_scores, batch.labels)
 
@@ -282,7 +282,7 @@ def _check_device(device: str) -> None:
 def accuracy(program: Program, data: Sequences) -> float:
     """Accuracy of a program in percent, in exact integers."""
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
-    parts = network.in_parts(program, codes, data.lengths)
+    parts = network.in_parts(program, codes, data.lengths, trace=False)
     return _percent(torch.cat([trace.label for _, trace in parts]), data.labels)
 
 

@@ -1,6 +1,7 @@
 """The fast path of a layer against the readable one: the same integers, the same gradients."""
 
 import dataclasses
+import shutil
 import subprocess
 
 import pytest
@@ -13,7 +14,7 @@ from tests.helpers import descriptions, random_codes, random_program, small
 
 GRADIENTS = ("positive", "negative", "gain", "bias", "gate_tables")
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason="needs g++")
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 
 def both(program, x, lengths, runs=None, snr=None):
@@ -33,11 +34,11 @@ def expect_equal(quick, plain):
     assert torch.equal(quick.label, plain.label)
 
 
-def kinds(program):
+def kinds(program, learns=True):
     """The types in which each layer runs."""
     shapes = program.description.layers
     return [
-        fast.kinds(part, shape, precise=False)
+        fast.choose(part, shape, None, learns)
         for part, shape in zip(program.layers, shapes, strict=True)
     ]
 
@@ -59,8 +60,8 @@ WIDE = {"gate_bits": 12, "state_bits": 20, "state_index_bits": 12}
 @pytest.mark.parametrize(
     ("sections", "types"),
     [
-        ({"network": {"inputs": 40, "hidden": [37, 16]}}, ["f32_i32", "f32_i32"]),
-        ({"network": {"inputs": 3, "hidden": [37]}, "cell": WIDE}, ["f32_i64"]),
+        ({"network": {"inputs": 40, "hidden": [37, 16]}}, [("float32", "i32"), ("float32", "i32")]),
+        ({"network": {"inputs": 3, "hidden": [37]}, "cell": WIDE}, [("float32", "i64")]),
         (
             {
                 "network": {"inputs": 60, "hidden": [37]},
@@ -68,7 +69,7 @@ WIDE = {"gate_bits": 12, "state_bits": 20, "state_index_bits": 12}
                 "device": {"weight_bits": 8, "conductance_bits": 12},
                 "adc": {"bits": 10, "gain_bits": 12},
             },
-            ["f64_i64"],
+            [("float64", "i64")],
         ),
     ],
 )
@@ -79,7 +80,7 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, snr):
     description = small(**sections)
     program = random_program(description, 3, noisy=noisy)
     assert kinds(program) == types
-    x = random_codes(description, 4, 9, 11, description.network.inputs)
+    x = random_codes(description, 4, 41, 11, description.network.inputs)
     top = description.dac.range.high
     x[0], x[1] = top, -top
     layers = list(program.layers)
@@ -88,7 +89,59 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, snr):
     layers[0].positive[:, 0], layers[0].negative[:, 0] = most, 0
     layers[0].positive[:, 1], layers[0].negative[:, 1] = 0, most
     program = dataclasses.replace(program, layers=tuple(layers))
-    expect_equal(*both(program, x, torch.full((9,), 11), snr=snr))
+    quick, plain = both(program, x, torch.full((41,), 11), snr=snr)
+    expect_equal(quick, plain)
+    part, shape, runs = program.layers[0], description.layers[0], torch.arange(41)
+    torch.manual_seed(7)
+    normal = None if snr is None else torch.randn(41, 11, shape.gates, shape.units)
+    arguments = (part, x, shape, runs, normal, 0.0 if snr is None else 10 ** (-snr / 10))
+    products = ["float32"] if types[0][0] == "float32" else []
+    products += ["float64", *(["bytes"] if tiles(description) else [])]
+    for way in products:
+        for trace in (True, False):
+            ran = fast.run(*arguments, products=way, trace=trace)
+            assert torch.equal(ran.h.long(), plain.layers[0].h)
+            assert (ran.codes is None) == (ran.c is None) == (not trace)
+            if trace:
+                assert torch.equal(ran.codes.long(), plain.layers[0].codes)
+                assert torch.equal(ran.c.long(), plain.layers[0].c)
+
+
+def tiles(description):
+    """Whether bytes can hold the cells, and the CPU can multiply them."""
+    return native.has_tiles() and description.device.conductance_bits <= 8
+
+
+@pytest.mark.parametrize("batch", [1, 31, 32, 33, 70])
+@pytest.mark.parametrize(("inputs", "units"), [(3, 5), (32, 32), (33, 32), (64, 64), (1, 130)])
+@pytest.mark.parametrize("bits", [1, 8])
+def test_products_of_bytes_are_exact(batch, inputs, units, bits):
+    """Sizes around whole blocks of the matrix unit, codes and cells at the ends of their ranges."""
+    description = small(network={"inputs": inputs, "hidden": [units]}, dac={"bits": bits})
+    if not tiles(description):
+        pytest.skip("the CPU has no matrix unit for bytes")
+    part, shape = random_program(description, batch).layers[0], description.layers[0]
+    x = random_codes(description, batch, batch, 3, inputs)
+    x[0] = description.dac.range.high
+    x[-1] = description.dac.range.low
+    part.positive[:, 0], part.negative[:, 0] = 255, 0
+    part.positive[:, -1], part.negative[:, -1] = 0, 255
+    runs = torch.arange(batch)
+    wanted = layer.run(part, x, shape, runs, readable=True)
+    ran = fast.run(part, x, shape, runs, products="bytes")
+    assert torch.equal(ran.codes.long(), wanted.codes)
+    assert torch.equal(ran.h.long(), wanted.h)
+
+
+def test_which_products_are_chosen(monkeypatch):
+    """Bytes where there are tiles and cells fit; float32 to learn, and where there are none."""
+    program = random_program(small(), 0)
+    wide = random_program(small(device={"conductance_bits": 9}), 0)
+    monkeypatch.setattr(native, "has_tiles", lambda: True)
+    assert kinds(program, learns=False) == [("bytes", "i32")]
+    assert kinds(wide, learns=False) == kinds(program, learns=True) == [("float32", "i32")]
+    monkeypatch.setattr(native, "has_tiles", lambda: False)
+    assert kinds(program, learns=False) == [("float32", "i32")]
 
 
 @pytest.mark.parametrize("gain", [1, 1023])
@@ -107,6 +160,17 @@ def test_the_largest_noise_there_is(gain):
     program = dataclasses.replace(program, layers=(loud,))
     x = random_codes(description, 6, 20, 5, 3)
     expect_equal(*both(program, x, torch.full((20,), 5)))
+
+
+def test_without_a_trace_the_classes_are_the_same():
+    description = small(network={"hidden": [9, 6]}, voting={"replay_steps": 5})
+    program = dataclasses.replace(random_program(description, 2, noisy=True), votes=3)
+    x = random_codes(description, 3, 12, 5, 3)
+    lengths = torch.randint(1, 6, (12,), generator=torch.Generator().manual_seed(0))
+    whole, bare = network.run(program, x, lengths), network.run(program, x, lengths, trace=False)
+    assert torch.equal(whole.scores, bare.scores) and torch.equal(whole.label, bare.label)
+    assert [*whole.layers[0].quantities()] == ["codes", "c", "h"]
+    assert [*bare.layers[0].quantities()] == ["h"]
 
 
 def test_lanes_that_err_without_noise():
@@ -140,7 +204,7 @@ def gradients(part, x, shape, snr, way, seed):
         normal = None
         if snr is not None:
             normal = torch.randn(*x.shape[:2], shape.gates, shape.units)
-        h = fast.run(part, x, shape, runs, normal, ratio or 0.0, precise=way == "precise").h
+        h = fast.run(part, x, shape, runs, normal, ratio or 0.0, products=way).h
     weights = torch.randn(h.shape, generator=torch.Generator().manual_seed(seed))
     found = torch.autograd.grad(h, [x, *parameters], weights.to(h.dtype))
     return dict(zip(("x", *GRADIENTS), found, strict=True))
@@ -155,8 +219,8 @@ def test_gradients_are_the_readable_path_s(description, seed, noisy, snr):
     part, shape = random_program(description, seed, noisy=noisy).layers[0], description.layers[0]
     x = random_codes(description, seed, 3, 5, description.network.inputs)
     wanted = gradients(part, x, shape, snr, "readable", seed)
-    precise = gradients(part, x, shape, snr, "precise", seed)
-    quick = gradients(part, x, shape, snr, "fast", seed)
+    precise = gradients(part, x, shape, snr, "float64", seed)
+    quick = gradients(part, x, shape, snr, "float32", seed)
     for name, value in wanted.items():
         scale = value.abs().max()
         assert precise[name].dtype == quick[name].dtype == torch.float64
@@ -170,7 +234,7 @@ def test_gradients_are_worth_comparing():
     description = small(network={"hidden": [16]})
     part, shape = random_program(description, 0).layers[0], description.layers[0]
     x = random_codes(description, 0, 8, 12, 3)
-    found = gradients(part, x, shape, 3.0, "fast", 0)
+    found = gradients(part, x, shape, 3.0, "float32", 0)
     assert all(bool(value.abs().sum() > 0) for value in found.values())
     codes = fast.run(part, x, shape, torch.arange(8)).codes
     assert set(codes.unique().tolist()) == set(range(-8, 8))
