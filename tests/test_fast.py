@@ -62,6 +62,7 @@ WIDE = {"gate_bits": 12, "state_bits": 20, "state_index_bits": 12}
     [
         ({"network": {"inputs": 40, "hidden": [37, 16]}}, [("float32", "i32"), ("float32", "i32")]),
         ({"network": {"inputs": 3, "hidden": [37]}, "cell": WIDE}, [("float32", "i64")]),
+        ({"network": {"inputs": 60, "hidden": [37]}, "dac": {"bits": 8}}, [("float32", "i64")]),
         (
             {
                 "network": {"inputs": 60, "hidden": [37]},
@@ -183,6 +184,58 @@ def test_lanes_that_err_without_noise():
     program = dataclasses.replace(program, layers=(silent,))
     x = random_codes(description, 9, 20, 5, 3)
     expect_equal(*both(program, x, torch.full((20,), 5)))
+
+
+def at_the_ends(description, seed):
+    """A program whose state saturates at both ends, and whose tables hold any numbers there are,
+    so that every narrowing has values on either side of its limits and on them."""
+    program = random_program(description, seed)
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(range_, *size):
+        return torch.randint(range_.low, range_.high + 1, size, generator=generator)
+
+    cell, layers = description.cell, []
+    for part in program.layers:
+        entries = part.gate_tables.shape[1]
+        tables = torch.stack([draw(range_, entries) for range_ in cell.table_ranges])
+        if cell.kind == "lstm":
+            tables[:2] = cell.gate_range.high - tables[:2] // 16  # i and f near 1
+            tables[2, entries // 2 :] = cell.candidate_range.high
+            tables[2, : entries // 2] = cell.candidate_range.low
+            tanh = draw(cell.hidden_range, len(part.tanh_table))
+            part = dataclasses.replace(part, tanh_table=tanh)
+        layers.append(dataclasses.replace(part, gate_tables=tables))
+    return dataclasses.replace(program, layers=tuple(layers))
+
+
+ENDS = [
+    {"network": {"inputs": 5, "hidden": [40]}, "dac": {"bits": bits}, "cell": cell}
+    for bits in (1, 2, 4)
+    for cell in ({"state_bits": 10, "state_index_bits": 8}, {"kind": "rnn"})
+]
+
+
+@pytest.mark.parametrize("sections", ENDS)
+def test_numbers_at_the_ends_of_their_ranges(sections):
+    description = small(**sections)
+    program = at_the_ends(description, 1)
+    x = random_codes(description, 2, 20, 15, 5)
+    quick, plain = both(program, x, torch.full((20,), 15))
+    expect_equal(quick, plain)
+    if (c := plain.layers[0].c) is not None:
+        assert {int(c.min()), int(c.max())} == set(description.cell.state_range)
+
+
+@pytest.mark.parametrize("sections", ENDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_gradients_at_the_ends_of_ranges(sections, seed):
+    description = small(**sections)
+    part, shape = at_the_ends(description, seed).layers[0], description.layers[0]
+    x = random_codes(description, seed, 20, 15, 5)
+    wanted = gradients(part, x, shape, None, "readable", seed)
+    for name, value in gradients(part, x, shape, None, "float64", seed).items():
+        assert (value - wanted[name]).abs().max() <= 1e-11 * wanted[name].abs().max(), name
 
 
 def leaves(part):
