@@ -146,8 +146,9 @@ def test_which_products_are_chosen(monkeypatch):
 
 
 @pytest.mark.parametrize("gain", [1, 1023])
-def test_the_largest_noise_there_is(gain):
-    description = small(network={"hidden": [9]})
+@pytest.mark.parametrize("sections", [{}, {"network": {"inputs": 60}, "dac": {"bits": 8}}])
+def test_the_largest_noise_there_is(gain, sections):
+    description = small(**sections).replace(network={"hidden": [9]})
     program = random_program(description, 5, noisy=True)
     part, shape = program.layers[0], description.layers[0]
     loud = dataclasses.replace(
@@ -159,7 +160,7 @@ def test_the_largest_noise_there_is(gain):
         gain_error=torch.full_like(part.gain_error, 511),
     )
     program = dataclasses.replace(program, layers=(loud,))
-    x = random_codes(description, 6, 20, 5, 3)
+    x = random_codes(description, 6, 20, 5, description.network.inputs)
     expect_equal(*both(program, x, torch.full((20,), 5)))
 
 
