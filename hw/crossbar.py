@@ -1,10 +1,10 @@
 """The crossbar macro: one port list (docs/macro.md) and its behavioural model."""
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import (
     ClockSignal,
-    Const,
     Instance,
     Module,
     ResetSignal,
@@ -13,12 +13,13 @@ from amaranth.hdl import (
     signed,
     unsigned,
 )
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden import noise
 from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape
 from golden.fixed import index_bits
+from hw.columns import Columns
 from hw.fixed import half_up
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort
@@ -85,10 +86,11 @@ class CrossbarModel(wiring.Component):
     there; a sample may be taken every `settle` cycles. Rows are to be stable from the sample's
     cycle to n + settle - 1. A transfer on `program` takes one cycle. Cells and parameters are
     written while no sequence is under way; all parameters are 0, no error at all, until then.
+    columns: what makes a lane's cells and their charge; `ColumnsInstance` for Verilog.
     """
 
-    def __init__(self, shape: ArrayShape) -> None:
-        self.shape = shape
+    def __init__(self, shape: ArrayShape, columns: Callable[[ArrayShape], Any] = Columns) -> None:
+        self.shape, self.columns = shape, columns
         super().__init__(macro_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
@@ -106,14 +108,7 @@ class CrossbarModel(wiring.Component):
 
         m.d.comb += self.program.ready.eq(1)
         for lane, (read, lane_gain, error) in enumerate(errors):
-            column = self._column(m, lane)
-            terms = [
-                self.rows[row] * (column[row].positive - column[row].negative)
-                for row in range(shape.rows)
-            ]
-            total = _tree_sum(terms)
-            charge = Signal(total.shape(), name=f"charge_{lane}")
-            m.d.sync += charge.eq(total)
+            charge = self._columns(m, lane)
             converted = (charge + read) * lane_gain + error
             held = Signal(converted.shape(), name=f"held_{lane}")
             with m.If(taken[-1]):
@@ -189,28 +184,27 @@ class CrossbarModel(wiring.Component):
                     m.d.sync += register.eq(self.parameters.data[: len(register)])
         return registers
 
-    def _column(self, m: Module, lane: int) -> data.View:
-        """The cells of the column that `select` chose in the cycle before."""
-        shape, bits = self.shape, self.shape.description.device.conductance_bits
-        cell = data.StructLayout({"positive": bits, "negative": bits})
-        cells = memory.Memory(
-            shape=unsigned(shape.rows * cell.size), depth=max(2, shape.selects), init=[]
-        )
-        m.submodules[f"cells_{lane}"] = cells
-        write = cells.write_port(granularity=cell.size)
-        program = self.program.payload
-        value = Signal(cell)
+    def _columns(self, m: Module, lane: int) -> Signal:
+        """The charge of the column of a lane that `select` chose, from the cycle after next."""
+        shape, program = self.shape, self.program.payload
+        m.submodules[f"columns_{lane}"] = columns = self.columns(shape)
+        here = self.program.valid & self.program.ready & (program.lane == lane)
+        # A place that there is not has no effect.
+        if shape.rows != 1 << len(columns.write_row):
+            here &= program.row < shape.rows
+        if shape.selects != 1 << len(columns.write_select):
+            here &= program.select < shape.selects
         m.d.comb += [
-            value.positive.eq(program.positive),
-            value.negative.eq(program.negative),
-            write.addr.eq(program.select),
-            write.data.eq(value.as_value().replicate(shape.rows)),
+            columns.sample.eq(self.sample),
+            columns.select.eq(self.select),
+            columns.rows.eq(self.rows.as_value()),
+            columns.write.eq(here),
+            columns.write_select.eq(program.select),
+            columns.write_row.eq(program.row),
+            columns.write_cell.positive.eq(program.positive),
+            columns.write_cell.negative.eq(program.negative),
         ]
-        with m.If(self.program.valid & self.program.ready & (program.lane == lane)):
-            m.d.comb += write.en.eq(Const(1, shape.rows) << program.row)
-        read = cells.read_port()
-        m.d.comb += [read.addr.eq(self.select), read.en.eq(self.sample)]
-        return data.View(data.ArrayLayout(cell, shape.rows), read.data)
+        return columns.charge
 
 
 class CrossbarStub(wiring.Component):
@@ -241,11 +235,3 @@ class CrossbarMacro(wiring.Component):
             ports[f"{direction}_{'__'.join(map(str, path))}"] = Value.cast(port)
         m.submodules.macro = Instance(self.module, **ports)
         return m
-
-
-def _tree_sum(terms: list[Value]) -> Value:
-    """Sum as a balanced tree: depth log2, and each level just as wide as it must be."""
-    while len(terms) > 1:
-        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
-        terms = pairs + terms[len(pairs) * 2 :]
-    return terms[0]

@@ -39,6 +39,7 @@ from golden.program import (
     VoteBy,
     ideal_macro,
 )
+from hw import columns
 from hw.adc import SarReadout
 from hw.crossbar import PARAMETERS, CrossbarModel
 from hw.dac import DacSequencer
@@ -80,7 +81,8 @@ class Block:
     make: the block. vectors: what goes in and what is to come out, mostly (sequences, steps, ...).
     timing: what its docstrings promise, in cycles. array: the array it belongs to, with whose
     regions of the load map its ports of the same names are loaded. cells: its port for the region
-    `cells`. trace: the instance inside that has the signal `trace`, and its block.
+    `cells`. trace: the instance inside that has the signal `trace`, and its block. source: Verilog
+    that it needs beside its own.
     """
 
     make: Callable[[Description], Any]
@@ -89,6 +91,7 @@ class Block:
     array: str = "layers.0"
     cells: str | None = None
     trace: Callable[[Any], tuple[str, Any]] | None = None
+    source: Path | None = None
 
 
 class Untraced(wiring.Component):
@@ -216,7 +219,8 @@ def simulate(
     folder.mkdir(parents=True, exist_ok=True)
     verilog, control = folder / f"{top}.v", folder / f"{top}.vlt"
     inside, traced = kind.trace(component) if kind.trace else (None, None)
-    verilog.write_text(emit.to_verilog(component, top))
+    more = kind.source.read_text() if kind.source else ""
+    verilog.write_text(emit.to_verilog(component, top) + more)
     control.write_text(_control_file(component, top, inside))
 
     stimuli = Stimuli(description, seed)
@@ -526,8 +530,9 @@ BLOCKS = {
         timing=lambda block: {"latency": block.latency},
     ),
     "crossbar": Block(
-        make=lambda description: CrossbarModel(_first(description)),
+        make=lambda description: CrossbarModel(_first(description), columns.ColumnsInstance),
         vectors=_crossbar_vectors,
+        source=columns.SOURCE,
         cells="program",
     ),
     "gates": Block(

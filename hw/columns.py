@@ -1,0 +1,126 @@
+"""The columns of one lane of the crossbar's model: cells in memory, charge by multiply-add."""
+
+from pathlib import Path
+from typing import Any
+
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value, signed, unsigned
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.description import ArrayShape
+from golden.fixed import index_bits
+
+SOURCE = Path(__file__).with_name("columns.v")
+"""The same in Verilog by hand, which is what is emitted."""
+
+UNROLLED = 128
+"""Rows up to which a simulator's compiler is given the whole sum at once; it is the fastest, but
+takes its time to compile."""
+
+GROUP = 16
+"""Rows of a sum that it is given at once where there are more."""
+
+
+def cell_layout(shape: ArrayShape) -> data.StructLayout:
+    """The conductance codes of a cell's two devices."""
+    bits = shape.description.device.conductance_bits
+    return data.StructLayout({"positive": bits, "negative": bits})
+
+
+def columns_signature(shape: ArrayShape) -> wiring.Signature:
+    """Ports of a lane's columns.
+
+    sample, select: read a column. rows: the rows' DAC codes, in the cycle after. charge: that of
+    the column, from the cycle after that until the next one's. write: a cell into row `write_row`
+    of column `write_select`, both of which there must be. Fresh cells are 0; there is no reset.
+    """
+    description = shape.description
+    # A product; then a bit each time the number of rows doubles.
+    product = description.dac.width + description.device.conductance_bits + 1
+    return wiring.Signature(
+        {
+            "sample": In(1),
+            "select": In(index_bits(shape.selects)),
+            "rows": In(description.dac.width * shape.rows),
+            "write": In(1),
+            "write_select": In(index_bits(shape.selects)),
+            "write_row": In(index_bits(shape.rows)),
+            "write_cell": In(cell_layout(shape)),
+            "charge": Out(signed(product + (shape.rows - 1).bit_length())),
+        }
+    )
+
+
+class Columns(wiring.Component):
+    """The columns of a lane in Amaranth, for whatever elaborates in Python."""
+
+    def __init__(self, shape: ArrayShape) -> None:
+        self.shape = shape
+        super().__init__(columns_signature(shape))
+
+    def elaborate(self, platform: object) -> Module:
+        """Cycle n: sample, read the column. n + 1: sum."""
+        m = Module()
+        shape, cell = self.shape, cell_layout(self.shape)
+        m.submodules.cells = cells = memory.Memory(
+            shape=unsigned(shape.rows * cell.size), depth=max(2, shape.selects), init=[]
+        )
+        write, read = cells.write_port(granularity=cell.size), cells.read_port()
+        m.d.comb += [
+            write.addr.eq(self.write_select),
+            write.data.eq(self.write_cell.as_value().replicate(shape.rows)),
+            read.addr.eq(self.select),
+            read.en.eq(self.sample),
+        ]
+        with m.If(self.write):
+            m.d.comb += write.en.eq(Const(1, shape.rows) << self.write_row)
+        column = data.View(data.ArrayLayout(cell, shape.rows), read.data)
+        code = signed(shape.description.dac.width)
+        rows = data.View(data.ArrayLayout(code, shape.rows), self.rows)
+        taken = Signal(reset_less=True)
+        m.d.sync += taken.eq(self.sample)
+        terms = [
+            rows[row] * (column[row].positive - column[row].negative) for row in range(shape.rows)
+        ]
+        charge = Signal.like(self.charge, reset_less=True)
+        with m.If(taken):
+            m.d.sync += charge.eq(_tree_sum(terms))
+        m.d.comb += self.charge.eq(charge)
+        return m
+
+
+class ColumnsInstance(wiring.Component):
+    """The columns of a lane as an instance of the module in hw/columns.v."""
+
+    def __init__(self, shape: ArrayShape) -> None:
+        self.shape = shape
+        super().__init__(columns_signature(shape))
+
+    def elaborate(self, platform: object) -> Module:
+        """Nothing but the instance."""
+        m = Module()
+        shape, description = self.shape, self.shape.description
+        parameters = {
+            "ROWS": shape.rows,
+            "SELECTS": max(2, shape.selects),
+            "CODE_BITS": description.dac.width,
+            "CONDUCTANCE_BITS": description.device.conductance_bits,
+            "CHARGE_BITS": len(self.charge),
+            "SELECT_BITS": len(self.select),
+            "ROW_BITS": len(self.write_row),
+            "GROUP": shape.rows if shape.rows <= UNROLLED else GROUP,
+        }
+        ports: dict[str, Any] = {f"p_{name}": value for name, value in parameters.items()}
+        for path, member, port in self.signature.flatten(self):
+            direction = "i" if member.flow == In else "o"
+            ports[f"{direction}_{path[0]}"] = Value.cast(port)
+        m.submodules.columns = Instance("crossbar_columns", i_clk=ClockSignal(), **ports)
+        return m
+
+
+def _tree_sum(terms: list[Value]) -> Value:
+    """Sum as a balanced tree: depth log2, and each level just as wide as it must be."""
+    while len(terms) > 1:
+        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[len(pairs) * 2 :]
+    return terms[0]
