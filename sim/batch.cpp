@@ -1,0 +1,333 @@
+// The batch runner's inner loop: streams sequences through a Verilated chip and records what comes
+// out and what its probes show. sim/batch.py is the other side, and says what the numbers mean.
+//
+// chip.h is made there for each chip, of its sidecar: Field, the layouts of the streams' payloads,
+// and PROBES(X), which names each probe: X(number, fields, valid, trace).
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include "Vtop.h"
+#include "Vtop___024root.h"
+#include "verilated.h"
+
+struct Field {  // of a payload: elements of `width` bits from bit `low`, (gates, places) of them
+    unsigned low, width;
+    bool is_signed;
+    unsigned gates, places;
+};
+
+#include "chip.h"
+
+namespace {
+
+enum Status : int32_t { DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW };
+
+struct Probe {      // where its records go
+    int64_t units;  // a record of a step, or of a pass, is so many units, `places` a beat
+    int64_t steps;  // records of a pass are at pass * steps + step
+    int32_t whole;  // 1: a record a pass, not a step
+    int32_t* fields[8];  // each (passes, steps, gates, units)
+};
+
+struct Job {
+    // To load first: words of the load bus.
+    const uint64_t* addresses;
+    const uint64_t* data;
+    int64_t words;
+    // Sequences: x is (sequences, steps, inputs); lengths (sequences,).
+    const int32_t* x;
+    const int32_t* lengths;
+    int64_t sequences, steps, inputs, votes;
+    // How: chance of a pause at a transfer, seed, most cycles; what to run after the last class.
+    double stall;
+    uint64_t seed;
+    int64_t load_limit, limit, linger;
+    const volatile int32_t* stop;
+    // Results.
+    int32_t* labels;
+    Probe* probes;
+    volatile int64_t* classes;  // so many have come out
+    int64_t* cycles;            // from the end of loading to the last class
+    int64_t* culprit;           // TOO_MANY, TOO_FEW: of this probe, or -1: of classes
+};
+
+constexpr unsigned WORDS = (MOST_BITS + 31) / 32 + 1;  // one more: elements are read as 64 bits
+using Bits = std::array<uint32_t, WORDS>;
+
+template <class T> void put(T& port, const Bits& bits) {
+    if constexpr (sizeof(T) > 4) {
+        port = bits[0] | static_cast<uint64_t>(bits[1]) << 32;
+    } else {
+        port = static_cast<T>(bits[0]);
+    }
+}
+
+template <std::size_t N> void put(VlWide<N>& port, const Bits& bits) {
+    std::memcpy(port.data(), bits.data(), N * sizeof(uint32_t));
+}
+
+template <class T> void get(const T& port, Bits& bits) {
+    const uint64_t value = port;
+    std::memcpy(bits.data(), &value, sizeof value);
+}
+
+template <std::size_t N> void get(const VlWide<N>& port, Bits& bits) {
+    std::memcpy(bits.data(), port.data(), N * sizeof(uint32_t));
+}
+
+void insert(Bits& bits, const Field& field, unsigned index, uint64_t value) {
+    // Bit by bit: a beat is packed once in many cycles.
+    for (unsigned n = 0; n < field.width; ++n) {
+        const unsigned bit = field.low + index * field.width + n;
+        bits[bit / 32] |= static_cast<uint32_t>(value >> n & 1) << bit % 32;
+    }
+}
+
+int32_t element(const Bits& bits, const Field& field, unsigned index) {
+    const unsigned bit = field.low + index * field.width;
+    uint64_t pair;
+    std::memcpy(&pair, bits.data() + bit / 32, sizeof pair);
+    const unsigned above = 64 - field.width;
+    pair = pair >> bit % 32 << above;
+    return static_cast<int32_t>(field.is_signed ? static_cast<int64_t>(pair) >> above
+                                                : static_cast<int64_t>(pair >> above));
+}
+
+class Pauses {  // 1 to 40 cycles, each with the same chance
+  public:
+    Pauses(const Job& job, uint32_t stream) : chance(job.stall) {
+        std::seed_seq seeds{static_cast<uint32_t>(job.seed), static_cast<uint32_t>(job.seed >> 32),
+                            stream};
+        random.seed(seeds);
+    }
+    int draw() {
+        if (chance == 0 || (random() >> 11) * 0x1p-53 >= chance) return 0;
+        return 1 + static_cast<int>(random() % 40);
+    }
+    uint64_t bits() { return random(); }
+
+  private:
+    double chance;
+    std::mt19937_64 random;
+};
+
+// Offers one payload after the other, with pauses; next(bits) gives the next, or false.
+template <class Port, class Next> class Source {
+  public:
+    Source(Port& payload, CData& valid, const CData& ready, Pauses& pauses, Next next)
+        : payload(payload), valid(valid), ready(ready), pauses(pauses), next(next) {
+        valid = 0;
+        advance();
+    }
+    bool over() const { return !more; }
+    void before() {  // the edge: offer
+        if (valid || !more) return;
+        if (pause > 0) {
+            --pause;
+            return;
+        }
+        put(payload, bits);
+        valid = 1;
+    }
+    bool moves() const { return valid && ready; }
+    void after(bool moved) {
+        if (!moved) return;
+        valid = 0;
+        advance();
+    }
+
+  private:
+    void advance() {
+        bits = {};
+        more = next(bits);
+        if (more) pause = pauses.draw();
+    }
+    Port& payload;
+    CData& valid;
+    const CData& ready;
+    Pauses& pauses;
+    Next next;
+    Bits bits;
+    bool more;
+    int pause = 0;
+};
+
+struct Place {  // of a probe's next beat
+    int64_t pass = 0, step = 0, unit = 0;
+};
+
+class Chip {
+  public:
+    Chip() : context(new VerilatedContext) {
+        context->threads(1);
+        top.reset(new Vtop(context.get()));
+    }
+    ~Chip() {
+        // The run time finds a context by thread, and this one may not be that of the last chip.
+        Verilated::threadContextp(context.get());
+        top->final();
+        top.reset();
+        Verilated::threadContextp(nullptr);
+    }
+
+    int32_t run(const Job& job) {
+        Verilated::threadContextp(context.get());
+        stop = job.stop;
+        reset();
+        if (const int32_t status = load(job)) return status;
+        return stream(job);
+    }
+
+  private:
+    void low() {
+        top->clk = 0;
+        top->eval();
+    }
+    void high() {
+        top->clk = 1;
+        top->eval();
+        ++cycle;
+    }
+    bool stopped() const { return cycle % 1024 == 0 && *stop; }
+
+    void reset() {
+        top->i___05Fvalid = top->load___05Fvalid = top->o___05Fready = 0;
+        for (const int level : {1, 0}) {
+            top->rst = level;
+            low();
+            high();
+        }
+    }
+
+    int32_t load(const Job& job) {
+        int64_t n = 0;
+        Pauses pauses(job, 1);
+        auto next = [&](Bits& bits) {
+            if (n == job.words) return false;
+            insert(bits, LOAD_ADDRESS, 0, job.addresses[n]);
+            insert(bits, LOAD_DATA, 0, job.data[n]);
+            insert(bits, LOAD_LAST, 0, ++n == job.words);
+            return true;
+        };
+        Source source(top->load___05Fpayload, top->load___05Fvalid, top->load___05Fready, pauses,
+                      next);
+        for (const int64_t begun = cycle; !source.over();) {
+            if (stopped()) return STOPPED;
+            if (cycle - begun > job.load_limit) return HUNG;
+            source.before();
+            low();
+            const bool moved = source.moves();
+            high();
+            source.after(moved);
+        }
+        return DONE;
+    }
+
+    int32_t stream(const Job& job) {
+        Pauses pauses(job, 0), accepting(job, 2);
+        int64_t sequence = 0, step = 0, input = 0;
+        auto next = [&](Bits& bits) {
+            if (sequence == job.sequences) return false;
+            const int32_t* vector = job.x + (sequence * job.steps + step) * job.inputs;
+            const bool last = step == job.lengths[sequence] - 1;
+            insert(bits, I_LAST, 0, last);
+            for (unsigned place = 0; place < I_CODES.places; ++place, ++input) {
+                // What pads the last beat is anything.
+                insert(bits, I_CODES, place,
+                       input < job.inputs ? vector[input] : static_cast<int64_t>(pauses.bits()));
+            }
+            if (input >= job.inputs) {
+                input = 0;
+                ++step;
+                if (last) ++sequence, step = 0;
+            }
+            return true;
+        };
+        Source source(top->i___05Fpayload, top->i___05Fvalid, top->i___05Fready, pauses, next);
+        std::array<Place, PROBE_COUNT> places{};
+        const Vtop___024root& root = *top->rootp;
+        Bits bits{};
+        int64_t classes = 0, pause = accepting.draw();
+        const int64_t begun = cycle;
+        // After the last class a while more: nothing may follow.
+        for (int64_t left = job.linger; left > 0;) {
+            if (stopped()) return STOPPED;
+            if (cycle - begun > job.limit) return HUNG;
+            source.before();
+            top->o___05Fready = pause == 0;
+            low();
+#define RECORD(number, fields, valid, trace)                                               \
+    if (root.valid && !record(job, number, fields, root.trace, places[number], bits)) {    \
+        *job.culprit = number;                                                             \
+        return TOO_MANY;                                                                   \
+    }
+            PROBES(RECORD)
+#undef RECORD
+            const bool moved = source.moves();
+            if (pause > 0) {
+                --pause;
+            } else if (top->o___05Fvalid) {
+                if (classes == job.sequences) {
+                    *job.culprit = -1;
+                    return TOO_MANY;
+                }
+                get(top->o___05Fpayload, bits);
+                job.labels[classes++] = element(bits, O_LABEL, 0);
+                *job.classes = classes;
+                pause = accepting.draw();
+                *job.cycles = cycle + 1 - begun;
+            }
+            high();
+            source.after(moved);
+            left -= classes == job.sequences;
+        }
+        for (unsigned n = 0; n < PROBE_COUNT; ++n) {
+            if (places[n].pass < job.sequences * job.votes) {
+                *job.culprit = n;
+                return TOO_FEW;
+            }
+        }
+        return DONE;
+    }
+
+    template <class T, std::size_t N>
+    static bool record(const Job& job, unsigned number, const std::array<Field, N>& fields,
+                       const T& trace, Place& place, Bits& bits) {
+        const Probe& probe = job.probes[number];
+        if (place.pass == job.sequences * job.votes) return false;
+        get(trace, bits);
+        const int64_t row = place.pass * probe.steps + place.step, units = probe.units;
+        const unsigned width = fields[0].places;
+        for (std::size_t n = 0; n < N; ++n) {
+            const Field& field = fields[n];
+            int32_t* to = probe.fields[n] + row * field.gates * units + place.unit;
+            for (unsigned gate = 0; gate < field.gates; ++gate, to += units) {
+                for (unsigned p = 0; p < width && place.unit + p < units; ++p) {
+                    to[p] = element(bits, field, gate * width + p);
+                }
+            }
+        }
+        place.unit += width;
+        if (place.unit < units) return true;
+        place.unit = 0;
+        const int64_t steps = probe.whole ? 1 : job.lengths[place.pass / job.votes];
+        if (++place.step == steps) ++place.pass, place.step = 0;
+        return true;
+    }
+
+    std::unique_ptr<VerilatedContext> context;
+    std::unique_ptr<Vtop> top;
+    const volatile int32_t* stop = nullptr;
+    int64_t cycle = 0;
+};
+
+}  // namespace
+
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+EXPORTED void* chip_new() { return new Chip; }
+EXPORTED void chip_delete(void* chip) { delete static_cast<Chip*>(chip); }
+EXPORTED int32_t chip_run(void* chip, const Job* job) { return static_cast<Chip*>(chip)->run(*job); }

@@ -1,0 +1,379 @@
+"""The batch runner: a Verilated chip in this process, with no Python between two cycles.
+
+sim/batch.cpp drives the clock and the streams and writes down what comes out and what the probes
+show; here chunks of sequences are spread over threads, each with a chip of its own, and compared
+with the vectors as they finish. It says what sim/bench_network.py says, of the same emitted files.
+"""
+
+import concurrent.futures
+import contextlib
+import ctypes
+import json
+import os
+import queue
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from golden.errors import WordlineError
+from sim import chip, scoreboard
+from sim.chip import Progress
+from sim.scoreboard import Recorded, Scoreboard
+from sim.toolchain import BatchVerilator
+
+CHUNK = 64
+"""Sequences that a chip runs from a reset on; what is compared at once."""
+
+CHUNK_VALUES = 1 << 24
+"""Values of a chunk, at most: fewer sequences where they are long."""
+
+DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW = range(5)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An emitted folder with its built library; job: paths of sidecar, image and vectors."""
+
+    library: Path
+    job: dict[str, Any]
+
+
+def prepare(folder: Path, name: str) -> Batch:
+    """Build what was emitted into `folder`, unless its build lies there already."""
+    emitted = chip.emitted(folder, name)
+    header = _header(json.loads((folder / f"{name}.json").read_text()))
+    work = folder / "batch"
+    runner = BatchVerilator(header)
+    chip.build(emitted.sources, emitted.top, work, runner=runner)
+    key = (work / chip.STAMP).read_text()
+    # A library that is loaded already goes by its name: a new one needs a new name.
+    library = work / f"chip-{key[:16]}.so"
+    if not library.exists():
+        for old in work.glob("chip-*.so"):
+            old.unlink()
+        library.hardlink_to(work / BatchVerilator.LIBRARY)
+    return Batch(library, emitted.job)
+
+
+def simulate(
+    batch: Batch,
+    *,
+    seed: int = 0,
+    stall: float = 0.0,
+    workers: int | None = None,
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run all of a chip's vectors through it; stall: chance of a pause at each transfer.
+
+    workers: threads, as many as there are cores if not given. chunk: sequences from one reset to
+    the next. Neither changes what is computed; a chunk has the cycles it takes to fill and drain.
+    Raises WordlineError if the chip hangs, or gives more or less than it should.
+    """
+    run = _Run(batch, seed=seed, stall=stall, chunk=chunk)
+    return run.all(workers or len(os.sched_getaffinity(0)), progress)
+
+
+class _Probe(ctypes.Structure):
+    _fields_ = (
+        *(("units", ctypes.c_int64), ("steps", ctypes.c_int64), ("whole", ctypes.c_int32)),
+        ("fields", ctypes.c_void_p * 8),
+    )
+
+
+class _Job(ctypes.Structure):
+    """As in sim/batch.cpp."""
+
+    _fields_ = (
+        *(("addresses", ctypes.c_void_p), ("data", ctypes.c_void_p), ("words", ctypes.c_int64)),
+        *(("x", ctypes.c_void_p), ("lengths", ctypes.c_void_p), ("sequences", ctypes.c_int64)),
+        *((name, ctypes.c_int64) for name in ("steps", "inputs", "votes")),
+        *(("stall", ctypes.c_double), ("seed", ctypes.c_uint64)),
+        *((name, ctypes.c_int64) for name in ("load_limit", "limit", "linger")),
+        *((name, ctypes.c_void_p) for name in ("stop", "labels", "probes")),
+        *((name, ctypes.c_void_p) for name in ("classes", "cycles", "culprit")),
+    )
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Consecutive sequences from number `first` on, with their vectors."""
+
+    first: int
+    vectors: dict[str, np.ndarray]
+    classes: np.ndarray
+    """(1,): so many have come out."""
+
+    @property
+    def sequences(self) -> int:
+        return len(self.vectors["lengths"])
+
+
+class _Run:
+    """One run of a batch over its vectors."""
+
+    def __init__(self, batch: Batch, *, seed: int, stall: float, chunk: int | None) -> None:
+        self.sidecar = json.loads(Path(batch.job["sidecar"]).read_text())
+        self.image = _image(Path(batch.job["image"]))
+        self.vectors = Path(batch.job["vectors"])
+        self.library = _load(batch.library)
+        self.seed, self.stall, self.chunk = seed, stall, chunk
+        self.scoreboard = Scoreboard()
+        self.lock = threading.Lock()
+        self.stop = np.zeros(1, np.int32)
+        self.idle: queue.SimpleQueue[int] = queue.SimpleQueue()  # chips that are loaded
+        self.cycles = 0
+        self.labels: dict[int, np.ndarray] = {}  # by the number of a chunk's first sequence
+
+    def all(self, workers: int, progress: Progress | None) -> dict[str, Any]:
+        """Everything, on so many threads; returns the result."""
+        clock = time.monotonic()
+        with _Vectors(self.vectors) as vectors:
+            total, passes = vectors.length("label"), vectors.length("scores")
+            size = self.chunk or self._chunk_size(vectors, passes // total)
+            lengths, golden = [], []
+            chunks = []
+            with self._pool(workers) as pool:
+                waiting: set[concurrent.futures.Future[None]] = set()
+                for first in range(0, total, size):
+                    rows = vectors.take(min(size, total - first), passes // total)
+                    lengths.append(rows["lengths"])
+                    golden.append(rows["label"])
+                    chunk = _Chunk(first, rows, np.zeros(1, np.int64))
+                    chunks.append(chunk.classes)
+                    waiting.add(pool.submit(self._compute, chunk))
+                    # One more than can run: what waits takes memory.
+                    while len(waiting) > (workers if first + size < total else 0):
+                        done, waiting = concurrent.futures.wait(
+                            waiting, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED
+                        )
+                        for future in done:
+                            future.result()
+                        if progress:
+                            progress(int(sum(int(n[0]) for n in chunks)), total)
+        labels = np.concatenate([self.labels[first] for first in sorted(self.labels)])
+        return scoreboard.result(
+            self.scoreboard,
+            lengths=np.concatenate(lengths),
+            passes=passes,
+            cycles=self.cycles,
+            labels=labels,
+            golden_labels=np.concatenate(golden),
+            seconds=time.monotonic() - clock,
+        ) | {"passed": self.scoreboard.mismatches == 0}
+
+    @contextlib.contextmanager
+    def _pool(self, workers: int) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+        """Threads; whatever ends the block early ends them too."""
+        pool = concurrent.futures.ThreadPoolExecutor(workers)
+        try:
+            yield pool
+        except BaseException:
+            self.stop[0] = 1
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            while not self.idle.empty():
+                self.library.chip_delete(self.idle.get())
+
+    def _chunk_size(self, vectors: "_Vectors", votes: int) -> int:
+        """Sequences of a chunk: the same on every machine, for it decides the cycles."""
+        values = sum(vectors.row(name) * (1 if name == "x" else votes) for name in vectors.arrays)
+        return max(1, min(CHUNK, CHUNK_VALUES // values))
+
+    def _compute(self, chunk: _Chunk) -> None:
+        """Run a chunk on a chip of its own, and compare."""
+        if self.stop[0]:
+            return
+        # A reset keeps what was loaded, but for the number of the next run.
+        try:
+            chip_, words = self.idle.get_nowait(), []
+        except queue.Empty:
+            chip_, words = self.library.chip_new(), self.image
+        try:
+            recorded, labels, cycles = self._stream(chip_, words, chunk)
+        except BaseException:
+            self.library.chip_delete(chip_)
+            raise
+        self.idle.put(chip_)
+        with self.lock:
+            self.cycles += cycles
+            self.labels[chunk.first] = labels
+            golden = chunk.vectors
+            steps = int(golden["lengths"].max())
+            shorter = {
+                name: rows[:, :steps] if name.startswith("layers.") else rows
+                for name, rows in golden.items()
+            }
+            scoreboard.compare(self.scoreboard, shorter, recorded, labels, chunk.first)
+
+    def _stream(
+        self, chip_: int, words: list[tuple[int, int]], chunk: _Chunk
+    ) -> tuple[Recorded, np.ndarray, int]:
+        """What the chip made of a chunk: its record, its classes, and the cycles it took."""
+        golden, sequences = chunk.vectors, chunk.sequences
+        passes, steps = len(golden["scores"]), int(golden["lengths"].max())
+        votes = passes // sequences
+        words = words + self._runs(chunk.first * votes)
+        load = np.array(words, np.uint64).T.copy()
+        x = np.ascontiguousarray(golden["x"][:, :steps], np.int32)
+        lengths = np.ascontiguousarray(golden["lengths"], np.int32)
+        labels = np.zeros(sequences, np.int32)
+        recorded: Recorded = {}
+        probes = (_Probe * len(self.sidecar["probes"]))()
+        for probe, (name, fields) in zip(probes, _layouts(self.sidecar).items(), strict=True):
+            head = name == "head"
+            probe.units = self.sidecar["arrays"][name]["units"]
+            probe.steps, probe.whole = (1, 1) if head else (steps, 0)
+            for n, (field, layout) in enumerate(fields.items()):
+                *gates, _ = layout["dimensions"]
+                size = (passes, *([] if head else [steps]), *gates, probe.units)
+                array = recorded["scores" if head else f"{name}.{field}"] = np.zeros(size, np.int32)
+                probe.fields[n] = array.ctypes.data
+        numbers = np.zeros(2, np.int64)  # cycles, culprit
+        patience = scoreboard.patience(self.sidecar, golden["lengths"], passes, self.stall)
+        job = _Job(
+            **{"addresses": load[0].ctypes.data, "data": load[1].ctypes.data, "words": len(words)},
+            **{"x": x.ctypes.data, "lengths": lengths.ctypes.data, "sequences": sequences},
+            **{"steps": steps, "inputs": x.shape[2], "votes": votes},
+            **{"stall": self.stall, "seed": self.seed << 32 | chunk.first & 0xFFFFFFFF},
+            **{"load_limit": 1000 + len(words) * (60 if self.stall else 2), "limit": patience},
+            **{"linger": self.sidecar["cycles_per_step"], "stop": self.stop.ctypes.data},
+            **{"labels": labels.ctypes.data, "probes": ctypes.addressof(probes)},
+            **{"classes": chunk.classes.ctypes.data, "cycles": numbers[0:].ctypes.data},
+            **{"culprit": numbers[1:].ctypes.data},
+        )
+        status = self.library.chip_run(chip_, ctypes.byref(job))
+        if status not in (DONE, STOPPED):
+            raise WordlineError(self._complaint(status, chunk, patience, int(numbers[1])))
+        return recorded, labels, int(numbers[0])
+
+    def _runs(self, run: int) -> list[tuple[int, int]]:
+        """Words that make each array's next run number `run`, on top of the image's."""
+        loaded, words = dict(self.image), []
+        for name, region in self.sidecar["load_map"]["regions"].items():
+            if name.endswith(".parameters"):
+                (_, lane_bits), _ = region["fields"].items()
+                number = self.sidecar["load_map"]["parameters"].index("run")
+                address = region["base"] + (number << lane_bits)
+                words.append((address, (loaded.get(address, 0) + run) % (1 << 32)))
+        return words
+
+    def _complaint(self, status: int, chunk: _Chunk, patience: int, culprit: int) -> str:
+        where = f"Sequences {chunk.first} to {chunk.first + chunk.sequences - 1}"
+        if status == HUNG:
+            return (
+                f"{where}: the chip hangs; {int(chunk.classes[0])} of {chunk.sequences} classes "
+                f"came out in {patience:,} cycles."
+            )
+        what = "classes" if culprit < 0 else f"values of {[*self.sidecar['probes']][culprit]}"
+        side = "more" if status == TOO_MANY else "fewer"
+        return f"{where}: {side} {what} came out than belong to what went in."
+
+
+class _Vectors:
+    """An .npz of arrays, read row by row from the front; only what is asked for is in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.files = contextlib.ExitStack()
+        archive = self.files.enter_context(zipfile.ZipFile(path))
+        self.arrays: dict[str, tuple[Any, tuple[int, ...], np.dtype[Any]]] = {}
+        for entry in archive.namelist():
+            file = self.files.enter_context(archive.open(entry))
+            assert np.lib.format.read_magic(file) == (1, 0), entry
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            assert not fortran, f"{entry} is not in C order"
+            self.arrays[entry.removesuffix(".npy")] = (file, shape, dtype)
+
+    def __enter__(self) -> "_Vectors":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.files.close()
+
+    def length(self, name: str) -> int:
+        """Rows of an array."""
+        return self.arrays[name][1][0]
+
+    def row(self, name: str) -> int:
+        """Values of a row of an array."""
+        return int(np.prod(self.arrays[name][1][1:]))
+
+    def take(self, sequences: int, votes: int) -> dict[str, np.ndarray]:
+        """The next rows of each array: those of so many sequences."""
+        rows = {}
+        for name, (file, shape, dtype) in self.arrays.items():
+            count = sequences * (1 if name in ("x", "lengths", "label") else votes)
+            size = (count, *shape[1:])
+            data = file.read(int(np.prod(size)) * dtype.itemsize)
+            rows[name] = np.frombuffer(data, dtype).reshape(size)
+        return rows
+
+
+def _image(path: Path) -> list[tuple[int, int]]:
+    """Addresses and data of an image file."""
+    lines = (line[1:].split() for line in path.read_text().splitlines() if line.startswith("@"))
+    return [(int(address, 16), int(data, 16)) for address, data in lines]
+
+
+def _load(path: Path) -> Any:
+    library = ctypes.CDLL(str(path.absolute()))
+    library.chip_new.restype = ctypes.c_void_p
+    library.chip_delete.argtypes = (ctypes.c_void_p,)
+    library.chip_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+    return library
+
+
+def _layouts(sidecar: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Each probe's fields; the last dimension is of units, one where it has none."""
+    return {
+        name: {
+            field: layout | {"dimensions": layout["dimensions"] or [1]}
+            for field, layout in probe["trace"].items()
+        }
+        for name, probe in sidecar["probes"].items()
+    }
+
+
+def _header(sidecar: dict[str, Any]) -> str:
+    """chip.h: what sim/batch.cpp must know of a chip when it is compiled."""
+
+    def layout(field: dict[str, Any]) -> str:
+        *gates, places = field["dimensions"] or [1]
+        sign = "true" if field["signed"] else "false"
+        return f"{{{field['low']}, {field['width']}, {sign}, {(gates or [1])[0]}, {places}}}"
+
+    ports, probes = sidecar["ports"], _layouts(sidecar)
+    lines = [f"// Made by sim/batch.py for {sidecar['name']}."]
+    widths = [port["width"] for port in ports.values()]
+    for fields in probes.values():
+        widths += [
+            field["low"] + field["width"] * int(np.prod(field["dimensions"]))
+            for field in fields.values()
+        ]
+    lines.append(f"constexpr unsigned MOST_BITS = {max(64, *widths)};")
+    lines.append(f"constexpr unsigned PROBE_COUNT = {len(probes)};")
+    for port, names in (("load", ("address", "data", "last")), ("i", ("codes", "last"))):
+        for name in names:
+            field = ports[f"{port}__payload"]["fields"][name]
+            lines.append(f"constexpr Field {port.upper()}_{name.upper()}{layout(field)};")
+    lines.append(f"constexpr Field O_LABEL{layout(ports['o__payload']['fields']['label'])};")
+    for n, fields in enumerate(probes.values()):
+        inside = ", ".join(f"Field{layout(field)}" for field in fields.values())
+        lines.append(f"constexpr std::array<Field, {len(fields)}> FIELDS_{n}{{{inside}}};")
+    lines.append("#define PROBES(X) \\")
+    for n, probe in enumerate(sidecar["probes"].values()):
+        path = "__DOT__".join(map(_encoded, [sidecar["module"], *probe["path"]]))
+        lines.append(f"    X({n}, FIELDS_{n}, {path}__DOT__trace_valid, {path}__DOT__trace) \\")
+    return "\n".join(lines) + "\n\n"
+
+
+def _encoded(name: str) -> str:
+    """A Verilog name as Verilator writes it in C++, where two underscores are its own."""
+    return name.replace("__", "___05F")
