@@ -278,20 +278,23 @@ def emit_big(folder: str) -> None:
     stages.emit_all(subject.program(), subject.codes, subject.lengths, Path(folder))
 
 
+CHIPS = {"vowels": (150, 16), "mnist-rows": (60, 28)}
+"""Presets that are simulated, with how many sequences of how many steps."""
+
+
 def simulation(folder: Path, progress: Progress) -> Found:
     """The batch runner against cocotb, stock and lean, on the same emitted chips."""
     from sim import batch, chip
 
     raw, claims = [], []
-    sizes = {"vowels": (150, 16), "mnist-rows": (60, 28)}
-    for n, (name, size) in enumerate(sizes.items()):
-        progress("simulation", 2 * n, 2 * len(sizes))
+    for n, (name, size) in enumerate(CHIPS.items()):
+        progress("simulation", 2 * n, 2 * len(CHIPS))
         subject = Subject.of(presets.load(name).description, *size)
         place = folder / name
         stages.emit_all(subject.program(), subject.codes, subject.lengths, place)
         stock, lean = chip.prepare(place, name, stock=True), chip.prepare(place, name)
         built = batch.prepare(place, name)
-        progress("simulation", 2 * n + 1, 2 * len(sizes))
+        progress("simulation", 2 * n + 1, 2 * len(CHIPS))
         runs: dict[str, tuple[int, Callable[[], dict[str, Any]]]] = {
             "cocotb, stock": (1, partial(chip.simulate, stock)),
             "cocotb, lean": (1, partial(chip.simulate, lean)),
@@ -312,7 +315,7 @@ def simulation(folder: Path, progress: Progress) -> Found:
             title = f"batch runner, one thread, {name} / {anchor}"
             ours = (factor * best[anchor], best["batch"], best[anchor])
             claims.append(claim(title, *ours, "steps/s"))
-    progress("simulation", 2 * len(sizes), 2 * len(sizes))
+    progress("simulation", 2 * len(CHIPS), 2 * len(CHIPS))
     return raw, claims
 
 

@@ -25,6 +25,9 @@ from golden.errors import WordlineError
 from golden.fixed import Range, quantise
 from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro
 
+CALIBRATION = 4096
+"""Sequences from which the ranges of the quantised network begin."""
+
 Progress = Callable[[str, int, int, float], None]
 """Called after each epoch with the stage, the epoch, how many there are, and the loss."""
 
@@ -147,6 +150,9 @@ class Trainable(nn.Module):
         arrays = []
         x, row_step = data.x, input_step
         recurrent: list[Any] = list(reference.layers)
+        # Ranges are well known from a part of a large set, which is spread over all of it.
+        part = torch.arange(0, len(data), -(-len(data) // CALIBRATION), device=data.x.device)
+        data = Sequences(data.x[part], data.lengths[part], data.labels[part])
         linear = reference.head
         with torch.no_grad():
             for layer, shape in zip(recurrent, description.layers, strict=True):
@@ -291,8 +297,13 @@ def _percent(label: Tensor, truth: Tensor) -> float:
 
 
 def _statistics(data: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over the valid steps."""
-    return data.x[data.valid].mean(0), data.x[data.valid].std(0).clamp(min=1e-6)
+    """Mean and standard deviation of each channel over the valid steps.
+
+    No deviation is below a tenth of the largest: a pixel at the edge that is lit once in a
+    thousand images would come out as hundreds.
+    """
+    deviation = data.x[data.valid].std(0)
+    return data.x[data.valid].mean(0), deviation.clamp(min=max(1e-6, 0.1 * float(deviation.max())))
 
 
 def _fit(
