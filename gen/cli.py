@@ -317,7 +317,13 @@ def sim(
     program: Annotated[
         Path | None, typer.Option(help="A trained program; without it, one is trained.")
     ] = None,
-    waves: Annotated[bool, typer.Option("--waves", help="Write dump.vcd.")] = False,
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            help="batch: all cores, fast (the default). cocotb: the bench that has --waves."
+        ),
+    ] = None,
+    waves: Annotated[bool, typer.Option("--waves", help="Write dump.vcd; runs cocotb.")] = False,
     noise: Noise = None,
     effects_: EffectsName = None,
     votes: Votes = 1,
@@ -332,8 +338,13 @@ def sim(
     `--votes`, each sequence is run so many times (the description needs a replay buffer).
     What has not changed since the last run is reused. Results: build/NAME/summary.json.
     """
-    from sim import chip, toolchain  # cocotb is slow to import and only needed here
+    from sim import batch, chip, toolchain  # cocotb is slow to import and only needed here
 
+    if runner not in (None, "batch", "cocotb"):
+        raise WordlineError(f"There is no runner {runner!r}; there is: batch, cocotb.")
+    if waves and runner == "batch":
+        raise WordlineError("--waves needs the cocotb runner; leave --runner out, or --waves.")
+    runner = runner or ("cocotb" if waves else "batch")
     toolchain.find()  # before anything that takes long
     recipe = _recipe(name, seed=seed, noise=noise, effects_=effects_)
     description = recipe.description
@@ -364,14 +375,17 @@ def sim(
         bar("emit", 1, 1)
         bar("build", 0, 1)
         build_started = time.monotonic()
-        built = chip.prepare(folder, description.name, waves=waves)
+        simulate: Callable[..., dict[str, Any]]
+        if runner == "batch":
+            simulate = functools.partial(batch.simulate, batch.prepare(folder, description.name))
+        else:
+            built = chip.prepare(folder, description.name, waves=waves)
+            simulate = functools.partial(chip.simulate, built, waves=waves)
         bar("build", 1, 1)
         sim_started = time.monotonic()
-        result = chip.simulate(
-            built,
+        result = simulate(
             seed=recipe.training.seed,
             stall=stall,
-            waves=waves,
             progress=lambda done, total: bar("simulate", done, total),
         )
         bar("simulate", result["sequences"], result["sequences"])
@@ -385,6 +399,7 @@ def sim(
         "total": ended - started,
     }
     errs = effects.describe(ideal, loaded, recipe.effects)
+    result["runner"] = runner
     summary = stages.summarise(loaded, errs, result, labels, seconds, recipe.training.seed)
     files.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _report(summary, folder)

@@ -225,6 +225,7 @@ def summarise(
         "votes": program.votes,
         "vote_by": program.vote_by if program.votes > 1 else None,
         "effects": effects,
+        "runner": result["runner"],
         **{key: result[key] for key in ("sequences", "passes", "timesteps")},
         **{key: result[key] for key in ("values_compared", "mismatches")},
         "first_difference": result["first_difference"],

@@ -179,11 +179,10 @@ def _golden(program: Program, votes: int, data: datasets.Sequences) -> dict[str,
 
 def _chip(program: Program, data: datasets.Sequences, folder: Path) -> dict[str, Any]:
     """Accuracy of the Verilog in percent, and how many values were compared and differ."""
-    from sim import chip  # cocotb is slow to import
+    from sim import batch  # cocotb is slow to import
 
     stages.emit_all(program, stages.encode(program, data), data.lengths, folder)
-    built = chip.prepare(folder, program.description.name)
-    result = chip.simulate(built)
+    result = batch.simulate(batch.prepare(folder, program.description.name))
     return {
         "rtl": _percent(torch.tensor(result["labels"]), data.labels),
         "values_compared": result["values_compared"],
