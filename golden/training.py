@@ -146,13 +146,13 @@ class Trainable(nn.Module):
     ) -> None:
         super().__init__()
         self.description = description
+        # Ranges are well known from a part of a large set, which is spread over all of it.
+        part = torch.arange(0, len(data), -(-len(data) // CALIBRATION), device=data.x.device)
+        data = Sequences(data.x[part], data.lengths[part], data.labels[part])
         hidden_step = 1.0 / description.dac.range.high
         arrays = []
         x, row_step = data.x, input_step
         recurrent: list[Any] = list(reference.layers)
-        # Ranges are well known from a part of a large set, which is spread over all of it.
-        part = torch.arange(0, len(data), -(-len(data) // CALIBRATION), device=data.x.device)
-        data = Sequences(data.x[part], data.lengths[part], data.labels[part])
         linear = reference.head
         with torch.no_grad():
             for layer, shape in zip(recurrent, description.layers, strict=True):

@@ -58,6 +58,32 @@ def test_the_trained_forward_pass_is_the_exported_program(data):
         assert parameter.grad is not None and bool(parameter.grad.abs().sum() > 0), name
 
 
+def test_calibration_on_a_part_is_much_the_same(data, monkeypatch):
+    """A part that is spread over all classes: they come one after the other."""
+    torch.manual_seed(0)
+    reference = training.FloatNetwork(VOWELS)
+    step = torch.full((12,), 2.5 / 7)
+    whole = Trainable(reference, data.train, step, VOWELS)
+    monkeypatch.setattr(training, "CALIBRATION", 60)
+    part = Trainable(reference, data.train, step, VOWELS)
+    for a, b in zip(whole.layers, part.layers, strict=True):
+        assert not torch.equal(a.log_lsb, b.log_lsb)
+        assert (a.log_lsb - b.log_lsb).abs().max() < 0.05
+
+
+def test_a_channel_that_hardly_moves_is_not_scaled_up(data):
+    """As the edge of an image, lit once in a thousand."""
+    x = torch.zeros(1000, 4, 2)
+    x[..., 0] = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
+    x[0, 0, 1] = 1.0
+    lengths = torch.full((1000,), 4)
+    mean, spread = training._statistics(datasets.Sequences(x, lengths, lengths))
+    assert spread[1] == pytest.approx(0.1 * float(spread[0]))
+    assert (1 - mean[1]) / spread[1] < 11
+    every = data.train.x[data.train.valid].std(0)
+    assert torch.equal(training._statistics(data.train)[1], every)  # these all move
+
+
 def test_weights_only_take_levels(data):
     description = VOWELS.replace(device={"levels": [-200, -30, 0, 20, 255]})
     program = training.train(description, replaced(SHORT, epochs=1), data).program
