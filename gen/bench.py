@@ -26,7 +26,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from gen import stages
-from golden import dac, effects, native, network, presets
+from golden import dac, effects, files, native, network, presets
 from golden.datasets import Sequences
 from golden.description import Description, Network
 from golden.effects import Effects
@@ -386,6 +386,43 @@ def table(results: dict[str, Any]) -> Table:
     for column in shown.columns[1:]:
         column.no_wrap = True
     return shown
+
+
+def figure(results: dict[str, Any], path: Path) -> None:
+    """Every ratio to an anchor beside the ratio asked for; times as anchor / ours, so that further
+    right is faster throughout."""
+    rows = [row for row in results["claims"] if row["anchor"]]
+    if not rows:
+        return
+    import matplotlib  # only needed here
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    def faster(row: dict[str, Any], of: str) -> float:
+        ratio = row[of] / row["anchor"]
+        return float(ratio if row["unit"].endswith("/s") else 1 / ratio)
+
+    style = {"svg.hashsalt": "wordline", "svg.fonttype": "none"}
+    with pyplot.rc_context(style):
+        chart, axes = pyplot.subplots(figsize=(8.5, 0.27 * len(rows) + 1.2), layout="constrained")
+        ours, goals = ([faster(row, of) for row in rows] for of in ("ours", "goal"))
+        colours = ["#31688e" if row["met"] else "#b5402a" for row in rows]
+        places = range(len(rows))
+        axes.barh(places, ours, color=colours, height=0.7)
+        axes.plot(goals, places, "|", color="black", markersize=11, markeredgewidth=2, label="goal")
+        for place, ratio in zip(places, ours, strict=True):
+            axes.text(ratio * 1.04, place, f"{ratio:.3g}", va="center", fontsize=8)
+        axes.axvline(1, color="grey", linewidth=0.8)
+        axes.set_yticks(places, [row["name"] for row in rows], fontsize=8)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xscale("log")
+        axes.set_xlabel("times as fast as the anchor, which is named after the slash")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.legend(loc="lower right")
+        with files.atomic(path) as beside:
+            chart.savefig(beside, format="svg", metadata={"Date": None})
+        pyplot.close(chart)
 
 
 def _short(number: float) -> str:

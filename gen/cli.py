@@ -498,6 +498,38 @@ def study_(
     _say(f"{folder}/: results.json, table.md, figure.svg")
 
 
+@app.command("bench")
+@_interruptible
+def bench_(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="golden, training, emission, simulation; none: all.")
+    ] = None,
+    peers: Annotated[
+        Path | None, typer.Option(help="What `make peers` measured, to compare with.")
+    ] = None,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Measure how fast this is: golden, training, emission, simulation, each beside its anchor.
+
+    Everything in one thread, what is compared in turns, the fastest of several turns. Takes about
+    eight minutes. Results: results.json and figure.svg in build/bench/.
+    """
+    from gen import bench  # only needed here
+
+    wanted = parts or list(bench.PARTS)
+    for part in wanted:
+        if part not in bench.PARTS:
+            known = ", ".join(bench.PARTS)
+            raise WordlineError(f"There is no benchmark {part!r}; there is: {known}.")
+    folder = build_dir / "bench"
+    with _bar() as bar:
+        results = bench.run(wanted, folder, peers, bar)
+    files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
+    bench.figure(results, folder / "figure.svg")
+    console.print(bench.table(results))
+    _say(f"{folder}/: results.json (claims, and every figure), figure.svg; seed {results['seed']}")
+
+
 def _effects_on(on: Sequence[str], seed: int) -> str:
     return f"{', '.join(on)} (seed {seed})" if on else ""
 
