@@ -1,0 +1,87 @@
+"""A lane's columns: those in Amaranth and those in hw/columns.v are one and the same."""
+
+import subprocess
+import sys
+
+import pytest
+from amaranth.back import rtlil
+
+from golden.description import Description
+from hw import columns
+from hw.columns import Columns, ColumnsInstance
+from tests.helpers import small
+
+# Rows and selects that are a power of two, and that are not; devices and codes of few bits, that
+# every write, every column and every code on the rows is tried; groups that the rows fill, or not.
+SHAPES = {
+    "whole": small(network={"inputs": 2, "hidden": [2], "classes": 2}, array={"lanes": 2}),
+    "padded": small(network={"inputs": 1, "hidden": [2], "classes": 2}, array={"lanes": 1}),
+    "rnn": small(
+        network={"inputs": 4, "hidden": [1], "classes": 2}, array={"lanes": 1}, cell={"kind": "rnn"}
+    ),
+}
+CYCLES = 5
+
+
+def narrow(description: Description) -> Description:
+    device = {"weight_bits": 1, "conductance_bits": 1}
+    return description.replace(device=device, dac={"bits": 2})
+
+
+PROVE = """
+import sys
+from pyosys import libyosys as ys
+design = ys.Design()
+for name in ("gold", "gate"):
+    for command in (
+        f"read_rtlil {name}.il", "read_verilog columns.v", f"hierarchy -check -top {name}", "proc",
+        "flatten", "opt", "memory_map", "opt", f"design -stash {name}",
+    ):
+        ys.run_pass(command, design)
+for command in (
+    "design -copy-from gold -as gold gold", "design -copy-from gate -as gate gate",
+    "miter -equiv -flatten -make_outputs gold gate miter", "hierarchy -top miter", "opt",
+    f"sat -verify -prove trigger 0 -set-init-zero -seq {sys.argv[1]}",
+):
+    ys.run_pass(command, design)
+"""
+
+
+def proves_equal(description, source, monkeypatch, folder):
+    """Whether no inputs of CYCLES cycles from power-up tell the two apart, as Yosys finds."""
+    monkeypatch.setattr(columns, "UNROLLED", 0)
+    monkeypatch.setattr(columns, "GROUP", 2)
+    shape = narrow(description).layers[0]
+    for name, made in (("gold", Columns(shape)), ("gate", ColumnsInstance(shape))):
+        text = rtlil.convert(made, name=name, emit_src=False)
+        (folder / f"{name}.il").write_text(text)
+    (folder / "columns.v").write_text(source)
+    command = [sys.executable, "-c", PROVE, str(CYCLES)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert "SAT" in done.stdout, done.stdout + done.stderr
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_both_are_one(name, monkeypatch, tmp_path):
+    assert proves_equal(SHAPES[name], columns.SOURCE.read_text(), monkeypatch, tmp_path)
+
+
+MUTANTS = {
+    "a row that is left out": ("row < GROUP;", "row < GROUP - 1;"),
+    "a group that is left out": ("group < GROUPS;", "group < GROUPS - 1;"),
+    "a code without its sign": ("code = $signed(", "code = $unsigned("),
+    "devices that are swapped": ("positive - negative", "negative - positive"),
+    "a sum without a sample": ("if (taken) charge", "if (taken || write) charge"),
+    "the wrong column": ("column <= cells[select]", "column <= cells[write_select]"),
+    "a write that is dropped": ("if (write)", "if (write && !sample)"),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_is_found(mutant, monkeypatch, tmp_path):
+    before, after = MUTANTS[mutant]
+    source = columns.SOURCE.read_text()
+    assert source.count(before) == 1
+    source = source.replace(before, after)
+    assert not proves_equal(SHAPES["padded"], source, monkeypatch, tmp_path)
