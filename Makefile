@@ -6,7 +6,7 @@ READY := .venv/.ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
-.PHONY: sim test test-all lint format peers clean
+.PHONY: sim test test-all lint format bench peers clean
 
 sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
 	$(BIN)/wordline sim $(NAME)
@@ -25,6 +25,9 @@ lint: $(READY)  ## style and types
 format: $(READY)  ## what of lint a machine can do
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(READY)  ## how fast everything is, beside its anchors
+	$(BIN)/wordline bench
 
 peers: $(PEERS_READY)  ## how fast other tools run the same LSTM (7.5 GB of packages, 12 minutes)
 	$(PEERS)/bin/python peers/run.py --out build/bench/peers.json

@@ -505,7 +505,10 @@ def bench_(
         list[str] | None, typer.Argument(help="golden, training, emission, simulation; none: all.")
     ] = None,
     peers: Annotated[
-        Path | None, typer.Option(help="What `make peers` measured, to compare with.")
+        Path | None,
+        typer.Option(
+            help="What `make peers` measured; else build/bench/peers.json if it is there."
+        ),
     ] = None,
     build_dir: BuildDir = BUILD,
 ) -> None:
@@ -522,6 +525,8 @@ def bench_(
             known = ", ".join(bench.PARTS)
             raise WordlineError(f"There is no benchmark {part!r}; there is: {known}.")
     folder = build_dir / "bench"
+    if peers is None and (folder / "peers.json").exists():
+        peers = folder / "peers.json"
     with _bar() as bar:
         results = bench.run(wanted, folder, peers, bar)
     files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")

@@ -21,6 +21,9 @@ def tiny(monkeypatch):
     monkeypatch.setattr(bench, "fastest", lambda runs: whole(runs, seconds=0.0))
 
 
+FOUND = {"claims": [bench.claim("golden / float", 500.0, 250.0, 1000.0, "steps/s")], "seed": 0}
+
+
 def ignore(*_):
     pass
 
@@ -134,6 +137,16 @@ def test_the_command_writes_results_and_a_table(tmp_path, capsys):
     assert len(results["claims"]) == 3
     assert (tmp_path / "bench" / "figure.svg").stat().st_size > 1000
     assert "claims, and every figure" in capsys.readouterr().out
+
+
+def test_peers_that_were_measured_are_taken_by_themselves(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(bench, "run", lambda *arguments: given.append(arguments[2]) or FOUND)
+    cli.bench_(["golden"], None, tmp_path)
+    (tmp_path / "bench" / "peers.json").write_text("{}")
+    cli.bench_(["golden"], None, tmp_path)
+    cli.bench_(["golden"], tmp_path / "mine.json", tmp_path)
+    assert given == [None, tmp_path / "bench" / "peers.json", tmp_path / "mine.json"]
 
 
 def test_the_table_says_what_was_missed():
