@@ -412,11 +412,13 @@ def figure(results: dict[str, Any], path: Path) -> None:
         axes.barh(places, ours, color=colours, height=0.7)
         axes.plot(goals, places, "|", color="black", markersize=11, markeredgewidth=2, label="goal")
         for place, ratio in zip(places, ours, strict=True):
-            axes.text(ratio * 1.04, place, f"{ratio:.3g}", va="center", fontsize=8)
+            beyond = max(ratio, goals[place]) * 1.08
+            axes.text(beyond, place, f"{ratio:.3g}", va="center", fontsize=8)
         axes.axvline(1, color="grey", linewidth=0.8)
         axes.set_yticks(places, [row["name"] for row in rows], fontsize=8)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xscale("log")
+        axes.set_xlim(min(*ours, *goals) / 1.5, 2 * max(*ours, *goals))
         axes.set_xlabel("times as fast as the anchor, which is named after the slash")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.legend(loc="lower right")
