@@ -139,6 +139,27 @@ def test_training_with_noise(data, kind, noise):
     assert set(cells.unique().tolist()) <= set(description.device.level_table)
 
 
+def test_every_batch_sees_another_chip_and_every_sequence_another_run(data, monkeypatch):
+    chips, numbers = [], []
+    apply_effects, run = training.apply_effects, network.run
+
+    def apply(program, effects, seed):
+        chips.append(seed)
+        return apply_effects(program, effects, seed=seed)
+
+    def recorded(program, x, lengths, runs=None, *rest, **options):
+        numbers.extend([] if runs is None else runs.tolist())
+        return run(program, x, lengths, runs, *rest, **options)
+
+    monkeypatch.setattr(training, "apply_effects", apply)
+    monkeypatch.setattr(training.network, "run", recorded)
+    settings = replaced(SHORT, float_epochs=1, epochs=2, noise="hardware")
+    training.train(VOWELS, settings, data, effects=Effects(read_sigma=0.1))
+    assert len(set(chips)) == len(chips) == 18
+    own = numbers[: 2 * 270]
+    assert len(set(own)) == 2 * 270
+
+
 def test_training_with_the_hardware_s_noise_helps_on_the_hardware(data):
     effects = Effects(read_sigma=0.3)
     settings = replaced(SHORT, epochs=15)
