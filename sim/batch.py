@@ -44,12 +44,13 @@ class Batch:
     job: dict[str, Any]
 
 
-def prepare(folder: Path, name: str) -> Batch:
-    """Build what was emitted into `folder`, unless its build lies there already."""
+def prepare(folder: Path, name: str, *, quick: bool = False) -> Batch:
+    """Build what was emitted into `folder`, unless its build lies there already; quick: in the
+    least time, for a run that is short."""
     emitted = chip.emitted(folder, name)
     header = _header(json.loads((folder / f"{name}.json").read_text()))
     work = folder / "batch"
-    runner = BatchVerilator(header)
+    runner = BatchVerilator(header, quick=quick)
     chip.build(emitted.sources, emitted.top, work, runner=runner)
     key = (work / chip.STAMP).read_text()
     # A library that is loaded already goes by its name: a new one needs a new name.

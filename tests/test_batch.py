@@ -64,7 +64,7 @@ def loaded(built, folder, name, other):
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     folder = emitted(tmp_path_factory.mktemp("wide"), WIDE, votes=3)
-    return folder, batch.prepare(folder, WIDE.name)
+    return folder, batch.prepare(folder, WIDE.name, quick=True)
 
 
 @pytest.mark.parametrize("description", [WIDE, RNN], ids=lambda d: d.cell.kind)
@@ -72,7 +72,7 @@ def test_it_says_what_cocotb_says(description, tmp_path):
     votes = {"votes": 3, "by": "sum"} if description is WIDE else {}
     emitted(tmp_path, description, **votes)
     cocotb = chip.simulate(chip.prepare(tmp_path, description.name))
-    ours = batch.simulate(batch.prepare(tmp_path, description.name))
+    ours = batch.simulate(batch.prepare(tmp_path, description.name, quick=True))
     assert cocotb["passed"] and cocotb["timesteps"] > 40
     # In one chunk and without stalls it takes the same cycles, too.
     assert without_times(ours) == without_times(cocotb)
@@ -182,7 +182,7 @@ def test_more_or_less_than_belongs_is_one_sentence(wide):
 def test_a_build_is_reused_and_a_new_one_has_a_new_name(wide):
     folder, built = wide
     before = built.library.stat().st_mtime_ns
-    again = batch.prepare(folder, WIDE.name)
+    again = batch.prepare(folder, WIDE.name, quick=True)
     assert again.library == built.library and built.library.stat().st_mtime_ns == before
 
 

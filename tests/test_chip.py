@@ -14,7 +14,7 @@ from golden import gates, network
 from hw.crossbar import PARAMETERS
 from hw.fixed import narrow
 from hw.loadmap import LoadMap
-from sim import chip
+from sim import batch, chip
 from tests.helpers import random_codes, random_program, small
 
 # The first layer and the head are of one size, but the head has no gates.
@@ -57,6 +57,11 @@ def built(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("chip"))
 
 
+@pytest.fixture(scope="module")
+def batched(built):
+    return batch.prepare(built.folder.parent, "chip", quick=True)
+
+
 def log_of(built):
     return (built.folder / "sim.log").read_text()
 
@@ -65,17 +70,29 @@ def log_of(built):
 @pytest.mark.parametrize(
     ("votes", "by"), [(1, "sum"), (2, "majority"), (4, "majority"), (4, "sum")]
 )
-def test_everything_is_equal(built, stall, votes, by):
+def test_everything_is_equal(batched, stall, votes, by):
     loaded = program(votes, by)
-    hex_, npz = write(built.folder, "votes", loaded)
-    job = dataclasses.replace(built, job=built.job | {"image": hex_, "vectors": npz})
-    result = chip.simulate(job, seed=SEED, stall=stall)
+    hex_, npz = write(batched.library.parent, "votes", loaded)
+    job = dataclasses.replace(batched, job=batched.job | {"image": hex_, "vectors": npz})
+    result = batch.simulate(job, seed=SEED, stall=stall)
+    assert result["passed"], result["first_difference"]
+    expect_everything(result, loaded)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.6])
+def test_everything_is_equal_in_cocotb(built, stall):
+    """The same through another's drivers and monitors."""
+    result = chip.simulate(built, seed=SEED, stall=stall)
     assert result["passed"], log_of(built)
+    expect_everything(result, program())
+
+
+def expect_everything(result, loaded):
     assert (result["mismatches"], result["sequences"]) == (0, SEQUENCES)
     x, lengths = inputs()
     steps = int(lengths.sum())
     per_step = sum(units * (4 + 1 + 1) for units in (4, 6))
-    compared = votes * (steps * per_step + SEQUENCES * 13) + SEQUENCES
+    compared = loaded.votes * (steps * per_step + SEQUENCES * 13) + SEQUENCES
     assert result["values_compared"] == compared
     labels = network.run(loaded, x, lengths).label
     assert result["labels"] == labels.tolist()
@@ -85,7 +102,7 @@ def test_the_rnn_is_equal(tmp_path):
     description = DESCRIPTION.replace(cell={"kind": "rnn"}, voting={"replay_steps": 0})
     x, lengths = inputs()
     stages.emit_all(random_program(description, SEED, noisy=True), x, lengths, tmp_path)
-    result = chip.simulate(chip.prepare(tmp_path, "chip"), seed=SEED, stall=0.3)
+    result = batch.simulate(batch.prepare(tmp_path, "chip", quick=True), seed=SEED, stall=0.3)
     assert (result["passed"], result["mismatches"]) == (True, 0)
     steps, per_step = int(lengths.sum()), sum(units * 2 for units in (4, 6))
     assert result["values_compared"] == steps * per_step + SEQUENCES * (13 + 1)
@@ -151,18 +168,14 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_flipped_bit_turns_the_chip_red(built, fault):
+def test_one_flipped_bit_turns_the_chip_red(batched, fault):
     name, place, bit = FAULTS[fault]
     address = LoadMap(DESCRIPTION).regions[name].address(**place())
     words = dict(image.words(program()))
     words[address] ^= 1 << bit
-    path = built.folder / "faulty.hex"
+    path = batched.library.with_name("faulty.hex")
     path.write_text("".join(f"@{a:x} {d:x}\n" for a, d in words.items()))
-    result = chip.run(
-        **built.arguments | {"job": built.job | {"image": str(path), "stall": 0.0}},
-        module="sim.bench_network",
-        seed=SEED,
-    )
+    result = batch.simulate(dataclasses.replace(batched, job=batched.job | {"image": str(path)}))
     assert not result["passed"]
     assert result["mismatches"] > 0
     # The first difference is where the fault is, and says which value, where, and both sides.
@@ -204,7 +217,9 @@ MUTANTS = {
 def test_a_fault_in_the_logic_turns_the_chip_red(fault, tmp_path, monkeypatch):
     where, name, mutant, quantity = MUTANTS[fault]
     monkeypatch.setattr(where, name, mutant)
-    result = chip.run(**prepare(tmp_path).arguments, module="sim.bench_network", seed=SEED)
+    x, lengths = inputs()
+    stages.emit_all(program(), x, lengths, tmp_path)
+    result = batch.simulate(batch.prepare(tmp_path, "chip", quick=True), seed=SEED)
     assert not result["passed"]
     assert result["mismatches"] > 0
     assert result["first_difference"].startswith(f"layers.0.{quantity}")
