@@ -74,6 +74,7 @@ def test_the_main_job(quick):
     assert "GREEN" in done.stdout
     summary = json.loads((quick / "build/quick/summary.json").read_text())
     assert (summary["sequences"], summary["mismatches"]) == (5, 0)
+    assert summary["runner"] == "batch"
     assert summary["rtl_accuracy"] == summary["golden_accuracy"]
     assert summary["seconds"]["train"] == 0  # the fixture's program was reused
     assert {"float_accuracy", "timesteps", "values_compared", "cycles_per_step"} <= set(summary)
@@ -110,6 +111,8 @@ def test_the_main_job(quick):
     done = wordline("sim", "quick.toml", "--sequences", 1, "--waves", folder=quick)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert (quick / "build/quick/verilator-waves/dump.vcd").stat().st_size > 10_000
+    summary = json.loads((quick / "build/quick/summary.json").read_text())
+    assert (summary["runner"], summary["mismatches"]) == ("cocotb", 0)
     image = quick / "build/quick/image.hex"
     lines = image.read_text().splitlines()
     lines[1] = lines[1].split()[0] + " ffff"
@@ -178,6 +181,11 @@ def test_other_mistakes_are_named(quick):
         (["sim", "votes.toml", "--votes", "5"], "votes = 5 is not in 1..4"),
         (["sim", "votes.toml", "--votes", "2"], "but the replay buffer holds 3; set"),
         (["study", "everything"], "There is no study 'everything'"),
+        (
+            ["sim", "quick.toml", "--runner", "icarus"],
+            "There is no runner 'icarus'; there is: batch",
+        ),
+        (["sim", "quick.toml", "--runner", "batch", "--waves"], "--waves needs the cocotb runner"),
     ):
         assert words in complaint(wordline(*arguments, folder=quick)), arguments
     assert not (quick / "build" / "wide").exists()
