@@ -368,6 +368,8 @@ def _header(sidecar: dict[str, Any]) -> str:
     for n, fields in enumerate(probes.values()):
         inside = ", ".join(f"Field{layout(field)}" for field in fields.values())
         lines.append(f"constexpr std::array<Field, {len(fields)}> FIELDS_{n}{{{inside}}};")
+    top = _encoded(sidecar["module"])
+    lines.append(f"#define CLOCK_BEFORE __Vtrigprevexpr___TOP__{top}__DOT__clk__0")
     lines.append("#define PROBES(X) \\")
     for n, probe in enumerate(sidecar["probes"].values()):
         path = "__DOT__".join(map(_encoded, [sidecar["module"], *probe["path"]]))
