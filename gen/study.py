@@ -306,5 +306,5 @@ def _curve(
     axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-STUDIES = {"noise": (NoiseStudy(), "10 minutes")}
+STUDIES = {"noise": (NoiseStudy(), "2 minutes")}
 """Each study, and what it costs on two cores."""
