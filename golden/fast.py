@@ -205,7 +205,7 @@ def _forward(
     if job.kinds[0] == "bytes":
         multiply = _bytes(job, batch, tensors)
     else:
-        multiply = _floats(job, batch, differential, tensors, steps if training else 1)
+        multiply = _floats(job, differential, tensors, training)
     begin, step = job.kernel("begin", tensors), job.kernel("step", tensors)
     begin(0)
     for t in range(steps):
@@ -215,13 +215,14 @@ def _forward(
 
 
 def _floats(
-    job: _Job, batch: int, differential: Tensor, tensors: dict[str, Tensor], places: int
+    job: _Job, differential: Tensor, tensors: dict[str, Tensor], training: bool
 ) -> Callable[[int], object]:
-    """Products by PyTorch, in as many places for rows and charge as there are steps to keep."""
+    """Products by PyTorch; in training the rows and the charge of every step are kept."""
     shape, real = job.shape, job.real
-    inputs = shape.rows - shape.units
+    batch, steps, inputs = tensors["x"].shape
+    places = steps if training else 1
     tensors["weight"] = differential.detach().to(real)
-    tensors["rows"] = torch.empty(places + (places > 1), batch, shape.rows, dtype=real)
+    tensors["rows"] = torch.empty(places + training, batch, shape.rows, dtype=real)
     tensors["rows"][0, :, inputs:] = shape.description.dac.zero
     tensors["charge"] = torch.empty(places, batch, shape.gates * shape.units, dtype=real)
     columns = tensors["weight"].T.contiguous()

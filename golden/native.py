@@ -1,5 +1,6 @@
 """Compiles golden/kernels.cpp for the machine at hand, once, and loads it."""
 
+import contextlib
 import ctypes
 import hashlib
 import platform
@@ -63,20 +64,25 @@ def library() -> ctypes.CDLL | None:
     query = [compiler, *FLAGS[:2], "-Q", "--help=target", "--version"]
     machine = subprocess.run(query, capture_output=True, check=False).stdout
     key = hashlib.sha256(SOURCE.read_bytes() + repr(FLAGS).encode() + machine).hexdigest()[:16]
-    for folder in (SOURCE.parent / "__pycache__", Path(tempfile.gettempdir()) / "wordline"):
-        path = folder / f"kernels-{key}.so"
-        try:
-            if not path.exists():
-                with files.atomic(path) as beside:
-                    command = [compiler, *FLAGS, "-o", str(beside), str(SOURCE)]
-                    subprocess.run(command, check=True, capture_output=True, text=True)
-            return _declare(ctypes.CDLL(str(path)))
-        except OSError:
-            continue  # a folder that cannot be written, or not be loaded from
-        except subprocess.CalledProcessError as error:
-            print(f"wordline: kernels.cpp did not compile: {error.stderr}", file=sys.stderr)
-            return None
+    name = f"kernels-{key}.so"
+    try:
+        with contextlib.suppress(OSError):
+            return _load(compiler, SOURCE.parent / "__pycache__" / name)
+        # A folder that cannot be written, or not be loaded from: for this process alone.
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as folder:
+            return _load(compiler, Path(folder) / name)
+    except subprocess.CalledProcessError as error:
+        print(f"wordline: kernels.cpp did not compile: {error.stderr}", file=sys.stderr)
     return None
+
+
+def _load(compiler: str, path: Path) -> ctypes.CDLL:
+    """The kernels from a file, which is made if it is not there."""
+    if not path.exists():
+        with files.atomic(path) as beside:
+            command = [compiler, *FLAGS, "-o", str(beside), str(SOURCE)]
+            subprocess.run(command, check=True, capture_output=True, text=True)
+    return _declare(ctypes.CDLL(str(path)))
 
 
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
