@@ -26,7 +26,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from gen import stages
-from golden import dac, effects, files, native, network, presets
+from golden import dac, effects, fast, files, native, network, presets
 from golden.datasets import Sequences
 from golden.description import Description, Network
 from golden.effects import Effects
@@ -172,6 +172,13 @@ def golden(progress: Progress, peers: dict[str, Any] | None = None) -> Found:
             given = (program, subject.codes, subject.lengths)
             runs[name] = partial(network.run, *given, trace=False)
             runs[f"{name}, ADC codes and c kept"] = partial(network.run, *given)
+        runs["golden's layer, products in float32"] = partial(
+            fast.run,
+            *(programs["golden"].layers[0], subject.codes, workload.description.layers[0]),
+            torch.arange(workload.batch),
+            trace=False,
+            products="float32",
+        )
         with torch.no_grad():
             took = fastest(runs)
         speeds = {name: workload.speed(times["least"]) for name, times in took.items()}
@@ -278,7 +285,7 @@ def emit_big(folder: str) -> None:
     stages.emit_all(subject.program(), subject.codes, subject.lengths, Path(folder))
 
 
-CHIPS = {"vowels": (150, 16), "mnist-rows": (60, 28)}
+CHIPS = {"vowels": (300, 16), "mnist-rows": (120, 28)}
 """Presets that are simulated, with how many sequences of how many steps."""
 
 
