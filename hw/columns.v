@@ -31,13 +31,15 @@ module crossbar_columns #(
   localparam GROUPS = (ROWS + GROUP - 1) / GROUP;
   localparam COLUMN = GROUPS * GROUP * CELL;
   localparam CODES = GROUPS * GROUP * CODE_BITS;
+  localparam TOTAL_BITS = CHARGE_BITS > 32 ? CHARGE_BITS : 32;  // a simulator's own, if it may be
 
   reg [COLUMN-1:0] cells [0:SELECTS-1];
   reg [COLUMN-1:0] column;
   reg taken;
 
   function automatic signed [CHARGE_BITS-1:0] sum(input [COLUMN-1:0] all, input [CODES-1:0] codes);
-    integer group, row, total, code, positive, negative;
+    integer group, row, code, positive, negative;
+    reg signed [TOTAL_BITS-1:0] total;
     reg [GROUP*CELL-1:0] some;
     reg [GROUP*CODE_BITS-1:0] on_rows;
     begin

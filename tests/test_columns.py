@@ -1,5 +1,6 @@
 """A lane's columns: those in Amaranth and those in hw/columns.v are one and the same."""
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from amaranth.back import rtlil
 from golden.description import Description
 from hw import columns
 from hw.columns import Columns, ColumnsInstance
+from sim import toolchain
 from tests.helpers import small
 
 # Rows and selects that are a power of two, and that are not; devices and codes of few bits, that
@@ -85,3 +87,38 @@ def test_a_mutant_is_found(mutant, monkeypatch, tmp_path):
     assert source.count(before) == 1
     source = source.replace(before, after)
     assert not proves_equal(SHAPES["padded"], source, monkeypatch, tmp_path)
+
+
+def lint(source):
+    """What Verilator says of the columns of the largest array there can be."""
+    description = small(
+        network={"inputs": 4096, "hidden": [4096]},
+        device={"weight_bits": 8, "conductance_bits": 12},
+        dac={"bits": 8},
+    )
+    shape = description.layers[0]
+    charge = len(Columns(shape).charge)
+    assert charge > 32 and 2 ** (charge - 1) > shape.charge_max
+    sizes = {"ROWS": shape.rows, "SELECTS": 2, "CODE_BITS": 8, "CONDUCTANCE_BITS": 12}
+    sizes |= {"CHARGE_BITS": charge, "ROW_BITS": 13, "GROUP": columns.GROUP}
+    tool = toolchain.find()
+    command = [
+        str(tool.executable),
+        "--lint-only",
+        "-Wall",
+        "-Wno-PROCASSINIT",
+        "-Wno-DECLFILENAME",
+    ]
+    command += [f"-G{name}={value}" for name, value in sizes.items()]
+    environment = os.environ | tool.environment
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, env=environment)
+    return done.stdout + done.stderr
+
+
+def test_a_charge_of_more_than_32_bits_fits(tmp_path):
+    assert "SELRANGE" not in lint(columns.SOURCE)
+    narrow = tmp_path / "columns.v"
+    text = columns.SOURCE.read_text()
+    assert "CHARGE_BITS > 32 ? CHARGE_BITS : 32" in text
+    narrow.write_text(text.replace("CHARGE_BITS > 32 ? CHARGE_BITS : 32", "32"))
+    assert "SELRANGE" in lint(narrow)
