@@ -210,10 +210,13 @@ def test_ctrl_c_ends_it_at_once(wide):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(1.0)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1.0)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert errors.strip().splitlines()[-1] == "KeyboardInterrupt"
     assert process.returncode in (130, -signal.SIGINT)
 
