@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SQUARE, Box
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -379,9 +380,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def table(results: dict[str, Any]) -> Table:
+def table(results: dict[str, Any], *, box: Box = SQUARE) -> Table:
     """The claims: what came out beside the anchor, and what was asked for."""
-    shown = Table("ours / anchor", "unit", "ours", "anchor", "ratio", "goal", "")
+    shown = Table("ours / anchor", "unit", "ours", "anchor", "ratio", "goal", "", box=box)
     for row in results["claims"]:
         ours, anchor, goal = row["ours"], row["anchor"], row["goal"]
         more = ">=" if row["unit"].endswith("/s") else "<="

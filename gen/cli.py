@@ -487,9 +487,7 @@ def study_(
         results = study.STUDIES[name][0].run(folder, bar)
     files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
     study.figure(results, folder / "figure.svg")
-    markdown = Console(width=200, file=io.StringIO())
-    markdown.print(study.table(results, box=box.MARKDOWN))
-    files.write_text(folder / "table.md", markdown.file.getvalue().strip() + "\n")  # type: ignore[attr-defined]
+    _write_table(folder / "table.md", study.table(results, box=box.MARKDOWN))
     console.print(study.table(results))
     for claim in results["claims"]:
         verdict = "met" if claim["met"] else "MISSED"
@@ -515,7 +513,7 @@ def bench_(
     """Measure how fast this is: golden, training, emission, simulation, each beside its anchor.
 
     Everything in one thread, what is compared in turns, the fastest of several turns. Takes about
-    eight minutes. Results: results.json and figure.svg in build/bench/.
+    five minutes. Results: results.json, table.md and figure.svg in build/bench/.
     """
     from gen import bench  # only needed here
 
@@ -531,8 +529,17 @@ def bench_(
         results = bench.run(wanted, folder, peers, bar)
     files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
     bench.figure(results, folder / "figure.svg")
+    _write_table(folder / "table.md", bench.table(results, box=box.MARKDOWN))
     console.print(bench.table(results))
-    _say(f"{folder}/: results.json (claims, and every figure), figure.svg; seed {results['seed']}")
+    written = "results.json (claims, and every figure), table.md, figure.svg"
+    _say(f"{folder}/: {written}; seed {results['seed']}")
+
+
+def _write_table(path: Path, table: Table) -> None:
+    """A table in Markdown."""
+    text = io.StringIO()
+    Console(width=200, file=text).print(table)
+    files.write_text(path, text.getvalue().strip() + "\n")
 
 
 def _effects_on(on: Sequence[str], seed: int) -> str:
