@@ -142,7 +142,7 @@ class Stimuli:
         high = self.description.dac.range.high
         x = (torch.rand(size, generator=self.generator) - 0.5) * (2 * high + 2)
         one = torch.ones(size[-1])
-        return dac.encode(x, one * 0, one, self.description.dac)
+        return dac.encode(x, one * 0, one, self.description.dac).long()
 
     def _program(self) -> Program:
         description = self.description

@@ -39,7 +39,8 @@ def build(
     build.log).
     """
     runner = runner or LeanVerilator()
-    key = hashlib.sha256(f"{runner.how} {waves}".encode())
+    how = f"{runner.how} {waves}"
+    key = hashlib.sha256(how.encode())
     for source in sources:
         key.update(source.read_bytes())
     stamp, log = folder / STAMP, folder / "build.log"
@@ -47,6 +48,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     if always:
         stamp.unlink(missing_ok=True)
+        _forget_other_ways(folder, how)
         try:
             runner.build(
                 sources=[path.absolute() for path in sources],
@@ -64,6 +66,16 @@ def build(
     else:
         runner.build_dir = folder.absolute()
     return runner
+
+
+def _forget_other_ways(folder: Path, how: str) -> None:
+    """Delete objects that were compiled in another way: make goes by the dates of sources."""
+    made, now = folder / "how.sha256", hashlib.sha256(how.encode()).hexdigest()
+    if not made.exists() or made.read_text() != now:
+        for kind in ("*.o", "*.a", "*.so", "*.gch"):
+            for path in folder.glob(kind):
+                path.unlink()
+        files.write_text(made, now)
 
 
 def run(

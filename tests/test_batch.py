@@ -186,6 +186,16 @@ def test_a_build_is_reused_and_a_new_one_has_a_new_name(wide):
     assert again.library == built.library and built.library.stat().st_mtime_ns == before
 
 
+def test_another_way_to_compile_leaves_nothing_of_the_first(tmp_path):
+    """make goes by dates alone, and would keep what was compiled quickly."""
+    built = batch.prepare(emitted(tmp_path, RNN), RNN.name, quick=True)
+    thorough = batch.prepare(tmp_path, RNN.name)
+    assert thorough.library != built.library and not built.library.exists()
+    log = (thorough.library.parent / "build.log").read_text()
+    assert "-O3" in log and "verilated.o" in log
+    assert batch.simulate(thorough)["mismatches"] == 0
+
+
 ENDLESS = """
 import json, sys
 from pathlib import Path
