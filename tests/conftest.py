@@ -1,9 +1,15 @@
 """Settings for all tests: one torch thread, and Hypothesis that repeats itself."""
 
+import signal
+
 import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+
+# A job in the background of a shell ignores Ctrl-C, and so does what it starts; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RANDOM_DESCRIPTION_SEEDS = range(2026, 2031)
 
