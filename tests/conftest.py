@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 
-# A job in the background of a shell ignores Ctrl-C, and so does what it starts; some tests press it.
+# A job in the background of a shell ignores Ctrl-C, and so does what it starts; some tests press
+# it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
