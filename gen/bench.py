@@ -32,8 +32,10 @@ from golden.datasets import Sequences
 from golden.description import Description, Network
 from golden.effects import Effects
 from golden.errors import WordlineError
+from golden.float_network import FloatNetwork
+from golden.injection import Injection
 from golden.program import Program
-from golden.training import FloatNetwork, Trainable
+from golden.training import Trainable
 
 Found = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 """Raw figures, and claims."""
@@ -144,13 +146,13 @@ class Subject:
         scores = self.float_network(self.x, self.lengths)
         nn.functional.cross_entropy(scores, self.labels).backward()
 
-    def step(self, *, snr: float | None = None, effects_: Effects | None = None) -> None:
+    def step(self, *, injection: Injection | None = None, effects_: Effects | None = None) -> None:
         """Forward and backward of the quantised network, as golden.training does it."""
         self.trainable.zero_grad()
         program = self.trainable.program(**self.encoding)
         if effects_ is not None:
             program = effects.apply(program, effects_)
-        scores = network.run(program, self.codes, self.lengths, None, snr).scores
+        scores = network.run(program, self.codes, self.lengths, None, injection).scores
         scores = scores * self.trainable.head.index_step()
         nn.functional.cross_entropy(scores, self.labels).backward()
 
@@ -219,7 +221,7 @@ def training(progress: Progress) -> Found:
         subject = Subject.of(workload.description, workload.batch, workload.steps)
         ways: dict[str, dict[str, Any]] = {
             "no noise": {},
-            f"{SNR:g} dB": {"snr": SNR},
+            f"{SNR:g} dB": {"injection": Injection(snr_db=SNR)},
             "read noise": {"effects_": READ_NOISE},
         }
         runs: dict[str, Callable[[], Any]] = {"float": subject.float_step}

@@ -421,7 +421,8 @@ def data_(
     """Fetch a data set once, checked by its sha256, or take your own files; list what there is.
 
     `wordline data mnist --from FOLDER` accepts MNIST's IDX files (with .gz or without), CIFAR-10's
-    batches and plain text (docs/data.md), and copies them once they are found to be right.
+    batches, PTB and plain text (docs/data.md), and copies them once they are found to be right.
+    `wordline data strokes` traces the digits of MNIST as strokes of a pen.
     """
     if not name:
         if own is not None:
@@ -441,6 +442,11 @@ def data_(
         with _bar() as bar:
             known.fetch(data_dir, bar)
         _say(f"{folder}/: fetched and checked, {_megabytes(known.size(data_dir))}")
+    if name in datasets.TASKS:
+        with _bar() as bar:
+            data = datasets.load(name, data_dir, bar)  # what is made of the files is kept
+        sizes = f"{len(data.train):,} sequences to train, {len(data.test):,} to test"
+        _say(f"{name}: {sizes}, {data.channels} values a step, {data.classes} classes")
 
 
 def _sets(data_dir: Path) -> Table:

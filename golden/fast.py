@@ -15,6 +15,7 @@ from torch import Tensor
 
 from golden import adc, native, noise
 from golden.description import ADC_NOISE_BITS, OFFSET_BITS, ArrayShape, LstmCell
+from golden.injection import Injected
 from golden.program import LayerProgram, LstmProgram
 
 EXACT = 2**24
@@ -52,23 +53,21 @@ def run(
     x: Tensor,
     shape: ArrayShape,
     runs: Tensor,
-    normal: Tensor | None = None,
-    power_ratio: float = 0.0,
+    injected: Injected | None = None,
     *,
     trace: bool = True,
     products: Products | None = None,
 ) -> Ran:
     """All steps of a batch of sequences; see `golden.layer.run`.
 
-    normal: (batch, steps, gates, units) float32, for noise of `power_ratio` times the signal's
-    power on every pre-activation. products: the fastest exact ones, if not given.
+    products: the fastest exact ones, if not given.
     """
     gain = adc.lane_gain(program, shape)
     differential = (program.positive - program.negative).flatten(0, 1)
     arguments = (x, differential, gain, program.bias, program.gate_tables)
     learns = torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments)
-    kinds = choose(program, shape, products, learns)
-    job = _Job(program, shape, runs, normal, power_ratio, trace or learns, kinds)
+    kinds = choose(program, shape, products, learns, injected)
+    job = _Job(program, shape, runs, injected, trace or learns, kinds)
     if learns:
         h, codes, c = _Run.apply(job, *arguments)
     else:
@@ -79,7 +78,11 @@ def run(
 
 
 def choose(
-    program: LayerProgram, shape: ArrayShape, products: Products | None, learns: bool
+    program: LayerProgram,
+    shape: ArrayShape,
+    products: Products | None,
+    learns: bool,
+    injected: Injected | None = None,
 ) -> tuple[Products, str]:
     """What products run in, the fastest that is exact if none is asked for, and what comes of
     charges: "i32" where no value leaves it, or "i64"."""
@@ -91,10 +94,14 @@ def choose(
     error <<= max(0, shape.adc_shift - noise.LSB_SHIFT)
     gain = int(adc.lane_gain(program, shape).max())
     converted = charge * gain + error + (1 << shape.adc_shift)
-    state = 0
+    state = product = 0
     if isinstance(cell := description.cell, LstmCell):
-        state = 2 ** (cell.gate_bits + cell.state_bits) + 2 ** (2 * cell.gate_bits + 1)
-    narrow = max(2 * read, converted, state) < 2**31
+        # How much a vector may grow by its noise.
+        grows = 1 if injected is None else injected.growth
+        gate = grows << cell.gate_bits
+        state = gate * 2**cell.state_bits + 2 * gate**2
+        product = grows * gate * 2**cell.hidden_bits
+    narrow = max(2 * read, converted, state, product) < 2**31
     if products is None:
         bytes_ = native.has_tiles() and description.device.conductance_bits <= 8 and not learns
         products = "bytes" if bytes_ else "float32" if charge < EXACT else "float64"
@@ -103,13 +110,12 @@ def choose(
 
 @dataclass(frozen=True)
 class _Job:
-    """What a run is about, apart from what has gradients. power_ratio: see `run`."""
+    """What a run is about, apart from what has gradients."""
 
     program: LayerProgram
     shape: ArrayShape
     runs: Tensor
-    normal: Tensor | None
-    power_ratio: float
+    injected: Injected | None
     trace: bool
     kinds: tuple[Products, str]
 
@@ -171,8 +177,10 @@ class _Job:
             "read_noise": int(program.read_noise),
             "adc_noise": int(program.adc_noise),
             "error_shift": noise.LSB_SHIFT - self.shape.adc_shift,
-            "power_ratio": self.power_ratio,
         }
+        if self.injected is not None:
+            fields["vectors"] = self.injected.normal.shape[2]
+            fields["power_ratio"] = self.injected.power_ratio
         if isinstance(cell, LstmCell):
             fields |= {
                 "gate_bits": cell.gate_bits,
@@ -264,9 +272,9 @@ def _loaded(job: _Job, gain: Tensor, bias: Tensor, gate_tables: Tensor) -> dict[
     tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
     tensors["runs"] = (job.runs.long() % noise.WORD).to(torch.uint32)
     tensors["magnitudes"] = torch.tensor(noise.magnitudes(), dtype=torch.uint8)
-    tensors["scratch"] = torch.empty(8 * shape.gates * shape.units, dtype=torch.int32)
-    if job.normal is not None:
-        tensors["normal"] = job.normal
+    tensors["scratch"] = torch.empty(12 * shape.gates * shape.units, dtype=torch.int32)
+    if job.injected is not None:
+        tensors["normal"] = job.injected.normal
     return tensors
 
 

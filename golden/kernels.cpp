@@ -38,7 +38,8 @@ struct Layer {
     int64_t hidden_shift, dac_low, dac_high, bipolar, lstm;
     // Noise and errors of the macro.
     int64_t noisy, key_0, key_1, read_noise, adc_noise, error_shift;
-    double power_ratio;  // noise power over signal power in a gate; 0: none
+    int64_t vectors;     // that have injected noise: the gates' pre-activations alone, or every one
+    double power_ratio;  // of that noise: its power over the signal's
     const uint32_t *runs;         // (batch)
     const uint8_t *magnitudes;    // (128)
     const int32_t *offset;        // (gates, units), 64 * offset of the lane
@@ -46,11 +47,12 @@ struct Layer {
     const int32_t *bias;          // (gates, units)
     const int32_t *gate_tables;   // (gates, entries)
     const int32_t *tanh_table;    // (2^state_index_bits)
-    const float *normal;          // (batch, steps, gates, units), or null
+    const float *normal;          // (batch, steps, vectors, units), or null: pre-activations, what
+                                  // the tables gave, c, h
     // What a step reads and writes. Trace:
     const int16_t *x;             // (batch, steps, inputs)
     int16_t *codes;               // (batch, steps, gates, units), or one row for all
-    int32_t *c;                   // (batch, steps, units), or (batch, units)
+    int32_t *c;                   // (batch, steps, units), or (batch, units); before injected noise
     int16_t *h;                   // (batch, steps, units)
     uint8_t *inside;              // as codes, or null: whether the ADC did not saturate
     // And, as Real, what products take and give:
@@ -66,7 +68,7 @@ struct Layer {
     double *grad_gain;            // (gates, units), sums
     double *grad_bias;            // (gates, units), sums
     double *grad_tables;          // (gates, entries), sums
-    int32_t *scratch;             // 8 * gates * units
+    int32_t *scratch;             // 12 * gates * units
 };
 
 namespace {
@@ -123,23 +125,46 @@ void draw(const Layer &p, int64_t step, int64_t n, int32_t *__restrict read, int
     }
 }
 
-// Root mean square of the noise on a gate's pre-activations.
-double noise_rms(const Layer &p, const int32_t *__restrict a) {
-    int64_t power = 0;
-    for (int64_t unit = 0; unit < p.units; unit++) power += int64_t(a[unit]) * int64_t(a[unit]);
-    return std::sqrt(double(power) / double(p.units) * p.power_ratio + 1e-6);
-}
+// The injected noise of one sequence and step: vectors of `units` numbers are disturbed in proportion to
+// their own root mean square, and rounded.
+struct Noise {
+    const Layer &p;
+    const float *normal;
+    bool every;  // not the pre-activations alone
 
-// Pre-activations with noise in proportion to the root mean square of each gate.
-void disturb(const Layer &p, const float *normal, int32_t *a) {
-    for (int64_t gate = 0; gate < p.gates; gate++) {
-        int32_t *__restrict own = a + gate * p.units;
-        const float *__restrict z = normal + gate * p.units;
-        const double rms = noise_rms(p, own);
-        EACH (int64_t unit = 0; unit < p.units; unit++)
-            own[unit] = int32_t(std::floor(double(own[unit]) + double(z[unit]) * rms + 0.5));
+    Noise(const Layer &p, int64_t t, int64_t n)
+        : p(p), normal(p.normal ? p.normal + (n * p.steps + t) * p.vectors * p.units : nullptr),
+          every(normal && p.vectors > p.gates) {}
+
+    template <class Int> double rms(const Int *__restrict v) const {
+        int64_t power = 0;
+        for (int64_t unit = 0; unit < p.units; unit++) power += int64_t(v[unit]) * int64_t(v[unit]);
+        return std::sqrt(double(power) / double(p.units) * p.power_ratio + 1e-6);
     }
-}
+
+    // `count` vectors, the first of which has the number `vector`; noisy may be v.
+    template <class Int> void add(int64_t vector, int64_t count, const Int *v, Int *noisy) const {
+        for (int64_t k = 0; k < count; k++, v += p.units, noisy += p.units) {
+            const float *__restrict z = normal + (vector + k) * p.units;
+            const double scale = rms(v);
+            EACH (int64_t unit = 0; unit < p.units; unit++)
+                noisy[unit] = Int(std::floor(double(v[unit]) + double(z[unit]) * scale + 0.5));
+        }
+    }
+
+    // Gradients of noisy vectors become those of v: through the noise's amplitude too.
+    template <class Int, class Real>
+    void back(int64_t vector, int64_t count, const Int *__restrict v, Real *__restrict grad) const {
+        for (int64_t k = 0; k < count; k++, v += p.units, grad += p.units) {
+            const float *__restrict z = normal + (vector + k) * p.units;
+            double along = 0;
+#pragma omp simd reduction(+ : along)
+            for (int64_t unit = 0; unit < p.units; unit++) along += double(grad[unit]) * double(z[unit]);
+            const Real each = Real(along * p.power_ratio / (double(p.units) * rms(v)));
+            EACH (int64_t unit = 0; unit < p.units; unit++) grad[unit] += each * Real(v[unit]);
+        }
+    }
+};
 
 template <class Int> Int feed_back(const Layer &p, Int product) {
     if (p.bipolar) return product >= 0 ? 1 : -1;
@@ -147,13 +172,21 @@ template <class Int> Int feed_back(const Layer &p, Int product) {
 }
 
 // Pre-activations of one sequence from its ADC codes; not saturated yet.
-void pre_activations(const Layer &p, const int16_t *__restrict codes, const float *normal,
-                     int32_t *__restrict a) {
+void pre_activations(const Layer &p, const int16_t *__restrict codes, int32_t *__restrict a) {
     const int64_t columns = p.gates * p.units;
     const int32_t one = 1 << p.frac;
     EACH (int64_t column = 0; column < columns; column++)
         a[column] = int32_t(codes[column]) * one + p.bias[column];
-    if (normal) disturb(p, normal, a);
+}
+
+// c with its noise, saturated; zeros before the first step (t < 0).
+void noisy_state(const Layer &p, int64_t t, int64_t n, const int32_t *c, int32_t *noisy) {
+    if (t < 0) {
+        std::memset(noisy, 0, sizeof(int32_t) * p.units);
+        return;
+    }
+    Noise(p, t, n).add(2 * p.gates, 1, c, noisy);
+    EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = clamp(noisy[unit], p.state_low, p.state_high);
 }
 
 // Codes onto the rows of step t, from row `first` on.
@@ -217,7 +250,9 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
         }
 
         // The gates' tables.
-        pre_activations(p, codes, p.normal ? p.normal + at * columns : nullptr, a);
+        const Noise noise(p, t, n);
+        pre_activations(p, codes, a);
+        if (noise.normal) noise.add(0, p.gates, a, a);
         const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
         for (int64_t gate = 0; gate < p.gates; gate++) {
             const int32_t *__restrict table = p.gate_tables + gate * entries - first;
@@ -230,22 +265,32 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
 
         // The cell.
         int16_t *__restrict h = p.h + at * units;
+        if (noise.every) noise.add(p.gates, p.gates, a, a);
         if (p.lstm) {
             int32_t *c = p.c + n * p.c_sequence + t * p.c_step;
-            const int32_t *before = t ? c - p.c_step : read;
-            if (t == 0) std::memset(read, 0, sizeof(int32_t) * units);
+            const int32_t *before = t ? c - p.c_step : read, *after = c;
+            if (noise.every) {
+                noisy_state(p, t - 1, n, before, read);
+                before = read;
+                after = read + units;
+            } else if (t == 0) {
+                std::memset(read, 0, sizeof(int32_t) * units);
+            }
             const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
             EACH (int64_t unit = 0; unit < units; unit++) {
                 const Int i = a[unit], f = a[units + unit], g = a[2 * units + unit];
                 const Int next = half_up(f * Int(before[unit]) + i * g, p.gate_bits);
                 c[unit] = int32_t(clamp(next, p.state_low, p.state_high));
             }
+            if (noise.every) noisy_state(p, t, n, c, read + units);
+            Int *__restrict products = reinterpret_cast<Int *>(read + 2 * units);
             EACH (int64_t unit = 0; unit < units; unit++) {
-                const int32_t upper = half_up(c[unit], p.state_index_shift);
-                const Int product = Int(a[3 * units + unit])
+                const int32_t upper = half_up(after[unit], p.state_index_shift);
+                products[unit] = Int(a[3 * units + unit])
                     * Int(tanh[clamp(upper, p.state_index_low, p.state_index_high)]);
-                h[unit] = int16_t(feed_back(p, product));
             }
+            if (noise.every) noise.add(2 * p.gates + 1, 1, products, products);
+            EACH (int64_t unit = 0; unit < units; unit++) h[unit] = int16_t(feed_back(p, products[unit]));
         } else {
             EACH (int64_t unit = 0; unit < units; unit++) h[unit] = int16_t(feed_back(p, Int(a[unit])));
         }
@@ -268,28 +313,14 @@ template <class Real, class Int> struct Through {
     Real operator()(Int a) const { return ((a >= low) & (a <= high)) ? slope : Real(0); }
 };
 
-// Gradient through `disturb`, in place: of the noise's amplitude too.
-template <class Real>
-void disturb_back(const Layer &p, const float *normal, const int32_t *a, Real *grad) {
-    for (int64_t gate = 0; gate < p.gates; gate++) {
-        const int32_t *__restrict own = a + gate * p.units;
-        const float *__restrict z = normal + gate * p.units;
-        Real *__restrict g = grad + gate * p.units;
-        double along = 0;
-#pragma omp simd reduction(+ : along)
-        for (int64_t unit = 0; unit < p.units; unit++) along += double(g[unit]) * double(z[unit]);
-        const double rms = noise_rms(p, own);
-        const Real each = Real(along * p.power_ratio / (double(p.units) * rms));
-        EACH (int64_t unit = 0; unit < p.units; unit++) g[unit] += each * Real(own[unit]);
-    }
-}
-
 template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
-    int32_t *__restrict a = p.scratch, *__restrict index = a + columns, *__restrict values = index + columns;
-    int32_t *__restrict zero = values + columns;
-    Real *__restrict grad = reinterpret_cast<Real *>(p.scratch + 4 * columns);
-    std::memset(zero, 0, sizeof(int32_t) * units);
+    int32_t *__restrict a = p.scratch, *__restrict index = a + columns;
+    int32_t *values = index + columns, *noisy_values = values + columns;
+    int32_t *states = noisy_values + columns;  // c before and after this step, with noise
+    Int *product = reinterpret_cast<Int *>(states + 2 * columns), *noisy_product = product + units;
+    Real *__restrict grad = reinterpret_cast<Real *>(noisy_product + units);
+    Real *__restrict grad_product = grad + columns;
     const Through<Real, Int> state(p.gate_bits, p.state_low, p.state_high);
     const Through<Real, Int> upper(p.state_index_shift, p.state_index_low, p.state_index_high);
     Through<Real, Int> hidden(p.hidden_shift, p.dac_low, p.dac_high);
@@ -300,10 +331,11 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     for (int64_t n = 0; n < p.batch; n++) {
         const int64_t at = n * p.steps + t;
         const int16_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
-        const float *normal = p.normal ? p.normal + at * columns : nullptr;
+        const Noise noise(p, t, n);
 
         // What the forward pass had, once more.
-        pre_activations(p, codes, normal, a);
+        pre_activations(p, codes, a);
+        if (noise.normal) noise.add(0, p.gates, a, a);
         for (int64_t gate = 0; gate < p.gates; gate++) {
             const int32_t *__restrict table = p.gate_tables + gate * entries;
             EACH (int64_t k = gate * units; k < (gate + 1) * units; k++) {
@@ -311,34 +343,69 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
                 values[k] = table[index[k]];
             }
         }
+        const int32_t *__restrict v = values;
+        if (noise.every) {
+            noise.add(p.gates, p.gates, values, noisy_values);
+            v = noisy_values;
+        }
 
         // The cell: `grad` becomes that of the tables' entries.
         const Real *__restrict outside = static_cast<const Real *>(p.grad_h) + at * units;
         const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
         if (p.lstm) {
-            const int32_t *__restrict c = p.c + n * p.c_sequence + t * p.c_step;
-            const int32_t *__restrict before = t ? c - p.c_step : zero;
+            const int32_t *clean = p.c + n * p.c_sequence + t * p.c_step;
+            const int32_t *c = clean, *before = t ? clean - p.c_step : states;
+            if (noise.every) {
+                noisy_state(p, t - 1, n, before, states);
+                noisy_state(p, t, n, clean, states + units);
+                before = states;
+                c = states + units;
+            } else if (t == 0) {
+                std::memset(states, 0, sizeof(int32_t) * units);
+            }
             const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
             Real *__restrict grad_c = static_cast<Real *>(p.grad_c) + n * units;
             EACH (int64_t unit = 0; unit < units; unit++) {
-                const Int i = values[unit], f = values[units + unit];
-                const Int g = values[2 * units + unit], o = values[3 * units + unit];
                 const int64_t at_upper = clamp(half_up(c[unit], p.state_index_shift),
                                                p.state_index_low, p.state_index_high);
-                const Int th = tanh[at_upper];
-                const Real dh = (outside[unit] + after[unit]) * hidden(o * th);
-                Real dc = grad_c[unit] + dh * Real(o) * tanh_slopes[at_upper] * upper(c[unit]);
-                dc *= state(f * Int(before[unit]) + i * g);
+                product[unit] = Int(v[3 * units + unit]) * Int(tanh[at_upper]);
+            }
+            const Int *noisy = product;
+            if (noise.every) {
+                noise.add(2 * p.gates + 1, 1, product, noisy_product);
+                noisy = noisy_product;
+            }
+            EACH (int64_t unit = 0; unit < units; unit++)
+                grad_product[unit] = (outside[unit] + after[unit]) * hidden(noisy[unit]);
+            if (noise.every) noise.back(2 * p.gates + 1, 1, product, grad_product);
+            EACH (int64_t unit = 0; unit < units; unit++) {
+                const int64_t at_upper = clamp(half_up(c[unit], p.state_index_shift),
+                                               p.state_index_low, p.state_index_high);
+                const Real dh = grad_product[unit];
+                grad[3 * units + unit] = dh * Real(tanh[at_upper]);
+                grad_c[unit] += dh * Real(v[3 * units + unit]) * tanh_slopes[at_upper] * upper(c[unit]);
+            }
+            if (noise.every) {
+                // Where noise drove c beyond its range, it saturated.
+                int32_t *__restrict unbound = states + 2 * units;
+                noise.add(2 * p.gates, 1, clean, unbound);
+                EACH (int64_t unit = 0; unit < units; unit++)
+                    grad_c[unit] = unbound[unit] == c[unit] ? grad_c[unit] : Real(0);
+                noise.back(2 * p.gates, 1, clean, grad_c);
+            }
+            EACH (int64_t unit = 0; unit < units; unit++) {
+                const Int i = v[unit], f = v[units + unit], g = v[2 * units + unit];
+                const Real dc = grad_c[unit] * state(f * Int(before[unit]) + i * g);
                 grad[unit] = dc * Real(g);
                 grad[units + unit] = dc * Real(before[unit]);
                 grad[2 * units + unit] = dc * Real(i);
-                grad[3 * units + unit] = dh * Real(th);
                 grad_c[unit] = dc * Real(f);
             }
         } else {
             EACH (int64_t unit = 0; unit < units; unit++)
-                grad[unit] = (outside[unit] + after[unit]) * hidden(Int(values[unit]));
+                grad[unit] = (outside[unit] + after[unit]) * hidden(Int(v[unit]));
         }
+        if (noise.every) noise.back(p.gates, p.gates, values, grad);
 
         // The tables, the bias.
         for (int64_t gate = 0; gate < p.gates; gate++) {
@@ -348,11 +415,9 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
             EACH (int64_t k = gate * units; k < (gate + 1) * units; k++)
                 grad[k] = a[k] >= first && a[k] <= last ? grad[k] * slope[index[k]] : Real(0);
         }
-        if (normal) {
-            // Before the noise.
-            const int32_t one = 1 << p.frac;
-            EACH (int64_t k = 0; k < columns; k++) a[k] = int32_t(codes[k]) * one + p.bias[k];
-            disturb_back(p, normal, a, grad);
+        if (noise.normal) {
+            pre_activations(p, codes, a);  // before the noise
+            noise.back(0, p.gates, a, grad);
         }
         EACH (int64_t k = 0; k < columns; k++) p.grad_bias[k] += double(grad[k]);
 

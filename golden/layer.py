@@ -7,14 +7,15 @@ from torch import Tensor
 
 from golden import adc, crossbar, fast, gates, lstm, rnn
 from golden.description import ArrayShape
+from golden.injection import Injected, Injection
 from golden.program import LayerProgram, LstmProgram, RnnProgram
 
 
 @dataclass(frozen=True)
 class LayerTrace:
     """What a layer computed: h (batch, steps, units) as DAC codes and, where a trace was asked for,
-    codes (batch, steps, gates, units), and an LSTM's c, as h. Integers of any width that holds
-    them, or floats of them."""
+    codes (batch, steps, gates, units), and an LSTM's c, as h, before its injected noise. Integers
+    of any width that holds them, or floats of them."""
 
     h: Tensor
     codes: Tensor | None = None
@@ -31,7 +32,7 @@ def run(
     x: Tensor,
     shape: ArrayShape,
     runs: Tensor,
-    snr: float | None = None,
+    injection: Injection | None = None,
     *,
     trace: bool = True,
     readable: bool = False,
@@ -39,19 +40,18 @@ def run(
     """All steps of a batch of sequences, from c = 0 and h = the DAC's code of 0.
 
     x: (batch, steps, inputs) DAC codes, of any dtype. runs: (batch,)
-    numbers of the passes, which noise depends on. snr: signal-to-noise ratio in dB of every
-    step's pre-activations, for training; drawn from PyTorch's generator, all steps at once.
+    numbers of the passes, which the macro's noise depends on. injection: noise beyond that, which
+    no hardware has; drawn from PyTorch's generator, all steps at once.
     trace: keep ADC codes and c. readable: take this module's own path even where the fast one
     (golden/fast.py), which computes the same numbers, could run.
     """
     batch, steps, _ = x.shape
-    normal, power_ratio = None, 0.0
-    if snr is not None:
-        normal = torch.randn(batch, steps, shape.gates, shape.units, device=x.device)
-        power_ratio = 10 ** (-snr / 10)
+    injected = None
+    if injection is not None:
+        injected = injection.draw(batch, steps, shape.gates, shape.units, x.device)
     if readable or not fast.usable(x):
-        return _readable(program, x, shape, runs, normal, power_ratio)
-    ran = fast.run(program, x, shape, runs, normal, power_ratio, trace=trace)
+        return _readable(program, x, shape, runs, injected)
+    ran = fast.run(program, x, shape, runs, injected, trace=trace)
     return LayerTrace(ran.h, ran.codes, ran.c)
 
 
@@ -60,8 +60,7 @@ def _readable(
     x: Tensor,
     shape: ArrayShape,
     runs: Tensor,
-    normal: Tensor | None,
-    power_ratio: float,
+    injected: Injected | None,
 ) -> LayerTrace:
     batch, steps, inputs = x.shape
     x, description = x.to(program.bias.dtype), shape.description
@@ -75,14 +74,14 @@ def _readable(
     for t in range(steps):
         charge = from_inputs[:, t] + crossbar.column_charge(h, differential[..., inputs:])
         codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, t))
-        noise = None if normal is None else normal[:, t]
-        index = gates.pre_activation(codes, program.bias, description, noise, power_ratio)
+        noise = None if injected is None else injected.at(t)
+        index = gates.pre_activation(codes, program.bias, description, noise)
         match program:
             case LstmProgram():
-                c, h = lstm.step(index, c, program, description)
-                trace["c"].append(c)
+                c, h, quiet_c = lstm.step(index, c, program, description, noise)
+                trace["c"].append(quiet_c)
             case RnnProgram():
-                h = rnn.step(index, program, description)
+                h = rnn.step(index, program, description, noise)
         trace["codes"].append(codes)
         trace["h"].append(h)
     return LayerTrace(**{name: torch.stack(v, dim=1) for name, v in trace.items() if v})

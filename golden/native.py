@@ -1,4 +1,4 @@
-"""Compiles golden/kernels.cpp for the machine at hand, once, and loads it."""
+"""Compiles golden's C++ for the machine at hand, once, and loads it."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from golden import files
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("kernels", "float_kernels"))
 
 # Contraction would round a product and a sum once, where PyTorch rounds twice.
 FLAGS = (
@@ -30,7 +30,7 @@ INTEGERS = (
     *("gate_bits", "state_low", "state_high"),
     *("state_index_shift", "state_index_low", "state_index_high"),
     *("hidden_shift", "dac_low", "dac_high", "bipolar", "lstm"),
-    *("noisy", "key_0", "key_1", "read_noise", "adc_noise", "error_shift"),
+    *("noisy", "key_0", "key_1", "read_noise", "adc_noise", "error_shift", "vectors"),
 )
 POINTERS = (
     *("runs", "magnitudes", "offset", "gain", "bias", "gate_tables", "tanh_table", "normal"),
@@ -42,6 +42,23 @@ POINTERS = (
 
 KINDS = ("f32_i32", "f32_i64", "f64_i64", "i32_i32", "i32_i64")
 """Types of charges and of what comes of them, for each of which there are kernels."""
+
+
+FLOAT_POINTERS = (
+    *("normal", "z", "a", "c", "h", "state"),
+    *("grad_h", "grad_recurrent", "grad_c", "scratch"),
+)
+
+
+class FloatLayer(ctypes.Structure):
+    """What a float kernel works on; the fields are explained in golden/float_kernels.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("batch", "steps", "gates", "units", "lstm")),
+        ("vectors", ctypes.c_int64),
+        ("power_ratio", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in FLOAT_POINTERS),
+    )
 
 
 class Layer(ctypes.Structure):
@@ -63,16 +80,17 @@ def library() -> ctypes.CDLL | None:
     # What `native` stands for differs between machines that share a folder.
     query = [compiler, *FLAGS[:2], "-Q", "--help=target", "--version"]
     machine = subprocess.run(query, capture_output=True, check=False).stdout
-    key = hashlib.sha256(SOURCE.read_bytes() + repr(FLAGS).encode() + machine).hexdigest()[:16]
+    code = b"".join(source.read_bytes() for source in SOURCES)
+    key = hashlib.sha256(code + repr(FLAGS).encode() + machine).hexdigest()[:16]
     name = f"kernels-{key}.so"
     try:
         with contextlib.suppress(OSError):
-            return _load(compiler, SOURCE.parent / "__pycache__" / name)
+            return _load(compiler, SOURCES[0].parent / "__pycache__" / name)
         # A folder that cannot be written, or not be loaded from: for this process alone.
         with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as folder:
             return _load(compiler, Path(folder) / name)
     except subprocess.CalledProcessError as error:
-        print(f"wordline: kernels.cpp did not compile: {error.stderr}", file=sys.stderr)
+        print(f"wordline: the kernels did not compile: {error.stderr}", file=sys.stderr)
     return None
 
 
@@ -80,7 +98,7 @@ def _load(compiler: str, path: Path) -> ctypes.CDLL:
     """The kernels from a file, which is made if it is not there."""
     if not path.exists():
         with files.atomic(path) as beside:
-            command = [compiler, *FLAGS, "-o", str(beside), str(SOURCE)]
+            command = [compiler, *FLAGS, "-o", str(beside), *map(str, SOURCES)]
             subprocess.run(command, check=True, capture_output=True, text=True)
     return _declare(ctypes.CDLL(str(path)))
 
@@ -91,6 +109,9 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     for kernel in (*kernels, "multiply"):
         function = getattr(loaded, kernel)
         function.argtypes, function.restype = (ctypes.POINTER(Layer), ctypes.c_int64), None
+    for name in ("float_step", "float_step_back"):
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = (ctypes.POINTER(FloatLayer), ctypes.c_int64), None
     loaded.tiles.restype = ctypes.c_int64
     return loaded
 

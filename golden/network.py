@@ -8,6 +8,7 @@ from torch import Tensor
 
 from golden import head, layer
 from golden.errors import WordlineError
+from golden.injection import Injection, rounded_noise
 from golden.layer import LayerTrace
 from golden.program import Program, check_votes
 
@@ -34,7 +35,7 @@ def run(
     x: Tensor,
     lengths: Tensor,
     runs: Tensor | None = None,
-    snr: float | None = None,
+    injection: Injection | None = None,
     *,
     trace: bool = True,
     readable: bool = False,
@@ -43,7 +44,8 @@ def run(
 
     x: (batch, steps, inputs) DAC codes of any dtype, padded with anything. lengths: (batch,), each
     >= 1. runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes
-    for sequence n if not given. snr, trace, readable: see `golden.layer.run`.
+    for sequence n if not given. injection, trace, readable: see `golden.layer.run`; with noise on
+    every vector, scores have some too.
     Works on integers (exact) and, for training, on floats that hold the same integers.
     Raises WordlineError where the input does not fit.
     """
@@ -57,16 +59,25 @@ def run(
         x, lengths = x.repeat_interleave(votes, 0), lengths.repeat_interleave(votes)
     traces: list[LayerTrace] = []
     for layer_program, shape in zip(program.layers, description.layers, strict=True):
-        traces.append(layer.run(layer_program, x, shape, runs, snr, trace=trace, readable=readable))
-        x = traces[-1].h
+        found = layer.run(layer_program, x, shape, runs, injection, trace=trace, readable=readable)
+        traces.append(found)
+        x = found.h
     last = x[torch.arange(len(x), device=x.device), lengths - 1]
     scores = head.scores(program.head, last, description.head, runs)
+    if injection is not None and injection.placement == "every":
+        normal = torch.randn(scores.shape, device=x.device)
+        scores = rounded_noise(scores, normal, injection.power_ratio)
     label = head.vote(scores.unflatten(0, (-1, votes)), program.vote_by)
     return Trace(tuple(traces), scores, label)
 
 
 def in_parts(
-    program: Program, x: Tensor, lengths: Tensor, *, trace: bool = True
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    injection: Injection | None = None,
+    *,
+    trace: bool = True,
 ) -> Iterator[tuple[Tensor, Trace]]:
     """As `run`, a part at a time, so that memory does not grow with the batch or with votes.
 
@@ -74,7 +85,8 @@ def in_parts(
     """
     check(program, x, lengths)
     for part in torch.arange(len(x)).split(max(1, PASSES // program.votes)):
-        yield part, run(program, x[part], lengths[part], part * program.votes, trace=trace)
+        runs = part * program.votes
+        yield part, run(program, x[part], lengths[part], runs, injection, trace=trace)
 
 
 def check(program: Program, x: Tensor, lengths: Tensor) -> None:

@@ -7,6 +7,7 @@ while training is the accuracy of the chip. Learned step sizes follow LSQ (Esser
 Step Size Quantization", ICLR 2020); the rest is ours.
 """
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +19,23 @@ from torch import Tensor, nn
 
 from golden import crossbar, dac, network, tables
 from golden.datasets import Dataset, Sequences
-from golden.description import ArrayShape, Description, Int, frozen
+from golden.description import ArrayShape, Description, Int, frozen, replaced
 from golden.effects import Effects
 from golden.effects import apply as apply_effects
 from golden.errors import WordlineError
 from golden.fixed import Range, quantise
+from golden.float_network import FloatModel, FloatNetwork
+from golden.injection import Injection, Placement
 from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro
 
 CALIBRATION = 4096
 """Sequences from which the ranges of the quantised network begin."""
+
+POOL = 16
+"""Batches whose sequences are sorted by length together."""
+
+RAMP = 10.0
+"""Signal-to-noise ratio in dB at which training a float network with noise begins."""
 
 Progress = Callable[[str, int, int, float], None]
 """Called after each epoch with the stage, the epoch, how many there are, and the loss."""
@@ -37,7 +46,7 @@ class Training:
     """How to train: `float_epochs` of the float network, then `epochs` of the quantised one.
 
     noise: what the quantised network is trained with: "none"; a number, the signal-to-noise ratio
-    in dB of every gate's pre-activations; or "hardware", the recipe's own effects.
+    in dB of noise at `placement` (`golden.injection`); or "hardware", the recipe's own effects.
     """
 
     dataset: str = "vowels"
@@ -47,6 +56,7 @@ class Training:
     batch: Annotated[Int, Field(ge=1, le=65_536)] = 30
     learning_rate: Annotated[float, Strict(), Field(gt=0, le=1)] = 0.005
     noise: Annotated[float, Strict()] | str = "none"
+    placement: Placement = "pre-activations"
 
     def __post_init__(self) -> None:
         known = self.noise in ("none", "hardware")
@@ -56,6 +66,13 @@ class Training:
                 f"'hardware' or 'none'; write one of them"
             )
 
+    @property
+    def injection(self) -> Injection | None:
+        """The noise of a signal-to-noise ratio, if there is one."""
+        if isinstance(self.noise, str):
+            return None
+        return Injection(snr_db=self.noise, placement=self.placement)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -64,29 +81,6 @@ class Result:
     program: Program
     float_accuracy: float
     golden_accuracy: float
-
-
-class FloatNetwork(nn.Module):
-    """The float reference: torch.nn.LSTM or torch.nn.RNN layers, and a linear head on the last
-    valid state."""
-
-    def __init__(self, description: Description) -> None:
-        super().__init__()
-        net = description.network
-        fan_in = (net.inputs, *net.hidden[:-1])
-        kind = {"lstm": nn.LSTM, "rnn": nn.RNN}[description.cell.kind]
-        self.layers = nn.ModuleList(
-            kind(inputs, units, batch_first=True)
-            for inputs, units in zip(fan_in, net.hidden, strict=True)
-        )
-        self.head = nn.Linear(net.hidden[-1], net.classes)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Class scores (batch, classes) of real inputs (batch, steps, inputs)."""
-        for layer in self.layers:
-            x, _ = layer(x)
-        scores: Tensor = self.head(x[torch.arange(len(x), device=x.device), lengths - 1])
-        return scores
 
 
 class TrainableArray(nn.Module):
@@ -232,49 +226,89 @@ def train(
     progress = progress or (lambda *_: None)
     _check_device(device)
     torch.manual_seed(training.seed)
-    mean, spread = _statistics(data.train)
+    model = fit_float(description, training, data.train, progress, device)
+    program = fit_quantised(model, description, training, data.train, progress, device, effects)
+    return Result(
+        program=program,
+        float_accuracy=percent(model.scores(data.test).argmax(1), data.test.labels),
+        golden_accuracy=accuracy(program, data.test),
+    )
 
-    reference = FloatNetwork(description).to(device)
-    real = dataclasses.replace(data.train, x=(data.train.x - mean) / spread).to(device)
 
-    def float_loss(batch: Sequences) -> Tensor:
-        return nn.functional.cross_entropy(reference(batch.x, batch.lengths), batch.labels)
+def fit_float(
+    description: Description,
+    training: Training,
+    data: Sequences,
+    progress: Progress,
+    device: str = "cpu",
+    *,
+    start: FloatModel | None = None,
+    injection: Injection | None = None,
+) -> FloatModel:
+    """Train a float network for `float_epochs`; the caller seeds PyTorch's generator.
 
-    _fit(reference, float_loss, real, training, training.float_epochs, "float", progress)
+    start: go on from this one. injection: train with noise; over the first half of the epochs its
+    signal-to-noise ratio falls evenly in dB from RAMP, or from itself where that is higher.
+    """
+    if start is None:
+        reference = FloatNetwork(description).to(device)
+        mean, spread = _statistics(data)
+    else:
+        reference, mean, spread = copy.deepcopy(start.network).to(device), start.mean, start.spread
+    real = dataclasses.replace(data, x=(data.x - mean) / spread).to(device)
 
+    def loss(batch: Sequences, done: float) -> Tensor:
+        noise = None if injection is None else _ramp(injection, done)
+        scores = reference(batch.x, batch.lengths, noise)
+        return nn.functional.cross_entropy(scores, batch.labels)
+
+    _fit(reference, loss, real, training, training.float_epochs, "float", progress)
+    return FloatModel(reference.cpu(), mean, spread)
+
+
+def _ramp(injection: Injection, done: float) -> Injection:
+    """The noise of a part of training; done: 0 at its beginning, 1 at its end."""
+    above = max(0.0, RAMP - injection.snr_db) * max(0.0, 1 - 2 * done)
+    return replaced(injection, snr_db=injection.snr_db + above)
+
+
+def fit_quantised(
+    model: FloatModel,
+    description: Description,
+    training: Training,
+    data: Sequences,
+    progress: Progress,
+    device: str = "cpu",
+    effects: Effects | None = None,
+) -> Program:
+    """Train the quantised network for `epochs`, from a float one; the caller seeds PyTorch's
+    generator."""
     # Inputs are clipped at 2.5 sigma: the full scale of the DAC.
     step = 2.5 / description.dac.range.high
-    encoding = {"input_mean": mean.double(), "input_step": (spread * step).double()}
-    input_step = torch.full((net.inputs,), step, device=device)
+    real = dataclasses.replace(data, x=(data.x - model.mean) / model.spread).to(device)
+    encoding = {"input_mean": model.mean.double(), "input_step": (model.spread * step).double()}
+    input_step = torch.full((description.network.inputs,), step, device=device)
+    reference = copy.deepcopy(model.network).to(device)
     trainable = Trainable(reference, real, input_step, description)
     codes = dac.encode(
-        data.train.x, encoding["input_mean"], encoding["input_step"], description.dac
+        data.x, encoding["input_mean"], encoding["input_step"], description.dac
     ).double()
-    coded = dataclasses.replace(data.train, x=codes).to(device)
+    coded = dataclasses.replace(data, x=codes).to(device)
+    hardware = training.noise == "hardware"
 
-    snr = None if isinstance(training.noise, str) else training.noise
-
-    def golden_loss(batch: Sequences) -> Tensor:
+    def loss(batch: Sequences, _: float) -> Tensor:
         program, runs = trainable.program(**encoding), None
         if hardware and effects:
             seed, first = torch.randint(2**31, (2,)).tolist()
             program = apply_effects(program, effects, seed=seed)
             runs = first + torch.arange(len(batch), device=batch.x.device)
-        scores = network.run(program, batch.x, batch.lengths, runs, snr, trace=False).scores
-        real_scores = scores * trainable.head.index_step()
+        found = network.run(program, batch.x, batch.lengths, runs, training.injection, trace=False)
+        real_scores = found.scores * trainable.head.index_step()
         return nn.functional.cross_entropy(real_scores, batch.labels)
 
-    _fit(trainable, golden_loss, coded, training, training.epochs, "quantised", progress)
-
+    _fit(trainable, loss, coded, training, training.epochs, "quantised", progress)
     with torch.no_grad():
-        test = (data.test.x - mean) / spread
-        float_label = reference.cpu()(test, data.test.lengths).argmax(1)
-        program = trainable.cpu().program(**encoding).to(torch.int64)
-    return Result(
-        program=program,
-        float_accuracy=_percent(float_label, data.test.labels),
-        golden_accuracy=accuracy(program, data.test),
-    )
+        return trainable.cpu().program(**encoding).to(torch.int64)
 
 
 def _check_device(device: str) -> None:
@@ -289,10 +323,11 @@ def accuracy(program: Program, data: Sequences) -> float:
     """Accuracy of a program in percent, in exact integers."""
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
     parts = network.in_parts(program, codes, data.lengths, trace=False)
-    return _percent(torch.cat([trace.label for _, trace in parts]), data.labels)
+    return percent(torch.cat([trace.label for _, trace in parts]), data.labels)
 
 
-def _percent(label: Tensor, truth: Tensor) -> float:
+def percent(label: Tensor, truth: Tensor) -> float:
+    """How much of `label` is right."""
     return 100.0 * (label == truth).double().mean().item()
 
 
@@ -308,23 +343,25 @@ def _statistics(data: Sequences) -> tuple[Tensor, Tensor]:
 
 def _fit(
     module: nn.Module,
-    loss_of: Callable[[Sequences], Tensor],
+    loss_of: Callable[[Sequences, float], Tensor],
     data: Sequences,
     training: Training,
     epochs: int,
     stage: str,
     progress: Progress,
 ) -> None:
-    """Adam with a cosine schedule over shuffled batches."""
+    """Adam with a cosine schedule over shuffled batches. loss_of: of a batch and of how much of
+    the training is done, 0 to 1."""
     optimiser = torch.optim.Adam(module.parameters(), training.learning_rate)
-    batches = -(-len(data) // training.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
+    steps = epochs * -(-len(data) // training.batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for epoch in range(epochs):
         total = 0.0
-        for chosen in torch.randperm(len(data)).to(data.x.device).split(training.batch):
+        for chosen in _batches(data.lengths, training.batch):
             lengths = data.lengths[chosen]
             x = data.x[chosen, : int(lengths.max())]
-            loss = loss_of(Sequences(x, lengths, data.labels[chosen]))
+            batch = Sequences(x, lengths, data.labels[chosen])
+            loss = loss_of(batch, schedule.last_epoch / steps)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
@@ -332,3 +369,15 @@ def _fit(
             schedule.step()
             total += loss.item() * len(chosen)
         progress(stage, epoch + 1, epochs, total / len(data))
+
+
+def _batches(lengths: Tensor, size: int) -> list[Tensor]:
+    """All sequences, shuffled, in batches; in a large set those of a batch have much the same
+    length, so that few steps are padding."""
+    order = torch.randperm(len(lengths)).to(lengths.device)
+    batches = order.split(size)
+    if len(batches) < 4 * POOL:
+        return list(batches)
+    pools = order.split(POOL * size)
+    sorted_ = [b for pool in pools for b in pool[lengths[pool].argsort(stable=True)].split(size)]
+    return [sorted_[n] for n in torch.randperm(len(sorted_)).tolist()]

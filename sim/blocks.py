@@ -434,7 +434,7 @@ def _gates_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
         index = gates.pre_activation(codes[:, t], program.bias, description)
         match program:
             case LstmProgram():
-                state, h[:, t] = lstm.step(index, state, program, description)
+                state, h[:, t], _ = lstm.step(index, state, program, description)
                 c[:, t] = state
             case RnnProgram():
                 h[:, t] = rnn.step(index, program, description)

@@ -9,6 +9,7 @@ from gen import bench, cli
 from gen.bench import Workload
 from golden.description import Description, Network
 from golden.errors import WordlineError
+from golden.injection import Injection
 
 TINY = Workload(3, 4, 2, 5)
 
@@ -84,7 +85,7 @@ def test_read_noise_is_on_where_it_is_said_to_be():
     quiet, noisy = subject.program(), subject.program(bench.READ_NOISE)
     assert not any(part.read_noise.any() for part in (*quiet.layers, quiet.head))
     assert all(part.read_noise.any() for part in (*noisy.layers, noisy.head))
-    subject.step(snr=3.0)
+    subject.step(injection=Injection(snr_db=3.0))
     assert all(bool(p.grad.abs().sum() > 0) for p in subject.trainable.parameters())
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden import fast, layer, native, network
+from golden.injection import Injection
 from tests.helpers import descriptions, random_codes, random_program, small
 
 GRADIENTS = ("positive", "negative", "gain", "bias", "gate_tables")
@@ -17,12 +18,12 @@ GRADIENTS = ("positive", "negative", "gain", "bias", "gate_tables")
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 
-def both(program, x, lengths, runs=None, snr=None):
+def both(program, x, lengths, runs=None, injection=None):
     """The network on either path, with the same random numbers."""
     traces = []
     for readable in (False, True):
         torch.manual_seed(7)
-        traces.append(network.run(program, x, lengths, runs, snr, readable=readable))
+        traces.append(network.run(program, x, lengths, runs, injection, readable=readable))
     return traces
 
 
@@ -43,15 +44,20 @@ def kinds(program, learns=True):
     ]
 
 
-@settings(max_examples=60)
-@given(
-    descriptions(), st.integers(0, 999), st.booleans(), st.sampled_from((None, 20.0, 0.0, -10.0))
+PLACEMENTS = ("pre-activations", "every")
+INJECTIONS = (
+    None,
+    *(Injection(snr_db=snr, placement=p) for snr in (20.0, 0.0, -10.0) for p in PLACEMENTS),
 )
-def test_the_fast_path_is_the_readable_one(description, seed, noisy, snr):
+
+
+@settings(max_examples=100)
+@given(descriptions(), st.integers(0, 999), st.booleans(), st.sampled_from(INJECTIONS))
+def test_the_fast_path_is_the_readable_one(description, seed, noisy, injection):
     program = random_program(description, seed, noisy=noisy)
     x = random_codes(description, seed, 5, 4, description.network.inputs)
     runs = torch.tensor([seed, 0, 2**32 - 2, 5, 2**31])
-    expect_equal(*both(program, x, torch.tensor([4, 1, 2, 3, 4]), runs, snr))
+    expect_equal(*both(program, x, torch.tensor([4, 1, 2, 3, 4]), runs, injection))
 
 
 WIDE = {"gate_bits": 12, "state_bits": 20, "state_index_bits": 12}
@@ -75,8 +81,8 @@ WIDE = {"gate_bits": 12, "state_bits": 20, "state_index_bits": 12}
     ],
 )
 @pytest.mark.parametrize("noisy", [False, True])
-@pytest.mark.parametrize("snr", [None, 3.0])
-def test_every_type_that_a_layer_may_run_in(sections, types, noisy, snr):
+@pytest.mark.parametrize("injection", INJECTIONS[::3])
+def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     """Sizes beyond one vector, with a remainder; numbers at the ends of their ranges."""
     description = small(**sections)
     program = random_program(description, 3, noisy=noisy)
@@ -90,12 +96,12 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, snr):
     layers[0].positive[:, 0], layers[0].negative[:, 0] = most, 0
     layers[0].positive[:, 1], layers[0].negative[:, 1] = 0, most
     program = dataclasses.replace(program, layers=tuple(layers))
-    quick, plain = both(program, x, torch.full((41,), 11), snr=snr)
+    quick, plain = both(program, x, torch.full((41,), 11), injection=injection)
     expect_equal(quick, plain)
     part, shape, runs = program.layers[0], description.layers[0], torch.arange(41)
     torch.manual_seed(7)
-    normal = None if snr is None else torch.randn(41, 11, shape.gates, shape.units)
-    arguments = (part, x, shape, runs, normal, 0.0 if snr is None else 10 ** (-snr / 10))
+    injected = injection and injection.draw(41, 11, shape.gates, shape.units)
+    arguments = (part, x, shape, runs, injected)
     products = ["float32"] if types[0][0] == "float32" else []
     products += ["float64", *(["bytes"] if tiles(description) else [])]
     for way in products:
@@ -245,40 +251,37 @@ def leaves(part):
     return copy, [getattr(copy, name).requires_grad_() for name in GRADIENTS]
 
 
-def gradients(part, x, shape, snr, way, seed):
+def gradients(part, x, shape, injection, way, seed):
     """h's gradients, contracted with random numbers, to x and to what a layer learns."""
     part, parameters = leaves(part)
     x = x.double().requires_grad_()
     runs = torch.arange(len(x)) + seed
     torch.manual_seed(seed)
-    ratio = None if snr is None else 10 ** (-snr / 10)
     if way == "readable":
-        h = layer.run(part, x, shape, runs, snr, readable=True).h
+        h = layer.run(part, x, shape, runs, injection, readable=True).h
     else:
-        normal = None
-        if snr is not None:
-            normal = torch.randn(*x.shape[:2], shape.gates, shape.units)
-        h = fast.run(part, x, shape, runs, normal, ratio or 0.0, products=way).h
+        injected = injection and injection.draw(*x.shape[:2], shape.gates, shape.units)
+        h = fast.run(part, x, shape, runs, injected, products=way).h
     weights = torch.randn(h.shape, generator=torch.Generator().manual_seed(seed))
     found = torch.autograd.grad(h, [x, *parameters], weights.to(h.dtype))
     return dict(zip(("x", *GRADIENTS), found, strict=True))
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
     descriptions(),
     st.integers(0, 999),
     st.booleans(),
-    st.sampled_from((None, 20.0, 0.0, -10.0)),
+    st.sampled_from(INJECTIONS),
     st.integers(1, 5),
 )
-def test_gradients_are_the_readable_path_s(description, seed, noisy, snr, steps):
+def test_gradients_are_the_readable_path_s(description, seed, noisy, injection, steps):
     """In float64 to its rounding; in float32, which training runs in, to that one's."""
     part, shape = random_program(description, seed, noisy=noisy).layers[0], description.layers[0]
     x = random_codes(description, seed, 3, steps, description.network.inputs)
-    wanted = gradients(part, x, shape, snr, "readable", seed)
-    precise = gradients(part, x, shape, snr, "float64", seed)
-    quick = gradients(part, x, shape, snr, "float32", seed)
+    wanted = gradients(part, x, shape, injection, "readable", seed)
+    precise = gradients(part, x, shape, injection, "float64", seed)
+    quick = gradients(part, x, shape, injection, "float32", seed)
     for name, value in wanted.items():
         scale = value.abs().max()
         assert precise[name].dtype == quick[name].dtype == torch.float64
@@ -292,7 +295,7 @@ def test_gradients_are_worth_comparing():
     description = small(network={"hidden": [16]})
     part, shape = random_program(description, 0).layers[0], description.layers[0]
     x = random_codes(description, 0, 8, 12, 3)
-    found = gradients(part, x, shape, 3.0, "float32", 0)
+    found = gradients(part, x, shape, INJECTIONS[1], "float32", 0)
     assert all(bool(value.abs().sum() > 0) for value in found.values())
     codes = fast.run(part, x, shape, torch.arange(8)).codes
     assert set(codes.unique().tolist()) == set(range(-8, 8))
@@ -313,11 +316,12 @@ def test_a_layer_s_gradients_can_be_had_once():
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """native as if nothing had been compiled, with its source where the test says."""
-    source = tmp_path / "kernels.cpp"
-    source.write_text(native.SOURCE.read_text())
-    monkeypatch.setattr(native, "SOURCE", source)
+    copies = tuple(tmp_path / source.name for source in native.SOURCES)
+    for copy, source in zip(copies, native.SOURCES, strict=True):
+        copy.write_text(source.read_text())
+    monkeypatch.setattr(native, "SOURCES", copies)
     native.library.cache_clear()
-    yield source
+    yield copies[0]
     native.library.cache_clear()
 
 
@@ -337,7 +341,7 @@ def test_without_a_compiler_the_readable_path_runs(fresh, monkeypatch):
 def test_kernels_that_do_not_compile_are_said_so(fresh, capsys):
     fresh.write_text("nonsense")
     assert native.library() is None
-    assert "kernels.cpp did not compile" in capsys.readouterr().err
+    assert "the kernels did not compile" in capsys.readouterr().err
     assert not list((fresh.parent / "__pycache__").glob("*kernels*"))
 
 
@@ -370,7 +374,8 @@ def test_a_folder_that_cannot_be_written_is_no_hindrance(fresh, monkeypatch, tmp
     program = random_program(description, 0)
     x, lengths = random_codes(description, 0, 4, 3, 3), torch.full((4,), 3)
     expect_equal(*both(program, x, lengths))
-    assert {path.name for path in tmp_path.iterdir()} == {"kernels.cpp", "__pycache__"}
+    names = {source.name for source in native.SOURCES}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"__pycache__"}
 
 
 def test_a_coarser_float32_is_not_trusted(monkeypatch):

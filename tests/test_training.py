@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from golden import dac, datasets, gates, network, training
+from golden import dac, datasets, injection, network, training
 from golden import effects as effects_
 from golden.description import build, replaced
 from golden.effects import Effects
@@ -97,7 +97,7 @@ def test_noise_has_the_ratio_that_was_asked_for():
     a = torch.randn(4, 2, 40_000).double() * torch.tensor([30.0, 900.0])[:, None]
     a = (a * torch.tensor([1.0, 2.0, 4.0, 8.0])[:, None, None]).round()
     for snr in (-6.0, 0.0, 10.0):
-        noise = gates.add_noise(a, torch.randn(a.shape), 10 ** (-snr / 10)) - a
+        noise = injection.rounded_noise(a, torch.randn(a.shape), 10 ** (-snr / 10)) - a
         assert torch.equal(noise, noise.round())
         ratio = 10 * torch.log10(a.square().mean(-1) / noise.square().mean(-1))
         # 40,000 numbers tell a variance to 0.7 %, 0.03 dB.
@@ -110,7 +110,7 @@ def test_the_gradient_flows_through_the_signal_s_power():
     torch.manual_seed(6)
     a = torch.tensor([[[300.0, -500.0]]], dtype=torch.float64, requires_grad=True)
     draw = torch.randn(1, 1, 2)
-    noisy = gates.add_noise(a, draw, 1.0)
+    noisy = injection.rounded_noise(a, draw, 1.0)
     (gradient,) = torch.autograd.grad(noisy[0, 0, 0], a)
     rms = a.detach().square().mean().sqrt()
     slope = draw[0, 0, 0] * a.detach()[0, 0] / (2 * rms)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golden.datasets import cifar, idx
+from golden.datasets import cifar, idx, strokes
+from golden.datasets.npm import Progress
 from golden.datasets.sets import DATA, SETS, FileSet
 from golden.errors import WordlineError
 
@@ -61,16 +62,18 @@ class Task:
     """What a data set is, and how it is made.
 
     files: the set of files that it needs in the data folder, or None: it is in the project.
+    make: the training set, the test set and the number of classes, from the data folder; it says
+    how far it is where that takes long, and keeps what it made.
     """
 
     about: str
     files: FileSet | None
-    make: Callable[[Path], tuple[Sequences, Sequences, int]]
+    make: Callable[[Path, Progress], tuple[Sequences, Sequences, int]]
 
 
-def load(name: str, data_dir: Path = DATA) -> Dataset:
+def load(name: str, data_dir: Path = DATA, progress: Progress = lambda *_: None) -> Dataset:
     """A data set by name; WordlineError if there is none of that name, or its files are absent."""
-    train, test, classes = task(name).make(data_dir)
+    train, test, classes = task(name).make(data_dir, progress)
     return Dataset(name, train, test, classes)
 
 
@@ -98,20 +101,40 @@ def fingerprint(name: str, data_dir: Path = DATA) -> str:
     return files.fingerprint(data_dir) if files else ""
 
 
-def _vowels(_: Path) -> tuple[Sequences, Sequences, int]:
+def _vowels(_: Path, __: Progress) -> tuple[Sequences, Sequences, int]:
     folder = Path(__file__).parent / "japanese_vowels"
     train, test = (_read_ts(folder / f"JapaneseVowels_{part}.ts.xz") for part in ("TRAIN", "TEST"))
     return train, test, 9
 
 
-def _mnist_rows(name: str, data_dir: Path) -> tuple[Sequences, Sequences, int]:
+def _mnist_rows(name: str, data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
     """Images as 28 steps, a row each, from the top; x: its 28 pixels, 0 (paper) to 1 (ink)."""
     files = SETS[name]
     train, test = idx.images(files.read(data_dir), files.folder(data_dir))
     return _rows(*train), _rows(*test), idx.CLASSES
 
 
-def _cifar10_rows(data_dir: Path) -> tuple[Sequences, Sequences, int]:
+def _strokes(data_dir: Path, progress: Progress) -> tuple[Sequences, Sequences, int]:
+    """A pen's movements along the digits of MNIST; x: pixels to the right, pixels down, 1 where the
+    pen is in the air."""
+    mnist = SETS["mnist"]
+    parts = idx.images(mnist.read(data_dir), mnist.folder(data_dir))
+    sequences = []
+    for which, (images, labels) in zip(("train", "test"), parts, strict=True):
+        told = partial(progress, f"trace strokes, {which}")
+        movements, lengths = strokes.kept(data_dir / "strokes" / f"{which}.npz", images, told)
+        each = torch.from_numpy(movements.astype(np.float32)).split(lengths.tolist())
+        sequences.append(
+            Sequences(
+                x=torch.nn.utils.rnn.pad_sequence(list(each), batch_first=True),
+                lengths=torch.from_numpy(lengths),
+                labels=torch.from_numpy(labels.astype(np.int64)),
+            )
+        )
+    return sequences[0], sequences[1], idx.CLASSES
+
+
+def _cifar10_rows(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
     """Images as 32 steps, a row each, from the top; x: 32 red, 32 green, 32 blue pixels, 0 to 1."""
     files = SETS["cifar10"]
     parts = cifar.images(files.read(data_dir), files.folder(data_dir))
@@ -152,6 +175,9 @@ TASKS = {
     "vowels": Task("speaker of a Japanese vowel, 12 cepstra a step", None, _vowels),
     "mnist-rows": Task(
         "digit, a row of 28 pixels a step", SETS["mnist"], partial(_mnist_rows, "mnist")
+    ),
+    "strokes": Task(
+        "digit, a movement of a pen a step: right, down, in the air", SETS["mnist"], _strokes
     ),
     "fashion-rows": Task(
         "clothes, a row of 28 pixels a step",

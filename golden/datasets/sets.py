@@ -191,6 +191,13 @@ SETS = {
             cifar.collect,
         ),
         FileSet(
+            "ptb",
+            "Penn Treebank, the text of language models: ptb.train.txt, .valid.txt, .test.txt.",
+            "Linguistic Data Consortium; licensed",
+            tuple(f"{part}.txt" for part in text.PARTS),
+            text.collect_ptb,
+        ),
+        FileSet(
             "text",
             "Your own text, in one .txt file, or in three: train, valid and test.",
             "yours",

@@ -49,6 +49,19 @@ def collect(folder: Path) -> dict[str, bytes]:
     return {f"{part}.txt": data for part, data in parts.items()}
 
 
+def collect_ptb(folder: Path) -> dict[str, bytes]:
+    """Penn Treebank's ptb.train.txt, ptb.valid.txt and ptb.test.txt as train.txt, ..."""
+    parts = {}
+    for part in PARTS:
+        path = folder / f"ptb.{part}.txt"
+        if not path.is_file():
+            raise WordlineError(f"{folder} has no {path.name}; put it there, or use `text`.")
+        parts[f"{part}.txt"] = path.read_bytes()
+        if not _decode(parts[f"{part}.txt"], path):
+            raise WordlineError(f"{path} is empty; give the text.")
+    return parts
+
+
 def read(files: dict[str, bytes], folder: Path) -> Text:
     """The text in the files of `collect`."""
     texts = {part: _decode(files[f"{part}.txt"], folder / f"{part}.txt") for part in PARTS}

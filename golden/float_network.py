@@ -1,0 +1,86 @@
+"""The float network: the reference, and what quantised training starts from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from golden import files, float_layer
+from golden.datasets import Sequences
+from golden.description import Description
+from golden.injection import Injection
+
+
+class FloatNetwork(nn.Module):
+    """torch.nn.LSTM or torch.nn.RNN layers, and a linear head on the last valid state."""
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        net = description.network
+        fan_in = (net.inputs, *net.hidden[:-1])
+        kind = {"lstm": nn.LSTM, "rnn": nn.RNN}[description.cell.kind]
+        self.layers = nn.ModuleList(
+            kind(inputs, units, batch_first=True)
+            for inputs, units in zip(fan_in, net.hidden, strict=True)
+        )
+        self.head = nn.Linear(net.hidden[-1], net.classes)
+
+    def forward(self, x: Tensor, lengths: Tensor, injection: Injection | None = None) -> Tensor:
+        """Class scores (batch, classes) of real inputs (batch, steps, inputs)."""
+        for layer in self.layers:
+            x = layer(x)[0] if injection is None else _noisy(layer, x, injection)
+        scores: Tensor = self.head(x[torch.arange(len(x), device=x.device), lengths - 1])
+        return scores if injection is None else injection.on_scores(scores)
+
+
+def _noisy(layer: Any, x: Tensor, injection: Injection) -> Tensor:
+    """What a layer computes, with noise."""
+    bias, recurrent = layer.bias_ih_l0 + layer.bias_hh_l0, layer.weight_hh_l0
+    gates = len(bias) // layer.hidden_size
+    return float_layer.run(x, layer.weight_ih_l0, recurrent, bias, gates, injection)
+
+
+PART = 1000
+"""Sequences that are computed at once."""
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A trained float network and how its inputs are standardised.
+
+    mean, spread: (inputs,) of the training set.
+    """
+
+    network: FloatNetwork
+    mean: Tensor
+    spread: Tensor
+
+    def scores(self, data: Sequences, injection: Injection | None = None) -> Tensor:
+        """Class scores of a data set, (sequences, classes); noise is drawn from PyTorch's
+        generator."""
+        scores = torch.empty(len(data), self.network.head.out_features, device=data.x.device)
+        with torch.no_grad():
+            # Sequences of much the same length together: fewer steps of padding.
+            for part in data.lengths.argsort(stable=True).split(PART):
+                lengths = data.lengths[part]
+                x = (data.x[part, : int(lengths.max())] - self.mean) / self.spread
+                scores[part] = self.network(x, lengths, injection)
+        return scores
+
+    def save(self, path: Path) -> None:
+        """Write one .safetensors file, whole or not at all."""
+        tensors = self.network.state_dict() | {"mean": self.mean, "spread": self.spread}
+        with files.atomic(path) as beside:
+            safetensors.torch.save_file({k: t.contiguous() for k, t in tensors.items()}, beside)
+
+    @classmethod
+    def load(cls, path: Path, description: Description) -> "FloatModel":
+        """Read what `save` wrote for a description."""
+        tensors = safetensors.torch.load_file(path)
+        mean, spread = tensors.pop("mean"), tensors.pop("spread")
+        network = FloatNetwork(description)
+        network.load_state_dict(tensors)
+        return cls(network, mean, spread)
