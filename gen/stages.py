@@ -43,7 +43,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _hash(*parts: Any) -> str:
+def digest(*parts: Any) -> str:
+    """Hash of anything that JSON, or `str`, can write."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -55,16 +56,16 @@ def _digest(tensor: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _source(package: Any) -> str:
+def source(package: Any) -> str:
     """Hash of a package's Python and C++ files."""
     folder = Path(package.__file__).parent
     paths = [path for path in folder.rglob("*") if path.suffix in (".py", ".cpp")]
-    return _hash([path.read_text() for path in sorted(paths)])
+    return digest([path.read_text() for path in sorted(paths)])
 
 
 def sources() -> str:
     """Hash of all that decides what the chip computes."""
-    return _hash([_source(package) for package in (golden, hw, emit)], versions())
+    return digest([source(package) for package in (golden, hw, emit)], versions())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +90,9 @@ def train(
     # Effects matter to training where it is told to use them.
     used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
     fingerprint = datasets.fingerprint(recipe.training.dataset, data_dir)
-    key = _hash(
+    key = digest(
         *(recipe.description.to_toml(), plain(recipe.training), used, fingerprint),
-        *(_source(golden), device, metadata.version("torch"), platform.machine()),
+        *(source(golden), device, metadata.version("torch"), platform.machine()),
     )
     if path.exists():
         try:
@@ -122,7 +123,7 @@ def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tupl
     """Everything emitted for a program and input codes; seconds, and whether it was reused."""
     stamp = folder / "emitted.sha256"
     tensors = {name: _digest(tensor) for name, tensor in program.tensors().items()}
-    key = _hash(
+    key = digest(
         program.description.to_toml(),
         *(tensors, program.votes, program.vote_by, _digest(x), _digest(lengths)),
         sources(),

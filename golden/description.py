@@ -165,7 +165,7 @@ class Adc:
     gain_bits: bits of the programmable analog gain, an unsigned integer from 1 up.
     """
 
-    bits: Annotated[Int, Field(ge=3, le=10)] = 4
+    bits: Annotated[Int, Field(ge=2, le=10)] = 4
     kind: Literal["sar"] = "sar"
     gain_bits: Annotated[Int, Field(ge=6, le=12)] = 10
 

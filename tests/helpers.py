@@ -38,7 +38,7 @@ def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> 
     weight_bits = draw(whole(1, 8))
     gate_bits = draw(whole(4, 8))
     state_bits = draw(whole(gate_bits + 2, 14))
-    dac_bits, adc_bits = draw(whole(1, 8)), draw(whole(3, 10))
+    dac_bits, adc_bits = draw(whole(1, 8)), draw(whole(2, 10))
     hidden = draw(st.lists(whole(1, most_rows // 2), min_size=1, max_size=2))
     cell = {
         "kind": kind or draw(st.sampled_from(("lstm", "rnn"))),

@@ -36,7 +36,7 @@ def test_toml_round_trip(tmp_path_factory, description):
         ({"array": {"settle": 2}}, "array.settle = 2 is below 3"),
         ({"dac": {"bits": 9}}, "dac.bits = 9 is above 8"),
         ({"dac": {"kind": "pwm"}}, "dac.kind = 'pwm' is not known; write 'level'"),
-        ({"adc": {"bits": 2}}, "adc.bits = 2 is below 3"),
+        ({"adc": {"bits": 1}}, "adc.bits = 1 is below 2"),
         ({"cell": {"hidden_bits": 3}}, "cell.hidden_bits = 3 is below the DAC's width"),
         ({"cell": {"state_bits": 8}}, "cell.state_bits = 8 .* raise state_bits to 10"),
         ({"cell": {"state_bits": 10, "state_index_bits": 11}}, "cell.state_index_bits = 11"),

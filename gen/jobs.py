@@ -1,0 +1,120 @@
+"""Independent runs of a study: each is done once, anywhere, and kept.
+
+A job is a function of the project by its name and arguments of plain values, so that a worker needs
+nothing but the project and a folder that all share: joblib runs jobs on this machine's cores, and on
+a cluster where one of its backends for that (dask, ray) is set around `Runner.run`. A result lies in
+the folder under its key, a hash of everything it depends on; a study that was interrupted goes on
+with what is not there.
+"""
+
+import importlib
+import inspect
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+
+import golden
+from gen import stages
+from golden import datasets, files
+from golden.datasets.sets import DATA
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that depends on nothing but what stands here.
+
+    function: "module:name"; called with a `Here` and the arguments, it returns what JSON can hold.
+    arguments: plain values, or other jobs, which must be done before and are given as their keys.
+    `dataset` among them names the data set that the run reads.
+    """
+
+    function: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where a job runs, and what it may use beside its arguments."""
+
+    folder: Path
+    key: str
+    data_dir: Path
+    device: str
+
+    def file(self, key: str | None = None) -> Path:
+        """A job's own file, for what is no JSON; by default this one's."""
+        return self.folder / f"{key or self.key}.safetensors"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs the jobs of a study.
+
+    folder: where results are kept. device: PyTorch's. workers: processes at once.
+    """
+
+    folder: Path
+    progress: Progress = lambda *_: None
+    data_dir: Path = DATA
+    device: str = "cpu"
+    workers: int = 1
+
+    def key(self, job: Job) -> str:
+        """Hash of everything that a job's result depends on."""
+        known = {n: self.key(a) if isinstance(a, Job) else a for n, a in job.arguments.items()}
+        source = inspect.getsource(importlib.import_module(job.function.partition(":")[0]))
+        data = ""
+        if "dataset" in job.arguments:
+            data = datasets.fingerprint(job.arguments["dataset"], self.data_dir)
+        about = (stages.source(golden), metadata.version("torch"), platform.machine(), self.device)
+        return stages.digest(job.function, known, source, data, about)[:24]
+
+    def run(self, stage: str, jobs: Sequence[Job]) -> list[Any]:
+        """The results of jobs, in their order; those that are not there yet are done first."""
+        keys = [self.key(job) for job in jobs]
+        wanted = {key: job for key, job in zip(keys, jobs, strict=True) if self.read(key) is None}
+        self.progress(stage, len(set(keys)) - len(wanted), len(set(keys)))
+        tasks = []
+        for key, job in wanted.items():
+            given = {n: self.key(a) if isinstance(a, Job) else a for n, a in job.arguments.items()}
+            here = Here(self.folder.resolve(), key, self.data_dir.resolve(), self.device)
+            tasks.append(joblib.delayed(_work)(job.function, given, here))
+        done = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")
+        for n, _ in enumerate(done(tasks), 1):
+            self.progress(stage, len(set(keys)) - len(wanted) + n, len(set(keys)))
+        return [self.read(key) for key in keys]
+
+    def read(self, key: str) -> Any:
+        """A result that is there, or None."""
+        try:
+            return json.loads((self.folder / f"{key}.json").read_text())["result"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # what was damaged is done again
+
+
+def cores() -> int:
+    """How many of this machine's cores may be used."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _work(function: str, arguments: dict[str, Any], here: Here) -> None:
+    """Do a job and keep its result; runs in a worker."""
+    torch.set_num_threads(1)
+    module, _, name = function.partition(":")
+    began = time.monotonic()
+    result = getattr(importlib.import_module(module), name)(here, **arguments)
+    kept = {"function": function, "arguments": arguments, "result": result}
+    kept["seconds"] = round(time.monotonic() - began, 2)
+    files.write_text(here.folder / f"{here.key}.json", json.dumps(kept, indent=1) + "\n")

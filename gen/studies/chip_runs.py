@@ -1,0 +1,50 @@
+"""The runs of studies that go through the Verilog.
+
+Functions for `gen.jobs`: of a `Here` and plain values, to plain values. Accuracies are of held-out
+test sets, in percent.
+"""
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from gen import stages
+from gen.jobs import Here
+from gen.studies.runs import chip_of
+from golden import datasets
+from golden.program import Program
+from golden.training import percent
+
+
+def chip(
+    here: Here,
+    *,
+    dataset: str,
+    program: str,
+    seed: int,
+    votes: int,
+    by: str,
+    source: str,
+    read_sigma: float = 0.0,
+    snr_db: float | None = None,
+) -> dict[str, Any]:
+    """Accuracy of the Verilog with the hardware's own noise (`gen.studies.runs.chip_of`), and how
+    many of its values were compared with golden's and differ. source: of all that makes the chip.
+    """
+    from sim import batch  # cocotb is slow to import
+
+    data = datasets.load(dataset, here.data_dir)
+    made = chip_of(
+        Program.load(here.file(program)), data, seed=seed, read_sigma=read_sigma, snr_db=snr_db
+    )
+    made = dataclasses.replace(made, votes=votes, vote_by=by)  # type: ignore[arg-type]
+    # One folder for all: a chip is built once, and every worker but one waits its turn.
+    folder = here.folder / "rtl"
+    stages.emit_all(made, stages.encode(made, data.test), data.test.lengths, folder)
+    result = batch.simulate(batch.prepare(folder, made.description.name))
+    return {
+        "rtl": percent(torch.tensor(result["labels"]), data.test.labels),
+        "values_compared": result["values_compared"],
+        "mismatches": result["mismatches"],
+    }

@@ -1,0 +1,109 @@
+"""What all studies share: figures of several seeds, claims, tables, and the look of figures."""
+
+import contextlib
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SQUARE, Box
+from rich.table import Table
+
+from golden import files
+
+Fields = dict[str, Any]
+
+
+def over_seeds(values: Sequence[float]) -> Fields:
+    """Mean and spread (the sample's standard deviation) of one value a seed, and the values."""
+    values = [round(value, 4) for value in values]
+    return {
+        "mean": statistics.mean(values),
+        "spread": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "seeds": values,
+    }
+
+
+def shown(value: Fields) -> str:
+    """`over_seeds` as words."""
+    return f"{value['mean']:.2f} ± {value['spread']:.2f}"
+
+
+def claim(
+    name: str,
+    ours: float,
+    unit: str,
+    *,
+    goal: float,
+    anchor: float | None = None,
+    spread: float | None = None,
+    least: bool = True,
+) -> Fields:
+    """A claim in the shape that every study has; ours, goal and anchor are in `unit`.
+
+    anchor: what the paper, or another, has. least: ours is to be at least the goal; else at most.
+    """
+    ours = round(ours, 4)
+    met = ours >= goal if least else ours <= goal
+    more: Fields = {} if spread is None else {"spread": round(spread, 4)}
+    row = {"name": name, "goal": goal, "ours": ours, "anchor": anchor, "unit": unit, "met": met}
+    return row | more | {"at_least": least}
+
+
+def claims_table(results: Fields, *, box: Box = SQUARE) -> Table:
+    """Every claim of a study beside what the paper has, with the difference."""
+    table = Table("", "ours", "paper", "difference", "goal", "", box=box)
+    for row in results["claims"]:
+        ours = f"{row['ours']:.4g} {row['unit']}"
+        if "spread" in row:
+            ours = f"{row['ours']:.2f} ± {row['spread']:.2f} {row['unit']}"
+        paper = difference = ""
+        if row["anchor"] is not None:
+            paper = f"{row['anchor']:g} {row['unit']}"
+            difference = f"{row['ours'] - row['anchor']:+.2f}"
+        goal = f"{'>=' if row.get('at_least', True) else '<='} {row['goal']:g}"
+        verdict = "met" if row["met"] else "MISSED"
+        table.add_row(row["name"], ours, paper, difference, goal, verdict)
+    return table
+
+
+def decibels(snr_db: float | None) -> str:
+    """A signal-to-noise ratio as a word."""
+    return "none" if snr_db is None else f"{snr_db:g} dB"
+
+
+@contextlib.contextmanager
+def drawing(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
+    """A figure's axes, (rows, columns) of them; written to `path`, as SVG of the same bytes each
+    time."""
+    import matplotlib  # slow to import
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    style = {"svg.hashsalt": "wordline", "svg.fonttype": "none", "font.size": 9}
+    with pyplot.rc_context(style):
+        chart, axes = pyplot.subplots(
+            rows, columns, figsize=size, layout="constrained", squeeze=False
+        )
+        try:
+            yield axes
+            with files.atomic(path) as beside:
+                chart.savefig(beside, format="svg", metadata={"Date": None})
+        finally:
+            pyplot.close(chart)
+
+
+def line(axis: Any, x: Sequence[float], values: Sequence[Fields], **style: Any) -> None:
+    """A line through the means over seeds, in a band of their spread."""
+    mean = [value["mean"] for value in values]
+    (drawn,) = axis.plot(x, mean, **style)
+    low, high = ([v["mean"] + sign * v["spread"] for v in values] for sign in (-1, 1))
+    axis.fill_between(x, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
+
+
+def snr_axis(axis: Any, ratios: Sequence[float | None]) -> list[float]:
+    """Label an axis of signal-to-noise ratios, from no noise on the left down; their places."""
+    places = [float(n) for n in range(len(ratios))]
+    axis.set_xticks(places, ["none" if r is None else f"{r:g}" for r in ratios])
+    return places

@@ -1,0 +1,267 @@
+"""Deep Noise Injection: training with noise of one strength, tested with noise of another.
+
+After Qin and Vucinic, arXiv 1807.06555 and 1811.10649 (their strokes of MNIST at 0 dB: 15.5 % without
+noise training, 89.6 % with it and votes).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import SQUARE, Box
+from rich.table import Table
+
+from gen.jobs import Job, Runner
+from gen.studies.common import claim, decibels, drawing, line, over_seeds, shown, snr_axis
+
+Fields = dict[str, Any]
+
+PLACEMENTS = ("pre-activations", "every")
+PAPER = {"plain": 15.5, "injected, voted": 89.6}
+"""Percent on strokes of MNIST at 0 dB (arXiv 1811.10649, abstract)."""
+
+
+CELLS = ("lstm", "rnn")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and how networks are trained on it.
+
+    hidden: units of an LSTM, and of an RNN, which has as many recurrent weights. clean, noisy,
+    quantised: epochs of the float network, of the float network with noise, which starts from the
+    former, and of the quantised one. trained: ratios in dB to train with, with noise on
+    pre-activations and on every vector.
+    """
+
+    dataset: str
+    hidden: tuple[int, int]
+    clean: int
+    noisy: int
+    quantised: int
+    batch: int
+    learning_rate: tuple[float, float]
+    trained: tuple[tuple[float, ...], tuple[float, ...]]
+
+    def network(self, cell: str, seed: int, epochs: int | None = None) -> Fields:
+        """Arguments that say which network, and how it is trained."""
+        n = CELLS.index(cell)
+        given = {"dataset": self.dataset, "cell": cell, "hidden": self.hidden[n], "seed": seed}
+        if epochs is None:
+            return given
+        fit = {"epochs": epochs, "batch": self.batch, "learning_rate": self.learning_rate[n]}
+        return given | {"fit": fit}
+
+
+ALL = (10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
+
+
+@dataclass(frozen=True)
+class DniStudy:
+    """How do networks that were trained with noise of one strength bear noise of another?
+
+    tested: ratios in dB, with all of which every network is tested; at `voted` also with votes,
+    `votes` passes of a network that was trained at that ratio, `plain_votes` of a plain one.
+    """
+
+    tasks: tuple[Task, ...]
+    cells: tuple[str, ...] = CELLS
+    seeds: tuple[int, ...] = (0, 1, 2)
+    tested: tuple[float | None, ...] = (None, *ALL)
+    voted: float = 0.0
+    votes: int = 16
+    plain_votes: int = 8
+
+    def run(self, runner: Runner) -> Fields:
+        """Train everything, test everything; returns what results.json holds."""
+        rows = []
+        for task in self.tasks:
+            rows += self._task(runner, task)
+        settings = dataclasses.asdict(self)
+        return {"settings": settings, "rows": rows, "claims": self._claims(rows)}
+
+    def _task(self, runner: Runner, task: Task) -> list[Fields]:
+        """Rows of one data set: cell, bits, placement, training, and what tests gave."""
+        models: dict[tuple[str, str, str, float | None, int], Job] = {}
+        each = [(cell, seed) for cell in self.cells for seed in self.seeds]
+        for cell, seed in each:
+            given = task.network(cell, seed, task.clean)
+            plain = Job("gen.studies.runs:train_float", given)
+            for placement, trained in zip(PLACEMENTS, task.trained, strict=True):
+                models["float", cell, placement, None, seed] = plain
+                for snr in trained:
+                    given = task.network(cell, seed, task.noisy) | {"start": plain}
+                    given |= {"snr_db": snr, "placement": placement}
+                    job = Job("gen.studies.runs:train_float", given)
+                    models["float", cell, placement, snr, seed] = job
+        plain_jobs = [job for (*_, snr, _), job in models.items() if snr is None]
+        runner.run(f"{task.dataset}: train", plain_jobs)
+        runner.run(f"{task.dataset}: inject", list(models.values()))
+
+        for cell, seed in each:
+            for placement in PLACEMENTS:
+                for snr in (None, self.voted):
+                    start = models["float", cell, placement, snr, seed]
+                    given = task.network(cell, seed, task.quantised)
+                    given |= {"start": start, "snr_db": snr}
+                    # A training without noise has no placement: it is done once.
+                    given |= {} if snr is None else {"placement": placement}
+                    job = Job("gen.studies.runs:train_quantised", given)
+                    models["4/4/4", cell, placement, snr, seed] = job
+        quantised = [job for (bits, *_), job in models.items() if bits == "4/4/4"]
+        runner.run(f"{task.dataset}: quantise", quantised)
+
+        tests = []
+        for (bits, cell, placement, snr, seed), job in models.items():
+            passes = {None: self.plain_votes, self.voted: self.votes}.get(snr, 1)
+            points = [(t, passes if t == self.voted else 1) for t in self.tested]
+            given = task.network(cell, seed) | {"model": job, "quantised": bits != "float"}
+            given |= {"placement": placement, "points": points}
+            tests.append(Job("gen.studies.runs:evaluate", given))
+        found = runner.run(f"{task.dataset}: test", tests)
+        by_model = dict(zip(models, found, strict=True))
+        return [
+            self._row(task, by_model, *place)
+            for place in dict.fromkeys((b, c, p, s) for b, c, p, s, _ in models)
+        ]
+
+    def _row(
+        self,
+        task: Task,
+        found: dict[tuple[str, str, str, float | None, int], list[Fields]],
+        bits: str,
+        cell: str,
+        placement: str,
+        snr: float | None,
+    ) -> Fields:
+        """One training, over seeds."""
+        seeds = [found[bits, cell, placement, snr, seed] for seed in self.seeds]
+        row: Fields = {"dataset": task.dataset, "bits": bits, "cell": cell, "placement": placement}
+        row |= {"trained_db": snr, "tests": []}
+        for points in zip(*seeds, strict=True):
+            test = {"tested_db": points[0]["snr_db"], "one": over_seeds([p["one"] for p in points])}
+            if points[0]["votes"][-1] > 1:
+                test["votes"] = points[0]["votes"][-1]
+                for by in ("majority", "sum"):
+                    test[by] = over_seeds([p[by][-1] for p in points])
+            row["tests"].append(test)
+        return row
+
+    def _claims(self, rows: list[Fields]) -> list[Fields]:
+        """What is asked of LSTMs on strokes at 0 dB."""
+        claims = []
+        for bits, placement, goal in (
+            ("float", "pre-activations", 94.0),
+            ("4/4/4", "pre-activations", 91.0),
+            ("float", "every", 89.6),
+            ("4/4/4", "every", 89.6),
+        ):
+            place = {"dataset": "strokes", "cell": "lstm", "bits": bits, "placement": placement}
+            plain, injected = (find(rows, trained_db=t, **place) for t in (None, self.voted))
+            if plain is None or injected is None:
+                continue
+            where = f"strokes, LSTM, {bits}, noise on {placement}, 0 dB"
+            first, last = at(plain, self.voted), at(injected, self.voted)
+            for name, value, anchor in (
+                ("plain training", first["one"], PAPER["plain"]),
+                ("injected", last["one"], None),
+            ):
+                ours = {"ours": value["mean"], "spread": value["spread"]}
+                claims.append(claim(f"{where}: {name}", unit="%", goal=0, anchor=anchor, **ours))
+            best = max((last["majority"], last["sum"]), key=lambda v: v["mean"])
+            claims.append(
+                claim(
+                    f"{where}: injected, {last['votes']} votes",
+                    best["mean"],
+                    "%",
+                    goal=goal,
+                    anchor=PAPER["injected, voted"],
+                    spread=best["spread"],
+                )
+            )
+        return claims
+
+
+def find(rows: list[Fields], **place: Any) -> Fields | None:
+    """The row at a place, if there is one."""
+    return next((r for r in rows if all(r[k] == v for k, v in place.items())), None)
+
+
+def at(row: Fields, snr_db: float | None) -> Fields:
+    """The test of a row at a ratio."""
+    return next(test for test in row["tests"] if test["tested_db"] == snr_db)
+
+
+VOWELS = Task("vowels", (32, 64), 60, 60, 60, 30, (0.005, 0.002), (ALL, ALL))
+STROKES = Task("strokes", (128, 256), 3, 4, 2, 128, (0.003, 0.001), ((6.0, 0.0, -6.0), (10.0, 0.0)))
+STUDY = DniStudy((VOWELS, STROKES))
+FULL = DniStudy(
+    (
+        VOWELS,
+        dataclasses.replace(STROKES, clean=6, noisy=12, quantised=6, trained=(ALL, ALL)),
+    )
+)
+
+
+def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
+    """A table a data set: percent of the test set, a row a training, a column a test."""
+    found = []
+    tested = results["settings"]["tested"]
+    for dataset in dict.fromkeys(row["dataset"] for row in results["rows"]):
+        heads = [f"tested: {decibels(snr)}" for snr in tested]
+        votes = ["voted, majority", "voted, sum"]
+        table = Table("cell", "bits", "noise on", "trained", *heads, *votes, box=box, title=dataset)
+        for row in results["rows"]:
+            if row["dataset"] != dataset:
+                continue
+            values = [shown(test["one"]) for test in row["tests"]]
+            voted = next((test for test in row["tests"] if "votes" in test), None)
+            ends = ["", ""]
+            if voted:
+                ends = [f"{shown(voted[by])} (K = {voted['votes']})" for by in ("majority", "sum")]
+            place = (row["cell"], row["bits"], row["placement"], decibels(row["trained_db"]))
+            table.add_row(*place, *values, *ends)
+        found.append(table)
+    return found
+
+
+def figures(results: Fields, folder: Path) -> None:
+    """grid.svg: accuracy against the noise of the test, a line a training."""
+    rows, tested = results["rows"], results["settings"]["tested"]
+    panels = [(r["dataset"], r["cell"]) for r in rows]
+    panels = list(dict.fromkeys(panels))
+    voted = results["settings"]["voted"]
+    with drawing(folder / "figure.svg", 2, len(panels), (3.2 * len(panels), 6.4)) as axes:
+        for up, placement in enumerate(PLACEMENTS):
+            for across, (dataset, cell) in enumerate(panels):
+                axis = axes[up][across]
+                place = {"dataset": dataset, "cell": cell, "placement": placement}
+                mine = [r for r in rows if all(r[k] == v for k, v in place.items())]
+                x = snr_axis(axis, tested)
+                lines = [r for r in mine if r["bits"] == "float"]
+                for n, row in enumerate(lines):
+                    colour = "black" if row["trained_db"] is None else f"C{n - 1}"
+                    name = f"trained: {decibels(row['trained_db'])}"
+                    values = [test["one"] for test in row["tests"]]
+                    line(axis, x, values, color=colour, label=name, marker=".", linewidth=1.2)
+                for row, mark in ((r, m) for r in mine for m in ("o", "s")):
+                    if (row["bits"] == "float") != (mark == "o") or row["trained_db"] != voted:
+                        continue
+                    place_ = x[list(tested).index(voted)]
+                    best = max(at(row, voted)[by]["mean"] for by in ("majority", "sum"))
+                    name = f"{row['bits']}, {at(row, voted)['votes']} votes"
+                    axis.plot(place_, best, mark, color="#b5402a", label=name, zorder=5)
+                if dataset == "strokes":
+                    place_ = x[list(tested).index(voted)]
+                    for value in PAPER.values():
+                        axis.plot(place_, value, "_", color="black", markersize=16, zorder=6)
+                        axis.annotate(
+                            f"paper {value:g}", (place_ + 0.35, value), fontsize=7, va="center"
+                        )
+                axis.set_ylim(0, 101)
+                axis.grid(alpha=0.3)
+                axis.set_title(f"{dataset}, {cell.upper()}, noise on {placement}", fontsize=8)
+                axis.set_xlabel("signal-to-noise ratio of the test (dB)")
+                axis.set_ylabel("accuracy, test set (%)")
+                axis.legend(fontsize=6, loc="lower left")
