@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import io
 import json
 import sys
 import time
@@ -471,35 +470,64 @@ def _megabytes(size: int) -> str:
 @_interruptible
 def study_(
     name: Annotated[str, typer.Argument(help="Which study; none: list them.")] = "",
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the studies and what each costs.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The longer version: all of the grid, longer training.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs at once; all cores, if not given.", min=1)
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="PyTorch device; auto: cuda where there is one, else cpu.")
+    ] = "auto",
+    data_dir: DataDir = sets.DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Answer a question about networks on real hardware; goes on where it was interrupted.
 
     Results: results.json, table.md and figure.svg in build/studies/NAME/.
     """
-    from gen import study  # only needed here
+    from gen import jobs, studies  # only needed here
+    from gen.studies import common
 
-    if not name:
-        table = Table("study", "takes", "question")
-        for known, (settings, cost) in study.STUDIES.items():
-            table.add_row(known, cost, (type(settings).__doc__ or "").partition("\n")[0])
-        console.print(table)
+    if list_ or not name:
+        console.print(_studies(data_dir))
         return
-    if name not in study.STUDIES:
-        known = ", ".join(study.STUDIES)
-        raise WordlineError(f"There is no study {name!r}; there is: {known}.")
-    folder = build_dir / "studies" / name
+    studies.known(name)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    training._check_device(device)
+    folder = build_dir / "studies"
     with _bar() as bar:
-        results = study.STUDIES[name][0].run(folder, bar)
-    files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
-    study.figure(results, folder / "figure.svg")
-    _write_table(folder / "table.md", study.table(results, box=box.MARKDOWN))
-    console.print(study.table(results))
-    for claim in results["claims"]:
-        verdict = "met" if claim["met"] else "MISSED"
-        goal = f"{claim['ours']} {claim['unit']} (goal {claim['goal']})"
-        _say(f"{claim['name']}: {goal}: {verdict}")
-    _say(f"{folder}/: results.json, table.md, figure.svg")
+        runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers or jobs.cores())
+        results = studies.run(name, folder / name, runner, full=full)
+    for table in (common.claims_table(results), *studies.module(name).tables(results)):
+        console.print(table)
+    seeds = ", ".join(map(str, results["settings"]["seeds"]))
+    written = "results.json (claims, and every figure), table.md, figure.svg"
+    _say(f"{folder / name}/: {written}; seeds {seeds}, on {device}")
+
+
+def _present(name: str, data_dir: Path) -> bool:
+    """Whether the files of a data set are there."""
+    try:
+        datasets.fingerprint(name, data_dir)
+    except WordlineError:
+        return False
+    return True
+
+
+def _studies(data_dir: Path) -> Table:
+    from gen import studies
+
+    table = Table("study", "question", "two cores", "--full", "data")
+    for name, known in studies.STUDIES.items():
+        about = (type(studies.module(name).STUDY).__doc__ or "").partition("\n")[0]
+        data = ", ".join(f"{d}{'' if _present(d, data_dir) else ' (absent)'}" for d in known.data)
+        table.add_row(name, about, known.takes, known.full, data)
+    return table
 
 
 @app.command("bench")
@@ -521,7 +549,7 @@ def bench_(
     Everything in one thread, what is compared in turns, the fastest of several turns. Takes about
     five minutes. Results: results.json, table.md and figure.svg in build/bench/.
     """
-    from gen import bench  # only needed here
+    from gen import bench, studies  # only needed here
 
     wanted = parts or list(bench.PARTS)
     for part in wanted:
@@ -535,17 +563,11 @@ def bench_(
         results = bench.run(wanted, folder, peers, bar)
     files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
     bench.figure(results, folder / "figure.svg")
-    _write_table(folder / "table.md", bench.table(results, box=box.MARKDOWN))
+    table = studies.markdown(bench.table(results, box=box.MARKDOWN))
+    files.write_text(folder / "table.md", table)
     console.print(bench.table(results))
     written = "results.json (claims, and every figure), table.md, figure.svg"
     _say(f"{folder}/: {written}; seed {results['seed']}")
-
-
-def _write_table(path: Path, table: Table) -> None:
-    """A table in Markdown."""
-    text = io.StringIO()
-    Console(width=200, file=text).print(table)
-    files.write_text(path, text.getvalue().strip() + "\n")
 
 
 def _effects_on(on: Sequence[str], seed: int) -> str:

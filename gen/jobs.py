@@ -1,10 +1,10 @@
 """Independent runs of a study: each is done once, anywhere, and kept.
 
 A job is a function of the project by its name and arguments of plain values, so that a worker needs
-nothing but the project and a folder that all share: joblib runs jobs on this machine's cores, and on
-a cluster where one of its backends for that (dask, ray) is set around `Runner.run`. A result lies in
-the folder under its key, a hash of everything it depends on; a study that was interrupted goes on
-with what is not there.
+nothing but the project and a folder that all share. joblib runs jobs on this machine's cores, and
+on a cluster where one of its backends for that (dask, ray) is set around `Runner.run`. A result
+lies in the folder under its key, a hash of everything it depends on; a study that was interrupted
+goes on with what is not there.
 """
 
 import importlib

@@ -1,1 +1,87 @@
-"""Studies: questions about a network on real hardware, answered by golden and by RTL."""
+"""Studies: questions about networks on noisy crossbars, answered by golden and by the Verilog.
+
+A study is a module here with STUDY and FULL, its settings and those of the longer version; `tables`
+and `figures`, of what `run` returned. Its runs are jobs (`gen.jobs`), kept in one folder for all
+studies: what two of them need is done once.
+"""
+
+import importlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+
+from gen import stages
+from gen.jobs import Runner
+from gen.studies.common import claims_table
+from golden import datasets, files
+from golden.errors import WordlineError
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a study before it is run.
+
+    data: the data sets it reads. takes, full: how long it and its longer version take on two cores.
+    cut: what the former leaves out.
+    """
+
+    data: tuple[str, ...]
+    takes: str
+    full: str
+    cut: str
+
+    def check(self, data_dir: Path) -> None:
+        """WordlineError where a data set is absent."""
+        for name in self.data:
+            datasets.fingerprint(name, data_dir)
+
+
+STUDIES = {
+    "noise": Known(("vowels",), "3 minutes", "3 minutes", ""),
+    "dni": Known(("vowels", "strokes"), "1.5 hours", "20 hours", ""),
+    "images": Known(("mnist-rows", "fashion-rows"), "30 minutes", "4 hours", ""),
+    "tolerance": Known(("vowels", "mnist-rows"), "25 minutes", "2 hours", ""),
+    "votes": Known(("vowels", "strokes"), "20 minutes", "3 hours", ""),
+    "defence": Known(("mnist-rows",), "20 minutes", "3 hours", ""),
+}
+
+
+def known(name: str) -> Known:
+    """A study by its name; WordlineError if there is none."""
+    if name not in STUDIES:
+        raise WordlineError(f"There is no study {name!r}; there is: {', '.join(STUDIES)}.")
+    return STUDIES[name]
+
+
+def module(name: str) -> ModuleType:
+    """The code of a study."""
+    return importlib.import_module(f"gen.studies.{name}")
+
+
+def run(name: str, folder: Path, runner: Runner, *, full: bool = False) -> dict[str, Any]:
+    """Run a study and write results.json, table.md and its figures into `folder`."""
+    known(name).check(runner.data_dir)
+    code = module(name)
+    settings = code.FULL if full else code.STUDY
+    results = {"study": name, "full": full} | settings.run(runner)
+    results |= {"device": runner.device, "versions": stages.versions()}
+    results = json.loads(json.dumps(results))  # as it is read again
+    shown = [claims_table(results, box=MARKDOWN), *code.tables(results, box=MARKDOWN)]
+    files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
+    files.write_text(folder / "table.md", "\n".join(map(markdown, shown)))
+    code.figures(results, folder)
+    return results
+
+
+def markdown(table: Table) -> str:
+    """A table in Markdown."""
+    text = io.StringIO()
+    Console(width=400, file=text).print(table)
+    return text.getvalue().strip() + "\n"

@@ -12,7 +12,9 @@ import torch
 from gen import stages
 from gen.jobs import Here
 from gen.studies.runs import chip_of
-from golden import datasets
+from golden import datasets, effects, presets, training
+from golden.description import replaced
+from golden.effects import Effects
 from golden.program import Program
 from golden.training import percent
 
@@ -47,4 +49,29 @@ def chip(
         "rtl": percent(torch.tensor(result["labels"]), data.test.labels),
         "values_compared": result["values_compared"],
         "mismatches": result["mismatches"],
+    }
+
+
+def train(
+    here: Here, *, dataset: str, preset: str, seed: int, noise: str, read_sigma: float
+) -> dict[str, Any]:
+    """Train a preset whole, with `noise` as a recipe has it; "hardware" is that read noise.
+
+    Returns what a deviation of a device of full scale makes on a column, in ADC LSB.
+    """
+    recipe = presets.load(preset)
+    settings = replaced(recipe.training, seed=seed, noise=noise)
+    data = datasets.load(dataset, here.data_dir)
+    effects_ = Effects(read_sigma=read_sigma)
+    trained = training.train(
+        recipe.description, settings, data, device=here.device, effects=effects_
+    )
+    program = trained.program
+    program.save(here.file())
+    layer, shape = effects.apply(program, effects_).layers[0], program.description.layers[0]
+    lsb = float((2**shape.adc_shift / layer.gain.double()).mean())  # of charge, over the gates
+    return {
+        "float": trained.float_accuracy,
+        "clean": trained.golden_accuracy,
+        "lsb_per_sigma": float(layer.read_noise) / 16 / read_sigma / lsb,
     }

@@ -34,17 +34,18 @@ def claim(
     ours: float,
     unit: str,
     *,
-    goal: float,
+    goal: float | None,
     anchor: float | None = None,
     spread: float | None = None,
     least: bool = True,
 ) -> Fields:
     """A claim in the shape that every study has; ours, goal and anchor are in `unit`.
 
-    anchor: what the paper, or another, has. least: ours is to be at least the goal; else at most.
+    anchor: what the paper, or another, has. goal: None where nothing is asked for. least: ours is
+    to be at least the goal; else at most.
     """
     ours = round(ours, 4)
-    met = ours >= goal if least else ours <= goal
+    met = None if goal is None else ours >= goal if least else ours <= goal
     more: Fields = {} if spread is None else {"spread": round(spread, 4)}
     row = {"name": name, "goal": goal, "ours": ours, "anchor": anchor, "unit": unit, "met": met}
     return row | more | {"at_least": least}
@@ -61,8 +62,10 @@ def claims_table(results: Fields, *, box: Box = SQUARE) -> Table:
         if row["anchor"] is not None:
             paper = f"{row['anchor']:g} {row['unit']}"
             difference = f"{row['ours'] - row['anchor']:+.2f}"
-        goal = f"{'>=' if row.get('at_least', True) else '<='} {row['goal']:g}"
-        verdict = "met" if row["met"] else "MISSED"
+        goal = verdict = ""
+        if row["goal"] is not None:
+            goal = f"{'>=' if row['at_least'] else '<='} {row['goal']:g}"
+            verdict = "met" if row["met"] else "MISSED"
         table.add_row(row["name"], ours, paper, difference, goal, verdict)
     return table
 

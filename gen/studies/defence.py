@@ -1,8 +1,8 @@
 """Defence: whether noise in inference helps against attacks that were made on another network.
 
 After Qin and Vucinic, arXiv 1811.10649: adversarially trained models gain 0.5 % (MNIST) and 1.13 %
-(CIFAR-10) against black-box attacks when they compute with noise. Attacks are those of the Adversarial
-Robustness Toolbox; Madry et al., ICLR 2018, for the training.
+(CIFAR-10) against black-box attacks when they compute with noise. Attacks are those of the
+Adversarial Robustness Toolbox; Madry et al., ICLR 2018, for the training.
 """
 
 import dataclasses
@@ -66,10 +66,9 @@ class DefenceStudy:
             for seed in self.seeds
         }
         runner.run("train", list(plain.values()))
-        runner.run("train adversarially", list(hard.values()))
-        clean = runner.run("train with noise", list(noisy.values()))
-        clean = {"adversarial": runner.run("train adversarially", list(hard.values()))} | {
-            "adversarial, noise": clean
+        trained = {
+            "adversarial": runner.run("train adversarially", list(hard.values())),
+            "adversarial, noise": runner.run("train with noise", list(noisy.values())),
         }
         targets = {"adversarial": hard, "adversarial, noise": noisy}
         sources = {"plain": plain, "adversarial": hard}
@@ -92,7 +91,7 @@ class DefenceStudy:
         ]
         accuracies = {
             name: over_seeds([result["clean"] for result in values])
-            for name, values in clean.items()
+            for name, values in trained.items()
         }
         settings = dataclasses.asdict(self) | {"attacks": ATTACKS}
         return {"settings": settings, "clean": accuracies, "rows": rows, "claims": _claims(rows)}
@@ -173,7 +172,9 @@ def figures(results: Fields, folder: Path) -> None:
                 for by, style in (("one", "-"), ("sum", "--")):
                     points = [p for p in row["points"] if p["part"] == "test" and p["by"] == by]
                     gains = [
-                        over_seeds([a - b for a, b in zip(p["seeds"], points[0]["seeds"])])  # noqa: B905
+                        over_seeds(
+                            [a - b for a, b in zip(p["seeds"], points[0]["seeds"], strict=True)]
+                        )
                         for p in points
                     ]
                     how = "one pass" if by == "one" else "votes"

@@ -21,7 +21,7 @@ from golden.training import RAMP, percent
 Fields = dict[str, Any]
 
 HELD = 5000
-"""Images at the end of the training set that nothing is trained on: what is chosen is chosen there."""
+"""Images at the end of the training set that nothing is trained on: choices are made there."""
 
 PART = 500
 """Images that are computed at once."""
@@ -122,7 +122,7 @@ def transfer(
     seed: int,
 ) -> Fields:
     """`curve` of `model` on images that were attacked through another network, `source`, whose
-    gradients are all that the attacker has; on the held and the test images, at each of `points`."""
+    gradients are all that the attacker has; on held and test images, at each of `points`."""
     network, other = _load(here, model, width), _load(here, source, width)
     found: Fields = {}
     for part in ("held", "test"):
@@ -150,7 +150,7 @@ def attacker(
     from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescentPyTorch
     from art.estimators.classification import PyTorchClassifier  # 5 s to import
 
-    np.random.seed(seed)  # ART's random starts  # noqa: NPY002
+    np.random.seed(seed)  # ART's random starts
     classifier = PyTorchClassifier(
         network,
         nn.CrossEntropyLoss(),

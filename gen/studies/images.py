@@ -1,4 +1,4 @@
-"""Images: what noise at 0 dB does to a convolutional network, and what training and votes give back.
+"""Images: what noise at 0 dB does to a convolutional network, what training and votes give back.
 
 After Qin and Vucinic, arXiv 1811.10649 (0 dB; MNIST 21.1 -> 99.5 %, CIFAR-10 29.9 -> 89.1 %).
 """
@@ -18,8 +18,8 @@ Fields = dict[str, Any]
 
 PLACEMENTS = ("pre-activations", "every")
 PAPER = {"mnist-rows": (21.1, 99.5), "fashion-rows": (29.9, 89.1)}
-"""Percent at 0 dB, plain and injected with votes (arXiv 1811.10649, abstract). The second is that of
-CIFAR-10, in whose place Fashion-MNIST stands."""
+"""Percent at 0 dB, plain and injected with votes (arXiv 1811.10649, abstract). The second is that
+of CIFAR-10, in whose place Fashion-MNIST stands."""
 GOALS = {"mnist-rows": 99.3, "fashion-rows": 89.1}
 TITLES = {"mnist-rows": "MNIST", "fashion-rows": "Fashion-MNIST"}
 
@@ -86,14 +86,14 @@ class ImagesStudy:
             test = next(t for t in row["tests"] if t["snr_db"] == self.voted)
             where = f"{TITLES[row['dataset']]}, noise on {row['placement']}, 0 dB"
             one, best = test["one"], max((test["majority"], test["sum"]), key=_mean)
+            named: list[tuple[str, Fields, float | None, float | None]] = []
             if not row["injected"]:
-                named = ((f"{where}: plain training", one, plain, 0.0),)
+                named.append((f"{where}: plain training", one, plain, None))
             else:
+                name = f"{where}: injected"
+                named.append((name, one, None, None))
                 goal = GOALS[row["dataset"]]
-                named = (
-                    (f"{where}: injected", one, None, 0.0),
-                    (f"{where}: injected, {self.votes} votes", best, voted, goal),
-                )
+                named.append((f"{name}, {self.votes} votes", best, voted, goal))
             for name, value, anchor, goal in named:
                 ours = {"ours": value["mean"], "spread": value["spread"]}
                 claims.append(claim(name, unit="%", goal=goal, anchor=anchor, **ours))

@@ -1,4 +1,4 @@
-"""Tolerance: how much noise of ADCs and weights, and how few bits, a network stands untrained for it.
+"""Tolerance: how much noise of ADCs and weights, and how few bits, an untrained network stands.
 
 After Ma et al., arXiv 2002.10636: 4-bit weights with 4-bit ADCs and DACs perform like float, and
 reasonable noise of ADCs and weights is tolerated without any training for it. The paper's own noise
@@ -7,6 +7,7 @@ N(0, (e w_max)^2) on every weight, drawn once at programming.
 """
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ class Task:
 class ToleranceStudy:
     """How much noise of ADCs and weights, and how few bits, does an LSTM stand?
 
-    adc_lsb: deviations of a conversion in LSB. weight: of a weight, fractions of the largest. chips:
-    draws of either for each seed. Of weights, ADC and DAC one at a time has other than 4 bits.
+    adc_lsb: deviations of a conversion in LSB. weight: of a weight, fractions of the largest.
+    chips: draws of either for each seed. One of weights, ADC and DAC has other than 4 bits.
     """
 
     tasks: tuple[Task, ...]
@@ -114,7 +115,7 @@ def one_point_lost(points: list[Fields]) -> float | None:
     """The noise at which the mean accuracy is one point below that without, between two points of
     the curve; None if it never is."""
     goal = points[0]["mean"] - 1
-    for before, after in zip(points, points[1:], strict=False):
+    for before, after in itertools.pairwise(points):
         if after["mean"] <= goal:
             part = (before["mean"] - goal) / (before["mean"] - after["mean"])
             return float(before["sigma"] + part * (after["sigma"] - before["sigma"]))
