@@ -498,7 +498,7 @@ def study_(
     studies.known(name)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    training._check_device(device)
+    training.check_device(device)
     folder = build_dir / "studies"
     with _bar() as bar:
         runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers or jobs.cores())

@@ -224,7 +224,7 @@ def train(
             f"data set {data.name}, which has {data.channels} channels and {data.classes} classes."
         )
     progress = progress or (lambda *_: None)
-    _check_device(device)
+    check_device(device)
     torch.manual_seed(training.seed)
     model = fit_float(description, training, data.train, progress, device)
     program = fit_quantised(model, description, training, data.train, progress, device, effects)
@@ -311,7 +311,8 @@ def fit_quantised(
         return trainable.cpu().program(**encoding).to(torch.int64)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """WordlineError where PyTorch cannot compute on it."""
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -23,7 +23,7 @@ PAPER = 0.5
 
 ATTACKS = {
     "FGSM": {"kind": "fgsm", "eps": 0.3, "step": 0.3, "steps": 1},
-    "PGD": {"kind": "pgd", "eps": 0.3, "step": 0.03, "steps": 20},
+    "PGD": {"kind": "pgd", "eps": 0.3, "step": 0.06, "steps": 10},
 }
 """By name, as `gen.studies.image_runs.attacker` takes them; eps: of a pixel's whole range."""
 
@@ -41,17 +41,17 @@ class DefenceStudy:
     width: int = 12
     seeds: tuple[int, ...] = (0, 1, 2)
     plain: int = 3
-    adversarial: int = 4
-    noisy: int = 2
+    adversarial: int = 3
+    noisy: int = 1
     batch: int = 128
     learning_rate: float = 0.002
     trained: float = 10.0
     training: Fields = field(
-        default_factory=lambda: {"kind": "pgd", "eps": 0.3, "step": 0.1, "steps": 5}
+        default_factory=lambda: {"kind": "pgd", "eps": 0.3, "step": 0.15, "steps": 3}
     )
-    tested: tuple[float | None, ...] = (None, 20.0, 15.0, 10.0, 6.0, 3.0, 0.0)
+    tested: tuple[float | None, ...] = (None, 20.0, 15.0, 10.0, 5.0)
     placement: str = "pre-activations"
-    votes: int = 16
+    votes: int = 4
 
     def run(self, runner: Runner) -> Fields:
         """Train, attack, test; returns what results.json holds."""

@@ -22,37 +22,36 @@ PAPER = {"plain": 15.5, "injected, voted": 89.6}
 """Percent on strokes of MNIST at 0 dB (arXiv 1811.10649, abstract)."""
 
 
-CELLS = ("lstm", "rnn")
-
-
 @dataclass(frozen=True)
 class Task:
-    """A data set and how networks are trained on it.
+    """A data set, a cell, and how networks of it are trained.
 
-    hidden: units of an LSTM, and of an RNN, which has as many recurrent weights. clean, noisy,
-    quantised: epochs of the float network, of the float network with noise, which starts from the
-    former, and of the quantised one. trained: ratios in dB to train with, with noise on
-    pre-activations and on every vector.
+    clean, noisy, quantised: epochs of the float network, of the float network with noise, which
+    starts from the former, and of the quantised one (0: there is none), which starts from either.
+    trained: ratios in dB to train with, with noise on pre-activations and on every vector.
     """
 
     dataset: str
-    hidden: tuple[int, int]
+    cell: str
+    hidden: int
     clean: int
     noisy: int
     quantised: int
     batch: int
-    learning_rate: tuple[float, float]
+    learning_rate: float
     trained: tuple[tuple[float, ...], tuple[float, ...]]
 
-    def network(self, cell: str, seed: int, epochs: int | None = None) -> Fields:
+    def network(self, seed: int, epochs: int | None = None) -> Fields:
         """Arguments that say which network, and how it is trained."""
-        n = CELLS.index(cell)
-        given = {"dataset": self.dataset, "cell": cell, "hidden": self.hidden[n], "seed": seed}
+        given = {"dataset": self.dataset, "cell": self.cell, "hidden": self.hidden, "seed": seed}
         if epochs is None:
             return given
-        fit = {"epochs": epochs, "batch": self.batch, "learning_rate": self.learning_rate[n]}
+        fit = {"epochs": epochs, "batch": self.batch, "learning_rate": self.learning_rate}
         return given | {"fit": fit}
 
+
+Place = tuple[str, str, float | None, int]
+"""Bits, placement, ratio of the training, seed."""
 
 ALL = (10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
 
@@ -66,7 +65,6 @@ class DniStudy:
     """
 
     tasks: tuple[Task, ...]
-    cells: tuple[str, ...] = CELLS
     seeds: tuple[int, ...] = (0, 1, 2)
     tested: tuple[float | None, ...] = (None, *ALL)
     voted: float = 0.0
@@ -82,63 +80,64 @@ class DniStudy:
         return {"settings": settings, "rows": rows, "claims": self._claims(rows)}
 
     def _task(self, runner: Runner, task: Task) -> list[Fields]:
-        """Rows of one data set: cell, bits, placement, training, and what tests gave."""
-        models: dict[tuple[str, str, str, float | None, int], Job] = {}
-        each = [(cell, seed) for cell in self.cells for seed in self.seeds]
-        for cell, seed in each:
-            given = task.network(cell, seed, task.clean)
-            plain = Job("gen.studies.runs:train_float", given)
+        """Rows of one task: bits, placement, training, and what tests gave."""
+        where = f"{task.dataset} {task.cell}"
+        models: dict[Place, Job] = {}
+        for seed in self.seeds:
+            plain = Job("gen.studies.runs:train_float", task.network(seed, task.clean))
             for placement, trained in zip(PLACEMENTS, task.trained, strict=True):
-                models["float", cell, placement, None, seed] = plain
+                models["float", placement, None, seed] = plain
                 for ratio in trained:
-                    given = task.network(cell, seed, task.noisy) | {"start": plain}
+                    given = task.network(seed, task.noisy) | {"start": plain}
                     given |= {"snr_db": ratio, "placement": placement}
                     job = Job("gen.studies.runs:train_float", given)
-                    models["float", cell, placement, ratio, seed] = job
-        plain_jobs = [job for (*_, snr, _), job in models.items() if snr is None]
-        runner.run(f"{task.dataset}: train", plain_jobs)
-        runner.run(f"{task.dataset}: inject", list(models.values()))
+                    models["float", placement, ratio, seed] = job
+        runner.run(f"{where}: train", [job for (*_, snr, _), job in models.items() if snr is None])
+        runner.run(f"{where}: inject", list(models.values()))
 
-        for cell, seed in each:
+        if task.quantised:
+            quantised = self._quantised(task, models)
+            runner.run(f"{where}: quantise", list(quantised.values()))
+            models |= quantised
+
+        tests = []
+        for (bits, placement, snr, seed), job in models.items():
+            passes = {None: self.plain_votes, self.voted: self.votes}.get(snr, 1)
+            points = [(t, passes if t == self.voted else 1) for t in self.tested]
+            given = task.network(seed) | {"model": job, "quantised": bits != "float"}
+            given |= {"placement": placement, "points": points}
+            tests.append(Job("gen.studies.runs:evaluate", given))
+        found = dict(zip(models, runner.run(f"{where}: test", tests), strict=True))
+        return [
+            self._row(task, [found[(*place, seed)] for seed in self.seeds], *place)
+            for place in dict.fromkeys(key[:3] for key in models)
+        ]
+
+    def _quantised(self, task: Task, models: dict[Place, Job]) -> dict[Place, Job]:
+        """Quantised networks at 4/4/4 bits: plain, and injected at `voted`."""
+        found: dict[Place, Job] = {}
+        for seed in self.seeds:
             for placement in PLACEMENTS:
                 for snr in (None, self.voted):
-                    start = models["float", cell, placement, snr, seed]
-                    given = task.network(cell, seed, task.quantised)
-                    given |= {"start": start, "snr_db": snr}
+                    start = models["float", placement, snr, seed]
+                    given = task.network(seed, task.quantised) | {"start": start, "snr_db": snr}
                     # A training without noise has no placement: it is done once.
                     given |= {} if snr is None else {"placement": placement}
                     job = Job("gen.studies.runs:train_quantised", given)
-                    models["4/4/4", cell, placement, snr, seed] = job
-        quantised = [job for (bits, *_), job in models.items() if bits == "4/4/4"]
-        runner.run(f"{task.dataset}: quantise", quantised)
-
-        tests = []
-        for (bits, cell, placement, snr, seed), job in models.items():
-            passes = {None: self.plain_votes, self.voted: self.votes}.get(snr, 1)
-            points = [(t, passes if t == self.voted else 1) for t in self.tested]
-            given = task.network(cell, seed) | {"model": job, "quantised": bits != "float"}
-            given |= {"placement": placement, "points": points}
-            tests.append(Job("gen.studies.runs:evaluate", given))
-        found = runner.run(f"{task.dataset}: test", tests)
-        by_model = dict(zip(models, found, strict=True))
-        return [
-            self._row(task, by_model, *place)
-            for place in dict.fromkeys((b, c, p, s) for b, c, p, s, _ in models)
-        ]
+                    found["4/4/4", placement, snr, seed] = job
+        return found
 
     def _row(
         self,
         task: Task,
-        found: dict[tuple[str, str, str, float | None, int], list[Fields]],
+        seeds: list[list[Fields]],
         bits: str,
-        cell: str,
         placement: str,
         snr: float | None,
     ) -> Fields:
         """One training, over seeds."""
-        seeds = [found[bits, cell, placement, snr, seed] for seed in self.seeds]
-        row: Fields = {"dataset": task.dataset, "bits": bits, "cell": cell, "placement": placement}
-        row |= {"trained_db": snr, "tests": []}
+        row: Fields = {"dataset": task.dataset, "cell": task.cell, "bits": bits}
+        row |= {"placement": placement, "trained_db": snr, "tests": []}
         for points in zip(*seeds, strict=True):
             test = {"tested_db": points[0]["snr_db"], "one": over_seeds([p["one"] for p in points])}
             if points[0]["votes"][-1] > 1:
@@ -193,14 +192,25 @@ def at(row: Fields, snr_db: float | None) -> Fields:
     return next(test for test in row["tests"] if test["tested_db"] == snr_db)
 
 
-VOWELS = Task("vowels", (32, 64), 60, 60, 60, 30, (0.005, 0.002), (ALL, ALL))
-STROKES = Task("strokes", (128, 256), 3, 4, 2, 128, (0.003, 0.001), ((6.0, 0.0, -6.0), (10.0, 0.0)))
-STUDY = DniStudy((VOWELS, STROKES))
+VOWELS = (
+    Task("vowels", "lstm", 32, 60, 60, 60, 30, 0.005, (ALL, ALL)),
+    # As many recurrent weights.
+    Task("vowels", "rnn", 64, 60, 60, 60, 30, 0.002, (ALL, ALL)),
+)
+STROKES = (
+    Task("strokes", "lstm", 128, 3, 4, 2, 128, 0.003, ((6.0, 0.0), (10.0, 0.0))),
+    Task("strokes", "rnn", 256, 3, 4, 0, 128, 0.001, ((0.0,), (0.0,))),
+)
+STUDY = DniStudy((*VOWELS, *STROKES))
 FULL = DniStudy(
     (
-        VOWELS,
-        dataclasses.replace(STROKES, clean=6, noisy=12, quantised=6, trained=(ALL, ALL)),
-    )
+        *VOWELS,
+        *(
+            dataclasses.replace(task, clean=6, noisy=12, quantised=6, trained=(ALL, ALL))
+            for task in STROKES
+        ),
+    ),
+    votes=64,
 )
 
 

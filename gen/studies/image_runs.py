@@ -20,7 +20,7 @@ from golden.training import RAMP, percent
 
 Fields = dict[str, Any]
 
-HELD = 5000
+HELD = 2000
 """Images at the end of the training set that nothing is trained on: choices are made there."""
 
 PART = 500

@@ -29,19 +29,20 @@ class ImagesStudy:
     """How well does a convolutional network classify with noise as strong as its signals?
 
     clean, noisy: epochs of the plain network, and with noise at `voted` from there on. tested:
-    ratios in dB; at `voted` with `votes` passes.
+    ratios in dB; at `voted` with `votes` passes, or `plain_votes` of a plain network.
     """
 
     datasets: tuple[str, ...] = ("mnist-rows", "fashion-rows")
     width: int = 12
     seeds: tuple[int, ...] = (0, 1, 2)
     clean: int = 3
-    noisy: int = 4
+    noisy: int = 3
     batch: int = 128
     learning_rate: float = 0.002
     tested: tuple[float | None, ...] = (None, 10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
     voted: float = 0.0
-    votes: int = 32
+    votes: int = 16
+    plain_votes: int = 4
 
     def run(self, runner: Runner) -> Fields:
         """Train and test; returns what results.json holds."""
@@ -57,8 +58,9 @@ class ImagesStudy:
         runner.run("train", [job for (*_, noisy, _), job in models.items() if not noisy])
         runner.run("inject", [job for (*_, noisy, _), job in models.items() if noisy])
         tests = []
-        for (dataset, placement, _, seed), job in models.items():
-            points = [(t, self.votes if t == self.voted else 1) for t in self.tested]
+        for (dataset, placement, noisy, seed), job in models.items():
+            votes = self.votes if noisy else self.plain_votes
+            points = [(t, votes if t == self.voted else 1) for t in self.tested]
             given = {"dataset": dataset, "width": self.width, "model": job, "seed": seed}
             given |= {"placement": placement, "points": points}
             tests.append(Job("gen.studies.image_runs:evaluate", given))
@@ -92,8 +94,8 @@ class ImagesStudy:
             else:
                 name = f"{where}: injected"
                 named.append((name, one, None, None))
-                goal = GOALS[row["dataset"]]
-                named.append((f"{name}, {self.votes} votes", best, voted, goal))
+                asked = GOALS[row["dataset"]]
+                named.append((f"{name}, {self.votes} votes", best, voted, asked))
             for name, value, anchor, goal in named:
                 ours = {"ours": value["mean"], "spread": value["spread"]}
                 claims.append(claim(name, unit="%", goal=goal, anchor=anchor, **ours))

@@ -51,7 +51,7 @@ class ToleranceStudy:
     seeds: tuple[int, ...] = (0, 1, 2)
     adc_lsb: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
     weight: tuple[float, ...] = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
-    chips: int = 4
+    chips: int = 3
 
     def run(self, runner: Runner) -> Fields:
         """Train and test; returns what results.json holds."""
@@ -144,7 +144,7 @@ def _claims(row: Fields) -> list[Fields]:
 
 EVERY = (2, 3, 4, 5, 6, 7, 8)
 VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, EVERY)
-ROWS = Task("mnist-rows", 64, 6, 3, 64, 0.003, (2, 3, 4, 6, 8))
+ROWS = Task("mnist-rows", 64, 5, 2, 64, 0.003, (2, 3, 4, 8))
 STUDY = ToleranceStudy((VOWELS, ROWS))
 FULL = ToleranceStudy(
     (VOWELS, dataclasses.replace(ROWS, float_epochs=10, epochs=6, bits=EVERY)), chips=10

@@ -174,11 +174,9 @@ class VotesStudy:
 
 
 VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, 32, (1, 2, 4, 8, 16, 64))
-STROKES = Task("strokes", 64, 4, 2, 128, 0.003, 96, ())
-STUDY = VotesStudy((VOWELS, STROKES))
-FULL = VotesStudy(
-    (VOWELS, dataclasses.replace(STROKES, hidden=128, float_epochs=8, epochs=6, rtl=(1, 4)))
-)
+STROKES = Task("strokes", 128, 8, 6, 128, 0.003, 96, (1, 4))
+STUDY = VotesStudy((VOWELS,))
+FULL = VotesStudy((VOWELS, STROKES))
 
 
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
@@ -203,9 +201,9 @@ def figures(results: Fields, folder: Path) -> None:
     panels = list(dict.fromkeys((row["dataset"], row["noise"]) for row in results["rows"]))
     votes = results["settings"]["votes"]
     seed = results["settings"]["seeds"][0]
-    size = (4.2 * len(panels) / 2 + 0.4, 7.2)
-    with drawing(folder / "figure.svg", 2, len(panels) // 2, size) as axes:
-        for (dataset, noise), axis in zip(panels, axes.T.flatten(), strict=True):
+    size = (9.0, 3.8 * len(panels) / 2)
+    with drawing(folder / "figure.svg", len(panels) // 2, 2, size) as axes:
+        for (dataset, noise), axis in zip(panels, axes.flatten(), strict=True):
             for row in results["rows"]:
                 if (row["dataset"], row["noise"]) != (dataset, noise):
                     continue

@@ -51,7 +51,8 @@ def trace(images: np.ndarray, progress: Callable[[int, int], None] = lambda *_: 
 def kept(path: Path, images: np.ndarray, progress: Callable[[int, int], None]) -> Strokes:
     """`trace`, from the file at `path` if it was made of these images by this very code."""
     key = hashlib.sha256(Path(__file__).read_bytes() + images.tobytes()).hexdigest()
-    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as f:
+    damaged = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
+    with contextlib.suppress(*damaged), np.load(path) as f:
         if str(f["key"]) == key:
             return f["movements"], f["lengths"]
     movements, lengths = trace(images, progress)

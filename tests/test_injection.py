@@ -1,0 +1,241 @@
+"""Injected noise: how strong, on which vectors, in floats and in integers; its gradients."""
+
+import shutil
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from golden import convnet, float_layer, layer, network
+from golden.convnet import ConvNet
+from golden.datasets import Sequences
+from golden.description import build
+from golden.errors import WordlineError
+from golden.float_layer import _readable
+from golden.float_network import FloatModel, FloatNetwork
+from golden.injection import Injected, Injection, StepNoise, add_noise
+from golden.training import Training, _ramp
+from tests.helpers import random_codes, random_program, small
+
+PLACEMENTS = ("pre-activations", "every")
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+
+
+def test_vectors_have_the_ratio_each_by_itself():
+    torch.manual_seed(3)
+    v = torch.randn(3, 4, 50_000) * torch.tensor([1e-3, 1.0, 50.0])[:, None, None]
+    for snr in (-6.0, 0.0, 10.0):
+        injection = Injection(snr_db=snr)
+        noise = add_noise(v, torch.randn(v.shape), injection.power_ratio) - v
+        ratio = 10 * torch.log10(v.square().mean(-1) / noise.square().mean(-1))
+        assert (ratio - snr).abs().max() < 0.15  # 50,000 numbers tell 0.03 dB
+
+
+def test_what_is_drawn_has_a_place_for_every_vector():
+    for gates, many in ((4, 10), (1, 2)):
+        for placement, vectors in zip(PLACEMENTS, (gates, many), strict=True):
+            injection = Injection(snr_db=3.0, placement=placement)
+            assert injection.vectors(gates) == vectors
+            drawn = injection.draw(5, 6, gates, 7)
+            assert drawn.normal.shape == (5, 6, vectors, 7)
+            assert drawn.power_ratio == pytest.approx(0.501, abs=1e-3)
+            assert drawn.at(2).normal.shape == (5, vectors, 7)
+    # No drawn number reaches what the fast path reckons with.
+    assert Injected(torch.empty(0), 4.0).growth == 15
+
+
+@pytest.mark.parametrize("vector", range(10))
+def test_an_lstm_s_vectors_are_disturbed_where_they_are_computed(vector):
+    """Noise on one vector alone, against the cell's equations by hand."""
+    torch.manual_seed(vector)
+    batch, steps, units = 3, 2, 5
+    z = torch.randn(steps, batch, 4 * units)
+    recurrent = torch.randn(4 * units, units)
+    normal = torch.zeros(batch, steps, 10, units)
+    normal[:, :, vector] = torch.randn(batch, steps, units)
+    found = _readable(z, recurrent, 4, Injected(normal, 0.5))
+
+    def noisy(v, number, t):
+        scale = (0.5 * v.square().mean(-1, keepdim=True)).sqrt()
+        return v + normal[:, t, number] * scale
+
+    h = c = torch.zeros(batch, units)
+    for t in range(steps):
+        parts = (z[t] + h @ recurrent.T).split(units, 1)
+        i, f, g, o = (noisy(part, n, t) for n, part in enumerate(parts))
+        parts = (i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid())
+        i, f, g, o = (noisy(part, 4 + n, t) for n, part in enumerate(parts))
+        c = noisy(f * c + i * g, 8, t)
+        h = noisy(o * c.tanh(), 9, t)
+        assert torch.allclose(found[t], h, atol=1e-4), t
+
+
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+@pytest.mark.parametrize("vector", range(10))
+def test_integers_are_disturbed_at_the_same_places(kind, vector, monkeypatch):
+    """Noise on one vector alone changes the trace from there on and nothing before; the readable
+    path, which the fast one equals."""
+    description = small(cell={"kind": kind}, network={"hidden": [9]})
+    gates = len(description.cell.gates)
+    if vector >= Injection(snr_db=0.0, placement="every").vectors(gates):
+        return  # an RNN has no such vector
+    program = random_program(description, 1)
+    x = random_codes(description, 1, 40, 2, description.network.inputs)
+    normal = torch.zeros(40, 2, 2 * gates + 2 if gates > 1 else 2, 9)
+    normal[:, 1, vector] = torch.randn(40, 9, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(Injection, "draw", lambda self, *size: Injected(normal, 1.0))
+    shape, part = description.layers[0], program.layers[0]
+    runs = torch.arange(40)
+    quiet = layer.run(part, x, shape, runs, readable=True)
+    loud = layer.run(part, x, shape, runs, Injection(snr_db=0.0, placement="every"), readable=True)
+    assert torch.equal(quiet.codes, loud.codes)  # noise comes after the ADC
+    assert torch.equal(quiet.h[:, 0], loud.h[:, 0])
+    assert not torch.equal(quiet.h[:, 1], loud.h[:, 1])
+    if kind == "lstm":
+        # c is kept as it was before its own noise.
+        assert torch.equal(quiet.c[:, 1], loud.c[:, 1]) == (vector in (3, 7, 8, 9))
+
+
+def test_integers_stay_integers_and_the_state_in_its_range():
+    description = small(network={"hidden": [9]})
+    v = torch.randint(-2000, 2000, (6, 1, 9))
+    noise = StepNoise(torch.randn(6, 10, 9) * 50, 4.0)
+    noisy = noise.add_rounded(v, 8)
+    assert noisy.dtype == v.dtype and noisy.abs().max() > 20_000
+    assert torch.equal(noise.add_rounded(v, 10), v)  # beyond what has noise
+    program = random_program(description, 2)
+    x = random_codes(description, 2, 50, 4, description.network.inputs)
+    injection = Injection(snr_db=-20.0, placement="every")
+    torch.manual_seed(0)
+    trace = network.run(program, x, torch.full((50,), 4), None, injection, readable=True)
+    state = description.cell.state_range
+    assert trace.layers[0].c.min() >= state.low and trace.layers[0].c.max() <= state.high
+    assert trace.layers[0].h.abs().max() <= description.dac.range.high
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_scores_have_noise_where_every_vector_has(placement):
+    description = small()
+    program = random_program(description, 0)
+    x, lengths = random_codes(description, 0, 200, 1, 3), torch.ones(200, dtype=torch.int64)
+    quiet = Injection(snr_db=60.0, placement=placement)  # changes no code before the scores
+    plain = network.run(program, x, lengths).scores
+    torch.manual_seed(0)
+    noisy = network.run(program, x, lengths, None, quiet).scores
+    assert torch.equal(plain, noisy) == (placement == "pre-activations")
+    real = torch.tensor([[3.0, -4.0]])
+    injection = Injection(snr_db=0.0, placement=placement)
+    assert torch.equal(injection.on_scores(real), real) == (placement == "pre-activations")
+
+
+def passes(x, parameters, gates, injection, readable, seed):
+    """h and gradients to all that a layer has, with the same random numbers."""
+    own = [p.clone().requires_grad_() for p in (x, *parameters)]
+    torch.manual_seed(seed)
+    h = float_layer.run(*own, gates, injection, readable=readable)
+    weights = torch.randn(h.shape, generator=torch.Generator().manual_seed(seed))
+    return [h.detach(), *torch.autograd.grad(h, own, weights)]
+
+
+@needs_compiler
+@settings(max_examples=60)
+@given(
+    st.sampled_from((1, 4)),
+    st.sampled_from((20.0, 0.0, -6.0)),
+    st.sampled_from(PLACEMENTS),
+    st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(1, 4), st.integers(1, 37)),
+    st.integers(0, 999),
+)
+def test_the_compiled_float_layer_is_the_readable_one(gates, snr, placement, sizes, seed):
+    """But for rounding, forward and backward."""
+    batch, steps, inputs, units = sizes
+    torch.manual_seed(seed)
+    sizes = ((batch, steps, inputs), (gates * units, inputs), (gates * units, units))
+    x, *parameters = (torch.randn(size) * 0.7 for size in (*sizes, (gates * units,)))
+    injection = Injection(snr_db=snr, placement=placement)
+    given_ = (x, parameters, gates, injection)
+    for a, b in zip(passes(*given_, False, seed), passes(*given_, True, seed), strict=True):
+        assert a.shape == b.shape
+        assert (a - b).abs().max() <= 2e-4 * max(1e-3, float(b.abs().max()))
+
+
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+def test_a_layer_with_hardly_any_noise_is_pytorch_s(kind, readable):
+    torch.manual_seed(0)
+    description = small(cell={"kind": kind}, network={"hidden": [20]})
+    reference = FloatNetwork(description).layers[0]
+    x = torch.randn(4, 9, 3)
+    bias = reference.bias_ih_l0 + reference.bias_hh_l0
+    gates = len(description.cell.gates)
+    weights = (reference.weight_ih_l0, reference.weight_hh_l0, bias)
+    quiet = Injection(snr_db=60.0, placement="every")
+    with torch.no_grad():
+        h = float_layer.run(x, *weights, gates, quiet, readable=readable)
+        wanted = reference(x)[0]
+    assert 1e-6 < (h - wanted).abs().max() < 0.02
+
+
+@needs_compiler
+def test_a_float_layer_s_gradients_can_be_had_once():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 2, requires_grad=True)
+    weights = (torch.randn(8, 2), torch.randn(8, 2), torch.randn(8))
+    h = float_layer.run(x, *weights, 4, Injection(snr_db=3.0))
+    h.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="gradients can be had once"):
+        h.sum().backward()
+
+
+def test_a_float_model_comes_back_from_its_file(tmp_path):
+    torch.manual_seed(0)
+    description = small(network={"hidden": [6, 5]})
+    model = FloatModel(FloatNetwork(description), torch.tensor([1.0, 2, 3]), torch.ones(3) * 2)
+    model.save(tmp_path / "model.safetensors")
+    again = FloatModel.load(tmp_path / "model.safetensors", description)
+    lengths = torch.tensor([5, 1, 2, 4, 3, 5, 5, 1, 2])
+    data = Sequences(torch.randn(9, 5, 3), lengths, torch.zeros(9))
+    scores = model.scores(data)
+    assert torch.equal(scores, again.scores(data))
+    # Whatever the order in which sequences were computed.
+    x, end = (data.x[3:4, :4] - model.mean) / 2, torch.tensor([4])
+    assert torch.allclose(scores[3], model.network(x, end)[0], atol=1e-6)
+    torch.manual_seed(1)
+    noisy = model.scores(data, Injection(snr_db=0.0))
+    assert not torch.equal(noisy, scores)
+    assert not torch.equal(noisy, model.scores(data, Injection(snr_db=0.0)))  # fresh each time
+
+
+def test_training_begins_with_less_noise():
+    wanted = Injection(snr_db=-6.0, placement="every")
+    found = [_ramp(wanted, done) for done in (0.0, 0.25, 0.5, 1.0)]
+    assert [noise.snr_db for noise in found] == [10.0, 2.0, -6.0, -6.0]
+    assert all(noise.placement == "every" for noise in found)
+    assert _ramp(Injection(snr_db=20.0), 0.0).snr_db == 20.0
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_convolutional_network_s_products_are_noisy(placement, monkeypatch):
+    network_ = ConvNet(2)
+    seen = []
+    monkeypatch.setattr(
+        convnet, "add_noise", lambda v, normal, ratio: (seen.append(tuple(v.shape)), v)[1]
+    )
+    x = torch.rand(3, 1, 28, 28)
+    plain = network_(x)
+    assert not seen
+    assert torch.equal(network_(x, Injection(snr_db=0.0, placement=placement)), plain)
+    products = [2 * 28 * 28, 4 * 14 * 14, 8 * 7 * 7, 10]
+    activations = [2 * 14 * 14, 4 * 7 * 7, 8 * 7 * 7]
+    expected = sorted(products + (activations if placement == "every" else []))
+    assert sorted(size for _, size in seen) == expected
+
+
+def test_a_placement_or_a_ratio_that_is_none_is_named():
+    with pytest.raises(WordlineError, match=r"^x: placement = 'all' is not known; write"):
+        build(Injection, {"snr_db": 0.0, "placement": "all"}, "x")
+    with pytest.raises(WordlineError, match=r"^x: snr_db = 90.0 is above 60"):
+        build(Injection, {"snr_db": 90.0}, "x")
+    with pytest.raises(WordlineError, match=r"^x: placement = 'here' is not known; write"):
+        build(Training, {"placement": "here"}, "x")
