@@ -53,6 +53,10 @@ Noise = Annotated[
         help="Train with noise: a signal-to-noise ratio in dB, 'hardware' (the effects) or 'none'."
     ),
 ]
+Placement = Annotated[
+    str | None,
+    typer.Option(help="Where noise of a ratio is: pre-activations, or every (vector)."),
+]
 EffectsName = Annotated[
     str | None,
     typer.Option(
@@ -123,7 +127,12 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _recipe(
-    name: str, *, seed: int | None = None, noise: str | None = None, effects_: str | None = None
+    name: str,
+    *,
+    seed: int | None = None,
+    noise: str | None = None,
+    placement: str | None = None,
+    effects_: str | None = None,
 ) -> Recipe:
     """A recipe with what the command line has in its place; the seed is that of the chip too."""
     recipe = presets.load(name)
@@ -132,6 +141,8 @@ def _recipe(
         settings["noise"] = noise
         with contextlib.suppress(ValueError):
             settings["noise"] = float(noise.lower().removesuffix("db"))
+    if placement is not None:
+        settings["placement"] = placement
     own = recipe.effects if effects_ is None else effects.load(effects_)
     if seed is not None:
         settings["seed"] = seed
@@ -201,6 +212,7 @@ def train(
     name: Name,
     seed: Seed = None,
     noise: Noise = None,
+    placement: Placement = None,
     effects_: EffectsName = None,
     seeds: Annotated[
         int, typer.Option(help="Train this many seeds and show accuracies; saves nothing.", min=1)
@@ -213,7 +225,7 @@ def train(
 
     What is trained is an ideal chip's program; effects enter with `--noise hardware` alone.
     """
-    recipe = _recipe(name, seed=seed, noise=noise, effects_=effects_)
+    recipe = _recipe(name, seed=seed, noise=noise, placement=placement, effects_=effects_)
     if seeds > 1:
         _train_seeds(recipe, seeds, device, data_dir)
         return
@@ -324,6 +336,7 @@ def sim(
     ] = None,
     waves: Annotated[bool, typer.Option("--waves", help="Write dump.vcd; runs cocotb.")] = False,
     noise: Noise = None,
+    placement: Placement = None,
     effects_: EffectsName = None,
     votes: Votes = 1,
     vote_by: VoteBy = "majority",
@@ -345,7 +358,7 @@ def sim(
         raise WordlineError("--waves needs the cocotb runner; leave --runner out, or --waves.")
     runner = runner or ("cocotb" if waves else "batch")
     toolchain.find()  # before anything that takes long
-    recipe = _recipe(name, seed=seed, noise=noise, effects_=effects_)
+    recipe = _recipe(name, seed=seed, noise=noise, placement=placement, effects_=effects_)
     description = recipe.description
     labels: torch.Tensor | None
     if inputs is None:

@@ -97,10 +97,13 @@ class Runner:
         return [self.read(key) for key in keys]
 
     def read(self, key: str) -> Any:
-        """A result that is there, or None."""
+        """A result that is there, with the file that the job left, or None."""
         try:
-            return json.loads((self.folder / f"{key}.json").read_text())["result"]
-        except (OSError, ValueError, KeyError, TypeError):
+            kept = json.loads((self.folder / f"{key}.json").read_text())
+            if kept.get("file") and not (self.folder / f"{key}.safetensors").exists():
+                return None
+            return kept["result"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # what was damaged is done again
 
 
@@ -112,9 +115,10 @@ def cores() -> int:
 def _work(function: str, arguments: dict[str, Any], here: Here) -> None:
     """Do a job and keep its result; runs in a worker."""
     torch.set_num_threads(1)
+    here.folder.mkdir(parents=True, exist_ok=True)
     module, _, name = function.partition(":")
     began = time.monotonic()
     result = getattr(importlib.import_module(module), name)(here, **arguments)
     kept = {"function": function, "arguments": arguments, "result": result}
-    kept["seconds"] = round(time.monotonic() - began, 2)
+    kept |= {"file": here.file().exists(), "seconds": round(time.monotonic() - began, 2)}
     files.write_text(here.folder / f"{here.key}.json", json.dumps(kept, indent=1) + "\n")

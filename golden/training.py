@@ -65,6 +65,11 @@ class Training:
                 f"noise = {self.noise!r} is neither a signal-to-noise ratio in dB, -20 to 60, nor "
                 f"'hardware' or 'none'; write one of them"
             )
+        if self.placement != "pre-activations" and not isinstance(self.noise, float):
+            raise ValueError(
+                f"placement = {self.placement!r} has no effect with noise = {self.noise!r}; give "
+                f"noise as a ratio in dB, or leave placement out"
+            )
 
     @property
     def injection(self) -> Injection | None:

@@ -239,3 +239,10 @@ def test_a_placement_or_a_ratio_that_is_none_is_named():
         build(Injection, {"snr_db": 90.0}, "x")
     with pytest.raises(WordlineError, match=r"^x: placement = 'here' is not known; write"):
         build(Training, {"placement": "here"}, "x")
+    with pytest.raises(
+        WordlineError, match=r"placement = 'every' has no effect with noise = 'none'"
+    ):
+        build(Training, {"placement": "every"}, "x")
+    noise = build(Training, {"placement": "every", "noise": 3.0}, "x").injection
+    assert noise == Injection(snr_db=3.0, placement="every")
+    assert build(Training, {"noise": "hardware"}, "x").injection is None

@@ -73,11 +73,15 @@ def test_jobs_leave_files_for_others(tmp_path):
     first = Job(LEAVE, {"text": "weights"})
     assert runner.run("leave", [first]) == [runner.key(first)]
     assert runner.run("read", [Job(READ, {"of": first})]) == ["weights"]
+    (tmp_path / "jobs" / f"{runner.key(first)}.safetensors").unlink()
+    assert runner.read(runner.key(first)) is None  # with its file, the result is gone
+    runner.run("leave", [first])
+    assert runner.run("read", [Job(READ, {"of": first})]) == ["weights"]
 
 
 def test_data_that_is_absent_is_named(tmp_path):
     runner = Runner(tmp_path, data_dir=tmp_path / "none")
-    with pytest.raises(WordlineError, match="The data set mnist is not in .*none"):
+    with pytest.raises(WordlineError, match=r"The data set mnist is not in .*none"):
         runner.run("add", [Job(ADD, {"a": 1, "dataset": "mnist-rows"})])
 
 
@@ -86,7 +90,7 @@ def test_a_failure_is_told_and_the_rest_is_kept(workers, tmp_path):
     runner = Runner(tmp_path, workers=workers)
     good = [Job(ADD, {"a": a}) for a in range(3)]
     runner.run("good", good)
-    with pytest.raises(WordlineError, match="^no such thing$"):
+    with pytest.raises(WordlineError, match=r"^no such thing$"):
         runner.run("all", [*good, Job(FAIL, {"words": "no such thing"})])
     assert all(runner.read(runner.key(job)) for job in good)
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]

@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,27 +30,32 @@ class Known:
     """What is known of a study before it is run.
 
     data: the data sets it reads. takes, full: how long it and its longer version take on two cores.
-    cut: what the former leaves out.
+    attacks: whether it needs the package of attacks.
     """
 
     data: tuple[str, ...]
     takes: str
     full: str
-    cut: str
+    attacks: bool = False
 
     def check(self, data_dir: Path) -> None:
-        """WordlineError where a data set is absent."""
+        """WordlineError where a data set, or the package of attacks, is absent."""
+        if self.attacks and find_spec("art") is None:
+            raise WordlineError(
+                "The study of defence needs adversarial-robustness-toolbox; install "
+                "wordline[attacks]."
+            )
         for name in self.data:
             datasets.fingerprint(name, data_dir)
 
 
 STUDIES = {
-    "noise": Known(("vowels",), "3 minutes", "3 minutes", ""),
-    "dni": Known(("vowels", "strokes"), "1.5 hours", "20 hours", ""),
-    "images": Known(("mnist-rows", "fashion-rows"), "30 minutes", "4 hours", ""),
-    "tolerance": Known(("vowels", "mnist-rows"), "25 minutes", "2 hours", ""),
-    "votes": Known(("vowels", "strokes"), "20 minutes", "3 hours", ""),
-    "defence": Known(("mnist-rows",), "20 minutes", "3 hours", ""),
+    "noise": Known(("vowels",), "3 minutes", "3 minutes"),
+    "dni": Known(("vowels", "strokes"), "1.5 hours", "20 hours"),
+    "images": Known(("mnist-rows", "fashion-rows"), "30 minutes", "4 hours"),
+    "tolerance": Known(("vowels", "mnist-rows"), "25 minutes", "2 hours"),
+    "votes": Known(("vowels",), "5 minutes", "3 hours, and strokes"),
+    "defence": Known(("mnist-rows",), "20 minutes", "3 hours", attacks=True),
 }
 
 

@@ -1,0 +1,372 @@
+"""Studies in small: what they keep, what they say, what they draw."""
+
+import dataclasses
+import json
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from gen import studies
+from gen.jobs import Runner
+from gen.studies import common, defence, dni, images, noise, runs, tolerance, votes
+from golden import datasets, effects, network
+from golden.datasets import Sequences
+from golden.datasets.sets import SETS
+from golden.errors import WordlineError
+from golden.program import Program
+from tests.helpers import random_program, small
+from tests.test_cli import complaint, wordline
+from tests.test_data import idx_bytes, put
+
+
+def words(table):
+    """A table as text, wide enough for all of it."""
+    console = Console(width=400, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(table)
+    return console.export_text()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One folder of jobs for all studies here, as users have it."""
+    return tmp_path_factory.mktemp("studies")
+
+
+def study(monkeypatch, folder, name, settings, **options):
+    """A study with other settings: twice, the second time from what it kept."""
+    monkeypatch.setattr(studies.module(name), "STUDY", settings)
+    said = []
+    runner = Runner(folder / "jobs", lambda *told: said.append(told), **options)
+    results = studies.run(name, folder / name, runner)
+    assert said
+    made = {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+    assert set(made) == {"results.json", "table.md", "figure.svg"}
+    before = sorted((folder / "jobs").glob("*.json"))
+    assert studies.run(name, folder / name, runner) == results
+    assert sorted((folder / "jobs").glob("*.json")) == before
+    assert made == {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+    assert json.loads(made["results.json"]) == results
+    for row in results["claims"]:
+        assert {"name", "goal", "ours", "anchor", "unit", "met"} <= set(row)
+    drawing = " ".join(ElementTree.fromstring(made["figure.svg"]).itertext())
+    assert "accuracy" in drawing or "gain" in drawing
+    return results, made["table.md"].decode(), drawing
+
+
+# Vowels, which are in the project
+
+FEW = dataclasses.replace(dni.VOWELS[0], clean=12, noisy=6, quantised=3, trained=((0.0,), (0.0,)))
+
+
+def test_dni_in_small(monkeypatch, shared):
+    settings = dni.DniStudy(
+        (FEW, dataclasses.replace(FEW, cell="rnn", clean=2, noisy=1, quantised=0)),
+        seeds=(0, 1),
+        tested=(None, 0.0),
+        votes=4,
+        plain_votes=2,
+    )
+    results, table, drawing = study(monkeypatch, shared, "dni", settings)
+    places = [
+        (row["cell"], row["bits"], row["placement"], row["trained_db"]) for row in results["rows"]
+    ]
+    assert len(places) == len(set(places)) == 4 + 4 + 4
+    place = {"cell": "lstm", "bits": "float", "placement": "pre-activations"}
+    plain, noisy = (dni.find(results["rows"], trained_db=t, **place) for t in (None, 0.0))
+    assert dni.at(plain, None)["one"]["mean"] > 80  # chance is 11: held-out data
+    assert dni.at(noisy, 0.0)["one"]["mean"] > dni.at(plain, 0.0)["one"]["mean"]
+    assert dni.at(noisy, 0.0)["votes"] == 4 and "votes" not in dni.at(noisy, None)
+    # Without noise, the placement of a plain network's noise means nothing.
+    other = dni.find(results["rows"], trained_db=None, **place | {"placement": "every"})
+    assert dni.at(other, None) == dni.at(plain, None)
+    assert dni.at(other, 0.0)["one"]["mean"] < dni.at(plain, 0.0)["one"]["mean"] - 20
+    assert "tested: 0 dB" in table and "signal-to-noise ratio of the test" in drawing
+    assert results["claims"] == []  # what is asked for is asked of strokes
+
+
+def test_what_dni_claims_of_strokes():
+    value = {"mean": 93.0, "spread": 0.5, "seeds": [93.0]}
+    plain = {"tested_db": 0.0, "one": value | {"mean": 70.0}}
+    voted = {"tested_db": 0.0, "one": value, "votes": 4, "majority": value}
+    voted["sum"] = value | {"mean": 95.0}
+    place = {"dataset": "strokes", "cell": "lstm", "bits": "float"}
+    place["placement"] = "pre-activations"
+    rows = [place | {"trained_db": None, "tests": [plain]}]
+    rows.append(place | {"trained_db": 0.0, "tests": [voted]})
+    found = dni.STUDY._claims(rows)
+    assert [(c["ours"], c["goal"], c["met"]) for c in found] == [
+        (70.0, None, None),
+        (93.0, None, None),
+        (95.0, 94.0, True),
+    ]
+    voted["sum"] = value
+    assert not dni.STUDY._claims(rows)[-1]["met"]
+
+
+def test_tolerance_in_small(monkeypatch, shared):
+    task = dataclasses.replace(tolerance.VOWELS, float_epochs=12, epochs=4, bits=(2, 4))
+    settings = tolerance.ToleranceStudy(
+        (task,), seeds=(0, 1), adc_lsb=(0.0, 4.0), weight=(0.0, 0.4), chips=2
+    )
+    results, table, drawing = study(monkeypatch, shared, "tolerance", settings)
+    (row,) = results["rows"]
+    base = [points[1] for points in row["bits"].values()]
+    assert base[0] == base[1] == base[2] and base[0]["bits"] == 4
+    assert row["bits"]["ADC"][0]["mean"] < base[0]["mean"]  # 2 bits are few
+    for name in ("adc", "weight"):
+        clean, noisy = row[name]
+        assert clean["mean"] == pytest.approx(base[0]["mean"]) and noisy["mean"] < clean["mean"] - 5
+        assert 0 < row[f"{name}_one_point"] < noisy["sigma"]
+    assert "% of w_max" in table and "noise of a conversion (ADC LSB)" in drawing
+
+
+@pytest.mark.parametrize(
+    ("means", "lost"),
+    [((95, 94.5, 93.5), 0.15), ((95, 94, 90), 0.1), ((95, 95, 94.5), None), ((95, 85, 94), 0.01)],
+)
+def test_where_a_point_is_lost(means, lost):
+    points = [{"sigma": 0.1 * n, "mean": mean} for n, mean in enumerate(means)]
+    found = tolerance.one_point_lost(points)
+    assert found is None if lost is None else found == pytest.approx(lost)
+
+
+def test_votes_in_small(monkeypatch, shared):
+    task = dataclasses.replace(votes.VOWELS, float_epochs=12, epochs=4, rtl=())
+    settings = votes.VotesStudy((task,), seeds=(0, 1), votes=(1, 2, 4, 8))
+    results, table, drawing = study(monkeypatch, shared, "votes", settings)
+    for row in results["rows"]:
+        first, last = row["points"][0], row["points"][-1]
+        assert first["votes"] == 1 and first["majority"] == first["sum"]
+        assert last["votes"] == 8 and last["sum"]["mean"] > first["sum"]["mean"]
+    assert len(results["rows"]) == 4
+    assert "hardware" in table and "votes K" in drawing
+
+
+@pytest.mark.slow
+def test_the_verilog_is_on_the_curve(monkeypatch, shared):
+    """A point of either study of votes, whole: build, simulate, compare."""
+    task = dataclasses.replace(votes.VOWELS, hidden=6, float_epochs=2, epochs=1, rtl=(2,))
+    settings = votes.VotesStudy((task,), seeds=(0,), votes=(1, 2))
+    results, _, _ = study(monkeypatch, shared, "votes", settings)
+    assert len(results["rtl"]) == 4
+    for point in results["rtl"]:
+        assert round(point["rtl"], 4) == point["golden"]
+        assert point["mismatches"] == 0 and point["values_compared"] > 100_000
+    assert [(claim["ours"], claim["met"]) for claim in results["claims"]] == [(0, True)] * 2
+    missed = votes.STUDY._claims([], [point | {"rtl": 1.0, "mismatches": 7}])
+    assert [(claim["ours"], claim["met"]) for claim in missed] == [(1, False), (7, False)]
+
+
+def test_noise_in_small(monkeypatch, shared):
+    settings = noise.NoiseStudy(
+        seeds=(0,), trainings=("none",), read=(0.0, 0.4), votes=(1, 3), rtl_read=(), rtl_votes=()
+    )
+    results, _, drawing = study(monkeypatch, shared, "noise", settings)
+    by_place = {(p["read_sigma"], p["votes"]): p for p in results["curve"]}
+    assert set(by_place) == {(0.0, 1), (0.4, 1), (settings.vote_sigma, 3)}
+    assert by_place[0.0, 1]["sum"]["mean"] > 95 > 70 > by_place[0.4, 1]["sum"]["mean"]
+    assert by_place[0.0, 1]["sum"] == by_place[0.0, 1]["majority"]
+    assert results["read_noise_lsb"]["0.4"] > 3
+    rtl = {"training": "none", "seed": 0, "read_sigma": 0.4, "votes": 1, "by": "majority"}
+    shown = noise.tables(results | {"rtl": [rtl | {"rtl": 51.5}]})[0]
+    assert "51.50" in list(shown.columns[6].cells)
+    assert "read noise of a device" in drawing and "votes K" in drawing
+
+
+# What runs compute
+
+
+def test_a_curve_of_votes():
+    """Three passes of two sequences, by hand; the lowest-numbered of equals."""
+    score = torch.tensor([[[3, 1], [0, 5], [2, 1]], [[0, 1], [2, 0], [0, 9]]])
+    found = runs.curve(score, torch.tensor([0, 1]))
+    assert found["votes"] == [1, 2]
+    assert found["one"] == pytest.approx(100 * 4 / 6)
+    assert found["majority"] == [100.0, 50.0]  # a tie goes to class 0
+    assert found["sum"] == [100.0, 0.0]
+    assert runs.curve(score.double() / 7, torch.tensor([0, 1])) == found
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.2])
+def test_noise_of_weights(sigma):
+    description = small(network={"inputs": 60, "hidden": [40]})
+    ideal = random_program(description, 0)
+    noisy = runs.weights_with_noise(ideal, sigma, torch.Generator().manual_seed(0))
+    top = max(description.device.level_table)
+    for a, b in zip((*ideal.layers, ideal.head), (*noisy.layers, noisy.head), strict=True):
+        before, after = a.positive - a.negative, b.positive - b.negative
+        assert not (b.positive * b.negative).any()  # one device of a pair is at 0
+        assert after.abs().max() <= description.device.conductance_max
+        inside = before.abs() < (1 - 4 * sigma) * top
+        if inside.sum() > 2000:
+            change = (after - before)[inside].double()
+            assert change.std() == pytest.approx(sigma * top, rel=0.05)
+            assert abs(change.mean()) < 0.1 * sigma * top
+    again = runs.weights_with_noise(ideal, sigma, torch.Generator().manual_seed(0))
+    assert torch.equal(noisy.layers[0].positive, again.layers[0].positive)
+
+
+@pytest.mark.parametrize("snr_db", [6.0, 0.0])
+def test_hardware_noise_of_a_ratio(snr_db):
+    """ADC noise as strong, over the valid steps, as the clean pre-activations ask for."""
+    description = small(network={"inputs": 9, "hidden": [12]}, adc={"bits": 6})
+    ideal = random_program(description, 1)
+    lengths = torch.tensor([5, 2, 4] * 20)
+    data = Sequences(torch.randn(60, 5, 9), lengths, torch.zeros(60))
+    data.x[~data.valid] = 1e6  # padding does not count
+    noisy = runs.at_snr(ideal, data, snr_db, seed=4)
+    codes = datasets_codes(ideal, data)
+    clean = network.run(ideal, codes, lengths).layers[0].codes[data.valid].double()
+    power = (clean + ideal.layers[0].bias / 2**description.cell.frac).square().mean()
+    sigma = noisy.layers[0].adc_noise.item() / 256
+    ratio = 10 * torch.log10(power / sigma**2)
+    assert ratio == pytest.approx(snr_db, abs=0.05)
+    assert noisy.head.adc_noise == 0 and noisy.layers[0].key.any()
+    other = runs.at_snr(ideal, data, snr_db, seed=5)
+    assert not torch.equal(noisy.layers[0].key, other.layers[0].key)
+    assert isinstance(effects.apply(noisy, effects.Effects()), Program)
+
+
+def datasets_codes(program, data):
+    from golden import dac
+
+    return dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
+
+
+# Images, of sets that are made here
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A data folder with sets like MNIST that are easily learned: a bar at one of ten places."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for name in ("mnist", "fashion-mnist"):
+        files = {}
+        for part, count in (("train", 2600), ("t10k", 200)):
+            labels = (np.arange(count) % 10).astype(np.uint8)
+            x = random.integers(0, 60, (count, 28, 28), np.uint8)
+            for image, label in zip(x, labels, strict=True):
+                image[4 + 2 * label : 7 + 2 * label, 4:24] = 220
+            files[f"{part}-images-idx3-ubyte"] = idx_bytes(x)
+            files[f"{part}-labels-idx1-ubyte"] = idx_bytes(labels)
+        SETS[name].take(put(folder / f"mine-{name}", files), folder / "data")
+    return folder / "data"
+
+
+def test_images_in_small(monkeypatch, shared, pictures):
+    settings = images.ImagesStudy(
+        width=2, seeds=(0, 1), clean=3, noisy=3, batch=16, votes=4, plain_votes=2,
+        learning_rate=0.01, tested=(None, 0.0), datasets=("mnist-rows",),
+    )  # fmt: skip
+    results, table, drawing = study(monkeypatch, shared, "images", settings, data_dir=pictures)
+    place = {(r["placement"], r["injected"]): r["tests"] for r in results["rows"]}
+    assert len(place) == 4
+    plain, noisy = place["pre-activations", False], place["pre-activations", True]
+    assert plain[0]["one"]["mean"] > 40  # chance is 10
+    assert noisy[1]["one"]["mean"] > plain[1]["one"]["mean"]
+    assert noisy[1]["votes"] == 4 and plain[1]["votes"] == 2
+    named = {claim["name"]: claim for claim in results["claims"]}
+    voted = named["MNIST, noise on every, 0 dB: injected, 4 votes"]
+    assert (voted["anchor"], voted["goal"]) == (99.5, 99.3)
+    assert named["MNIST, noise on every, 0 dB: plain training"]["met"] is None
+    assert "MNIST" in table and "paper 21.1" in drawing
+
+
+def test_defence_in_small(monkeypatch, shared, pictures):
+    pytest.importorskip("art")
+    settings = defence.DefenceStudy(
+        width=1, seeds=(0, 1), plain=1, adversarial=1, noisy=1, batch=100, learning_rate=0.01,
+        tested=(None, 10.0), votes=2,
+    )  # fmt: skip
+    monkeypatch.setattr(defence, "ATTACKS", {"PGD": defence.ATTACKS["PGD"] | {"steps": 2}})
+    results, table, drawing = study(monkeypatch, shared, "defence", settings, data_dir=pictures)
+    assert len(results["rows"]) == 4
+    for row in results["rows"]:
+        assert {p["snr_db"] for p in row["points"]} == {None, 10.0}
+        assert row["gain_one"]["snr_db"] == 10.0
+        quiet, loud = (
+            next(
+                p
+                for p in row["points"]
+                if (p["part"], p["by"], p["snr_db"]) == ("test", "one", snr)
+            )
+            for snr in (None, 10.0)
+        )
+        gains = [b - a for a, b in zip(quiet["seeds"], loud["seeds"], strict=True)]
+        assert row["gain_one"]["seeds"] == pytest.approx(gains)
+    assert "paper: +0.5" in drawing and "PGD" in table
+
+
+def test_attacks_stay_within_their_bound_and_do_harm(shared, pictures):
+    pytest.importorskip("art")
+    from gen.jobs import Here
+    from gen.studies import image_runs
+    from golden.convnet import ConvNet
+
+    here = Here(shared, "none", pictures, "cpu")
+    parts = image_runs.images(here, "mnist-rows")
+    assert [len(parts[p][1]) for p in ("train", "held", "test")] == [600, 2000, 200]
+    x, labels = parts["test"]
+    torch.manual_seed(0)
+    net = ConvNet(2)
+    clean = torch.nn.functional.cross_entropy(net(x), labels).item()
+    for how in defence.ATTACKS.values():
+        made = image_runs.attacker(net, "cpu", seed=0, **how | {"eps": 0.1, "step": 0.05})
+        bad = made(x, labels)
+        assert bad.shape == x.shape and bad.min() >= 0 and bad.max() <= 1
+        assert 0.05 < (bad - x).abs().max() <= 0.1 + 1e-6
+        harm = torch.nn.functional.cross_entropy(net(bad), labels).item()
+        assert harm > clean + 1e-3
+
+
+# What all share
+
+
+def test_claims():
+    met = common.claim("a", 94.2, "%", goal=94, anchor=89.6, spread=0.1)
+    assert met["met"] and met["at_least"]
+    missed = common.claim("b", 3, "values", goal=0, least=False)
+    assert missed["met"] is False
+    shown = words(common.claims_table({"claims": [met, missed]}))
+    assert "94.20 ± 0.10 %" in shown and "+4.60" in shown and ">= 94" in shown
+    assert "<= 0" in shown and "MISSED" in shown
+    value = common.over_seeds([1.0, 3.0])
+    assert (value["mean"], value["spread"]) == (2.0, pytest.approx(2**0.5))
+    assert common.over_seeds([1.0])["spread"] == 0.0
+
+
+def test_every_study_is_known_and_can_be_told(tmp_path):
+    for name, known in studies.STUDIES.items():
+        code = studies.module(name)
+        assert known.takes and known.full and code.STUDY.__doc__.strip()
+        used = {task.dataset for task in getattr(code.STUDY, "tasks", ())}
+        used |= set(getattr(code.STUDY, "datasets", ()))
+        assert used <= set(known.data) <= set(datasets.TASKS)
+    listed = wordline("study", "--list", folder=tmp_path, env={"COLUMNS": "250"})
+    assert listed.returncode == 0
+    assert all(name in listed.stdout for name in studies.STUDIES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nothing"], "There is no study 'nothing'; there is: noise, dni"),
+        (["dni"], "The data set mnist is not in data/; `wordline data mnist` fetches it."),
+        (["images"], "The data set mnist is not in data/"),
+        (["noise", "--device", "cuda:9"], "The device 'cuda:9' cannot be used"),
+    ],
+)
+def test_mistakes_are_sentences(arguments, sentence, tmp_path):
+    done = wordline("study", *arguments, folder=tmp_path)
+    assert sentence in complaint(done)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_study_without_the_attacks_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(studies, "find_spec", lambda name: None)
+    with pytest.raises(WordlineError, match=r"needs adversarial-robustness-toolbox; .*attacks"):
+        studies.known("defence").check(None)
