@@ -47,7 +47,9 @@ ANCHOR = "nn.LSTM float32"
 SEED = 0
 READ_NOISE = Effects(read_sigma=0.1)
 SNR = 3.0
-"""The noise of the noisy runs: read noise of 10 % of full scale; in training also 3 dB."""
+EVERY = Injection(snr_db=SNR, placement="every")
+"""The noise of the noisy runs: read noise of 10 % of full scale; in training also 3 dB, on
+pre-activations or on every vector."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ class Subject:
             program = self.trainable.program(**self.encoding).to(torch.int64)
         return program if effects_ is None else effects.apply(program, effects_)
 
-    def float_step(self) -> None:
+    def float_step(self, injection: Injection | None = None) -> None:
         """Forward and backward of the float network."""
         self.float_network.zero_grad()
-        scores = self.float_network(self.x, self.lengths)
+        scores = self.float_network(self.x, self.lengths, injection)
         nn.functional.cross_entropy(scores, self.labels).backward()
 
     def step(self, *, injection: Injection | None = None, effects_: Effects | None = None) -> None:
@@ -222,15 +224,18 @@ def training(progress: Progress) -> Found:
         ways: dict[str, dict[str, Any]] = {
             "no noise": {},
             f"{SNR:g} dB": {"injection": Injection(snr_db=SNR)},
+            f"{SNR:g} dB, every": {"injection": EVERY},
             "read noise": {"effects_": READ_NOISE},
         }
         runs: dict[str, Callable[[], Any]] = {"float": subject.float_step}
         for name, way in ways.items():
             runs[name] = partial(subject.step, **way)
+        runs[f"float, {SNR:g} dB"] = partial(subject.float_step, Injection(snr_db=SNR))
+        runs[f"float, {SNR:g} dB, every"] = partial(subject.float_step, EVERY)
         took = fastest(runs)
         raw.append({"workload": str(workload), "seconds": took})
         anchor = took["float"]["least"]
-        for name in ways:
+        for name in list(runs)[1:]:
             title = f"training, {name}, {workload} / {ANCHOR}"
             ours = took[name]["least"]
             claims.append(claim(title, 4e3 * anchor, 1e3 * ours, 1e3 * anchor, "ms"))

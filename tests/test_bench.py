@@ -64,7 +64,10 @@ def test_golden_and_training_beside_their_anchors(tmp_path):
         "golden, read noise, I3 H4 T2 B5 / nn.LSTM float32",
         "training, no noise, I3 H4 T2 B5 / nn.LSTM float32",
         "training, 3 dB, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, 3 dB, every, I3 H4 T2 B5 / nn.LSTM float32",
         "training, read noise, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, float, 3 dB, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, float, 3 dB, every, I3 H4 T2 B5 / nn.LSTM float32",
     ]
     (golden,), (training,) = results["golden"], results["training"]
     for name, times in golden["seconds"].items():
@@ -73,7 +76,7 @@ def test_golden_and_training_beside_their_anchors(tmp_path):
     quiet = results["claims"][0]
     assert quiet["anchor"] == pytest.approx(golden["steps_per_second"][bench.ANCHOR], rel=1e-3)
     assert quiet["goal"] == pytest.approx(quiet["anchor"] / 2, rel=1e-3)
-    noisy = results["claims"][4]
+    noisy = results["claims"][5]
     assert noisy["anchor"] == pytest.approx(1e3 * training["seconds"]["float"]["least"], rel=1e-3)
     assert noisy["goal"] == pytest.approx(4 * noisy["anchor"], rel=1e-3)
     json.dumps(results)

@@ -539,6 +539,26 @@ def test_wrong_text_is_named(files, words, tmp_path):
         text.collect(put(tmp_path, files))
 
 
+def test_penn_treebank_by_its_own_names(tmp_path):
+    """Other texts beside its three files are left alone, as they lie there."""
+    parts = {"train": "the cat <unk>", "valid": "N cats", "test": "a cat"}
+    files = {f"ptb.{part}.txt": t.encode() for part, t in parts.items()}
+    files |= {f"ptb.char.{part}.txt": b"t h e" for part in parts}
+    known = SETS["ptb"]
+    known.take(put(tmp_path / "mine", files), tmp_path / "data")
+    found = known.read(tmp_path / "data")
+    assert found == {f"{part}.txt": t.encode() for part, t in parts.items()}
+    assert text.read(found, tmp_path).test.numel() == 5
+    (tmp_path / "mine" / "ptb.valid.txt").write_bytes(b"")
+    with pytest.raises(WordlineError, match=r"ptb.valid.txt is empty; give the text"):
+        known.take(tmp_path / "mine", tmp_path / "data")
+    (tmp_path / "mine" / "ptb.test.txt").unlink()
+    (tmp_path / "mine" / "ptb.valid.txt").write_bytes(b"N")
+    with pytest.raises(WordlineError, match=r"has no ptb.test.txt; put it there, or use `text`"):
+        known.take(tmp_path / "mine", tmp_path / "data")
+    assert known.read(tmp_path / "data") == found
+
+
 # The published files
 
 

@@ -41,7 +41,7 @@ class DefenceStudy:
     width: int = 12
     seeds: tuple[int, ...] = (0, 1, 2)
     plain: int = 3
-    adversarial: int = 3
+    adversarial: int = 2
     noisy: int = 1
     batch: int = 128
     learning_rate: float = 0.002
@@ -49,7 +49,7 @@ class DefenceStudy:
     training: Fields = field(
         default_factory=lambda: {"kind": "pgd", "eps": 0.3, "step": 0.15, "steps": 3}
     )
-    tested: tuple[float | None, ...] = (None, 20.0, 15.0, 10.0, 5.0)
+    tested: tuple[float | None, ...] = (None, 20.0, 10.0, 5.0)
     placement: str = "pre-activations"
     votes: int = 4
 
