@@ -64,7 +64,7 @@ FEW = dataclasses.replace(dni.VOWELS[0], clean=12, noisy=6, quantised=3, trained
 def test_dni_in_small(monkeypatch, shared):
     settings = dni.DniStudy(
         (FEW, dataclasses.replace(FEW, cell="rnn", clean=2, noisy=1, quantised=0)),
-        seeds=(0, 1),
+        seeds=(0,),
         tested=(None, 0.0),
         votes=4,
         plain_votes=2,
@@ -260,7 +260,7 @@ def pictures(tmp_path_factory):
 def test_images_in_small(monkeypatch, shared, pictures):
     settings = images.ImagesStudy(
         width=2, seeds=(0, 1), clean=3, noisy=3, batch=16, votes=4, plain_votes=2,
-        learning_rate=0.01, tested=(None, 0.0), datasets=("mnist-rows",),
+        learning_rate=0.01, tested=(None, 0.0, -6.0), datasets=("mnist-rows",),
     )  # fmt: skip
     results, table, drawing = study(monkeypatch, shared, "images", settings, data_dir=pictures)
     place = {(r["placement"], r["injected"]): r["tests"] for r in results["rows"]}

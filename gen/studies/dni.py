@@ -5,6 +5,7 @@ without noise training, 89.6 % with it and votes).
 """
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from rich.box import SQUARE, Box
 from rich.table import Table
 
 from gen.jobs import Job, Runner
-from gen.studies.common import claim, decibels, drawing, line, over_seeds, shown, snr_axis
+from gen.studies.common import (
+    claim,
+    decibels,
+    drawing,
+    legend_below,
+    line,
+    over_seeds,
+    shown,
+    snr_axis,
+)
 
 Fields = dict[str, Any]
 
@@ -237,41 +247,42 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
 
 
 def figures(results: Fields, folder: Path) -> None:
-    """grid.svg: accuracy against the noise of the test, a line a training."""
-    rows, tested = results["rows"], results["settings"]["tested"]
-    panels = [(r["dataset"], r["cell"]) for r in rows]
-    panels = list(dict.fromkeys(panels))
+    """figure.svg: accuracy against the noise of the test, a line a training; votes and the paper's
+    numbers at 0 dB."""
+    rows, tested = results["rows"], list(results["settings"]["tested"])
     voted = results["settings"]["voted"]
-    with drawing(folder / "figure.svg", 2, len(panels), (3.2 * len(panels), 6.4)) as axes:
-        for up, placement in enumerate(PLACEMENTS):
-            for across, (dataset, cell) in enumerate(panels):
-                axis = axes[up][across]
-                place = {"dataset": dataset, "cell": cell, "placement": placement}
-                mine = [r for r in rows if all(r[k] == v for k, v in place.items())]
-                x = snr_axis(axis, tested)
-                lines = [r for r in mine if r["bits"] == "float"]
-                for n, row in enumerate(lines):
-                    colour = "black" if row["trained_db"] is None else f"C{n - 1}"
-                    name = f"trained: {decibels(row['trained_db'])}"
+    panels = list(dict.fromkeys((r["dataset"], r["cell"]) for r in rows))
+    size = (3.0 * len(panels), 6.8)
+    with drawing(folder / "figure.svg", 2, len(panels), size) as axes:
+        for axis, (placement, (dataset, cell)) in zip(
+            axes.flatten(), itertools.product(PLACEMENTS, panels), strict=True
+        ):
+            x = snr_axis(axis, tested)
+            there = x[tested.index(voted)]
+            place = {"dataset": dataset, "cell": cell, "placement": placement}
+            for row in (r for r in rows if all(r[k] == v for k, v in place.items())):
+                ratio = row["trained_db"]
+                if row["bits"] == "float":
+                    colour = "black" if ratio is None else f"C{ALL.index(ratio)}"
+                    name = f"float, trained: {decibels(ratio)}"
                     values = [test["one"] for test in row["tests"]]
                     line(axis, x, values, color=colour, label=name, marker=".", linewidth=1.2)
-                for row, mark in ((r, m) for r in mine for m in ("o", "s")):
-                    if (row["bits"] == "float") != (mark == "o") or row["trained_db"] != voted:
-                        continue
-                    place_ = x[list(tested).index(voted)]
-                    best = max(at(row, voted)[by]["mean"] for by in ("majority", "sum"))
-                    name = f"{row['bits']}, {at(row, voted)['votes']} votes"
-                    axis.plot(place_, best, mark, color="#b5402a", label=name, zorder=5)
-                if dataset == "strokes":
-                    place_ = x[list(tested).index(voted)]
-                    for value in PAPER.values():
-                        axis.plot(place_, value, "_", color="black", markersize=16, zorder=6)
-                        axis.annotate(
-                            f"paper {value:g}", (place_ + 0.35, value), fontsize=7, va="center"
-                        )
-                axis.set_ylim(0, 101)
-                axis.grid(alpha=0.3)
-                axis.set_title(f"{dataset}, {cell.upper()}, noise on {placement}", fontsize=8)
-                axis.set_xlabel("signal-to-noise ratio of the test (dB)")
-                axis.set_ylabel("accuracy, test set (%)")
-                axis.legend(fontsize=6, loc="lower left")
+                if ratio == voted:
+                    test = at(row, voted)
+                    best = max(test[by]["mean"] for by in ("majority", "sum"))
+                    mark = "o" if row["bits"] == "float" else "s"
+                    name = f"{row['bits']}, trained: {decibels(voted)}, {test['votes']} votes"
+                    look = {"color": "#b5402a", "markerfacecolor": "none", "markersize": 8}
+                    axis.plot(there, best, mark, label=name, zorder=5, **look)
+            if dataset == "strokes":
+                for what, value in PAPER.items():
+                    axis.plot(there, value, "_", color="black", markersize=16, zorder=6)
+                    words = f"paper, {what}: {value:g}"
+                    axis.annotate(words, (there - 0.3, value - 1), fontsize=7, va="top", ha="right")
+            axis.set_ylim(0, 102)
+            axis.grid(alpha=0.3)
+            where = placement if placement == "pre-activations" else "every vector"
+            axis.set_title(f"{dataset}, {cell.upper()}, noise on {where}", fontsize=8)
+            axis.set_xlabel("signal-to-noise ratio of the test (dB)")
+            axis.set_ylabel("accuracy, test set (%)")
+        legend_below(axes, 4)
