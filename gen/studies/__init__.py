@@ -87,7 +87,8 @@ def run(name: str, folder: Path, runner: Runner, *, full: bool = False) -> dict[
 
 
 def markdown(table: Table) -> str:
-    """A table in Markdown."""
+    """A table in Markdown, below its title if it has one."""
     text = io.StringIO()
+    title, table.title = table.title, None
     Console(width=400, file=text).print(table)
-    return text.getvalue().strip() + "\n"
+    return (f"**{title}**\n\n" if title else "") + text.getvalue().strip() + "\n"
