@@ -282,7 +282,7 @@ def test_defence_in_small(monkeypatch, shared, pictures):
         width=1, seeds=(0, 1), plain=1, adversarial=1, noisy=1, batch=100, learning_rate=0.01,
         tested=(None, 10.0), votes=2,
     )  # fmt: skip
-    monkeypatch.setattr(defence, "ATTACKS", {"PGD": defence.ATTACKS["PGD"] | {"steps": 2}})
+    monkeypatch.setitem(defence.ATTACKS, "PGD", defence.ATTACKS["PGD"] | {"steps": 2})
     results, table, drawing = study(monkeypatch, shared, "defence", settings, data_dir=pictures)
     assert len(results["rows"]) == 4
     for row in results["rows"]:

@@ -49,6 +49,7 @@ class DefenceStudy:
     training: Fields = field(
         default_factory=lambda: {"kind": "pgd", "eps": 0.3, "step": 0.15, "steps": 3}
     )
+    attacks: tuple[str, ...] = ("PGD",)
     tested: tuple[float | None, ...] = (None, 20.0, 10.0, 5.0)
     placement: str = "pre-activations"
     votes: int = 4
@@ -75,12 +76,12 @@ class DefenceStudy:
         jobs = {}
         for target, models in targets.items():
             for source, others in sources.items():
-                for attack, how in ATTACKS.items():
+                for attack in self.attacks:
                     for n, seed in enumerate(self.seeds):
                         other = others[self.seeds[(n + 1) % len(self.seeds)]]
                         points = [(t, 1 if t is None else self.votes) for t in self.tested]
                         given = {"dataset": self.dataset, "width": self.width, "seed": seed}
-                        given |= {"model": models[seed], "source": other, "attack": how}
+                        given |= {"model": models[seed], "source": other, "attack": ATTACKS[attack]}
                         given |= {"placement": self.placement, "points": points}
                         job = Job("gen.studies.image_runs:transfer", given)
                         jobs[target, source, attack, seed] = job
@@ -93,7 +94,7 @@ class DefenceStudy:
             name: over_seeds([result["clean"] for result in values])
             for name, values in trained.items()
         }
-        settings = dataclasses.asdict(self) | {"attacks": ATTACKS}
+        settings = dataclasses.asdict(self) | {"how": ATTACKS}
         return {"settings": settings, "clean": accuracies, "rows": rows, "claims": _claims(rows)}
 
     def _train(self, seed: int, epochs: int, **more: Any) -> Job:
@@ -142,7 +143,7 @@ def _claims(rows: list[Fields]) -> list[Fields]:
 
 
 STUDY = DefenceStudy()
-FULL = DefenceStudy(width=16, plain=6, adversarial=12, noisy=6, votes=32)
+FULL = DefenceStudy(width=16, plain=6, adversarial=12, noisy=6, votes=32, attacks=tuple(ATTACKS))
 
 
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:

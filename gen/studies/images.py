@@ -36,7 +36,7 @@ class ImagesStudy:
     width: int = 12
     seeds: tuple[int, ...] = (0, 1, 2)
     clean: int = 3
-    noisy: int = 5
+    noisy: int = 4
     batch: int = 128
     learning_rate: float = 0.002
     tested: tuple[float | None, ...] = (None, 10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
