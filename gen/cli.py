@@ -138,7 +138,7 @@ def _recipe(
     recipe = presets.load(name)
     settings = plain(recipe.training)
     if noise is not None:
-        settings["noise"] = noise
+        settings |= {"noise": noise, "placement": "pre-activations"}
         with contextlib.suppress(ValueError):
             settings["noise"] = float(noise.lower().removesuffix("db"))
     if placement is not None:
@@ -514,22 +514,17 @@ def study_(
     training.check_device(device)
     folder = build_dir / "studies"
     with _bar() as bar:
-        runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers or jobs.cores())
+        # Processes share one GPU: more than a few only wait for each other.
+        workers = workers or (jobs.cores() if device == "cpu" else 2)
+        runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers)
         results = studies.run(name, folder / name, runner, full=full)
     for table in (common.claims_table(results), *studies.module(name).tables(results)):
         console.print(table)
+    if any(claim["name"].startswith("RTL") and not claim["met"] for claim in results["claims"]):
+        raise typer.Exit(1)
     seeds = ", ".join(map(str, results["settings"]["seeds"]))
     written = "results.json (claims, and every figure), table.md, figure.svg"
     _say(f"{folder / name}/: {written}; seeds {seeds}, on {device}")
-
-
-def _present(name: str, data_dir: Path) -> bool:
-    """Whether the files of a data set are there."""
-    try:
-        datasets.fingerprint(name, data_dir)
-    except WordlineError:
-        return False
-    return True
 
 
 def _studies(data_dir: Path) -> Table:
@@ -537,8 +532,13 @@ def _studies(data_dir: Path) -> Table:
 
     table = Table("study", "question", "two cores", "--full", "data")
     for name, known in studies.STUDIES.items():
-        about = (type(studies.module(name).STUDY).__doc__ or "").partition("\n")[0]
-        data = ", ".join(f"{d}{'' if _present(d, data_dir) else ' (absent)'}" for d in known.data)
+        code = studies.module(name)
+        about = (type(code.STUDY).__doc__ or "").partition("\n")[0]
+        needs = {name: datasets.task(name).files for name in studies.reads(code.STUDY)}
+        data = ", ".join(
+            data if files_ is None or files_.present(data_dir) else f"{data} (absent)"
+            for data, files_ in needs.items()
+        )
         table.add_row(name, about, known.takes, known.full, data)
     return table
 

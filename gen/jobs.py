@@ -1,12 +1,13 @@
 """Independent runs of a study: each is done once, anywhere, and kept.
 
 A job is a function of the project by its name and arguments of plain values, so that a worker needs
-nothing but the project and a folder that all share. joblib runs jobs on this machine's cores, and
-on a cluster where one of its backends for that (dask, ray) is set around `Runner.run`. A result
-lies in the folder under its key, a hash of everything it depends on; a study that was interrupted
-goes on with what is not there.
+nothing but the project and a folder that all share. joblib runs jobs on this machine's cores; a
+cluster takes over with one of joblib's backends (`joblib.parallel_config`) around `Runner.run`. A
+result lies in the folder under its key, a hash of everything it depends on; a study that was
+interrupted goes on with what is not there.
 """
 
+import functools
 import importlib
 import inspect
 import json
@@ -15,17 +16,19 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import joblib
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import golden
 from gen import stages
-from golden import datasets, files
+from golden import datasets, files, native
 from golden.datasets.sets import DATA
+from golden.errors import WordlineError
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -74,12 +77,11 @@ class Runner:
     def key(self, job: Job) -> str:
         """Hash of everything that a job's result depends on."""
         known = {n: self.key(a) if isinstance(a, Job) else a for n, a in job.arguments.items()}
-        source = inspect.getsource(importlib.import_module(job.function.partition(":")[0]))
+        module = importlib.import_module(job.function.partition(":")[0])
         data = ""
         if "dataset" in job.arguments:
             data = datasets.fingerprint(job.arguments["dataset"], self.data_dir)
-        about = (stages.source(golden), metadata.version("torch"), platform.machine(), self.device)
-        return stages.digest(job.function, known, source, data, about)[:24]
+        return stages.digest(job.function, known, data, _code(module), self.device)[:24]
 
     def run(self, stage: str, jobs: Sequence[Job]) -> list[Any]:
         """The results of jobs, in their order; those that are not there yet are done first."""
@@ -92,19 +94,38 @@ class Runner:
             here = Here(self.folder.resolve(), key, self.data_dir.resolve(), self.device)
             tasks.append(joblib.delayed(_work)(job.function, given, here))
         done = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")
-        for n, _ in enumerate(done(tasks), 1):
-            self.progress(stage, len(set(keys)) - len(wanted) + n, len(set(keys)))
+        try:
+            for n, _ in enumerate(done(tasks), 1):
+                self.progress(stage, len(set(keys)) - len(wanted) + n, len(set(keys)))
+        except TerminatedWorkerError:
+            raise WordlineError(
+                f"A worker of the stage {stage!r} was killed, most likely for want of memory; give "
+                f"fewer --workers than {self.workers} and run it again: it goes on from here."
+            ) from None
         return [self.read(key) for key in keys]
 
     def read(self, key: str) -> Any:
         """A result that is there, with the file that the job left, or None."""
         try:
             kept = json.loads((self.folder / f"{key}.json").read_text())
-            if kept.get("file") and not (self.folder / f"{key}.safetensors").exists():
+            path = self.folder / f"{key}.safetensors"
+            if kept["file_bytes"] != (path.stat().st_size if path.exists() else None):
                 return None
             return kept["result"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # what was damaged is done again
+
+
+@functools.cache
+def _code(module: ModuleType) -> str:
+    """Hash of the code behind a module's jobs, as it was when the first was asked for: golden, the
+    modules of runs, and the packages that decide numbers."""
+    own = [inspect.getsource(module)]
+    own += [
+        path.read_text() for path in sorted((Path(__file__).parent / "studies").glob("*runs.py"))
+    ]
+    about = (platform.machine(), native.library() is not None)
+    return stages.digest(stages.source(golden), own, stages.versions(), about)
 
 
 def cores() -> int:
@@ -120,5 +141,7 @@ def _work(function: str, arguments: dict[str, Any], here: Here) -> None:
     began = time.monotonic()
     result = getattr(importlib.import_module(module), name)(here, **arguments)
     kept = {"function": function, "arguments": arguments, "result": result}
-    kept |= {"file": here.file().exists(), "seconds": round(time.monotonic() - began, 2)}
+    path = here.file()
+    kept["file_bytes"] = path.stat().st_size if path.exists() else None
+    kept |= {"seconds": round(time.monotonic() - began, 2)}
     files.write_text(here.folder / f"{here.key}.json", json.dumps(kept, indent=1) + "\n")

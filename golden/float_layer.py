@@ -71,7 +71,7 @@ class _Run(torch.autograd.Function):
         units = columns // gates
         tensors = {
             "normal": injected.normal,
-            "z": z.detach().clone(),
+            "z": z.detach().clone(memory_format=torch.contiguous_format),
             "h": z.new_empty(steps, batch, units),
             "state": z.new_zeros(steps + 1, batch, units),
             "scratch": z.new_empty(12 * columns),

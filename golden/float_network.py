@@ -43,8 +43,8 @@ def _noisy(layer: Any, x: Tensor, injection: Injection) -> Tensor:
     return float_layer.run(x, layer.weight_ih_l0, recurrent, bias, gates, injection)
 
 
-PART = 1000
-"""Sequences that are computed at once."""
+PART = 100
+"""Sequences that are computed at once: few, so that a step stays in the cache."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class Injection:
 
     snr_db:    10 log10 of the signal's power over that of the noise, of each vector.
     placement: "pre-activations" of the gates alone, or "every" vector: the gates' pre-activations,
-               their activations, c and h (an RNN's activation is its h), and the scores.
+               their activations, c and h (an RNN's activation is its h), and the scores. What it
+               is in a convolutional network, `golden.convnet` says.
     """
 
     snr_db: Annotated[float, Strict(), Field(ge=-20, le=60)]
@@ -43,6 +44,11 @@ class Injection:
     def power_ratio(self) -> float:
         """Power of the noise over that of the signal."""
         return float(10 ** (-self.snr_db / 10))
+
+    @property
+    def growth(self) -> int:
+        """`growth` of this noise."""
+        return growth(self.power_ratio)
 
     def vectors(self, gates: int) -> int:
         """How many vectors of a step of a layer have noise."""
@@ -78,9 +84,8 @@ class Injected:
 
     @property
     def growth(self) -> int:
-        """Bound of how many times larger than its largest number a vector gets: PyTorch's normal
-        numbers are below 7."""
-        return math.ceil(1 + 7 * math.sqrt(self.power_ratio))
+        """`growth` of these numbers."""
+        return growth(self.power_ratio)
 
     def at(self, step: int) -> "StepNoise":
         """The noise of one step."""
@@ -105,6 +110,12 @@ class StepNoise(NamedTuple):
         if first >= self.normal.shape[1]:
             return v
         return rounded_noise(v, self.normal[:, first : first + v.shape[1]], self.power_ratio)
+
+
+def growth(power_ratio: float) -> int:
+    """Bound of how many times larger than its largest number a vector gets: PyTorch's normal
+    numbers are below 7."""
+    return math.ceil(1 + 7 * math.sqrt(power_ratio))
 
 
 def add_noise(v: Tensor, normal: Tensor, power_ratio: float, tiny: float = TINY) -> Tensor:

@@ -49,7 +49,7 @@ def run(
     injected = None
     if injection is not None:
         injected = injection.draw(batch, steps, shape.gates, shape.units, x.device)
-    if readable or not fast.usable(x):
+    if readable or not fast.usable(x) or not fast.measurable(shape, injection):
         return _readable(program, x, shape, runs, injected)
     ran = fast.run(program, x, shape, runs, injected, trace=trace)
     return LayerTrace(ran.h, ran.codes, ran.c)

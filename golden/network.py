@@ -13,7 +13,8 @@ from golden.layer import LayerTrace
 from golden.program import Program, check_votes
 
 PASSES = 2048
-"""Passes that `in_parts` computes at once."""
+SCORED = 256
+"""Passes that `in_parts` and `scores` compute at once."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,7 @@ def run(
 
 
 def in_parts(
-    program: Program,
-    x: Tensor,
-    lengths: Tensor,
-    injection: Injection | None = None,
-    *,
-    trace: bool = True,
+    program: Program, x: Tensor, lengths: Tensor, *, trace: bool = True
 ) -> Iterator[tuple[Tensor, Trace]]:
     """As `run`, a part at a time, so that memory does not grow with the batch or with votes.
 
@@ -85,8 +81,24 @@ def in_parts(
     """
     check(program, x, lengths)
     for part in torch.arange(len(x)).split(max(1, PASSES // program.votes)):
-        runs = part * program.votes
-        yield part, run(program, x[part], lengths[part], runs, injection, trace=trace)
+        yield part, run(program, x[part], lengths[part], part * program.votes, trace=trace)
+
+
+def scores(
+    program: Program, x: Tensor, lengths: Tensor, injection: Injection | None = None
+) -> Tensor:
+    """The scores of every pass alone, (sequences, votes, classes); see `run`.
+
+    Sequences of much the same length are computed together, few at once: fast.
+    """
+    check(program, x, lengths)
+    votes, classes = program.votes, program.description.network.classes
+    found = torch.empty(len(x), votes, classes, dtype=torch.int64, device=x.device)
+    for part in lengths.argsort(stable=True).split(max(1, SCORED // votes)):
+        steps, runs = int(lengths[part].max()), part * votes
+        trace = run(program, x[part, :steps], lengths[part], runs, injection, trace=False)
+        found[part] = trace.scores.unflatten(0, (-1, votes))
+    return found
 
 
 def check(program: Program, x: Tensor, lengths: Tensor) -> None:

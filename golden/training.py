@@ -17,7 +17,7 @@ import torch
 from pydantic import Field, Strict
 from torch import Tensor, nn
 
-from golden import crossbar, dac, network, tables
+from golden import crossbar, dac, head, network, tables
 from golden.datasets import Dataset, Sequences
 from golden.description import ArrayShape, Description, Int, frozen, replaced
 from golden.effects import Effects
@@ -263,7 +263,7 @@ def fit_float(
     real = dataclasses.replace(data, x=(data.x - mean) / spread).to(device)
 
     def loss(batch: Sequences, done: float) -> Tensor:
-        noise = None if injection is None else _ramp(injection, done)
+        noise = None if injection is None else ramp(injection, done)
         scores = reference(batch.x, batch.lengths, noise)
         return nn.functional.cross_entropy(scores, batch.labels)
 
@@ -271,7 +271,7 @@ def fit_float(
     return FloatModel(reference.cpu(), mean, spread)
 
 
-def _ramp(injection: Injection, done: float) -> Injection:
+def ramp(injection: Injection, done: float) -> Injection:
     """The noise of a part of training; done: 0 at its beginning, 1 at its end."""
     above = max(0.0, RAMP - injection.snr_db) * max(0.0, 1 - 2 * done)
     return replaced(injection, snr_db=injection.snr_db + above)
@@ -328,8 +328,8 @@ def check_device(device: str) -> None:
 def accuracy(program: Program, data: Sequences) -> float:
     """Accuracy of a program in percent, in exact integers."""
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
-    parts = network.in_parts(program, codes, data.lengths, trace=False)
-    return percent(torch.cat([trace.label for _, trace in parts]), data.labels)
+    scores = network.scores(program, codes, data.lengths)
+    return percent(head.vote(scores, program.vote_by), data.labels)
 
 
 def percent(label: Tensor, truth: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Functions for the tests of `gen.jobs`."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -31,3 +32,7 @@ def linger(here, *, a, seconds):
     (here.folder / f"{a}.pid").write_text(str(os.getpid()))
     time.sleep(seconds if a else 0)
     return a
+
+
+def die(here, *, a):
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -60,6 +60,8 @@ def test_the_fast_path_is_the_readable_one(description, seed, noisy, injection):
     expect_equal(*both(program, x, torch.tensor([4, 1, 2, 3, 4]), runs, injection))
 
 
+LOUD = {"gate_bits": 11, "state_bits": 18}
+"""Fits 32 bits without noise, and not with noise on every vector."""
 WIDE = {"gate_bits": 12, "state_bits": 20, "state_index_bits": 12}
 
 
@@ -68,6 +70,7 @@ WIDE = {"gate_bits": 12, "state_bits": 20, "state_index_bits": 12}
     [
         ({"network": {"inputs": 40, "hidden": [37, 16]}}, [("float32", "i32"), ("float32", "i32")]),
         ({"network": {"inputs": 3, "hidden": [37]}, "cell": WIDE}, [("float32", "i64")]),
+        ({"network": {"inputs": 3, "hidden": [37]}, "cell": LOUD}, [("float32", "i32")]),
         ({"network": {"inputs": 60, "hidden": [37]}, "dac": {"bits": 8}}, [("float32", "i64")]),
         (
             {
@@ -87,6 +90,10 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     description = small(**sections)
     program = random_program(description, 3, noisy=noisy)
     assert kinds(program) == types
+    if sections.get("cell") is LOUD and injection and injection.placement == "every":
+        loud = injection.draw(1, 1, 4, 37)
+        found = fast.choose(program.layers[0], description.layers[0], None, True, loud)
+        assert found == ("float32", "i64")
     x = random_codes(description, 4, 41, 11, description.network.inputs)
     top = description.dac.range.high
     x[0], x[1] = top, -top

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden import convnet, float_layer, layer, network
+from golden import convnet, fast, float_layer, layer, lstm, network
 from golden.convnet import ConvNet
 from golden.datasets import Sequences
 from golden.description import build
@@ -15,7 +15,7 @@ from golden.errors import WordlineError
 from golden.float_layer import _readable
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injected, Injection, StepNoise, add_noise
-from golden.training import Training, _ramp
+from golden.training import Training, ramp
 from tests.helpers import random_codes, random_program, small
 
 PLACEMENTS = ("pre-activations", "every")
@@ -41,8 +41,11 @@ def test_what_is_drawn_has_a_place_for_every_vector():
             assert drawn.normal.shape == (5, 6, vectors, 7)
             assert drawn.power_ratio == pytest.approx(0.501, abs=1e-3)
             assert drawn.at(2).normal.shape == (5, vectors, 7)
-    # No drawn number reaches what the fast path reckons with.
-    assert Injected(torch.empty(0), 4.0).growth == 15
+    torch.manual_seed(0)
+    injected = Injection(snr_db=-6.0).draw(1, 1, 1, 4_000_000)
+    v = torch.full((1, 1, 4_000_000), 1000)
+    noisy = injected.at(0).add_rounded(v, 0)
+    assert 10_000 < noisy.abs().max() < 1000 * injected.growth  # the fast path reckons with it
 
 
 @pytest.mark.parametrize("vector", range(10))
@@ -100,17 +103,20 @@ def test_integers_are_disturbed_at_the_same_places(kind, vector, monkeypatch):
 def test_integers_stay_integers_and_the_state_in_its_range():
     description = small(network={"hidden": [9]})
     v = torch.randint(-2000, 2000, (6, 1, 9))
+    torch.manual_seed(0)
     noise = StepNoise(torch.randn(6, 10, 9) * 50, 4.0)
     noisy = noise.add_rounded(v, 8)
     assert noisy.dtype == v.dtype and noisy.abs().max() > 20_000
     assert torch.equal(noise.add_rounded(v, 10), v)  # beyond what has noise
     program = random_program(description, 2)
+    top = description.cell.state_range.high
+    index, c = torch.zeros(6, 4, 9, dtype=torch.int64), torch.full((6, 9), top)
+    after = lstm.step(index, c, program.layers[0], description, noise)
+    assert after.c.max() == top and after.c.min() == description.cell.state_range.low
     x = random_codes(description, 2, 50, 4, description.network.inputs)
     injection = Injection(snr_db=-20.0, placement="every")
     torch.manual_seed(0)
     trace = network.run(program, x, torch.full((50,), 4), None, injection, readable=True)
-    state = description.cell.state_range
-    assert trace.layers[0].c.min() >= state.low and trace.layers[0].c.max() <= state.high
     assert trace.layers[0].h.abs().max() <= description.dac.range.high
 
 
@@ -127,6 +133,19 @@ def test_scores_have_noise_where_every_vector_has(placement):
     real = torch.tensor([[3.0, -4.0]])
     injection = Injection(snr_db=0.0, placement=placement)
     assert torch.equal(injection.on_scores(real), real) == (placement == "pre-activations")
+
+
+def test_mean_squares_that_are_not_exact_go_the_readable_way():
+    wide = {"gate_bits": 12, "hidden_bits": 12, "state_bits": 16}
+    for units, snr, placement, exact in (
+        (4, 20.0, "every", True),
+        (2048, -20.0, "every", False),
+        (2048, -20.0, "pre-activations", True),
+    ):
+        description = small(network={"inputs": 1, "hidden": [units]}, cell=wide)
+        injection = Injection(snr_db=snr, placement=placement)
+        assert fast.measurable(description.layers[0], injection) == exact
+    assert fast.measurable(description.layers[0], None)
 
 
 def passes(x, parameters, gates, injection, readable, seed):
@@ -209,10 +228,10 @@ def test_a_float_model_comes_back_from_its_file(tmp_path):
 
 def test_training_begins_with_less_noise():
     wanted = Injection(snr_db=-6.0, placement="every")
-    found = [_ramp(wanted, done) for done in (0.0, 0.25, 0.5, 1.0)]
+    found = [ramp(wanted, done) for done in (0.0, 0.25, 0.5, 1.0)]
     assert [noise.snr_db for noise in found] == [10.0, 2.0, -6.0, -6.0]
     assert all(noise.placement == "every" for noise in found)
-    assert _ramp(Injection(snr_db=20.0), 0.0).snr_db == 20.0
+    assert ramp(Injection(snr_db=20.0), 0.0).snr_db == 20.0
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

@@ -14,8 +14,8 @@ from gen.jobs import Job, Runner
 from golden.errors import WordlineError
 
 ROOT = Path(__file__).parent.parent
-ADD, LEAVE, READ, FAIL, LINGER = (
-    f"tests.job_functions:{name}" for name in ("add", "leave", "read", "fail", "linger")
+ADD, LEAVE, READ, FAIL, LINGER, DIE = (
+    f"tests.job_functions:{name}" for name in ("add", "leave", "read", "fail", "linger", "die")
 )
 
 
@@ -57,15 +57,27 @@ def test_what_a_result_depends_on_tells_jobs_apart(tmp_path, monkeypatch):
     }
     assert len(keys) == 8
     assert runner.key(Job(ADD, {"b": 0, "a": 1})) in keys  # whatever the order
-    monkeypatch.setattr(jobs.inspect, "getsource", lambda module: "other code")
-    assert runner.key(Job(ADD, {"a": 1})) not in keys
 
 
-def test_another_version_of_golden_is_another_job(tmp_path, monkeypatch):
-    runner, job = Runner(tmp_path), Job(ADD, {"a": 1})
-    before = runner.key(job)
-    monkeypatch.setattr(jobs.stages, "source", lambda package: "changed")
-    assert runner.key(job) != before
+@pytest.mark.parametrize(
+    ("where", "what", "other"),
+    [
+        ("inspect", "getsource", "other code"),
+        ("stages", "source", "another golden"),
+        ("stages", "versions", {"torch": "another"}),
+        ("native", "library", None),
+    ],
+)
+def test_other_code_is_another_job(where, what, other, tmp_path, monkeypatch):
+    """But for a run under way: what it imported stays what it is."""
+    job = Job(ADD, {"a": 1})
+    before = Runner(tmp_path).key(job)
+    monkeypatch.setattr(getattr(jobs, where), what, lambda *_: other)
+    assert Runner(tmp_path).key(job) == before
+    jobs._code.cache_clear()
+    assert Runner(tmp_path).key(job) != before
+    monkeypatch.undo()
+    jobs._code.cache_clear()
 
 
 def test_jobs_leave_files_for_others(tmp_path):
@@ -77,6 +89,9 @@ def test_jobs_leave_files_for_others(tmp_path):
     assert runner.read(runner.key(first)) is None  # with its file, the result is gone
     runner.run("leave", [first])
     assert runner.run("read", [Job(READ, {"of": first})]) == ["weights"]
+    runner_file = tmp_path / "jobs" / f"{runner.key(first)}.safetensors"
+    runner_file.write_text("wei")  # cut short
+    assert runner.read(runner.key(first)) is None
 
 
 def test_data_that_is_absent_is_named(tmp_path):
@@ -89,19 +104,23 @@ def test_data_that_is_absent_is_named(tmp_path):
 def test_a_failure_is_told_and_the_rest_is_kept(workers, tmp_path):
     runner = Runner(tmp_path, workers=workers)
     good = [Job(ADD, {"a": a}) for a in range(3)]
-    runner.run("good", good)
     with pytest.raises(WordlineError, match=r"^no such thing$"):
         runner.run("all", [*good, Job(FAIL, {"words": "no such thing"})])
-    assert all(runner.read(runner.key(job)) for job in good)
+    assert all(runner.read(runner.key(job)) for job in good[: 3 if workers == 1 else 1])
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
 def test_workers_are_processes_of_their_own(tmp_path):
     runner = Runner(tmp_path, workers=2)
-    wanted = [Job(LINGER, {"a": a, "seconds": 1}) for a in (1, 2, 3)]
+    wanted = [Job(LINGER, {"a": a, "seconds": 0.5}) for a in (1, 2, 3)]
     assert runner.run("linger", wanted) == [1, 2, 3]
     pids = {path.read_text() for path in tmp_path.glob("*.pid")}
-    assert len(pids) == 2 and str(os.getpid()) not in pids
+    assert str(os.getpid()) not in pids
+
+
+def test_a_worker_that_is_killed_is_a_sentence(tmp_path):
+    with pytest.raises(WordlineError, match=r"A worker of the stage 'die' was killed.*--workers"):
+        Runner(tmp_path, workers=2).run("die", [Job(DIE, {"a": a}) for a in (1, 2)])
 
 
 def test_ctrl_c_leaves_what_is_done_and_nobody_behind(tmp_path):

@@ -10,16 +10,17 @@ import torch
 from rich.console import Console
 
 from gen import studies
-from gen.jobs import Runner
-from gen.studies import common, defence, dni, images, noise, runs, tolerance, votes
-from golden import datasets, effects, network
+from gen.jobs import Here, Runner
+from gen.studies import common, defence, dni, image_runs, images, noise, runs, tolerance, votes
+from golden import dac, datasets, effects, network
+from golden.convnet import ConvNet
 from golden.datasets import Sequences
 from golden.datasets.sets import SETS
 from golden.errors import WordlineError
 from golden.program import Program
 from tests.helpers import random_program, small
 from tests.test_cli import complaint, wordline
-from tests.test_data import idx_bytes, put
+from tests.test_data import idx_bytes, mnist_files, put
 
 
 def words(table):
@@ -73,12 +74,14 @@ def test_dni_in_small(monkeypatch, shared):
     places = [
         (row["cell"], row["bits"], row["placement"], row["trained_db"]) for row in results["rows"]
     ]
-    assert len(places) == len(set(places)) == 4 + 4 + 4
+    assert len(places) == len(set(places)) == 6 + 4 + 6
     place = {"cell": "lstm", "bits": "float", "placement": "pre-activations"}
     plain, noisy = (dni.find(results["rows"], trained_db=t, **place) for t in (None, 0.0))
     assert dni.at(plain, None)["one"]["mean"] > 80  # chance is 11: held-out data
     assert dni.at(noisy, 0.0)["one"]["mean"] > dni.at(plain, 0.0)["one"]["mean"]
     assert dni.at(noisy, 0.0)["votes"] == 4 and "votes" not in dni.at(noisy, None)
+    longer = dni.find(results["rows"], trained_db="longer", **place)
+    assert dni.at(longer, None) != dni.at(plain, None) and "none, as long" in table
     # Without noise, the placement of a plain network's noise means nothing.
     other = dni.find(results["rows"], trained_db=None, **place | {"placement": "every"})
     assert dni.at(other, None) == dni.at(plain, None)
@@ -141,7 +144,7 @@ def test_votes_in_small(monkeypatch, shared):
         first, last = row["points"][0], row["points"][-1]
         assert first["votes"] == 1 and first["majority"] == first["sum"]
         assert last["votes"] == 8 and last["sum"]["mean"] > first["sum"]["mean"]
-    assert len(results["rows"]) == 4
+    assert len(results["rows"]) == 4 and results["claims"] == []  # nothing was compared
     assert "hardware" in table and "votes K" in drawing
 
 
@@ -155,9 +158,9 @@ def test_the_verilog_is_on_the_curve(monkeypatch, shared):
     for point in results["rtl"]:
         assert round(point["rtl"], 4) == point["golden"]
         assert point["mismatches"] == 0 and point["values_compared"] > 100_000
-    assert [(claim["ours"], claim["met"]) for claim in results["claims"]] == [(0, True)] * 2
-    missed = votes.STUDY._claims([], [point | {"rtl": 1.0, "mismatches": 7}])
-    assert [(claim["ours"], claim["met"]) for claim in missed] == [(1, False), (7, False)]
+    compared = sum(point["values_compared"] for point in results["rtl"])
+    met = [(claim["ours"], claim["met"]) for claim in results["claims"]]
+    assert met == [(0, True), (0, True), (compared, True)]
 
 
 def test_noise_in_small(monkeypatch, shared):
@@ -231,8 +234,6 @@ def test_hardware_noise_of_a_ratio(snr_db):
 
 
 def datasets_codes(program, data):
-    from golden import dac
-
     return dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
 
 
@@ -303,10 +304,6 @@ def test_defence_in_small(monkeypatch, shared, pictures):
 
 def test_attacks_stay_within_their_bound_and_do_harm(shared, pictures):
     pytest.importorskip("art")
-    from gen.jobs import Here
-    from gen.studies import image_runs
-    from golden.convnet import ConvNet
-
     here = Here(shared, "none", pictures, "cpu")
     parts = image_runs.images(here, "mnist-rows")
     assert [len(parts[p][1]) for p in ("train", "held", "test")] == [600, 2000, 200]
@@ -339,13 +336,22 @@ def test_claims():
     assert common.over_seeds([1.0])["spread"] == 0.0
 
 
+def test_claims_of_the_verilog_can_be_missed():
+    point = {"rtl": 90.0, "golden": 90.0, "mismatches": 0, "values_compared": 5}
+    assert [claim["met"] for claim in common.rtl_claims([point])] == [True, True, True]
+    wrong = [point | {"rtl": 80.0, "mismatches": 7, "values_compared": 0}]
+    found = [(claim["ours"], claim["met"]) for claim in common.rtl_claims(wrong)]
+    assert found == [(1, False), (7, False), (0, False)]
+    assert common.rtl_claims([]) == []
+
+
 def test_every_study_is_known_and_can_be_told(tmp_path):
     for name, known in studies.STUDIES.items():
         code = studies.module(name)
         assert known.takes and known.full and code.STUDY.__doc__.strip()
-        used = {task.dataset for task in getattr(code.STUDY, "tasks", ())}
-        used |= set(getattr(code.STUDY, "datasets", ()))
-        assert used <= set(known.data) <= set(datasets.TASKS)
+        for settings in (code.STUDY, code.FULL):
+            assert set(studies.reads(settings)) <= set(datasets.TASKS)
+    assert "strokes" in studies.reads(votes.FULL)
     listed = wordline("study", "--list", folder=tmp_path, env={"COLUMNS": "250"})
     assert listed.returncode == 0
     assert all(name in listed.stdout for name in studies.STUDIES)
@@ -367,6 +373,29 @@ def test_mistakes_are_sentences(arguments, sentence, tmp_path):
 
 
 def test_a_study_without_the_attacks_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(studies, "find_spec", lambda name: None)
-    with pytest.raises(WordlineError, match=r"needs adversarial-robustness-toolbox; .*attacks"):
-        studies.known("defence").check(None)
+    found = studies.stages.versions() | {"adversarial-robustness-toolbox": "none"}
+    monkeypatch.setattr(studies.stages, "versions", lambda: found)
+    with pytest.raises(WordlineError, match=r"defence needs adversarial-.*wordline.attacks"):
+        studies.known("defence").check()
+    studies.known("images").check()
+
+
+def test_few_images_are_too_few(tmp_path):
+    SETS["mnist"].take(put(tmp_path / "mine", mnist_files()[0]), tmp_path)
+    with pytest.raises(WordlineError, match=r"mnist-rows has 12 images to train, of which 2,000"):
+        image_runs.images(Here(tmp_path, "", tmp_path, "cpu"), "mnist-rows")
+
+
+def test_the_ratio_of_a_gain_is_chosen_on_held_images():
+    """Where the test set would have chosen another."""
+
+    def points(part, at_10, at_20):
+        values = {None: 50.0, 10.0: at_10, 20.0: at_20}
+        both = {"votes": [1, 2], "majority": [0.0, 0.0]}
+        curve = [{"snr_db": s, "one": v, "sum": [0.0, v], **both} for s, v in values.items()]
+        return {part: [{"source": 0.0}, *curve]}
+
+    seed = points("held", 55.0, 52.0) | points("test", 51.0, 58.0)
+    row = defence.STUDY._row([seed, seed], "adversarial", "plain", "PGD")
+    for by in ("one", "sum"):
+        assert row[f"gain_{by}"]["snr_db"] == 10.0 and row[f"gain_{by}"]["mean"] == 1.0

@@ -9,7 +9,6 @@ import importlib
 import io
 import json
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,33 +28,34 @@ from golden.errors import WordlineError
 class Known:
     """What is known of a study before it is run.
 
-    data: the data sets it reads. takes, full: how long it and its longer version take on two cores.
-    attacks: whether it needs the package of attacks.
+    takes, full: how long it and its longer version take on two cores. attacks: whether it needs the
+    package of attacks. rtl: whether it simulates Verilog.
     """
 
-    data: tuple[str, ...]
     takes: str
     full: str
     attacks: bool = False
+    rtl: bool = False
 
-    def check(self, data_dir: Path) -> None:
-        """WordlineError where a data set, or the package of attacks, is absent."""
-        if self.attacks and find_spec("art") is None:
+    def check(self) -> None:
+        """WordlineError where the package of attacks, or what simulates, is absent."""
+        if self.attacks and "none" in stages.versions()["adversarial-robustness-toolbox"]:
             raise WordlineError(
-                "The study of defence needs adversarial-robustness-toolbox; install "
-                "wordline[attacks]."
+                "The study defence needs adversarial-robustness-toolbox; install wordline[attacks]."
             )
-        for name in self.data:
-            datasets.fingerprint(name, data_dir)
+        if self.rtl:
+            from sim import toolchain  # cocotb is slow to import
+
+            toolchain.find()
 
 
 STUDIES = {
-    "noise": Known(("vowels",), "3 minutes", "3 minutes"),
-    "dni": Known(("vowels", "strokes"), "1.5 hours", "20 hours"),
-    "images": Known(("mnist-rows", "fashion-rows"), "30 minutes", "4 hours"),
-    "tolerance": Known(("vowels", "mnist-rows"), "25 minutes", "2 hours"),
-    "votes": Known(("vowels",), "5 minutes", "3 hours, and strokes"),
-    "defence": Known(("mnist-rows",), "20 minutes", "3 hours", attacks=True),
+    "noise": Known("3 minutes", "3 minutes", rtl=True),
+    "dni": Known("1 hour", "20 hours"),
+    "images": Known("25 minutes", "4 hours"),
+    "tolerance": Known("20 minutes", "2 hours"),
+    "votes": Known("8 minutes", "3 hours", rtl=True),
+    "defence": Known("20 minutes", "3 hours", attacks=True),
 }
 
 
@@ -71,11 +71,20 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"gen.studies.{name}")
 
 
+def reads(settings: Any) -> tuple[str, ...]:
+    """The data sets that settings of a study read."""
+    if hasattr(settings, "tasks"):
+        return tuple(dict.fromkeys(task.dataset for task in settings.tasks))
+    return getattr(settings, "datasets", None) or (settings.dataset,)
+
+
 def run(name: str, folder: Path, runner: Runner, *, full: bool = False) -> dict[str, Any]:
     """Run a study and write results.json, table.md and its figures into `folder`."""
-    known(name).check(runner.data_dir)
     code = module(name)
     settings = code.FULL if full else code.STUDY
+    known(name).check()
+    for data in reads(settings):
+        datasets.fingerprint(data, runner.data_dir)  # before anything that takes long
     results = {"study": name, "full": full} | settings.run(runner)
     results |= {"device": runner.device, "versions": stages.versions()}
     results = json.loads(json.dumps(results))  # as it is read again

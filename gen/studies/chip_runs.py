@@ -5,6 +5,7 @@ test sets, in percent.
 """
 
 import dataclasses
+import fcntl
 from typing import Any
 
 import torch
@@ -41,10 +42,13 @@ def chip(
         Program.load(here.file(program)), data, seed=seed, read_sigma=read_sigma, snr_db=snr_db
     )
     made = dataclasses.replace(made, votes=votes, vote_by=by)  # type: ignore[arg-type]
-    # One folder for all: a chip is built once, and every worker but one waits its turn.
+    # One folder for all: a chip is built once, and whoever comes second waits his turn.
     folder = here.folder / "rtl"
-    stages.emit_all(made, stages.encode(made, data.test), data.test.lengths, folder)
-    result = batch.simulate(batch.prepare(folder, made.description.name))
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stages.emit_all(made, stages.encode(made, data.test), data.test.lengths, folder)
+        result = batch.simulate(batch.prepare(folder, made.description.name))
     return {
         "rtl": percent(torch.tensor(result["labels"]), data.test.labels),
         "values_compared": result["values_compared"],

@@ -51,6 +51,20 @@ def claim(
     return row | more | {"at_least": least}
 
 
+def rtl_claims(points: Sequence[Fields]) -> list[Fields]:
+    """What is claimed of points that the Verilog computed too: nothing, where there are none."""
+    if not points:
+        return []
+    off = sum(round(point["rtl"], 4) != point["golden"] for point in points)
+    differ = sum(point["mismatches"] for point in points)
+    compared = sum(point["values_compared"] for point in points)
+    return [
+        claim("RTL points off the golden curve", off, "points", goal=0, least=False),
+        claim("RTL values that differ", differ, "values", goal=0, least=False),
+        claim("RTL values compared", compared, "values", goal=1),
+    ]
+
+
 def claims_table(results: Fields, *, box: Box = SQUARE) -> Table:
     """Every claim of a study beside what the paper has, with the difference."""
     table = Table("", "ours", "paper", "difference", "goal", "", box=box)
@@ -70,8 +84,10 @@ def claims_table(results: Fields, *, box: Box = SQUARE) -> Table:
     return table
 
 
-def decibels(snr_db: float | None) -> str:
-    """A signal-to-noise ratio as a word."""
+def decibels(snr_db: float | str | None) -> str:
+    """A signal-to-noise ratio as a word; `longer` is none, but as long a training."""
+    if isinstance(snr_db, str):
+        return "none, as long"
     return "none" if snr_db is None else f"{snr_db:g} dB"
 
 

@@ -184,7 +184,6 @@ def figures(results: Fields, folder: Path) -> None:
                     line(axis, x, gains, label=name, **look)
             axis.axhline(0, color="grey", linewidth=0.8)
             axis.axhline(PAPER, color="black", linestyle=":", label=f"paper: +{PAPER:g}")
-            axis.set_ylim(-6, 3)
             axis.grid(alpha=0.3)
             axis.set_title(f"target: {target}")
             axis.set_xlabel("signal-to-noise ratio of the inference (dB)")

@@ -15,8 +15,9 @@ from gen.jobs import Here
 from gen.studies.runs import curve, injection
 from golden import datasets, files
 from golden.convnet import CLASSES, ConvNet
+from golden.errors import WordlineError
 from golden.injection import Injection
-from golden.training import RAMP, percent
+from golden.training import percent, ramp
 
 Fields = dict[str, Any]
 
@@ -34,6 +35,10 @@ def images(here: Here, dataset: str) -> dict[str, Labelled]:
     """The parts of a set of rows, as images: train, held, test."""
     data = datasets.load(dataset, here.data_dir)
     x, labels = data.train.x[:, None], data.train.labels
+    if len(x) <= HELD:
+        raise WordlineError(
+            f"{dataset} has {len(x):,} images to train, of which {HELD:,} are held out; give more."
+        )
     return {
         "train": (x[:-HELD], labels[:-HELD]),
         "held": (x[-HELD:], labels[-HELD:]),
@@ -54,7 +59,7 @@ def train(
     attack: Fields | None = None,
 ) -> Fields:
     """Train a network, from `start` if there is one; with noise if there is a ratio, which falls
-    from RAMP over the first half; on attacked images if there is an attack.
+    as `golden.training.ramp` says; on attacked images if there is an attack.
 
     fit: epochs, batch, learning_rate. attack: see `attacker`.
     """
@@ -65,16 +70,15 @@ def train(
     optimiser = torch.optim.Adam(network.parameters(), fit["learning_rate"])
     steps = fit["epochs"] * -(-len(x) // fit["batch"])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    wanted = injection(snr_db, placement)
     attacked = None if attack is None else attacker(network, here.device, seed=seed, **attack)
     for _ in range(fit["epochs"]):
         for chosen in torch.randperm(len(x)).split(fit["batch"]):
             batch, truth = x[chosen], labels[chosen]
             if attacked is not None:
                 batch = attacked(batch, truth)
-            ratio = snr_db
-            if snr_db is not None:
-                ratio += max(0.0, RAMP - snr_db) * max(0.0, 1 - 2 * schedule.last_epoch / steps)
-            scores = network(batch.to(here.device), injection(ratio, placement))
+            noise = wanted and ramp(wanted, schedule.last_epoch / steps)
+            scores = network(batch.to(here.device), noise)
             loss = nn.functional.cross_entropy(scores, truth.to(here.device))
             optimiser.zero_grad()
             loss.backward()

@@ -150,8 +150,7 @@ def evaluate(
         scores = []
         for _ in range(passes):
             if quantised:
-                parts = network.in_parts(program, codes, test.lengths, noise, trace=False)
-                scores.append(torch.cat([trace.scores for _, trace in parts]))
+                scores.append(network.scores(program, codes, test.lengths, noise)[:, 0])
             else:
                 scores.append(float_model.scores(test, noise))
         found.append({"snr_db": snr_db, **curve(torch.stack(scores, 1), test.labels)})
@@ -264,8 +263,7 @@ def vote(
     found = []
     for passes in votes:
         voting = dataclasses.replace(chip, votes=passes)
-        parts = network.in_parts(voting, codes, test.lengths, trace=False)
-        scores = torch.cat([trace.scores.unflatten(0, (-1, passes)) for _, trace in parts])
+        scores = network.scores(voting, codes, test.lengths)
         point: Fields = {"votes": passes}
         for by in ("majority", "sum"):
             point[by] = percent(head.vote(scores, by), test.labels)  # type: ignore[arg-type]

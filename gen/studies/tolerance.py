@@ -128,17 +128,18 @@ def _claims(row: Fields) -> list[Fields]:
     change = over_seeds(lost)
     where = row["dataset"]
     ours = {"ours": change["mean"], "spread": change["spread"]}
-    claims = [
-        claim(f"{where}: 4/4/4 bits, above float", unit="points", goal=-0.5, anchor=0, **ours)
-    ]
+    claims = [claim(f"{where}: 4/4/4 bits, above float", unit="points", goal=-0.5, **ours)]
     for name, what, unit, goal in (
         ("adc", "ADC noise", "LSB", 0.5),
         ("weight", "weight noise, of w_max", "%", 5.0),
     ):
+        factor, last = 1.0 if name == "adc" else 100.0, row[name][-1]["sigma"]
         at = row[f"{name}_one_point"]
-        if at is not None:
-            value = at if name == "adc" else 100 * at
-            claims.append(claim(f"{where}: {what} that costs a point", value, unit, goal=goal))
+        words = f"{where}: {what} that costs a point"
+        if at is None:
+            words += " (more than was tried)"
+        value = factor * (last if at is None else at)
+        claims.append(claim(words, value, unit, goal=goal))
     return claims
 
 
