@@ -106,7 +106,8 @@ def test_a_failure_is_told_and_the_rest_is_kept(workers, tmp_path):
     good = [Job(ADD, {"a": a}) for a in range(3)]
     with pytest.raises(WordlineError, match=r"^no such thing$"):
         runner.run("all", [*good, Job(FAIL, {"words": "no such thing"})])
-    assert all(runner.read(runner.key(job)) for job in good[: 3 if workers == 1 else 1])
+    kept = [runner.read(runner.key(job)) is not None for job in good]
+    assert all(kept) if workers == 1 else any(kept)  # two do not take turns
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
