@@ -382,7 +382,7 @@ def _batches(lengths: Tensor, size: int) -> list[Tensor]:
     length, so that few steps are padding."""
     order = torch.randperm(len(lengths)).to(lengths.device)
     batches = order.split(size)
-    if len(batches) < 4 * POOL:
+    if len(batches) < 4 * POOL or lengths.min() == lengths.max():
         return list(batches)
     pools = order.split(POOL * size)
     sorted_ = [b for pool in pools for b in pool[lengths[pool].argsort(stable=True)].split(size)]

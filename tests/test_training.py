@@ -118,6 +118,23 @@ def test_the_gradient_flows_through_the_signal_s_power():
     assert torch.allclose(gradient[0, 0], slope, rtol=1e-6)
 
 
+def test_batches_of_a_large_set_have_much_the_same_length():
+    torch.manual_seed(0)
+    lengths = torch.randint(1, 90, (10_000,))
+    batches = training._batches(lengths, 10)
+    assert torch.equal(torch.cat(batches).sort().values, torch.arange(10_000))
+    spread = torch.stack([lengths[batch].max() - lengths[batch].min() for batch in batches])
+    assert spread.float().mean() < 10 and {len(batch) for batch in batches} == {10}
+    means = torch.stack([lengths[batch].float().mean() for batch in batches])
+    assert abs(torch.corrcoef(torch.stack([means[1:], means[:-1]]))[0, 1]) < 0.15  # shuffled
+    # Small sets, and those of one length, are shuffled and no more.
+    for few in (lengths[:600], torch.full((10_000,), 28)):
+        torch.manual_seed(1)
+        found = torch.cat(training._batches(few, 10))
+        torch.manual_seed(1)
+        assert torch.equal(found, torch.randperm(len(few)))
+
+
 @pytest.mark.parametrize("kind", ["lstm", "rnn"])
 @pytest.mark.parametrize("noise", [3.0, "hardware"])
 def test_training_with_noise(data, kind, noise):

@@ -40,8 +40,8 @@ class DefenceStudy:
     dataset: str = "mnist-rows"
     width: int = 12
     seeds: tuple[int, ...] = (0, 1, 2)
-    plain: int = 3
-    adversarial: int = 2
+    plain: int = 2
+    adversarial: int = 1
     noisy: int = 1
     batch: int = 128
     learning_rate: float = 0.002
@@ -50,7 +50,7 @@ class DefenceStudy:
         default_factory=lambda: {"kind": "pgd", "eps": 0.3, "step": 0.15, "steps": 3}
     )
     attacks: tuple[str, ...] = ("PGD",)
-    tested: tuple[float | None, ...] = (None, 20.0, 10.0, 5.0)
+    tested: tuple[float | None, ...] = (None, 20.0, 10.0)
     placement: str = "pre-activations"
     votes: int = 4
 
