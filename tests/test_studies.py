@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from typer.testing import CliRunner
 
-from gen import studies
+from gen import cli, studies
 from gen.jobs import Here, Runner
 from gen.studies import common, defence, dni, image_runs, images, noise, runs, tolerance, votes
 from golden import dac, datasets, effects, network
@@ -177,6 +178,31 @@ def test_noise_in_small(monkeypatch, shared):
     shown = noise.tables(results | {"rtl": [rtl | {"rtl": 51.5}]})[0]
     assert "51.50" in list(shown.columns[6].cells)
     assert "read noise of a device" in drawing and "votes K" in drawing
+
+
+def test_the_command_tells_of_a_study(monkeypatch, tmp_path):
+    """And ends with 1 where the Verilog differs."""
+    row = {"dataset": "vowels", "noise": "hardware", "training": "plain"}
+    point = {"votes": 1, "majority": common.over_seeds([90.0]), "sum": common.over_seeds([91.0])}
+    found = {"rows": [row | {"points": [point]}], "rtl": [], "settings": {"seeds": [0, 1]}}
+    asked = []
+
+    def run(name, folder, runner, *, full):
+        asked.append((name, folder, runner.folder, runner.workers, runner.device, full))
+        return found | {"claims": claims}
+
+    monkeypatch.setattr(studies, "run", run)
+    arguments = ["study", "votes", "--full", "--workers", "3", "--build-dir", str(tmp_path)]
+    arguments += ["--device", "cpu"]
+    for mismatches, status in ((0, 0), (4, 1)):
+        point_ = {"rtl": 90.0, "golden": 90.0, "mismatches": mismatches, "values_compared": 9}
+        claims = common.rtl_claims([point_])
+        done = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200"})
+        assert done.exit_code == status, done.output
+        assert "90.00 ± 0.00" in done.output and "RTL values that differ" in done.output
+        assert ("seeds 0, 1, on cpu" in done.output) == (status == 0)
+    folder = tmp_path / "studies"
+    assert asked[0] == ("votes", folder / "votes", folder / "jobs", 3, "cpu", True)
 
 
 # What runs compute
