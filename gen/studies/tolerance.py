@@ -145,7 +145,7 @@ def _claims(row: Fields) -> list[Fields]:
 
 EVERY = (2, 3, 4, 5, 6, 7, 8)
 VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, EVERY)
-ROWS = Task("mnist-rows", 64, 4, 2, 64, 0.003, (2, 4, 8))
+ROWS = Task("mnist-rows", 64, 4, 1, 64, 0.003, (2, 4, 8))
 STUDY = ToleranceStudy((VOWELS, ROWS))
 FULL = ToleranceStudy(
     (VOWELS, dataclasses.replace(ROWS, float_epochs=10, epochs=6, bits=EVERY)), chips=10
