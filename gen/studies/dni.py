@@ -218,7 +218,7 @@ VOWELS = (
 )
 STROKES = (
     Task("strokes", "lstm", 128, 3, 4, 2, 128, 0.003, ((6.0, 0.0), (10.0, 0.0))),
-    Task("strokes", "rnn", 256, 3, 4, 0, 128, 0.001, ((0.0,), (0.0,))),
+    Task("strokes", "rnn", 256, 3, 4, 0, 128, 0.001, ((), (0.0,))),
 )
 STUDY = DniStudy((*VOWELS, *STROKES))
 FULL = DniStudy(
