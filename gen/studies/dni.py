@@ -168,19 +168,20 @@ class DniStudy:
         return row
 
     def _claims(self, rows: list[Fields]) -> list[Fields]:
-        """What is asked of LSTMs on strokes at 0 dB."""
+        """What is asked of networks on strokes at 0 dB."""
         claims = []
-        for bits, placement, goal in (
-            ("float", "pre-activations", 94.0),
-            ("4/4/4", "pre-activations", 91.0),
-            ("float", "every", 89.6),
-            ("4/4/4", "every", 89.6),
+        for cell, bits, placement, goal in (
+            ("lstm", "float", "pre-activations", 94.0),
+            ("lstm", "4/4/4", "pre-activations", 91.0),
+            ("lstm", "float", "every", 89.6),
+            ("lstm", "4/4/4", "every", 89.6),
+            ("rnn", "float", "every", 89.6),
         ):
-            place = {"dataset": "strokes", "cell": "lstm", "bits": bits, "placement": placement}
+            place = {"dataset": "strokes", "cell": cell, "bits": bits, "placement": placement}
             plain, injected = (find(rows, trained_db=t, **place) for t in (None, self.voted))
             if plain is None or injected is None:
                 continue
-            where = f"strokes, LSTM, {bits}, noise on {placement}, 0 dB"
+            where = f"strokes, {cell.upper()}, {bits}, noise on {placement}, 0 dB"
             first, last = at(plain, self.voted), at(injected, self.voted)
             for name, value, anchor in (
                 ("plain training", first["one"], PAPER["plain"]),
@@ -284,10 +285,9 @@ def figures(results: Fields, folder: Path) -> None:
                     look = {"color": "#b5402a", "markerfacecolor": "none", "markersize": 8}
                     axis.plot(there, test["sum"]["mean"], mark, label=name, zorder=5, **look)
             if dataset == "strokes":
-                for what, value in PAPER.items():
+                for value in PAPER.values():
                     axis.plot(there, value, "_", color="black", markersize=16, zorder=6)
-                    words = f"paper, {what}: {value:g}"
-                    axis.annotate(words, (there - 0.3, value - 1), fontsize=7, va="top", ha="right")
+                    axis.annotate(f"paper {value:g}", (there + 0.35, value + 1), fontsize=7)
             axis.set_ylim(0, 102)
             axis.grid(alpha=0.3)
             where = placement if placement == "pre-activations" else "every vector"

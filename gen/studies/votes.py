@@ -166,7 +166,7 @@ class VotesStudy:
         return claims
 
 
-VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, 32, (1, 2, 4, 8, 16, 64))
+VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, 32, (1, 4, 16))
 STROKES = Task("strokes", 128, 8, 6, 128, 0.003, 96, (1, 4))
 STUDY = VotesStudy((VOWELS,))
 FULL = VotesStudy((VOWELS, STROKES))
