@@ -69,7 +69,7 @@ def claims_table(results: Fields, *, box: Box = SQUARE) -> Table:
     """Every claim of a study beside what the paper has, with the difference."""
     table = Table("", "ours", "paper", "difference", "goal", "", box=box)
     for row in results["claims"]:
-        ours = f"{row['ours']:.4g} {row['unit']}"
+        ours = f"{row['ours']:,} {row['unit']}"
         if "spread" in row:
             ours = f"{row['ours']:.2f} ± {row['spread']:.2f} {row['unit']}"
         paper = difference = ""
