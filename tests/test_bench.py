@@ -138,7 +138,7 @@ def test_an_unknown_part_is_named(tmp_path):
 def test_the_command_writes_results_and_a_table(tmp_path, capsys):
     cli.bench_(["training"], None, tmp_path)
     results = json.loads((tmp_path / "bench" / "results.json").read_text())
-    assert len(results["claims"]) == 3
+    assert len(results["claims"]) == 6
     assert (tmp_path / "bench" / "figure.svg").stat().st_size > 1000
     assert "claims, and every figure" in capsys.readouterr().out
 
