@@ -284,6 +284,7 @@ def pictures(tmp_path_factory):
     return folder / "data"
 
 
+@pytest.mark.slow
 def test_images_in_small(monkeypatch, shared, pictures):
     settings = images.ImagesStudy(
         width=2, seeds=(0, 1), clean=3, noisy=3, batch=16, votes=4, plain_votes=2,
@@ -303,6 +304,7 @@ def test_images_in_small(monkeypatch, shared, pictures):
     assert "MNIST" in table and "paper 21.1" in drawing
 
 
+@pytest.mark.slow
 def test_defence_in_small(monkeypatch, shared, pictures):
     pytest.importorskip("art")
     settings = defence.DefenceStudy(
