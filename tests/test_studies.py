@@ -192,12 +192,13 @@ def test_the_command_tells_of_a_study(monkeypatch, tmp_path):
         return found | {"claims": claims}
 
     monkeypatch.setattr(studies, "run", run)
+    monkeypatch.setattr(cli, "console", Console(width=200))
     arguments = ["study", "votes", "--full", "--workers", "3", "--build-dir", str(tmp_path)]
     arguments += ["--device", "cpu"]
     for mismatches, status in ((0, 0), (4, 1)):
         point_ = {"rtl": 90.0, "golden": 90.0, "mismatches": mismatches, "values_compared": 9}
         claims = common.rtl_claims([point_])
-        done = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200"})
+        done = CliRunner().invoke(cli.app, arguments)
         assert done.exit_code == status, done.output
         assert "90.00 ± 0.00" in done.output and "RTL values that differ" in done.output
         assert ("seeds 0, 1, on cpu" in done.output) == (status == 0)
