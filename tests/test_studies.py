@@ -192,7 +192,7 @@ def test_the_command_tells_of_a_study(monkeypatch, tmp_path):
         return found | {"claims": claims}
 
     monkeypatch.setattr(studies, "run", run)
-    monkeypatch.setattr(cli, "console", Console(width=200))
+    monkeypatch.setattr(cli, "console", Console(width=400))
     arguments = ["study", "votes", "--full", "--workers", "3", "--build-dir", str(tmp_path)]
     arguments += ["--device", "cpu"]
     for mismatches, status in ((0, 0), (4, 1)):
