@@ -180,6 +180,7 @@ def test_emission_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_runners_are_compared_on_the_same_chip(monkeypatch, tmp_path):
     net = Network(inputs=3, hidden=(4,), classes=3)
     recipe = bench.presets.Recipe(Description(name="tiny", network=net))

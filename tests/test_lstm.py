@@ -30,7 +30,7 @@ def expected(description, codes, lengths, program):
         c = torch.zeros(1, codes.shape[2], dtype=torch.long)
         for step in sequence:
             index = pre_activation(step[None], program.bias, description)
-            c, h = lstm.step(index, c, program, description)
+            c, h, _ = lstm.step(index, c, program, description)
             hs.append(h[0])
             cs.append(c[0])
     return torch.stack(hs), torch.stack(cs)
