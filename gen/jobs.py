@@ -76,12 +76,15 @@ class Runner:
 
     def key(self, job: Job) -> str:
         """Hash of everything that a job's result depends on."""
-        known = {n: self.key(a) if isinstance(a, Job) else a for n, a in job.arguments.items()}
         module = importlib.import_module(job.function.partition(":")[0])
         data = ""
         if "dataset" in job.arguments:
             data = datasets.fingerprint(job.arguments["dataset"], self.data_dir)
-        return stages.digest(job.function, known, data, _code(module), self.device)[:24]
+        return stages.digest(job.function, self._given(job), data, _code(module), self.device)[:24]
+
+    def _given(self, job: Job) -> dict[str, Any]:
+        """A job's arguments, other jobs as their keys."""
+        return {n: self.key(a) if isinstance(a, Job) else a for n, a in job.arguments.items()}
 
     def run(self, stage: str, jobs: Sequence[Job]) -> list[Any]:
         """The results of jobs, in their order; those that are not there yet are done first."""
@@ -90,9 +93,8 @@ class Runner:
         self.progress(stage, len(set(keys)) - len(wanted), len(set(keys)))
         tasks = []
         for key, job in wanted.items():
-            given = {n: self.key(a) if isinstance(a, Job) else a for n, a in job.arguments.items()}
             here = Here(self.folder.resolve(), key, self.data_dir.resolve(), self.device)
-            tasks.append(joblib.delayed(_work)(job.function, given, here))
+            tasks.append(joblib.delayed(_work)(job.function, self._given(job), here))
         done = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")
         try:
             for n, _ in enumerate(done(tasks), 1):
@@ -140,8 +142,10 @@ def _work(function: str, arguments: dict[str, Any], here: Here) -> None:
     module, _, name = function.partition(":")
     began = time.monotonic()
     result = getattr(importlib.import_module(module), name)(here, **arguments)
-    kept = {"function": function, "arguments": arguments, "result": result}
     path = here.file()
-    kept["file_bytes"] = path.stat().st_size if path.exists() else None
-    kept |= {"seconds": round(time.monotonic() - began, 2)}
+    kept = {
+        **{"function": function, "arguments": arguments, "result": result},
+        "file_bytes": path.stat().st_size if path.exists() else None,
+        "seconds": round(time.monotonic() - began, 2),
+    }
     files.write_text(here.folder / f"{here.key}.json", json.dumps(kept, indent=1) + "\n")

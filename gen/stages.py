@@ -67,17 +67,17 @@ def source(package: Any) -> str:
 
 
 def sources() -> str:
-    """Hash of all that decides what the chip computes."""
-    return digest([source(package) for package in (golden, hw, emit)], versions())
+    """Hash of all that decides what the chip computes, and what is emitted for it."""
+    here = Path(__file__).parent
+    own = [(here / f"{name}.py").read_text() for name in ("emit", "image", "vectors", "stages")]
+    return digest([source(golden), source(hw), own], versions())
 
 
 def chip_sources() -> str:
-    """Hash of all that decides what a simulation of the chip says, the bench included."""
-    here = Path(__file__).parent
-    own = [(here / f"{name}.py").read_text() for name in ("emit", "image", "vectors", "stages")]
-    folder = here.parent / "sim"
-    own += [path.read_text() for path in sorted(folder.glob("*.*p*"))]
-    return digest([source(golden), source(hw), own], versions())
+    """`sources`, and the benches: hash of all that decides what a simulation of the chip says."""
+    folder = Path(__file__).parent.parent / "sim"  # not imported for this: cocotb is slow to
+    paths = sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".cpp"))
+    return digest(sources(), [path.read_text() for path in paths])
 
 
 @dataclasses.dataclass(frozen=True)

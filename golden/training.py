@@ -244,7 +244,7 @@ def fit_float(
     description: Description,
     training: Training,
     data: Sequences,
-    progress: Progress,
+    progress: Progress = lambda *_: None,
     device: str = "cpu",
     *,
     start: FloatModel | None = None,
@@ -282,7 +282,7 @@ def fit_quantised(
     description: Description,
     training: Training,
     data: Sequences,
-    progress: Progress,
+    progress: Progress = lambda *_: None,
     device: str = "cpu",
     effects: Effects | None = None,
 ) -> Program:

@@ -62,8 +62,7 @@ def train_float(
         description,
         Training(**settings),
         data.train,
-        lambda *_: None,
-        here.device,
+        device=here.device,
         start=None if start is None else FloatModel.load(here.file(start), description),
         injection=injection(snr_db, placement),
     )
@@ -99,8 +98,7 @@ def train_quantised(
         describe(data, cell, hidden, sections),
         Training(**settings),
         data.train,
-        lambda *_: None,
-        here.device,
+        device=here.device,
     )
     program.save(here.file())
     return {"clean": training.accuracy(program, data.test)}
