@@ -121,14 +121,18 @@ def test_integers_stay_integers_and_the_state_in_its_range():
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_scores_have_noise_where_every_vector_has(placement):
+def test_scores_have_noise_where_every_vector_has(placement, monkeypatch):
     description = small()
     program = random_program(description, 0)
     x, lengths = random_codes(description, 0, 200, 1, 3), torch.ones(200, dtype=torch.int64)
-    quiet = Injection(snr_db=60.0, placement=placement)  # changes no code before the scores
     plain = network.run(program, x, lengths).scores
     torch.manual_seed(0)
-    noisy = network.run(program, x, lengths, None, quiet).scores
+    # None in the layers.
+    draw = Injection.draw
+    zero = lambda self, *size: Injected(torch.zeros_like(draw(self, *size).normal), 1.0)  # noqa: E731
+    monkeypatch.setattr(Injection, "draw", zero)
+    loud = Injection(snr_db=0.0, placement=placement)
+    noisy = network.run(program, x, lengths, None, loud).scores
     assert torch.equal(plain, noisy) == (placement == "pre-activations")
     real = torch.tensor([[3.0, -4.0]])
     injection = Injection(snr_db=0.0, placement=placement)

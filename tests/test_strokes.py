@@ -96,6 +96,20 @@ def test_two_lines_are_joined_through_the_air():
     assert [p for p in way if not p[2]] == [(4, x, 0) for x in (5, 6, 7, 17, 18, 19)]
 
 
+def test_the_pen_goes_on_to_the_nearest_end():
+    """From the end of the first line, not from where it began."""
+    image = drawn("", "", "  ##########", "", "                ####", *[""] * 4, "  ####")
+    movements, _ = trace(image[None])
+    rows = [y for y, _, up in points(movements) if not up]
+    assert rows == [2] * 9 + [4] * 3 + [9] * 3
+
+
+def test_pixels_beside_a_line_are_no_line():
+    skeleton = drawn("", " #", "  #", "   ##", "    ##", "     #", "      #") > 0
+    (line,) = _lines(skeleton, (14, 14))
+    assert line == [(n, n) for n in range(1, 7)]
+
+
 def test_dots_and_nothing_are_drawn_too():
     dot, nothing = np.zeros((2, 28, 28), np.uint8)
     dot[14, 14] = 255
