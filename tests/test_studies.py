@@ -224,7 +224,9 @@ def test_a_curve_of_votes():
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
 def test_noise_of_weights(sigma):
-    description = small(network={"inputs": 60, "hidden": [40]})
+    # The largest weight is less than full scale.
+    levels = {"levels": [-150, -40, 0, 60, 150]}
+    description = small(network={"inputs": 60, "hidden": [40]}, device=levels)
     ideal = random_program(description, 0)
     noisy = runs.weights_with_noise(ideal, sigma, torch.Generator().manual_seed(0))
     top = max(description.device.level_table)
