@@ -98,10 +98,12 @@ def test_two_lines_are_joined_through_the_air():
 
 def test_the_pen_goes_on_to_the_nearest_end():
     """From the end of the first line, not from where it began."""
-    image = drawn("", "", "  ##########", "", "                ####", *[""] * 4, "  ####")
+    image = drawn(
+        "", "", "  ##########", "", "                  ####", *[""] * 7, "            ####"
+    )
     movements, _ = trace(image[None])
     rows = [y for y, _, up in points(movements) if not up]
-    assert rows == [2] * 9 + [4] * 3 + [9] * 3
+    assert rows == [2] * 9 + [4] * 3 + [12] * 3
 
 
 def test_pixels_beside_a_line_are_no_line():
