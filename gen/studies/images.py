@@ -38,12 +38,12 @@ class ImagesStudy:
     width: int = 12
     seeds: tuple[int, ...] = (0, 1, 2)
     clean: int = 2
-    noisy: int = 3
+    noisy: int = 5
     batch: int = 128
     learning_rate: float = 0.002
     tested: tuple[float | None, ...] = (None, 10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
     voted: float = 0.0
-    votes: int = 8
+    votes: int = 16
     plain_votes: int = 4
 
     def run(self, runner: Runner) -> Fields:
