@@ -183,14 +183,12 @@ def figures(results: Fields, folder: Path) -> None:
                 line(axis, x, row[name], marker=".", color="C0", label="4/4/4 bits, one pass")
                 lost = row[f"{name}_one_point"]
                 if lost is not None:
-                    axis.axvline(
-                        factor * lost, color="C3", linewidth=0.9, label="one point is lost"
-                    )
-                    axis.annotate(f" {factor * lost:.2g}", (factor * lost, axis.get_ylim()[0]))
+                    at = factor * lost
+                    axis.axvline(at, color="C3", linewidth=0.9, label=f"a point is lost: {at:.2g}")
             middle.set_xlabel("noise of a conversion (ADC LSB)")
             right.set_xlabel("noise of a weight (% of the largest)")
             for axis in (left, middle, right):
                 axis.axhline(reference, color="black", linestyle=":", label="float")
                 axis.set_ylabel(f"accuracy on {row['dataset']}, test set (%)")
                 axis.grid(alpha=0.3)
-                axis.legend(fontsize=7)
+                axis.legend(fontsize=7, loc="lower right" if axis is left else "lower left")
