@@ -249,10 +249,13 @@ def test_a_convolutional_network_s_products_are_noisy(placement, monkeypatch):
     plain = network_(x)
     assert not seen
     assert torch.equal(network_(x, Injection(snr_db=0.0, placement=placement)), plain)
-    products = [2 * 28 * 28, 4 * 14 * 14, 8 * 7 * 7, 10]
-    activations = [2 * 14 * 14, 4 * 7 * 7, 8 * 7 * 7]
+    products = [2 * 14 * 14, 2 * 14 * 14, 10]
+    activations = [2 * 14 * 14, 2 * 7 * 7]
     expected = sorted(products + (activations if placement == "every" else []))
     assert sorted(size for _, size in seen) == expected
+    seen.clear()
+    network_(x, Injection(snr_db=0.0, placement=placement), noisy_head=False)
+    assert sorted([size for _, size in seen] + [10]) == expected
 
 
 def test_a_placement_or_a_ratio_that_is_none_is_named():

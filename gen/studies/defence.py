@@ -38,7 +38,7 @@ class DefenceStudy:
     """
 
     dataset: str = "mnist-rows"
-    width: int = 12
+    width: int = 32
     seeds: tuple[int, ...] = (0, 1, 2)
     plain: int = 2
     adversarial: int = 1
@@ -143,7 +143,7 @@ def _claims(rows: list[Fields]) -> list[Fields]:
 
 
 STUDY = DefenceStudy()
-FULL = DefenceStudy(width=16, plain=6, adversarial=12, noisy=6, votes=32, attacks=tuple(ATTACKS))
+FULL = DefenceStudy(width=64, plain=6, adversarial=12, noisy=6, votes=32, attacks=tuple(ATTACKS))
 
 
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:

@@ -35,7 +35,7 @@ class ImagesStudy:
     """
 
     datasets: tuple[str, ...] = ("mnist-rows", "fashion-rows")
-    width: int = 12
+    width: int = 64
     seeds: tuple[int, ...] = (0, 1, 2)
     clean: int = 2
     noisy: int = 5
@@ -113,7 +113,7 @@ def _over(points: tuple[Fields, ...]) -> Fields:
 
 
 STUDY = ImagesStudy()
-FULL = ImagesStudy(width=16, clean=6, noisy=12, votes=64)
+FULL = ImagesStudy(width=128, clean=6, noisy=12, votes=64)
 
 
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
