@@ -22,7 +22,7 @@ class ConvNet(nn.Module):
     of either convolution. For images of 28 x 28.
     """
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(1, width, 7, stride=2, padding=3)
         self.second = nn.Conv2d(width, width, 3, padding=1)

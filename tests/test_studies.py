@@ -413,6 +413,13 @@ def test_a_study_without_the_attacks_says_what_to_install(monkeypatch):
     studies.known("images").check()
 
 
+def test_scores_that_training_fits():
+    wanted = image_runs.wanted_scores(torch.tensor([3, 0]))
+    assert wanted[0, 3] == 1 and wanted[1, 0] == 1
+    assert torch.allclose(wanted.sum(1), torch.zeros(2), atol=1e-6)
+    assert torch.allclose(wanted[0, :3], torch.full((3,), -1 / 9))
+
+
 def test_few_images_are_too_few(tmp_path):
     SETS["mnist"].take(put(tmp_path / "mine", mnist_files()[0]), tmp_path)
     with pytest.raises(WordlineError, match=r"mnist-rows has 12 images to train, of which 2,000"):

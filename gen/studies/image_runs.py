@@ -97,7 +97,7 @@ def train(
 
 
 def wanted_scores(labels: Tensor) -> Tensor:
-    """The scores (images, classes) that training fits: 1 for the class, 0 in all."""
+    """The scores (images, classes) that training fits: 1 for the class, and a sum of 0."""
     right = nn.functional.one_hot(labels, CLASSES).float()
     return right - (1 - right) / (CLASSES - 1)
 
