@@ -240,7 +240,7 @@ def test_training_begins_with_less_noise():
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_a_convolutional_network_s_products_are_noisy(placement, monkeypatch):
-    network_ = ConvNet(2)
+    network_ = ConvNet(4)
     seen = []
     monkeypatch.setattr(
         convnet, "add_noise", lambda v, normal, ratio: (seen.append(tuple(v.shape)), v)[1]
@@ -249,8 +249,8 @@ def test_a_convolutional_network_s_products_are_noisy(placement, monkeypatch):
     plain = network_(x)
     assert not seen
     assert torch.equal(network_(x, Injection(snr_db=0.0, placement=placement)), plain)
-    products = [2 * 14 * 14, 2 * 14 * 14, 10]
-    activations = [2 * 14 * 14, 2 * 7 * 7]
+    products = [3 * 14 * 14, 4 * 14 * 14, 6 * 7 * 7, 10]
+    activations = [3 * 14 * 14, 4 * 7 * 7, 6 * 7 * 7]
     expected = sorted(products + (activations if placement == "every" else []))
     assert sorted(size for _, size in seen) == expected
     seen.clear()

@@ -292,7 +292,7 @@ def pictures(tmp_path_factory):
 @pytest.mark.slow
 def test_images_in_small(monkeypatch, shared, pictures):
     settings = images.ImagesStudy(
-        width=2, seeds=(0, 1), clean=3, noisy=3, batch=16, votes=4, plain_votes=2,
+        width=4, seeds=(0, 1), clean=3, noisy=(3,), batch=16, votes=4, plain_votes=2,
         learning_rate=0.01, tested=(None, 0.0, -6.0), datasets=("mnist-rows",),
     )  # fmt: skip
     results, table, drawing = study(monkeypatch, shared, "images", settings, data_dir=pictures)
@@ -313,7 +313,7 @@ def test_images_in_small(monkeypatch, shared, pictures):
 def test_defence_in_small(monkeypatch, shared, pictures):
     pytest.importorskip("art")
     settings = defence.DefenceStudy(
-        width=1, seeds=(0, 1), plain=1, adversarial=1, noisy=1, batch=100, learning_rate=0.01,
+        width=4, seeds=(0, 1), plain=1, adversarial=1, noisy=1, batch=100, learning_rate=0.01,
         tested=(None, 10.0), votes=2,
     )  # fmt: skip
     monkeypatch.setitem(defence.ATTACKS, "PGD", defence.ATTACKS["PGD"] | {"steps": 2})
@@ -342,7 +342,7 @@ def test_attacks_stay_within_their_bound_and_do_harm(shared, pictures):
     assert [len(parts[p][1]) for p in ("train", "held", "test")] == [600, 2000, 200]
     x, labels = parts["test"]
     torch.manual_seed(0)
-    net = ConvNet(2)
+    net = ConvNet(4)
     clean = torch.nn.functional.cross_entropy(net(x), labels).item()
     for how in defence.ATTACKS.values():
         made = image_runs.attacker(net, "cpu", seed=0, **how | {"eps": 0.1, "step": 0.05})
@@ -411,6 +411,20 @@ def test_a_study_without_the_attacks_says_what_to_install(monkeypatch):
     with pytest.raises(WordlineError, match=r"defence needs adversarial-.*wordline.attacks"):
         studies.known("defence").check()
     studies.known("images").check()
+
+
+def test_training_of_images_leaves_scores_without_noise(monkeypatch, pictures, tmp_path):
+    seen, forward = [], ConvNet.forward
+
+    def watched(self, x, injection=None, *, noisy_head=True):
+        seen.append((injection is not None, noisy_head))
+        return forward(self, x, injection, noisy_head=noisy_head)
+
+    monkeypatch.setattr(ConvNet, "forward", watched)
+    fit = {"epochs": 1, "batch": 100, "learning_rate": 0.01}
+    given = {"dataset": "mnist-rows", "width": 4, "fit": fit, "seed": 0, "snr_db": 0.0}
+    image_runs.train(Here(tmp_path, "key", pictures, "cpu"), **given)
+    assert {head for noisy, head in seen if noisy} == {False}
 
 
 def test_scores_that_training_fits():

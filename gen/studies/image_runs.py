@@ -25,7 +25,9 @@ HELD = 2000
 """Images at the end of the training set that nothing is trained on: choices are made there."""
 
 PART = 500
-"""Images that are computed at once."""
+"""Images that are attacked at once."""
+SCORED = 100
+"""Images that are classified at once: few, so that a layer stays in the cache."""
 
 Labelled = tuple[Tensor, Tensor]
 """Images (images, 1, 28, 28), 0 to 1, and their labels."""
@@ -197,7 +199,7 @@ def attacker(
 def scores_of(network: ConvNet, x: Tensor, noise: Injection | None) -> Tensor:
     """Class scores (images, classes)."""
     with torch.no_grad():
-        return torch.cat([network(part, noise) for part in x.split(PART)])
+        return torch.cat([network(part, noise) for part in x.split(SCORED)])
 
 
 def _parts(x: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -30,20 +30,21 @@ NAMES = TITLES | {"fashion-rows": "Fashion-MNIST (paper: CIFAR-10)"}
 class ImagesStudy:
     """How well does a convolutional network classify with noise as strong as its signals?
 
-    clean, noisy: epochs of the plain network, and with noise at `voted` from there on. tested:
-    ratios in dB; at `voted` with `votes` passes, or `plain_votes` of a plain network.
+    clean, noisy: epochs of the plain network, and with noise at `voted` from there on, a number for
+    each data set. tested: ratios in dB; at `voted` with `votes` passes, or `plain_votes` of a plain
+    network.
     """
 
     datasets: tuple[str, ...] = ("mnist-rows", "fashion-rows")
     width: int = 64
     seeds: tuple[int, ...] = (0, 1, 2)
     clean: int = 2
-    noisy: int = 5
+    noisy: tuple[int, ...] = (10, 5)
     batch: int = 128
     learning_rate: float = 0.002
     tested: tuple[float | None, ...] = (None, 10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
     voted: float = 0.0
-    votes: int = 16
+    votes: int = 32
     plain_votes: int = 4
 
     def run(self, runner: Runner) -> Fields:
@@ -78,7 +79,8 @@ class ImagesStudy:
 
     def train(self, dataset: str, seed: int, **more: Any) -> Job:
         """A training of this study: plain, or with noise from a plain one."""
-        epochs = self.noisy if more else self.clean
+        noisy = dict(zip(self.datasets, self.noisy, strict=True))
+        epochs = noisy[dataset] if more else self.clean
         fit = {"epochs": epochs, "batch": self.batch, "learning_rate": self.learning_rate}
         given = {"dataset": dataset, "width": self.width, "fit": fit, "seed": seed}
         return Job("gen.studies.image_runs:train", given | more)
@@ -113,7 +115,7 @@ def _over(points: tuple[Fields, ...]) -> Fields:
 
 
 STUDY = ImagesStudy()
-FULL = ImagesStudy(width=128, clean=6, noisy=12, votes=64)
+FULL = ImagesStudy(width=128, clean=6, noisy=(20, 20), votes=64)
 
 
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
