@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from golden import files
+from golden import crossbar, files
 from golden.description import ArrayShape, Description
 from golden.errors import WordlineError
 from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
@@ -21,7 +23,8 @@ LINES = 2**16
 
 
 def words(program: Program) -> list[Word]:
-    """Every write that loads a program, in ascending address order."""
+    """Every write that loads a program: level tables first, for cells are programmed through
+    them, then in ascending address order."""
     return [(address, data) for address, data in _words(program).tolist()]
 
 
@@ -39,7 +42,9 @@ def _words(program: Program) -> np.ndarray:
         votes = {"votes": program.votes, "by_sum": int(program.vote_by == "sum")}
         parts.append(_part(regions["votes"], {}, votes))
     image = np.concatenate(parts)
-    return image[np.argsort(image[:, 0], kind="stable")]
+    tables = [region for name, region in regions.items() if name.endswith(".levels")]
+    later = ~np.any([image[:, 0] >> r.bits == r.base >> r.bits for r in tables], axis=0)
+    return image[np.lexsort((image[:, 0], later))]
 
 
 def _part(region: Region, places: dict[str, Any], data: dict[str, Any]) -> np.ndarray:
@@ -59,12 +64,29 @@ def _array(
 ) -> list[np.ndarray]:
     gate, unit, row = np.indices(part.positive.shape, np.int64, sparse=True)
     select, lane = shape.column(unit, gate)
+    place = {"row": row, "select": select, "lane": lane}
+    entries = dict(zip(("positive", "negative"), crossbar.pair(part.levels), strict=True))
     cells = {"positive": part.positive, "negative": part.negative}
+    numbers = level_numbers(part)
     return [
         _part(regions[f"{name}.gains"], {"gate": (0,)}, {"gain": part.gain}),
         *_parameters(part, regions[f"{name}.parameters"]),
-        _part(regions[f"{name}.cells"], {"row": row, "select": select, "lane": lane}, cells),
+        _part(regions[f"{name}.levels"], {"level": (0,)}, entries),
+        _part(regions[f"{name}.cells"], place, cells)
+        if numbers is None
+        else _part(regions[f"{name}.cell_levels"], place, {"level": numbers}),
     ]
+
+
+def level_numbers(part: ArrayProgram) -> Tensor | None:
+    """The number of each cell's level, or None where some cell is not on the level table: what a
+    device missed, or is stuck at, is written by its codes."""
+    numbers = torch.searchsorted(part.levels, part.positive - part.negative)
+    on = part.levels[numbers.clamp(max=len(part.levels) - 1)]
+    positive, negative = crossbar.pair(on)
+    if torch.equal(positive, part.positive) and torch.equal(negative, part.negative):
+        return numbers
+    return None
 
 
 def _parameters(part: ArrayProgram, region: Region) -> list[np.ndarray]:

@@ -101,9 +101,10 @@ def train(
     path = folder / "program.safetensors"
     # Effects matter to training where it is told to use them.
     used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
+    levels = plain(recipe.levels) if recipe.description.device.levels == "trained" else None
     fingerprint = datasets.fingerprint(recipe.training.dataset, data_dir)
     key = digest(
-        *(recipe.description.to_toml(), plain(recipe.training), used, fingerprint),
+        *(recipe.description.to_toml(), plain(recipe.training), used, levels, fingerprint),
         *(source(golden), device, metadata.version("torch"), platform.machine()),
     )
     if path.exists():
@@ -116,7 +117,8 @@ def train(
     started = time.monotonic()
     data = datasets.load(recipe.training.dataset, data_dir)
     result = training.train(
-        recipe.description, recipe.training, data, progress, device, recipe.effects
+        *(recipe.description, recipe.training, data, progress, device),
+        *(recipe.effects, recipe.levels),
     )
     about = {
         "dataset": data.name,

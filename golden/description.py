@@ -64,15 +64,18 @@ class Device:
     weight_bits:      bits of a weight; 2^weight_bits - 1 equally spaced levels around 0, or, for
                       1 bit, the two levels -max and +max.
     conductance_bits: bits of a device's conductance code; a cell is a pair of such devices.
-    levels:           "uniform", or the level table itself: ascending differential conductance
-                      codes g+ - g- of both signs, at most 2^weight_bits of them.
+    levels:           "uniform"; or the level table itself, ascending differential conductance
+                      codes g+ - g- of both signs, at most 2^weight_bits of them; or "trained":
+                      each array has a table of its own, found in training (`golden.levels`).
     """
 
     weight_bits: Annotated[Int, Field(ge=1, le=8)] = 4
     conductance_bits: Annotated[Int, Field(ge=1, le=12)] = 8
-    levels: Literal["uniform"] | tuple[Int, ...] = "uniform"
+    levels: Literal["uniform", "trained"] | tuple[Int, ...] = "uniform"
 
     def __post_init__(self) -> None:
+        if self.levels == "trained":
+            return
         if self.levels == "uniform":
             steps = symmetric_range(self.weight_bits).high
             if steps > self.conductance_max:
@@ -109,8 +112,11 @@ class Device:
         return int(2**self.conductance_bits - 1)
 
     @property
-    def level_table(self) -> tuple[int, ...]:
-        """The differential codes g+ - g- a weight may take, ascending."""
+    def level_table(self) -> tuple[int, ...] | None:
+        """The differential codes g+ - g- a weight may take, ascending; None where training is to
+        find them."""
+        if self.levels == "trained":
+            return None
         if self.levels != "uniform":
             return tuple(self.levels)
         steps = symmetric_range(self.weight_bits).high
@@ -481,7 +487,7 @@ class Description:
         """Plain dicts, lists, strings and integers: what the TOML and JSON files hold."""
         fields = plain(self)
         fields["network"]["hidden"] = list(self.network.hidden)
-        if self.device.levels != "uniform":
+        if not isinstance(self.device.levels, str):
             fields["device"]["levels"] = list(self.device.levels)
         return fields
 

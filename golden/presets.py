@@ -5,24 +5,32 @@ from dataclasses import dataclass, field
 import tomli_w
 
 from golden import effects
-from golden.description import Description, Network, build, plain, preset_or_toml
+from golden.description import Description, Network, build, frozen, plain, preset_or_toml
 from golden.effects import Effects
 from golden.errors import WordlineError
+from golden.levels import Levels
 from golden.training import Training
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a TOML file holds: the description's tables, [training] and [effects]."""
+    """What a TOML file holds: the description's tables, [training], [effects] and [levels].
+
+    levels: how level tables are found, where the description leaves that to training.
+    """
 
     description: Description
     training: Training = field(default_factory=Training)
     effects: Effects = field(default_factory=Effects)
+    levels: Levels = field(default_factory=Levels)
 
     def to_toml(self) -> str:
         """The recipe as TOML, every field written out."""
         fields = self.description.to_dict() | {"training": plain(self.training)}
-        return tomli_w.dumps(fields | {"effects": plain(self.effects)})
+        fields |= {"effects": plain(self.effects)}
+        if self.description.device.levels == "trained":
+            fields["levels"] = {k: v for k, v in plain(self.levels).items() if v is not None}
+        return tomli_w.dumps(fields)
 
 
 _VOWELS = Description(name="vowels", network=Network(inputs=12, hidden=(32,), classes=9))
@@ -35,6 +43,10 @@ PRESETS = {
         Recipe(_VOWELS.replace(name="vowels-deep", network={"hidden": [24, 16]})),
         Recipe(_VOWELS.replace(name="vowels-fast", array={"lanes": 8})),
         Recipe(_VOWELS.replace(name="vowels-rnn", cell={"kind": "rnn"})),
+        Recipe(
+            _VOWELS.replace(name="vowels-levels", device={"weight_bits": 3, "levels": "trained"}),
+            levels=Levels(separation=2.0, noise="pcm"),
+        ),
         Recipe(_VOWELS.replace(name="vowels-vote", voting={"replay_steps": 32})),
         Recipe(
             _VOWELS.replace(
@@ -50,8 +62,9 @@ PRESETS = {
     )
 }
 """vowels: the main job. vowels-deep: two layers. vowels-fast: twice the ADCs. vowels-rnn: the
-vanilla cell. -vote: with a replay buffer and a voter; no sequence is longer than 29 steps.
-mnist-rows: digits, a row of pixels a step; needs `wordline data mnist`."""
+vanilla cell. vowels-levels: eight levels a weight, placed in training. -vote: with a replay buffer
+and a voter; no sequence is longer than 29 steps. mnist-rows: digits, a row of pixels a step; needs
+`wordline data mnist`."""
 
 
 def load(name: str) -> Recipe:
@@ -62,7 +75,7 @@ def load(name: str) -> Recipe:
     fields = preset_or_toml(name, PRESETS, "There is no preset")
     if isinstance(fields, Recipe):
         return fields
-    known = [*Description.__dataclass_fields__, "training", "effects"]
+    known = [*Description.__dataclass_fields__, "training", "effects", "levels"]
     for key in fields:
         if key not in known:
             raise WordlineError(
@@ -70,4 +83,19 @@ def load(name: str) -> Recipe:
             )
     training = build(Training, fields.pop("training", {}), f"{name}: training")
     own = effects.read(fields.pop("effects", {}), name)
-    return Recipe(Description.from_dict(fields, source=name), training, own)
+    given = fields.pop("levels", {})
+    levels = build(_Table, {"levels": given}, name).levels
+    description = Description.from_dict(fields, source=name)
+    if given and description.device.levels != "trained":
+        raise WordlineError(
+            f"{name}: [levels] has no effect with device.levels = {description.device.levels!r}; "
+            f"write 'trained' there, or leave [levels] out."
+        )
+    return Recipe(description, training, own, levels)
+
+
+@frozen
+class _Table:
+    """Around `Levels`, so that the sentence of a mistake has the field as `levels.count`."""
+
+    levels: Levels

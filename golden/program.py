@@ -6,6 +6,7 @@ tensors with gradients. A program is saved as one .safetensors file that carries
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -22,12 +23,13 @@ from golden.description import (
     OFFSET_BITS,
     ArrayShape,
     Description,
+    Device,
     LstmCell,
 )
 from golden.errors import WordlineError
 from golden.fixed import Range, signed_range
 
-FORMAT = "wordline program 2"
+FORMAT = "wordline program 3"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class ArrayProgram:
     """What a crossbar is loaded with, and the errors that its macro is to have.
 
     positive, negative: (gates, units, rows) conductance codes; rows are the inputs, then h.
+    levels: (2^weight_bits,) the level table, see `padded`; cells need not be on it.
     gain: (gates,). key: (2,) words that its noise is drawn with (`golden.noise.key`).
     read_noise: () deviation of a column's charge, in 1/16. adc_noise: () in 1/256 LSB.
     offset: (lanes,) in 1/256 LSB. gain_error: (lanes,) in 1/1024.
@@ -42,6 +45,7 @@ class ArrayProgram:
 
     positive: Tensor
     negative: Tensor
+    levels: Tensor
     gain: Tensor
     key: Tensor
     read_noise: Tensor
@@ -81,6 +85,13 @@ class HeadProgram(ArrayProgram):
     """What the head is loaded with: one gate; bias: (classes,) in index steps."""
 
     bias: Tensor
+
+
+def padded(levels: Sequence[int], device: Device) -> Tensor:
+    """A level table as a program has it, int64: ascending differential codes, the highest again
+    and again where there are fewer than 2^weight_bits."""
+    count = 2**device.weight_bits
+    return torch.tensor([*levels, *[levels[-1]] * (count - len(levels))])
 
 
 def ideal_macro(shape: ArrayShape, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -259,6 +270,7 @@ def _expected_array(shape: ArrayShape, bias: tuple[int, ...]) -> Expected:
     return {
         "positive": (cells, codes),
         "negative": (cells, codes),
+        "levels": ((2**description.device.weight_bits,), Range(-codes.high, codes.high)),
         "gain": ((shape.gates,), Range(1, 2**description.adc.gain_bits - 1)),
         "key": ((2,), Range(0, 2**32 - 1)),
         "read_noise": ((), Range(0, 2**shape.read_noise_bits - 1)),
@@ -289,7 +301,11 @@ def _check(
 
 
 def _check_signs(path: Path, description: Description, tensors: dict[str, Tensor]) -> None:
-    """What ranges of tensors do not say: those of each gate; an input step is positive."""
+    """What ranges of tensors do not say: those of each gate; levels ascend; an input step is
+    positive."""
+    for name, tensor in tensors.items():
+        if name.endswith(".levels") and bool((tensor.diff() < 0).any()):
+            raise WordlineError(f"{path}: {name} holds {tensor.tolist()}, which do not ascend.")
     for n in range(len(description.layers)):
         name = f"layers.{n}.gate_tables"
         cell = description.cell

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -26,10 +27,17 @@ from golden.errors import WordlineError
 from golden.fixed import Range, quantise
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection, Placement
-from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro
+from golden.levels import Levels, Table, place
+from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro, padded
 
 CALIBRATION = 4096
 """Sequences from which the ranges of the quantised network begin."""
+
+CLIP = 2.5
+"""Standard deviations of the weights that a level table spans, where training does not find it."""
+
+IMPORTANCE = 1024
+"""Sequences from which the importance of weights is known."""
 
 POOL = 16
 """Batches whose sequences are sorted by length together."""
@@ -94,25 +102,30 @@ class TrainableArray(nn.Module):
     weight: (gates, units, rows), as in the float network. row_step: (rows,), the real value of
     one DAC code on each row. bias: (gates, units). log_unit: (gates,), log of the pre-activation
     that one DAC code on one conductance code makes. log_lsb: (gates,), log of one ADC LSB's
-    pre-activation.
+    pre-activation. table: the level table, which stays as it is; its largest code is `table.clip`
+    standard deviations of a gate's weights to begin with.
     """
 
     def __init__(
-        self, weight: Tensor, row_step: Tensor, bias: Tensor, lsb: Tensor, shape: ArrayShape
+        self,
+        weight: Tensor,
+        row_step: Tensor,
+        bias: Tensor,
+        lsb: Tensor,
+        shape: ArrayShape,
+        table: Table,
     ) -> None:
         super().__init__()
         self.shape = shape
-        table = shape.description.device.level_table
-        levels = torch.tensor(table, dtype=torch.float64, device=weight.device)
+        levels = padded(table.levels, shape.description.device)
         self.levels: Tensor
-        self.register_buffer("levels", levels)
+        self.register_buffer("levels", levels.double().to(weight.device))
         self.row_step: Tensor
         self.register_buffer("row_step", row_step)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
-        # The level table spans 2.5 sigma of the weights to begin with.
-        spread = (weight * row_step).flatten(1).std(dim=1, correction=0).clamp(min=1e-6)
-        self.log_unit = nn.Parameter((2.5 * spread / levels.abs().max()).log())
+        spread = _spread(weight * row_step)
+        self.log_unit = nn.Parameter((table.clip * spread / self.levels.abs().max()).log())
         self.log_lsb = nn.Parameter(lsb.log())
 
     def index_step(self) -> Tensor:
@@ -131,6 +144,7 @@ class TrainableArray(nn.Module):
         return {
             "positive": positive,
             "negative": negative,
+            "levels": self.levels,
             "gain": quantise(gain, Range(1, 2**description.adc.gain_bits - 1)),
             "bias": quantise(bias, description.index_range),
             **ideal_macro(self.shape, weight.device),
@@ -138,13 +152,22 @@ class TrainableArray(nn.Module):
 
 
 class Trainable(nn.Module):
-    """A quantised network in training, started from a float one."""
+    """A quantised network in training, started from a float one.
+
+    levels: how level tables are found where the description leaves that to training.
+    """
 
     def __init__(
-        self, reference: FloatNetwork, data: Sequences, input_step: Tensor, description: Description
+        self,
+        reference: FloatNetwork,
+        data: Sequences,
+        input_step: Tensor,
+        description: Description,
+        levels: Levels | None = None,
     ) -> None:
         super().__init__()
         self.description = description
+        table = _tables(description, reference, data, levels or Levels())
         # Ranges are well known from a part of a large set, which is spread over all of it.
         part = torch.arange(0, len(data), -(-len(data) // CALIBRATION), device=data.x.device)
         data = Sequences(data.x[part], data.lengths[part], data.labels[part])
@@ -154,18 +177,21 @@ class Trainable(nn.Module):
         recurrent: list[Any] = list(reference.layers)
         linear = reference.head
         with torch.no_grad():
-            for layer, shape in zip(recurrent, description.layers, strict=True):
+            for n, (layer, shape) in enumerate(zip(recurrent, description.layers, strict=True)):
                 steps = torch.cat([row_step, torch.full((shape.units,), hidden_step).to(x)])
                 weight = torch.cat([layer.weight_ih_l0, layer.weight_hh_l0], dim=1)
                 bias = layer.bias_ih_l0 + layer.bias_hh_l0
                 h, _ = layer(x)
                 before = torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], dim=1)
                 charge = torch.cat([x, before], dim=2) @ weight.T
-                arrays.append(_array(weight, steps, bias, charge[data.valid], shape))
+                arrays.append(
+                    _array(weight, steps, bias, charge[data.valid], shape, partial(table, n))
+                )
                 x, row_step = h, torch.full((shape.units,), hidden_step).to(x)
             charge = x @ linear.weight.T
             self.head = _array(
-                linear.weight, row_step, linear.bias, charge[data.valid], description.head
+                *(linear.weight, row_step, linear.bias, charge[data.valid], description.head),
+                partial(table, len(arrays)),
             )
         self.layers: list[TrainableArray] = nn.ModuleList(arrays)  # type: ignore[assignment]
 
@@ -189,7 +215,12 @@ class Trainable(nn.Module):
 
 
 def _array(
-    weight: Tensor, row_step: Tensor, bias: Tensor, charge: Tensor, shape: ArrayShape
+    weight: Tensor,
+    row_step: Tensor,
+    bias: Tensor,
+    charge: Tensor,
+    shape: ArrayShape,
+    table: Callable[[Tensor, Tensor], Table],
 ) -> TrainableArray:
     """A crossbar from PyTorch's (gates * units, ...) weights; each gate's ADC range starts at
     2.5 sigma of the pre-activations it sees, without their bias: charge (any, gates * units)."""
@@ -198,7 +229,58 @@ def _array(
     sigma = seen.std(dim=1, correction=0).clamp(min=1e-3)
     lsb = 2.5 * sigma / 2 ** (shape.description.adc.bits - 1)
     weight, bias = weight.double().unflatten(0, split), bias.double().unflatten(0, split)
-    return TrainableArray(weight, row_step.double(), bias, lsb, shape)
+    row_step = row_step.double()
+    return TrainableArray(weight, row_step, bias, lsb, shape, table(weight, row_step))
+
+
+def _spread(weight: Tensor) -> Tensor:
+    """Standard deviation of each gate's weights, (gates,) of (gates, units, rows)."""
+    return weight.flatten(1).std(dim=1, correction=0).clamp(min=1e-6)
+
+
+def _tables(
+    description: Description, reference: FloatNetwork, data: Sequences, how: Levels
+) -> Callable[[int, Tensor, Tensor], Table]:
+    """The level table of an array, of its number, its weights (gates, units, rows) and their row
+    steps: the description's, or what `golden.levels` finds."""
+    device = description.device
+    fixed = device.level_table
+    if fixed is not None:
+        return lambda *_: Table(fixed, CLIP)
+    count = 2**device.weight_bits if how.count is None else how.count
+    if count > 2**device.weight_bits:
+        raise WordlineError(
+            f"levels.count = {count} is above the {2**device.weight_bits} levels that "
+            f"device.weight_bits = {device.weight_bits} allows; lower it, or raise weight_bits."
+        )
+    squares = _importance(reference, data)
+
+    def found(number: int, weight: Tensor, row_step: Tensor) -> Table:
+        # In standard deviations of each gate's weights, for all gates share the table.
+        scale = row_step / _spread(weight * row_step)[:, None, None]
+        square = squares[number].unflatten(0, weight.shape[:2]) / scale**2
+        values = (weight * scale).cpu(), square.double().cpu()
+        return place(*values, how, count, device.conductance_max)
+
+    return found
+
+
+def _importance(reference: FloatNetwork, data: Sequences) -> list[Tensor]:
+    """Mean square of the loss's gradient to each weight over single sequences, an array each:
+    (gates * units, rows), the head's last."""
+    recurrent: list[Any] = list(reference.layers)
+    parts = [[layer.weight_ih_l0, layer.weight_hh_l0] for layer in recurrent]
+    parts.append([reference.head.weight])
+    squares = [[torch.zeros_like(weight) for weight in part] for part in parts]
+    chosen = range(0, len(data), -(-len(data) // IMPORTANCE))
+    for n in chosen:
+        length = data.lengths[n : n + 1]
+        scores = reference(data.x[n : n + 1, : int(length)], length)
+        loss = nn.functional.cross_entropy(scores, data.labels[n : n + 1])
+        gradients = torch.autograd.grad(loss, [weight for part in parts for weight in part])
+        for square, gradient in zip((s for part in squares for s in part), gradients, strict=True):
+            square += gradient**2
+    return [torch.cat(part, 1) / len(chosen) for part in squares]
 
 
 def train(
@@ -208,11 +290,13 @@ def train(
     progress: Progress | None = None,
     device: str = "cpu",
     effects: Effects | None = None,
+    levels: Levels | None = None,
 ) -> Result:
     """Train the float reference, then the quantised network from it; deterministic for a seed.
 
     effects: what the hardware does, for training with "hardware" noise: another chip with every
-    batch, other read noise with every sequence. The program that comes back is that of an ideal
+    batch, other read noise with every sequence. levels: how level tables are found, where
+    `device.levels` is "trained". The program that comes back is that of an ideal
     chip. The test set is only looked at after the last epoch. Raises WordlineError if the
     description does not fit the data, or if there is no effect to train with.
     """
@@ -232,7 +316,9 @@ def train(
     check_device(device)
     torch.manual_seed(training.seed)
     model = fit_float(description, training, data.train, progress, device)
-    program = fit_quantised(model, description, training, data.train, progress, device, effects)
+    program = fit_quantised(
+        model, description, training, data.train, progress, device, effects, levels
+    )
     return Result(
         program=program,
         float_accuracy=percent(model.scores(data.test).argmax(1), data.test.labels),
@@ -285,16 +371,17 @@ def fit_quantised(
     progress: Progress = lambda *_: None,
     device: str = "cpu",
     effects: Effects | None = None,
+    levels: Levels | None = None,
 ) -> Program:
     """Train the quantised network for `epochs`, from a float one; the caller seeds PyTorch's
-    generator."""
+    generator. effects, levels: see `train`."""
     # Inputs are clipped at 2.5 sigma: the full scale of the DAC.
     step = 2.5 / description.dac.range.high
     real = dataclasses.replace(data, x=(data.x - model.mean) / model.spread).to(device)
     encoding = {"input_mean": model.mean.double(), "input_step": (model.spread * step).double()}
     input_step = torch.full((description.network.inputs,), step, device=device)
     reference = copy.deepcopy(model.network).to(device)
-    trainable = Trainable(reference, real, input_step, description)
+    trainable = Trainable(reference, real, input_step, description, levels)
     codes = dac.encode(
         data.x, encoding["input_mean"], encoding["input_step"], description.dac
     ).double()

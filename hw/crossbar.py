@@ -8,6 +8,7 @@ from amaranth.hdl import (
     Instance,
     Module,
     ResetSignal,
+    Shape,
     Signal,
     Value,
     signed,
@@ -25,18 +26,19 @@ from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort
 
 
+def cell_place(shape: ArrayShape) -> dict[str, Shape]:
+    """The place of a cell, as fields."""
+    return {
+        "lane": unsigned(index_bits(shape.lanes)),
+        "select": unsigned(index_bits(shape.selects)),
+        "row": unsigned(index_bits(shape.rows)),
+    }
+
+
 def program_layout(shape: ArrayShape) -> data.StructLayout:
     """One cell to program: its place and the conductance codes of its two devices."""
     code = unsigned(shape.description.device.conductance_bits)
-    return data.StructLayout(
-        {
-            "positive": code,
-            "negative": code,
-            "lane": unsigned(index_bits(shape.lanes)),
-            "select": unsigned(index_bits(shape.selects)),
-            "row": unsigned(index_bits(shape.rows)),
-        }
-    )
+    return data.StructLayout({"positive": code, "negative": code, **cell_place(shape)})
 
 
 PARAMETERS = ("key_0", "key_1", "run", "read_noise", "adc_noise", "offset", "gain_error")

@@ -9,7 +9,8 @@ from golden.fixed import index_bits
 from hw.adc import SarReadout, codes_layout
 from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
-from hw.layer import MacroMaker, connect_macro
+from hw.layer import MacroMaker, array_ports, connect_array
+from hw.levels import LevelTable
 from hw.ports import WritePort, vector_stream
 from hw.voter import Voter, label_stream, score_stream
 
@@ -121,8 +122,9 @@ class Head(wiring.Component):
     """Classifies the last state of each sequence, by itself or by the votes of several passes.
 
     `i`: h of every step, in beats of `beat` codes; only a sequence's last step is used, which has
-    `last` on every beat. `o`: the class. `cells`, `parameters`, `gains`, `bias`: see the blocks;
-    loaded between sequences. `votes`, `by_sum`: of the voter, where the description has one.
+    `last` on every beat. `o`: the class. `cells`, `cell_levels`, `levels`, `parameters`,
+    `gains`, `bias`: see the blocks; loaded between sequences. `votes`, `by_sum`: of the voter,
+    where the description has one.
     """
 
     def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel) -> None:
@@ -130,14 +132,12 @@ class Head(wiring.Component):
         self.dac = DacSequencer(inputs=shape.rows, beat=beat, description=shape.description)
         self.adc = SarReadout(shape)
         self.scores = Scores(shape)
-        self.macro = macro(shape)
+        self.macro, self.level_table = macro(shape), LevelTable(shape)
         description = shape.description
         members: dict[str, wiring.Member] = {
             "i": In(vector_stream(beat, description)),
             "o": Out(label_stream(description)),
-            "cells": Out(self.macro.program.signature),
-            "parameters": Out(self.macro.parameters.signature),
-            "gains": Out(self.adc.gains.signature),
+            **array_ports(self.macro, self.adc, self.level_table),
             "bias": Out(self.scores.bias.signature),
         }
         self.decision: Voter | ArgMax
@@ -160,23 +160,18 @@ class Head(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Wires, and a gate that drops all steps but the last."""
         m = Module()
-        m.submodules.dac, m.submodules.macro = dac, macro = self.dac, self.macro
-        m.submodules.adc, m.submodules.scores = adc, scores = self.adc, self.scores
-        m.submodules.decision = decision = self.decision
+        connect_array(m, self)
+        m.submodules.scores, m.submodules.decision = scores, decision = self.scores, self.decision
+        dac = self.dac
         m.d.comb += [
             dac.i.payload.eq(self.i.payload),
             dac.i.valid.eq(self.i.valid & self.i.payload.last),
             self.i.ready.eq(dac.i.ready | ~self.i.payload.last),
         ]
-        wiring.connect(m, dac.o, adc.i)
-        wiring.connect(m, adc.o, scores.i)
+        wiring.connect(m, self.adc.o, scores.i)
         wiring.connect(m, scores.o, decision.i)
         wiring.connect(m, decision.o, wiring.flipped(self.o))
-        wiring.connect(m, wiring.flipped(self.cells), macro.program)
-        wiring.connect(m, wiring.flipped(self.parameters), macro.parameters)
-        wiring.connect(m, wiring.flipped(self.gains), adc.gains)
         wiring.connect(m, wiring.flipped(self.bias), scores.bias)
         if isinstance(decision, Voter):
             m.d.comb += [decision.votes.eq(self.votes), decision.by_sum.eq(self.by_sum)]
-        connect_macro(m, dac, adc, macro)
         return m

@@ -1,6 +1,7 @@
 """A recurrent layer: sequencer, crossbar, readout and gate pipeline in a loop."""
 
 from collections.abc import Callable
+from typing import Any
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -12,6 +13,7 @@ from hw.adc import SarReadout
 from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
 from hw.gates import GatePipeline
+from hw.levels import LevelTable
 from hw.lstm import LstmGates
 from hw.ports import vector_stream
 from hw.rnn import RnnGates
@@ -26,8 +28,8 @@ class RecurrentLayer(wiring.Component):
     """One layer: x in, h out, a vector a step.
 
     `i`: x in beats of `beat` codes. `o`: h in beats of `shape.units_per_beat`. `cells`,
-    `parameters`, `gains` and those of the gates (`bias`, `gate_tables`, ...): see the blocks;
-    loaded between sequences.
+    `cell_levels`, `levels`, `parameters`, `gains` and those of the gates (`bias`, `gate_tables`,
+    ...): see the blocks; loaded between sequences.
     Throughput: a step each `cycles_per_step` cycles if x is there and h is taken; the first
     step of a sequence need not wait for h.
     """
@@ -43,14 +45,12 @@ class RecurrentLayer(wiring.Component):
         )
         self.adc = SarReadout(shape)
         self.gates = GATES[shape.description.cell.kind](shape)
-        self.macro = macro(shape)
+        self.macro, self.level_table = macro(shape), LevelTable(shape)
         super().__init__(
             {
                 "i": In(vector_stream(beat, shape.description)),
                 "o": Out(vector_stream(shape.units_per_beat, shape.description)),
-                "cells": Out(self.macro.program.signature),
-                "parameters": Out(self.macro.parameters.signature),
-                "gains": Out(self.adc.gains.signature),
+                **array_ports(self.macro, self.adc, self.level_table),
                 **{name: Out(getattr(self.gates, name).signature) for name in self.gates.loaded},
             }
         )
@@ -73,18 +73,14 @@ class RecurrentLayer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Wires."""
         m = Module()
-        m.submodules.dac, m.submodules.macro = dac, macro = self.dac, self.macro
-        m.submodules.adc, m.submodules.gates = adc, gates = self.adc, self.gates
+        connect_array(m, self)
+        m.submodules.gates = gates = self.gates
+        dac = self.dac
         wiring.connect(m, wiring.flipped(self.i), dac.i)
-        wiring.connect(m, dac.o, adc.i)
-        wiring.connect(m, adc.o, gates.i)
+        wiring.connect(m, self.adc.o, gates.i)
         wiring.connect(m, gates.o, wiring.flipped(self.o))
-        wiring.connect(m, wiring.flipped(self.cells), macro.program)
-        wiring.connect(m, wiring.flipped(self.parameters), macro.parameters)
-        wiring.connect(m, wiring.flipped(self.gains), adc.gains)
         for name in gates.loaded:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(gates, name))
-        connect_macro(m, dac, adc, macro)
         # h goes back as it goes out; after a sequence's last step nobody wants it.
         m.d.comb += [
             dac.feed.eq(self.o.valid & self.o.ready & ~self.o.payload.last),
@@ -93,8 +89,30 @@ class RecurrentLayer(wiring.Component):
         return m
 
 
-def connect_macro(m: Module, dac: DacSequencer, adc: SarReadout, macro: wiring.Component) -> None:
-    """Rows from the sequencer; samples and comparisons with the readout."""
+def array_ports(
+    macro: wiring.Component, adc: SarReadout, level_table: LevelTable
+) -> dict[str, wiring.Member]:
+    """The ports through which an array is loaded."""
+    return {
+        "cells": Out(level_table.cells.signature),
+        "cell_levels": Out(level_table.cell_levels.signature),
+        "levels": Out(level_table.levels.signature),
+        "parameters": Out(macro.parameters.signature),
+        "gains": Out(adc.gains.signature),
+    }
+
+
+def connect_array(m: Module, block: Any) -> None:
+    """The macro of a block with `array_ports`: rows from its sequencer, samples and comparisons
+    with its readout, cells through its level table."""
+    m.submodules.dac, m.submodules.adc = dac, adc = block.dac, block.adc
+    m.submodules.macro, m.submodules.level_table = macro, table = block.macro, block.level_table
+    wiring.connect(m, dac.o, adc.i)
     m.d.comb += [macro.rows.eq(dac.o.payload.rows), adc.above.eq(macro.above)]
     names = ("sample", "first", "select", "gain", "trial")
     m.d.comb += [getattr(macro, name).eq(getattr(adc, name)) for name in names]
+    for name in ("cells", "cell_levels", "levels"):
+        wiring.connect(m, wiring.flipped(getattr(block, name)), getattr(table, name))
+    wiring.connect(m, table.o, macro.program)
+    wiring.connect(m, wiring.flipped(block.parameters), macro.parameters)
+    wiring.connect(m, wiring.flipped(block.gains), adc.gains)

@@ -84,15 +84,14 @@ class LoadMap:
 
 def _array_regions(prefix: str, shape: ArrayShape) -> list[Region]:
     device, adc = shape.description.device, shape.description.adc
-    code = device.conductance_bits
+    codes = (("positive", device.conductance_bits), ("negative", device.conductance_bits))
+    level = (("level", device.weight_bits),)
     lane, select = index_bits(shape.lanes), index_bits(shape.selects)
+    place = (("lane", lane), ("select", select), ("row", index_bits(shape.rows)))
     return [
-        Region(
-            name=f"{prefix}.cells",
-            base=0,
-            fields=(("lane", lane), ("select", select), ("row", index_bits(shape.rows))),
-            data=(("positive", code), ("negative", code)),
-        ),
+        Region(name=f"{prefix}.cells", base=0, fields=place, data=codes),
+        Region(name=f"{prefix}.cell_levels", base=0, fields=place, data=level),
+        Region(name=f"{prefix}.levels", base=0, fields=level, data=codes),
         Region(
             name=f"{prefix}.gains",
             base=0,

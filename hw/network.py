@@ -142,7 +142,7 @@ class Accelerator(wiring.Component):
             offset = address[: region.bits]
             here = Signal(name=f"at_{region.name.replace('.', '_')}")
             m.d.comb += here.eq((address >> region.bits) == (region.base >> region.bits))
-            if port_name == "cells":
+            if port_name in ("cells", "cell_levels"):
                 self._program(m, port, region, offset, enable & here)
                 with m.If(here):
                     m.d.comb += ready.eq(port.ready)
@@ -173,7 +173,7 @@ class Accelerator(wiring.Component):
     def _program(
         self, m: Module, port: wiring.PureInterface, region: Region, offset: Value, go: Value
     ) -> None:
-        """One cell on a macro's programming port."""
+        """One cell on its way to a macro's programming port."""
         for fields, bits in ((region.fields, offset), (region.data, self.load.payload.data)):
             position = 0
             for name, width in fields:

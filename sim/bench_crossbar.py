@@ -132,7 +132,7 @@ async def started(dut: Any, into: float = 0.0, *, parameters: bool = True) -> Mo
     """A model that is reset and loaded, in run 0."""
     bench = Model(dut, *streams.block_job(), into)
     await streams.start(dut)
-    await bench.program_cells(bench.job["cells"])
+    await bench.program_cells(bench.job["cells"]["program"])
     if parameters:
         await bench.set_parameters(bench.job["writes"]["parameters"])
     return bench
@@ -160,7 +160,7 @@ async def exact(dut: Any, into: float) -> None:
     # Pauses stretch a run: the more, the fewer steps.
     sequences = 6 if into else 12
     await bench.convert("codes", sequences)
-    await bench.program_cells(bench.job["other_cells"])
+    await bench.program_cells(bench.job["other_cells"]["program"])
     await bench.set_parameters(bench.job["other_writes"]["parameters"])
     await bench.check(bench.last, 0)
     await bench.check(bench.last, 1)

@@ -40,8 +40,10 @@ class BlockBench:
         self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
         self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
         drivers: list[Any] = [self.sink, self.input, self.output]
-        if job["cells"]:
-            self.cells = Source(dut, "cells", streams.at_random(into, 4, f"{seed} cells {into}"))
+        self.cells = {
+            port: Source(dut, port, streams.at_random(into, 4, f"{seed} {port} {into}"))
+            for port in job["cells"]
+        }
         if job["trace_inside"]:
             self.probe = streams.probe(dut, job)
             drivers.append(self.probe)
@@ -69,9 +71,9 @@ class BlockBench:
 
     async def load(self) -> None:
         """Load the cells and the memories."""
-        if self.job["cells"]:
-            await self.cells.send(self.job["cells"])
-        await streams.write(self.dut, self.job["writes"])
+        await streams.write(self.dut, self.job["writes"])  # the level table is used by what comes
+        for port, cells in self.job["cells"].items():
+            await self.cells[port].send(cells)
 
     def begin(self, sending: Any) -> None:
         """Run what sends, until `stop`."""

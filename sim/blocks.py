@@ -5,7 +5,7 @@ A bench needs only NumPy, as the chip's does: everything golden goes into its ve
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -80,16 +80,16 @@ class Block:
 
     make: the block. vectors: what goes in and what is to come out, mostly (sequences, steps, ...).
     timing: what its docstrings promise, in cycles. array: the array it belongs to, with whose
-    regions of the load map its ports of the same names are loaded. cells: its port for the region
-    `cells`. trace: the instance inside that has the signal `trace`, and its block. source: Verilog
-    that it needs beside its own.
+    regions of the load map its ports of the same names are loaded. cells: its streams for regions
+    of cells, by the region. trace: the instance inside that has the signal `trace`, and its block.
+    source: Verilog that it needs beside its own.
     """
 
     make: Callable[[Description], Any]
     vectors: Callable[["Stimuli"], dict[str, Tensor]]
     timing: Callable[[Any], dict[str, int]] = lambda block: {}
     array: str = "layers.0"
-    cells: str | None = None
+    cells: dict[str, str] = field(default_factory=dict)
     trace: Callable[[Any], tuple[str, Any]] | None = None
     source: Path | None = None
 
@@ -116,11 +116,12 @@ class Stimuli:
     """Seeded random programs and codes of a description.
 
     lengths: of the sequences; among them are the shortest and the longest. runs: their numbers,
-    if they are sent in order from a reset on.
+    if they are sent in order from a reset on. on_levels: all cells are on their level table, so
+    that an image has the numbers of their levels.
     """
 
-    def __init__(self, description: Description, seed: int) -> None:
-        self.description = description
+    def __init__(self, description: Description, seed: int, *, on_levels: bool = False) -> None:
+        self.description, self.on_levels = description, on_levels
         self.generator = torch.Generator().manual_seed(seed)
         self.program, self.other = self._program(), self._program()
         self.lengths = self.integers(Range(1, STEPS), SEQUENCES)
@@ -181,12 +182,24 @@ class Stimuli:
         # Typical charge is below the bound by sqrt(rows): some codes saturate, most do not.
         most = min(2**description.adc.gain_bits - 1, int(48 * shape.rows**0.5))
         cells = (shape.gates, shape.units, shape.rows)
+        levels = self.levels()
+        positive, negative = self.extremes(codes, *cells), self.extremes(codes, *cells)
+        if self.on_levels:
+            numbers = self.integers(Range(0, len(levels) - 1), *cells)
+            positive, negative = crossbar.pair(levels[numbers])
         return {
-            "positive": self.extremes(codes, *cells),
-            "negative": self.extremes(codes, *cells),
+            "positive": positive,
+            "negative": negative,
+            "levels": levels,
             "gain": self.integers(Range(most // 4, most), shape.gates),
             **self._errors(shape, most),
         }
+
+    def levels(self) -> Tensor:
+        """A level table of any codes, both ends of their range among them."""
+        most = self.description.device.conductance_max
+        count = 2**self.description.device.weight_bits
+        return self.extremes(Range(-most, most), count).sort().values
 
     def _errors(self, shape: ArrayShape, gain: int) -> dict[str, Tensor]:
         """Errors of the macro, of every kind; read noise of about an LSB at `gain`."""
@@ -207,7 +220,8 @@ def simulate(
     block: str, description: Description, folder: Path, *, seed: int = 0
 ) -> dict[str, Any]:
     """Emit, build and run a block of the description's first layer, or its head, in `folder`;
-    one folder does for any number of blocks, one after the other.
+    one folder does for any number of blocks, one after the other. Of an odd seed, cells are
+    programmed by their levels where the block can, else by conductance codes.
 
     Returns `passed`, `values_compared`, `build_seconds` and `sim_seconds`; the bench's words are
     in sim.log. Raises WordlineError for a block that there is not, or that cannot be built.
@@ -223,7 +237,7 @@ def simulate(
     verilog.write_text(emit.to_verilog(component, top) + more)
     control.write_text(_control_file(component, top, inside))
 
-    stimuli = Stimuli(description, seed)
+    stimuli = Stimuli(description, seed, on_levels="cell_levels" in kind.cells and seed % 2 == 1)
     vectors = {name: t.numpy() for name, t in kind.vectors(stimuli).items()}
     vectors["lengths"] = stimuli.lengths.numpy()
     np.savez(folder / "vectors.npz", **vectors)  # type: ignore[arg-type]
@@ -296,22 +310,24 @@ def _control_file(component: wiring.Component, top: str, inside: str | None) -> 
 
 def _load(
     kind: Block, program: Program, component: Any
-) -> tuple[dict[str, list[list[int]]], list[int]]:
-    """A program's writes on each of a block's write ports, and on its port for cells."""
+) -> tuple[dict[str, list[list[int]]], dict[str, list[int]]]:
+    """A program's writes on each of a block's write ports, and on its streams for cells."""
     words = image.words(program)
     writes: dict[str, list[list[int]]] = {}
-    cells = []
+    cells: dict[str, list[int]] = {}
     for region in LoadMap(program.description).regions.values():
         array, _, name = region.name.rpartition(".")
         if array != kind.array:
             continue
         end = region.base + (1 << region.bits)
         here = [[at - region.base, word] for at, word in words if region.base <= at < end]
-        if name == "cells" and kind.cells:
-            fields = emit.fields(getattr(component, kind.cells).payload.shape())
-            for offset, word in here:
-                values = _split(region.fields, offset) | _split(region.data, word)
-                cells.append(streams.pack(fields, **values))
+        if name in kind.cells:
+            port = kind.cells[name]
+            fields = emit.fields(getattr(component, port).payload.shape())
+            cells[port] = [
+                streams.pack(fields, **_split(region.fields, offset), **_split(region.data, word))
+                for offset, word in here
+            ]
         elif name in component.signature.members:
             writes[name] = here
     return writes, cells
@@ -533,7 +549,7 @@ BLOCKS = {
         make=lambda description: CrossbarModel(_first(description), columns.ColumnsInstance),
         vectors=_crossbar_vectors,
         source=columns.SOURCE,
-        cells="program",
+        cells={"cells": "program"},
     ),
     "gates": Block(
         make=lambda description: Untraced(GATES[description.cell.kind](_first(description))),
@@ -548,7 +564,7 @@ BLOCKS = {
             "cycles_per_step": block.cycles_per_step,
             "beats": block.dac.beats,
         },
-        cells="cells",
+        cells={name: name for name in ("cells", "cell_levels")},
         trace=lambda block: ("gates", block.gates),
     ),
     "head": Block(
@@ -556,7 +572,7 @@ BLOCKS = {
         vectors=_head_vectors,
         timing=_head_timing,
         array="head",
-        cells="cells",
+        cells={name: name for name in ("cells", "cell_levels")},
         trace=lambda block: ("scores", block.scores),
     ),
     "replay": Block(

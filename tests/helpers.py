@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from golden import network, tables
 from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Description
 from golden.fixed import ceil_div, signed_range
-from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro
+from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, padded
 from hw.layer import GATES
 from hw.network import Accelerator
 
@@ -93,9 +93,18 @@ def random_program(description: Description, seed: int, *, noisy: bool = False) 
         return {
             "positive": draw(0, most, *cells),
             "negative": draw(0, most, *cells),
+            "levels": levels(),
             "gain": draw(max(1, gain // 2), gain, shape.gates),
             **macro(shape),
         }
+
+    def levels() -> torch.Tensor:
+        """The description's level table or, where training is to find one, any."""
+        device = description.device
+        if device.level_table is not None:
+            return padded(device.level_table, device)
+        most = device.conductance_max
+        return draw(-most, most, 2**device.weight_bits).sort().values
 
     def macro(shape: ArrayShape) -> dict[str, torch.Tensor]:
         """Errors of every kind or, where not `noisy`, none."""

@@ -11,7 +11,7 @@ from golden import effects, network, noise, presets, tables
 from golden.description import Description
 from golden.effects import Effects
 from golden.errors import WordlineError
-from golden.program import HeadProgram, LstmProgram, Program, ideal_macro
+from golden.program import HeadProgram, LstmProgram, Program, ideal_macro, padded
 
 SIGMAS = 5
 """How far a statistic may be from what is expected, in its own standard deviations."""
@@ -57,7 +57,8 @@ def program(description, code=None, seed=0, dtype=torch.int64) -> Program:
             return torch.full(cells, code)
 
         fields = {"positive": codes(), "negative": codes(), **ideal_macro(shape)}
-        return fields | {"gain": torch.full((shape.gates,), 200)}
+        levels = padded(description.device.level_table, description.device)
+        return fields | {"levels": levels, "gain": torch.full((shape.gates,), 200)}
 
     step = torch.full((4,), 8.0 / 2**description.index_bits, dtype=torch.float64)
     layers = tuple(

@@ -197,11 +197,11 @@ def test_a_program_survives_the_disk(tmp_path):
     assert path.read_bytes() == again.read_bytes()
 
 
-@pytest.mark.parametrize("about", ["[1]", '{"format": "wordline program 2"}', "{}"])
+@pytest.mark.parametrize("about", ["[1]", '{"format": "wordline program 3"}', "{}"])
 def test_damaged_metadata_is_named(tmp_path, about):
     path = tmp_path / "p.safetensors"
     safetensors.torch.save_file({"x": torch.zeros(1)}, path, {"wordline": about})
-    with pytest.raises(WordlineError, match=r"is not a 'wordline program 2' file; make one with"):
+    with pytest.raises(WordlineError, match=r"is not a 'wordline program 3' file; make one with"):
         Program.load(path)
 
 

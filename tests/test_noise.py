@@ -8,7 +8,7 @@ import torch
 
 from golden import adc, network, noise, tables
 from golden.description import Description
-from golden.program import HeadProgram, LstmProgram, Program, ideal_macro
+from golden.program import HeadProgram, LstmProgram, Program, ideal_macro, padded
 
 SIGMAS = 5
 """How far a statistic may be from what is expected, in its own standard deviations."""
@@ -257,6 +257,7 @@ def program(read_noise=0, adc_noise=0, seed=0, **sections) -> Program:
             **macro,
             "positive": torch.randint(0, 256, cells, generator=generator),
             "negative": torch.randint(0, 256, cells, generator=generator),
+            "levels": padded(description.device.level_table, description.device),
             "gain": torch.full((shape.gates,), 250),
         }
 

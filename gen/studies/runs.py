@@ -190,12 +190,12 @@ def disturb(
 def weights_with_noise(program: Program, sigma: float, generator: torch.Generator) -> Program:
     """The program with a normal deviation on every weight, a fraction of the largest level, once
     for all: N(0, (sigma * w_max)^2), rounded to conductance codes and cut at full scale."""
-    device = program.description.device
-    top, most = max(device.level_table), device.conductance_max
+    most = program.description.device.conductance_max
 
     def noisy(array: Any) -> Any:
         differential = (array.positive - array.negative).double()
         normal = torch.randn(differential.shape, generator=generator, dtype=torch.float64)
+        top = array.levels.max()
         changed = (differential + sigma * top * normal + 0.5).floor().clamp(-most, most).long()
         positive, negative = crossbar.pair(changed)
         return dataclasses.replace(array, positive=positive, negative=negative)

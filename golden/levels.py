@@ -1,0 +1,267 @@
+"""Level tables: where the few levels of a cell lie (docs/contract.md, 3).
+
+That points need not be equally spaced, because they are not equally important to the network, is
+Yan, Ahn and Duan's (CASES 2017); of how they place them only the abstract could be read. The three
+ways here are ours. Each takes an array's weights and gives differential conductance codes, all of
+which a device can hold, and of which neighbours are far enough apart to be told from each other
+after programming.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+import torch
+from pydantic import Field, Strict
+from torch import Tensor
+
+from golden.description import Int, frozen
+from golden.effects import DEVICES, Fraction
+from golden.errors import WordlineError
+
+Method = Literal["lloyd-max", "k-means", "pruning"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+CLIPS = tuple(n / 4 for n in range(4, 21))
+"""Where full scale may be, in standard deviations of an array's weights: the best is taken."""
+
+POINTS = 8
+"""Times as many points as levels from which pruning starts, where they fit."""
+
+
+@frozen
+class Levels:
+    """How level tables are found in training, one for each array.
+
+    method:     "lloyd-max": the least mean squared error of the weights. "k-means": the same, each
+                weight's error counted by its importance, the mean square of the loss's gradient.
+                "pruning": from many equally spaced points, the one that is dispensed with at the
+                least such cost goes, until few enough are left.
+    count:      levels of a table; None: as many as `device.weight_bits` allows.
+    symmetric:  whether the table is the same on both sides of 0. One of an even count has no 0; of
+                one level less, with 0, is taken where its error is smaller.
+    separation: the smallest spacing of neighbours, in standard deviations of programming noise:
+                the root mean square of those of the two.
+    noise:      that noise: a device model's (`golden.effects.DEVICES`), or one that is the same
+                at every level, a fraction of full scale.
+    """
+
+    method: Method = "k-means"
+    count: Annotated[Int, Field(ge=2, le=256)] | None = None
+    symmetric: bool = False
+    separation: Annotated[float, Strict(), Field(ge=0, le=100)] = 0.0
+    noise: Literal["pcm", "reram"] | Fraction = 0.0
+
+    def __post_init__(self) -> None:
+        if self.separation and not self.noise:
+            raise ValueError(
+                f"levels.separation = {self.separation} counts deviations of programming noise, "
+                f"but levels.noise = {self.noise}; set it to 'pcm', 'reram' or a fraction of full "
+                f"scale, or separation to 0"
+            )
+
+    def deviation(self, g: Tensor) -> Tensor:
+        """Standard deviation of programming to the targets g, both fractions of full scale."""
+        if isinstance(self.noise, str):
+            return DEVICES[self.noise].deviation(g)
+        return torch.full_like(g, self.noise)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A level table and what it stands for.
+
+    levels: ascending differential codes. clip: the largest code, in standard deviations of the
+    weights. error: where `place` found it, the mean squared error in squares of that deviation,
+    counted as the method counts it.
+    """
+
+    levels: tuple[int, ...]
+    clip: float
+    error: float | None = None
+
+
+def place(weights: Tensor, importance: Tensor, how: Levels, count: int, most: int) -> Table:
+    """A level table of `count` levels at most, for weights in standard deviations of theirs.
+
+    importance: of each weight, not negative; "lloyd-max" does not look at it. most: the largest
+    conductance code.
+    The outermost level is at full scale, to make the most of the device's range. There are fewer
+    levels where more would have to be too close. Raises WordlineError where not even two fit.
+    """
+    counted = torch.ones_like(weights) if how.method == "lloyd-max" else importance
+    if not float(counted.sum()) > 0:
+        counted = torch.ones_like(weights)  # nothing is important: the head of an untrained network
+    apart = spacing(how, candidates(most))
+    find = _pruned if how.method == "pruning" else _least
+    best: Table | None = None
+    for clip in CLIPS:
+        cost = _Cost(weights * most / clip, counted, most)
+        for levels in find(cost, apart, count, symmetric=how.symmetric):
+            error = cost.of(levels) * (clip / most) ** 2
+            if best is None or best.error is None or error < best.error:
+                best = Table(levels, clip, error)
+    if best is None:
+        raise WordlineError(
+            f"levels.separation = {how.separation} leaves no room for two levels between -{most} "
+            f"and {most}; lower it."
+        )
+    return best
+
+
+def candidates(most: int) -> Tensor:
+    """The codes that a level may have, ascending: all, or as many on finer devices, for the best
+    table changes little by steps of 1/255."""
+    steps = min(most, 255)
+    positive = (torch.arange(steps + 1) * most + steps // 2) // steps
+    return torch.cat([-positive[1:].flip(0), positive])
+
+
+def spacing(how: Levels, codes: Tensor) -> Tensor:
+    """The smallest spacing of every two levels of (n,) codes, the last of which is full scale;
+    (n, n) codes.
+
+    A weight is a pair of which one device is at 0; its deviation is that of both together.
+    """
+    most = float(codes[-1])
+    g = codes.double().abs() / most
+    square = (how.deviation(g) ** 2 + how.deviation(0 * g) ** 2) * most**2
+    return (how.separation * ((square[:, None] + square) / 2).sqrt()).clamp(min=1.0)
+
+
+def _least(
+    cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
+) -> Iterator[tuple[int, ...]]:
+    """Tables of the least error, one for each place where an end may be at full scale.
+
+    The best table of k levels that ends at a code is the best one of k - 1 levels that ends
+    somewhere below, and that code (as Wang and Song do k-means in one dimension, R Journal 3/2,
+    2011): no local minima, and neighbours that are too close are left out.
+    """
+    codes, most = cost.codes, cost.most
+    counted = cost.folded() if symmetric else cost
+    pairs = torch.where(codes[None] - codes[:, None] >= apart, counted.pairs(), torch.inf)
+    below, above = counted.ends()
+
+    def only(code: int, values: Tensor) -> Tensor:
+        """The values of one code, no other is allowed."""
+        return torch.where(codes == code, values, torch.inf)
+
+    if not symmetric:
+        for first, last in ((below, only(most, above)), (only(-most, below), above)):
+            yield from _chain(first, pairs, last, range(2, count + 1), codes)
+        return
+    # Half of the table, from 0 or from a level that is far enough from its mirror image.
+    fits = (codes > 0) & (2 * codes >= apart.flip(0).diagonal())
+    mirrored = torch.where(fits, below, torch.inf)
+    for first, levels in ((mirrored, count // 2), (only(0, below), (count + 1) // 2)):
+        for half in _chain(first, pairs, only(most, above), range(1, levels + 1), codes):
+            yield tuple(sorted({*half, *(-code for code in half)}))
+
+
+def _chain(
+    first: Tensor, pairs: Tensor, last: Tensor, counts: range, codes: Tensor
+) -> Iterator[tuple[int, ...]]:
+    """Of `codes` so many, any of `counts`, that their costs (first's, those between neighbours,
+    last's) add up to the least; nothing if there are none."""
+    totals, before = [first], []
+    for _ in range(counts[-1] - 1):
+        total, neighbour = (totals[-1][:, None] + pairs).min(0)
+        totals.append(total)
+        before.append(neighbour)
+    ends = torch.stack(totals) + last
+    ends[: counts[0] - 1] = torch.inf
+    if not bool(ends.isfinite().any()):
+        return
+    further, number = divmod(int(ends.argmin()), ends.shape[1])
+    chain = [number]
+    for neighbour in reversed(before[:further]):
+        chain.append(int(neighbour[chain[-1]]))
+    yield tuple(codes[chain[::-1]].tolist())
+
+
+def _pruned(
+    cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
+) -> Iterator[tuple[int, ...]]:
+    """A table of equally spaced points, of which the least missed went one by one (or a pair)."""
+    pairs = cost.pairs()
+    points = min(POINTS * count, 2 * cost.most // math.ceil(float(apart.max())) + 1)
+    if symmetric:
+        points -= 1 - points % 2  # with 0
+    if points < 2:
+        return
+    last = len(cost.codes) - 1
+    left = [n * last // (points - 1) for n in range((points + 1) // 2)]
+    left += [last - n for n in reversed(left[: points // 2])]  # as far from the end as from -most
+
+    def missed(point: int) -> float:
+        """What it costs to do without a point."""
+        n = left.index(point)
+        a, b, c = left[n - 1 : n + 2]
+        return float(pairs[a, c] - pairs[a, b] - pairs[b, c])
+
+    while len(left) > max(2, count):
+        inner = left[1:-1]
+        if not symmetric:
+            left.remove(min(inner, key=missed))
+            continue
+        # Pairs, or the 0 if so many levels have none; `last - p` is the mirror image of p.
+        may_go = (p for p in inner if 2 * p > last or (2 * p == last and count % 2 == 0))
+        costs = {p: sum(missed(q) for q in {p, last - p}) for p in may_go}
+        least = min(costs, key=costs.__getitem__)
+        left = [p for p in left if p not in (least, last - least)]
+    yield tuple(cost.codes[left].tolist())
+
+
+class _Cost:
+    """Squared errors of weights (in codes) that go to the nearest of some levels, counted."""
+
+    def __init__(self, weights: Tensor, counted: Tensor, most: int) -> None:
+        self.most, self.codes = most, candidates(most)
+        self.counted = counted = (counted / counted.sum()).double().flatten()
+        self.weights = weights = weights.double().flatten()
+        # Sums over the weights below each half code: there lie all levels, and all boundaries.
+        cell = (2 * (weights + most)).floor().clamp(-1, 4 * most).long() + 1
+        sums = [
+            torch.zeros(4 * most + 2, dtype=torch.float64)
+            .index_add(0, cell, counted * weights**power)
+            .cumsum(0)
+            for power in range(3)
+        ]
+        self.below = torch.stack([torch.zeros(3, dtype=torch.float64), *torch.stack(sums, 1)])
+
+    def between(self, start: Tensor, end: Tensor, level: Tensor) -> Tensor:
+        """Of the weights from the half code `start` to below `end`, at `level`."""
+        n, first, second = (self.below[end] - self.below[start]).unbind(-1)
+        return second - 2 * level * first + level**2 * n
+
+    def pairs(self) -> Tensor:
+        """(codes, codes): of the weights between two neighbouring levels."""
+        low, high = self.codes[:, None], self.codes[None]
+        middle = low + high + 2 * self.most + 1
+        return self.between(self.half(low), middle, low) + self.between(
+            middle, self.half(high), high
+        )
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """(codes,): of the weights below, and above, an outermost level."""
+        at, codes = self.half(self.codes), self.codes
+        last = torch.tensor(len(self.below) - 1)
+        return self.between(torch.tensor(0), at, codes), self.between(at, last, codes)
+
+    def folded(self) -> "_Cost":
+        """As if all weights were positive."""
+        return _Cost(self.weights.abs(), self.counted, self.most)
+
+    def half(self, codes: Tensor) -> Tensor:
+        """Where the weights from a code on begin in `below`."""
+        return 2 * (codes + self.most) + 1
+
+    def of(self, levels: tuple[int, ...]) -> float:
+        """Of all weights."""
+        table = torch.tensor(levels)
+        bounds = table[1:] + table[:-1] + 2 * self.most + 1
+        start = torch.cat([torch.tensor([0]), bounds])
+        end = torch.cat([bounds, torch.tensor([len(self.below) - 1])])
+        return float(self.between(start, end, table).sum())
