@@ -52,7 +52,7 @@ class Known:
 STUDIES = {
     "noise": Known("3 minutes", "3 minutes", rtl=True),
     "dni": Known("1 hour", "20 hours"),
-    "images": Known("1 hour", "10 hours"),
+    "images": Known("70 minutes", "12 hours"),
     "tolerance": Known("12 minutes", "2 hours"),
     "votes": Known("8 minutes", "3 hours", rtl=True),
     "defence": Known("20 minutes", "3 hours", attacks=True),

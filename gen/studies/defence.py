@@ -14,7 +14,16 @@ from rich.box import SQUARE, Box
 from rich.table import Table
 
 from gen.jobs import Job, Runner
-from gen.studies.common import claim, decibels, drawing, line, over_seeds, shown, snr_axis
+from gen.studies.common import (
+    claim,
+    decibels,
+    drawing,
+    legend_below,
+    line,
+    over_seeds,
+    shown,
+    snr_axis,
+)
 
 Fields = dict[str, Any]
 
@@ -188,4 +197,4 @@ def figures(results: Fields, folder: Path) -> None:
             axis.set_title(f"target: {target}")
             axis.set_xlabel("signal-to-noise ratio of the inference (dB)")
             axis.set_ylabel("gain on attacked test images (points)")
-            axis.legend(fontsize=6, loc="lower left")
+        legend_below(axes, 3)

@@ -12,7 +12,16 @@ from rich.box import SQUARE, Box
 from rich.table import Table
 
 from gen.jobs import Job, Runner
-from gen.studies.common import claim, decibels, drawing, line, over_seeds, shown, snr_axis
+from gen.studies.common import (
+    claim,
+    decibels,
+    drawing,
+    legend_below,
+    line,
+    over_seeds,
+    shown,
+    snr_axis,
+)
 from golden.injection import Placement
 
 Fields = dict[str, Any]
@@ -136,7 +145,7 @@ def figures(results: Fields, folder: Path) -> None:
     """figure.svg: accuracy against the noise of the test; votes and the paper's numbers at 0 dB."""
     settings = results["settings"]
     tested, sets = settings["tested"], settings["datasets"]
-    with drawing(folder / "figure.svg", 1, len(sets), (4.4 * len(sets), 4.0)) as axes:
+    with drawing(folder / "figure.svg", 1, len(sets), (4.4 * len(sets), 4.4)) as axes:
         for axis, dataset in zip(axes[0], sets, strict=True):
             x = snr_axis(axis, tested)
             at = x[list(tested).index(settings["voted"])]
@@ -145,19 +154,20 @@ def figures(results: Fields, folder: Path) -> None:
                 colour = f"C{PLACEMENTS.index(row['placement'])}"
                 trained = "trained at 0 dB" if row["injected"] else "plain training"
                 style = {"color": colour, "linestyle": "-" if row["injected"] else "--"}
-                name = f"{trained}, noise on {row['placement']}"
+                where = "every vector" if row["placement"] == "every" else row["placement"]
+                name = f"{trained}, noise on {where}"
                 line(axis, x, [t["one"] for t in row["tests"]], label=name, marker=".", **style)
                 if row["injected"]:
                     voted = next(t for t in row["tests"] if t["votes"] > 1)
-                    name = f"  and {voted['votes']} votes, sum"
+                    name = f"{voted['votes']} votes, noise on {where}"
                     axis.plot(at, voted["sum"]["mean"], "o", color=colour, label=name)
             whose = "paper" if dataset == "mnist-rows" else "paper, CIFAR-10:"
             for value in PAPER[dataset]:
                 axis.plot(at, value, "_", color="black", markersize=18, zorder=6)
-                axis.annotate(f"{whose} {value:g}", (at + 0.3, value), fontsize=7, va="center")
+                axis.annotate(f"{whose} {value:g}", (at + 0.35, value), fontsize=7, va="center")
             axis.set_ylim(0, 102)
             axis.grid(alpha=0.3)
             axis.set_title(TITLES[dataset])
             axis.set_xlabel("signal-to-noise ratio of the test (dB)")
             axis.set_ylabel("accuracy, test set (%)")
-            axis.legend(fontsize=7, loc="lower left")
+        legend_below(axes, 3)
