@@ -50,8 +50,8 @@ class DefenceStudy:
     width: int = 32
     seeds: tuple[int, ...] = (0, 1, 2)
     plain: int = 2
-    adversarial: int = 1
-    noisy: int = 1
+    adversarial: int = 3
+    noisy: int = 2
     batch: int = 128
     learning_rate: float = 0.002
     trained: float = 10.0
@@ -144,7 +144,8 @@ def _claims(rows: list[Fields]) -> list[Fields]:
     for row in rows:
         for by, how in (("one", "one pass"), ("sum", "votes")):
             gain = row[f"gain_{by}"]
-            name = f"MNIST, {row['attack']} through a {row['source']} network, "
+            source = {"plain": "a plain", "adversarial": "an adversarial"}[row["source"]]
+            name = f"MNIST, {row['attack']} through {source} network, "
             name += f"{row['target']} target: gain at {decibels(gain['snr_db'])}, {how}"
             ours = {"ours": gain["mean"], "spread": gain["spread"]}
             claims.append(claim(name, unit="points", goal=PAPER, anchor=PAPER, **ours))
