@@ -55,7 +55,7 @@ STUDIES = {
     "images": Known("70 minutes", "12 hours"),
     "tolerance": Known("12 minutes", "2 hours"),
     "votes": Known("8 minutes", "3 hours", rtl=True),
-    "defence": Known("20 minutes", "3 hours", attacks=True),
+    "defence": Known("25 minutes", "4 hours", attacks=True),
 }
 
 
