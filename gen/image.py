@@ -43,7 +43,7 @@ def _words(program: Program) -> np.ndarray:
         parts.append(_part(regions["votes"], {}, votes))
     image = np.concatenate(parts)
     tables = [region for name, region in regions.items() if name.endswith(".levels")]
-    later = ~np.any([image[:, 0] >> r.bits == r.base >> r.bits for r in tables], axis=0)
+    later = ~np.any([region.holds(image[:, 0]) for region in tables], axis=0)
     return image[np.lexsort((image[:, 0], later))]
 
 

@@ -549,15 +549,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise WordlineError(f"{path} is not valid TOML: {error}.") from None
 
 
-def build(cls: type[T], fields: dict[str, Any], source: str) -> T:
-    """Validate plain dicts into a dataclass; WordlineError with the first mistake as a sentence."""
+def build(cls: type[T], fields: dict[str, Any], source: str, section: str = "") -> T:
+    """Validate plain dicts into a dataclass; WordlineError with the first mistake as a sentence,
+    which names the field as `section.field` where these are a section of a file."""
     try:
         return pydantic.TypeAdapter(cls).validate_python(fields)
     except pydantic.ValidationError as error:
-        raise WordlineError(f"{source}: {_sentence(cls, error)}") from None
+        raise WordlineError(f"{source}: {_sentence(cls, error, section)}") from None
 
 
-def _sentence(cls: type, error: pydantic.ValidationError) -> str:
+def _sentence(cls: type, error: pydantic.ValidationError, section: str) -> str:
     """The first mistake of a validation: the field, its value, what is allowed."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
@@ -568,7 +569,7 @@ def _sentence(cls: type, error: pydantic.ValidationError) -> str:
         cls, path = (LstmCell if path[1] == "lstm" else RnnCell), path[2:]
         field = ".".join(["cell", *path])
     else:
-        field = ".".join(path)
+        field = ".".join([section, *path] if section else path)
     value, context = first["input"], first.get("ctx", {})
     match first["type"]:
         case "missing":

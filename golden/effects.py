@@ -76,6 +76,15 @@ DEVICES = {
 }
 """Programming noise by its name in `Effects.programming`."""
 
+
+def deviation(noise: str | float, g: Tensor) -> Tensor:
+    """Standard deviation of programming to the targets g, both fractions of full scale; noise: a
+    name in DEVICES, or one deviation for all targets."""
+    if isinstance(noise, str):
+        return DEVICES[noise].deviation(g)
+    return torch.full_like(g, noise)
+
+
 DRIFT_START = 20.0
 """t0 in seconds: drift is counted from the first reading (Nandakumar et al., as in aihwkit)."""
 
@@ -192,16 +201,9 @@ def load(name: str) -> Effects:
     return found if isinstance(found, Effects) else read(found.get("effects", found), name)
 
 
-@frozen
-class _Table:
-    """Around `Effects`, so that the sentence of a mistake has the field as `effects.seed`."""
-
-    effects: Effects
-
-
 def read(fields: dict[str, Any], source: str) -> Effects:
     """Build from plain dicts; `source` names them in the WordlineError of a mistake."""
-    return build(_Table, {"effects": fields}, source).effects
+    return build(Effects, fields, source, "effects")
 
 
 def apply(program: Program, effects: Effects, *, seed: int | None = None) -> Program:
@@ -305,9 +307,9 @@ class _Part:
 
     def programming_deviation(self, g: Tensor) -> Tensor:
         """Deviation of programming to the targets g."""
-        if self.effects.programming == "constant":
-            return torch.full_like(g, self.effects.programming_sigma)
-        return DEVICES[self.effects.programming].deviation(g)
+        effects = self.effects
+        constant = effects.programming == "constant"
+        return deviation(effects.programming_sigma if constant else effects.programming, g)
 
     def stuck(self) -> tuple[Tensor, Tensor]:
         """Which devices are stuck at full scale and which at 0, never both."""

@@ -17,7 +17,7 @@ from pydantic import Field, Strict
 from torch import Tensor
 
 from golden.description import Int, frozen
-from golden.effects import DEVICES, Fraction
+from golden.effects import Fraction, deviation
 from golden.errors import WordlineError
 
 Method = Literal["lloyd-max", "k-means", "pruning"]
@@ -61,25 +61,19 @@ class Levels:
                 f"scale, or separation to 0"
             )
 
-    def deviation(self, g: Tensor) -> Tensor:
-        """Standard deviation of programming to the targets g, both fractions of full scale."""
-        if isinstance(self.noise, str):
-            return DEVICES[self.noise].deviation(g)
-        return torch.full_like(g, self.noise)
-
 
 @dataclass(frozen=True)
 class Table:
     """A level table and what it stands for.
 
     levels: ascending differential codes. clip: the largest code, in standard deviations of the
-    weights. error: where `place` found it, the mean squared error in squares of that deviation,
-    counted as the method counts it.
+    weights. error: of what `place` found, the mean squared error in squares of that deviation,
+    counted as the method counts it; else not a number.
     """
 
     levels: tuple[int, ...]
     clip: float
-    error: float | None = None
+    error: float = math.nan
 
 
 def place(weights: Tensor, importance: Tensor, how: Levels, count: int, most: int) -> Table:
@@ -100,7 +94,7 @@ def place(weights: Tensor, importance: Tensor, how: Levels, count: int, most: in
         cost = _Cost(weights * most / clip, counted, most)
         for levels in find(cost, apart, count, symmetric=how.symmetric):
             error = cost.of(levels) * (clip / most) ** 2
-            if best is None or best.error is None or error < best.error:
+            if best is None or error < best.error:
                 best = Table(levels, clip, error)
     if best is None:
         raise WordlineError(
@@ -126,7 +120,7 @@ def spacing(how: Levels, codes: Tensor) -> Tensor:
     """
     most = float(codes[-1])
     g = codes.double().abs() / most
-    square = (how.deviation(g) ** 2 + how.deviation(0 * g) ** 2) * most**2
+    square = (deviation(how.noise, g) ** 2 + deviation(how.noise, 0 * g) ** 2) * most**2
     return (how.separation * ((square[:, None] + square) / 2).sqrt()).clamp(min=1.0)
 
 
@@ -185,7 +179,7 @@ def _pruned(
     cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
 ) -> Iterator[tuple[int, ...]]:
     """A table of equally spaced points, of which the least missed went one by one (or a pair)."""
-    pairs = cost.pairs()
+    pairs = cost.pairs().numpy()
     points = min(POINTS * count, 2 * cost.most // math.ceil(float(apart.max())) + 1)
     if symmetric:
         points -= 1 - points % 2  # with 0

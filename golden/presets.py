@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import tomli_w
 
 from golden import effects
-from golden.description import Description, Network, build, frozen, plain, preset_or_toml
+from golden.description import Description, Network, build, plain, preset_or_toml
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.levels import Levels
@@ -84,7 +84,7 @@ def load(name: str) -> Recipe:
     training = build(Training, fields.pop("training", {}), f"{name}: training")
     own = effects.read(fields.pop("effects", {}), name)
     given = fields.pop("levels", {})
-    levels = build(_Table, {"levels": given}, name).levels
+    levels = build(Levels, given, name, "levels")
     description = Description.from_dict(fields, source=name)
     if given and description.device.levels != "trained":
         raise WordlineError(
@@ -92,10 +92,3 @@ def load(name: str) -> Recipe:
             f"write 'trained' there, or leave [levels] out."
         )
     return Recipe(description, training, own, levels)
-
-
-@frozen
-class _Table:
-    """Around `Levels`, so that the sentence of a mistake has the field as `levels.count`."""
-
-    levels: Levels

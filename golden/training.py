@@ -253,14 +253,15 @@ def _tables(
             f"levels.count = {count} is above the {2**device.weight_bits} levels that "
             f"device.weight_bits = {device.weight_bits} allows; lower it, or raise weight_bits."
         )
-    squares = _importance(reference, data)
+    squares = None if how.method == "lloyd-max" else _importance(reference, data)
 
     def found(number: int, weight: Tensor, row_step: Tensor) -> Table:
         # In standard deviations of each gate's weights, for all gates share the table.
         scale = row_step / _spread(weight * row_step)[:, None, None]
-        square = squares[number].unflatten(0, weight.shape[:2]) / scale**2
-        values = (weight * scale).cpu(), square.double().cpu()
-        return place(*values, how, count, device.conductance_max)
+        square = torch.ones_like(weight)
+        if squares is not None:
+            square = squares[number].unflatten(0, weight.shape[:2]).double() / scale**2
+        return place((weight * scale).cpu(), square.cpu(), how, count, device.conductance_max)
 
     return found
 

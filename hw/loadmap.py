@@ -11,7 +11,7 @@ import numpy as np
 
 from golden.description import ArrayShape, Description, LstmCell
 from golden.fixed import ceil_div, index_bits
-from hw.crossbar import parameter_fields
+from hw.crossbar import cell_place, parameter_fields
 from hw.noise import WORD_BITS
 
 
@@ -37,6 +37,10 @@ class Region:
     def data_bits(self) -> int:
         """Bits of a data word."""
         return sum(width for _, width in self.data)
+
+    def holds(self, address: Any) -> Any:
+        """Whether an address is one of these; of integers, arrays or signals."""
+        return (address >> self.bits) == (self.base >> self.bits)
 
     def address(self, **values: Any) -> Any:
         """The address of one word, or of many: fields are integers, or arrays that broadcast
@@ -86,8 +90,7 @@ def _array_regions(prefix: str, shape: ArrayShape) -> list[Region]:
     device, adc = shape.description.device, shape.description.adc
     codes = (("positive", device.conductance_bits), ("negative", device.conductance_bits))
     level = (("level", device.weight_bits),)
-    lane, select = index_bits(shape.lanes), index_bits(shape.selects)
-    place = (("lane", lane), ("select", select), ("row", index_bits(shape.rows)))
+    place = tuple((name, field.width) for name, field in cell_place(shape).items())
     return [
         Region(name=f"{prefix}.cells", base=0, fields=place, data=codes),
         Region(name=f"{prefix}.cell_levels", base=0, fields=place, data=level),

@@ -141,7 +141,7 @@ class Accelerator(wiring.Component):
             port = getattr(named[block], port_name)
             offset = address[: region.bits]
             here = Signal(name=f"at_{region.name.replace('.', '_')}")
-            m.d.comb += here.eq((address >> region.bits) == (region.base >> region.bits))
+            m.d.comb += here.eq(region.holds(address))
             if port_name in ("cells", "cell_levels"):
                 self._program(m, port, region, offset, enable & here)
                 with m.If(here):

@@ -319,8 +319,7 @@ def _load(
         array, _, name = region.name.rpartition(".")
         if array != kind.array:
             continue
-        end = region.base + (1 << region.bits)
-        here = [[at - region.base, word] for at, word in words if region.base <= at < end]
+        here = [[at - region.base, word] for at, word in words if region.holds(at)]
         if name in kind.cells:
             port = kind.cells[name]
             fields = emit.fields(getattr(component, port).payload.shape())
