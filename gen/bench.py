@@ -27,12 +27,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from gen import stages
-from golden import dac, effects, fast, files, native, network, presets
+from golden import effects, fast, files, native, network, presets
 from golden.datasets import Sequences
 from golden.description import Description, Network
 from golden.effects import Effects
 from golden.errors import WordlineError
-from golden.float_network import FloatNetwork
+from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection
 from golden.program import Program
 from golden.training import Trainable
@@ -114,7 +114,6 @@ class Subject:
 
     float_network: FloatNetwork
     trainable: Trainable
-    encoding: dict[str, Tensor]
     x: Tensor
     codes: Tensor
     lengths: Tensor
@@ -129,17 +128,14 @@ class Subject:
         x = torch.randn(batch, steps, net.inputs)
         lengths = torch.full((batch,), steps)
         labels = torch.randint(net.classes, (batch,))
-        step = torch.full((net.inputs,), 2.5 / description.dac.range.high)
-        trainable = Trainable(reference, Sequences(x, lengths, labels), step, description)
-        mean = torch.zeros(net.inputs).double()
-        codes = dac.encode(x, mean, step, description.dac)
-        encoding = {"input_mean": mean, "input_step": step.double()}
-        return cls(reference, trainable, encoding, x, codes, lengths, labels)
+        model = FloatModel(reference, torch.zeros(net.inputs), torch.ones(net.inputs))
+        trainable = Trainable(model, Sequences(x, lengths, labels), description)
+        return cls(reference, trainable, x, trainable.encode(x), lengths, labels)
 
     def program(self, effects_: Effects | None = None) -> Program:
         """The network as it is, in integers."""
         with torch.no_grad():
-            program = self.trainable.program(**self.encoding).to(torch.int64)
+            program = self.trainable.program().to(torch.int64)
         return program if effects_ is None else effects.apply(program, effects_)
 
     def float_step(self, injection: Injection | None = None) -> None:
@@ -151,12 +147,11 @@ class Subject:
     def step(self, *, injection: Injection | None = None, effects_: Effects | None = None) -> None:
         """Forward and backward of the quantised network, as golden.training does it."""
         self.trainable.zero_grad()
-        program = self.trainable.program(**self.encoding)
+        program = self.trainable.program()
         if effects_ is not None:
             program = effects.apply(program, effects_)
         scores = network.run(program, self.codes, self.lengths, None, injection).scores
-        scores = scores * self.trainable.head.index_step()
-        nn.functional.cross_entropy(scores, self.labels).backward()
+        nn.functional.cross_entropy(scores * program.score_step, self.labels).backward()
 
 
 def golden(progress: Progress, peers: dict[str, Any] | None = None) -> Found:

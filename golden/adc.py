@@ -23,8 +23,9 @@ def convert(
     return narrow(code, shape.adc_shift, shape.description.adc.range)
 
 
-def draw(array: ArrayProgram, shape: ArrayShape, runs: Tensor, step: int) -> Draws | None:
-    """Draws of one step for every column, (batch, gates, units); None where none are needed."""
+def draw(array: ArrayProgram, shape: ArrayShape, runs: Tensor, step: Tensor | int) -> Draws | None:
+    """Draws of one step, or of one each, for every column, (batch, gates, units); None where none
+    are needed."""
     if not (array.read_noise.any() or array.adc_noise.any()):
         return None
     gates = torch.arange(shape.gates, device=runs.device)

@@ -1,5 +1,7 @@
 """The float network: the reference, and what quantised training starts from."""
 
+import copy
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from golden.injection import Injection
 
 
 class FloatNetwork(nn.Module):
-    """torch.nn.LSTM or torch.nn.RNN layers, and a linear head on the last valid state."""
+    """torch.nn.LSTM or torch.nn.RNN layers, and a linear head on the last valid state, or on
+    every state."""
 
     def __init__(self, description: Description) -> None:
         super().__init__()
@@ -28,11 +31,21 @@ class FloatNetwork(nn.Module):
         )
         self.head = nn.Linear(net.hidden[-1], net.classes)
 
-    def forward(self, x: Tensor, lengths: Tensor, injection: Injection | None = None) -> Tensor:
-        """Class scores (batch, classes) of real inputs (batch, steps, inputs)."""
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor,
+        injection: Injection | None = None,
+        *,
+        every_step: bool = False,
+    ) -> Tensor:
+        """Class scores of real inputs (batch, steps, inputs), (batch, classes) or, of every step,
+        (batch, steps, classes)."""
         for layer in self.layers:
             x = layer(x)[0] if injection is None else _noisy(layer, x, injection)
-        scores: Tensor = self.head(x[torch.arange(len(x), device=x.device), lengths - 1])
+        if not every_step:
+            x = x[torch.arange(len(x), device=x.device), lengths - 1]
+        scores: Tensor = self.head(x)
         return scores if injection is None else injection.on_scores(scores)
 
 
@@ -59,16 +72,30 @@ class FloatModel:
     spread: Tensor
 
     def scores(self, data: Sequences, injection: Injection | None = None) -> Tensor:
-        """Class scores of a data set, (sequences, classes); noise is drawn from PyTorch's
+        """Class scores of a data set, (sequences, classes), or (sequences, steps, classes) where
+        every step has a label, 0 beyond a sequence's length; noise is drawn from PyTorch's
         generator."""
-        scores = torch.empty(len(data), self.network.head.out_features, device=data.x.device)
+        size = (*data.labels.shape, self.network.head.out_features)
+        scores = torch.zeros(size, device=data.x.device)
         with torch.no_grad():
             # Sequences of much the same length together: fewer steps of padding.
             for part in data.lengths.argsort(stable=True).split(PART):
-                lengths = data.lengths[part]
-                x = (data.x[part, : int(lengths.max())] - self.mean) / self.spread
-                scores[part] = self.network(x, lengths, injection)
+                some = self.standardised(data.part(part))
+                found = self.network(some.x, some.lengths, injection, every_step=some.every_step)
+                if some.every_step:
+                    scores[part, : found.shape[1]] = found * some.valid[..., None]
+                else:
+                    scores[part] = found
         return scores
+
+    def to(self, device: str) -> "FloatModel":
+        """A copy on another device."""
+        network = copy.deepcopy(self.network).to(device)
+        return FloatModel(network, self.mean.to(device), self.spread.to(device))
+
+    def standardised(self, data: Sequences) -> Sequences:
+        """The inputs as the network takes them."""
+        return dataclasses.replace(data, x=(data.x - self.mean) / self.spread)
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file, whole or not at all."""

@@ -8,15 +8,17 @@ from golden.description import ArrayShape
 from golden.program import HeadProgram, VoteBy
 
 
-def scores(program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
+def scores(
+    program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor, steps: Tensor | int = 0
+) -> Tensor:
     """Class scores (code << frac) + bias, (batch, classes).
 
-    h: (batch, units) DAC codes of any dtype. runs: (batch,) numbers of the passes, which noise
-    depends on.
+    h: (batch, units) DAC codes of any dtype. runs: (batch,) numbers of the passes, and steps:
+    (batch,) of the steps, which noise depends on; the score of a whole sequence has step 0.
     """
     h = h.to(program.bias.dtype)
     charge = crossbar.column_charge(h, program.positive - program.negative)
-    codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, 0))[:, 0]
+    codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, steps))[:, 0]
     return codes * 2**shape.description.cell.frac + program.bias
 
 
@@ -29,8 +31,9 @@ def label(score: Tensor) -> Tensor:
 def vote(score: Tensor, by: VoteBy) -> Tensor:
     """The class of each sequence from the scores of its passes; (batch,).
 
-    score: (batch, votes, classes). By "majority" the class that most passes have, by "sum" that
-    of the highest sum of scores; the lowest-numbered of equals.
+    score: (batch, votes, classes); or (batch, votes, steps, classes), for (batch, steps). By
+    "majority" the class that most passes have, by "sum" that of the highest sum of scores; the
+    lowest-numbered of equals.
     """
     if by == "sum":
         return label(score.sum(1))

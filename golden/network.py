@@ -23,7 +23,7 @@ class Trace:
 
     layers: a LayerTrace each; what lies beyond a sequence's length is of no meaning. Its batch is
     one of passes: all passes of the first sequence, then of the next. scores: (passes, classes).
-    label: (sequences,).
+    label: (sequences,). With scores of every step: (passes, steps, classes) and (sequences, steps).
     """
 
     layers: tuple[LayerTrace, ...]
@@ -38,6 +38,7 @@ def run(
     runs: Tensor | None = None,
     injection: Injection | None = None,
     *,
+    every_step: bool = False,
     trace: bool = True,
     readable: bool = False,
 ) -> Trace:
@@ -46,7 +47,7 @@ def run(
     x: (batch, steps, inputs) DAC codes of any dtype, padded with anything. lengths: (batch,), each
     >= 1. runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes
     for sequence n if not given. injection, trace, readable: see `golden.layer.run`; with noise on
-    every vector, scores have some too.
+    every vector, scores have some too. every_step: score every step, not a sequence's last alone.
     Works on integers (exact) and, for training, on floats that hold the same integers.
     Raises WordlineError where the input does not fit.
     """
@@ -63,13 +64,27 @@ def run(
         found = layer.run(layer_program, x, shape, runs, injection, trace=trace, readable=readable)
         traces.append(found)
         x = found.h
-    last = x[torch.arange(len(x), device=x.device), lengths - 1]
-    scores = head.scores(program.head, last, description.head, runs)
+    if every_step:
+        scores = _score_every_step(program, x, runs)
+    else:
+        last = x[torch.arange(len(x), device=x.device), lengths - 1]
+        scores = head.scores(program.head, last, description.head, runs)
     if injection is not None and injection.placement == "every":
         normal = torch.randn(scores.shape, device=x.device)
         scores = rounded_noise(scores, normal, injection.power_ratio)
     label = head.vote(scores.unflatten(0, (-1, votes)), program.vote_by)
     return Trace(tuple(traces), scores, label)
+
+
+def _score_every_step(program: Program, h: Tensor, runs: Tensor) -> Tensor:
+    """(passes, steps, classes) of (passes, steps, units)."""
+    passes, steps, _ = h.shape
+    numbers = torch.arange(steps, device=h.device).repeat(passes)
+    found = head.scores(
+        *(program.head, h.flatten(0, 1), program.description.head),
+        *(runs.repeat_interleave(steps), numbers),
+    )
+    return found.unflatten(0, (passes, steps))
 
 
 def in_parts(
@@ -85,19 +100,34 @@ def in_parts(
 
 
 def scores(
-    program: Program, x: Tensor, lengths: Tensor, injection: Injection | None = None
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    injection: Injection | None = None,
+    *,
+    every_step: bool = False,
 ) -> Tensor:
-    """The scores of every pass alone, (sequences, votes, classes); see `run`.
+    """The scores of every pass alone, (sequences, votes, classes), or (sequences, votes, steps,
+    classes), 0 beyond a sequence's length; see `run`.
 
     Sequences of much the same length are computed together, few at once: fast.
     """
     check(program, x, lengths)
     votes, classes = program.votes, program.description.network.classes
-    found = torch.empty(len(x), votes, classes, dtype=torch.int64, device=x.device)
+    size = (len(x), votes, *((x.shape[1],) if every_step else ()), classes)
+    found = torch.zeros(size, dtype=torch.int64, device=x.device)
     for part in lengths.argsort(stable=True).split(max(1, SCORED // votes)):
         steps, runs = int(lengths[part].max()), part * votes
-        trace = run(program, x[part, :steps], lengths[part], runs, injection, trace=False)
-        found[part] = trace.scores.unflatten(0, (-1, votes))
+        codes = x[part, :steps]
+        trace = run(
+            program, codes, lengths[part], runs, injection, every_step=every_step, trace=False
+        )
+        some = trace.scores.unflatten(0, (-1, votes))
+        if every_step:
+            within = torch.arange(steps, device=x.device) < lengths[part, None]
+            found[part, :, :steps] = some * within[:, None, :, None]
+        else:
+            found[part] = some
     return found
 
 

@@ -52,14 +52,17 @@ def key(seed: int, array: int) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
-def draw(words: Tensor, runs: Tensor, step: int, columns: Tensor) -> Draws:
-    """Draws of one step.
+def draw(words: Tensor, runs: Tensor, step: Tensor | int, columns: Tensor) -> Draws:
+    """Draws of one step, or of one for each run.
 
-    words: (2,) key words. runs: (batch,) run numbers. columns: any shape, numbers of columns.
+    words: (2,) key words. runs: (batch,) run numbers. step: its number, or (batch,) numbers.
+    columns: any shape, numbers of columns.
     Returns int64 draws of shape (batch, *columns.shape).
     """
     first, second = words.tolist()
-    runs = runs.long().view(-1, *(1,) * columns.dim())
+    per_run = (-1, *(1,) * columns.dim())
+    runs = runs.long().view(per_run)
+    step = step if isinstance(step, int) else step.long().view(per_run)
     a = _int32(first + runs * RUN[0] + step * STEP[0] + columns * COLUMN)
     b = _int32(second + runs * RUN[1] + step * STEP[1])
     h = a ^ _shifted(a, 16)

@@ -31,6 +31,9 @@ from golden.fixed import Range, signed_range
 
 FORMAT = "wordline program 3"
 
+REAL = ("input_mean", "input_step", "score_step")
+"""What a program has in real numbers."""
+
 
 @dataclass(frozen=True)
 class ArrayProgram:
@@ -111,6 +114,7 @@ class Program:
     """A trained network in integers, with the encoding of its inputs.
 
     input_mean, input_step: (inputs,) float64, see `golden.dac.encode`.
+    score_step: () float64, the real number that one step of a score stands for.
     votes: passes over each sequence. vote_by: how its class comes from them, by majority of the
     passes' classes or by the highest sum of scores.
     about: where it comes from (seed, data set, versions); for reports.
@@ -121,6 +125,7 @@ class Program:
     head: HeadProgram
     input_mean: Tensor
     input_step: Tensor
+    score_step: Tensor
     votes: int = 1
     vote_by: VoteBy = "majority"
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -143,7 +148,7 @@ class Program:
         parts = {f"layers.{n}.": layer for n, layer in enumerate(self.layers)}
         parts["head."] = self.head  # type: ignore[assignment]
         named = {f"{p}{field}": t for p, part in parts.items() for field, t in vars(part).items()}
-        return named | {"input_mean": self.input_mean, "input_step": self.input_step}
+        return named | {name: getattr(self, name) for name in REAL}
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file, whole or not at all; the same program, the same bytes."""
@@ -194,8 +199,7 @@ class Program:
                 part(LAYER_PROGRAMS[own.cell.kind], f"layers.{n}.") for n in range(len(own.layers))
             ),
             head=part(HeadProgram, "head."),
-            input_mean=integers["input_mean"],
-            input_step=integers["input_step"],
+            **{name: integers[name] for name in REAL},
             votes=about["votes"],
             vote_by=about["vote_by"],
             about=about["about"],
@@ -259,7 +263,9 @@ def _expected(description: Description) -> Expected:
         expected |= {f"layers.{n}.{name}": value for name, value in names.items()}
     names = _expected_array(description.head, (description.head.units,))
     expected |= {f"head.{name}": value for name, value in names.items()}
-    expected["input_mean"] = expected["input_step"] = ((description.network.inputs,), None)
+    inputs = (description.network.inputs,)
+    expected |= {"input_mean": (inputs, None), "input_step": (inputs, None)}
+    expected["score_step"] = ((), None)
     return expected
 
 
@@ -301,8 +307,7 @@ def _check(
 
 
 def _check_signs(path: Path, description: Description, tensors: dict[str, Tensor]) -> None:
-    """What ranges of tensors do not say: those of each gate; levels ascend; an input step is
-    positive."""
+    """What ranges of tensors do not say: those of each gate; levels ascend; steps are positive."""
     for name, tensor in tensors.items():
         if name.endswith(".levels") and bool((tensor.diff() < 0).any()):
             raise WordlineError(f"{path}: {name} holds {tensor.tolist()}, which do not ascend.")
@@ -314,8 +319,9 @@ def _check_signs(path: Path, description: Description, tensors: dict[str, Tensor
                 raise WordlineError(
                     f"{path}: {name} holds {int(table.min())} for gate {gate}, below {range_.low}."
                 )
-    if float(tensors["input_step"].min()) <= 0:
-        raise WordlineError(f"{path}: input_step holds a number that is not above 0.")
+    for name in ("input_step", "score_step"):
+        if float(tensors[name].min()) <= 0:
+            raise WordlineError(f"{path}: {name} holds a number that is not above 0.")
 
 
 def _difference(own: Description, wanted: Description) -> str:

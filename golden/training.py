@@ -7,8 +7,7 @@ while training is the accuracy of the chip. Learned step sizes follow LSQ (Esser
 Step Size Quantization", ICLR 2020); the rest is ours.
 """
 
-import copy
-import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +34,9 @@ CALIBRATION = 4096
 
 CLIP = 2.5
 """Standard deviations of the weights that a level table spans, where training does not find it."""
+
+FULL_SCALE = 2.5
+"""Standard deviations of an input at which the DAC is at full scale; a symbol's 1 is there."""
 
 IMPORTANCE = 1024
 """Sequences from which the importance of weights is known."""
@@ -159,23 +161,26 @@ class Trainable(nn.Module):
 
     def __init__(
         self,
-        reference: FloatNetwork,
+        model: FloatModel,
         data: Sequences,
-        input_step: Tensor,
         description: Description,
         levels: Levels | None = None,
     ) -> None:
         super().__init__()
         self.description = description
-        table = _tables(description, reference, data, levels or Levels())
+        table = _tables(description, model, data, levels or Levels())
         # Ranges are well known from a part of a large set, which is spread over all of it.
         part = torch.arange(0, len(data), -(-len(data) // CALIBRATION), device=data.x.device)
-        data = Sequences(data.x[part], data.lengths[part], data.labels[part])
-        hidden_step = 1.0 / description.dac.range.high
+        data = model.standardised(data.part(part))
+        step, hidden_step = (full / description.dac.range.high for full in (FULL_SCALE, 1.0))
+        self.input_mean: Tensor
+        self.register_buffer("input_mean", model.mean.double())
+        self.input_step: Tensor
+        self.register_buffer("input_step", (model.spread * step).double())
         arrays = []
-        x, row_step = data.x, input_step
-        recurrent: list[Any] = list(reference.layers)
-        linear = reference.head
+        x, row_step = data.x, torch.full_like(model.spread, step)
+        recurrent: list[Any] = list(model.network.layers)
+        linear = model.network.head
         with torch.no_grad():
             for n, (layer, shape) in enumerate(zip(recurrent, description.layers, strict=True)):
                 steps = torch.cat([row_step, torch.full((shape.units,), hidden_step).to(x)])
@@ -183,19 +188,22 @@ class Trainable(nn.Module):
                 bias = layer.bias_ih_l0 + layer.bias_hh_l0
                 h, _ = layer(x)
                 before = torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], dim=1)
-                charge = torch.cat([x, before], dim=2) @ weight.T
+                rows = torch.cat([x, before], dim=2)[data.valid]
                 arrays.append(
-                    _array(weight, steps, bias, charge[data.valid], shape, partial(table, n))
+                    _array(weight, steps, bias, rows @ weight.T, shape, partial(table, n))
                 )
                 x, row_step = h, torch.full((shape.units,), hidden_step).to(x)
-            charge = x @ linear.weight.T
             self.head = _array(
-                *(linear.weight, row_step, linear.bias, charge[data.valid], description.head),
-                partial(table, len(arrays)),
+                *(linear.weight, row_step, linear.bias, x[data.valid] @ linear.weight.T),
+                *(description.head, partial(table, len(arrays))),
             )
         self.layers: list[TrainableArray] = nn.ModuleList(arrays)  # type: ignore[assignment]
 
-    def program(self, **fields: Any) -> Program:
+    def encode(self, x: Tensor) -> Tensor:
+        """DAC codes of real inputs."""
+        return dac.encode(x, self.input_mean, self.input_step, self.description.dac)
+
+    def program(self) -> Program:
         """The network as a program: float64 tensors that hold integers, with gradients."""
         description = self.description
         kind, extra = LAYER_PROGRAMS[description.cell.kind], {}
@@ -211,7 +219,14 @@ class Trainable(nn.Module):
         )
         head = self.head.codes()
         head["bias"] = head["bias"][0]
-        return Program(description=description, layers=layers, head=HeadProgram(**head), **fields)
+        return Program(
+            description=description,
+            layers=layers,
+            head=HeadProgram(**head),
+            input_mean=self.input_mean,
+            input_step=self.input_step,
+            score_step=self.head.index_step()[0],
+        )
 
 
 def _array(
@@ -225,8 +240,9 @@ def _array(
     """A crossbar from PyTorch's (gates * units, ...) weights; each gate's ADC range starts at
     2.5 sigma of the pre-activations it sees, without their bias: charge (any, gates * units)."""
     split = (shape.gates, shape.units)
-    seen = charge.double().unflatten(1, split).transpose(0, 1).flatten(1)
-    sigma = seen.std(dim=1, correction=0).clamp(min=1e-3)
+    # Gate by gate: in double, all at once may be gigabytes.
+    spread = [gate.double().std(correction=0) for gate in charge.unflatten(1, split).unbind(1)]
+    sigma = torch.stack(spread).clamp(min=1e-3)
     lsb = 2.5 * sigma / 2 ** (shape.description.adc.bits - 1)
     weight, bias = weight.double().unflatten(0, split), bias.double().unflatten(0, split)
     row_step = row_step.double()
@@ -239,7 +255,7 @@ def _spread(weight: Tensor) -> Tensor:
 
 
 def _tables(
-    description: Description, reference: FloatNetwork, data: Sequences, how: Levels
+    description: Description, model: FloatModel, data: Sequences, how: Levels
 ) -> Callable[[int, Tensor, Tensor], Table]:
     """The level table of an array, of its number, its weights (gates, units, rows) and their row
     steps: the description's, or what `golden.levels` finds."""
@@ -253,7 +269,7 @@ def _tables(
             f"levels.count = {count} is above the {2**device.weight_bits} levels that "
             f"device.weight_bits = {device.weight_bits} allows; lower it, or raise weight_bits."
         )
-    squares = None if how.method == "lloyd-max" else _importance(reference, data)
+    squares = None if how.method == "lloyd-max" else _importance(model, data)
 
     def found(number: int, weight: Tensor, row_step: Tensor) -> Table:
         # In standard deviations of each gate's weights, for all gates share the table.
@@ -266,18 +282,18 @@ def _tables(
     return found
 
 
-def _importance(reference: FloatNetwork, data: Sequences) -> list[Tensor]:
+def _importance(model: FloatModel, data: Sequences) -> list[Tensor]:
     """Mean square of the loss's gradient to each weight over single sequences, an array each:
     (gates * units, rows), the head's last."""
+    reference = model.network
     recurrent: list[Any] = list(reference.layers)
     parts = [[layer.weight_ih_l0, layer.weight_hh_l0] for layer in recurrent]
     parts.append([reference.head.weight])
     squares = [[torch.zeros_like(weight) for weight in part] for part in parts]
     chosen = range(0, len(data), -(-len(data) // IMPORTANCE))
     for n in chosen:
-        length = data.lengths[n : n + 1]
-        scores = reference(data.x[n : n + 1, : int(length)], length)
-        loss = nn.functional.cross_entropy(scores, data.labels[n : n + 1])
+        one = model.standardised(data.part(torch.tensor([n], device=data.x.device)))
+        loss = _cross_entropy(reference(one.x, one.lengths, every_step=one.every_step), one)
         gradients = torch.autograd.grad(loss, [weight for part in parts for weight in part])
         for square, gradient in zip((s for part in squares for s in part), gradients, strict=True):
             square += gradient**2
@@ -322,7 +338,7 @@ def train(
     )
     return Result(
         program=program,
-        float_accuracy=percent(model.scores(data.test).argmax(1), data.test.labels),
+        float_accuracy=right(model.scores(data.test), data.test),
         golden_accuracy=accuracy(program, data.test),
     )
 
@@ -343,19 +359,18 @@ def fit_float(
     signal-to-noise ratio falls evenly in dB from RAMP, or from itself where that is higher.
     """
     if start is None:
-        reference = FloatNetwork(description).to(device)
-        mean, spread = _statistics(data)
-    else:
-        reference, mean, spread = copy.deepcopy(start.network).to(device), start.mean, start.spread
-    real = dataclasses.replace(data, x=(data.x - mean) / spread).to(device)
+        start = FloatModel(FloatNetwork(description), *_statistics(data))
+    model = start.to(device)
 
     def loss(batch: Sequences, done: float) -> Tensor:
         noise = None if injection is None else ramp(injection, done)
-        scores = reference(batch.x, batch.lengths, noise)
-        return nn.functional.cross_entropy(scores, batch.labels)
+        real = model.standardised(batch)
+        scores = model.network(real.x, real.lengths, noise, every_step=real.every_step)
+        return _cross_entropy(scores, real)
 
-    _fit(reference, loss, real, training, training.float_epochs, "float", progress)
-    return FloatModel(reference.cpu(), mean, spread)
+    epochs = training.float_epochs
+    _fit(model.network, loss, data.to(device), training, epochs, "float", progress)
+    return model.to("cpu")
 
 
 def ramp(injection: Injection, done: float) -> Injection:
@@ -376,32 +391,26 @@ def fit_quantised(
 ) -> Program:
     """Train the quantised network for `epochs`, from a float one; the caller seeds PyTorch's
     generator. effects, levels: see `train`."""
-    # Inputs are clipped at 2.5 sigma: the full scale of the DAC.
-    step = 2.5 / description.dac.range.high
-    real = dataclasses.replace(data, x=(data.x - model.mean) / model.spread).to(device)
-    encoding = {"input_mean": model.mean.double(), "input_step": (model.spread * step).double()}
-    input_step = torch.full((description.network.inputs,), step, device=device)
-    reference = copy.deepcopy(model.network).to(device)
-    trainable = Trainable(reference, real, input_step, description, levels)
-    codes = dac.encode(
-        data.x, encoding["input_mean"], encoding["input_step"], description.dac
-    ).double()
-    coded = dataclasses.replace(data, x=codes).to(device)
+    data = data.to(device)
+    trainable = Trainable(model.to(device), data, description, levels)
     hardware = training.noise == "hardware"
 
     def loss(batch: Sequences, _: float) -> Tensor:
-        program, runs = trainable.program(**encoding), None
+        program, runs = trainable.program(), None
         if hardware and effects:
             seed, first = torch.randint(2**31, (2,)).tolist()
             program = apply_effects(program, effects, seed=seed)
             runs = first + torch.arange(len(batch), device=batch.x.device)
-        found = network.run(program, batch.x, batch.lengths, runs, training.injection, trace=False)
-        real_scores = found.scores * trainable.head.index_step()
-        return nn.functional.cross_entropy(real_scores, batch.labels)
+        codes, every_step = trainable.encode(batch.x), batch.every_step
+        noise = training.injection
+        found = network.run(
+            program, codes, batch.lengths, runs, noise, every_step=every_step, trace=False
+        )
+        return _cross_entropy(found.scores * program.score_step, batch)
 
-    _fit(trainable, loss, coded, training, training.epochs, "quantised", progress)
+    _fit(trainable, loss, data, training, training.epochs, "quantised", progress)
     with torch.no_grad():
-        return trainable.cpu().program(**encoding).to(torch.int64)
+        return trainable.cpu().program().to(torch.int64)
 
 
 def check_device(device: str) -> None:
@@ -413,11 +422,28 @@ def check_device(device: str) -> None:
         raise WordlineError(f"The device {device!r} cannot be used: {reason}.") from None
 
 
+def scores(program: Program, data: Sequences) -> Tensor:
+    """The scores of a program on real inputs, of each pass, in exact integers; see
+    `golden.network.scores`."""
+    codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
+    return network.scores(program, codes, data.lengths, every_step=data.every_step)
+
+
 def accuracy(program: Program, data: Sequences) -> float:
     """Accuracy of a program in percent, in exact integers."""
-    codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
-    scores = network.scores(program, codes, data.lengths)
-    return percent(head.vote(scores, program.vote_by), data.labels)
+    label = head.vote(scores(program, data), program.vote_by)
+    return percent(data.labelled(label), data.labelled(data.labels))
+
+
+def right(score: Tensor, data: Sequences) -> float:
+    """Accuracy in percent of the scores of `FloatModel.scores`."""
+    return percent(data.labelled(score.argmax(-1)), data.labelled(data.labels))
+
+
+def bits(score: Tensor, data: Sequences) -> float:
+    """How many bits a label costs, with real scores (labels' shape, classes): the mean of
+    -log2 of the softmax's share for what is right."""
+    return _cross_entropy(score, data).item() / math.log(2)
 
 
 def percent(label: Tensor, truth: Tensor) -> float:
@@ -426,13 +452,23 @@ def percent(label: Tensor, truth: Tensor) -> float:
 
 
 def _statistics(data: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over the valid steps.
+    """Mean and standard deviation of each channel over the valid steps; of symbols 0, and what puts
+    their 1 at full scale.
 
     No deviation is below a tenth of the largest: a pixel at the edge that is lit once in a
     thousand images would come out as hundreds.
     """
+    if data.x.dtype == torch.uint8:
+        channels = torch.zeros(data.x.shape[2])
+        return channels, channels + 1 / FULL_SCALE
     deviation = data.x[data.valid].std(0)
     return data.x[data.valid].mean(0), deviation.clamp(min=max(1e-6, 0.1 * float(deviation.max())))
+
+
+def _cross_entropy(score: Tensor, data: Sequences) -> Tensor:
+    """Of real scores with the labels; their mean."""
+    score, labels = data.labelled(score), data.labelled(data.labels)
+    return nn.functional.cross_entropy(score, labels)
 
 
 def _fit(
@@ -452,10 +488,7 @@ def _fit(
     for epoch in range(epochs):
         total = 0.0
         for chosen in _batches(data.lengths, training.batch):
-            lengths = data.lengths[chosen]
-            x = data.x[chosen, : int(lengths.max())]
-            batch = Sequences(x, lengths, data.labels[chosen])
-            loss = loss_of(batch, schedule.last_epoch / steps)
+            loss = loss_of(data.part(chosen), schedule.last_epoch / steps)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)

@@ -14,6 +14,7 @@ from golden.crossbar import nearest_level
 from golden.datasets import Sequences
 from golden.description import build
 from golden.errors import WordlineError
+from golden.float_network import FloatModel, FloatNetwork
 from golden.levels import METHODS, Levels, place, spacing
 from golden.program import Program
 from hw.levels import LevelTable
@@ -224,8 +225,9 @@ def test_importance_is_the_mean_square_of_single_gradients(monkeypatch):
     data = Sequences(data.x[::30], data.lengths[::30], data.labels[::30])
     description = presets.PRESETS["vowels"].description.replace(network={"hidden": [3, 2]})
     torch.manual_seed(0)
-    reference = training.FloatNetwork(description)
-    found = training._importance(reference, data)
+    reference = FloatNetwork(description)
+    model = FloatModel(reference, torch.zeros(12), torch.ones(12))
+    found = training._importance(model, data)
     wanted = [torch.zeros_like(part) for part in found]
     for n in range(0, 9, 2):
         reference.zero_grad()

@@ -6,6 +6,7 @@ from golden import effects as effects_
 from golden.description import build, replaced
 from golden.effects import Effects
 from golden.errors import WordlineError
+from golden.float_network import FloatModel, FloatNetwork
 from golden.presets import PRESETS
 from golden.program import ideal_macro
 from golden.training import Trainable, Training
@@ -41,15 +42,21 @@ def test_training_learns_and_repeats_itself(data):
     assert not torch.equal(first.program.layers[0].bias, other.program.layers[0].bias)
 
 
+def untrained():
+    """A float model of the vowels, the same each time, that takes inputs as they are."""
+    torch.manual_seed(0)
+    return FloatModel(FloatNetwork(VOWELS), torch.zeros(12), torch.ones(12))
+
+
 def test_the_trained_forward_pass_is_the_exported_program(data):
     """The very scores that the loss saw, from floats with gradients, are the integers' scores."""
     torch.manual_seed(0)
-    reference = training.FloatNetwork(VOWELS)
-    step = torch.full((12,), 2.5 / 7)
-    trainable = Trainable(reference, data.train, step, VOWELS)
-    encoding = {"input_mean": torch.zeros(12), "input_step": step}
-    soft = trainable.program(**encoding)
-    x = dac.encode(data.train.x, torch.zeros(12), step, VOWELS.dac)
+    trainable = Trainable(untrained(), data.train, VOWELS)
+    soft = trainable.program()
+    x = trainable.encode(data.train.x)
+    assert torch.equal(
+        x, dac.encode(data.train.x, torch.zeros(12), torch.full((12,), 2.5 / 7), VOWELS.dac)
+    )
     seen = network.run(soft, x.double(), data.train.lengths)
     exact = network.run(soft.to(torch.int64), x, data.train.lengths)
     assert torch.equal(seen.scores.detach(), exact.scores.double())
@@ -60,12 +67,9 @@ def test_the_trained_forward_pass_is_the_exported_program(data):
 
 def test_calibration_on_a_part_is_much_the_same(data, monkeypatch):
     """A part that is spread over all classes: they come one after the other."""
-    torch.manual_seed(0)
-    reference = training.FloatNetwork(VOWELS)
-    step = torch.full((12,), 2.5 / 7)
-    whole = Trainable(reference, data.train, step, VOWELS)
+    whole = Trainable(untrained(), data.train, VOWELS)
     monkeypatch.setattr(training, "CALIBRATION", 60)
-    part = Trainable(reference, data.train, step, VOWELS)
+    part = Trainable(untrained(), data.train, VOWELS)
     for a, b in zip(whole.layers, part.layers, strict=True):
         assert not torch.equal(a.log_lsb, b.log_lsb)
         assert (a.log_lsb - b.log_lsb).abs().max() < 0.05

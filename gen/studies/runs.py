@@ -67,7 +67,7 @@ def train_float(
         injection=injection(snr_db, placement),
     )
     model.save(here.file())
-    return {"clean": percent(model.scores(data.test).argmax(1), data.test.labels)}
+    return {"clean": training.right(model.scores(data.test), data.test)}
 
 
 def train_quantised(

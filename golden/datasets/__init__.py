@@ -11,17 +11,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golden.datasets import cifar, idx, strokes
+from golden.datasets import cifar, idx, strokes, text
 from golden.datasets.npm import Progress
 from golden.datasets.sets import DATA, SETS, FileSet
 from golden.errors import WordlineError
+
+TRAIN_CHARACTERS = 128
+TEST_CHARACTERS = 1024
+"""Text is cut into sequences of so many characters. Each starts without memory of what was before,
+which costs a test less where they are long; gradients need not go so far back."""
+MOST_SYMBOLS = 256
 
 
 @dataclass(frozen=True)
 class Sequences:
     """Labelled sequences, padded with zeros.
 
-    x: (sequences, steps, channels) float32. lengths, labels: (sequences,) int64.
+    x: (sequences, steps, channels) float32, or uint8 where a step is a symbol: 1 in its channel.
+    lengths: (sequences,) int64. labels: (sequences,) int64; (sequences, steps) where every step
+    has one.
     """
 
     x: Tensor
@@ -34,6 +42,22 @@ class Sequences:
     def to(self, device: str) -> "Sequences":
         """The same on another device."""
         return Sequences(*(value.to(device) for value in vars(self).values()))
+
+    def part(self, chosen: Tensor) -> "Sequences":
+        """Some of the sequences, by number, without steps that are padding in all of them."""
+        lengths = self.lengths[chosen]
+        steps = int(lengths.max())
+        labels = self.labels[chosen, :steps] if self.every_step else self.labels[chosen]
+        return Sequences(self.x[chosen, :steps], lengths, labels)
+
+    @property
+    def every_step(self) -> bool:
+        """Whether every step has a label."""
+        return self.labels.dim() == 2
+
+    def labelled(self, values: Tensor) -> Tensor:
+        """Of one value a sequence, or a step, those that have a label: (labels, ...)."""
+        return values[self.valid] if self.every_step else values
 
     @property
     def valid(self) -> Tensor:
@@ -154,10 +178,25 @@ def _rows(x: np.ndarray, labels: np.ndarray) -> Sequences:
     )
 
 
+def _characters(name: str, data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
+    """Text, a symbol a step, whose label is the next one; x: 1 in the symbol's channel."""
+    files = SETS[name]
+    found = text.read(files.read(data_dir), files.folder(data_dir))
+    symbols = len(found.alphabet)
+    if symbols > MOST_SYMBOLS or min(len(found.train), len(found.test)) < 2:
+        raise WordlineError(
+            f"{files.folder(data_dir)} has {symbols:,} different characters, {len(found.train):,} "
+            f"to train, {len(found.test):,} to test; give a text of at most {MOST_SYMBOLS} "
+            f"different ones, 2 or more in each part."
+        )
+    train = text.sequences(found.train, TRAIN_CHARACTERS, symbols)
+    test = text.sequences(found.test, TEST_CHARACTERS, symbols)
+    return Sequences(*train), Sequences(*test), symbols
+
+
 def _read_ts(path: Path) -> Sequences:
     """Read the .ts format: a sequence a line, `channel:channel:...:label`, values by comma."""
-    text = lzma.decompress(path.read_bytes()).decode()
-    lines = text.partition("@data\n")[2].split()
+    lines = lzma.decompress(path.read_bytes()).decode().partition("@data\n")[2].split()
     sequences, labels = [], []
     for line in lines:
         *channels, label = line.split(":")
@@ -187,5 +226,15 @@ TASKS = {
     "cifar10-rows": Task(
         "photograph, a row of 32 coloured pixels a step", SETS["cifar10"], _cifar10_rows
     ),
+    **{
+        f"{name}-char": Task(
+            f"the next character of {what}", SETS[name], partial(_characters, name)
+        )
+        for name, what in (
+            ("kjv", "the King James Bible"),
+            ("ptb", "Penn Treebank"),
+            ("text", "your own text"),
+        )
+    },
 }
 """The data sets that a recipe's training.dataset may name."""

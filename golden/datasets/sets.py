@@ -191,6 +191,13 @@ SETS = {
             cifar.collect,
         ),
         FileSet(
+            "kjv",
+            "The King James Bible: 4.14 million characters, 63 different ones.",
+            "public domain (in the United Kingdom: the Crown's patent)",
+            tuple(f"{part}.txt" for part in text.PARTS),
+            text.collect_kjv,
+        ),
+        FileSet(
             "ptb",
             "Penn Treebank, the text of language models: ptb.train.txt, .valid.txt, .test.txt.",
             "Linguistic Data Consortium; licensed",

@@ -1,5 +1,6 @@
 """Plain text in three parts: train, valid, test. UTF-8."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from torch import Tensor
 from golden.errors import WordlineError
 
 PARTS = ("train", "valid", "test")
+
+REFERENCE = re.compile(r"^\d*[A-Za-z]+\d+:\d+ ", re.MULTILINE)
+"""What stands before a verse: Ge1:1."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +34,17 @@ def collect(folder: Path) -> dict[str, bytes]:
     """
     paths = sorted(folder.glob("*.txt"))
     if len(paths) == 1:
-        whole = _decode(paths[0].read_bytes(), paths[0])
-        ends = [0, len(whole) * 90 // 100, len(whole) * 95 // 100, len(whole)]
-        parts = {part: whole[ends[n] : ends[n + 1]].encode("utf-8") for n, part in enumerate(PARTS)}
-        if not all(parts.values()):
-            raise WordlineError(f"{paths[0]} has {len(whole)} characters; give more.")
-    else:
-        found = {part: [path for path in paths if part in path.name] for part in PARTS}
-        if any(len(named) != 1 for named in found.values()):
-            raise WordlineError(
-                f"{folder} has {len(paths)} .txt files, not one, nor one each whose name holds "
-                f"train, valid and test; leave these alone there."
-            )
-        parts = {part: named[0].read_bytes() for part, named in found.items()}
-        for part, named in found.items():
-            if not _decode(parts[part], named[0]):
-                raise WordlineError(f"{named[0]} is empty; give some text.")
+        return _in_parts(_decode(paths[0].read_bytes(), paths[0]), paths[0])
+    found = {part: [path for path in paths if part in path.name] for part in PARTS}
+    if any(len(named) != 1 for named in found.values()):
+        raise WordlineError(
+            f"{folder} has {len(paths)} .txt files, not one, nor one each whose name holds "
+            f"train, valid and test; leave these alone there."
+        )
+    parts = {part: named[0].read_bytes() for part, named in found.items()}
+    for part, named in found.items():
+        if not _decode(parts[part], named[0]):
+            raise WordlineError(f"{named[0]} is empty; give some text.")
     return {f"{part}.txt": data for part, data in parts.items()}
 
 
@@ -62,6 +61,33 @@ def collect_ptb(folder: Path) -> dict[str, bytes]:
     return parts
 
 
+def collect_kjv(folder: Path) -> dict[str, bytes]:
+    """The King James Bible in a folder's one .txt file, parted as by `collect`, a verse a line;
+    references before verses, as the program `bible` prints them, are left out."""
+    paths = sorted(folder.glob("*.txt"))
+    if len(paths) != 1:
+        raise WordlineError(
+            f"{folder} has {len(paths)} .txt files; leave one there, the text of the Bible, which "
+            f"`bible -f -l 0 'Gen1:1-Rev22:21'` prints (Debian: bible-kjv)."
+        )
+    return _in_parts(REFERENCE.sub("", _decode(paths[0].read_bytes(), paths[0])), paths[0])
+
+
+def sequences(codes: Tensor, steps: int, symbols: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Characters (characters,) cut into sequences of `steps`, the last one shorter.
+
+    x: (sequences, steps, symbols) uint8, 1 in the character's channel. lengths: (sequences,).
+    labels: (sequences, steps), the next character. Padding is 0.
+    """
+    cut = torch.nn.utils.rnn.pad_sequence(list(codes[:-1].split(steps)), batch_first=True)
+    labels = torch.nn.utils.rnn.pad_sequence(list(codes[1:].split(steps)), batch_first=True)
+    lengths = torch.full((len(cut),), cut.shape[1])
+    lengths[-1] = (len(codes) - 2) % steps + 1
+    x = torch.zeros(*cut.shape, symbols, dtype=torch.uint8).scatter_(2, cut[..., None], 1)
+    x[-1, lengths[-1] :] = 0
+    return x, lengths, labels
+
+
 def read(files: dict[str, bytes], folder: Path) -> Text:
     """The text in the files of `collect`."""
     texts = {part: _decode(files[f"{part}.txt"], folder / f"{part}.txt") for part in PARTS}
@@ -69,6 +95,15 @@ def read(files: dict[str, bytes], folder: Path) -> Text:
     number = {character: n for n, character in enumerate(alphabet)}
     codes = {part: torch.tensor([number[c] for c in text]) for part, text in texts.items()}
     return Text(alphabet, **codes)
+
+
+def _in_parts(whole: str, path: Path) -> dict[str, bytes]:
+    """A text as train.txt, valid.txt and test.txt; `path` names it in a WordlineError."""
+    ends = [0, len(whole) * 90 // 100, len(whole) * 95 // 100, len(whole)]
+    parts = {f"{p}.txt": whole[ends[n] : ends[n + 1]].encode() for n, p in enumerate(PARTS)}
+    if not all(parts.values()):
+        raise WordlineError(f"{path} has {len(whole)} characters; give more.")
+    return parts
 
 
 def _decode(data: bytes, path: Path) -> str:
