@@ -259,7 +259,10 @@ def _train_seeds(recipe: Recipe, seeds: int, device: str, data_dir: Path) -> Non
         for seed in range(recipe.training.seed, recipe.training.seed + seeds):
             settings = replaced(recipe.training, seed=seed)
             result = training.train(
-                recipe.description, settings, data, device=device, effects=recipe.effects
+                *(recipe.description, settings, data),
+                device=device,
+                effects=recipe.effects,
+                levels=recipe.levels,
             )
             rows.append((result.float_accuracy, result.golden_accuracy))
             table.add_row(str(seed), *(f"{value:.2f}" for value in rows[-1]))
@@ -304,7 +307,7 @@ def emit(
     else:
         trained = program or build_dir / recipe.description.name / "program.safetensors"
         loaded = _chip(Program.load(trained, recipe.description), recipe, votes, vote_by)
-        data = datasets.load(recipe.training.dataset, data_dir).test
+        data = stages.test_set(recipe.training.dataset, data_dir)
         stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
     _say(f"emitted {folder}/{on and f' with {on}'}")
@@ -362,7 +365,7 @@ def sim(
     description = recipe.description
     labels: torch.Tensor | None
     if inputs is None:
-        data = datasets.load(recipe.training.dataset, data_dir).test
+        data = stages.test_set(recipe.training.dataset, data_dir)
         check_votes(description, votes, vote_by, int(data.lengths.max()))
     else:
         check_votes(description, votes, vote_by)

@@ -166,6 +166,17 @@ def _read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def test_set(name: str, data_dir: Path) -> Sequences:
+    """The test set of a data set, for the chip; WordlineError where that cannot score it."""
+    data = datasets.load(name, data_dir).test
+    if data.every_step:
+        raise WordlineError(
+            f"training.dataset = {name!r} has a label at every step, but the chip scores a "
+            f"sequence's last step alone; `wordline train` trains and measures it in golden."
+        )
+    return data
+
+
 def encode(program: Program, data: Sequences) -> Tensor:
     """DAC codes of a program's real inputs; padding is 0, or the code of 0."""
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)

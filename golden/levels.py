@@ -20,8 +20,11 @@ from golden.description import Int, frozen
 from golden.effects import Fraction, deviation
 from golden.errors import WordlineError
 
-Method = Literal["lloyd-max", "k-means", "pruning"]
+Method = Literal["uniform", "lloyd-max", "k-means", "pruning"]
 METHODS: tuple[Method, ...] = get_args(Method)
+
+IMPORTANT: tuple[Method, ...] = ("k-means", "pruning")
+"""Methods that count a weight's error by its importance."""
 
 CLIPS = tuple(n / 4 for n in range(4, 21))
 """Where full scale may be, in standard deviations of an array's weights: the best is taken."""
@@ -34,7 +37,8 @@ POINTS = 8
 class Levels:
     """How level tables are found in training, one for each array.
 
-    method:     "lloyd-max": the least mean squared error of the weights. "k-means": the same, each
+    method:     "uniform": equally spaced; only the scale is found, by the least mean squared error.
+                "lloyd-max": the least mean squared error of the weights. "k-means": the same, each
                 weight's error counted by its importance, the mean square of the loss's gradient.
                 "pruning": from many equally spaced points, the one that is dispensed with at the
                 least such cost goes, until few enough are left.
@@ -79,16 +83,16 @@ class Table:
 def place(weights: Tensor, importance: Tensor, how: Levels, count: int, most: int) -> Table:
     """A level table of `count` levels at most, for weights in standard deviations of theirs.
 
-    importance: of each weight, not negative; "lloyd-max" does not look at it. most: the largest
+    importance: of each weight, not negative; for methods in IMPORTANT. most: the largest
     conductance code.
     The outermost level is at full scale, to make the most of the device's range. There are fewer
     levels where more would have to be too close. Raises WordlineError where not even two fit.
     """
-    counted = torch.ones_like(weights) if how.method == "lloyd-max" else importance
+    counted = importance if how.method in IMPORTANT else torch.ones_like(weights)
     if not float(counted.sum()) > 0:
         counted = torch.ones_like(weights)  # nothing is important: the head of an untrained network
     apart = spacing(how, candidates(most))
-    find = _pruned if how.method == "pruning" else _least
+    find = {"uniform": _uniform, "pruning": _pruned}.get(how.method, _least)
     best: Table | None = None
     for clip in CLIPS:
         cost = _Cost(weights * most / clip, counted, most)
@@ -175,6 +179,24 @@ def _chain(
     yield tuple(codes[chain[::-1]].tolist())
 
 
+def _uniform(
+    cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
+) -> Iterator[tuple[int, ...]]:
+    """Tables of equally spaced levels, which are symmetric: all that have few enough."""
+    for levels in range(2, count + 1):
+        chosen = _equally_spaced(levels, len(cost.codes) - 1)
+        table = cost.codes[chosen]
+        if bool((table.diff() >= apart[chosen[:-1], chosen[1:]]).all()):
+            yield tuple(table.tolist())
+
+
+def _equally_spaced(points: int, last: int) -> list[int]:
+    """Numbers from 0 to `last`, as near as whole numbers are; each is as far from the end as its
+    mirror image from 0."""
+    left = [n * last // (points - 1) for n in range((points + 1) // 2)]
+    return left + [last - n for n in reversed(left[: points // 2])]
+
+
 def _pruned(
     cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
 ) -> Iterator[tuple[int, ...]]:
@@ -186,8 +208,7 @@ def _pruned(
     if points < 2:
         return
     last = len(cost.codes) - 1
-    left = [n * last // (points - 1) for n in range((points + 1) // 2)]
-    left += [last - n for n in reversed(left[: points // 2])]  # as far from the end as from -most
+    left = _equally_spaced(points, last)
 
     def missed(point: int) -> float:
         """What it costs to do without a point."""

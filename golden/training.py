@@ -26,7 +26,7 @@ from golden.errors import WordlineError
 from golden.fixed import Range, quantise
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection, Placement
-from golden.levels import Levels, Table, place
+from golden.levels import IMPORTANT, Levels, Table, place
 from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro, padded
 
 CALIBRATION = 4096
@@ -38,8 +38,8 @@ CLIP = 2.5
 FULL_SCALE = 2.5
 """Standard deviations of an input at which the DAC is at full scale; a symbol's 1 is there."""
 
-IMPORTANCE = 1024
-"""Sequences from which the importance of weights is known."""
+IMPORTANCE, IMPORTANCE_STEPS = 1024, 2**15
+"""Sequences from which the importance of weights is known, and how many steps they are at most."""
 
 POOL = 16
 """Batches whose sequences are sorted by length together."""
@@ -133,6 +133,15 @@ class TrainableArray(nn.Module):
     def index_step(self) -> Tensor:
         """(gates,) pre-activation of one table index step."""
         return self.log_lsb.exp() / 2**self.shape.description.cell.frac
+
+    @torch.no_grad()
+    def in_deviations(self) -> tuple[Tensor, Tensor]:
+        """All weights, and the level table, in standard deviations of each gate's weights; the
+        table as it is for the first gate, and to begin with for all."""
+        weight = self.weight * self.row_step
+        spread = _spread(weight)
+        levels = self.levels * (self.log_unit.exp() / spread)[0]
+        return (weight / spread[:, None, None]).flatten(), levels
 
     def codes(self) -> dict[str, Tensor]:
         """positive, negative, gain and bias as integers with gradients."""
@@ -269,7 +278,7 @@ def _tables(
             f"levels.count = {count} is above the {2**device.weight_bits} levels that "
             f"device.weight_bits = {device.weight_bits} allows; lower it, or raise weight_bits."
         )
-    squares = None if how.method == "lloyd-max" else _importance(model, data)
+    squares = _importance(model, data) if how.method in IMPORTANT else None
 
     def found(number: int, weight: Tensor, row_step: Tensor) -> Table:
         # In standard deviations of each gate's weights, for all gates share the table.
@@ -290,7 +299,8 @@ def _importance(model: FloatModel, data: Sequences) -> list[Tensor]:
     parts = [[layer.weight_ih_l0, layer.weight_hh_l0] for layer in recurrent]
     parts.append([reference.head.weight])
     squares = [[torch.zeros_like(weight) for weight in part] for part in parts]
-    chosen = range(0, len(data), -(-len(data) // IMPORTANCE))
+    most = min(IMPORTANCE, max(1, int(IMPORTANCE_STEPS / data.lengths.double().mean())))
+    chosen = range(0, len(data), -(-len(data) // most))
     for n in chosen:
         one = model.standardised(data.part(torch.tensor([n], device=data.x.device)))
         loss = _cross_entropy(reference(one.x, one.lengths, every_step=one.every_step), one)

@@ -52,6 +52,15 @@ def parts(folder):
     return [path for path in folder.rglob("*") if path.name.endswith(".part")]
 
 
+def test_several_seeds_are_trained_with_the_recipe_s_levels(tmp_path):
+    more = "levels = {separation = 100.0, noise = 0.5}\n"
+    own = QUICK.replace('levels = "uniform"', 'levels = "trained"')
+    (tmp_path / "apart.toml").write_text(more + own)
+    for arguments in ((), ("--seeds", 2)):
+        done = wordline("train", "apart.toml", *arguments, folder=tmp_path)
+        assert complaint(done).startswith("levels.separation = 100.0 leaves no room for two levels")
+
+
 @pytest.mark.parametrize(
     "command", ["", "presets", "describe", "data", "train", "emit", "sim", "study"]
 )

@@ -539,6 +539,68 @@ def test_wrong_text_is_named(files, words, tmp_path):
         text.collect(put(tmp_path, files))
 
 
+def test_the_bible_without_references(tmp_path):
+    verses = ["Ge1:1 In 2 words: yes.", "1Chr12:40 And, Job1:1 too.", "", "no reference"]
+    known = SETS["kjv"]
+    known.take(put(tmp_path / "mine", {"b.txt": "\n".join(verses).encode()}), tmp_path / "data")
+    found = known.read(tmp_path / "data")
+    whole = b"In 2 words: yes.\nAnd, Job1:1 too.\n\nno reference"
+    assert b"".join(found[f"{part}.txt"] for part in text.PARTS) == whole
+    assert found["train.txt"] == whole[: len(whole) * 90 // 100]
+    (tmp_path / "mine" / "c.txt").write_text("x")
+    with pytest.raises(WordlineError, match=r"has 2 .txt files; leave one there.*`bible -f -l 0"):
+        known.take(tmp_path / "mine", tmp_path / "data")
+
+
+def test_characters_are_sequences_of_symbols(tmp_path, monkeypatch):
+    """Each step's label is the character after it, over the ends of sequences too."""
+    monkeypatch.setattr(datasets, "TRAIN_CHARACTERS", 7)
+    monkeypatch.setattr(datasets, "TEST_CHARACTERS", 4)
+    parts = {"train": "abracadabra abba", "valid": "c", "test": "brad!ab"}
+    files = {f"{part}.txt": words.encode() for part, words in parts.items()}
+    SETS["text"].take(put(tmp_path / "mine", files), tmp_path / "data")
+    data = datasets.load("text-char", tmp_path / "data")
+    alphabet = " !abcdr"
+    assert (data.classes, data.channels) == (7, 7) and data.train.every_step
+    for found, words, steps in ((data.train, parts["train"], 7), (data.test, parts["test"], 4)):
+        assert found.x.dtype == torch.uint8 and found.x.shape[1] == steps
+        assert found.lengths.tolist() == [*[steps] * (len(found) - 1), (len(words) - 2) % steps + 1]
+        assert torch.equal(found.x.sum(2), found.valid.long())
+        symbols = found.labelled(found.x.argmax(2)).tolist()
+        assert "".join(alphabet[n] for n in symbols) == words[:-1]
+        labels = found.labelled(found.labels).tolist()
+        assert "".join(alphabet[n] for n in labels) == words[1:]
+        assert not found.labels[~found.valid].any()
+    some = data.train.part(torch.tensor([2]))  # the last one: a step of 16 characters' 15
+    assert some.x.shape == (1, 1, 7) and some.labels.tolist() == [[alphabet.index("a")]]
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [("a", "1 to test; give"), ("".join(map(chr, range(300, 600))), "302 different characters")],
+)
+def test_texts_that_are_no_sequences_are_named(test, words, tmp_path):
+    files = {"train.txt": b"ab", "valid.txt": b"a", "test.txt": test.encode()}
+    SETS["text"].take(put(tmp_path / "mine", files), tmp_path / "data")
+    with pytest.raises(WordlineError, match=words):
+        datasets.load("text-char", tmp_path / "data")
+
+
+def test_the_chip_does_not_score_every_step(tmp_path):
+    files = {"train.txt": b"abab" * 9, "valid.txt": b"a", "test.txt": b"abab"}
+    SETS["text"].take(put(tmp_path / "mine", files), tmp_path / "data")
+    toml = 'name = "t"\nnetwork = {inputs = 2, hidden = [4], classes = 2}\n'
+    how = 'training = {dataset = "text-char", float_epochs = 1, epochs = 1}\n'
+    (tmp_path / "t.toml").write_text(toml + how)
+    folders = ("--data-dir", tmp_path / "data", "--build-dir", tmp_path / "build")
+    assert run("train", tmp_path / "t.toml", *folders).exit_code == 0
+    for command in ("sim", "emit"):
+        result = run(command, tmp_path / "t.toml", *folders)
+        assert isinstance(result.exception, WordlineError)
+        assert "'text-char' has a label at every step, but the chip" in str(result.exception)
+        assert not list((tmp_path / "build").rglob("*.v"))
+
+
 def test_penn_treebank_by_its_own_names(tmp_path):
     """Other texts beside its three files are left alone, as they lie there."""
     parts = {"train": "the cat <unk>", "valid": "N cats", "test": "a cat"}

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden import crossbar, dac, network, tables
+from golden import crossbar, dac, head, network, tables
 from golden.errors import WordlineError
 from golden.presets import PRESETS
 from golden.program import Program
@@ -71,6 +71,34 @@ def test_a_sequence_is_the_same_alone_and_in_a_batch():
     for n, length in enumerate(lengths.tolist()):
         alone = network.run(program, x[n : n + 1, :length], lengths[n : n + 1])
         assert torch.equal(alone.scores[0], batch.scores[n])
+
+
+@settings(max_examples=20)
+@given(descriptions(), st.integers(0, 999), VOTES, st.booleans())
+def test_a_score_of_every_step_is_that_of_the_sequence_up_to_it(description, seed, votes, noisy):
+    """With noise, of the step's own number: the head's noise of a whole sequence is of step 0."""
+    program = voting(random_program(description, seed, noisy=noisy), votes)
+    lengths = torch.tensor([4, 2, 3])
+    x = random_codes(description, seed, 3, 4, description.network.inputs)
+    every = network.run(program, x, lengths, every_step=True)
+    scores = network.scores(program, x, lengths, every_step=True)
+    assert scores.shape == (3, program.votes, 4, description.network.classes)
+    for n, length in enumerate(lengths.tolist()):
+        passes = slice(n * program.votes, (n + 1) * program.votes)
+        assert torch.equal(scores[n, :, :length], every.scores[passes, :length])
+        assert not scores[n, :, length:].any()
+    runs = torch.arange(3 * program.votes)
+    for t in range(4):
+        h = every.layers[-1].h[:, t]
+        wanted = head.scores(program.head, h, description.head, runs, t)
+        assert torch.equal(every.scores[:, t], wanted)
+        label = head.vote(wanted.unflatten(0, (3, program.votes)), program.vote_by)
+        assert torch.equal(every.label[:, t], label)
+    if not noisy:
+        for t in range(4):
+            last = network.run(program, x, torch.full((3,), t + 1))
+            assert torch.equal(every.scores[:, t], last.scores)
+            assert torch.equal(every.label[:, t], last.label)
 
 
 def test_random_programs_reach_every_adc_code():

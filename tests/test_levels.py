@@ -109,7 +109,9 @@ def test_levels_keep_apart(method, symmetric, noise, separation, count):
         assert b - a >= separation * 255 * mean**0.5
     # Without noise they need not.
     free = place(weights, importance, Levels(method=method, symmetric=symmetric), 16, 255).levels
-    assert len(free) in (15, 16) and min(b - a for a, b in itertools.pairwise(free)) < 25
+    apart = [b - a for a, b in itertools.pairwise(free)]
+    assert len(free) in (15, 16)
+    assert max(apart) - min(apart) <= 1 if method == "uniform" else min(apart) < 25
 
 
 def test_lloyd_max_of_a_normal_distribution():
@@ -122,6 +124,19 @@ def test_lloyd_max_of_a_normal_distribution():
         assert found.clip == pytest.approx(outer, abs=0.25)
         assert found.error == pytest.approx(error, rel=0.02)
         assert len(found.levels) == count
+
+
+def test_equally_spaced_levels_of_a_normal_distribution():
+    """J. Max, table II: the best spacing, and its error."""
+    weights = torch.special.ndtri((torch.arange(100_000).double() + 0.5) / 100_000)
+    for count, step, error in ((4, 0.9957, 0.1188), (8, 0.5860, 0.03744), (16, 0.3352, 0.01154)):
+        found = place(weights, weights, Levels(method="uniform"), count, 4095)
+        assert found.clip == pytest.approx(step * (count - 1) / 2, abs=0.25)
+        assert found.error == pytest.approx(error, rel=0.03)
+        assert len(found.levels) == count
+    # Two levels with nothing between them are worth less than three, of weights that are often 0.
+    often = torch.where(torch.arange(100_000) % 4 == 0, weights, 0.0)
+    assert len(place(often, weights, Levels(method="uniform"), 4, 255).levels) == 3
 
 
 def test_levels_go_where_weights_are_important():
@@ -216,6 +231,21 @@ def test_each_array_is_trained_with_a_table_of_its_own(tmp_path):
     dataclasses.replace(program, head=falling).save(tmp_path / "q.safetensors")
     with pytest.raises(WordlineError, match=r"head.levels holds .* which do not ascend"):
         Program.load(tmp_path / "q.safetensors")
+
+
+def test_importance_is_known_from_so_many_steps(monkeypatch):
+    """Long sequences: fewer of them."""
+    model = FloatModel(FloatNetwork(small()), torch.zeros(3), torch.ones(3))
+    seen = []
+    monkeypatch.setattr(
+        training, "_cross_entropy", lambda s, d: (seen.append(len(d)), s.square().mean())[1]
+    )
+    data = Sequences(torch.randn(50, 20, 3), torch.full((50,), 20), torch.zeros(50).long())
+    for most, sequences in ((100, 5), (10, 1), (2000, 50)):
+        monkeypatch.setattr(training, "IMPORTANCE_STEPS", most)
+        seen.clear()
+        training._importance(model, data)
+        assert seen == [1] * sequences
 
 
 def test_importance_is_the_mean_square_of_single_gradients(monkeypatch):

@@ -12,12 +12,24 @@ from typer.testing import CliRunner
 
 from gen import cli, studies
 from gen.jobs import Here, Runner
-from gen.studies import common, defence, dni, image_runs, images, noise, runs, tolerance, votes
+from gen.studies import (
+    common,
+    defence,
+    dni,
+    image_runs,
+    images,
+    levels,
+    noise,
+    runs,
+    tolerance,
+    votes,
+)
 from golden import dac, datasets, effects, network
 from golden.convnet import ConvNet
 from golden.datasets import Sequences
 from golden.datasets.sets import SETS
 from golden.errors import WordlineError
+from golden.levels import METHODS
 from golden.program import Program
 from tests.helpers import random_program, small
 from tests.test_cli import complaint, wordline
@@ -126,6 +138,61 @@ def test_tolerance_in_small(monkeypatch, shared):
         assert clean["mean"] == pytest.approx(base[0]["mean"]) and noisy["mean"] < clean["mean"] - 5
         assert 0 < row[f"{name}_one_point"] < noisy["sigma"]
     assert "% of w_max" in table and "noise of a conversion (ADC LSB)" in drawing
+
+
+def test_levels_in_small(monkeypatch, shared, tmp_path):
+    """One task by accuracy and one by bits, in which less is better."""
+    words = {"train": "banana band " * 60, "valid": "b", "test": "banana band " * 10}
+    files = {f"{part}.txt": text.encode() for part, text in words.items()}
+    SETS["text"].take(put(tmp_path / "mine", files), tmp_path / "data")
+    vowels = dataclasses.replace(levels.VOWELS, float_epochs=12, epochs=3, seeds=(0, 1))
+    text = levels.Task("text-char", 8, 12, 4, 2, 0.01, (0, 1), levels.BITS)
+    settings = levels.LevelsStudy((vowels, text), counts=(3, 16), noise=("pcm",), drawn=(3,))
+    results, table, drawing = study(
+        monkeypatch, shared, "levels", settings, data_dir=tmp_path / "data"
+    )
+    for row in results["rows"]:
+        assert len(row["points"]) == 2 * 4 * 2 and row["float"] != row["float_longer"]
+        for method in METHODS:
+            ideal, noisy = (levels.find(row, 16, method, noise) for noise in ("none", "pcm"))
+            assert ideal["seeds"] != noisy["seeds"]
+        assert len({tuple(placed["positions"]) for placed in row["placed"]}) == 4
+        assert all(len(placed["positions"]) == 3 for placed in row["placed"])
+        edges = np.diff(row["histogram"]["edges"])
+        assert (edges * row["histogram"]["share"]).sum() == pytest.approx(1, abs=1e-3)
+    accuracy, bits = results["rows"]
+    assert levels.find(accuracy, 16, "k-means")["mean"] > 80  # chance is 11
+    assert 0 < levels.find(bits, 16, "k-means")["mean"] < 2 < np.log2(6)
+    assert len(results["claims"]) == 2 + 2 + 1
+    assert "lost to 16 levels" in table and "bits a character, test set" in drawing
+    assert "weight (standard deviations)" in drawing
+
+
+def test_what_levels_claims():
+    def row(measure, reference, values):
+        points = [
+            {"levels": n, "method": method, "noise": "none", "mean": v, "spread": 0, "seeds": [v]}
+            for n, found in values.items()
+            for method, v in zip(METHODS, found, strict=True)
+        ]
+        reference = {"mean": reference, "seeds": [reference]}
+        return {"dataset": measure, "measure": measure, "float": reference, "points": points}
+
+    rows = [
+        row("accuracy", 98.0, {4: (95, 96, 94, 93), 16: (97.9, 97.0, 97.8, 97.5)}),
+        row("bits", 2.0, {4: (2.3, 2.4, 2.2, 2.5), 16: (2.1, 2.04, 2.05, 2.06)}),
+    ]
+    found = levels._claims(rows)
+    assert [(c["ours"], c["met"]) for c in found] == [
+        (pytest.approx(-0.2), True),  # accuracy: k-means, three tenths may be lost
+        (pytest.approx(-0.04), False),  # bits: Lloyd-Max, three hundredths may
+        (1.0, None),
+        (pytest.approx(0.1), None),
+        (2, True),
+    ]
+    assert "16 levels (k-means)" in found[0]["name"] and "lloyd-max" in found[1]["name"]
+    rows[1]["points"][2] |= {"mean": 2.35, "seeds": [2.35]}
+    assert levels._claims(rows)[-1]["met"] is False
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import torch
 
 from golden import dac, datasets, injection, network, training
 from golden import effects as effects_
+from golden.datasets import Sequences, text
 from golden.description import build, replaced
 from golden.effects import Effects
 from golden.errors import WordlineError
@@ -63,6 +64,36 @@ def test_the_trained_forward_pass_is_the_exported_program(data):
     seen.scores.square().mean().backward()
     for name, parameter in trainable.named_parameters():
         assert parameter.grad is not None and bool(parameter.grad.abs().sum() > 0), name
+
+
+def characters(words):
+    """A text that is its own test set."""
+    codes = torch.tensor([sorted(set(words)).index(c) for c in words])
+    parts = [Sequences(*text.sequences(codes, steps, len(set(words)))) for steps in (24, 40)]
+    return datasets.Dataset("text-char", *parts, len(set(words)))
+
+
+def test_training_learns_labels_at_every_step():
+    """A text of one word, in which what comes after an a depends on what was before."""
+    data = characters("banana " * 150)
+    net = {"inputs": data.channels, "hidden": [16], "classes": data.classes}
+    description = VOWELS.replace(network=net)
+    how = Training(dataset="text-char", float_epochs=10, epochs=10, batch=4)
+    result = training.train(description, how, data)
+    assert result.float_accuracy > 90 and result.golden_accuracy > 90
+    program = result.program
+    scores = training.scores(program, data.test)[:, 0]
+    bits = training.bits(scores * program.score_step, data.test)
+    # By hand: -log2 of the softmax's share of what is right, where a sequence has steps.
+    share = (scores * program.score_step).softmax(-1)
+    right = share.gather(2, data.test.labels[..., None])[..., 0][data.test.valid]
+    assert bits == pytest.approx(-right.log2().mean().item())
+    assert bits < 0.5 < training.bits(0 * scores.double(), data.test)
+    exact = (scores.argmax(-1) == data.test.labels)[data.test.valid].double().mean()
+    assert result.golden_accuracy == pytest.approx(100 * float(exact))
+    # A symbol is at full scale, and nothing else moves.
+    codes = dac.encode(data.test.x, program.input_mean, program.input_step, description.dac)
+    assert torch.equal(codes, 7 * data.test.x.short())
 
 
 def test_calibration_on_a_part_is_much_the_same(data, monkeypatch):

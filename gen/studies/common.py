@@ -24,9 +24,9 @@ def over_seeds(values: Sequence[float]) -> Fields:
     }
 
 
-def shown(value: Fields) -> str:
+def shown(value: Fields, decimals: int = 2) -> str:
     """`over_seeds` as words."""
-    return f"{value['mean']:.2f} ± {value['spread']:.2f}"
+    return f"{value['mean']:.{decimals}f} ± {value['spread']:.{decimals}f}"
 
 
 def claim(
@@ -71,7 +71,9 @@ def claims_table(results: Fields, *, box: Box = SQUARE) -> Table:
     for row in results["claims"]:
         ours = f"{row['ours']:,} {row['unit']}"
         if "spread" in row:
-            ours = f"{row['ours']:.2f} ± {row['spread']:.2f} {row['unit']}"
+            decimals = 3 if row["unit"].startswith("bits") else 2
+            ours = shown({"mean": row["ours"], "spread": row["spread"]}, decimals)
+            ours += f" {row['unit']}"
         paper = difference = ""
         if row["anchor"] is not None:
             paper = f"{row['anchor']:g} {row['unit']}"

@@ -17,8 +17,9 @@ from golden.description import Description, Network
 from golden.effects import Effects
 from golden.float_network import FloatModel
 from golden.injection import Injection
+from golden.levels import Levels
 from golden.program import Program
-from golden.training import Training, fit_float, fit_quantised, percent
+from golden.training import Trainable, Training, fit_float, fit_quantised, percent
 
 Fields = dict[str, Any]
 
@@ -67,7 +68,7 @@ def train_float(
         injection=injection(snr_db, placement),
     )
     model.save(here.file())
-    return {"clean": training.right(model.scores(data.test), data.test)}
+    return measured(model.scores(data.test), data.test)
 
 
 def train_quantised(
@@ -80,12 +81,14 @@ def train_quantised(
     seed: int,
     start: str,
     sections: Fields | None = None,
+    levels: Fields | None = None,
     snr_db: float | None = None,
     placement: str = "pre-activations",
 ) -> Fields:
     """Train the quantised network from a float one, with noise if there is a ratio.
 
     fit: epochs, batch, learning_rate. sections: of the description, where it is not 4/4/4 bits.
+    levels: how level tables are found, where the sections leave that to training.
     """
     data = datasets.load(dataset, here.data_dir)
     settings = {**fit, "dataset": dataset, "seed": seed, "placement": placement}
@@ -99,9 +102,50 @@ def train_quantised(
         Training(**settings),
         data.train,
         device=here.device,
+        levels=Levels(**levels or {}),
     )
     program.save(here.file())
-    return {"clean": training.accuracy(program, data.test)}
+    return measured_exactly(program, data.test)
+
+
+def measured(score: Tensor, data: Sequences) -> Fields:
+    """What real scores, (labels' shape, classes), are worth: accuracy; bits a label, where every
+    step has one."""
+    found = {"clean": training.right(score, data)}
+    return found | ({"bits": training.bits(score, data)} if data.every_step else {})
+
+
+def measured_exactly(program: Program, data: Sequences) -> Fields:
+    """`measured`, of a program in exact integers."""
+    return measured(training.scores(program, data)[:, 0] * program.score_step, data)
+
+
+def programmed(here: Here, *, dataset: str, program: str, noise: str, seed: int) -> Fields:
+    """A program on a chip whose devices missed their targets as a device model does."""
+    ideal = Program.load(here.file(program))
+    chip = effects.apply(ideal, Effects(programming=noise, seed=seed))  # type: ignore[arg-type]
+    return measured_exactly(chip, datasets.load(dataset, here.data_dir).test)
+
+
+def placed(
+    here: Here, *, dataset: str, cell: str, hidden: int, start: str, designs: list[Fields]
+) -> Fields:
+    """Where levels are before fine-tuning, in the first layer, for each of `designs` (sections and
+    levels of `train_quantised`), in standard deviations of its weights; and their histogram."""
+    data = datasets.load(dataset, here.data_dir)
+    model = FloatModel.load(here.file(start), describe(data, cell, hidden))
+    found: Fields = {"positions": []}
+    for design in designs:
+        description = describe(data, cell, hidden, design["sections"])
+        trainable = Trainable(model, data.train, description, Levels(**design["levels"]))
+        weights, levels = trainable.layers[0].in_deviations()
+        found["positions"].append([round(value, 4) for value in levels.unique().tolist()])
+    share, edges = torch.histogram(weights.float().cpu(), 61, range=(-3.5, 3.5), density=True)
+    found["histogram"] = {
+        "edges": [round(value, 4) for value in edges.tolist()],
+        "share": [round(value, 5) for value in share.tolist()],
+    }
+    return found
 
 
 def curve(score: Tensor, truth: Tensor) -> Fields:
