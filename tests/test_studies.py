@@ -146,7 +146,7 @@ def test_levels_in_small(monkeypatch, shared, tmp_path):
     files = {f"{part}.txt": text.encode() for part, text in words.items()}
     SETS["text"].take(put(tmp_path / "mine", files), tmp_path / "data")
     vowels = dataclasses.replace(levels.VOWELS, float_epochs=12, epochs=3, seeds=(0, 1))
-    text = levels.Task("text-char", 8, 12, 4, 2, 0.01, (0, 1), levels.BITS)
+    text = levels.Task("text-char", 8, 12, 4, 2, 0.01, (0, 1), levels.BITS, converters=6)
     settings = levels.LevelsStudy((vowels, text), counts=(3, 16), noise=("pcm",), drawn=(3,))
     results, table, drawing = study(
         monkeypatch, shared, "levels", settings, data_dir=tmp_path / "data"

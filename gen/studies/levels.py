@@ -31,7 +31,7 @@ GOALS = {ACCURACY: 0.3, BITS: 0.03}
 @dataclass(frozen=True)
 class Task:
     """A data set and how networks are trained on it. measure: ACCURACY in percent, or BITS a
-    character."""
+    character. converters: bits of DAC and ADC."""
 
     dataset: str
     hidden: int
@@ -41,6 +41,18 @@ class Task:
     learning_rate: float
     seeds: tuple[int, ...] = (0, 1, 2)
     measure: str = ACCURACY
+    converters: int = 4
+
+    @property
+    def key(self) -> str:
+        """What a run's result calls what is measured."""
+        return "clean" if self.measure == ACCURACY else BITS
+
+    def design(self, count: int) -> Fields:
+        """The sections of a description with so many levels."""
+        bits = {"bits": self.converters}
+        device = {"weight_bits": (count - 1).bit_length(), "levels": "trained"}
+        return {"device": device, "dac": bits, "adc": bits}
 
 
 @dataclass(frozen=True)
@@ -74,13 +86,13 @@ class LevelsStudy:
             for seed in task.seeds
         }
         found = runner.run(f"{task.dataset}: float", list(floats.values()))
-        reached = {place: r[_key(task)] for place, r in zip(floats, found, strict=True)}
+        reached = {place: r[task.key] for place, r in zip(floats, found, strict=True)}
         programs = {
             (count, method, seed): Job(
                 "gen.studies.runs:train_quantised",
                 net
                 | {"fit": fit | {"epochs": task.epochs}, "seed": seed}
-                | {"start": floats[task.float_epochs, seed], "sections": _device(count)}
+                | {"start": floats[task.float_epochs, seed], "sections": task.design(count)}
                 | {"levels": {"method": method, "count": count}},
             )
             for count in self.counts
@@ -100,19 +112,18 @@ class LevelsStudy:
             for noise in self.noise
         }
         noisy = runner.run(f"{task.dataset}: program", list(chips.values()))
-        values = {
-            (place, "none"): r[_key(task)] for place, r in zip(programs, trained, strict=True)
-        }
-        values |= {place: r[_key(task)] for place, r in zip(chips, noisy, strict=True)}
+        values = {(place, "none"): r[task.key] for place, r in zip(programs, trained, strict=True)}
+        values |= {place: r[task.key] for place, r in zip(chips, noisy, strict=True)}
         first = net | {"start": floats[task.float_epochs, task.seeds[0]]}
         shown_: list[Fields] = [
             {"method": method, "count": n} for n in self.drawn for method in METHODS
         ]
-        designs = [{"levels": how, "sections": _device(how["count"])} for how in shown_]
+        designs = [{"levels": how, "sections": task.design(how["count"])} for how in shown_]
         place = Job("gen.studies.runs:placed", first | {"designs": designs})
         (placed,) = runner.run(f"{task.dataset}: place", [place])
         return {
             **{"dataset": task.dataset, "measure": task.measure},
+            "converters": task.converters,
             "float": over_seeds([reached[task.float_epochs, seed] for seed in task.seeds]),
             "float_longer": over_seeds([reached[longer, seed] for seed in task.seeds]),
             "points": [
@@ -128,16 +139,6 @@ class LevelsStudy:
                 for how, positions in zip(shown_, placed["positions"], strict=True)
             ],
         }
-
-
-def _key(task: Task) -> str:
-    """What a run's result calls what is measured."""
-    return "clean" if task.measure == ACCURACY else BITS
-
-
-def _device(count: int) -> Fields:
-    """The design of so many levels."""
-    return {"device": {"weight_bits": (count - 1).bit_length(), "levels": "trained"}}
 
 
 def sign(row: Fields) -> int:
@@ -196,7 +197,7 @@ ASKED, ASKED_AT = 2, (4, 8)
 
 VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, tuple(range(8)))
 ROWS = Task("mnist-rows", 64, 4, 1, 64, 0.003)
-CHARACTERS = Task("kjv-char", 128, 2, 2, 16, 0.005, measure=BITS)
+CHARACTERS = Task("kjv-char", 128, 2, 2, 16, 0.01, measure=BITS, converters=8)
 STUDY = LevelsStudy((VOWELS, ROWS, CHARACTERS))
 FULL = LevelsStudy(
     (
@@ -211,16 +212,15 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     """What each method reaches, without and with programming noise; then what few levels cost."""
     rows, settings = results["rows"], results["settings"]
     counts = settings["counts"]
-    methods = Table("data", "float", "noise", "levels", *METHODS, box=box, title=TITLE)
+    methods = Table("data", "noise", "levels", *METHODS, box=box, title=TITLE)
     for row in rows:
         for noise in ("none", *settings["noise"]):
             for count in counts:
                 found = [words(row, find(row, count, method, noise)) for method in METHODS]
-                place = (row["dataset"], words(row, row["float"]), noise, str(count))
-                methods.add_row(*place, *found)
+                methods.add_row(row["dataset"], noise, str(count), *found)
     few = [f"{count} levels" for count in reversed(counts)]
     cost = Table(
-        *("data", "float", "float, trained as long", "noise"),
+        *("data", "DAC, ADC", "float", "float, trained as long", "noise"),
         *(few[0], *(f"{name}, lost to {few[0]}" for name in few[1:])),
         box=box,
         title="what fewer levels cost, the best of the three ways at each",
@@ -234,11 +234,12 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
                 for other, by in zip(others, lost, strict=True)
             ]
             reference = (words(row, row[name]) for name in ("float", "float_longer"))
-            cost.add_row(row["dataset"], *reference, noise, words(row, most), *cells)
+            place = (row["dataset"], f"{row['converters']} bits", *reference, noise)
+            cost.add_row(*place, words(row, most), *cells)
     return [cost, methods]
 
 
-TITLE = "test set: accuracy in %, or bits a character; DAC and ADC of 4 bits"
+TITLE = "test set: accuracy in %, or bits a character"
 
 
 def figures(results: Fields, folder: Path) -> None:
