@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,7 @@ from rich.table import Table
 from gen import emit as emission
 from gen import stages
 from golden import datasets, effects, files, presets, training
+from golden.conversion import ArrayReport
 from golden.datasets import sets
 from golden.description import build, plain, replaced
 from golden.errors import WordlineError
@@ -271,6 +274,73 @@ def _train_seeds(recipe: Recipe, seeds: int, device: str, data_dir: Path) -> Non
     mean, spread = scores.mean(0).tolist(), scores.std(0).tolist()
     table.add_row("mean", *(f"{m:.2f} ± {s:.2f}" for m, s in zip(mean, spread, strict=True)))
     console.print(table)
+
+
+@app.command("import")
+@_interruptible
+def import_(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="ONNX (.onnx), or a state_dict (.safetensors, or .pt with nothing else)."
+        ),
+    ],
+    calibration: Annotated[
+        Path,
+        typer.Option(help="Typical inputs, .npz: `x`; `lengths`; `labels` to fine-tune with."),
+    ],
+    design: Annotated[
+        str | None,
+        typer.Option(help="A preset or TOML file: all of it but name, network and cell.kind."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the design; else the file's.")] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Train the quantised network on.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(help="Of fine-tuning; else the design's.")] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Held-out sequences with `labels`, to measure accuracy on.")
+    ] = None,
+    seed: Seed = None,
+    device: Device = "cpu",
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Quantise a trained LSTM or RNN of yours: the same exact program as from training here.
+
+    What is taken: nn.LSTM or nn.RNN layers in one direction, then one nn.Linear.
+    """
+    recipe = presets.load(design) if design else Recipe(presets.PRESETS["vowels"].description)
+    name = name or re.sub(r"[^a-z0-9_-]+", "-", model.stem.lower()).strip("-_0123456789") or "model"
+    recipe = dataclasses.replace(recipe, description=recipe.description.replace(name=name))
+    changes = {k: v for k, v in (("seed", seed), ("epochs", epochs)) if v is not None}
+    recipe = dataclasses.replace(recipe, training=replaced(recipe.training, **changes))
+    folder = build_dir / name
+    with _bar() as bar:
+        imported = stages.import_(
+            *(model, recipe, calibration, folder),
+            fine_tune=fine_tune,
+            test=test,
+            device=device,
+            progress=lambda what, done, total, _: bar(f"train, {what}", done, total),
+        )
+    console.print(_arrays_table(imported.conversion.arrays))
+    for stage, accuracy in imported.accuracy.items():
+        _say(f"{stage} accuracy {accuracy:.2f} % of {test}")
+    toml, program = folder / f"{name}.toml", folder / "program.safetensors"
+    _say(f"{program}: wordline sim {toml} --program {program} --input YOUR.npz")
+
+
+def _arrays_table(arrays: Sequence[ArrayReport]) -> Table:
+    """What conversion does to each array."""
+    table = Table("array", "signal", "error", "dB", "clipped", "weight error", "bias corrected")
+    for array in arrays:
+        ratio = 20 * math.log10(max(array.signal, 1e-12) / max(array.error, 1e-12))
+        table.add_row(
+            *(array.name, f"{array.signal:.3f}", f"{array.error:.3f}", f"{ratio:.1f}"),
+            *(f"{100 * array.clipped:.1f} %", f"{100 * array.weight_error:.1f} %"),
+            f"{array.bias:.3f}",
+        )
+    return table
 
 
 @app.command()

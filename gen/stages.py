@@ -20,7 +20,9 @@ from torch import Tensor
 import golden
 import hw
 from gen import emit, image, vectors
-from golden import dac, datasets, files, network, training
+from golden import conversion as golden_conversion
+from golden import dac, datasets, files, foreign, network, training
+from golden.conversion import Conversion
 from golden.datasets import Sequences
 from golden.datasets.sets import DATA
 from golden.description import Description, plain
@@ -133,6 +135,85 @@ def train(
     return Stage(program, time.monotonic() - started, False)
 
 
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A network from elsewhere as a program, before and after fine-tuning (None: there was none),
+    and accuracies in percent on held-out sequences, by stage, where there are some."""
+
+    recipe: Recipe
+    conversion: Conversion
+    tuned: Program | None
+    accuracy: dict[str, float]
+
+    @property
+    def program(self) -> Program:
+        """The last one."""
+        return self.tuned or self.conversion.program
+
+
+def import_(
+    model: Path,
+    recipe: Recipe,
+    calibration: Path,
+    folder: Path,
+    *,
+    fine_tune: bool = False,
+    test: Path | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Imported:
+    """Quantise a model's file for a recipe's design, by calibration sequences; train on if
+    `fine_tune`. Writes NAME.toml, program.safetensors and import.json into `folder`."""
+    own = foreign.read(model)
+    recipe = dataclasses.replace(recipe, description=own.fit(recipe.description))
+    description, inputs = recipe.description, recipe.description.network.inputs
+    data = read_sequences(calibration, inputs)
+    held = None if test is None else _labelled(read_sequences(test, inputs), test, description)
+    if fine_tune:
+        _labelled(data, calibration, description)
+    conversion = golden_conversion.convert(own, description, data, recipe.levels)
+    tuned = None
+    if fine_tune:
+        torch.manual_seed(recipe.training.seed)
+        tuned = training.fit_quantised(
+            *(conversion.model, description, recipe.training, data),
+            *(progress or (lambda *_: None), device, recipe.effects, recipe.levels),
+        )
+    accuracy = {}
+    if held is not None:
+        accuracy["float"] = training.right(conversion.model.scores(held), held)
+        accuracy["converted"] = training.accuracy(conversion.program, held)
+        if tuned is not None:
+            accuracy["fine-tuned"] = training.accuracy(tuned, held)
+    imported = Imported(recipe, conversion, tuned, {k: round(v, 4) for k, v in accuracy.items()})
+    given = {"model": model, "calibration": calibration} | ({"test": test} if test else {})
+    about = {
+        "imported": {k: hashlib.sha256(p.read_bytes()).hexdigest() for k, p in given.items()},
+        "fine_tuned": fine_tune,
+        "training": plain(recipe.training) if fine_tune else None,
+        "versions": versions(),
+    }
+    report = about | {
+        "name": description.name,
+        "accuracy": imported.accuracy,
+        "arrays": [dataclasses.asdict(array) for array in conversion.arrays],
+    }
+    files.write_text(folder / f"{description.name}.toml", recipe.to_toml())
+    files.write_text(folder / "import.json", json.dumps(report, indent=1) + "\n")
+    dataclasses.replace(imported.program, about=about).save(folder / "program.safetensors")
+    return imported
+
+
+def _labelled(data: Sequences, path: Path, description: Description) -> Sequences:
+    """The sequences, once each is found to have a class of the network."""
+    classes = description.network.classes
+    low, high = int(data.labels.min()), int(data.labels.max())
+    if low < 0 or high >= classes:
+        has = "no `labels`" if high < 0 else f"labels {low}..{high}"
+        raise WordlineError(f"{path} has {has}; give one of 0..{classes - 1} a sequence.")
+    return data
+
+
 def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tuple[float, bool]:
     """Everything emitted for a program and input codes; seconds, and whether it was reused."""
     stamp = folder / "emitted.sha256"
@@ -189,6 +270,30 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
     x: real, or codes: DAC codes; (sequences, steps, inputs). lengths, labels: (sequences,),
     optional. Raises WordlineError where it is not so.
     """
+    kind, data = _read_npz(path, program.description.network.inputs)
+    codes = encode(program, data) if kind == "x" else data.x.long()
+    network.check(program, codes, data.lengths)
+    return codes, data.lengths, data.labels if data.labels.numel() else None
+
+
+def read_sequences(path: Path, inputs: int) -> Sequences:
+    """As `read_input`, of real inputs: Sequences, with labels of -1 where there are none; symbols,
+    if x is uint8. Raises WordlineError where it is not so."""
+    kind, data = _read_npz(path, inputs)
+    if kind != "x":
+        raise WordlineError(
+            f"{path} has `codes`; give real inputs, `x`: their range is to be found."
+        )
+    x = data.x if data.x.dtype == torch.uint8 else data.x.float()
+    labels = data.labels if data.labels.numel() else torch.full((len(x),), -1)
+    lengths = data.lengths
+    if int(lengths.min()) < 1 or int(lengths.max()) > x.shape[1]:
+        raise WordlineError(f"{path}: `lengths` must be from 1 to {x.shape[1]}, the steps of `x`.")
+    return Sequences(x, lengths, labels)
+
+
+def _read_npz(path: Path, inputs: int) -> tuple[str, Sequences]:
+    """Which of `x` and `codes` a file has, and what is in it; no labels: an empty tensor."""
     try:
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
@@ -198,9 +303,8 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
         raise WordlineError(f"{path} is not an .npz of plain arrays ({error}).") from None
     if ("x" in arrays) == ("codes" in arrays):
         raise WordlineError(f"{path} must hold either `x` (real) or `codes`; it holds {[*arrays]}.")
-    raw = arrays.get("x", arrays.get("codes"))
-    assert raw is not None
-    inputs = program.description.network.inputs
+    kind = "x" if "x" in arrays else "codes"
+    raw = arrays[kind]
     if raw.ndim != 3 or raw.shape[2] != inputs or 0 in raw.shape:
         raise WordlineError(
             f"{path}: the input has shape {raw.shape}; give (sequences, steps, {inputs}), none of "
@@ -208,17 +312,14 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
         )
     if not np.isfinite(raw).all():
         raise WordlineError(f"{path}: the input holds a number that is not finite.")
-    if "codes" in arrays and not np.issubdtype(raw.dtype, np.integer):
+    if kind == "codes" and not np.issubdtype(raw.dtype, np.integer):
         raise WordlineError(f"{path}: `codes` are {raw.dtype}; give integers, or call them `x`.")
-    lengths = torch.from_numpy(arrays.get("lengths", np.full(len(raw), raw.shape[1]))).long()
-    data = Sequences(torch.from_numpy(raw), lengths, torch.zeros(len(raw)))
-    codes = encode(program, data) if "x" in arrays else data.x.long()
-    labels = arrays.get("labels")
-    for name, array in (("lengths", arrays.get("lengths")), ("labels", labels)):
-        if array is not None and array.shape != raw.shape[:1]:
+    for name in ("lengths", "labels"):
+        if name in arrays and arrays[name].shape != raw.shape[:1]:
             raise WordlineError(f"{path}: `{name}` must be {len(raw)} numbers, one a sequence.")
-    network.check(program, codes, lengths)
-    return codes, lengths, None if labels is None else torch.from_numpy(labels).long()
+    lengths = torch.from_numpy(arrays.get("lengths", np.full(len(raw), raw.shape[1]))).long()
+    labels = torch.from_numpy(arrays.get("labels", np.empty(0))).long()
+    return kind, Sequences(torch.from_numpy(raw), lengths, labels)
 
 
 def summarise(

@@ -369,7 +369,7 @@ def fit_float(
     signal-to-noise ratio falls evenly in dB from RAMP, or from itself where that is higher.
     """
     if start is None:
-        start = FloatModel(FloatNetwork(description), *_statistics(data))
+        start = FloatModel(FloatNetwork(description), *statistics(data))
     model = start.to(device)
 
     def loss(batch: Sequences, done: float) -> Tensor:
@@ -461,7 +461,7 @@ def percent(label: Tensor, truth: Tensor) -> float:
     return 100.0 * (label == truth).double().mean().item()
 
 
-def _statistics(data: Sequences) -> tuple[Tensor, Tensor]:
+def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel over the valid steps; of symbols 0, and what puts
     their 1 at full scale.
 

@@ -112,11 +112,11 @@ def test_a_channel_that_hardly_moves_is_not_scaled_up(data):
     x[..., 0] = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
     x[0, 0, 1] = 1.0
     lengths = torch.full((1000,), 4)
-    mean, spread = training._statistics(datasets.Sequences(x, lengths, lengths))
+    mean, spread = training.statistics(datasets.Sequences(x, lengths, lengths))
     assert spread[1] == pytest.approx(0.1 * float(spread[0]))
     assert (1 - mean[1]) / spread[1] < 11
     every = data.train.x[data.train.valid].std(0)
-    assert torch.equal(training._statistics(data.train)[1], every)  # these all move
+    assert torch.equal(training.statistics(data.train)[1], every)  # these all move
 
 
 def test_weights_only_take_levels(data):
