@@ -1,10 +1,10 @@
 """Post-training quantisation: a float network, trained anywhere, as a program.
 
-Weights, ranges and tables come as training finds them before its first step (docs/contract.md, 12),
-from calibration sequences. Then each array's biases are corrected, one array after the other, by what
-its pre-activations are off on average: after Nagel et al., "Data-Free Quantization Through Weight
-Equalization and Bias Correction" (ICCV 2019), here with all arrays before it and its own h as the
-chip has them. How much each array errs is measured on the same sequences.
+Weights, ranges and tables come as training finds them before its first step (docs/contract.md,
+12), from calibration sequences. Then each array's biases are corrected, one array after the other,
+by what its pre-activations are off on average: after Nagel et al., "Data-Free Quantization Through
+Weight Equalization and Bias Correction" (ICCV 2019), here with all arrays before it and its own h
+as the chip has them. How much each array errs is measured on the same sequences.
 """
 
 from dataclasses import dataclass
