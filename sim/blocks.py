@@ -501,8 +501,8 @@ def _head_timing(block: Head) -> dict[str, int]:
     scores = block.scores.latency + (tail - 1)
     latency = block.dac.latency + conversions + block.adc.latency + scores
     return {
-        "latency": latency + block.decision.latency,
-        "cycles": block.cycles_per_sequence,
+        "latency": latency + (block.decision.latency if block.decision else 0),
+        "cycles": block.cycles_per_output,
     }
 
 
