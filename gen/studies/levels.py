@@ -31,7 +31,8 @@ GOALS = {ACCURACY: 0.3, BITS: 0.03}
 @dataclass(frozen=True)
 class Task:
     """A data set and how networks are trained on it. measure: ACCURACY in percent, or BITS a
-    character. converters: bits of DAC and ADC."""
+    character. converters: bits of DAC and ADC. fine_rate: learning rate of the quantised network,
+    if it is another."""
 
     dataset: str
     hidden: int
@@ -42,6 +43,7 @@ class Task:
     seeds: tuple[int, ...] = (0, 1, 2)
     measure: str = ACCURACY
     converters: int = 4
+    fine_rate: float | None = None
 
     @property
     def key(self) -> str:
@@ -76,6 +78,8 @@ class LevelsStudy:
     def _task(self, runner: Runner, task: Task) -> Fields:
         net = {"dataset": task.dataset, "cell": "lstm", "hidden": task.hidden}
         fit = {"batch": task.batch, "learning_rate": task.learning_rate}
+        fine = fit | {"epochs": task.epochs}
+        fine |= {"learning_rate": task.fine_rate or task.learning_rate}
         longer = task.float_epochs + task.epochs
         floats = {
             (epochs, seed): Job(
@@ -91,7 +95,7 @@ class LevelsStudy:
             (count, method, seed): Job(
                 "gen.studies.runs:train_quantised",
                 net
-                | {"fit": fit | {"epochs": task.epochs}, "seed": seed}
+                | {"fit": fine, "seed": seed}
                 | {"start": floats[task.float_epochs, seed], "sections": task.design(count)}
                 | {"levels": {"method": method, "count": count}},
             )
@@ -197,7 +201,7 @@ ASKED, ASKED_AT = 2, (4, 8)
 
 VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, tuple(range(8)))
 ROWS = Task("mnist-rows", 64, 4, 1, 64, 0.003)
-CHARACTERS = Task("kjv-char", 128, 2, 2, 16, 0.01, measure=BITS, converters=8)
+CHARACTERS = Task("kjv-char", 128, 1, 1, 16, 0.01, measure=BITS, converters=8, fine_rate=0.002)
 STUDY = LevelsStudy((VOWELS, ROWS, CHARACTERS))
 FULL = LevelsStudy(
     (
