@@ -87,9 +87,8 @@ class Chip:
         scores = streams.unpack(fields, self.probes["head"].taken)["score"]
         if vectors["label"].ndim == 1:
             return found | {"scores": scores.reshape(vectors["scores"].shape)}
-        padded = np.zeros(vectors["scores"].shape, scores.dtype)
-        padded[valid] = scores.reshape(-1, padded.shape[-1])
-        return found | {"scores": padded}
+        classes = vectors["scores"].shape[-1]
+        return found | {"scores": streams.placed(scores.reshape(-1, classes), valid)}
 
     def _steps(self, name: str, shape: dict[str, int], valid: np.ndarray) -> dict[str, np.ndarray]:
         """A layer's record as padded arrays, (passes, steps, [gates,] units)."""
