@@ -90,8 +90,8 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """Alone, a sequence's class, or last score, comes `latency` after its last h, and its h is taken
-    at a beat a cycle; where every step has one, of sequences of one step. Those, back to back, come
+    """Alone, a sequence's class, or last score, comes `latency` after its last h; h is taken at a
+    beat a cycle; where every step has one, of sequences of one step. Those, back to back, come
     out as fast as the slowest block goes."""
     bench = await block_bench.started(Head, dut)
     bench.vote(1, "majority")
