@@ -209,10 +209,12 @@ def import_(
 def _labelled(data: Sequences, path: Path, description: Description) -> Sequences:
     """The sequences, once each is found to have a class of the network."""
     classes = description.network.classes
-    low, high = int(data.labels.min()), int(data.labels.max())
+    labels = data.labelled(data.labels)
+    low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         has = "no `labels`" if high < 0 else f"labels {low}..{high}"
-        raise WordlineError(f"{path} has {has}; give one of 0..{classes - 1} a sequence.")
+        what = "step" if data.every_step else "sequence"
+        raise WordlineError(f"{path} has {has}; give one of 0..{classes - 1} a {what}.")
     return data
 
 
