@@ -377,7 +377,7 @@ def emit(
     else:
         trained = program or build_dir / recipe.description.name / "program.safetensors"
         loaded = _chip(Program.load(trained, recipe.description), recipe, votes, vote_by)
-        data = stages.test_set(recipe.training.dataset, data_dir)
+        data = stages.test_set(recipe, data_dir)
         stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
     _say(f"emitted {folder}/{on and f' with {on}'}")
@@ -435,7 +435,7 @@ def sim(
     description = recipe.description
     labels: torch.Tensor | None
     if inputs is None:
-        data = stages.test_set(recipe.training.dataset, data_dir)
+        data = stages.test_set(recipe, data_dir)
         check_votes(description, votes, vote_by, int(data.lengths.max()))
     else:
         check_votes(description, votes, vote_by)
@@ -454,6 +454,8 @@ def sim(
     if sequences is not None:
         codes, lengths = codes[:sequences], lengths[:sequences]
         labels = None if labels is None else labels[:sequences]
+    if labels is not None:
+        labels = datasets.Sequences(codes, lengths, labels).labelled(labels)
     with _bar() as bar:
         bar("emit", 0, 1)
         emit_seconds, _ = stages.emit_all(loaded, codes, lengths, folder)

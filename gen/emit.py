@@ -190,7 +190,7 @@ def _sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
             for name, shape in arrays(description).items()
         },
         "cycles_per_step": design.cycles_per_step,
-        "cycles_per_sequence": design.head.cycles_per_sequence,
+        "cycles_per_output": design.head.cycles_per_output,
         "load_map": {
             "address_bits": design.load_map.address_bits,
             "data_bits": design.load_map.data_bits,

@@ -166,9 +166,11 @@ def import_(
     `fine_tune`. Writes NAME.toml, program.safetensors and import.json into `folder`."""
     own = foreign.read(model)
     recipe = dataclasses.replace(recipe, description=own.fit(recipe.description))
-    description, inputs = recipe.description, recipe.description.network.inputs
-    data = read_sequences(calibration, inputs)
-    held = None if test is None else _labelled(read_sequences(test, inputs), test, description)
+    description = recipe.description
+    data = read_sequences(calibration, description)
+    held = None
+    if test is not None:
+        held = _labelled(read_sequences(test, description), test, description)
     if fine_tune:
         _labelled(data, calibration, description)
     conversion = golden_conversion.convert(own, description, data, recipe.levels)
@@ -207,10 +209,12 @@ def import_(
 def _labelled(data: Sequences, path: Path, description: Description) -> Sequences:
     """The sequences, once each is found to have a class of the network."""
     classes = description.network.classes
-    low, high = int(data.labels.min()), int(data.labels.max())
+    labels = data.labelled(data.labels)
+    low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         has = "no `labels`" if high < 0 else f"labels {low}..{high}"
-        raise WordlineError(f"{path} has {has}; give one of 0..{classes - 1} a sequence.")
+        what = "step" if data.every_step else "sequence"
+        raise WordlineError(f"{path} has {has}; give one of 0..{classes - 1} a {what}.")
     return data
 
 
@@ -247,15 +251,12 @@ def _read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def test_set(name: str, data_dir: Path) -> Sequences:
-    """The test set of a data set, for the chip; WordlineError where that cannot score it."""
-    data = datasets.load(name, data_dir).test
-    if data.every_step:
-        raise WordlineError(
-            f"training.dataset = {name!r} has a label at every step, but the chip scores a "
-            f"sequence's last step alone; `wordline train` trains and measures it in golden."
-        )
-    return data
+def test_set(recipe: Recipe, data_dir: Path) -> Sequences:
+    """The test set of a recipe; WordlineError where its labels are of other steps than the
+    output."""
+    data = datasets.load(recipe.training.dataset, data_dir)
+    training.check_labels(recipe.description, data)
+    return data.test
 
 
 def encode(program: Program, data: Sequences) -> Tensor:
@@ -268,31 +269,34 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
     """A user's sequences from an .npz file: codes, lengths, and labels if it has them.
 
     x: real, or codes: DAC codes; (sequences, steps, inputs). lengths, labels: (sequences,),
-    optional. Raises WordlineError where it is not so.
+    optional; labels are (sequences, steps) where the output is of every step. Raises WordlineError
+    where it is not so.
     """
-    kind, data = _read_npz(path, program.description.network.inputs)
+    kind, data = _read_npz(path, program.description)
     codes = encode(program, data) if kind == "x" else data.x.long()
     network.check(program, codes, data.lengths)
     return codes, data.lengths, data.labels if data.labels.numel() else None
 
 
-def read_sequences(path: Path, inputs: int) -> Sequences:
+def read_sequences(path: Path, description: Description) -> Sequences:
     """As `read_input`, of real inputs: Sequences, with labels of -1 where there are none; symbols,
     if x is uint8. Raises WordlineError where it is not so."""
-    kind, data = _read_npz(path, inputs)
+    kind, data = _read_npz(path, description)
     if kind != "x":
         raise WordlineError(
             f"{path} has `codes`; give real inputs, `x`: their range is to be found."
         )
     x = data.x if data.x.dtype == torch.uint8 else data.x.float()
-    labels = data.labels if data.labels.numel() else torch.full((len(x),), -1)
+    every_step = description.output.every_step
+    size = x.shape[:2] if every_step else x.shape[:1]
+    labels = data.labels if data.labels.numel() else torch.full(size, -1)
     lengths = data.lengths
     if int(lengths.min()) < 1 or int(lengths.max()) > x.shape[1]:
         raise WordlineError(f"{path}: `lengths` must be from 1 to {x.shape[1]}, the steps of `x`.")
     return Sequences(x, lengths, labels)
 
 
-def _read_npz(path: Path, inputs: int) -> tuple[str, Sequences]:
+def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
     """Which of `x` and `codes` a file has, and what is in it; no labels: an empty tensor."""
     try:
         with np.load(path) as file:
@@ -303,6 +307,7 @@ def _read_npz(path: Path, inputs: int) -> tuple[str, Sequences]:
         raise WordlineError(f"{path} is not an .npz of plain arrays ({error}).") from None
     if ("x" in arrays) == ("codes" in arrays):
         raise WordlineError(f"{path} must hold either `x` (real) or `codes`; it holds {[*arrays]}.")
+    inputs, every_step = description.network.inputs, description.output.every_step
     kind = "x" if "x" in arrays else "codes"
     raw = arrays[kind]
     if raw.ndim != 3 or raw.shape[2] != inputs or 0 in raw.shape:
@@ -314,9 +319,10 @@ def _read_npz(path: Path, inputs: int) -> tuple[str, Sequences]:
         raise WordlineError(f"{path}: the input holds a number that is not finite.")
     if kind == "codes" and not np.issubdtype(raw.dtype, np.integer):
         raise WordlineError(f"{path}: `codes` are {raw.dtype}; give integers, or call them `x`.")
-    for name in ("lengths", "labels"):
-        if name in arrays and arrays[name].shape != raw.shape[:1]:
-            raise WordlineError(f"{path}: `{name}` must be {len(raw)} numbers, one a sequence.")
+    for name, size in (("lengths", raw.shape[:1]), ("labels", raw.shape[: 1 + every_step])):
+        if name in arrays and arrays[name].shape != size:
+            one = f"{size[0]} numbers, one a sequence" if len(size) == 1 else f"{size}, one a step"
+            raise WordlineError(f"{path}: `{name}` must be {one}.")
     lengths = torch.from_numpy(arrays.get("lengths", np.full(len(raw), raw.shape[1]))).long()
     labels = torch.from_numpy(arrays.get("labels", np.empty(0))).long()
     return kind, Sequences(torch.from_numpy(raw), lengths, labels)
@@ -330,7 +336,8 @@ def summarise(
     seconds: dict[str, float],
     seed: int,
 ) -> dict[str, Any]:
-    """The main job's summary.json; effects: what `golden.effects.describe` says.
+    """The main job's summary.json; effects: what `golden.effects.describe` says. labels: of
+    sequences, or of all their steps, one after the other.
 
     ideal_accuracy is that of an ideal chip in one pass, on the recipe's test set.
     """

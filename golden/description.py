@@ -328,6 +328,23 @@ class Voting:
 
 
 @frozen
+class Output:
+    """What leaves the accelerator, and when.
+
+    of:    "class": the number of the highest score; "scores": every score.
+    steps: "last": of the last step of a sequence; "every": of each of its steps.
+    """
+
+    of: Literal["class", "scores"] = "class"
+    steps: Literal["last", "every"] = "last"
+
+    @property
+    def every_step(self) -> bool:
+        """Whether each step has a score."""
+        return self.steps == "every"
+
+
+@frozen
 class Network:
     """The network: inputs -> recurrent layers (their units) -> classes."""
 
@@ -417,8 +434,15 @@ class Description:
     adc: Adc = Field(default_factory=Adc)
     cell: Cell = Field(default_factory=LstmCell)
     voting: Voting = Field(default_factory=Voting)
+    output: Output = Field(default_factory=Output)
 
     def __post_init__(self) -> None:
+        if self.voting.replay_steps and self.output != Output():
+            raise ValueError(
+                f"voting.replay_steps = {self.voting.replay_steps} is for votes on the class of a "
+                f"sequence, but output.of = {self.output.of!r} and output.steps = "
+                f"{self.output.steps!r}; set it to 0, or write 'class' and 'last'"
+            )
         if self.cell.hidden_bits < self.dac.width:
             raise ValueError(
                 f"cell.hidden_bits = {self.cell.hidden_bits} is below the DAC's width; raise it "

@@ -38,7 +38,7 @@ def run(
     runs: Tensor | None = None,
     injection: Injection | None = None,
     *,
-    every_step: bool = False,
+    every_step: bool | None = None,
     trace: bool = True,
     readable: bool = False,
 ) -> Trace:
@@ -47,7 +47,8 @@ def run(
     x: (batch, steps, inputs) DAC codes of any dtype, padded with anything. lengths: (batch,), each
     >= 1. runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes
     for sequence n if not given. injection, trace, readable: see `golden.layer.run`; with noise on
-    every vector, scores have some too. every_step: score every step, not a sequence's last alone.
+    every vector, scores have some too. every_step: score every step, not a sequence's last alone;
+    as the description has it, if not given.
     Works on integers (exact) and, for training, on floats that hold the same integers.
     Raises WordlineError where the input does not fit.
     """
@@ -64,7 +65,7 @@ def run(
         found = layer.run(layer_program, x, shape, runs, injection, trace=trace, readable=readable)
         traces.append(found)
         x = found.h
-    if every_step:
+    if description.output.every_step if every_step is None else every_step:
         scores = _score_every_step(program, x, runs)
     else:
         last = x[torch.arange(len(x), device=x.device), lengths - 1]
@@ -104,24 +105,21 @@ def scores(
     x: Tensor,
     lengths: Tensor,
     injection: Injection | None = None,
-    *,
-    every_step: bool = False,
 ) -> Tensor:
-    """The scores of every pass alone, (sequences, votes, classes), or (sequences, votes, steps,
-    classes), 0 beyond a sequence's length; see `run`.
+    """The scores of every pass alone, (sequences, votes, classes); of every step (sequences, votes,
+    steps, classes), 0 beyond a sequence's length; see `run`.
 
     Sequences of much the same length are computed together, few at once: fast.
     """
     check(program, x, lengths)
     votes, classes = program.votes, program.description.network.classes
+    every_step = program.description.output.every_step
     size = (len(x), votes, *((x.shape[1],) if every_step else ()), classes)
     found = torch.zeros(size, dtype=torch.int64, device=x.device)
     for part in lengths.argsort(stable=True).split(max(1, SCORED // votes)):
         steps, runs = int(lengths[part].max()), part * votes
         codes = x[part, :steps]
-        trace = run(
-            program, codes, lengths[part], runs, injection, every_step=every_step, trace=False
-        )
+        trace = run(program, codes, lengths[part], runs, injection, trace=False)
         some = trace.scores.unflatten(0, (-1, votes))
         if every_step:
             within = torch.arange(steps, device=x.device) < lengths[part, None]

@@ -339,6 +339,7 @@ def train(
             f"network.inputs = {net.inputs} and network.classes = {net.classes} do not fit the "
             f"data set {data.name}, which has {data.channels} channels and {data.classes} classes."
         )
+    check_labels(description, data)
     progress = progress or (lambda *_: None)
     check_device(device)
     torch.manual_seed(training.seed)
@@ -411,16 +412,23 @@ def fit_quantised(
             seed, first = torch.randint(2**31, (2,)).tolist()
             program = apply_effects(program, effects, seed=seed)
             runs = first + torch.arange(len(batch), device=batch.x.device)
-        codes, every_step = trainable.encode(batch.x), batch.every_step
-        noise = training.injection
-        found = network.run(
-            program, codes, batch.lengths, runs, noise, every_step=every_step, trace=False
-        )
+        codes, noise = trainable.encode(batch.x), training.injection
+        found = network.run(program, codes, batch.lengths, runs, noise, trace=False)
         return _cross_entropy(found.scores * program.score_step, batch)
 
     _fit(trainable, loss, data, training, training.epochs, "quantised", progress)
     with torch.no_grad():
         return trainable.cpu().program().to(torch.int64)
+
+
+def check_labels(description: Description, data: Dataset) -> None:
+    """WordlineError where scores and labels are not of the same steps."""
+    if description.output.every_step != data.test.every_step:
+        has, write = ("every step", "every") if data.test.every_step else ("a sequence", "last")
+        raise WordlineError(
+            f"output.steps = {description.output.steps!r} does not fit the data set {data.name}, "
+            f"which has a label for {has}; write {write!r}."
+        )
 
 
 def check_device(device: str) -> None:
@@ -436,7 +444,7 @@ def scores(program: Program, data: Sequences) -> Tensor:
     """The scores of a program on real inputs, of each pass, in exact integers; see
     `golden.network.scores`."""
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
-    return network.scores(program, codes, data.lengths, every_step=data.every_step)
+    return network.scores(program, codes, data.lengths)
 
 
 def accuracy(program: Program, data: Sequences) -> float:

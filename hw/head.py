@@ -1,4 +1,4 @@
-"""Dense head: a crossbar of its own on the last state, scores, and their arg max."""
+"""Dense head: a crossbar of its own on the state, scores, and their arg max."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
@@ -72,6 +72,13 @@ class Scores(wiring.Component):
             read.en.eq(advance),
         ]
 
+        if description.output.every_step:
+            end = Signal()  # the codes are of a sequence's last step
+            with m.If(self.i.valid & self.i.ready):
+                m.d.sync += end.eq(self.i.payload.last)
+            with m.If(advance):
+                m.d.sync += self.o.payload.end.eq(end)
+
         # Stage 1: the score.
         code = Signal(signed(description.adc.bits))
         with m.If(advance):
@@ -95,6 +102,7 @@ class ArgMax(wiring.Component):
     latency = 1
 
     def __init__(self, description: Description) -> None:
+        self.description = description
         super().__init__({"i": In(score_stream(description)), "o": Out(label_stream(description))})
 
     def elaborate(self, platform: object) -> Module:
@@ -115,16 +123,19 @@ class ArgMax(wiring.Component):
                 m.d.sync += [best.eq(self.i.payload.score), label.eq(number)]
             m.d.sync += number.eq(Mux(self.i.payload.last, 0, number + 1))
             m.d.sync += self.o.valid.eq(self.i.payload.last)
+            if self.description.output.every_step:
+                m.d.sync += self.o.payload.end.eq(self.i.payload.end)
         return m
 
 
 class Head(wiring.Component):
-    """Classifies the last state of each sequence, by itself or by the votes of several passes.
+    """Scores the last state of each sequence, or every state, and classifies by the scores alone or
+    by the votes of several passes.
 
-    `i`: h of every step, in beats of `beat` codes; only a sequence's last step is used, which has
-    `last` on every beat. `o`: the class. `cells`, `cell_levels`, `levels`, `parameters`,
-    `gains`, `bias`: see the blocks; loaded between sequences. `votes`, `by_sum`: of the voter,
-    where the description has one.
+    `i`: h of every step, in beats of `beat` codes; a sequence's last step has `last` on every beat.
+    `o`: what the description's output is, classes or scores. `cells`, `cell_levels`, `levels`,
+    `parameters`, `gains`, `bias`: see the blocks; loaded between sequences. `votes`, `by_sum`: of
+    the voter, where the description has one.
     """
 
     def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel) -> None:
@@ -134,43 +145,50 @@ class Head(wiring.Component):
         self.scores = Scores(shape)
         self.macro, self.level_table = macro(shape), LevelTable(shape)
         description = shape.description
+        self.decision: Voter | ArgMax | None
+        if description.voting.replay_steps:
+            self.decision = Voter(description)
+        else:
+            self.decision = ArgMax(description) if description.output.of == "class" else None
+        last: Scores | Voter | ArgMax = self.decision or self.scores
         members: dict[str, wiring.Member] = {
             "i": In(vector_stream(beat, description)),
-            "o": Out(label_stream(description)),
+            "o": Out(last.o.signature),
             **array_ports(self.macro, self.adc, self.level_table),
             "bias": Out(self.scores.bias.signature),
         }
-        self.decision: Voter | ArgMax
-        if description.voting.replay_steps:
-            self.decision = Voter(description)
-            members |= {name: self.decision.signature.members[name] for name in ("votes", "by_sum")}
-        else:
-            self.decision = ArgMax(description)
+        if isinstance(last, Voter):
+            members |= {name: last.signature.members[name] for name in ("votes", "by_sum")}
         super().__init__(members)
 
     @property
-    def cycles_per_sequence(self) -> int:
-        """Cycles between two classes, when sequences are over sooner than that, at one vote; with
-        more of them, the most between two passes."""
+    def cycles_per_output(self) -> int:
+        """Cycles between two classes, or two steps' scores, when h comes faster than that, at one
+        vote; with more of them, the most between two passes."""
         decision = self.shape.units
         if isinstance(self.decision, Voter):
             decision += self.decision.latency
         return max(self.dac.beats + 1, self.shape.conversion_cycles, decision)
 
     def elaborate(self, platform: object) -> Module:
-        """Wires, and a gate that drops all steps but the last."""
+        """Wires, and a gate that may drop all steps but the last."""
         m = Module()
         connect_array(m, self)
-        m.submodules.scores, m.submodules.decision = scores, decision = self.scores, self.decision
-        dac = self.dac
-        m.d.comb += [
-            dac.i.payload.eq(self.i.payload),
-            dac.i.valid.eq(self.i.valid & self.i.payload.last),
-            self.i.ready.eq(dac.i.ready | ~self.i.payload.last),
-        ]
+        m.submodules.scores, decision, dac = self.scores, self.decision, self.dac
+        scores = self.scores
+        if self.shape.description.output.every_step:
+            wiring.connect(m, wiring.flipped(self.i), dac.i)
+        else:
+            m.d.comb += [
+                dac.i.payload.eq(self.i.payload),
+                dac.i.valid.eq(self.i.valid & self.i.payload.last),
+                self.i.ready.eq(dac.i.ready | ~self.i.payload.last),
+            ]
         wiring.connect(m, self.adc.o, scores.i)
-        wiring.connect(m, scores.o, decision.i)
-        wiring.connect(m, decision.o, wiring.flipped(self.o))
+        if decision is not None:
+            m.submodules.decision = decision
+            wiring.connect(m, scores.o, decision.i)
+        wiring.connect(m, (decision or scores).o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.bias), scores.bias)
         if isinstance(decision, Voter):
             m.d.comb += [decision.votes.eq(self.votes), decision.by_sum.eq(self.by_sum)]

@@ -21,7 +21,8 @@ class Accelerator(wiring.Component):
     """A description in logic.
 
     `i`: x as DAC codes, `input_beat` a transfer, lowest channel first; `last` with the last step
-    of a sequence. `o`: the class of each sequence, in order.
+    of a sequence. `o`: the class of each sequence, in order; or of each step, or scores
+    (`description.output`).
     `load`: writes of (address, data) by the load map; a transaction ends with the transfer that
     has `last`. It begins when no sequence is under way, and no sequence begins before it ends,
     so a sequence is always computed with the numbers of one transaction. A transfer outside
@@ -62,8 +63,11 @@ class Accelerator(wiring.Component):
 
     @property
     def cycles_per_step(self) -> int:
-        """Cycles a step takes when nothing outside holds it up: those of the slowest layer."""
-        return max(layer.cycles_per_step for layer in self.layers)
+        """Cycles a step takes when nothing outside holds it up: those of the slowest block."""
+        blocks = [layer.cycles_per_step for layer in self.layers]
+        if self.description.output.every_step:
+            blocks.append(self.head.cycles_per_output)
+        return max(blocks)
 
     def elaborate(self, platform: object) -> Module:
         """The chain, the switch between running and loading, the address decoder."""
@@ -105,7 +109,7 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             taken.eq(self.i.valid & self.i.ready),
             ends.eq(taken & (beat == beats - 1) & self.i.payload.last),
-            leaves.eq(self.o.valid & self.o.ready),
+            leaves.eq(self._leaves()),
         ]
         with m.If(taken):
             m.d.sync += beat.eq(Mux(beat == beats - 1, 0, beat + 1))
@@ -121,6 +125,15 @@ class Accelerator(wiring.Component):
         open_ = Signal()
         m.d.comb += open_.eq(running & ~(between & under_way.all()))
         return open_, loading
+
+    def _leaves(self) -> Value:
+        """The last of a sequence is taken from `o`."""
+        output, leaves = self.description.output, self.o.valid & self.o.ready
+        if output.of == "scores":
+            leaves &= self.o.payload.last
+        if output.every_step:
+            leaves &= self.o.payload.end
+        return leaves
 
     def _decode(self, m: Module, loading: Signal) -> None:
         """Lead each transfer of `load` to the memory its address belongs to."""

@@ -8,14 +8,20 @@ from golden.description import Description
 
 
 def score_stream(description: Description) -> stream.Signature:
-    """The scores of a pass, class by class; `last` with that of the highest class."""
+    """Scores, class by class; `last` with that of the highest class. Where every step has some:
+    `end` with those of a sequence's last step."""
     layout = {"score": signed(description.score_bits), "last": unsigned(1)}
+    if description.output.every_step:
+        layout["end"] = unsigned(1)
     return stream.Signature(data.StructLayout(layout))
 
 
 def label_stream(description: Description) -> stream.Signature:
-    """A class a sequence."""
-    return stream.Signature(data.StructLayout({"label": description.class_bits}))
+    """A class a sequence; or a step, `end` with a sequence's last."""
+    layout = {"label": unsigned(description.class_bits)}
+    if description.output.every_step:
+        layout["end"] = unsigned(1)
+    return stream.Signature(data.StructLayout(layout))
 
 
 class Voter(wiring.Component):

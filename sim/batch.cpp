@@ -49,11 +49,12 @@ struct Job {
     int64_t load_limit, limit, linger;
     const volatile int32_t* stop;
     // Results.
-    int32_t* labels;
+    int32_t* output;            // what comes out, `outputs` values
+    int64_t outputs;
     Probe* probes;
-    volatile int64_t* classes;  // so many have come out
-    int64_t* cycles;            // from the end of loading to the last class
-    int64_t* culprit;           // TOO_MANY, TOO_FEW: of this probe, or -1: of classes
+    volatile int64_t* given;  // so many have come out
+    int64_t* cycles;          // from the end of loading to the last of them
+    int64_t* culprit;         // TOO_MANY, TOO_FEW: of this probe, or -1: of the output
 };
 
 constexpr unsigned WORDS = (MOST_BITS + 31) / 32 + 1;  // one more: elements are read as 64 bits
@@ -268,9 +269,9 @@ class Chip {
         std::array<Place, PROBE_COUNT> places{};
         const Vtop___024root& root = *top->rootp;
         Bits bits{};
-        int64_t classes = 0, pause = accepting.draw();
+        int64_t given = 0, pause = accepting.draw();
         const int64_t begun = cycle;
-        // After the last class a while more: nothing may follow.
+        // After the last of them a while more: nothing may follow.
         for (int64_t left = job.linger; left > 0;) {
             if (stopped()) return STOPPED;
             if (cycle - begun > job.limit) return HUNG;
@@ -289,19 +290,19 @@ class Chip {
             if (pause > 0) {
                 --pause;
             } else if (top->o___05Fvalid) {
-                if (classes == job.sequences) {
+                if (given == job.outputs) {
                     *job.culprit = -1;
                     return TOO_MANY;
                 }
                 get(top->o___05Fpayload, bits);
-                job.labels[classes++] = element(bits, O_LABEL, 0);
-                *job.classes = classes;
+                job.output[given++] = element(bits, O_VALUE, 0);
+                *job.given = given;
                 pause = accepting.draw();
                 *job.cycles = cycle + 1 - begun;
             }
             high();
             source.after(moved);
-            left -= classes == job.sequences;
+            left -= given == job.outputs;
         }
         for (unsigned n = 0; n < PROBE_COUNT; ++n) {
             if (places[n].pass < job.sequences * job.votes) {

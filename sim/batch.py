@@ -24,7 +24,7 @@ import numpy as np
 from golden.errors import WordlineError
 from sim import chip, scoreboard
 from sim.chip import Progress
-from sim.scoreboard import Recorded, Scoreboard
+from sim.scoreboard import Output, Recorded, Scoreboard
 from sim.toolchain import BatchVerilator
 
 CHUNK = 64
@@ -97,8 +97,9 @@ class _Job(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("steps", "inputs", "votes")),
         *(("stall", ctypes.c_double), ("seed", ctypes.c_uint64)),
         *((name, ctypes.c_int64) for name in ("load_limit", "limit", "linger")),
-        *((name, ctypes.c_void_p) for name in ("stop", "labels", "probes")),
-        *((name, ctypes.c_void_p) for name in ("classes", "cycles", "culprit")),
+        *((name, ctypes.c_void_p) for name in ("stop", "output")),
+        ("outputs", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("probes", "given", "cycles", "culprit")),
     )
 
 
@@ -108,12 +109,18 @@ class _Chunk:
 
     first: int
     vectors: dict[str, np.ndarray]
-    classes: np.ndarray
+    output: Output
+    given: np.ndarray
     """(1,): so many have come out."""
 
     @property
     def sequences(self) -> int:
         return len(self.vectors["lengths"])
+
+    @property
+    def done(self) -> int:
+        """Sequences that are over, or about as many."""
+        return int(self.given[0]) * self.sequences // self.output.transfers
 
 
 class _Run:
@@ -139,15 +146,16 @@ class _Run:
             total, passes = vectors.length("label"), vectors.length("scores")
             size = self.chunk or self._chunk_size(vectors, passes // total)
             lengths, golden = [], []
-            chunks = []
+            chunks: list[_Chunk] = []
             with self._pool(workers) as pool:
                 waiting: set[concurrent.futures.Future[None]] = set()
                 for first in range(0, total, size):
                     rows = vectors.take(min(size, total - first), passes // total)
+                    output = Output.of_vectors(self.sidecar, rows)
                     lengths.append(rows["lengths"])
-                    golden.append(rows["label"])
-                    chunk = _Chunk(first, rows, np.zeros(1, np.int64))
-                    chunks.append(chunk.classes)
+                    golden.append(output.flat(rows["label"]))
+                    chunk = _Chunk(first, rows, output, np.zeros(1, np.int64))
+                    chunks.append(chunk)
                     waiting.add(pool.submit(self._compute, chunk))
                     # One more than can run: what waits takes memory.
                     while len(waiting) > (workers if first + size < total else 0):
@@ -157,7 +165,7 @@ class _Run:
                         for future in done:
                             future.result()
                         if progress:
-                            progress(int(sum(int(n[0]) for n in chunks)), total)
+                            progress(sum(chunk.done for chunk in chunks), total)
         labels = np.concatenate([self.labels[first] for first in sorted(self.labels)])
         return scoreboard.result(
             self.scoreboard,
@@ -205,13 +213,17 @@ class _Run:
         self.idle.put(chip_)
         with self.lock:
             self.cycles += cycles
-            self.labels[chunk.first] = labels
+            self.labels[chunk.first] = chunk.output.flat(labels)
             golden = chunk.vectors
             steps = int(golden["lengths"].max())
+            every_step = chunk.output.every_step
             shorter = {
-                name: rows[:, :steps] if name.startswith("layers.") else rows
+                name: rows[:, :steps]
+                if name.startswith("layers.") or (every_step and name in ("scores", "label"))
+                else rows
                 for name, rows in golden.items()
             }
+            labels = labels[:, :steps] if every_step else labels
             scoreboard.compare(self.scoreboard, shorter, recorded, labels, chunk.first)
 
     def _stream(
@@ -225,16 +237,17 @@ class _Run:
         load = np.array(words, np.uint64).T.copy()
         x = np.ascontiguousarray(golden["x"][:, :steps], np.int32)
         lengths = np.ascontiguousarray(golden["lengths"], np.int32)
-        labels = np.zeros(sequences, np.int32)
+        output = np.zeros(chunk.output.transfers, np.int32)
         recorded: Recorded = {}
         probes = (_Probe * len(self.sidecar["probes"]))()
         for probe, (name, fields) in zip(probes, _layouts(self.sidecar).items(), strict=True):
             head = name == "head"
+            once = head and not chunk.output.every_step
             probe.units = self.sidecar["arrays"][name]["units"]
-            probe.steps, probe.whole = (1, 1) if head else (steps, 0)
+            probe.steps, probe.whole = (1, 1) if once else (steps, 0)
             for n, (field, layout) in enumerate(fields.items()):
                 *gates, _ = layout["dimensions"]
-                size = (passes, *([] if head else [steps]), *gates, probe.units)
+                size = (passes, *([] if once else [steps]), *gates, probe.units)
                 array = recorded["scores" if head else f"{name}.{field}"] = np.zeros(size, np.int32)
                 probe.fields[n] = array.ctypes.data
         numbers = np.zeros(2, np.int64)  # cycles, culprit
@@ -246,14 +259,15 @@ class _Run:
             **{"stall": self.stall, "seed": self.seed << 32 | chunk.first & 0xFFFFFFFF},
             **{"load_limit": 1000 + len(words) * (60 if self.stall else 2), "limit": patience},
             **{"linger": self.sidecar["cycles_per_step"], "stop": self.stop.ctypes.data},
-            **{"labels": labels.ctypes.data, "probes": ctypes.addressof(probes)},
-            **{"classes": chunk.classes.ctypes.data, "cycles": numbers[0:].ctypes.data},
+            **{"output": output.ctypes.data, "outputs": len(output)},
+            **{"probes": ctypes.addressof(probes)},
+            **{"given": chunk.given.ctypes.data, "cycles": numbers[0:].ctypes.data},
             **{"culprit": numbers[1:].ctypes.data},
         )
         status = self.library.chip_run(chip_, ctypes.byref(job))
         if status not in (DONE, STOPPED):
             raise WordlineError(self._complaint(status, chunk, patience, int(numbers[1])))
-        return recorded, labels, int(numbers[0])
+        return recorded, chunk.output.labels(output), int(numbers[0])
 
     def _runs(self, run: int) -> list[tuple[int, int]]:
         """Words that make each array's next run number `run`, on top of the image's."""
@@ -269,9 +283,10 @@ class _Run:
     def _complaint(self, status: int, chunk: _Chunk, patience: int, culprit: int) -> str:
         where = f"Sequences {chunk.first} to {chunk.first + chunk.sequences - 1}"
         if status == HUNG:
+            came, wanted = int(chunk.given[0]), chunk.output.transfers
+            of = chunk.output.of if chunk.output.of == "scores" else "classes"
             return (
-                f"{where}: the chip hangs; {int(chunk.classes[0])} of {chunk.sequences} classes "
-                f"came out in {patience:,} cycles."
+                f"{where}: the chip hangs; {came} of {wanted} {of} came out in {patience:,} cycles."
             )
         what = "classes" if culprit < 0 else f"values of {[*self.sidecar['probes']][culprit]}"
         side = "more" if status == TOO_MANY else "fewer"
@@ -364,7 +379,8 @@ def _header(sidecar: dict[str, Any]) -> str:
         for name in names:
             field = ports[f"{port}__payload"]["fields"][name]
             lines.append(f"constexpr Field {port.upper()}_{name.upper()}{layout(field)};")
-    lines.append(f"constexpr Field O_LABEL{layout(ports['o__payload']['fields']['label'])};")
+    field = scoreboard.output_field(ports["o__payload"]["fields"])
+    lines.append(f"constexpr Field O_VALUE{layout(field)};")
     for n, fields in enumerate(probes.values()):
         inside = ", ".join(f"Field{layout(field)}" for field in fields.values())
         lines.append(f"constexpr std::array<Field, {len(fields)}> FIELDS_{n}{{{inside}}};")

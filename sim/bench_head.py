@@ -1,4 +1,5 @@
-"""cocotb bench of the head: h of every step in, scores and the class of the last step out."""
+"""cocotb bench of the head: h of every step in; scores and the class of the last step, or of every
+step, out."""
 
 from typing import Any
 
@@ -33,21 +34,46 @@ class Head(BlockBench):
         """Begin to send every pass, back to back."""
         self.begin(self.source.send(beat for one in self.beats() for beat in one))
 
+    @property
+    def every_step(self) -> bool:
+        """Whether each step has scores."""
+        return self.vectors["scores"].ndim == 3
+
+    @property
+    def transfers(self) -> int:
+        """What comes out of a step, or of a sequence: a class, or so many scores."""
+        fields, classes = self.job["fields"]["o__payload"], self.vectors["scores"].shape[-1]
+        return classes if "score" in fields else 1
+
     async def finish(self) -> None:
-        """Wait for every class, then a while more: nothing may be left over. Compare."""
+        """Wait for all classes or scores, then a while more: nothing may be left over. Compare."""
         label = self.vectors[f"label_{self.by}_{self.votes}"]
+        scores = self.vectors["scores"][: len(label) * self.votes]
+        ends = np.ones(len(label), int)
+        if self.every_step:
+            valid = self.valid
+            ends = (np.arange(valid.shape[1]) == self.vectors["lengths"][:, None] - 1)[valid]
+            label, scores = label[valid], scores[valid]
         latency = self.job["timing"]["latency"]
-        count = len(label) * self.votes
-        patience = 50 * (self.vectors["h"].size + latency * count)
-        await self.drain(len(label), patience=patience, after=3 * latency)
+        patience = 50 * (self.vectors["h"].size + latency * len(scores))
+        await self.drain(len(label) * self.transfers, patience=patience, after=3 * latency)
         assert self.dut.i__ready.value
 
-        scoreboard, scores = Scoreboard(), self.vectors["scores"][:count]
+        scoreboard, axes = Scoreboard(), ("step" if self.every_step else "sequence",)
         assert len(self.probe.taken) == scores.size, "not a score for each class"
         rtl = streams.unpack(self.job["trace"], self.probe.taken)["score"].reshape(scores.shape)
-        scoreboard.compare("scores", ("sequence", "class"), scores, rtl)
-        rtl = streams.unpack(self.job["fields"]["o__payload"], self.sink.taken)["label"]
-        scoreboard.compare("label", ("sequence",), label, rtl)
+        scoreboard.compare("scores", (*axes, "class"), scores, rtl)
+        out = streams.unpack(self.job["fields"]["o__payload"], self.sink.taken)
+        if "score" in out:
+            rtl = out["score"].reshape(scores.shape)
+            scoreboard.compare("scores out", (*axes, "class"), scores, rtl)
+            last = np.broadcast_to(np.arange(self.transfers) == self.transfers - 1, scores.shape)
+            scoreboard.compare("last", (*axes, "class"), last, out["last"].reshape(scores.shape))
+        else:
+            scoreboard.compare("label", axes, label, out["label"])
+        if self.every_step:
+            wanted = ends.repeat(self.transfers)
+            scoreboard.compare("end", axes, wanted, out["end"])
         streams.conclude(self.job, scoreboard)
 
 
@@ -64,29 +90,32 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """Alone, a sequence's class comes `latency` after its last h, and its h is taken at a beat a
-    cycle. Sequences of one step, back to back, come out as fast as the slowest block goes."""
+    """Alone, a sequence's class, or last score, comes `latency` after its last h; h is taken at a
+    beat a cycle; where every step has one, of sequences of one step. Those, back to back, come
+    out as fast as the slowest block goes."""
     bench = await block_bench.started(Head, dut)
     bench.vote(1, "majority")
-    ends = []
-    for n, transfers in enumerate(bench.beats()):
+    fields = bench.job["fields"]["i__payload"]
+    short = [streams.beats(fields, h[:1], bench.draw) for h in bench.vectors["h"]]
+    each, ends = bench.transfers, []
+    for n, transfers in enumerate(short if bench.every_step else bench.beats()):
         began = len(bench.input.moved)
         bench.begin(bench.source.send(transfers))
-        await bench.sink.until(n + 1)
+        await bench.sink.until((n + 1) * each)
         await RisingEdge(dut.clk)
         assert (np.diff(bench.input.moved[began:]) == 1).all()
         ends.append(bench.input.moved[-1])
     timing = bench.job["timing"]
-    assert (np.subtract(bench.output.offered, ends) == timing["latency"]).all()
-    await bench.finish()
+    last = bench.output.offered[each - 1 :: each]
+    assert (np.subtract(last, ends) == timing["latency"]).all()
+    if not bench.every_step:
+        await bench.finish()
 
     bench.forget()
-    fields = bench.job["fields"]["i__payload"]
-    short = [streams.beats(fields, h[:1], bench.draw) for h in bench.vectors["h"]]
     await bench.source.send(beat for sequence in short for beat in sequence)
-    await bench.sink.until(len(short))
+    await bench.sink.until(len(short) * each)
     await RisingEdge(dut.clk)
-    assert (np.diff(bench.output.moved) == timing["cycles"]).all()
+    assert (np.diff(bench.output.moved[each - 1 :: each]) == timing["cycles"]).all()
 
 
 @cocotb.test()

@@ -15,7 +15,7 @@ from cocotb.triggers import RisingEdge, with_timeout
 from cocotb.utils import get_sim_time
 
 from sim import scoreboard, streams
-from sim.scoreboard import Recorded, Scoreboard
+from sim.scoreboard import Output, Recorded, Scoreboard
 from sim.streams import PERIOD_NS, Probe, Sink, Source
 
 
@@ -66,10 +66,12 @@ class Chip:
         for probe in self.probes.values():
             probe.taken.clear()
 
-    def labels(self) -> np.ndarray:
-        """The classes that came out."""
+    def labels(self, vectors: dict[str, np.ndarray]) -> np.ndarray:
+        """The classes that came out, in the shape of the vectors'."""
         fields = self.ports["o__payload"]["fields"]
-        return streams.unpack(fields, self.output.taken)["label"]
+        name = "score" if "score" in fields else "label"
+        values = streams.unpack(fields, self.output.taken)[name]
+        return Output.of_vectors(self.sidecar, vectors).labels(values)
 
     def recorded(self, vectors: dict[str, np.ndarray]) -> Recorded:
         """What the probes have shown, in the shapes of the vectors."""
@@ -83,7 +85,10 @@ class Chip:
                 found |= {f"{name}.{quantity}": values for quantity, values in steps.items()}
         fields = self.sidecar["probes"]["head"]["trace"]
         scores = streams.unpack(fields, self.probes["head"].taken)["score"]
-        return found | {"scores": scores.reshape(vectors["scores"].shape)}
+        if vectors["label"].ndim == 1:
+            return found | {"scores": scores.reshape(vectors["scores"].shape)}
+        classes = vectors["scores"].shape[-1]
+        return found | {"scores": streams.placed(scores.reshape(-1, classes), valid)}
 
     def _steps(self, name: str, shape: dict[str, int], valid: np.ndarray) -> dict[str, np.ndarray]:
         """A layer's record as padded arrays, (passes, steps, [gates,] units)."""
@@ -113,22 +118,26 @@ async def whole_set(dut: Any) -> None:
     cocotb.start_soon(feed())
     passes = len(vectors["scores"])
     patience = scoreboard.patience(chip.sidecar, lengths, passes, job["stall"])
-    done = chip.output.until(sequences, lambda count: _report(job, count, sequences))
+    output = Output.of_vectors(chip.sidecar, vectors)
+    total = output.transfers
+    done = chip.output.until(
+        total, lambda count: _report(job, count * sequences // total, sequences)
+    )
     await with_timeout(done, patience * PERIOD_NS, "ns")
     cycles = get_sim_time("ns") / PERIOD_NS - began
     for _ in range(chip.sidecar["cycles_per_step"]):
         await RisingEdge(dut.clk)
-    assert len(chip.output.taken) == sequences, "more classes came out than sequences went in"
+    assert len(chip.output.taken) == total, "more came out than belongs to what went in"
 
-    board = Scoreboard()
-    scoreboard.compare(board, vectors, chip.recorded(vectors), chip.labels())
+    board, labels = Scoreboard(), chip.labels(vectors)
+    scoreboard.compare(board, vectors, chip.recorded(vectors), labels)
     result = scoreboard.result(
         board,
         lengths=lengths,
         passes=passes,
         cycles=round(cycles),
-        labels=chip.labels(),
-        golden_labels=vectors["label"],
+        labels=output.flat(labels),
+        golden_labels=output.flat(vectors["label"]),
         seconds=time.monotonic() - clock,
     )
     Path(job["result"]).write_text(json.dumps(result))

@@ -15,7 +15,7 @@ from cocotb.triggers import Combine, RisingEdge, with_timeout
 
 from sim import scoreboard, streams
 from sim.bench_network import Chip
-from sim.scoreboard import Scoreboard
+from sim.scoreboard import Output, Scoreboard
 from sim.streams import PERIOD_NS
 
 
@@ -44,13 +44,16 @@ class Run:
     async def finish(self, expected: dict[str, np.ndarray]) -> None:
         """Wait for every class, then a while more; compare; nothing may be left over."""
         patience = self.chip.sidecar["cycles_per_step"] * (int(self.a["lengths"].sum()) + 100) * 60
-        done = self.chip.output.until(self.count)
+        count = Output.of_vectors(self.chip.sidecar, expected).transfers
+        done = self.chip.output.until(count)
         await with_timeout(done, patience * PERIOD_NS, "ns")
         for _ in range(2 * self.chip.sidecar["cycles_per_step"]):
             await RisingEdge(self.chip.dut.clk)
-        assert len(self.chip.output.taken) == self.count, "more came out than went in"
+        assert len(self.chip.output.taken) == count, "more came out than went in"
         board = Scoreboard()
-        scoreboard.compare(board, expected, self.chip.recorded(expected), self.chip.labels())
+        scoreboard.compare(
+            board, expected, self.chip.recorded(expected), self.chip.labels(expected)
+        )
         assert board.mismatches == 0, board.first
 
     def mixed(self, switch: int, after: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -76,7 +79,9 @@ class Run:
             nonlocal switch
             await RisingEdge(self.chip.load_port.ready)
             switch = self.sent
-            assert len(self.chip.output.taken) == switch, "loading began with sequences under way"
+            before = {name: self.a[name][:switch] for name in ("lengths", "x")}
+            count = Output.of_vectors(self.chip.sidecar, before).transfers
+            assert len(self.chip.output.taken) == count, "loading began with sequences under way"
 
         tasks = [cocotb.start_soon(task) for task in (load(), watch(), self.send(0, self.count))]
         await Combine(*tasks)

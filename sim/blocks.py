@@ -466,11 +466,15 @@ def _layer_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
 
 
 def _head_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
-    """h of each pass in; scores of its last step, and labels."""
-    shape = stimuli.description.head
+    """h of each pass in; scores of its last step, or of all steps, and labels."""
+    shape, program = stimuli.description.head, stimuli.program.head
     h = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
-    last = h[torch.arange(SEQUENCES), stimuli.lengths - 1]
-    scores = head.scores(stimuli.program.head, last, shape, stimuli.runs)
+    if stimuli.description.output.every_step:
+        steps = [head.scores(program, h[:, t], shape, stimuli.runs, t) for t in range(STEPS)]
+        scores = torch.stack(steps, 1)
+    else:
+        last = h[torch.arange(SEQUENCES), stimuli.lengths - 1]
+        scores = head.scores(program, last, shape, stimuli.runs)
     return {"h": h, "scores": scores, **_labels(scores, stimuli.description)}
 
 
@@ -493,16 +497,16 @@ def _make_head(description: Description) -> Head:
 
 def _head_timing(block: Head) -> dict[str, int]:
     """The head's docstring gives neither, but its blocks' give both. latency: from the last h to
-    the class, where a conversion takes its period or, if that is more, the cycles in which its
-    scores go out. cycles: between two classes."""
+    the class or the last score, where a conversion takes its period or, if that is more, the cycles
+    in which its scores go out. cycles: between two of them."""
     shape = block.shape
     tail = shape.units - (shape.blocks - 1) * shape.lanes
     conversions = (shape.selects - 1) * max(shape.period, shape.lanes)
     scores = block.scores.latency + (tail - 1)
     latency = block.dac.latency + conversions + block.adc.latency + scores
     return {
-        "latency": latency + block.decision.latency,
-        "cycles": block.cycles_per_sequence,
+        "latency": latency + (block.decision.latency if block.decision else 0),
+        "cycles": block.cycles_per_output,
     }
 
 

@@ -79,7 +79,62 @@ class Scoreboard:
 Recorded = dict[str, np.ndarray]
 """What a chip showed of a run: `layers.N.codes` (passes, steps, gates, units), `layers.N.c` and
 `.h` (passes, steps, units), in the order in which they are computed, and `scores` (passes,
-classes)."""
+classes), or (passes, steps, classes)."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What comes out of a chip for sequences of these lengths; steps: the padded length."""
+
+    of: str
+    every_step: bool
+    classes: int
+    lengths: np.ndarray
+    steps: int
+
+    @classmethod
+    def of_vectors(cls, sidecar: dict[str, Any], vectors: dict[str, np.ndarray]) -> "Output":
+        """As the description has it."""
+        description = sidecar["description"]
+        of, steps = (description["output"][name] for name in ("of", "steps"))
+        classes, x = description["network"]["classes"], vectors["x"]
+        return cls(of, steps == "every", classes, vectors["lengths"], x.shape[1])
+
+    @property
+    def transfers(self) -> int:
+        """How many there are."""
+        count = int(self.lengths.sum()) if self.every_step else len(self.lengths)
+        return count * (self.classes if self.of == "scores" else 1)
+
+    def labels(self, values: np.ndarray) -> np.ndarray:
+        """Classes, (sequences,) or (sequences, steps) padded with 0, from what came out."""
+        if self.of == "scores":
+            values = values.reshape(-1, self.classes).argmax(1)  # the first of equals
+        if not self.every_step:
+            return values
+        padded = np.zeros((len(self.lengths), self.steps), values.dtype)
+        padded[self.valid] = values
+        return padded
+
+    def flat(self, labels: np.ndarray) -> np.ndarray:
+        """Classes without padding, one after the other."""
+        return labels[self.valid] if self.every_step else labels
+
+    @property
+    def valid(self) -> np.ndarray:
+        """(sequences, steps): whether a step is within its sequence."""
+        return within(self.lengths, self.steps)
+
+
+def output_field(fields: dict[str, Any]) -> dict[str, Any]:
+    """The field of the output's payload that holds what comes out."""
+    return fields.get("score") or fields["label"]
+
+
+def within(lengths: np.ndarray, steps: int) -> np.ndarray:
+    """(sequences, steps): whether a step is within its sequence."""
+    valid: np.ndarray = np.arange(steps)[None] < lengths[:, None]
+    return valid
 
 
 def compare(
@@ -97,16 +152,22 @@ def compare(
         return values.reshape(sequences, passes // sequences, *values.shape[1:])
 
     axes: tuple[str, ...]
+    every_step = vectors["label"].ndim == 2
     for name, rtl in recorded.items():
         if name == "scores":
-            axes, valid = ("sequence", "pass", "class"), None
+            axes, stepwise = ("class",), every_step
         else:
-            inner = ("gate", "unit") if name.endswith(".codes") else ("unit",)
-            axes = ("sequence", "pass", "step", *inner)
-            steps = np.arange(rtl.shape[1]) < vectors["lengths"][:, None, None]
+            axes, stepwise = ("gate", "unit") if name.endswith(".codes") else ("unit",), True
+        axes = ("sequence", "pass", *(("step",) if stepwise else ()), *axes)
+        valid = None
+        if stepwise:
+            steps = within(vectors["lengths"], rtl.shape[1])[:, None]
             valid = np.broadcast_to(steps, (sequences, passes // sequences, rtl.shape[1]))
         scoreboard.compare(name, axes, split(vectors[name]), split(rtl), valid, first)
-    scoreboard.compare("label", ("sequence",), vectors["label"], labels, first=first)
+    axes, valid = ("sequence",), None
+    if every_step:
+        axes, valid = ("sequence", "step"), within(vectors["lengths"], labels.shape[1])
+    scoreboard.compare("label", axes, vectors["label"], labels, valid, first)
 
 
 def timesteps(lengths: np.ndarray, passes: int) -> int:
@@ -117,7 +178,7 @@ def timesteps(lengths: np.ndarray, passes: int) -> int:
 def patience(sidecar: dict[str, Any], lengths: np.ndarray, passes: int, stall: float) -> int:
     """Cycles after which a chip that has not given the classes of these sequences hangs."""
     cycles = int(sidecar["cycles_per_step"]) * (timesteps(lengths, passes) + 100)
-    cycles += int(sidecar["cycles_per_sequence"]) * passes
+    cycles += int(sidecar["cycles_per_output"]) * passes
     return cycles * (60 if stall else 2)
 
 
@@ -131,7 +192,8 @@ def result(
     golden_labels: np.ndarray,
     seconds: float,
 ) -> dict[str, Any]:
-    """What a run over a chip's vectors says, whichever runner it was."""
+    """What a run over a chip's vectors says, whichever runner it was. labels: of sequences, or of
+    all their steps, one after the other."""
     steps = timesteps(lengths, passes)
     return {
         "sequences": len(lengths),

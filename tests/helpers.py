@@ -33,8 +33,12 @@ def small(**sections: Any) -> Description:
 @st.composite
 def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> Description:
     """Any description that is small enough to simulate: every bit width, odd sizes, 1 upwards;
-    either cell, if no kind is asked for; with and without a voter."""
+    either cell, if no kind is asked for; with and without a voter; every output."""
     whole = st.integers
+    replay_steps = draw(st.sampled_from((0, 0, 4, 5)))
+    output = {} if replay_steps else {"of": draw(st.sampled_from(("class", "scores")))}
+    if not replay_steps:
+        output["steps"] = draw(st.sampled_from(("last", "every")))
     weight_bits = draw(whole(1, 8))
     gate_bits = draw(whole(4, 8))
     state_bits = draw(whole(gate_bits + 2, 14))
@@ -69,9 +73,10 @@ def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> 
             "adc": {"bits": adc_bits, "gain_bits": draw(whole(6, 12))},
             "cell": cell,
             "voting": {
-                "replay_steps": draw(st.sampled_from((0, 4, 5))),
+                "replay_steps": replay_steps,
                 "max_votes": draw(whole(2, 5)),
             },
+            "output": output,
         }
     )
 
@@ -330,9 +335,10 @@ def vector_payloads(x: torch.Tensor, lengths: Sequence[int], beat: int) -> list[
 
 @dataclass(frozen=True)
 class ChipRun:
-    """What a simulated accelerator did: labels, and (cycle, values) of each layer's trace."""
+    """What a simulated accelerator did: what came out, labels or scores, one after the other, and
+    (cycle, values) of each layer's trace."""
 
-    labels: list[int]
+    output: list[int]
     layers: list[list[tuple[int, Any]]]
 
 
@@ -347,6 +353,9 @@ def run_chip(
     out: list[Any] = []
     traces: list[list] = [[] for _ in chip.layers]
     beats = vector_payloads(x, lengths, chip.input_beat)
+    output = chip.description.output
+    count = sum(lengths) if output.every_step else len(lengths)
+    count *= chip.description.network.classes if output.of == "scores" else 1
 
     async def host(ctx: Any) -> None:
         await sender(chip.load, load_payloads(words))(ctx)
@@ -355,13 +364,14 @@ def run_chip(
     simulate(
         chip,
         host,
-        receiver(chip.o, len(lengths), out, waits(stall_seed, 90)),
+        receiver(chip.o, count, out, waits(stall_seed, 90)),
         watchers=[
             recorder(layer.gates.trace_valid, layer.gates.trace, trace)
             for layer, trace in zip(chip.layers, traces, strict=True)
         ],
     )
-    return ChipRun([int(payload.label) for payload in out], traces)
+    name = "score" if output.of == "scores" else "label"
+    return ChipRun([int(payload[name]) for payload in out], traces)
 
 
 def first_difference(
@@ -392,5 +402,9 @@ def first_difference(
                             return f"{where} {name}: golden {wanted}, RTL {got}"
         if next(records, None) is not None:
             return f"layer {n}: more steps than were sent"
-    wanted = golden.label.tolist()
-    return "" if run.labels == wanted else f"labels: {wanted} {run.labels}"
+    output = program.description.output
+    values = golden.scores if output.of == "scores" else golden.label
+    if output.every_step:
+        values = values[torch.arange(x.shape[1]) < torch.tensor(lengths)[:, None]]
+    wanted = values.flatten().tolist()
+    return "" if run.output == wanted else f"output: {wanted} {run.output}"

@@ -68,8 +68,11 @@ def convert(
 
 
 def run(program: Program, x: list[list[int]], first: int = 0) -> dict[str, Any]:
-    """One sequence (steps, inputs), whose first pass is the `first`-th: passes and label."""
+    """One sequence (steps, inputs), whose first pass is the `first`-th: passes and label, or labels
+    of all steps."""
     passes = [one_pass(program, x, first + k) for k in range(program.votes)]
+    if program.description.output.steps == "every":
+        return {"passes": passes, "label": [row.index(max(row)) for row in passes[0]["scores"]]}
     scores = [one["scores"] for one in passes]
     if program.vote_by == "sum":
         totals = [sum(of_class) for of_class in zip(*scores, strict=True)]
@@ -100,11 +103,19 @@ def one_pass(program: Program, x: list[list[int]], number: int) -> dict[str, Any
             out.append(values | {"h": h})
         layers.append({key: [step[key] for step in out] for key in out[0]})
         vectors = layers[-1]["h"]
-    head = [convert(program.head, 0, n, vectors[-1], d.head, number, 0)
+    scores = [score(program, row, number, t) for t, row in enumerate(vectors)]
+    if d.output.steps == "last":
+        return {"layers": layers, "scores": score(program, vectors[-1], number, 0)}
+    return {"layers": layers, "scores": scores}
+
+
+def score(program: Program, rows: list[int], number: int, step: int) -> list[int]:
+    """The head's scores."""
+    d = program.description
+    head = [convert(program.head, 0, n, rows, d.head, number, step)
             for n in range(d.network.classes)]  # fmt: skip
     bias = program.head.bias.tolist()
-    scores = [code * 2**d.cell.frac + b for code, b in zip(head, bias, strict=True)]
-    return {"layers": layers, "scores": scores}
+    return [code * 2**d.cell.frac + b for code, b in zip(head, bias, strict=True)]
 
 
 def look_up(layer: Any, gate: int, code: int, unit: int, d: Any) -> int:

@@ -28,6 +28,9 @@ WIDE = small(
     voting={"replay_steps": 6, "max_votes": 4},
 )
 RNN = small(name="rnn", cell={"kind": "rnn"}, array={"settle": 5})
+STEPWISE = small(name="steps", network={"hidden": [5, 4]}, output={"steps": "every"})
+SCORES = STEPWISE.replace(name="scores", output={"of": "scores"}, network={"classes": 7})
+LAST = SCORES.replace(name="last", output={"steps": "last"})
 SEQUENCES, STEPS, SEED = 13, 6, 5
 TIMES = ("stream_seconds",)
 
@@ -67,7 +70,7 @@ def wide(tmp_path_factory):
     return folder, batch.prepare(folder, WIDE.name, quick=True)
 
 
-@pytest.mark.parametrize("description", [WIDE, RNN], ids=lambda d: d.cell.kind)
+@pytest.mark.parametrize("description", [WIDE, RNN, STEPWISE, SCORES, LAST], ids=lambda d: d.name)
 def test_it_says_what_cocotb_says(description, tmp_path):
     votes = {"votes": 3, "by": "sum"} if description is WIDE else {}
     emitted(tmp_path, description, **votes)
@@ -76,6 +79,11 @@ def test_it_says_what_cocotb_says(description, tmp_path):
     assert cocotb["passed"] and cocotb["timesteps"] > 40
     # In one chunk and without stalls it takes the same cycles, too.
     assert without_times(ours) == without_times(cocotb)
+    _, lengths = inputs(description)
+    outputs = int(lengths.sum()) if description.output.every_step else SEQUENCES
+    assert len(ours["labels"]) == outputs and ours["by_quantity"]["label"]["compared"] == outputs
+    classes, passes = description.network.classes, votes.get("votes", 1)
+    assert ours["by_quantity"]["scores"]["compared"] == classes * outputs * passes
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4, 0.9])

@@ -49,6 +49,18 @@ DESCRIPTIONS = {
         "cell": {"kind": "rnn"},
         "voting": {"replay_steps": 4, "max_votes": 4},
     },
+    # Scores of every step leave, more slowly than h comes.
+    "scores": {
+        "network": {"inputs": 3, "hidden": [3], "classes": 7},
+        "array": {"lanes": 2, "beat": 2},
+        "output": {"of": "scores", "steps": "every"},
+    },
+    # The class of every step, at settle = bits.
+    "steps": {
+        "network": {"inputs": 3, "hidden": [6], "classes": 5},
+        "array": {"lanes": 5, "settle": 4},
+        "output": {"steps": "every"},
+    },
     # One of everything.
     "least": {
         "network": {"inputs": 1, "hidden": [1], "classes": 1},
@@ -63,7 +75,7 @@ BENCHES = {
     "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 7
     "gates": ["odd", "narrow", "wide", "vanilla"],
     "layer": ["odd", "narrow", "vanilla"],
-    "head": ["odd", "narrow", "vanilla", "least"],
+    "head": ["odd", "narrow", "vanilla", "least", "scores", "steps"],
     "replay": ["vanilla", "slow", "least"],
     "voter": ["vanilla", "slow", "least"],
 }

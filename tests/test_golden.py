@@ -42,8 +42,10 @@ def test_golden_is_the_contract(description, seed, votes, noisy, readable):
                 assert set(got) == set(wanted)
                 for name, values in got.items():
                     assert values[k, :length].tolist() == wanted[name], name
-            assert trace.scores[k].tolist() == one["scores"]
-        assert trace.label[n].item() == expected["label"]
+            steps = slice(length) if description.output.every_step else slice(None)
+            assert trace.scores[k][steps].tolist() == one["scores"]
+        label = trace.label[n]
+        assert (label[:length] if label.dim() else label).tolist() == expected["label"]
 
 
 @settings(max_examples=50)
@@ -74,29 +76,26 @@ def test_a_sequence_is_the_same_alone_and_in_a_batch():
 
 
 @settings(max_examples=20)
-@given(descriptions(), st.integers(0, 999), VOTES, st.booleans())
-def test_a_score_of_every_step_is_that_of_the_sequence_up_to_it(description, seed, votes, noisy):
+@given(descriptions(), st.integers(0, 999), st.booleans())
+def test_a_score_of_every_step_is_that_of_the_sequence_up_to_it(description, seed, noisy):
     """With noise, of the step's own number: the head's noise of a whole sequence is of step 0."""
-    program = voting(random_program(description, seed, noisy=noisy), votes)
+    description = description.replace(output={"steps": "every"}, voting={"replay_steps": 0})
+    program = random_program(description, seed, noisy=noisy)
     lengths = torch.tensor([4, 2, 3])
     x = random_codes(description, seed, 3, 4, description.network.inputs)
-    every = network.run(program, x, lengths, every_step=True)
-    scores = network.scores(program, x, lengths, every_step=True)
-    assert scores.shape == (3, program.votes, 4, description.network.classes)
+    every = network.run(program, x, lengths)
+    scores = network.scores(program, x, lengths)
+    assert scores.shape == (3, 1, 4, description.network.classes)
     for n, length in enumerate(lengths.tolist()):
-        passes = slice(n * program.votes, (n + 1) * program.votes)
-        assert torch.equal(scores[n, :, :length], every.scores[passes, :length])
+        assert torch.equal(scores[n, 0, :length], every.scores[n, :length])
         assert not scores[n, :, length:].any()
-    runs = torch.arange(3 * program.votes)
     for t in range(4):
         h = every.layers[-1].h[:, t]
-        wanted = head.scores(program.head, h, description.head, runs, t)
+        wanted = head.scores(program.head, h, description.head, torch.arange(3), t)
         assert torch.equal(every.scores[:, t], wanted)
-        label = head.vote(wanted.unflatten(0, (3, program.votes)), program.vote_by)
-        assert torch.equal(every.label[:, t], label)
-    if not noisy:
-        for t in range(4):
-            last = network.run(program, x, torch.full((3,), t + 1))
+        assert torch.equal(every.label[:, t], head.label(wanted))
+        if not noisy:
+            last = network.run(program, x, torch.full((3,), t + 1), every_step=False)
             assert torch.equal(every.scores[:, t], last.scores)
             assert torch.equal(every.label[:, t], last.label)
 

@@ -88,7 +88,9 @@ def test_arg_max(classes, lanes, seed, stall, tie):
 
 @settings(max_examples=15)
 @given(descriptions(), st.integers(0, 99), st.booleans())
-def test_head_uses_the_last_step_alone(description, seed, stall):
+def test_head_scores_the_last_step_or_every_one(description, seed, stall):
+    """Of either classes or scores come out; the last of a sequence is marked where every step has
+    some."""
     description = description.replace(voting={"replay_steps": 0})
     shape = description.head
     part = random_program(description, seed).head
@@ -117,7 +119,22 @@ def test_head_uses_the_last_step_alone(description, seed, stall):
         await bias_writer(dut.bias, part.bias.tolist())(ctx)
         await sender(dut.i, vector_payloads(h, lengths, 2), waits(seed if stall else None))(ctx)
 
-    simulate(dut, host, receiver(dut.o, 4, out, waits(seed if stall else None)))
-    last = torch.stack([h[n, length - 1] for n, length in enumerate(lengths)])
-    wanted = head.label(head.scores(part, last, shape, torch.arange(4))).tolist()
-    assert [int(payload.label) for payload in out] == wanted
+    places = [(n, t) for n, length in enumerate(lengths) for t in range(length)]
+    every, scores = description.output.every_step, description.output.of == "scores"
+    if not every:
+        places = [(n, t) for n, t in places if t == lengths[n] - 1]
+    used = torch.stack([h[place] for place in places])
+    runs, steps = torch.tensor(places).T
+    wanted = head.scores(part, used, shape, runs, steps if every else 0)
+    classes = shape.units if scores else 1
+    count = len(places) * classes
+    simulate(dut, host, receiver(dut.o, count, out, waits(seed if stall else None)))
+    name = "score" if scores else "label"
+    values = wanted if scores else head.label(wanted)
+    assert [int(payload[name]) for payload in out] == values.flatten().tolist()
+    if scores:
+        lasts = [int(payload.last) for payload in out]
+        assert lasts == [int(n % classes == classes - 1) for n in range(count)]
+    if every:
+        ends = [int(t == lengths[n] - 1) for n, t in places for _ in range(classes)]
+        assert [int(payload.end) for payload in out] == ends

@@ -77,7 +77,7 @@ def test_training_learns_labels_at_every_step():
     """A text of one word, in which what comes after an a depends on what was before."""
     data = characters("banana " * 150)
     net = {"inputs": data.channels, "hidden": [16], "classes": data.classes}
-    description = VOWELS.replace(network=net)
+    description = VOWELS.replace(network=net, output={"steps": "every"})
     how = Training(dataset="text-char", float_epochs=10, epochs=10, batch=4)
     result = training.train(description, how, data)
     assert result.float_accuracy > 90 and result.golden_accuracy > 90

@@ -28,7 +28,9 @@ def describe(data: Dataset, cell: str, hidden: int, sections: Fields | None = No
     """The design of a study: one layer of `hidden` units, 4/4/4 bits but for `sections`."""
     net = Network(inputs=data.channels, hidden=(hidden,), classes=data.classes)
     description = Description(name="study", network=net)
-    return description.replace(cell={"kind": cell}, **(sections or {}))
+    steps = "every" if data.train.every_step else "last"
+    sections = {"cell": {"kind": cell}, "output": {"steps": steps}} | (sections or {})
+    return description.replace(**sections)
 
 
 def injection(snr_db: float | None, placement: str) -> Injection | None:
