@@ -54,7 +54,7 @@ STUDIES = {
     "dni": Known("1 hour", "20 hours"),
     "images": Known("70 minutes", "12 hours"),
     "tolerance": Known("12 minutes", "2 hours"),
-    "levels": Known("2 hours", "20 hours"),
+    "levels": Known("1 hour", "6 hours"),
     "votes": Known("8 minutes", "3 hours", rtl=True),
     "defence": Known("25 minutes", "4 hours", attacks=True),
 }
