@@ -299,11 +299,18 @@ def run_gates(
     out: list = []
     traces: list = []
 
+    beats = ceil_div(shape.units, shape.units_per_beat)
+
     async def host(ctx):
         await gates_loader(dut, program, shape)(ctx)
-        await sender(dut.i, payloads, waits(seed))(ctx)
+        pauses, each = waits(seed), shape.blocks * shape.gates
+        for t in range(len(codes)):
+            # The next step reads c where this one is still to write it: in a layer it cannot come
+            # before this one's h has gone out.
+            while dut.words < 3 and t not in ends and len(out) < t * beats:
+                await ctx.tick()
+            await sender(dut.i, payloads[t * each : (t + 1) * each], pauses)(ctx)
 
-    beats = ceil_div(shape.units, shape.units_per_beat)
     simulate(
         dut,
         host,

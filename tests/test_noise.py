@@ -275,7 +275,7 @@ def program(read_noise=0, adc_noise=0, seed=0, **sections) -> Program:
     bias = torch.randint(-30, 30, (classes,), generator=generator)
     head = HeadProgram(**array(len(layers), description.head), bias=bias)
     channels = torch.ones(description.network.inputs, dtype=torch.float64)
-    return Program(description, layers, head, 0 * channels, channels, channels[0])
+    return Program(description, layers, head, 0 * channels, channels, channels[0].clone())
 
 
 def sequences(count, steps=6, seed=0):
