@@ -172,10 +172,27 @@ def test_biases_are_corrected(speaker, monkeypatch):
     assert [array.name for array in found.arrays] == ["layers.0", "head"]
 
 
+GIVEN = ("--calibration", "train.npz", "--test", "test.npz")
+
+
+@pytest.mark.slow
 def test_the_command_takes_it_to_verilog(speaker):
-    """As docs/import.md has it; once more from ONNX, and fine-tuned."""
-    given = ("--calibration", "train.npz", "--test", "test.npz")
-    done = wordline("import", "speaker.safetensors", *given, folder=speaker)
+    """As docs/import.md has it."""
+    done = wordline("import", "speaker.safetensors", *GIVEN, folder=speaker)
+    assert done.returncode == 0, done.stderr
+    done = wordline(
+        *("sim", "build/speaker/speaker.toml", "--program", "build/speaker/program.safetensors"),
+        *("--input", "test.npz", "--sequences", 20),
+        folder=speaker,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((speaker / "build/speaker/summary.json").read_text())
+    assert (summary["mismatches"], summary["sequences"]) == (0, 20)
+
+
+def test_the_command_converts_and_fine_tunes(speaker):
+    """From safetensors; and from ONNX, fine-tuned."""
+    done = wordline("import", "speaker.safetensors", *GIVEN, folder=speaker)
     assert done.returncode == 0, done.stderr
     assert "float accuracy" in done.stdout and "clipped" in done.stdout
     folder = speaker / "build/speaker"
@@ -183,16 +200,8 @@ def test_the_command_takes_it_to_verilog(speaker):
     assert report["accuracy"]["converted"] > report["accuracy"]["float"] - 5
     assert set(report["imported"]) == {"model", "calibration", "test"}
     program = Program.load(folder / "program.safetensors")
-    done = wordline(
-        *("sim", "build/speaker/speaker.toml", "--program", "build/speaker/program.safetensors"),
-        *("--input", "test.npz", "--sequences", 20),
-        folder=speaker,
-    )
-    assert done.returncode == 0, done.stderr
-    summary = json.loads((folder / "summary.json").read_text())
-    assert (summary["mismatches"], summary["sequences"]) == (0, 20)
     more = ("--name", "tuned", "--fine-tune", "--epochs", 8, "--seed", 1)
-    done = wordline("import", "speaker.onnx", *given, *more, folder=speaker)
+    done = wordline("import", "speaker.onnx", *GIVEN, *more, folder=speaker)
     assert done.returncode == 0 and "fine-tuned accuracy" in done.stdout, done.stderr
     tuned = Program.load(speaker / "build/tuned/program.safetensors")
     report = json.loads((speaker / "build/tuned/import.json").read_text())
