@@ -84,7 +84,8 @@ class Run:
             assert len(self.chip.output.taken) == count, "loading began with sequences under way"
 
         tasks = [cocotb.start_soon(task) for task in (load(), watch(), self.send(0, self.count))]
-        await Combine(*tasks)
+        patience = self.chip.sidecar["cycles_per_step"] * (int(self.a["lengths"].sum()) + 100) * 60
+        await with_timeout(Combine(*tasks), patience * PERIOD_NS, "ns")
         assert switch is not None and 0 < switch < self.count, f"at {switch}: choose a seed"
         await self.finish(self.mixed(switch, after))
 

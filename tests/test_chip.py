@@ -109,20 +109,30 @@ def test_the_rnn_is_equal(tmp_path):
 
 
 def test_reset_and_reload_while_it_runs(built):
+    reset_and_reload(built, program())
+
+
+@pytest.mark.slow
+def test_reset_and_reload_where_every_step_has_scores(tmp_path):
+    output = {"of": "scores", "steps": "every"}
+    description = DESCRIPTION.replace(voting={"replay_steps": 0}, output=output)
+    loaded = random_program(description, SEED, noisy=True)
+    stages.emit_all(loaded, *inputs(), tmp_path)
+    reset_and_reload(chip.prepare(tmp_path, "chip"), loaded)
+
+
+def reset_and_reload(built, loaded):
     """Every sequence before a switch is of one program, every one after it of the other."""
-    other = random_program(DESCRIPTION, SEED + 1)
+    other = random_program(loaded.description, SEED + 1)
     # Runs are counted from 0 again after an image with their number: other numbers, other noise.
-    hex_b, npz_b = write(built.folder, "b", dataclasses.replace(other, votes=2))
-    quiet = program()
+    hex_b, npz_b = write(built.folder, "b", dataclasses.replace(other, votes=loaded.votes))
     layers = tuple(
         dataclasses.replace(layer, read_noise=layer.read_noise // 2, adc_noise=layer.adc_noise // 3)
-        for layer in quiet.layers
+        for layer in loaded.layers
     )
-    _, npz_noise = write(built.folder, "noise", dataclasses.replace(quiet, layers=layers))
-    changed = (
-        dict(image.words(dataclasses.replace(quiet, layers=layers))).items()
-        - dict(image.words(quiet)).items()
-    )
+    quiet = dataclasses.replace(loaded, layers=layers)
+    _, npz_noise = write(built.folder, "noise", quiet)
+    changed = dict(image.words(quiet)).items() - dict(image.words(loaded)).items()
     assert len(changed) == 4
     hex_noise = built.folder / "words.hex"
     hex_noise.write_text("".join(f"@{a:x} {d:x}\n" for a, d in sorted(changed)))

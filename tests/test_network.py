@@ -209,3 +209,32 @@ def test_a_full_chip_is_not_loaded(count):
 
     simulate(chip, host, load)
     assert len(out) == count
+
+
+@pytest.mark.parametrize("of", ["class", "scores"])
+@pytest.mark.parametrize("steps", ["last", "every"])
+def test_a_load_waits_for_the_last_of_what_comes_out(of, steps):
+    """Of two sequences: until the very last transfer is taken no load begins, then one does."""
+    description = small(output={"of": of, "steps": steps})
+    words = image.words(random_program(description, 1))
+    chip, lengths = Accelerator(description), [3, 2]
+    count = sum(lengths) if steps == "every" else len(lengths)
+    count *= description.network.classes if of == "scores" else 1
+    beats = vector_payloads(random_codes(description, 1, 2, 3, 3), lengths, 3)
+
+    async def host(ctx):
+        await sender(chip.load, load_payloads(words))(ctx)
+        await sender(chip.i, beats)(ctx)
+        ctx.set(chip.load.payload, load_payloads(words[:1])[0])
+        ctx.set(chip.load.valid, 1)
+        for _ in range(count):
+            # Long enough for what is taken to be counted.
+            for _ in range(8):
+                await ctx.tick()
+                assert not ctx.get(chip.load.ready)
+            ctx.set(chip.o.ready, 1)
+            await ctx.tick().until(chip.o.valid)
+            ctx.set(chip.o.ready, 0)
+        await ctx.tick().until(chip.load.ready)
+
+    simulate(chip, host)

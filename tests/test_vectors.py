@@ -8,7 +8,7 @@ import torch
 
 from gen import stages, vectors
 from golden import network
-from tests.helpers import random_program, small
+from tests.helpers import random_codes, random_program, small
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,19 @@ def test_parts_of_other_types_become_one(monkeypatch):
     found = vectors.make(program, x, lengths)
     for name, values in network.run(program, x, lengths).layers[0].quantities().items():
         assert np.array_equal(found[f"layers.0.{name}"], values.numpy()), name
+
+
+@pytest.mark.parametrize("of", ["class", "scores"])
+def test_beyond_a_sequence_there_is_nothing(of):
+    description = small(output={"of": of, "steps": "every"})
+    program = random_program(description, 0)
+    x, lengths = random_codes(description, 0, 3, 6, 3), torch.tensor([6, 1, 3])
+    found = vectors.make(program, x, lengths)
+    beyond = np.arange(6)[None] >= lengths.numpy()[:, None]
+    for name, values in found.items():
+        if name != "lengths":
+            assert not values[beyond].any(), name
+            assert name == "label" or values[~beyond].any(), name  # class 0 is a class
 
 
 def test_the_file_is_the_same_bytes_each_time(tmp_path):
