@@ -45,7 +45,8 @@ def module_name(description: Description) -> str:
 
 
 def macro_name(shape: ArrayShape) -> str:
-    """Name of an array's macro module; arrays that are alike share it."""
+    """Name of the macro module of an array's crossbars; those that are alike share it."""
+    shape = shape.macro
     top, size = module_name(shape.description), f"{shape.rows}r_{shape.selects}s_{shape.lanes}l"
     return f"{top}_crossbar_{size}_{shape.gates}g"
 
@@ -82,7 +83,7 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
     """A design, and its Verilog: text by file name."""
     name = description.name
     design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
-    macros = {macro_name(shape): shape for shape in arrays(description).values()}
+    macros = {macro_name(shape): shape.macro for shape in arrays(description).values()}
     return design, {
         f"{name}.v": to_verilog(design, module_name(description)),
         f"{name}_crossbar_model.v": "".join(
@@ -177,11 +178,14 @@ def _sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
         "arrays": {
             name: {
                 "macro": macro_name(shape),
+                "row_tiles": [[tile.start, tile.stop] for tile in shape.row_tiles],
+                "column_tiles": shape.column_tiles,
                 "rows": shape.rows,
                 "units": shape.units,
                 "gates": shape.gates,
                 "lanes": shape.lanes,
                 "selects": shape.selects,
+                "planes": description.dac.planes,
                 "period": shape.period,
                 "conversion_cycles": shape.conversion_cycles,
                 "adc_shift": shape.adc_shift,

@@ -12,7 +12,7 @@ from golden import crossbar, files
 from golden.description import ArrayShape, Description
 from golden.errors import WordlineError
 from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
-from hw.crossbar import PARAMETERS
+from hw.crossbar import PARAMETERS, tile_fields
 from hw.loadmap import LoadMap, Region
 
 Word = tuple[int, int]
@@ -64,13 +64,17 @@ def _array(
 ) -> list[np.ndarray]:
     gate, unit, row = np.indices(part.positive.shape, np.int64, sparse=True)
     select, lane = shape.column(unit, gate)
-    place = {"row": row, "select": select, "lane": lane}
+    row_tile, row = _tile_of(row, [tile.start for tile in shape.row_tiles])
+    column_tile, lane = np.divmod(lane, shape.macro.lanes)
+    tiles = {"row_tile": row_tile, "column_tile": column_tile}
+    numbered = {name: tiles[name] for name, _ in tile_fields(shape)}
+    place = {"row": row, "select": select, "lane": lane, **numbered}
     entries = dict(zip(("positive", "negative"), crossbar.pair(part.levels), strict=True))
     cells = {"positive": part.positive, "negative": part.negative}
     numbers = level_numbers(part)
     return [
-        _part(regions[f"{name}.gains"], {"gate": (0,)}, {"gain": part.gain}),
-        *_parameters(part, regions[f"{name}.parameters"]),
+        *_gains(part, regions[f"{name}.gains"]),
+        *_parameters(part, shape, regions[f"{name}.parameters"]),
         _part(regions[f"{name}.levels"], {"level": (0,)}, entries),
         _part(regions[f"{name}.cells"], place, cells)
         if numbers is None
@@ -89,15 +93,36 @@ def level_numbers(part: ArrayProgram) -> Tensor | None:
     return None
 
 
-def _parameters(part: ArrayProgram, region: Region) -> list[np.ndarray]:
-    """The parameters of a macro; noise begins again with run 0."""
-    values = {"key_0": part.key[:1], "key_1": part.key[1:], "run": [0]}
-    values |= {name: getattr(part, name).reshape(1) for name in ("read_noise", "adc_noise")}
-    values |= {name: getattr(part, name) for name in ("offset", "gain_error")}
-    return [
-        _part(region, {"lane": (0,), "parameter": PARAMETERS.index(name)}, {"value": of_lanes})
-        for name, of_lanes in values.items()
-    ]
+def _tile_of(row: np.ndarray, starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The row tile of each row, and its number there."""
+    tile = np.searchsorted(starts, row, side="right") - 1
+    return tile, row - np.array(starts)[tile]
+
+
+def _gains(part: ArrayProgram, region: Region) -> list[np.ndarray]:
+    """A gain for each gate, of each row tile."""
+    if len(part.gain) == 1:
+        return [_part(region, {"gate": (0,)}, {"gain": part.gain[0]})]
+    return [_part(region, {"row_tile": (0,), "gate": (1,)}, {"gain": part.gain})]
+
+
+def _parameters(part: ArrayProgram, shape: ArrayShape, region: Region) -> list[np.ndarray]:
+    """The parameters of each crossbar; noise begins again with run 0."""
+    fields, words = [name for name, _ in tile_fields(shape)], []
+    for r in range(len(shape.row_tiles)):
+        for c in range(shape.column_tiles):
+            tiles = {"row_tile": r, "column_tile": c}
+            number = {name: tiles[name] for name in fields}
+            lanes = slice(c * shape.macro.lanes, (c + 1) * shape.macro.lanes)
+            key = part.key[r, c]
+            values = {"key_0": key[:1], "key_1": key[1:], "run": [0]}
+            values |= {"read_noise": part.read_noise[r : r + 1]}
+            values |= {"adc_noise": part.adc_noise.reshape(1)}
+            values |= {name: getattr(part, name)[r, lanes] for name in ("offset", "gain_error")}
+            for name, of_lanes in values.items():
+                place = {"lane": (0,), "parameter": PARAMETERS.index(name), **number}
+                words.append(_part(region, place, {"value": of_lanes}))
+    return words
 
 
 def _layer(

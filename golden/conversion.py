@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from golden import crossbar, foreign, network
+from golden import adc, foreign, network
 from golden.datasets import Sequences
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.float_network import FloatModel
 from golden.foreign import Foreign
 from golden.levels import IMPORTANT, Levels
-from golden.program import Program
-from golden.training import Trainable, TrainableArray, statistics
+from golden.program import ArrayProgram, Program
+from golden.training import Trainable, TrainableArray, over_rows, statistics
 
 CORRECTION = 512
 """Sequences from which biases are corrected and errors measured."""
@@ -197,20 +197,23 @@ def _seen(trainable: Trainable, n: int, data: Sequences) -> tuple[Tensor, float]
     program, every = trainable.program().to(torch.int64), True
     trace = network.run(program, trainable.encode(data.x), data.lengths, every_step=every)
     array = [*trainable.layers, trainable.head][n]
-    description = trainable.description
+    x = trainable.encode(data.x) if n == 0 else trace.layers[n - 1].h
+    loaded: ArrayProgram
     if n < len(trace.layers):
-        codes = trace.layers[n].codes
-        assert codes is not None
-        codes = codes[data.valid].double()
-        bias = program.layers[n].bias
-        index = codes * 2**description.cell.frac + bias
+        loaded, bias, h = program.layers[n], program.layers[n].bias, trace.layers[n].h
+        before = torch.full_like(h, trainable.description.dac.zero)
+        before[:, 1:] = h[:, :-1]
+        x = torch.cat([x.to(h), before], dim=2)
     else:
-        bias = program.head.bias[None]
-        index = trace.scores[data.valid].double()[:, None]
-        codes = (index - bias) / 2**description.cell.frac
-    low, high = description.adc.range
-    clipped = ((codes == low) | (codes == high)).double().mean().item()
-    return index * array.index_step()[:, None], clipped
+        loaded, bias = program.head, program.head.bias[None]
+    rows, shape = x[data.valid].long(), array.shape
+    runs = torch.zeros(len(rows), dtype=torch.int64)
+    low, high = trainable.description.adc.range
+    converted = adc.conversions(rows, loaded, shape, runs, 0)
+    ends = [((codes == low) | (codes == high)).double().mean() for codes in converted]
+    codes = adc.codes(rows, loaded, shape, runs, 0)
+    index = codes.double() * 2**trainable.description.cell.frac + bias
+    return index * array.index_step()[:, None], float(torch.stack(ends).mean())
 
 
 def _report(
@@ -226,8 +229,7 @@ def _report(
         return float(values.double().square().mean().sqrt())
 
     weight = array.weight * array.row_step
-    unit = array.log_unit.exp()[:, None, None]
-    rounded = crossbar.nearest_level(weight / unit, array.levels) * unit
+    rounded = array.differential() * over_rows(array.log_unit.exp(), array.shape)
     name = f"layers.{n}" if n < len(trainable.layers) else "head"
     return ArrayReport(
         name=name,

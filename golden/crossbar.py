@@ -1,7 +1,8 @@
 """The crossbar: differential cells, their levels, and column charge (docs/contract.md, 3).
 
 A weight is a pair of devices with conductance codes (g+, g-); a column sums the rows' codes times
-g+ - g-. Charge is in units of one DAC code times one conductance code.
+g+ - g-. A crossbar has some of an array's rows, a row tile. Charge is in units of one DAC code
+times one conductance code.
 """
 
 from typing import Any
@@ -9,15 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from golden.description import ArrayShape
 
-def column_charge(rows: Tensor, differential: Tensor) -> Tensor:
-    """Exact charge of every column: sum over rows of v * (g+ - g-).
 
-    rows: (batch, rows) DAC codes. differential: (gates, units, rows) codes g+ - g-.
-    Returns (batch, gates, units).
+def column_charge(rows: Tensor, differential: Tensor, shape: ArrayShape) -> Tensor:
+    """Exact charge of every column of each row tile: sum over its rows of v * (g+ - g-).
+
+    rows: (..., rows) numbers on the rows. differential: (gates, units, rows) codes g+ - g-.
+    Returns (..., row tiles, gates, units).
     """
     gates, units, _ = differential.shape
-    return (rows @ differential.flatten(0, 1).T).unflatten(-1, (gates, units))
+    columns = differential.flatten(0, 1)
+    tiles = [slice(tile.start, tile.stop) for tile in shape.row_tiles]
+    charge = torch.stack([rows[..., tile] @ columns[:, tile].T for tile in tiles], dim=-2)
+    return charge.unflatten(-1, (gates, units))
 
 
 def nearest_level(codes: Tensor, levels: Tensor) -> Tensor:

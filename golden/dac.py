@@ -1,7 +1,9 @@
-"""The DAC: what real numbers become on the rows (docs/contract.md, 2).
+"""The DAC: what real numbers become, and what is on the rows of a crossbar (docs/contract.md, 2).
 
 Codes are signed and symmetric, -7..7 for 4 bits; a 1-bit DAC has the two codes -1 and +1.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,3 +28,30 @@ def feed_back(product: Tensor, description: Description) -> Tensor:
     if description.dac.bits == 1:
         return bipolar(product, description.hidden_shift)
     return narrow(product, description.hidden_shift, description.dac.range)
+
+
+def planes(codes: Tensor, dac: Dac) -> Tensor:
+    """What is on the rows, conversion by conversion: (planes, ...) of codes (...).
+
+    The codes themselves or, of a bit-serial DAC, the bits of their magnitudes with their sign, the
+    highest plane first. Gradient of a plane: that of a code over the largest code, so that planes
+    times 2^plane add up to the code's.
+    """
+    if dac.kind != "bit-serial":
+        return codes[None]
+    if codes.is_floating_point():
+        result: Tensor = _Planes.apply(codes, dac)
+        return result
+    shifts = torch.arange(dac.planes, device=codes.device).flip(0).view(-1, *(1,) * codes.dim())
+    return codes.sign() * (codes.abs() >> shifts & 1)
+
+
+class _Planes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, codes: Tensor, dac: Dac) -> Tensor:
+        ctx.high = dac.range.high
+        return planes(codes.long(), dac).to(codes.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0].sum(0) / ctx.high, None

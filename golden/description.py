@@ -10,6 +10,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, dataclass_transform, get_type_hints
 
@@ -129,11 +130,14 @@ class Device:
 class Array:
     """The crossbar macro and what feeds it.
 
-    lanes:  ADCs that work at the same time; each serves every lanes-th unit of a layer.
+    rows, columns: of a crossbar, at most; a layer that needs more is cut into tiles.
+    lanes:  ADCs of a crossbar that work at the same time.
     beat:   codes carried by one transfer of the input stream.
     settle: clock cycles from `sample` to a valid comparator (docs/macro.md).
     """
 
+    rows: Count = 4096
+    columns: Count = 4096
     lanes: Count = 4
     beat: Count = 16
     settle: Annotated[Int, Field(ge=3, le=64)] = 3
@@ -141,10 +145,15 @@ class Array:
 
 @frozen
 class Dac:
-    """The row drivers: signed symmetric codes, `bits` wide; 1 bit means the two codes -1 and +1."""
+    """The row drivers: signed symmetric codes, `bits` wide; 1 bit means the two codes -1 and +1.
+
+    kind: how a code is on a row. "level": as a level, for as long as a sample settles.
+          "pulse-width": as a pulse of so many cycles. "bit-serial": the bits of its magnitude one
+          after the other, each plane of them converted for itself.
+    """
 
     bits: Annotated[Int, Field(ge=1, le=8)] = 4
-    kind: Literal["level"] = "level"
+    kind: Literal["level", "pulse-width", "bit-serial"] = "level"
 
     @property
     def range(self) -> Range:
@@ -157,6 +166,27 @@ class Dac:
         return int(max(2, self.bits))
 
     @property
+    def planes(self) -> int:
+        """Conversions for each code of a column: the bits of a magnitude where they are converted
+        one after the other, else 1."""
+        return self.range.high.bit_length() if self.kind == "bit-serial" else 1
+
+    @property
+    def drive_high(self) -> int:
+        """Largest number on a row while a sample is taken."""
+        return 1 if self.kind == "bit-serial" else self.range.high
+
+    @property
+    def drive_width(self) -> int:
+        """Bits of a wire that carries such a number."""
+        return self.width if self.kind == "level" else 2
+
+    @property
+    def pulse_cycles(self) -> int:
+        """Cycles of the longest pulse."""
+        return self.range.high if self.kind == "pulse-width" else 1
+
+    @property
     def zero(self) -> int:
         """The code of 0.0, which h has before the first step: 0, or +1 for a 1-bit DAC."""
         return 1 if self.bits == 1 else 0
@@ -167,12 +197,13 @@ class Adc:
     """The column converters.
 
     bits:      bits of a code, two's complement: -8..7 for 4 bits.
-    kind:      how the readout converts: "sar" takes one cycle a bit.
+    kind:      how the readout converts: "sar", by successive approximation, a cycle a bit; "flash",
+               by a comparator for each code at once; "ramp", against all codes one after the other.
     gain_bits: bits of the programmable analog gain, an unsigned integer from 1 up.
     """
 
     bits: Annotated[Int, Field(ge=2, le=10)] = 4
-    kind: Literal["sar"] = "sar"
+    kind: Literal["sar", "flash", "ramp"] = "sar"
     gain_bits: Annotated[Int, Field(ge=6, le=12)] = 10
 
     @property
@@ -183,7 +214,7 @@ class Adc:
     @property
     def conversion_cycles(self) -> int:
         """Clock cycles from a settled sample to its code."""
-        return int(self.bits)
+        return {"sar": self.bits, "flash": 1, "ramp": 2**self.bits - 1}[self.kind]
 
 
 @frozen
@@ -355,21 +386,73 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ArrayShape:
-    """One crossbar of a description: `units` neurons of `gates` columns over `rows` rows.
+    """The array of a layer or the head: `units` neurons of `gates` columns over `rows` rows, of
+    which the first `inputs` are x and the rest h.
 
-    Column (unit, gate) is converted by lane `unit % lanes` at select `gates * (unit // lanes) +
-    gate`: a lane converts the gates of one unit one after the other, so they arrive together.
+    It is one crossbar or, where that would be too large, several, all of the same size: row tiles,
+    each of which has some of the rows of every column, and column tiles, each of which has some of
+    the units. Column (unit, gate) is converted by lane `unit % lanes` at select `gates * (unit //
+    lanes) + gate`: a lane converts the gates of one unit one after the other, so they arrive
+    together. The lanes of a column tile are neighbours.
     """
 
     description: "Description"
     rows: int
+    inputs: int
     units: int
     gates: int
 
+    @cached_property
+    def row_tiles(self) -> tuple[range, ...]:
+        """The rows of each row tile: as few tiles as there can be and, where as few do, none with
+        rows of x and of h; as even as can be."""
+        most = self.description.array.rows
+        parts = [part for part in (self.inputs, self.rows - self.inputs) if part]
+        fewest = ceil_div(self.rows, most)
+        if sum(ceil_div(part, most) for part in parts) > fewest:
+            parts = [self.rows]
+        tiles: list[range] = []
+        for part in parts if fewest > 1 else [self.rows]:
+            start, count = tiles[-1].stop if tiles else 0, ceil_div(part, most)
+            edges = [start + part * n // count for n in range(count + 1)]
+            tiles += [range(a, b) for a, b in pairwise(edges)]
+        return tuple(tiles)
+
+    @cached_property
+    def column_tiles(self) -> int:
+        """How many column tiles there are: the fewest with room for their units."""
+        most = self.description.array.columns // self.gates
+        tiles = ceil_div(self.units, most)
+        while self._units_of_first(tiles) > most:
+            tiles += 1
+        return tiles
+
+    def _units_of_first(self, tiles: int) -> int:
+        """Units of the first of so many column tiles, which has the most."""
+        lanes = self._lanes_of_each(tiles)
+        whole, rest = divmod(self.units, tiles * lanes)
+        return whole * lanes + min(lanes, rest)
+
+    def _lanes_of_each(self, tiles: int) -> int:
+        """Lanes of each of so many column tiles: no more than it has units."""
+        return min(self.description.array.lanes, ceil_div(self.units, tiles))
+
+    @cached_property
+    def macro(self) -> "ArrayShape":
+        """One of the crossbars: an array that is not cut any further."""
+        rows = max(len(tile) for tile in self.row_tiles)
+        units = self._units_of_first(self.column_tiles)
+        return dataclasses.replace(self, rows=rows, inputs=rows, units=units)
+
     @property
+    def macros(self) -> int:
+        """How many crossbars there are."""
+        return len(self.row_tiles) * self.column_tiles
+
+    @cached_property
     def lanes(self) -> int:
-        """Lanes of this array: no more than it has units."""
-        return min(self.description.array.lanes, self.units)
+        """Lanes of all column tiles."""
+        return self.column_tiles * self._lanes_of_each(self.column_tiles)
 
     @property
     def blocks(self) -> int:
@@ -382,20 +465,31 @@ class ArrayShape:
         return self.gates * self.blocks
 
     @property
+    def settle(self) -> int:
+        """Cycles from a sample to a valid comparator: a pulse, and what comes after it."""
+        return self.description.array.settle + self.description.dac.pulse_cycles - 1
+
+    @property
     def period(self) -> int:
         """Cycles between two samples of a lane."""
-        return max(self.description.adc.conversion_cycles, self.description.array.settle)
+        return max(self.description.adc.conversion_cycles, self.settle)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a lane for one step: one of each plane for each select."""
+        return self.selects * self.description.dac.planes
 
     @property
     def conversion_cycles(self) -> int:
         """Cycles the ADCs need for one step: what a step should cost."""
-        return self.selects * self.period
+        return self.samples * self.period
 
     @property
     def charge_max(self) -> int:
-        """Bound of |column charge|, whatever conductances are programmed."""
+        """Bound of |column charge| of a crossbar, whatever conductances are programmed."""
         description = self.description
-        return self.rows * description.dac.range.high * description.device.conductance_max
+        rows = max(len(tile) for tile in self.row_tiles)
+        return rows * description.dac.drive_high * description.device.conductance_max
 
     @property
     def adc_shift(self) -> int:
@@ -403,10 +497,32 @@ class ArrayShape:
         return 4 + max(0, self.charge_max.bit_length() - (self.description.adc.bits - 1))
 
     @property
+    def code_range(self) -> Range:
+        """A column's code: the sum over its row tiles and planes, a plane's times 2^plane."""
+        one, planes = self.description.adc.range, self.description.dac.planes
+        most = len(self.row_tiles) * (2**planes - 1)
+        return Range(most * one.low, most * one.high)
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of a column's code."""
+        return (-self.code_range.low - 1).bit_length() + 1
+
+    @property
+    def index_bits(self) -> int:
+        """Bits of a gate table's index."""
+        return int(self.code_bits + self.description.cell.frac)
+
+    @property
+    def index_range(self) -> Range:
+        """Index of the gate tables: a pre-activation."""
+        return signed_range(self.index_bits)
+
+    @property
     def units_per_beat(self) -> int:
         """Units the gate pipeline handles in one cycle: the fewest, dividing `lanes`, that keep
         up with the ADCs."""
-        needed = ceil_div(self.lanes, self.gates * self.period)
+        needed = ceil_div(self.lanes, self.conversion_cycles // self.blocks)
         return next(n for n in range(needed, self.lanes + 1) if self.lanes % n == 0)
 
     @property
@@ -417,6 +533,12 @@ class ArrayShape:
     def column(self, unit: Any, gate: Any) -> tuple[Any, Any]:
         """(select, lane) at which a unit's gate is converted; of integers or of arrays."""
         return self.gates * (unit // self.lanes) + gate, unit % self.lanes
+
+    def place(self, unit: Any) -> tuple[Any, Any]:
+        """(column tile, number of the unit in it); of integers or of arrays."""
+        lanes = self.lanes // self.column_tiles
+        tile, lane = unit % self.lanes // lanes, unit % lanes
+        return tile, unit // self.lanes * lanes + lane
 
 
 @frozen
@@ -443,6 +565,11 @@ class Description:
                 f"sequence, but output.of = {self.output.of!r} and output.steps = "
                 f"{self.output.steps!r}; set it to 0, or write 'class' and 'last'"
             )
+        if self.array.columns < len(self.cell.gates):
+            raise ValueError(
+                f"array.columns = {self.array.columns} has no room for the {len(self.cell.gates)} "
+                f"gates of a unit; raise it to {len(self.cell.gates)} or more"
+            )
         if self.cell.hidden_bits < self.dac.width:
             raise ValueError(
                 f"cell.hidden_bits = {self.cell.hidden_bits} is below the DAC's width; raise it "
@@ -450,19 +577,9 @@ class Description:
             )
 
     @property
-    def index_range(self) -> Range:
-        """Index of the gate tables: a pre-activation."""
-        return signed_range(self.adc.bits + self.cell.frac)
-
-    @property
-    def index_bits(self) -> int:
-        """Bits of a gate table's index."""
-        return int(self.adc.bits + self.cell.frac)
-
-    @property
     def score_bits(self) -> int:
         """Bits of a head's score, an unsaturated (code << frac) + bias."""
-        return self.index_bits + 1
+        return self.head.index_bits + 1
 
     @property
     def votes_bits(self) -> int:
@@ -490,7 +607,11 @@ class Description:
         fan_in = (self.network.inputs, *self.network.hidden[:-1])
         return tuple(
             ArrayShape(
-                description=self, rows=inputs + units, units=units, gates=len(self.cell.gates)
+                description=self,
+                rows=inputs + units,
+                inputs=inputs,
+                units=units,
+                gates=len(self.cell.gates),
             )
             for inputs, units in zip(fan_in, self.network.hidden, strict=True)
         )
@@ -498,8 +619,9 @@ class Description:
     @cached_property
     def head(self) -> ArrayShape:
         """The array of the dense head."""
+        rows = self.network.hidden[-1]
         return ArrayShape(
-            description=self, rows=self.network.hidden[-1], units=self.network.classes, gates=1
+            description=self, rows=rows, inputs=rows, units=self.network.classes, gates=1
         )
 
     @property

@@ -240,7 +240,7 @@ def describe(
         on, off = _Part(name, shape, effects, seed, number).stuck()
         change = (_codes(new) - _codes(old)).double() / most
         arrays[name] = {
-            "read_noise_charge": new.read_noise.item() / 16,
+            "read_noise_charge": (new.read_noise.double() / 16).tolist(),
             "adc_noise_lsb": new.adc_noise.item() / 256,
             "offset_lsb": (new.offset.double() / 256).tolist(),
             "gain_error": (new.gain_error.double() / 1024).tolist(),
@@ -322,29 +322,35 @@ class _Part:
 
     def macro(self) -> dict[str, Tensor]:
         """The registers of the macro's errors, int64; the key stays 0 where nothing needs it."""
-        effects, lanes = self.effects, self.shape.lanes
-        fields = ideal_macro(self.shape)
+        effects, fields = self.effects, ideal_macro(self.shape)
+        size = fields["offset"].shape
         if {"read", "adc"} & set(effects.on):
-            fields["key"] = torch.tensor(noise.key(self.seed, self.number))
-        fields["read_noise"] = torch.tensor(self.read_noise())
+            crossbars = range(self.shape.macros)
+            keys = torch.tensor([noise.key(self.seed, self.number, n) for n in crossbars])
+            fields["key"] = keys.view_as(fields["key"])
+        amplitudes = [self.read_noise(len(tile)) for tile in self.shape.row_tiles]
+        fields["read_noise"] = torch.tensor(amplitudes)
         fields["adc_noise"] = torch.tensor(_round(256 * effects.adc_sigma))
-        offset = 256 * effects.offset_sigma * self.normal("offset", lanes)
+        offset = 256 * effects.offset_sigma * self.normal("offset", *size)
         fields["offset"] = quantise(offset, signed_range(OFFSET_BITS)).long()
-        gain_error = 1024 * effects.gain_sigma * self.normal("gain", lanes)
+        gain_error = 1024 * effects.gain_sigma * self.normal("gain", *size)
         fields["gain_error"] = quantise(gain_error, signed_range(GAIN_ERROR_BITS)).long()
         return fields
 
-    def read_noise(self) -> int:
+    def read_noise(self, rows: int) -> int:
         """Deviation of a column's charge in 1/16, from that of one device.
 
-        Every device of the column's `rows` pairs adds its own noise times its row's code, whatever
-        it conducts. The codes are not known here: assumed equally likely over the DAC's range,
-        whose mean square is max (max + 1) / 3; the codes -1 and +1 of a 1-bit DAC have 1.
+        Every device of the column's `rows` pairs adds its own noise times the number on its row,
+        whatever it conducts. The codes are not known here: assumed equally likely over the DAC's
+        range, whose mean square is max (max + 1) / 3; the codes -1 and +1 of a 1-bit DAC have 1. Of
+        a bit-serial DAC's codes max + 1 in 2 max + 1 have a given bit.
         """
         description, sigma = self.shape.description, self.effects.read_sigma
         high = description.dac.range.high
         mean_square = 1.0 if description.dac.bits == 1 else high * (high + 1) / 3
-        devices = math.sqrt(2 * self.shape.rows * mean_square)
+        if description.dac.planes > 1:
+            mean_square = (high + 1) / (2 * high + 1)
+        devices = math.sqrt(2 * rows * mean_square)
         amplitude = _round(16 * sigma * description.device.conductance_max * devices)
         if sigma and not amplitude:
             raise WordlineError(

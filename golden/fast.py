@@ -30,8 +30,8 @@ Products = Literal["bytes", "float32", "float64"]
 class Ran:
     """What a layer computed: h (batch, steps, units), DAC codes, int16, floating with gradients.
 
-    Where it was asked for also codes (batch, steps, gates, units) int16 and an LSTM's c (batch,
-    steps, units) int32.
+    Where it was asked for also codes (batch, steps, gates, units) and an LSTM's c (batch, steps,
+    units), int32.
     """
 
     h: Tensor
@@ -54,7 +54,7 @@ def measurable(shape: ArrayShape, injection: Injection | None) -> bool:
     if injection is None:
         return True
     cell, grows = shape.description.cell, injection.growth
-    largest = 2 * 2**shape.description.index_bits
+    largest = 2 * 2**shape.index_bits
     if injection.placement == "every":
         product = grows * 2 ** (cell.product_shift + cell.hidden_bits)
         state = 2**cell.state_bits if isinstance(cell, LstmCell) else 0
@@ -102,7 +102,7 @@ def choose(
     charges: "i32" where no value leaves it, or "i64"."""
     description = shape.description
     largest = noise.largest()
-    read = largest * int(program.read_noise)
+    read = largest * int(program.read_noise.max())
     charge = shape.charge_max + (read >> noise.READ_NOISE_SHIFT) + 1
     error = (largest << ADC_NOISE_BITS) + (noise.UNIT << OFFSET_BITS)
     error <<= max(0, shape.adc_shift - noise.LSB_SHIFT)
@@ -154,10 +154,13 @@ class _Job:
         tiled = self.kinds[0] == "bytes"
         return {
             "rows_step": rows.stride(0) if len(rows) > 1 and not tiled else 0,
-            "rows_width": rows.stride(1),
+            "rows_plane": rows.stride(1),
+            "rows_width": rows.stride(2),
             "rows_negative": rows.stride(0) if tiled else 0,
-            "charge_step": charge.stride(0) if len(charge) > 1 and not tiled else 0,
-            "charge_width": charge.stride(-2),
+            "charge_step": charge.stride(0) if len(charge) > 1 else 0,
+            "charge_tile": charge.stride(1),
+            "charge_plane": charge.stride(2),
+            "charge_width": charge.stride(3),
             "codes_sequence": codes.stride(0) if self.trace else 0,
             "codes_step": codes.stride(1) if self.trace else 0,
             "c_sequence": c.stride(0),
@@ -166,14 +169,15 @@ class _Job:
 
     def _layer(self, tensors: dict[str, Tensor]) -> native.Layer:
         program, description = self.program, self.shape.description
-        cell, index = description.cell, description.index_range
-        key_0, key_1 = program.key.tolist()
+        cell, index = description.cell, self.shape.index_range
         fields: dict[str, Any] = {
             **dict(zip(("batch", "steps", "inputs"), tensors["x"].shape, strict=True)),
             **self._strides(tensors),
             "gates": self.shape.gates,
             "units": self.shape.units,
-            "entries": 2**description.index_bits,
+            "entries": 2**self.shape.index_bits,
+            "tiles": len(self.shape.row_tiles),
+            "planes": description.dac.planes,
             "adc_shift": self.shape.adc_shift,
             "adc_low": description.adc.range.low,
             "adc_high": description.adc.range.high,
@@ -185,10 +189,7 @@ class _Job:
             "dac_high": description.dac.range.high,
             "bipolar": description.dac.bits == 1,
             "lstm": isinstance(cell, LstmCell),
-            "noisy": bool(program.read_noise) or bool(program.adc_noise),
-            "key_0": int(key_0),
-            "key_1": int(key_1),
-            "read_noise": int(program.read_noise),
+            "noisy": bool(program.read_noise.any()) or bool(program.adc_noise),
             "adc_noise": int(program.adc_noise),
             "error_shift": noise.LSB_SHIFT - self.shape.adc_shift,
         }
@@ -218,12 +219,14 @@ def _forward(
     kept = (batch, steps) if job.trace else (1, 1)
     tensors = _loaded(job, *loaded) | {
         "x": x.detach().to(torch.int16).contiguous(),
-        "codes": torch.empty(*kept, gates, units, dtype=torch.int16),
+        "codes": torch.empty(*kept, gates, units, dtype=torch.int32),
         "c": torch.empty(batch, kept[1], units, dtype=torch.int32),
         "h": torch.empty(batch, steps, units, dtype=torch.int16),
     }
     if training:
-        tensors["inside"] = torch.empty(batch, steps, gates, units, dtype=torch.uint8)
+        conversions = shape.description.dac.planes, len(shape.row_tiles)
+        inside = torch.empty(batch, steps, *conversions, gates, units, dtype=torch.uint8)
+        tensors["inside"] = inside
     if job.kinds[0] == "bytes":
         multiply = _bytes(job, batch, tensors)
     else:
@@ -240,50 +243,72 @@ def _floats(
     job: _Job, differential: Tensor, tensors: dict[str, Tensor], training: bool
 ) -> Callable[[int], object]:
     """Products by PyTorch; in training the rows and the charge of every step are kept."""
-    shape, real = job.shape, job.real
-    batch, steps, inputs = tensors["x"].shape
-    places = steps if training else 1
+    shape, real, planes = job.shape, job.real, job.shape.description.dac.planes
+    batch, steps, _ = tensors["x"].shape
+    places, tiles = steps if training else 1, _slices(shape)
     tensors["weight"] = differential.detach().to(real)
-    tensors["rows"] = torch.empty(places + training, batch, shape.rows, dtype=real)
-    tensors["rows"][0, :, inputs:] = shape.description.dac.zero
-    tensors["charge"] = torch.empty(places, batch, shape.gates * shape.units, dtype=real)
-    columns = tensors["weight"].T.contiguous()
-    rows, charges = tensors["rows"].unbind(0), tensors["charge"].unbind(0)
-    return lambda t: torch.mm(rows[t % len(rows)], columns, out=charges[t % places])
+    tensors["tile_places"] = tensors["tile_rows"][:-1].clone()
+    tensors["rows"] = torch.empty(places + training, planes, batch, shape.rows, dtype=real)
+    size = (places, len(tiles), planes, batch, shape.gates * shape.units)
+    tensors["charge"] = torch.empty(size, dtype=real)
+    columns = [tensors["weight"][:, tile].T.contiguous() for tile in tiles]
+    rows = [of_step.flatten(0, 1) for of_step in tensors["rows"].unbind(0)]
+    charges = tensors["charge"].flatten(2, 3)
+
+    def multiply(t: int) -> None:
+        for tile, cells, charge in zip(tiles, columns, charges[t % places], strict=True):
+            torch.mm(rows[t % len(rows)][:, tile], cells, out=charge)
+
+    return multiply
+
+
+def _slices(shape: ArrayShape) -> list[slice]:
+    """The rows of each row tile."""
+    return [slice(tile.start, tile.stop) for tile in shape.row_tiles]
 
 
 def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int], object]:
     """Products by the kernel `multiply`; all sizes padded to whole blocks of it."""
     program, shape = job.program, job.shape
-    columns, inputs = shape.gates * shape.units, shape.rows - shape.units
-    height, width, depth = -(-batch // 32) * 32, -(-columns // 32) * 32, -(-shape.rows // 64) * 64
-    cells = torch.zeros(2, width, depth, dtype=torch.uint8)
-    cells[0, :columns, : shape.rows] = program.positive.detach().flatten(0, 1)
-    cells[1, :columns, : shape.rows] = program.negative.detach().flatten(0, 1)
-    # A tile has 16 columns, and in each of its 16 lines 4 rows of the array side by side.
-    split = cells.view(2, width // 16, 16, depth // 64, 16, 4)
-    tensors["cells"] = split.permute(0, 1, 3, 4, 2, 5).contiguous()
-    tensors["rows"] = torch.zeros(2, height, depth, dtype=torch.int8)
-    zero = shape.description.dac.zero
-    tensors["rows"][0, :, inputs : shape.rows] = zero
-    tensors["rows"][1, :, inputs : shape.rows] = -zero
-    tensors["charge"] = torch.empty(height, width, dtype=torch.int32)
+    columns, planes = shape.gates * shape.units, shape.description.dac.planes
+    height, width = -(-batch // 32) * 32, -(-columns // 32) * 32
+    depths = [-(-len(tile) // 64) * 64 for tile in shape.row_tiles]
+    tensors["tile_places"] = torch.tensor([0, *depths[:-1]]).cumsum(0)
+    parts = []
+    for tile, depth in zip(_slices(shape), depths, strict=True):
+        cells = torch.zeros(2, width, depth, dtype=torch.uint8)
+        for device, codes in enumerate((program.positive, program.negative)):
+            part = codes.detach().flatten(0, 1)[:, tile]
+            cells[device, :columns, : part.shape[1]] = part
+        # A tile of the CPU has 16 columns, and in each of its 16 lines 4 rows side by side.
+        split = cells.view(2, width // 16, 16, depth // 64, 16, 4)
+        parts.append(split.permute(0, 1, 3, 4, 2, 5).flatten())
+    tensors["cells"] = torch.cat(parts)
+    tensors["rows"] = torch.zeros(2, planes, height, sum(depths), dtype=torch.int8)
+    tensors["charge"] = torch.empty(1, len(depths), planes, height, width, dtype=torch.int32)
     return job.kernel("multiply", tensors)
 
 
 def _loaded(job: _Job, gain: Tensor, bias: Tensor, gate_tables: Tensor) -> dict[str, Tensor]:
     """What a step reads, in the kernels' types."""
     program, shape = job.program, job.shape
-    lanes = adc.lane(shape)
+    offset = noise.UNIT * program.offset[:, None, adc.lane(shape)]
     words = {
-        "offset": (noise.UNIT * program.offset[lanes]).expand(shape.gates, -1),
-        "gain": gain.expand(-1, shape.units),
+        "read_noise": program.read_noise,
+        "offset": offset.expand(-1, shape.gates, -1),
+        "gain": gain,
         "bias": bias,
         "gate_tables": gate_tables,
     }
     if isinstance(program, LstmProgram):
         words["tanh_table"] = program.tanh_table
     tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
+    starts = [0, *(tile.stop for tile in shape.row_tiles)]
+    tensors["tile_rows"] = torch.tensor(starts)
+    keys, columns = adc.keys_and_columns(program, shape)
+    first, second = keys % noise.WORD
+    keys = torch.stack([(first + columns * noise.COLUMN) % noise.WORD, second], dim=1)
+    tensors["keys"] = keys.to(torch.uint32).contiguous()
     tensors["runs"] = (job.runs.long() % noise.WORD).to(torch.uint32)
     tensors["magnitudes"] = torch.tensor(noise.magnitudes(), dtype=torch.uint8)
     tensors["scratch"] = torch.empty(12 * shape.gates * shape.units, dtype=torch.int32)
@@ -317,27 +342,43 @@ class _Run(torch.autograd.Function):
             "grad_recurrent": torch.zeros(batch, shape.units, dtype=real),
             "grad_c": torch.zeros(batch, shape.units, dtype=real),
             "slopes": slopes(tables).to(real),
-            "grad_gain": torch.zeros(shape.gates, shape.units, dtype=torch.float64),
+            "grad_gain": torch.zeros_like(tensors["gain"], dtype=torch.float64),
             "grad_bias": torch.zeros(shape.gates, shape.units, dtype=torch.float64),
             "grad_tables": torch.zeros(tables.shape, dtype=torch.float64),
         }
         if "tanh_table" in tensors:
             tensors["tanh_slopes"] = slopes(tensors["tanh_table"]).to(real)
         step_back = job.kernel("step_back", tensors)
-        to_h = tensors["weight"][:, inputs:].contiguous()
-        charges = tensors["charge"].unbind(0)
+        high = shape.description.dac.range.high if shape.description.dac.planes > 1 else 1
+        weight, charges = tensors["weight"] / high, tensors["charge"]
+        tiles = _slices(shape)
+        # To the rows of h in each tile, which are units from `to` on.
+        to_h = []
+        for n, tile in enumerate(tiles):
+            start = max(tile.start, inputs)
+            if start < tile.stop:
+                rows = weight[:, start : tile.stop].contiguous()
+                to_h.append((n, slice(start - inputs, tile.stop - inputs), rows))
         for t in reversed(range(steps)):
             step_back(t)
             if t:
-                torch.mm(charges[t], to_h, out=tensors["grad_recurrent"])
-        grad_charge = tensors["charge"].flatten(0, 1)
+                for n, units, rows in to_h:
+                    grad = charges[t, n]
+                    grad = grad[0] if len(grad) == 1 else grad.sum(0)
+                    tensors["grad_recurrent"][:, units] = torch.mm(grad, rows)
         grad_x = None
         if ctx.needs_input_grad[1]:
-            grad_x = (grad_charge @ tensors["weight"][:, :inputs]).view(steps, batch, inputs)
-            grad_x = grad_x.transpose(0, 1)
+            parts = []
+            for n, tile in enumerate(tiles):
+                if tile.start < inputs:
+                    grad = charges[:, n].sum(1).flatten(0, 1)
+                    parts.append(grad @ weight[:, tile.start : min(tile.stop, inputs)])
+            grad_x = torch.cat(parts, 1).view(steps, batch, inputs).transpose(0, 1)
+        rows = tensors["rows"][:-1].flatten(0, 2)
+        grad_cells = [charges[:, n].flatten(0, 2).T @ rows[:, tile] for n, tile in enumerate(tiles)]
         results = (
             grad_x,
-            grad_charge.T @ tensors["rows"][:-1].flatten(0, 1),
+            torch.cat(grad_cells, 1),
             *(tensors[name] for name in ("grad_gain", "grad_bias", "grad_tables")),
         )
         return None, *(

@@ -2,19 +2,19 @@
 
 from torch import Tensor
 
-from golden.description import Description
+from golden.description import ArrayShape
 from golden.fixed import narrow
 from golden.injection import StepNoise
 
 
 def pre_activation(
-    codes: Tensor, bias: Tensor, description: Description, noise: StepNoise | None = None
+    codes: Tensor, bias: Tensor, shape: ArrayShape, noise: StepNoise | None = None
 ) -> Tensor:
     """saturate((code << frac) + bias) to the table index; codes: (batch, gates, units).
 
     noise: comes before the saturation.
     """
-    a = codes * 2**description.cell.frac + bias
+    a = codes * 2**shape.description.cell.frac + bias
     if noise is not None:
         a = noise.add_rounded(a, 0)
-    return narrow(a, 0, description.index_range)
+    return narrow(a, 0, shape.index_range)

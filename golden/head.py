@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from golden import adc, crossbar
+from golden import adc
 from golden.description import ArrayShape
 from golden.program import HeadProgram, VoteBy
 
@@ -16,9 +16,7 @@ def scores(
     h: (batch, units) DAC codes of any dtype. runs: (batch,) numbers of the passes, and steps:
     (batch,) of the steps, which noise depends on; the score of a whole sequence has step 0.
     """
-    h = h.to(program.bias.dtype)
-    charge = crossbar.column_charge(h, program.positive - program.negative)
-    codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, steps))[:, 0]
+    codes = adc.codes(h.to(program.bias.dtype), program, shape, runs, steps)[:, 0]
     return codes * 2**shape.description.cell.frac + program.bias
 
 

@@ -9,6 +9,9 @@
 // 2^24, double to 2^53. Where the CPU has tiles (Intel AMX), `multiply` does the product in
 // integers: v * g+ and -v * g-, bytes. Int holds what comes of charges. golden/fast.py chooses types
 // that no value leaves.
+//
+// A column is converted once for each row tile and, of a bit-serial DAC, for each plane of bits, the
+// highest first; its code is the sum of what they give, a plane's times 2^plane.
 
 #include <cmath>
 #include <cstddef>
@@ -30,20 +33,27 @@
 // means that the next takes the place of the last.
 struct Layer {
     int64_t batch, steps, inputs, gates, units, entries;  // entries: of a gate's table
-    int64_t rows_step, rows_width, rows_negative;  // to the next step, to the next sequence, to -v
-    int64_t charge_step, charge_width, codes_sequence, codes_step, c_sequence, c_step;
+    int64_t tiles, planes;
+    // To the next step, plane and sequence, and to -v.
+    int64_t rows_step, rows_plane, rows_width, rows_negative;
+    int64_t charge_step, charge_tile, charge_plane, charge_width;
+    int64_t codes_sequence, codes_step, c_sequence, c_step;
     // Numbers of the description, named as there.
     int64_t adc_shift, adc_low, adc_high, frac, index_low, index_high;
     int64_t gate_bits, state_low, state_high, state_index_shift, state_index_low, state_index_high;
     int64_t hidden_shift, dac_low, dac_high, bipolar, lstm;
     // Noise and errors of the macro.
-    int64_t noisy, key_0, key_1, read_noise, adc_noise, error_shift;
+    int64_t noisy, adc_noise, error_shift;
     int64_t vectors;     // that have injected noise: the gates' pre-activations alone, or every one
     double power_ratio;  // of that noise: its power over the signal's
+    const int64_t *tile_rows;     // (tiles + 1): where the rows of each row tile begin
+    const int64_t *tile_places;   // (tiles): where they are in `rows`
     const uint32_t *runs;         // (batch)
     const uint8_t *magnitudes;    // (128)
-    const int32_t *offset;        // (gates, units), 64 * offset of the lane
-    const int32_t *gain;          // (gates, units)
+    const uint32_t *keys;         // (tiles, 2, gates, units): key words, the column's number in the first
+    const int32_t *read_noise;    // (tiles)
+    const int32_t *offset;        // (tiles, gates, units), 64 * offset of the lane
+    const int32_t *gain;          // (tiles, gates, units)
     const int32_t *bias;          // (gates, units)
     const int32_t *gate_tables;   // (gates, entries)
     const int32_t *tanh_table;    // (2^state_index_bits)
@@ -51,21 +61,23 @@ struct Layer {
                                   // the tables gave, c, h
     // What a step reads and writes. Trace:
     const int16_t *x;             // (batch, steps, inputs)
-    int16_t *codes;               // (batch, steps, gates, units), or one row for all
+    int32_t *codes;               // (batch, steps, gates, units), or one row for all
     int32_t *c;                   // (batch, steps, units), or (batch, units); before injected noise
     int16_t *h;                   // (batch, steps, units)
-    uint8_t *inside;              // as codes, or null: whether the ADC did not saturate
+    uint8_t *inside;              // (batch, steps, planes, tiles, gates, units), or null: whether the
+                                  // ADC did not saturate
     // And, as Real, what products take and give:
-    void *rows;                   // (steps + 1, batch, inputs + units) Row: x_t and h_{t-1}
-    void *charge;                 // (steps, batch, gates, units); in training read noise comes in
-    const uint8_t *cells;         // for `multiply`: (2, columns / 16, rows / 64, 16, 16, 4), g+ and g-
+    void *rows;                   // (steps + 1, planes, batch, inputs + units) Row: x_t and h_{t-1}
+    void *charge;                 // (steps, tiles, planes, batch, gates, units); in training read
+                                  // noise comes in
+    const uint8_t *cells;         // for `multiply`: (tiles, 2, columns / 16, rows / 64, 16, 16, 4), g+, g-
     // Gradients, for `step_back`; charge becomes its own gradient.
     const void *slopes;           // (gates, entries) Real: of gate_tables
     const void *tanh_slopes;      // Real: of tanh_table
     const void *grad_h;           // (batch, steps, units) Real: from outside
     const void *grad_recurrent;   // (batch, units) Real: from the step after
     void *grad_c;                 // (batch, units) Real: of c after this step, then before it
-    double *grad_gain;            // (gates, units), sums
+    double *grad_gain;            // (tiles, gates, units), sums
     double *grad_bias;            // (gates, units), sums
     double *grad_tables;          // (gates, entries), sums
     int32_t *scratch;             // 12 * gates * units
@@ -81,22 +93,21 @@ template <class Int> Int clamp(Int a, int64_t low, int64_t high) {
     return a < Int(low) ? Int(low) : a > Int(high) ? Int(high) : a;
 }
 
-// The draws of one sequence's conversions, columns in order of gates, then units.
-void draw(const Layer &p, int64_t step, int64_t n, int32_t *__restrict read, int32_t *__restrict adc) {
-    const uint32_t run = p.runs[n], t = uint32_t(step);
-    const uint32_t a = uint32_t(p.key_0) + run * 0x9E3779B1u + t * 0x85EBCA77u;
-    const uint32_t b = uint32_t(p.key_1) + run * 0x27D4EB2Fu + t * 0x165667B1u;
-    uint32_t *__restrict words = reinterpret_cast<uint32_t *>(read);
-    for (int64_t gate = 0; gate < p.gates; gate++) {
-        uint32_t *__restrict own = words + gate * p.units;
-        for (int64_t unit = 0; unit < p.units; unit++) {
-            uint32_t w = a + uint32_t(unit * p.gates + gate) * 0xC2B2AE3Du;
-            w = (w ^ (w >> 16)) * 0x7FEB352Du + b;
-            w = (w ^ (w >> 15)) * 0x846CA68Bu;
-            own[unit] = w ^ (w >> 16);
-        }
-    }
+// The draws of one sequence's conversions in a row tile, columns in order of gates, then units; step
+// counts planes.
+void draw(const Layer &p, int64_t step, int64_t tile, int64_t n, int32_t *__restrict read,
+          int32_t *__restrict adc) {
     const int64_t columns = p.gates * p.units;
+    const uint32_t run = p.runs[n], t = uint32_t(step);
+    const uint32_t a = run * 0x9E3779B1u + t * 0x85EBCA77u, b = run * 0x27D4EB2Fu + t * 0x165667B1u;
+    const uint32_t *__restrict first = p.keys + 2 * tile * columns, *__restrict second = first + columns;
+    uint32_t *__restrict words = reinterpret_cast<uint32_t *>(read);
+    EACH (int64_t k = 0; k < columns; k++) {
+        uint32_t w = a + first[k];
+        w = (w ^ (w >> 16)) * 0x7FEB352Du + (b + second[k]);
+        w = (w ^ (w >> 15)) * 0x846CA68Bu;
+        words[k] = w ^ (w >> 16);
+    }
     int64_t column = 0;
 #ifdef __AVX512VBMI__
     // Sixteen words at once: 64 bytes select magnitudes, their top bits are signs, and neighbours are
@@ -173,11 +184,11 @@ template <class Int> Int feed_back(const Layer &p, Int product) {
 }
 
 // Pre-activations of one sequence from its ADC codes; not saturated yet.
-void pre_activations(const Layer &p, const int16_t *__restrict codes, int32_t *__restrict a) {
+void pre_activations(const Layer &p, const int32_t *__restrict codes, int32_t *__restrict a) {
     const int64_t columns = p.gates * p.units;
     const int32_t one = 1 << p.frac;
     EACH (int64_t column = 0; column < columns; column++)
-        a[column] = int32_t(codes[column]) * one + p.bias[column];
+        a[column] = codes[column] * one + p.bias[column];
 }
 
 // c with its noise, saturated; zeros before the first step (t < 0).
@@ -190,14 +201,44 @@ void noisy_state(const Layer &p, int64_t t, int64_t n, const int32_t *c, int32_t
     EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = clamp(noisy[unit], p.state_low, p.state_high);
 }
 
-// Codes onto the rows of step t, from row `first` on.
-template <class Row>
-void drive(const Layer &p, int64_t t, int64_t n, int64_t first, const int16_t *__restrict codes, int64_t count) {
-    Row *__restrict rows = static_cast<Row *>(p.rows) + t * p.rows_step + n * p.rows_width + first;
-    EACH (int64_t k = 0; k < count; k++) rows[k] = Row(codes[k]);
+// A number onto a place of the rows, and its negative.
+template <class Row> void put(const Layer &p, Row *__restrict rows, const int32_t *__restrict v, int64_t count) {
+    EACH (int64_t k = 0; k < count; k++) rows[k] = Row(v[k]);
     if (p.rows_negative) {
         rows += p.rows_negative;
-        EACH (int64_t k = 0; k < count; k++) rows[k] = Row(-codes[k]);
+        EACH (int64_t k = 0; k < count; k++) rows[k] = Row(-v[k]);
+    }
+}
+
+// Codes onto the rows of step t, from row `first` on: themselves, or plane by plane.
+template <class Row>
+void drive(const Layer &p, int64_t t, int64_t n, int64_t first, const int16_t *__restrict codes, int64_t count) {
+    Row *rows = static_cast<Row *>(p.rows) + t * p.rows_step + n * p.rows_width;
+    int32_t v[64];
+    while (count > 0) {
+        // As many as are in one tile, and in v.
+        int64_t tile = p.tiles - 1;
+        while (first < p.tile_rows[tile]) tile--;
+        int64_t some = p.tile_rows[tile + 1] - first;
+        some = some < count ? some : count;
+        some = some < 64 ? some : 64;
+        Row *here = rows + p.tile_places[tile] + first - p.tile_rows[tile];
+        if (p.planes == 1) {
+            EACH (int64_t k = 0; k < some; k++) v[k] = codes[k];
+            put(p, here, v, some);
+        } else {
+            for (int64_t plane = 0; plane < p.planes; plane++) {
+                const int bit = int(p.planes - 1 - plane);
+                EACH (int64_t k = 0; k < some; k++) {
+                    const int32_t size = (codes[k] < 0 ? -codes[k] : codes[k]) >> bit & 1;
+                    v[k] = codes[k] < 0 ? -size : size;
+                }
+                put(p, here + plane * p.rows_plane, v, some);
+            }
+        }
+        first += some;
+        codes += some;
+        count -= some;
     }
 }
 
@@ -205,16 +246,19 @@ template <class Row> void drive_inputs(const Layer &p, int64_t t, int64_t n) {
     drive<Row>(p, t, n, 0, p.x + (n * p.steps + t) * p.inputs, p.inputs);
 }
 
-// The rows of step 0; h is there already.
+// The rows of step 0: x, and the code of 0 for h, in every plane; 1 for a DAC of one bit.
 template <class Row> void begin(const Layer &p) {
-    for (int64_t n = 0; n < p.batch; n++) drive_inputs<Row>(p, 0, n);
+    const int16_t zero = p.bipolar ? 1 : 0;
+    for (int64_t n = 0; n < p.batch; n++) {
+        drive_inputs<Row>(p, 0, n);
+        for (int64_t unit = 0; unit < p.units; unit++) drive<Row>(p, 0, n, p.inputs + unit, &zero, 1);
+    }
 }
 
 // From the charge of step t to the rows of the step after.
 template <class Real, class Int, class Row> void step(const Layer &p, int64_t t) {
     const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
     int32_t *__restrict read = p.scratch, *__restrict adc = read + columns, *__restrict a = adc + columns;
-    const int32_t *__restrict gain = p.gain, *__restrict offset = p.offset;
     const int32_t least = int32_t(p.adc_low), most = int32_t(p.adc_high);
     const Int low = least, high = most, shift = Int(p.adc_shift), half = Int(1) << (shift - 1);
     const Int right = Int(p.error_shift > 0 ? p.error_shift : 0);
@@ -222,32 +266,42 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
     const Int error_half = (Int(1) << right) >> 1;
     for (int64_t n = 0; n < p.batch; n++) {
         const int64_t at = n * p.steps + t;
-        Real *__restrict charge = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
+        Real *charges = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
 
         // The ADC; one beyond its range says that it saturates.
-        if (p.noisy) {
-            draw(p, t, n, read, adc);
-            const Int read_noise = Int(p.read_noise), adc_noise = Int(p.adc_noise);
-            EACH (int64_t k = 0; k < columns; k++) {
-                const Int q = Int(charge[k]) + ((Int(read[k]) * read_noise + 512) >> 10);
-                const Int e = ((Int(adc[k]) * adc_noise + Int(offset[k]) + error_half) >> right) * left;
-                const Int code = (q * Int(gain[k]) + e + half) >> shift;
-                read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
-                charge[k] = Real(q);
+        int32_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
+        std::memset(codes, 0, sizeof(int32_t) * columns);
+        for (int64_t plane = 0; plane < p.planes; plane++) {
+            EACH (int64_t k = 0; k < columns; k++) codes[k] *= 2;
+            for (int64_t tile = 0; tile < p.tiles; tile++) {
+                Real *__restrict charge = charges + tile * p.charge_tile + plane * p.charge_plane;
+                const int32_t *__restrict gain = p.gain + tile * columns;
+                const int32_t *__restrict offset = p.offset + tile * columns;
+                if (p.noisy) {
+                    draw(p, t * p.planes + plane, tile, n, read, adc);
+                    const Int read_noise = Int(p.read_noise[tile]), adc_noise = Int(p.adc_noise);
+                    EACH (int64_t k = 0; k < columns; k++) {
+                        const Int q = Int(charge[k]) + ((Int(read[k]) * read_noise + 512) >> 10);
+                        const Int e =
+                            ((Int(adc[k]) * adc_noise + Int(offset[k]) + error_half) >> right) * left;
+                        const Int code = (q * Int(gain[k]) + e + half) >> shift;
+                        read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
+                        charge[k] = Real(q);
+                    }
+                } else {
+                    EACH (int64_t k = 0; k < columns; k++) {
+                        const Int e = ((Int(offset[k]) + error_half) >> right) * left;
+                        const Int code = (Int(charge[k]) * Int(gain[k]) + e + half) >> shift;
+                        read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
+                    }
+                }
+                EACH (int64_t k = 0; k < columns; k++)
+                    codes[k] += read[k] < least ? least : read[k] > most ? most : read[k];
+                if (p.inside) {
+                    uint8_t *__restrict inside = p.inside + ((at * p.planes + plane) * p.tiles + tile) * columns;
+                    EACH (int64_t k = 0; k < columns; k++) inside[k] = (read[k] >= least) & (read[k] <= most);
+                }
             }
-        } else {
-            EACH (int64_t k = 0; k < columns; k++) {
-                const Int e = ((Int(offset[k]) + error_half) >> right) * left;
-                const Int code = (Int(charge[k]) * Int(gain[k]) + e + half) >> shift;
-                read[k] = int32_t(code < low ? low - 1 : code > high ? high + 1 : code);
-            }
-        }
-        int16_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
-        EACH (int64_t k = 0; k < columns; k++)
-            codes[k] = int16_t(read[k] < least ? least : read[k] > most ? most : read[k]);
-        if (p.inside) {
-            uint8_t *__restrict inside = p.inside + at * columns;
-            EACH (int64_t k = 0; k < columns; k++) inside[k] = (read[k] >= least) & (read[k] <= most);
         }
 
         // The gates' tables.
@@ -331,7 +385,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
     for (int64_t n = 0; n < p.batch; n++) {
         const int64_t at = n * p.steps + t;
-        const int16_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
+        const int32_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
         const Noise noise(p, t, n);
 
         // What the forward pass had, once more.
@@ -423,13 +477,21 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
         EACH (int64_t k = 0; k < columns; k++) p.grad_bias[k] += double(grad[k]);
 
         // The ADC: the charge becomes its gradient.
-        Real *__restrict charge = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
-        const uint8_t *__restrict inside = p.inside + at * columns;
-        const Real scale = std::ldexp(Real(1), int(p.frac - p.adc_shift));
-        EACH (int64_t k = 0; k < columns; k++) {
-            const Real converted = inside[k] ? grad[k] * scale : Real(0);
-            p.grad_gain[k] += double(converted) * double(charge[k]);
-            charge[k] = converted * Real(p.gain[k]);
+        Real *charges = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
+        for (int64_t plane = 0; plane < p.planes; plane++) {
+            const Real scale = std::ldexp(Real(1), int(p.planes - 1 - plane + p.frac - p.adc_shift));
+            for (int64_t tile = 0; tile < p.tiles; tile++) {
+                Real *__restrict charge = charges + tile * p.charge_tile + plane * p.charge_plane;
+                const uint8_t *__restrict inside =
+                    p.inside + ((at * p.planes + plane) * p.tiles + tile) * columns;
+                const int32_t *__restrict gain = p.gain + tile * columns;
+                double *__restrict grad_gain = p.grad_gain + tile * columns;
+                EACH (int64_t k = 0; k < columns; k++) {
+                    const Real converted = inside[k] ? grad[k] * scale : Real(0);
+                    grad_gain[k] += double(converted) * double(charge[k]);
+                    charge[k] = converted * Real(gain[k]);
+                }
+            }
         }
     }
 }
@@ -444,34 +506,40 @@ void multiply_tiles(const Layer &p) {
         uint8_t rows[16];
     } shapes = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
     _tile_loadconfig(&shapes);
-    const int64_t depth = p.rows_width, width = p.charge_width, part = depth * width;
-    const int8_t *codes = static_cast<const int8_t *>(p.rows);
-    int32_t *charge = static_cast<int32_t *>(p.charge);
-    for (int64_t column = 0; column < width; column += 32) {
-        const uint8_t *left = p.cells + column * depth, *right = left + 16 * depth;
-        for (int64_t n = 0; n < p.batch; n += 32) {
-            _tile_zero(0);
-            _tile_zero(1);
-            _tile_zero(2);
-            _tile_zero(3);
-            for (int64_t sign = 0; sign < 2; sign++) {
-                const int8_t *upper = codes + sign * p.rows_negative + n * depth;
-                for (int64_t row = 0; row < depth; row += 64) {
-                    _tile_loadd(4, upper + row, depth);
-                    _tile_loadd(5, upper + 16 * depth + row, depth);
-                    _tile_loadd(6, left + sign * part + row * 16, 64);
-                    _tile_loadd(7, right + sign * part + row * 16, 64);
-                    _tile_dpbsud(0, 4, 6);
-                    _tile_dpbsud(1, 4, 7);
-                    _tile_dpbsud(2, 5, 6);
-                    _tile_dpbsud(3, 5, 7);
+    const int64_t width = p.charge_width, wide = p.rows_width;
+    for (int64_t part = 0; part < p.tiles * p.planes; part++) {
+        const int64_t tile = part / p.planes, plane = part % p.planes;
+        const int64_t ends = tile + 1 < p.tiles ? p.tile_places[tile + 1] : wide;
+        const int64_t depth = ends - p.tile_places[tile], half = depth * width;
+        const int8_t *codes = static_cast<const int8_t *>(p.rows) + plane * p.rows_plane + p.tile_places[tile];
+        const uint8_t *cells = p.cells + 2 * p.tile_places[tile] * width;
+        int32_t *charge = static_cast<int32_t *>(p.charge) + tile * p.charge_tile + plane * p.charge_plane;
+        for (int64_t column = 0; column < width; column += 32) {
+            const uint8_t *left = cells + column * depth, *right = left + 16 * depth;
+            for (int64_t n = 0; n < p.batch; n += 32) {
+                _tile_zero(0);
+                _tile_zero(1);
+                _tile_zero(2);
+                _tile_zero(3);
+                for (int64_t sign = 0; sign < 2; sign++) {
+                    const int8_t *upper = codes + sign * p.rows_negative + n * wide;
+                    for (int64_t row = 0; row < depth; row += 64) {
+                        _tile_loadd(4, upper + row, wide);
+                        _tile_loadd(5, upper + 16 * wide + row, wide);
+                        _tile_loadd(6, left + sign * half + row * 16, 64);
+                        _tile_loadd(7, right + sign * half + row * 16, 64);
+                        _tile_dpbsud(0, 4, 6);
+                        _tile_dpbsud(1, 4, 7);
+                        _tile_dpbsud(2, 5, 6);
+                        _tile_dpbsud(3, 5, 7);
+                    }
                 }
+                int32_t *upper = charge + n * width + column, *lower = upper + 16 * width;
+                _tile_stored(0, upper, 4 * width);
+                _tile_stored(1, upper + 16, 4 * width);
+                _tile_stored(2, lower, 4 * width);
+                _tile_stored(3, lower + 16, 4 * width);
             }
-            int32_t *upper = charge + n * width + column, *lower = upper + 16 * width;
-            _tile_stored(0, upper, 4 * width);
-            _tile_stored(1, upper + 16, 4 * width);
-            _tile_stored(2, lower, 4 * width);
-            _tile_stored(3, lower + 16, 4 * width);
         }
     }
     _tile_release();

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from golden import adc, crossbar, fast, gates, lstm, rnn
+from golden import adc, fast, gates, lstm, rnn
 from golden.description import ArrayShape
 from golden.injection import Injected, Injection
 from golden.program import LayerProgram, LstmProgram, RnnProgram
@@ -62,26 +62,21 @@ def _readable(
     runs: Tensor,
     injected: Injected | None,
 ) -> LayerTrace:
-    batch, steps, inputs = x.shape
-    x, description = x.to(program.bias.dtype), shape.description
-    differential = program.positive - program.negative
-    h = torch.full_like(x[:, 0, :1], description.dac.zero).expand(batch, shape.units)
+    batch, steps, _ = x.shape
+    x = x.to(program.bias.dtype)
+    h = torch.full_like(x[:, 0, :1], shape.description.dac.zero).expand(batch, shape.units)
     c = torch.zeros_like(h)
-    # Charge is a sum over rows: the inputs' share of all steps comes from one product.
-    from_inputs = crossbar.column_charge(x.flatten(0, 1), differential[..., :inputs])
-    from_inputs = from_inputs.unflatten(0, (batch, steps))
     trace: dict[str, list[Tensor]] = {"codes": [], "c": [], "h": []}
     for t in range(steps):
-        charge = from_inputs[:, t] + crossbar.column_charge(h, differential[..., inputs:])
-        codes = adc.convert(charge, program, shape, adc.draw(program, shape, runs, t))
+        codes = adc.codes(torch.cat([x[:, t], h], dim=1), program, shape, runs, t)
         noise = None if injected is None else injected.at(t)
-        index = gates.pre_activation(codes, program.bias, description, noise)
+        index = gates.pre_activation(codes, program.bias, shape, noise)
         match program:
             case LstmProgram():
-                c, h, quiet_c = lstm.step(index, c, program, description, noise)
+                c, h, quiet_c = lstm.step(index, c, program, shape, noise)
                 trace["c"].append(quiet_c)
             case RnnProgram():
-                h = rnn.step(index, program, description, noise)
+                h = rnn.step(index, program, shape, noise)
         trace["codes"].append(codes)
         trace["h"].append(h)
     return LayerTrace(**{name: torch.stack(v, dim=1) for name, v in trace.items() if v})

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from golden.dac import feed_back
-from golden.description import Description, LstmCell
+from golden.description import ArrayShape, LstmCell
 from golden.fixed import look_up, narrow
 from golden.injection import StepNoise
 from golden.program import LstmProgram
@@ -23,7 +23,7 @@ def step(
     index: Tensor,
     c: Tensor,
     program: LstmProgram,
-    description: Description,
+    shape: ArrayShape,
     noise: StepNoise | None = None,
 ) -> State:
     """One step of every unit.
@@ -31,9 +31,9 @@ def step(
     index: (batch, 4, units) pre-activations of i, f, g, o. c: (batch, units), the state before.
     noise: injected into what the tables gave, c and h.
     """
-    cell = description.cell
+    description, cell = shape.description, shape.description.cell
     assert isinstance(cell, LstmCell)
-    gates = look_up(program.gate_tables, index, description.index_range)
+    gates = look_up(program.gate_tables, index, shape.index_range)
     if noise is not None:
         gates = noise.add_rounded(gates, 4)
     i, f, g, o = gates.unbind(1)

@@ -24,16 +24,18 @@ FLAGS = (
 
 INTEGERS = (
     *("batch", "steps", "inputs", "gates", "units", "entries"),
-    *("rows_step", "rows_width", "rows_negative", "charge_step", "charge_width"),
+    *("tiles", "planes", "rows_step", "rows_plane", "rows_width", "rows_negative"),
+    *("charge_step", "charge_tile", "charge_plane", "charge_width"),
     *("codes_sequence", "codes_step", "c_sequence", "c_step"),
     *("adc_shift", "adc_low", "adc_high", "frac", "index_low", "index_high"),
     *("gate_bits", "state_low", "state_high"),
     *("state_index_shift", "state_index_low", "state_index_high"),
     *("hidden_shift", "dac_low", "dac_high", "bipolar", "lstm"),
-    *("noisy", "key_0", "key_1", "read_noise", "adc_noise", "error_shift", "vectors"),
+    *("noisy", "adc_noise", "error_shift", "vectors"),
 )
 POINTERS = (
-    *("runs", "magnitudes", "offset", "gain", "bias", "gate_tables", "tanh_table", "normal"),
+    *("tile_rows", "tile_places", "runs", "magnitudes", "keys", "read_noise", "offset", "gain"),
+    *("bias", "gate_tables", "tanh_table", "normal"),
     *("x", "codes", "c", "h", "inside", "rows", "charge", "cells"),
     *("slopes", "tanh_slopes", "grad_h", "grad_recurrent", "grad_c"),
     *("grad_gain", "grad_bias", "grad_tables", "scratch"),

@@ -46,20 +46,22 @@ class Draws(NamedTuple):
     adc: Tensor
 
 
-def key(seed: int, array: int) -> tuple[int, int]:
-    """The two key words of an array (layers in order, then the head) for a seed of the network."""
-    digest = hashlib.sha256(f"{seed}:{array}".encode()).digest()
+def key(seed: int, array: int, crossbar: int = 0) -> tuple[int, int]:
+    """The two key words of a crossbar of an array (layers in order, then the head) for a seed of
+    the network; crossbar: row tile by row tile, column tiles in order."""
+    own = f":{crossbar}" if crossbar else ""
+    digest = hashlib.sha256(f"{seed}:{array}{own}".encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
-def draw(words: Tensor, runs: Tensor, step: Tensor | int, columns: Tensor) -> Draws:
+def draw(keys: Tensor, runs: Tensor, step: Tensor | int, columns: Tensor) -> Draws:
     """Draws of one step, or of one for each run.
 
-    words: (2,) key words. runs: (batch,) run numbers. step: its number, or (batch,) numbers.
-    columns: any shape, numbers of columns.
-    Returns int64 draws of shape (batch, *columns.shape).
+    keys: (2, ...) key words of each column. runs: (batch,) run numbers. step: its number, or
+    (batch,) numbers. columns: (...) numbers of columns.
+    Returns int64 draws of shape (batch, ...).
     """
-    first, second = words.tolist()
+    first, second = keys
     per_run = (-1, *(1,) * columns.dim())
     runs = runs.long().view(per_run)
     step = step if isinstance(step, int) else step.long().view(per_run)

@@ -29,7 +29,7 @@ from golden.description import (
 from golden.errors import WordlineError
 from golden.fixed import Range, signed_range
 
-FORMAT = "wordline program 3"
+FORMAT = "wordline program 4"
 
 REAL = ("input_mean", "input_step", "score_step")
 """What a program has in real numbers."""
@@ -41,9 +41,10 @@ class ArrayProgram:
 
     positive, negative: (gates, units, rows) conductance codes; rows are the inputs, then h.
     levels: (2^weight_bits,) the level table, see `padded`; cells need not be on it.
-    gain: (gates,). key: (2,) words that its noise is drawn with (`golden.noise.key`).
-    read_noise: () deviation of a column's charge, in 1/16. adc_noise: () in 1/256 LSB.
-    offset: (lanes,) in 1/256 LSB. gain_error: (lanes,) in 1/1024.
+    gain: (row tiles, gates). key: (row tiles, column tiles, 2) words that noise is drawn with
+    (`golden.noise.key`). read_noise: (row tiles,) deviation of a column's charge, in 1/16.
+    adc_noise: () in 1/256 LSB. offset: (row tiles, lanes) in 1/256 LSB. gain_error: likewise, in
+    1/1024.
     """
 
     positive: Tensor
@@ -99,8 +100,9 @@ def padded(levels: Sequence[int], device: Device) -> Tensor:
 
 def ideal_macro(shape: ArrayShape, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """The fields of an array's program that make its macro noise-free and exact."""
-    sizes = {"key": (2,), "read_noise": (), "adc_noise": ()}
-    sizes |= {"offset": (shape.lanes,), "gain_error": (shape.lanes,)}
+    tiles = len(shape.row_tiles)
+    sizes = {"key": (tiles, shape.column_tiles, 2), "read_noise": (tiles,), "adc_noise": ()}
+    sizes |= {"offset": (tiles, shape.lanes), "gain_error": (tiles, shape.lanes)}
     return {
         name: torch.zeros(size, dtype=torch.int64, device=device) for name, size in sizes.items()
     }
@@ -255,7 +257,7 @@ def _expected(description: Description) -> Expected:
     for n, shape in enumerate(description.layers):
         names = _expected_array(shape, (shape.gates, shape.units))
         names["gate_tables"] = (
-            (shape.gates, 2**description.index_bits),
+            (shape.gates, 2**shape.index_bits),
             Range(min(r.low for r in cell.table_ranges), max(r.high for r in cell.table_ranges)),
         )
         if isinstance(cell, LstmCell):
@@ -273,17 +275,18 @@ def _expected_array(shape: ArrayShape, bias: tuple[int, ...]) -> Expected:
     description = shape.description
     cells = (shape.gates, shape.units, shape.rows)
     codes = Range(0, description.device.conductance_max)
+    tiles = len(shape.row_tiles)
     return {
         "positive": (cells, codes),
         "negative": (cells, codes),
         "levels": ((2**description.device.weight_bits,), Range(-codes.high, codes.high)),
-        "gain": ((shape.gates,), Range(1, 2**description.adc.gain_bits - 1)),
-        "key": ((2,), Range(0, 2**32 - 1)),
-        "read_noise": ((), Range(0, 2**shape.read_noise_bits - 1)),
+        "gain": ((tiles, shape.gates), Range(1, 2**description.adc.gain_bits - 1)),
+        "key": ((tiles, shape.column_tiles, 2), Range(0, 2**32 - 1)),
+        "read_noise": ((tiles,), Range(0, 2**shape.read_noise_bits - 1)),
         "adc_noise": ((), Range(0, 2**ADC_NOISE_BITS - 1)),
-        "offset": ((shape.lanes,), signed_range(OFFSET_BITS)),
-        "gain_error": ((shape.lanes,), signed_range(GAIN_ERROR_BITS)),
-        "bias": (bias, signed_range(description.index_bits)),
+        "offset": ((tiles, shape.lanes), signed_range(OFFSET_BITS)),
+        "gain_error": ((tiles, shape.lanes), signed_range(GAIN_ERROR_BITS)),
+        "bias": (bias, signed_range(shape.index_bits)),
     }
 
 

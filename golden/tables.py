@@ -6,20 +6,20 @@ differentiable in its scale.
 import torch
 from torch import Tensor
 
-from golden.description import Description, LstmCell
+from golden.description import ArrayShape, Description, LstmCell
 from golden.fixed import Range, quantise
 
 
-def gate_tables(step: Tensor, description: Description) -> Tensor:
+def gate_tables(step: Tensor, shape: ArrayShape) -> Tensor:
     """Table of each gate over a pre-activation's index: (gates, 2^index_bits).
 
     i, f and o of an LSTM are sigmoids, its g a tanh, in units of 2^-gate_bits; h of an RNN is a
     tanh on the scale of `tanh_table`. step: (gates,) real value of one index step of each gate.
     """
-    cell = description.cell
+    description, cell = shape.description, shape.description.cell
     unit = float(2**cell.gate_bits if isinstance(cell, LstmCell) else description.hidden_unit)
     functions = [torch.sigmoid if gate in "ifo" else torch.tanh for gate in cell.gates]
-    x = _indices(description.index_range, step.device) * step[:, None]
+    x = _indices(shape.index_range, step.device) * step[:, None]
     rows = zip(functions, x, cell.table_ranges, strict=True)
     return torch.stack([quantise(function(row) * unit, range_) for function, row, range_ in rows])
 

@@ -102,10 +102,10 @@ class TrainableArray(nn.Module):
     """Real-valued weights of one crossbar, and the scales that make them codes.
 
     weight: (gates, units, rows), as in the float network. row_step: (rows,), the real value of
-    one DAC code on each row. bias: (gates, units). log_unit: (gates,), log of the pre-activation
-    that one DAC code on one conductance code makes. log_lsb: (gates,), log of one ADC LSB's
-    pre-activation. table: the level table, which stays as it is; its largest code is `table.clip`
-    standard deviations of a gate's weights to begin with.
+    one DAC code on each row. bias: (gates, units). log_unit: (row tiles, gates), log of the
+    pre-activation that one DAC code on one conductance code makes. log_lsb: (gates,), log of one
+    ADC LSB's pre-activation. table: the level table, which stays as it is; its largest code is
+    `table.clip` standard deviations of a gate's weights in a row tile to begin with.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class TrainableArray(nn.Module):
         self.register_buffer("row_step", row_step)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
-        spread = _spread(weight * row_step)
+        spread = _spread(weight * row_step, shape)
         self.log_unit = nn.Parameter((table.clip * spread / self.levels.abs().max()).log())
         self.log_lsb = nn.Parameter(lsb.log())
 
@@ -137,19 +137,21 @@ class TrainableArray(nn.Module):
     @torch.no_grad()
     def in_deviations(self) -> tuple[Tensor, Tensor]:
         """All weights, and the level table, in standard deviations of each gate's weights; the
-        table as it is for the first gate, and to begin with for all."""
+        table as it is for the first gate and row tile, and to begin with for all."""
         weight = self.weight * self.row_step
-        spread = _spread(weight)
-        levels = self.levels * (self.log_unit.exp() / spread)[0]
-        return (weight / spread[:, None, None]).flatten(), levels
+        spread = _spread(weight, self.shape)
+        levels = self.levels * (self.log_unit.exp() / spread)[0, 0]
+        return (weight / over_rows(spread, self.shape)).flatten(), levels
+
+    def differential(self) -> Tensor:
+        """(gates, units, rows) codes g+ - g-, with gradients."""
+        weight, unit = self.weight * self.row_step, self.log_unit.exp()
+        return crossbar.nearest_level(weight / over_rows(unit, self.shape), self.levels)
 
     def codes(self) -> dict[str, Tensor]:
         """positive, negative, gain and bias as integers with gradients."""
         description = self.shape.description
-        unit = self.log_unit.exp()
-        weight = self.weight * self.row_step
-        differential = crossbar.nearest_level(weight / unit[:, None, None], self.levels)
-        positive, negative = crossbar.pair(differential)
+        positive, negative = crossbar.pair(self.differential())
         gain = (self.log_unit - self.log_lsb).exp() * 2.0**self.shape.adc_shift
         bias = self.bias / self.index_step()[:, None]
         return {
@@ -157,8 +159,8 @@ class TrainableArray(nn.Module):
             "negative": negative,
             "levels": self.levels,
             "gain": quantise(gain, Range(1, 2**description.adc.gain_bits - 1)),
-            "bias": quantise(bias, description.index_range),
-            **ideal_macro(self.shape, weight.device),
+            "bias": quantise(bias, self.shape.index_range),
+            **ideal_macro(self.shape, self.weight.device),
         }
 
 
@@ -198,12 +200,10 @@ class Trainable(nn.Module):
                 h, _ = layer(x)
                 before = torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], dim=1)
                 rows = torch.cat([x, before], dim=2)[data.valid]
-                arrays.append(
-                    _array(weight, steps, bias, rows @ weight.T, shape, partial(table, n))
-                )
+                arrays.append(_array(weight, steps, bias, rows, shape, partial(table, n)))
                 x, row_step = h, torch.full((shape.units,), hidden_step).to(x)
             self.head = _array(
-                *(linear.weight, row_step, linear.bias, x[data.valid] @ linear.weight.T),
+                *(linear.weight, row_step, linear.bias, x[data.valid]),
                 *(description.head, partial(table, len(arrays))),
             )
         self.layers: list[TrainableArray] = nn.ModuleList(arrays)  # type: ignore[assignment]
@@ -221,7 +221,7 @@ class Trainable(nn.Module):
         layers = tuple(
             kind(
                 **array.codes(),
-                gate_tables=tables.gate_tables(array.index_step(), description),
+                gate_tables=tables.gate_tables(array.index_step(), array.shape),
                 **extra,
             )
             for array in self.layers
@@ -242,25 +242,48 @@ def _array(
     weight: Tensor,
     row_step: Tensor,
     bias: Tensor,
-    charge: Tensor,
+    rows: Tensor,
     shape: ArrayShape,
     table: Callable[[Tensor, Tensor], Table],
 ) -> TrainableArray:
-    """A crossbar from PyTorch's (gates * units, ...) weights; each gate's ADC range starts at
-    2.5 sigma of the pre-activations it sees, without their bias: charge (any, gates * units)."""
-    split = (shape.gates, shape.units)
-    # Gate by gate: in double, all at once may be gigabytes.
-    spread = [gate.double().std(correction=0) for gate in charge.unflatten(1, split).unbind(1)]
-    sigma = torch.stack(spread).clamp(min=1e-3)
+    """A crossbar from PyTorch's (gates * units, ...) weights and real numbers on its rows (any,
+    rows); each gate's ADC range starts at 2.5 sigma of what its conversions see, those of the row
+    tile and plane where that is largest."""
+    sigma = torch.full((shape.gates,), 1e-3, dtype=torch.float64, device=weight.device)
+    for on_rows in _on_rows(rows, row_step, shape.description):
+        for tile in (slice(tile.start, tile.stop) for tile in shape.row_tiles):
+            charge = on_rows[:, tile] @ weight[:, tile].T
+            # Gate by gate: in double, all at once may be gigabytes.
+            gates = charge.unflatten(1, (shape.gates, shape.units)).unbind(1)
+            spread = torch.stack([gate.double().std(correction=0) for gate in gates])
+            sigma = torch.maximum(sigma, spread)
     lsb = 2.5 * sigma / 2 ** (shape.description.adc.bits - 1)
+    split = (shape.gates, shape.units)
     weight, bias = weight.double().unflatten(0, split), bias.double().unflatten(0, split)
     row_step = row_step.double()
     return TrainableArray(weight, row_step, bias, lsb, shape, table(weight, row_step))
 
 
-def _spread(weight: Tensor) -> Tensor:
-    """Standard deviation of each gate's weights, (gates,) of (gates, units, rows)."""
-    return weight.flatten(1).std(dim=1, correction=0).clamp(min=1e-6)
+def _on_rows(rows: Tensor, row_step: Tensor, description: Description) -> list[Tensor]:
+    """What is on the rows of each plane, in the unit of the rows: as real as they are, where there
+    is one."""
+    if description.dac.planes == 1:
+        return [rows]
+    codes = quantise(rows / row_step, description.dac.range)
+    return [plane * row_step for plane in dac.planes(codes, description.dac)]
+
+
+def over_rows(values: Tensor, shape: ArrayShape) -> Tensor:
+    """(gates, 1, rows) of (row tiles, gates): to each row what its tile has."""
+    sizes = torch.tensor([len(tile) for tile in shape.row_tiles], device=values.device)
+    return values.repeat_interleave(sizes, 0).T[:, None]
+
+
+def _spread(weight: Tensor, shape: ArrayShape) -> Tensor:
+    """Standard deviation of each gate's weights in each row tile, (row tiles, gates) of (gates,
+    units, rows)."""
+    tiles = [weight[..., tile.start : tile.stop].flatten(1) for tile in shape.row_tiles]
+    return torch.stack([part.std(dim=1, correction=0) for part in tiles]).clamp(min=1e-6)
 
 
 def _tables(
@@ -281,8 +304,9 @@ def _tables(
     squares = _importance(model, data) if how.method in IMPORTANT else None
 
     def found(number: int, weight: Tensor, row_step: Tensor) -> Table:
-        # In standard deviations of each gate's weights, for all gates share the table.
-        scale = row_step / _spread(weight * row_step)[:, None, None]
+        # In standard deviations of a gate's weights in a row tile, for all share the table.
+        shape = [*description.layers, description.head][number]
+        scale = row_step / over_rows(_spread(weight * row_step, shape), shape)
         square = torch.ones_like(weight)
         if squares is not None:
             square = squares[number].unflatten(0, weight.shape[:2]).double() / scale**2

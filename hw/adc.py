@@ -1,6 +1,6 @@
-"""ADC readout: walks the columns and converts them by successive approximation (SAR)."""
+"""ADC readout: walks the columns, converts them, and adds up what row tiles and planes give."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,85 +11,109 @@ from hw.ports import WritePort
 
 
 def codes_layout(shape: ArrayShape) -> data.StructLayout:
-    """The codes of one conversion of every lane, lowest lane first."""
+    """The codes of one column of every lane, lowest lane first."""
     return data.StructLayout(
         {
-            "codes": data.ArrayLayout(signed(shape.description.adc.bits), shape.lanes),
+            "codes": data.ArrayLayout(signed(shape.code_bits), shape.lanes),
             "first": unsigned(1),
             "last": unsigned(1),
         }
     )
 
 
-class SarReadout(wiring.Component):
-    """Converts every column of a step, `lanes` at a time, and hands the codes on.
+def trial_layout(shape: ArrayShape) -> data.ArrayLayout:
+    """The code that each lane's comparator compares with."""
+    return data.ArrayLayout(signed(shape.description.adc.bits), shape.lanes)
+
+
+def above_layout(shape: ArrayShape) -> data.ArrayLayout:
+    """Each lane's comparator or, of a flash ADC, its comparators: one for each code but the lowest,
+    in their order."""
+    adc = shape.description.adc
+    count = adc.range.high - adc.range.low if adc.kind == "flash" else 1
+    return data.ArrayLayout(unsigned(count), shape.lanes)
+
+
+class Readout(wiring.Component):
+    """Converts every column of a step, `lanes` at a time in every row tile, and hands the codes on.
 
     `i`: a step on the rows; ready in the last cycle in which the rows must hold. `o`: codes, one
-    beat a conversion, selects in order. The other ports are the macro's (hw/crossbar.py); the
-    macro is never held up: a sample is only taken when there is room for its codes.
-    Latency: settle + bits cycles from a sample to its codes. Throughput: a conversion each
-    `shape.period` cycles.
+    beat a column of every lane, selects in order. The other ports are the macro's (hw/crossbar.py),
+    `gain`, `trial` and `above` with one element for each row tile; the macro is never held up: a
+    sample is only taken when there is room for its codes. `plane`: of the bits on the rows, where
+    each has a sample, the highest first.
+    Latency: settle + conversion cycles from a sample, the last plane's, to its codes; one more
+    where there is something to add up. Throughput: a conversion each `shape.period` cycles.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
         description = shape.description
-        super().__init__(
-            {
-                "i": In(stream.Signature(step_layout(shape.rows, description))),
-                "o": Out(stream.Signature(codes_layout(shape))),
-                "sample": Out(1),
-                "first": Out(1),
-                "select": Out(index_bits(shape.selects)),
-                "gain": Out(description.adc.gain_bits),
-                "trial": Out(data.ArrayLayout(signed(description.adc.bits), shape.lanes)),
-                "above": In(shape.lanes),
-                "gains": In(WritePort(index_bits(shape.gates), description.adc.gain_bits)),
-            }
-        )
+        self.tiles, self.planes = len(shape.row_tiles), description.dac.planes
+        gain = unsigned(description.adc.gain_bits)
+        gain_address = index_bits(shape.gates) + (self.tiles - 1).bit_length()
+        members: dict[str, wiring.Member] = {
+            "i": In(stream.Signature(step_layout(shape.rows, description))),
+            "o": Out(stream.Signature(codes_layout(shape))),
+            "sample": Out(1),
+            "first": Out(1),
+            "select": Out(index_bits(shape.selects)),
+            "gain": Out(data.ArrayLayout(gain, self.tiles)),
+            "above": In(data.ArrayLayout(above_layout(shape), self.tiles)),
+            "gains": In(WritePort(gain_address, gain.width)),
+        }
+        if description.adc.kind != "flash":
+            members["trial"] = Out(data.ArrayLayout(trial_layout(shape), self.tiles))
+        if self.planes > 1:
+            members["plane"] = Out(index_bits(self.planes))
+        super().__init__(members)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether a code is the sum of several conversions."""
+        return self.tiles > 1 or self.planes > 1
 
     @property
     def latency(self) -> int:
         """Cycles from a sample to its codes on `o`."""
-        description = self.shape.description
-        return int(description.array.settle + description.adc.conversion_cycles)
+        cycles = self.shape.settle + self.shape.description.adc.conversion_cycles
+        return int(cycles + self.adds_up)
 
     @property
     def depth(self) -> int:
-        """Conversions that may be under way or waiting, so that sampling never pauses; one more."""
-        return ceil_div(self.latency + 1, self.shape.period) + 1
+        """Columns that may be under way or waiting, so that sampling never pauses; one more."""
+        period = self.shape.period
+        under_way = (self.planes - 1) * period + self.latency + 1
+        return ceil_div(under_way, self.planes * period) + 1
 
     def elaborate(self, platform: object) -> Module:
-        """Sampler; successive approximation, `settle` cycles behind it; a queue of codes."""
+        """Sampler; conversion, `settle` cycles behind it; sums; a queue of codes."""
         m = Module()
         shape = self.shape
-        settle = shape.description.array.settle
-
-        gains = [
-            Signal(shape.description.adc.gain_bits, reset_less=True, name=f"gain_{gate}")
-            for gate in range(shape.gates)
-        ]
-        for gate, gain in enumerate(gains):
-            with m.If(self.gains.enable & (self.gains.address == gate)):
-                m.d.sync += gain.eq(self.gains.data)
+        settle = shape.settle
 
         # The sampler: one sample a period, while a step is on the rows and there is room.
         room = Signal(range(self.depth + 1), init=self.depth)
         timer = Signal(index_bits(shape.period))
         gate = Signal(index_bits(shape.gates))
-        final = Signal()  # the sample is the step's last
+        plane = Signal(index_bits(self.planes))
+        begins, ends = Signal(), Signal()  # the sample is a column's first; its last
+        final = Signal()  # it is the step's last
         sampled_all = Signal()
         m.d.comb += [
-            self.sample.eq(self.i.valid & ~sampled_all & (timer == 0) & (room != 0)),
+            begins.eq(plane == 0),
+            ends.eq(plane == self.planes - 1),
+            self.sample.eq(self.i.valid & ~sampled_all & (timer == 0) & (~begins | (room != 0))),
             self.first.eq(self.i.payload.first),
-            self.gain.eq(Array(gains)[gate]),
-            final.eq(self.select == shape.selects - 1),
+            final.eq(ends & (self.select == shape.selects - 1)),
         ]
+        self._gains(m, gate)
         with m.If(self.sample):
             m.d.sync += timer.eq(shape.period - 1)
-            m.d.sync += gate.eq(Mux(gate == shape.gates - 1, 0, gate + 1))
-            m.d.sync += self.select.eq(Mux(final, 0, self.select + 1))
             m.d.sync += sampled_all.eq(final)
+            with m.If(ends):
+                m.d.sync += gate.eq(Mux(gate == shape.gates - 1, 0, gate + 1))
+                m.d.sync += self.select.eq(Mux(final, 0, self.select + 1))
         with m.Elif(timer != 0):
             m.d.sync += timer.eq(timer - 1)
 
@@ -100,41 +124,155 @@ class SarReadout(wiring.Component):
         m.d.comb += self.i.ready.eq(last_taken[-1])
         with m.If(self.i.ready):
             m.d.sync += sampled_all.eq(0)
+        if self.planes > 1:
+            m.d.comb += self.plane.eq(plane)
+            with m.If(taken[-1]):
+                m.d.sync += plane.eq(Mux(ends, 0, plane + 1))
 
-        done, codes = self._approximate(m, start=taken[-1])
+        done, codes = self._convert(m, start=taken[-1])
+        flags = [Signal() for _ in range(4)]  # of the sample that is converted
+        with m.If(taken[-1]):
+            payload = self.i.payload
+            now = (begins, ends, payload.first, payload.last)
+            m.d.sync += [flag.eq(value) for flag, value in zip(flags, now, strict=True)]
+        whole, beat = self._add_up(m, done, codes, flags)
 
-        m.submodules.queue = queue = fifo.SyncFIFO(width=len(codes), depth=self.depth)
+        m.submodules.queue = queue = fifo.SyncFIFO(width=len(beat), depth=self.depth)
         m.d.comb += [
-            queue.w_en.eq(done),
-            queue.w_data.eq(codes),
+            queue.w_en.eq(whole),
+            queue.w_data.eq(beat),
             self.o.valid.eq(queue.r_rdy),
             self.o.payload.eq(queue.r_data),
             queue.r_en.eq(self.o.ready),
         ]
-        m.d.sync += room.eq(room - self.sample + (self.o.valid & self.o.ready))
+        m.d.sync += room.eq(room - (self.sample & begins) + (self.o.valid & self.o.ready))
         return m
 
-    def _approximate(self, m: Module, *, start: Signal) -> tuple[Signal, Signal]:
-        """Find each lane's code bit by bit, from the cycle after `start`.
+    def _gains(self, m: Module, gate: Signal) -> None:
+        """Registers for each row tile's gains; reset keeps them."""
+        split = index_bits(self.shape.gates)
+        here, tile = self.gains.address[:split], self.gains.address[split:]
+        for n in range(self.tiles):
+            gains = [
+                Signal(self.shape.description.adc.gain_bits, reset_less=True, name=f"gain_{n}_{k}")
+                for k in range(self.shape.gates)
+            ]
+            for number, gain in enumerate(gains):
+                own: Value = self.gains.enable & (here == number)
+                with m.If(own & (tile == n) if self.tiles > 1 else own):
+                    m.d.sync += gain.eq(self.gains.data)
+            m.d.comb += self.gain[n].eq(Array(gains)[gate])
 
-        Returns a strobe in the last bit's cycle, and the beat of codes, valid then.
+    def _convert(self, m: Module, *, start: Signal) -> tuple[Signal, list[list[Value]]]:
+        """Find each lane's code, from the cycle after `start`.
+
+        Returns a strobe in the last cycle of a conversion, and the codes [row tile][lane], valid
+        then.
         """
+        kinds = {"sar": self._approximate, "flash": self._count, "ramp": self._climb}
+        return kinds[self.shape.description.adc.kind](m, start)
+
+    def _approximate(self, m: Module, start: Signal) -> tuple[Signal, list[list[Value]]]:
+        """Successive approximation: bit by bit, the highest first."""
         bits = self.shape.description.adc.bits
         bit = Signal(bits)  # one-hot: the bit on trial
         m.d.sync += bit.eq(Mux(start, 1 << (bits - 1), bit >> 1))
-        done = Signal()
-        beat = Signal(codes_layout(self.shape))
-        first, last = Signal(), Signal()
+        codes: list[list[Value]] = []
+        for tile in range(self.tiles):
+            codes.append([])
+            for lane in range(self.shape.lanes):
+                # Offset binary while it grows: two's complement with the top bit inverted.
+                found = Signal(bits, name=f"found_{tile}_{lane}")
+                trial, better = Signal.like(found), Signal.like(found)
+                m.d.comb += trial.eq(found | bit)
+                m.d.comb += better.eq(Mux(self.above[tile][lane], trial, found))
+                m.d.sync += found.eq(Mux(start, 0, better))
+                m.d.comb += self.trial[tile][lane].eq(_from_offset_binary(trial))
+                codes[-1].append(_from_offset_binary(better))
+        return bit[0], codes
+
+    def _climb(self, m: Module, start: Signal) -> tuple[Signal, list[list[Value]]]:
+        """A ramp that all lanes share, from the second lowest code to the highest; a lane's code is
+        the last one before its comparator says no."""
+        bits = self.shape.description.adc.bits
+        ramp, busy = Signal(bits), Signal()  # in offset binary
+        m.d.sync += ramp.eq(Mux(start, 1, ramp + 1))
         with m.If(start):
-            m.d.sync += [first.eq(self.i.payload.first), last.eq(self.i.payload.last)]
-        m.d.comb += [done.eq(bit[0]), beat.first.eq(first), beat.last.eq(last)]
-        for lane in range(self.shape.lanes):
-            # Offset binary while it grows: two's complement with the top bit inverted.
-            found = Signal(bits, name=f"found_{lane}")
-            trial, better = Signal.like(found), Signal.like(found)
-            m.d.comb += trial.eq(found | bit)
-            m.d.comb += better.eq(Mux(self.above[lane], trial, found))
-            m.d.sync += found.eq(Mux(start, 0, better))
-            for code, offset_binary in ((self.trial[lane], trial), (beat.codes[lane], better)):
-                m.d.comb += code.eq(Cat(offset_binary[:-1], ~offset_binary[-1]).as_signed())
-        return done, beat.as_value()
+            m.d.sync += busy.eq(1)
+        with m.Elif(ramp.all()):
+            m.d.sync += busy.eq(0)
+        codes: list[list[Value]] = []
+        for tile in range(self.tiles):
+            codes.append([])
+            for lane in range(self.shape.lanes):
+                found = Signal(bits, name=f"found_{tile}_{lane}")
+                better, climbs = Signal.like(found), Signal(name=f"climbs_{tile}_{lane}")
+                still = climbs & self.above[tile][lane]
+                m.d.comb += better.eq(Mux(still, ramp, found))
+                m.d.sync += [found.eq(Mux(start, 0, better)), climbs.eq(start | still)]
+                m.d.comb += self.trial[tile][lane].eq(_from_offset_binary(ramp))
+                codes[-1].append(_from_offset_binary(better))
+        return busy & ramp.all(), codes
+
+    def _count(self, m: Module, start: Signal) -> tuple[Signal, list[list[Value]]]:
+        """Flash: how many comparators say yes. One that errs (a bubble) puts the code off by one,
+        wherever it is."""
+        bits, done = self.shape.description.adc.bits, Signal()
+        m.d.sync += done.eq(start)
+        codes: list[list[Value]] = []
+        for tile in range(self.tiles):
+            codes.append([])
+            for lane in range(self.shape.lanes):
+                count = Signal(bits, name=f"count_{tile}_{lane}")
+                m.d.comb += count.eq(_sum([*self.above[tile][lane]]))
+                codes[-1].append(_from_offset_binary(count))
+        return done, codes
+
+    def _add_up(
+        self, m: Module, done: Signal, codes: list[list[Value]], flags: list[Signal]
+    ) -> tuple[Value, Value]:
+        """The sum of the row tiles' codes, and of planes, each times 2^plane.
+
+        Returns a strobe, and the beat of codes, valid then.
+        """
+        shape = self.shape
+        beat = Signal(codes_layout(shape))
+        begins, ends, first, last = flags
+        if not self.adds_up:
+            m.d.comb += [beat.codes[lane].eq(code) for lane, code in enumerate(codes[0])]
+            m.d.comb += [beat.first.eq(first), beat.last.eq(last)]
+            return done, beat.as_value()
+        summed = Signal()
+        m.d.sync += summed.eq(done)
+        held = [Signal.like(flag, name=f"held_{n}") for n, flag in enumerate(flags)]
+        with m.If(done):
+            m.d.sync += [now.eq(flag) for now, flag in zip(held, flags, strict=True)]
+        begins, ends, first, last = held
+        for lane in range(shape.lanes):
+            total = _sum([tile[lane] for tile in codes])
+            tiles = Signal(total.shape(), name=f"tiles_{lane}")
+            with m.If(done):
+                m.d.sync += tiles.eq(total)
+            code = beat.codes[lane]
+            if self.planes == 1:
+                m.d.comb += code.eq(tiles)
+                continue
+            before = Signal(signed(shape.code_bits), name=f"before_{lane}")
+            m.d.comb += code.eq(Mux(begins, 0, before << 1) + tiles)
+            with m.If(summed):
+                m.d.sync += before.eq(code)
+        m.d.comb += [beat.first.eq(first), beat.last.eq(last)]
+        return summed & ends, beat.as_value()
+
+
+def _from_offset_binary(code: Value) -> Value:
+    """Two's complement: the top bit is inverted."""
+    return Cat(code[:-1], ~code[-1]).as_signed()
+
+
+def _sum(terms: list[Value]) -> Value:
+    """Sum as a balanced tree."""
+    while len(terms) > 1:
+        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[len(pairs) * 2 :]
+    return terms[0]

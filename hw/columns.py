@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,18 +30,20 @@ def cell_layout(shape: ArrayShape) -> data.StructLayout:
 def columns_signature(shape: ArrayShape) -> wiring.Signature:
     """Ports of a lane's columns.
 
-    sample, select: read a column. rows: the rows' DAC codes, in the cycle after. charge: that of
-    the column, from the cycle after that until the next one's. write: a cell into row `write_row`
-    of column `write_select`, both of which there must be. Fresh cells are 0; there is no reset.
+    sample, select: read a column. rows: what is on the rows, in the cycle after or, of a
+    pulse-width DAC, in the cycles after in which it drives them. charge: that of the column, from
+    the cycle after that until the next one's. write: a cell into row `write_row` of column
+    `write_select`, both of which there must be. Fresh cells are 0; there is no reset.
     """
     description = shape.description
     # A product; then a bit each time the number of rows doubles.
-    product = description.dac.width + description.device.conductance_bits + 1
+    width = description.dac.drive_width if description.dac.planes > 1 else description.dac.width
+    product = width + description.device.conductance_bits + 1
     return wiring.Signature(
         {
             "sample": In(1),
             "select": In(index_bits(shape.selects)),
-            "rows": In(description.dac.width * shape.rows),
+            "rows": In(description.dac.drive_width * shape.rows),
             "write": In(1),
             "write_select": In(index_bits(shape.selects)),
             "write_row": In(index_bits(shape.rows)),
@@ -75,16 +77,17 @@ class Columns(wiring.Component):
         with m.If(self.write):
             m.d.comb += write.en.eq(Const(1, shape.rows) << self.write_row)
         column = data.View(data.ArrayLayout(cell, shape.rows), read.data)
-        code = signed(shape.description.dac.width)
+        code = signed(shape.description.dac.drive_width)
         rows = data.View(data.ArrayLayout(code, shape.rows), self.rows)
-        taken = Signal(reset_less=True)
-        m.d.sync += taken.eq(self.sample)
+        cycles = shape.description.dac.pulse_cycles
+        left = Signal(range(cycles + 1), reset_less=True)  # cycles that are still to be added up
+        m.d.sync += left.eq(Mux(self.sample, cycles, Mux(left == 0, 0, left - 1)))
         terms = [
             rows[row] * (column[row].positive - column[row].negative) for row in range(shape.rows)
         ]
         charge = Signal.like(self.charge, reset_less=True)
-        with m.If(taken):
-            m.d.sync += charge.eq(_tree_sum(terms))
+        with m.If(left != 0):
+            m.d.sync += charge.eq(Mux(left == cycles, 0, charge) + _tree_sum(terms))
         m.d.comb += self.charge.eq(charge)
         return m
 
@@ -103,7 +106,8 @@ class ColumnsInstance(wiring.Component):
         parameters = {
             "ROWS": shape.rows,
             "SELECTS": max(2, shape.selects),
-            "CODE_BITS": description.dac.width,
+            "CODE_BITS": description.dac.drive_width,
+            "CYCLES": description.dac.pulse_cycles,
             "CONDUCTANCE_BITS": description.device.conductance_bits,
             "CHARGE_BITS": len(self.charge),
             "SELECT_BITS": len(self.select),

@@ -9,7 +9,8 @@
 module crossbar_columns #(
     parameter ROWS = 2,
     parameter SELECTS = 2,
-    parameter CODE_BITS = 2,         // of a DAC code on a row
+    parameter CODE_BITS = 2,         // of what is on a row
+    parameter CYCLES = 1,            // for which it is there
     parameter CONDUCTANCE_BITS = 1,  // of a device's conductance code
     parameter CHARGE_BITS = 8,
     parameter SELECT_BITS = 1,
@@ -35,7 +36,7 @@ module crossbar_columns #(
 
   reg [COLUMN-1:0] cells [0:SELECTS-1];
   reg [COLUMN-1:0] column;
-  reg taken;
+  reg [$clog2(CYCLES+1)-1:0] left;  // cycles that are still to be added up
 
   function automatic signed [CHARGE_BITS-1:0] sum(input [COLUMN-1:0] all, input [CODES-1:0] codes);
     integer group, row, code, positive, negative;
@@ -62,17 +63,17 @@ module crossbar_columns #(
 
   integer n;
   initial begin
-    taken = 0;
+    left = 0;
     charge = 0;
     column = 0;
     for (n = 0; n < SELECTS; n = n + 1) cells[n] = 0;
   end
 
   always @(posedge clk) begin
-    taken <= sample;
+    left <= sample ? CYCLES : left == 0 ? 0 : left - 1;
     if (write) cells[write_select][write_row*CELL +: CELL] <= write_cell;
     if (sample) column <= cells[select];
-    if (taken) charge <= sum(column, rows);
+    if (left != 0) charge <= (left == CYCLES ? 0 : charge) + sum(column, rows);
   end
 
 endmodule

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import (
+    Cat,
     ClockSignal,
     Instance,
     Module,
@@ -20,6 +21,7 @@ from amaranth.lib.wiring import In, Out
 from golden import noise
 from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape
 from golden.fixed import index_bits
+from hw.adc import above_layout, trial_layout
 from hw.columns import Columns
 from hw.fixed import half_up
 from hw.noise import WORD_BITS, NoiseGenerator
@@ -27,12 +29,17 @@ from hw.ports import WritePort
 
 
 def cell_place(shape: ArrayShape) -> dict[str, Shape]:
-    """The place of a cell, as fields."""
-    return {
-        "lane": unsigned(index_bits(shape.lanes)),
-        "select": unsigned(index_bits(shape.selects)),
-        "row": unsigned(index_bits(shape.rows)),
-    }
+    """The place of a cell, as fields: in its crossbar; then which, where there are several."""
+    macro = shape.macro
+    inside = {"lane": macro.lanes, "select": macro.selects, "row": macro.rows}
+    place = {name: unsigned(index_bits(count)) for name, count in inside.items()}
+    return place | {name: unsigned(bits) for name, bits in tile_fields(shape)}
+
+
+def tile_fields(shape: ArrayShape) -> tuple[tuple[str, int], ...]:
+    """Fields of the number of a crossbar, the lowest first, and their bits."""
+    counts = {"column_tile": shape.column_tiles, "row_tile": len(shape.row_tiles)}
+    return tuple((name, (n - 1).bit_length()) for name, n in counts.items() if n > 1)
 
 
 def program_layout(shape: ArrayShape) -> data.StructLayout:
@@ -47,47 +54,54 @@ PARAMETERS = ("key_0", "key_1", "run", "read_noise", "adc_noise", "offset", "gai
 
 def parameter_fields(shape: ArrayShape) -> tuple[tuple[str, int], ...]:
     """Fields of a parameter's address, the lowest first, and their bits."""
-    return ("lane", index_bits(shape.lanes)), ("parameter", index_bits(len(PARAMETERS)))
+    lanes = index_bits(shape.macro.lanes)
+    inside = (("lane", lanes), ("parameter", index_bits(len(PARAMETERS))))
+    return (*inside, *tile_fields(shape))
 
 
 def macro_signature(shape: ArrayShape) -> wiring.Signature:
-    """The port list of the macro, as the macro sees it.
+    """The port list of the macro, as the macro sees it; of a shape that is not cut into tiles.
 
-    rows:    DAC codes on the rows.
+    rows:    what is on the rows: DAC codes; pulses, or bits, with a sign.
     sample:  in the cycle it is high, take the charge of column `select` of every lane.
     first:   with `sample`: the step is the first of a sequence.
     select:  position of every lane's column multiplexer.
+    plane:   which of several samples of a column it is (bit-serial DACs only).
     gain:    gain of the sample, 1 and up.
-    trial:   code that each lane's comparator compares with.
-    above:   a bit a lane: the sample, in LSBs and rounded half-up, is >= `trial`.
+    trial:   code that each lane's comparator compares with (not with flash ADCs).
+    above:   a bit a lane: the sample, in LSBs and rounded half-up, is >= `trial`. Of flash ADCs a
+             bit for each code but the lowest: the sample is >= that.
     program: cells to write, one each transfer.
     parameters: what trims a body or makes it err; a body ignores those it does not have.
     """
     description = shape.description
     address_bits = sum(bits for _, bits in parameter_fields(shape))
-    return wiring.Signature(
-        {
-            "rows": In(data.ArrayLayout(signed(description.dac.width), shape.rows)),
-            "sample": In(1),
-            "first": In(1),
-            "select": In(index_bits(shape.selects)),
-            "gain": In(description.adc.gain_bits),
-            "trial": In(data.ArrayLayout(signed(description.adc.bits), shape.lanes)),
-            "above": Out(shape.lanes),
-            "program": In(stream.Signature(program_layout(shape))),
-            "parameters": In(WritePort(address_bits, WORD_BITS)),
-        }
-    )
+    members: dict[str, wiring.Member] = {
+        "rows": In(data.ArrayLayout(signed(description.dac.drive_width), shape.rows)),
+        "sample": In(1),
+        "first": In(1),
+        "select": In(index_bits(shape.selects)),
+        "gain": In(description.adc.gain_bits),
+        "above": Out(above_layout(shape)),
+        "program": In(stream.Signature(program_layout(shape))),
+        "parameters": In(WritePort(address_bits, WORD_BITS)),
+    }
+    if description.adc.kind != "flash":
+        members["trial"] = In(trial_layout(shape))
+    if description.dac.planes > 1:
+        members["plane"] = In(index_bits(description.dac.planes))
+    return wiring.Signature(members)
 
 
 class CrossbarModel(wiring.Component):
     """Behavioural, synthesisable model of the macro: cells in memory, charge by multiply-add, read
     noise, and lanes with noise, offsets and errors of gain.
 
-    A sample taken in cycle n is compared from cycle n + settle on, until the next one gets
-    there; a sample may be taken every `settle` cycles. Rows are to be stable from the sample's
-    cycle to n + settle - 1. A transfer on `program` takes one cycle. Cells and parameters are
-    written while no sequence is under way; all parameters are 0, no error at all, until then.
+    With settle for `shape.settle`: a sample taken in cycle n is compared from cycle n + settle on,
+    until the next one gets there; a sample may be taken every `settle` cycles. What drives the rows
+    is to be stable from the sample's cycle to n + settle - 1. A transfer on `program` takes one
+    cycle. Cells and parameters are written while no sequence is under way; all parameters are 0, no
+    error at all, until then.
     columns: what makes a lane's cells and their charge; `ColumnsInstance` for Verilog.
     """
 
@@ -99,7 +113,7 @@ class CrossbarModel(wiring.Component):
         """Cycle n: sample, read the column. n + 1: sum. n + settle - 1: noise, gain, hold."""
         m = Module()
         shape, description = self.shape, self.shape.description
-        settle = description.array.settle
+        settle = shape.settle
 
         taken = Signal(settle - 1)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += taken.eq((taken << 1) | self.sample)
@@ -115,18 +129,24 @@ class CrossbarModel(wiring.Component):
             held = Signal(converted.shape(), name=f"held_{lane}")
             with m.If(taken[-1]):
                 m.d.sync += held.eq(converted)
-            m.d.comb += self.above[lane].eq(half_up(held, shape.adc_shift) >= self.trial[lane])
+            lsbs = half_up(held, shape.adc_shift)
+            if description.adc.kind == "flash":
+                codes = range(description.adc.range.low + 1, description.adc.range.high + 1)
+                m.d.comb += self.above[lane].eq(Cat(lsbs >= code for code in codes))
+            else:
+                m.d.comb += self.above[lane].eq(lsbs >= self.trial[lane])
         return m
 
     def _errors(self, m: Module, taken: Signal, gain: Signal) -> list[tuple[Signal, ...]]:
         """For each lane the read noise (charge), its gain, and what it adds (charge times gain),
         in time for cycle n + settle - 1."""
-        shape, settle = self.shape, self.shape.description.array.settle
+        shape, settle = self.shape, self.shape.settle
         written = self._parameters(m)
         m.submodules.noise = generator = NoiseGenerator(shape)
         m.d.comb += [
             getattr(generator, name).eq(getattr(self, name))
-            for name in ("sample", "first", "select")
+            for name in ("sample", "first", "select", "plane")
+            if name in self.signature.members
         ]
         m.d.comb += [generator.key[n].eq(written[f"key_{n}"]) for n in range(2)]
         run = self.parameters.address[index_bits(shape.lanes) :] == PARAMETERS.index("run")

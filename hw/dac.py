@@ -1,6 +1,6 @@
-"""DAC sequencer: holds and drives the rows of a crossbar (level DACs)."""
+"""DAC sequencer: holds the rows of a crossbar; and what drives them, kind by kind."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -95,6 +95,49 @@ class DacSequencer(wiring.Component):
             m.d.sync += [self.o.valid.eq(1), x_full.eq(0), first.eq(x_last)]
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
+        return m
+
+
+class RowDrivers(wiring.Component):
+    """What a code puts on its row while a sample is taken.
+
+    `codes`: of the rows, from the cycle of a `sample` on until the rows need not hold any more.
+    `rows`: a level DAC's are the codes. A pulse-width DAC's have the code's sign for as many cycles
+    as its magnitude says, from the cycle after the sample on. A bit-serial DAC's are the bits of
+    magnitudes, with the sign, of `plane`, which counts from the highest bit.
+    """
+
+    def __init__(self, rows: int, description: Description) -> None:
+        self.description = description
+        dac = description.dac
+        members = {
+            "codes": In(data.ArrayLayout(signed(dac.width), rows)),
+            "sample": In(1),
+            "rows": Out(data.ArrayLayout(signed(dac.drive_width), rows)),
+        }
+        if dac.planes > 1:
+            members["plane"] = In(index_bits(dac.planes))
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        """Nothing but gates, and the counter of a pulse."""
+        m = Module()
+        dac = self.description.dac
+        count = Signal(range(dac.pulse_cycles + 1))  # the cycle of the pulse, from 1 on
+        if dac.kind == "pulse-width":
+            running = (count != 0) & (count != dac.pulse_cycles)
+            m.d.sync += count.eq(Mux(self.sample, 1, Mux(running, count + 1, 0)))
+        for row, code in zip(self.rows, self.codes, strict=True):
+            size = Signal(range(dac.range.high + 1))
+            m.d.comb += size.eq(Mux(code < 0, -code, code))
+            sign = Mux(code < 0, -1, 1)
+            if dac.kind == "pulse-width":
+                m.d.comb += row.eq(Mux((count != 0) & (size >= count), sign, 0))
+            elif dac.planes > 1:
+                bit = Array([size[n] for n in reversed(range(dac.planes))])[self.plane]
+                m.d.comb += row.eq(Mux(bit, sign, 0))
+            else:
+                m.d.comb += row.eq(code)
         return m
 
 

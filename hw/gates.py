@@ -34,9 +34,9 @@ class GatePipeline(wiring.Component):
         description, cell = shape.description, shape.description.cell
         self.words = ceil_div(shape.units, shape.units_per_beat)
         bias_address = index_bits(shape.gates) + self._place_bits + index_bits(self.words)
-        table_address = index_bits(shape.gates) + description.index_bits
+        table_address = index_bits(shape.gates) + shape.index_bits
         loaded: dict[str, wiring.Member] = {
-            "bias": In(WritePort(bias_address, description.index_bits)),
+            "bias": In(WritePort(bias_address, shape.index_bits)),
             "gate_tables": In(WritePort(table_address, cell.table_bits)),
             **ports,
         }
@@ -76,7 +76,7 @@ class GatePipeline(wiring.Component):
         for gate, ports in enumerate(tables):
             for place, port in enumerate(ports):
                 a = (codes[gate][place] << description.cell.frac) + bias[gate][place]
-                index = narrow(a, 0, description.index_range)
+                index = narrow(a, 0, self.shape.index_range)
                 m.d.comb += port.addr.eq(index.as_unsigned())
         return carried, tables
 
@@ -129,7 +129,7 @@ class GatePipeline(wiring.Component):
             m.d.sync += word.eq(Mux(word == self.words - 1, 0, word + 1))
             m.d.sync += position.eq(Mux(ends, 0, position + 1))
             m.d.sync += valid.eq(~ends)
-            step = shape.units_per_beat * shape.description.adc.bits
+            step = shape.units_per_beat * shape.code_bits
             for codes in block:
                 m.d.sync += codes.as_value().eq(codes.as_value() >> step)
         with m.If(complete):
@@ -141,7 +141,7 @@ class GatePipeline(wiring.Component):
 
     def _bias(self, m: Module, word: Signal, advance: Signal) -> list[list[Value]]:
         """Biases [gate][place] of the word, a stage later."""
-        shape, bits = self.shape, self.shape.description.index_bits
+        shape, bits = self.shape, self.shape.index_bits
         places = shape.units_per_beat
         banks = shape.gates * places
         m.submodules.bias_memory = mem = memory.Memory(
@@ -165,7 +165,7 @@ class GatePipeline(wiring.Component):
 
     def _gate_tables(self, m: Module, advance: Signal) -> list[list[Any]]:
         """Read ports [gate][place] of the gates' tables."""
-        cell, split = self.shape.description.cell, self.shape.description.index_bits
+        cell, split = self.shape.description.cell, self.shape.index_bits
         ports = []
         for number, gate in enumerate(cell.gates):
             mem = memory.Memory(shape=unsigned(cell.table_bits), depth=2**split, init=[])
@@ -189,7 +189,7 @@ class GatePipeline(wiring.Component):
 def trace_layout(shape: ArrayShape) -> data.StructLayout:
     """What the pipeline computed for the units of one beat; units in order, steps in order."""
     description, places = shape.description, shape.units_per_beat
-    codes = data.ArrayLayout(signed(description.adc.bits), places)
+    codes = data.ArrayLayout(signed(shape.code_bits), places)
     members: dict[str, Any] = {"codes": data.ArrayLayout(codes, shape.gates)}
     if isinstance(description.cell, LstmCell):
         members["c"] = data.ArrayLayout(signed(description.cell.state_bits), places)

@@ -6,11 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape, Description
 from golden.fixed import index_bits
-from hw.adc import SarReadout, codes_layout
+from hw.adc import codes_layout
+from hw.array import LOADED, MacroMaker, TiledArray
 from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
-from hw.layer import MacroMaker, array_ports, connect_array
-from hw.levels import LevelTable
 from hw.ports import WritePort, vector_stream
 from hw.voter import Voter, label_stream, score_stream
 
@@ -33,7 +32,7 @@ class Scores(wiring.Component):
             {
                 "i": In(stream.Signature(codes_layout(shape))),
                 "o": Out(score_stream(description)),
-                "bias": In(WritePort(index_bits(shape.units), description.index_bits)),
+                "bias": In(WritePort(index_bits(shape.units), shape.index_bits)),
                 "trace": Out(data.StructLayout({"score": signed(description.score_bits)})),
                 "trace_valid": Out(1),
             }
@@ -47,13 +46,13 @@ class Scores(wiring.Component):
         m.d.comb += advance.eq(~self.o.valid | self.o.ready)
 
         # Stage 0: one code a cycle.
-        codes = Signal(data.ArrayLayout(signed(description.adc.bits), shape.lanes))
+        codes = Signal(data.ArrayLayout(signed(shape.code_bits), shape.lanes))
         valid, ends = Signal(), Signal()
         position, number = Signal(index_bits(shape.lanes)), Signal(index_bits(shape.units))
         m.d.comb += ends.eq((position == shape.lanes - 1) | (number == shape.units - 1))
         m.d.comb += self.i.ready.eq(~valid | (ends & advance))
         with m.If(valid & advance):
-            m.d.sync += codes.as_value().eq(codes.as_value() >> description.adc.bits)
+            m.d.sync += codes.as_value().eq(codes.as_value() >> shape.code_bits)
             m.d.sync += position.eq(Mux(ends, 0, position + 1))
             m.d.sync += number.eq(Mux(number == shape.units - 1, 0, number + 1))
             m.d.sync += valid.eq(~ends)
@@ -61,7 +60,7 @@ class Scores(wiring.Component):
             m.d.sync += [codes.eq(self.i.payload.codes), valid.eq(1)]
 
         m.submodules.bias_memory = mem = memory.Memory(
-            shape=signed(description.index_bits), depth=max(2, shape.units), init=[]
+            shape=signed(shape.index_bits), depth=max(2, shape.units), init=[]
         )
         write, read = mem.write_port(), mem.read_port()
         m.d.comb += [
@@ -80,7 +79,7 @@ class Scores(wiring.Component):
                 m.d.sync += self.o.payload.end.eq(end)
 
         # Stage 1: the score.
-        code = Signal(signed(description.adc.bits))
+        code = Signal(signed(shape.code_bits))
         with m.If(advance):
             m.d.sync += [self.o.valid.eq(valid), code.eq(codes[0])]
             m.d.sync += self.o.payload.last.eq(number == shape.units - 1)
@@ -141,9 +140,8 @@ class Head(wiring.Component):
     def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel) -> None:
         self.shape = shape
         self.dac = DacSequencer(inputs=shape.rows, beat=beat, description=shape.description)
-        self.adc = SarReadout(shape)
+        self.array = TiledArray(shape, macro)
         self.scores = Scores(shape)
-        self.macro, self.level_table = macro(shape), LevelTable(shape)
         description = shape.description
         self.decision: Voter | ArgMax | None
         if description.voting.replay_steps:
@@ -154,7 +152,7 @@ class Head(wiring.Component):
         members: dict[str, wiring.Member] = {
             "i": In(vector_stream(beat, description)),
             "o": Out(last.o.signature),
-            **array_ports(self.macro, self.adc, self.level_table),
+            **{name: self.array.signature.members[name] for name in LOADED},
             "bias": Out(self.scores.bias.signature),
         }
         if isinstance(last, Voter):
@@ -173,9 +171,12 @@ class Head(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Wires, and a gate that may drop all steps but the last."""
         m = Module()
-        connect_array(m, self)
-        m.submodules.scores, decision, dac = self.scores, self.decision, self.dac
-        scores = self.scores
+        m.submodules.dac, m.submodules.array = dac, array = self.dac, self.array
+        scores, decision = self.scores, self.decision
+        m.submodules.scores = scores
+        wiring.connect(m, dac.o, array.i)
+        for name in LOADED:
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(array, name))
         if self.shape.description.output.every_step:
             wiring.connect(m, wiring.flipped(self.i), dac.i)
         else:
@@ -184,7 +185,7 @@ class Head(wiring.Component):
                 dac.i.valid.eq(self.i.valid & self.i.payload.last),
                 self.i.ready.eq(dac.i.ready | ~self.i.payload.last),
             ]
-        wiring.connect(m, self.adc.o, scores.i)
+        wiring.connect(m, array.o, scores.i)
         if decision is not None:
             m.submodules.decision = decision
             wiring.connect(m, scores.o, decision.i)

@@ -11,7 +11,7 @@ import numpy as np
 
 from golden.description import ArrayShape, Description, LstmCell
 from golden.fixed import ceil_div, index_bits
-from hw.crossbar import cell_place, parameter_fields
+from hw.crossbar import cell_place, parameter_fields, tile_fields
 from hw.noise import WORD_BITS
 
 
@@ -98,7 +98,10 @@ def _array_regions(prefix: str, shape: ArrayShape) -> list[Region]:
         Region(
             name=f"{prefix}.gains",
             base=0,
-            fields=(("gate", index_bits(shape.gates)),),
+            fields=(
+                ("gate", index_bits(shape.gates)),
+                *(field for field in tile_fields(shape) if field[0] == "row_tile"),
+            ),
             data=(("gain", adc.gain_bits),),
         ),
         Region(
@@ -111,8 +114,7 @@ def _array_regions(prefix: str, shape: ArrayShape) -> list[Region]:
 
 
 def _layer_regions(prefix: str, shape: ArrayShape) -> list[Region]:
-    description, cell = shape.description, shape.description.cell
-    gate = index_bits(shape.gates)
+    cell, gate = shape.description.cell, index_bits(shape.gates)
     words = ceil_div(shape.units, shape.units_per_beat)
     regions = [
         *_array_regions(prefix, shape),
@@ -124,12 +126,12 @@ def _layer_regions(prefix: str, shape: ArrayShape) -> list[Region]:
                 ("place", (shape.units_per_beat - 1).bit_length()),
                 ("gate", gate),
             ),
-            data=(("bias", description.index_bits),),
+            data=(("bias", shape.index_bits),),
         ),
         Region(
             name=f"{prefix}.gate_tables",
             base=0,
-            fields=(("index", description.index_bits), ("gate", gate)),
+            fields=(("index", shape.index_bits), ("gate", gate)),
             data=(("entry", cell.table_bits),),
         ),
     ]
@@ -152,7 +154,7 @@ def _head_regions(prefix: str, shape: ArrayShape) -> list[Region]:
             name=f"{prefix}.bias",
             base=0,
             fields=(("class", index_bits(shape.units)),),
-            data=(("bias", shape.description.index_bits),),
+            data=(("bias", shape.index_bits),),
         ),
     ]
 

@@ -1,6 +1,6 @@
 """Draws for the behavioural crossbar's read and ADC noise (docs/contract.md, 10)."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,29 +23,32 @@ class NoiseGenerator(wiring.Component):
     """Hashes key, run, step and column to two nearly normal numbers for every lane.
 
     `sample`: select `select` is converted, in ascending order in a step; select 0 begins a step
-    and, with `first`, a run. `key`: words of the array. `run`: the number of the next run, taken
-    when `set_run` is high; 0 after reset.
+    and, with `first`, a run. `plane`: where each select has several samples, which of them. `key`:
+    words of the array. `run`: the number of the next run, taken when `set_run` is high; 0 after
+    reset.
     Latency: `draws` are those of a sample from `latency` cycles after it until the next sample.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
-        super().__init__(
-            {
-                "sample": In(1),
-                "first": In(1),
-                "select": In(index_bits(shape.selects)),
-                "key": In(data.ArrayLayout(WORD_BITS, 2)),
-                "run": In(WORD_BITS),
-                "set_run": In(1),
-                "draws": Out(draws_layout(shape)),
-            }
-        )
+        self.planes = shape.description.dac.planes
+        members = {
+            "sample": In(1),
+            "first": In(1),
+            "select": In(index_bits(shape.selects)),
+            "key": In(data.ArrayLayout(WORD_BITS, 2)),
+            "run": In(WORD_BITS),
+            "set_run": In(1),
+            "draws": Out(draws_layout(shape)),
+        }
+        if self.planes > 1:
+            members["plane"] = In(index_bits(self.planes))
+        super().__init__(members)
 
     @property
     def latency(self) -> int:
         """2 or, where samples have time to settle, 3 cycles."""
-        return min(3, self.shape.description.array.settle - 1)
+        return min(3, self.shape.settle - 1)
 
     def elaborate(self, platform: object) -> Module:
         """Cycle 0: place of the sample. 1: first multiplication. 2: second, and look-up."""
@@ -74,9 +77,10 @@ class NoiseGenerator(wiring.Component):
 
     def _place(self, m: Module) -> tuple[Signal, Signal]:
         """The two Weyl sequences at the sample's first lane, registered with it."""
-        shape = self.shape
-        begins = Signal()
-        m.d.comb += begins.eq(self.select == 0)
+        shape, plane = self.shape, self.plane if self.planes > 1 else Const(0)
+        begins, ends_column = Signal(), Signal()
+        m.d.comb += begins.eq((self.select == 0) & (plane == 0))
+        m.d.comb += ends_column.eq(plane == self.planes - 1)
 
         # What the runs so far have added to the key.
         runs = [Signal(WORD_BITS, name=f"runs_{n}") for n in range(2)]
@@ -86,16 +90,22 @@ class NoiseGenerator(wiring.Component):
             with m.Elif(self.sample & begins & self.first):
                 m.d.sync += total.eq(total + noise.RUN[n])
 
-        steps = [Signal(WORD_BITS, name=f"step_{n}") for n in range(2)]  # at column 0
+        # At column 0; a step of the network is as many as it has planes.
+        steps = [Signal(WORD_BITS, name=f"step_{n}") for n in range(2)]
         now = [Signal(WORD_BITS, name=f"now_{n}") for n in range(2)]
         for n, (step, total) in enumerate(zip(steps, runs, strict=True)):
-            next_ = Mux(self.first, self.key[n] + total, step + noise.STEP[n])
+            each = self.planes * noise.STEP[n] % noise.WORD
+            next_ = Mux(self.first, self.key[n] + total, step + each)
             m.d.comb += now[n].eq(Mux(begins, next_, step))
             with m.If(self.sample):
                 m.d.sync += step.eq(now[n])
+        of_plane = [
+            Array([k * noise.STEP[n] % noise.WORD for k in range(self.planes)])[plane]
+            for n in range(2)
+        ]
 
         # A lane goes through the gates of a unit, then on by `lanes` units.
-        place, following = Signal(WORD_BITS), Signal(WORD_BITS)
+        place, second, following = Signal(WORD_BITS), Signal(WORD_BITS), Signal(WORD_BITS)
         gate = Signal(index_bits(shape.gates))
         here, current = Signal(WORD_BITS), Signal(index_bits(shape.gates))
         next_block = (shape.gates * (shape.lanes - 1) + 1) * noise.COLUMN % noise.WORD
@@ -103,10 +113,11 @@ class NoiseGenerator(wiring.Component):
         m.d.comb += here.eq(Mux(begins, now[0], following))
         m.d.comb += current.eq(Mux(begins, 0, gate))
         with m.If(self.sample):
-            m.d.sync += place.eq(here)
-            m.d.sync += following.eq(here + Mux(ends, next_block, noise.COLUMN))
-            m.d.sync += gate.eq(Mux(ends, 0, current + 1))
-        return place, steps[1]
+            m.d.sync += [place.eq(here + of_plane[0]), second.eq(now[1] + of_plane[1])]
+            step_on = here + Mux(ends, next_block, noise.COLUMN)
+            m.d.sync += following.eq(Mux(ends_column, step_on, here))
+            m.d.sync += gate.eq(Mux(ends_column, Mux(ends, 0, current + 1), current))
+        return place, second
 
     def _look_up(self, m: Module, words: list[Signal]) -> None:
         """Sum of two bytes' entries: bytes 0 and 1 for the cells, 2 and 3 for the ADC."""

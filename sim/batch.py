@@ -274,10 +274,13 @@ class _Run:
         loaded, words = dict(self.image), []
         for name, region in self.sidecar["load_map"]["regions"].items():
             if name.endswith(".parameters"):
-                (_, lane_bits), _ = region["fields"].items()
+                (_, lane_bits), (_, number_bits), *tiles = region["fields"].items()
                 number = self.sidecar["load_map"]["parameters"].index("run")
-                address = region["base"] + (number << lane_bits)
-                words.append((address, (loaded.get(address, 0) + run) % (1 << 32)))
+                low = lane_bits + number_bits
+                for tile in range(1 << sum(bits for _, bits in tiles)):
+                    address = region["base"] + (tile << low) + (number << lane_bits)
+                    if address in loaded:
+                        words.append((address, (loaded[address] + run) % (1 << 32)))
         return words
 
     def _complaint(self, status: int, chunk: _Chunk, patience: int, culprit: int) -> str:

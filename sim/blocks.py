@@ -40,7 +40,7 @@ from golden.program import (
     ideal_macro,
 )
 from hw import columns
-from hw.adc import SarReadout
+from hw.adc import Readout
 from hw.crossbar import PARAMETERS, CrossbarModel
 from hw.dac import DacSequencer
 from hw.head import Head
@@ -154,7 +154,7 @@ class Stimuli:
         array |= {name: array[name][:, twice] for name in ("positive", "negative")}
         # None so far off, by its lane or its bias, that it wins always or never.
         array["offset"] //= 16
-        bias = self.extremes(description.index_range, units)[twice] // 8
+        bias = self.extremes(description.head.index_range, units)[twice] // 8
         zeros = torch.zeros(description.network.inputs, dtype=torch.float64)
         return Program(
             description,
@@ -166,11 +166,11 @@ class Stimuli:
         )
 
     def _layer(self, shape: ArrayShape) -> LayerProgram:
-        description, cell = self.description, self.description.cell
+        cell = self.description.cell
         fields = self._array(shape)
-        fields["bias"] = self.extremes(description.index_range, shape.gates, shape.units) // 2
+        fields["bias"] = self.extremes(shape.index_range, shape.gates, shape.units) // 2
         # Ends of the ranges: trained tables would seldom saturate c.
-        entries = 2**description.index_bits
+        entries = 2**shape.index_bits
         tables = [self.extremes(range_, entries) for range_ in cell.table_ranges]
         fields["gate_tables"] = torch.stack(tables)
         if isinstance(cell, LstmCell):
@@ -181,7 +181,7 @@ class Stimuli:
         description = self.description
         codes = Range(0, description.device.conductance_max)
         # Typical charge is below the bound by sqrt(rows): some codes saturate, most do not.
-        most = min(2**description.adc.gain_bits - 1, int(48 * shape.rows**0.5))
+        most = min(2**description.adc.gain_bits - 1, int(48 * shape.macro.rows**0.5))
         cells = (shape.gates, shape.units, shape.rows)
         levels = self.levels()
         positive, negative = self.extremes(codes, *cells), self.extremes(codes, *cells)
@@ -192,7 +192,7 @@ class Stimuli:
             "positive": positive,
             "negative": negative,
             "levels": levels,
-            "gain": self.integers(Range(most // 4, most), shape.gates),
+            "gain": self.integers(Range(most // 4, most), len(shape.row_tiles), shape.gates),
             **self._errors(shape, most),
         }
 
@@ -206,14 +206,15 @@ class Stimuli:
         """Errors of the macro, of every kind; read noise of about an LSB at `gain`."""
         read = min(2**shape.read_noise_bits - 1, ceil_div(16 * 2**shape.adc_shift, gain))
         # Every other lane is off by any number of LSBs: the most leave little but saturated codes.
-        offset = self.extremes(Range(-256, 256), shape.lanes)
-        offset[1::2] = self.extremes(signed_range(OFFSET_BITS), shape.lanes)[1::2]
+        lanes = len(shape.row_tiles), shape.lanes
+        offset = self.extremes(Range(-256, 256), *lanes)
+        offset[:, 1::2] = self.extremes(signed_range(OFFSET_BITS), *lanes)[:, 1::2]
         return {
-            "key": self.integers(Range(0, WORD - 1), 2),
-            "read_noise": self.integers(Range(read // 2, read)),
+            "key": self.integers(Range(0, WORD - 1), lanes[0], shape.column_tiles, 2),
+            "read_noise": self.integers(Range(read // 2, read), lanes[0]),
             "adc_noise": self.integers(Range(256, 512)),
             "offset": offset,
-            "gain_error": self.extremes(signed_range(GAIN_ERROR_BITS), shape.lanes),
+            "gain_error": self.extremes(signed_range(GAIN_ERROR_BITS), *lanes),
         }
 
 
@@ -341,7 +342,7 @@ def _split(fields: tuple[tuple[str, int], ...], word: int) -> dict[str, int]:
     return values
 
 
-def _sizes(shape: ArrayShape) -> dict[str, int]:
+def _sizes(shape: ArrayShape) -> dict[str, Any]:
     description = shape.description
     return {
         "rows": shape.rows,
@@ -352,7 +353,13 @@ def _sizes(shape: ArrayShape) -> dict[str, int]:
         "selects": shape.selects,
         "period": shape.period,
         "conversion_cycles": shape.conversion_cycles,
-        "settle": description.array.settle,
+        "settle": shape.settle,
+        "samples": shape.samples,
+        "planes": description.dac.planes,
+        "pulse_cycles": description.dac.pulse_cycles,
+        "row_tiles": [[tile.start, tile.stop] for tile in shape.row_tiles],
+        "flash": description.adc.kind == "flash",
+        "ramp": description.adc.kind == "ramp",
         "bits": description.adc.bits,
         "adc_shift": shape.adc_shift,
         "gain_bits": description.adc.gain_bits,
@@ -396,12 +403,7 @@ def _dac_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
 
 def _codes(program: ArrayProgram, rows: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
     """ADC codes of rows (sequences, steps, rows)."""
-    charge = crossbar.column_charge(rows.flatten(0, 1), program.positive - program.negative)
-    charge = charge.unflatten(0, rows.shape[:2])
-    steps = [
-        adc.convert(charge[:, t], program, shape, adc.draw(program, shape, runs, t))
-        for t in range(rows.shape[1])
-    ]
+    steps = [adc.codes(rows[:, t], program, shape, runs, t) for t in range(rows.shape[1])]
     return torch.stack(steps, dim=1)
 
 
@@ -443,7 +445,7 @@ def _gates_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     """codes in; h, and c of an LSTM, of the golden cell, step by step."""
     description, shape = stimuli.description, _first(stimuli.description)
     program = stimuli.program.layers[0]
-    codes = stimuli.extremes(description.adc.range, SEQUENCES, STEPS, shape.gates, shape.units)
+    codes = stimuli.extremes(shape.code_range, SEQUENCES, STEPS, shape.gates, shape.units)
     state = torch.zeros(SEQUENCES, shape.units, dtype=torch.int64)
     c, h = torch.empty_like(codes[:, :, 0]), torch.empty_like(codes[:, :, 0])
     for t in range(STEPS):
@@ -501,9 +503,11 @@ def _head_timing(block: Head) -> dict[str, int]:
     in which its scores go out. cycles: between two of them."""
     shape = block.shape
     tail = shape.units - (shape.blocks - 1) * shape.lanes
-    conversions = (shape.selects - 1) * max(shape.period, shape.lanes)
+    # All planes but those of the last select, and then those.
+    each, planes = shape.period, shape.description.dac.planes
+    conversions = (shape.selects - 1) * max(planes * each, shape.lanes) + (planes - 1) * each
     scores = block.scores.latency + (tail - 1)
-    latency = block.dac.latency + conversions + block.adc.latency + scores
+    latency = block.dac.latency + conversions + block.array.readout.latency + scores
     return {
         "latency": latency + (block.decision.latency if block.decision else 0),
         "cycles": block.cycles_per_output,
@@ -545,7 +549,7 @@ BLOCKS = {
         timing=lambda block: {"latency": block.latency, "beats": block.beats},
     ),
     "adc": Block(
-        make=lambda description: SarReadout(_first(description)),
+        make=lambda description: Readout(_first(description)),
         vectors=_adc_vectors,
         timing=lambda block: {"latency": block.latency},
     ),

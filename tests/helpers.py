@@ -30,6 +30,19 @@ def small(**sections: Any) -> Description:
     return Description.from_dict(SMALL).replace(**sections)
 
 
+HARDWARE = (
+    *[("level", "sar", {})] * 3,
+    ("level", "flash", {"rows": 5}),
+    ("level", "ramp", {"columns": 8}),
+    ("level", "sar", {"rows": 3, "columns": 9}),
+    ("pulse-width", "sar", {}),
+    ("pulse-width", "flash", {"rows": 4}),
+    ("bit-serial", "sar", {}),
+    ("bit-serial", "ramp", {"rows": 5, "columns": 5}),
+)
+"""Kinds of DAC and ADC, and sizes of a crossbar, for `descriptions`."""
+
+
 @st.composite
 def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> Description:
     """Any description that is small enough to simulate: every bit width, odd sizes, 1 upwards;
@@ -42,11 +55,15 @@ def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> 
     weight_bits = draw(whole(1, 8))
     gate_bits = draw(whole(4, 8))
     state_bits = draw(whole(gate_bits + 2, 14))
-    dac_bits, adc_bits = draw(whole(1, 8)), draw(whole(2, 10))
+    # What takes 2^bits cycles, or a table of so many entries, takes long to simulate: one of these.
+    dac_kind, adc_kind, tiles = draw(st.sampled_from(HARDWARE))
+    plain = (dac_kind, tiles) == ("level", {})
+    dac_bits = draw(whole(1, 8 if dac_kind == "level" else 4))
+    adc_bits = draw(whole(2, 10 if adc_kind == "sar" and plain else 5))
     hidden = draw(st.lists(whole(1, most_rows // 2), min_size=1, max_size=2))
     cell = {
         "kind": kind or draw(st.sampled_from(("lstm", "rnn"))),
-        "frac": draw(whole(0, max(0, 8 - adc_bits))),  # tables take long to load
+        "frac": draw(whole(0, max(0, 8 - adc_bits) if plain else 1)),  # tables take long to load
         "hidden_bits": draw(whole(max(3, dac_bits), 9)),
     }
     if cell["kind"] == "lstm":
@@ -65,12 +82,17 @@ def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> 
                 "conductance_bits": draw(whole(max(1, weight_bits - 1), 8)),
             },
             "array": {
+                **tiles,
                 "lanes": draw(whole(1, 7)),
                 "beat": draw(whole(1, 7)),
                 "settle": draw(whole(3, 6)),
             },
-            "dac": {"bits": dac_bits},
-            "adc": {"bits": adc_bits, "gain_bits": draw(whole(6, 12))},
+            "dac": {"bits": dac_bits, "kind": dac_kind},
+            "adc": {
+                "bits": adc_bits,
+                "kind": adc_kind,
+                "gain_bits": draw(whole(6, 12)),
+            },
             "cell": cell,
             "voting": {
                 "replay_steps": replay_steps,
@@ -99,7 +121,7 @@ def random_program(description: Description, seed: int, *, noisy: bool = False) 
             "positive": draw(0, most, *cells),
             "negative": draw(0, most, *cells),
             "levels": levels(),
-            "gain": draw(max(1, gain // 2), gain, shape.gates),
+            "gain": draw(max(1, gain // 2), gain, len(shape.row_tiles), shape.gates),
             **macro(shape),
         }
 
@@ -116,23 +138,24 @@ def random_program(description: Description, seed: int, *, noisy: bool = False) 
         if not noisy:
             return ideal_macro(shape)
         lsb = 2**shape.adc_shift // gain_of(shape)  # of charge
+        tiles = len(shape.row_tiles)
         return {
-            "key": draw(0, 2**32 - 1, 2),
-            "read_noise": draw(0, min(2**shape.read_noise_bits - 1, 16 * lsb)),
+            "key": draw(0, 2**32 - 1, tiles, shape.column_tiles, 2),
+            "read_noise": draw(0, min(2**shape.read_noise_bits - 1, 16 * lsb), tiles),
             "adc_noise": draw(0, 2 * 256),
-            "offset": draw(*signed_range(OFFSET_BITS), shape.lanes),
-            "gain_error": draw(*signed_range(GAIN_ERROR_BITS), shape.lanes),
+            "offset": draw(*signed_range(OFFSET_BITS), tiles, shape.lanes),
+            "gain_error": draw(*signed_range(GAIN_ERROR_BITS), tiles, shape.lanes),
         }
 
     def gain_of(shape: ArrayShape) -> int:
         # Typical charge is far below the bound, by sqrt(rows): put it in the ADC's range.
-        return min(2**description.adc.gain_bits - 1, int(100 * shape.rows**0.5))
+        return min(2**description.adc.gain_bits - 1, int(100 * shape.macro.rows**0.5))
 
-    low, high = description.index_range
     layers = []
     for shape in description.layers:
         step = 0.5 + torch.rand(shape.gates, generator=generator).double()
-        step *= 8.0 / 2**description.index_bits
+        step *= 8.0 / 2**shape.index_bits
+        low, high = shape.index_range
         extra = {}
         if description.cell.kind == "lstm":
             extra["tanh_table"] = tables.tanh_table(description).long()
@@ -140,11 +163,12 @@ def random_program(description: Description, seed: int, *, noisy: bool = False) 
             LAYER_PROGRAMS[description.cell.kind](
                 **array(shape),
                 bias=draw(low // 4, high // 4, shape.gates, shape.units),
-                gate_tables=tables.gate_tables(step, description).long(),
+                gate_tables=tables.gate_tables(step, shape).long(),
                 **extra,
             )
         )
-    head = HeadProgram(**array(description.head), bias=draw(low, high, description.head.units))
+    bias = draw(*description.head.index_range, description.head.units)
+    head = HeadProgram(**array(description.head), bias=bias)
     channels = description.network.inputs
     return Program(
         description=description,
@@ -254,7 +278,7 @@ def gates_loader(dut: Any, program: Any, shape: ArrayShape) -> Callable:
 
     place_bits = (shape.units_per_beat - 1).bit_length()
     word_bits = max(1, (dut.words - 1).bit_length())
-    index_bits = shape.description.index_bits
+    index_bits = shape.index_bits
     bias = []
     for gate, values in enumerate(program.bias.tolist()):
         for unit, value in enumerate(values):

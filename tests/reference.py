@@ -50,21 +50,91 @@ def draws(key: list[int], run: int, step: int, column: int) -> tuple[int, int]:
     return entries[0] + entries[1], entries[2] + entries[3]
 
 
+def row_tiles(shape: ArrayShape) -> list[tuple[int, int]]:
+    """First row and first row after, of each row tile."""
+    most = shape.description.array.rows
+    fewest = -(-shape.rows // most)
+    split = [part for part in (shape.inputs, shape.rows - shape.inputs) if part]
+    if fewest == 1 or sum(-(-part // most) for part in split) > fewest:
+        split = [shape.rows]
+    tiles, start = [], 0
+    for part in split:
+        count = -(-part // most)
+        tiles += [(start + part * n // count, start + part * (n + 1) // count)
+                  for n in range(count)]  # fmt: skip
+        start += part
+    return tiles
+
+
+def column_place(unit: int, shape: ArrayShape) -> tuple[int, int, int]:
+    """Lane of a unit; its column tile, and its number there."""
+    most = shape.description.array.columns // shape.gates
+    tiles = -(-shape.units // most)
+    while True:
+        each = min(shape.description.array.lanes, -(-shape.units // tiles))
+        units = [u for u in range(shape.units) if u % (tiles * each) < each]  # of the first
+        if len(units) <= most:
+            break
+        tiles += 1
+    lane = unit % (tiles * each)
+    return lane, lane // each, unit // (tiles * each) * each + lane % each
+
+
 def convert(
     part: Any, gate: int, unit: int, rows: list[int], shape: ArrayShape, run: int, step: int
 ) -> int:
-    """The ADC code of one column."""
+    """The code of one column: of all row tiles and planes."""
+    d, total = shape.description, 0
+    planes = max(1, d.dac.bits - 1) if d.dac.kind == "bit-serial" else 1
+    for plane in range(planes):
+        weight = 1 << (planes - 1 - plane)
+        on_rows = rows
+        if planes > 1:
+            on_rows = [(abs(v) // weight % 2) * (1 if v >= 0 else -1) for v in rows]
+        for tile in range(len(row_tiles(shape))):
+            number = step * planes + plane
+            total += weight * one_conversion(part, gate, unit, on_rows, shape, tile, run, number)
+    return total
+
+
+def one_conversion(
+    part: Any,
+    gate: int,
+    unit: int,
+    rows: list[int],
+    shape: ArrayShape,
+    tile: int,
+    run: int,
+    step: int,
+) -> int:
+    """What one conversion of a column gives."""
+    d, tiles = shape.description, row_tiles(shape)
+    first, after = tiles[tile]
     plus, minus = part.positive[gate, unit].tolist(), part.negative[gate, unit].tolist()
-    charge = sum(v * (p - n) for v, p, n in zip(rows, plus, minus, strict=True))
-    read, adc = draws(part.key.tolist(), run, step, shape.gates * unit + gate)
-    lane = unit % min(shape.description.array.lanes, shape.units)
-    gain = half_up(int(part.gain[gate]) * (1024 + int(part.gain_error[lane])), 10)
-    bits = shape.description.adc.bits
-    shift = 4 + max(0, shape.charge_max.bit_length() - (bits - 1))
-    noisy = charge + half_up(read * int(part.read_noise), 10)
-    error = half_up(adc * int(part.adc_noise) + 64 * int(part.offset[lane]), 14 - shift)
+    charge = sum(rows[r] * (plus[r] - minus[r]) for r in range(first, after))
+    lane, column_tile, number = column_place(unit, shape)
+    key = part.key[tile, column_tile].tolist()
+    read, adc = draws(key, run, step, shape.gates * number + gate)
+    gain = half_up(int(part.gain[tile, gate]) * (1024 + int(part.gain_error[tile, lane])), 10)
+    bits = d.adc.bits
+    largest = max(1, (1 << (d.dac.bits - 1)) - 1) if d.dac.kind != "bit-serial" else 1
+    most = max(b - a for a, b in tiles) * largest * ((1 << d.device.conductance_bits) - 1)
+    shift = 4 + max(0, most.bit_length() - (bits - 1))
+    noisy = charge + half_up(read * int(part.read_noise[tile]), 10)
+    error = half_up(adc * int(part.adc_noise) + 64 * int(part.offset[tile, lane]), 14 - shift)
     top = 1 << (bits - 1)
     return narrow(noisy * gain + error, shift, -top, top - 1)
+
+
+def index_top(shape: ArrayShape) -> int:
+    """Half the entries of a gate's table: room for the lowest code there can be."""
+    d = shape.description
+    planes = max(1, d.dac.bits - 1) if d.dac.kind == "bit-serial" else 1
+    lowest = len(row_tiles(shape)) * ((1 << planes) - 1) << (d.adc.bits - 1)
+    bits = 1
+    while 1 << (bits - 1) < lowest:
+        bits += 1
+    return 1 << (bits + d.cell.frac - 1)
 
 
 def run(program: Program, x: list[list[int]], first: int = 0) -> dict[str, Any]:
@@ -96,10 +166,10 @@ def one_pass(program: Program, x: list[list[int]], number: int) -> dict[str, Any
                      for g in range(shape.gates)]  # fmt: skip
             values: dict[str, Any] = {"codes": codes}
             if d.cell.kind == "lstm":
-                c, h = lstm(layer, codes, c, d)
+                c, h = lstm(layer, codes, c, shape)
                 values["c"] = c
             else:
-                h = [rnn(layer, codes[0][u], u, d) for u in range(shape.units)]
+                h = [rnn(layer, codes[0][u], u, shape) for u in range(shape.units)]
             out.append(values | {"h": h})
         layers.append({key: [step[key] for step in out] for key in out[0]})
         vectors = layers[-1]["h"]
@@ -118,10 +188,12 @@ def score(program: Program, rows: list[int], number: int, step: int) -> list[int
     return [code * 2**d.cell.frac + b for code, b in zip(head, bias, strict=True)]
 
 
-def look_up(layer: Any, gate: int, code: int, unit: int, d: Any) -> int:
+def look_up(layer: Any, gate: int, code: int, unit: int, shape: ArrayShape) -> int:
     """The gate table's entry for a code."""
-    top = 1 << (d.adc.bits + d.cell.frac - 1)
-    a = narrow((code << d.cell.frac) + int(layer.bias[gate, unit]), 0, -top, top - 1)
+    top = index_top(shape)
+    a = narrow(
+        (code << shape.description.cell.frac) + int(layer.bias[gate, unit]), 0, -top, top - 1
+    )
     return int(layer.gate_tables[gate, a + top])
 
 
@@ -133,15 +205,19 @@ def dac_code(value: int, shift: int, d: Any) -> int:
     return narrow(value, shift, -most, most)
 
 
-def rnn(layer: Any, code: int, unit: int, d: Any) -> int:
-    return dac_code(look_up(layer, 0, code, unit, d), d.cell.hidden_bits - max(2, d.dac.bits), d)
+def rnn(layer: Any, code: int, unit: int, shape: ArrayShape) -> int:
+    d = shape.description
+    return dac_code(
+        look_up(layer, 0, code, unit, shape), d.cell.hidden_bits - max(2, d.dac.bits), d
+    )
 
 
-def lstm(layer: Any, codes: list[list[int]], c: list[int], d: Any) -> tuple[list, list]:
+def lstm(layer: Any, codes: list[list[int]], c: list[int], shape: ArrayShape) -> tuple[list, list]:
+    d = shape.description
     n = d.cell.gate_bits
     new_c, new_h = [], []
     for u, before in enumerate(c):
-        i, f, g, o = (look_up(layer, k, codes[k][u], u, d) for k in range(4))
+        i, f, g, o = (look_up(layer, k, codes[k][u], u, shape) for k in range(4))
         top = 1 << (d.cell.state_bits - 1)
         state = narrow(f * before + i * g, n, -top, top - 1)
         top = 1 << (d.cell.state_index_bits - 1)

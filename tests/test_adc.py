@@ -4,14 +4,15 @@ from itertools import pairwise
 
 import pytest
 import torch
-from amaranth.hdl import Elaboratable, Module
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden import adc, crossbar
 from golden.description import ADC_NOISE_BITS
-from hw.adc import SarReadout
-from hw.crossbar import PARAMETERS, CrossbarModel, parameter_fields
+from golden.fixed import index_bits
+from hw.adc import Readout
+from hw.array import TiledArray
+from hw.crossbar import PARAMETERS, CrossbarModel, parameter_fields, tile_fields
 from tests.helpers import (
     descriptions,
     random_codes,
@@ -24,122 +25,153 @@ from tests.helpers import (
     waits,
 )
 
+CASES = [("sar", bits) for bits in range(3, 11)]
+CASES += [(kind, bits) for kind in ("flash", "ramp") for bits in range(3, 7)]
 
-@pytest.mark.parametrize("bits", range(3, 11))
-def test_sar_finds_every_code(bits):
+
+@pytest.mark.parametrize(("kind", "bits"), CASES)
+def test_every_code_is_found(kind, bits):
     """Exhaustive: for every level of the held sample, also beyond the range."""
     lanes = 4
-    description = small(adc={"bits": bits}, network={"hidden": [2 ** (bits + 1)]})
+    adc = {"bits": bits, "kind": kind}
+    description = small(adc=adc, network={"hidden": [2**bits]})
     shape = description.replace(array={"lanes": lanes}).layers[0]
-    dut = SarReadout(shape)
     low, high = description.adc.range
     levels = [low - 5, low - 1, *range(low, high + 1), high + 1, high + 5]
     levels += [0] * (-len(levels) % lanes)
     groups = [levels[n : n + lanes] for n in range(0, len(levels), lanes)]
     assert len(groups) <= shape.selects
-    out: list = []
 
-    async def comparators(ctx):
-        """Hold the levels of the group sampled `settle` cycles ago."""
-        ctx.set(dut.i.valid, 1)
-        history = [None] * (shape.description.array.settle + 1)
-        held = [0] * lanes
-        while True:
-            history = [ctx.get(dut.select) if ctx.get(dut.sample) else None, *history[:-1]]
-            if history[-1] is not None:
-                held = groups[history[-1]] if history[-1] < len(groups) else [0] * lanes
-            trial = ctx.get(dut.trial)
-            above = sum((held[n] >= trial[n]) << n for n in range(lanes))
-            ctx.set(dut.above, above)
-            await ctx.tick()
+    def above(level, trial):
+        """A lane's comparators."""
+        return sum((level >= code) << n for n, code in enumerate(trial))
 
-    simulate(dut, receiver(dut.o, len(groups), out, hold=0), watchers=[comparators])
-    got = [int(code) for beat in out for code in beat.codes]
+    got = found(shape, groups, above)
     assert got == [max(low, min(high, level)) for level in levels]
 
 
-class Converter(Elaboratable):
-    """A readout and a crossbar model, connected."""
+def test_a_bubble_costs_one_code():
+    """A comparator of a flash ADC that errs, any of them at any code."""
+    description = small(adc={"bits": 3, "kind": "flash"}, network={"hidden": [64]})
+    shape = description.replace(array={"lanes": 1}).layers[0]
+    low, high = description.adc.range
+    cases = [(level, wrong) for level in range(low, high + 1) for wrong in range(high - low)]
 
-    def __init__(self, shape):
-        self.adc, self.macro = SarReadout(shape), CrossbarModel(shape)
+    def above(case, trial):
+        level, wrong = case
+        return sum((level >= code) << n for n, code in enumerate(trial)) ^ 1 << wrong
 
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.adc, m.submodules.macro = self.adc, self.macro
-        for name in ("sample", "first", "select", "gain", "trial"):
-            m.d.comb += getattr(self.macro, name).eq(getattr(self.adc, name))
-        m.d.comb += self.adc.above.eq(self.macro.above)
-        m.d.comb += self.macro.rows.eq(self.adc.i.payload.rows)
-        return m
+    got = found(shape, [[case] for case in cases], above)
+    for (level, wrong), code in zip(cases, got, strict=True):
+        errs = -1 if level >= low + 1 + wrong else 1
+        assert code == level + errs, (level, wrong)
 
 
-def program_converter(dut, part, shape):
-    """A testbench that programs cells and gains through the ports."""
-    cells = [
-        {
-            "row": row,
-            "select": shape.column(unit, gate)[0],
-            "lane": shape.column(unit, gate)[1],
-            "positive": int(part.positive[gate, unit, row]),
-            "negative": int(part.negative[gate, unit, row]),
-        }
-        for gate in range(shape.gates)
-        for unit in range(shape.units)
-        for row in range(shape.rows)
-    ]
+def found(shape, groups, above):
+    """Codes that a readout finds where the samples of selects in order are `groups`, one for each
+    lane; above: the comparators of a lane, of its sample and what they compare with."""
+    dut, adc = Readout(shape), shape.description.adc
+    out: list = []
+
+    async def comparators(ctx):
+        """Hold the group that was sampled `settle` cycles ago."""
+        ctx.set(dut.i.valid, 1)
+        history = [None] * (shape.settle + 1)
+        held = [groups[0][0]] * shape.lanes
+        while True:
+            history = [ctx.get(dut.select) if ctx.get(dut.sample) else None, *history[:-1]]
+            if history[-1] is not None and history[-1] < len(groups):
+                held = groups[history[-1]]
+            for n in range(shape.lanes):
+                flash = adc.kind == "flash"
+                trial = range(adc.range.low + 1, adc.range.high + 1) if flash else None
+                trial = trial or [ctx.get(dut.trial[0][n])]
+                ctx.set(dut.above[0][n], above(held[n], trial))
+            await ctx.tick()
+
+    simulate(dut, receiver(dut.o, len(groups), out, hold=0), watchers=[comparators])
+    return [int(code) for beat in out for code in beat.codes]
+
+
+def program_array(dut, part, shape):
+    """A testbench that programs cells, gains and parameters through the ports."""
+    cells, gains = [], []
+    for r, tile in enumerate(shape.row_tiles):
+        for gate, gain in enumerate(part.gain[r].tolist()):
+            gains.append((r << index_bits(shape.gates) | gate, gain))
+        for gate in range(shape.gates):
+            for unit in range(shape.units):
+                select, lane = shape.column(unit, gate)
+                column_tile, lane = divmod(lane, shape.macro.lanes)
+                place = {"row_tile": r, "column_tile": column_tile}
+                place = {name: place[name] for name, _ in tile_fields(shape)}
+                for row in tile:
+                    code = {n: int(getattr(part, n)[gate, unit, row]) for n in DEVICES}
+                    inside = {"row": row - tile.start, "select": select, "lane": lane}
+                    cells.append(place | inside | code)
+
+    async def write(ctx, port, writes):
+        for address, value in writes:
+            ctx.set(port.address, address)
+            ctx.set(port.data, value % 2 ** len(port.data))
+            ctx.set(port.enable, 1)
+            await ctx.tick()
+        ctx.set(port.enable, 0)
 
     async def process(ctx):
-        for gate, gain in enumerate(part.gain.tolist()):
-            ctx.set(dut.adc.gains.address, gate)
-            ctx.set(dut.adc.gains.data, gain)
-            ctx.set(dut.adc.gains.enable, 1)
-            await ctx.tick()
-        ctx.set(dut.adc.gains.enable, 0)
-        for address, value in parameters(part, shape):
-            ctx.set(dut.macro.parameters.address, address)
-            ctx.set(dut.macro.parameters.data, value % 2**32)
-            ctx.set(dut.macro.parameters.enable, 1)
-            await ctx.tick()
-        ctx.set(dut.macro.parameters.enable, 0)
-        await sender(dut.macro.program, cells)(ctx)
+        await write(ctx, dut.gains, gains)
+        await write(ctx, dut.parameters, parameters(part, shape))
+        await sender(dut.cells, cells)(ctx)
 
     return process
 
 
+DEVICES = ("positive", "negative")
+
+
 def parameters(part, shape, run=0):
-    """Address and value of each write of a macro's parameters."""
-    values = {"key_0": [int(part.key[0])], "key_1": [int(part.key[1])], "run": [run]}
-    values |= {"read_noise": [int(part.read_noise)], "adc_noise": [int(part.adc_noise)]}
-    values |= {"offset": part.offset.tolist(), "gain_error": part.gain_error.tolist()}
-    split = dict(parameter_fields(shape))["lane"]
-    return [
-        (PARAMETERS.index(name) << split | lane, value)
-        for name, of_lanes in values.items()
-        for lane, value in enumerate(of_lanes)
-    ]
+    """Address and value of each write of the macros' parameters."""
+    fields, writes = dict(parameter_fields(shape)), []
+    for r in range(len(shape.row_tiles)):
+        for c in range(shape.column_tiles):
+            key, lanes = part.key[r, c].tolist(), shape.macro.lanes
+            own = slice(c * lanes, (c + 1) * lanes)
+            values = {"key_0": key[:1], "key_1": key[1:], "run": [run]}
+            values |= {"read_noise": [int(part.read_noise[r])], "adc_noise": [int(part.adc_noise)]}
+            values |= {n: getattr(part, n)[r, own].tolist() for n in ("offset", "gain_error")}
+            for name, of_lanes in values.items():
+                for lane, value in enumerate(of_lanes):
+                    place = {"lane": lane, "parameter": PARAMETERS.index(name)}
+                    place |= {"column_tile": c, "row_tile": r}
+                    address = at = 0
+                    for field, bits in fields.items():
+                        address |= place[field] << at
+                        at += bits
+                    writes.append((address, value))
+    return writes
 
 
 def convert(description, rows, part, shape, seed, every=3):
     """Codes (steps, gates, units) of steps (steps, rows), and the cycles of samples; each
     `every`-th step begins a sequence."""
-    dut = Converter(shape)
+    dut = TiledArray(shape, CrossbarModel)
     beats: list = []
     samples: list = []
 
     async def host(ctx):
-        await program_converter(dut, part, shape)(ctx)
+        await program_array(dut, part, shape)(ctx)
         payloads = [
             {"rows": step, "first": int(n % every == 0), "last": 0}
             for n, step in enumerate(rows.tolist())
         ]
-        await sender(dut.adc.i, payloads, waits(seed))(ctx)
+        await sender(dut.i, payloads, waits(seed))(ctx)
 
+    readout = dut.readout
     simulate(
         dut,
         host,
-        receiver(dut.adc.o, len(rows) * shape.selects, beats, waits(seed)),
-        watchers=[recorder(dut.adc.sample, dut.adc.select, samples)],
+        receiver(dut.o, len(rows) * shape.selects, beats, waits(seed)),
+        watchers=[recorder(readout.sample, readout.select, samples)],
     )
     codes = torch.zeros(len(rows), shape.gates, shape.units, dtype=torch.long)
     for step in range(len(rows)):
@@ -152,12 +184,11 @@ def convert(description, rows, part, shape, seed, every=3):
 
 def golden(rows, part, shape, every=3):
     """The codes of steps one after the other, each `every`-th the first of a run."""
-    charge = crossbar.column_charge(rows, part.positive - part.negative)
-    codes = []
-    for n in range(len(rows)):
-        draws = adc.draw(part, shape, torch.tensor([n // every]), n % every)
-        codes.append(adc.convert(charge[n : n + 1], part, shape, draws))
-    return torch.cat(codes)
+    steps = [
+        adc.codes(rows[n : n + 1], part, shape, torch.tensor([n // every]), n % every)
+        for n in range(len(rows))
+    ]
+    return torch.cat(steps)
 
 
 @settings(max_examples=25)
@@ -177,8 +208,8 @@ def test_the_largest_errors_do_not_overflow():
         part = random_program(small(network={"hidden": [7]}), 1, noisy=True).layers[0]
         part.read_noise.fill_(2**shape.read_noise_bits - 1)
         part.adc_noise.fill_(2**ADC_NOISE_BITS - 1)
-        part.offset.copy_(torch.tensor([sign, ~sign, sign, ~sign]) ^ 2047)
-        part.gain_error.copy_(torch.tensor([sign, ~sign, sign, ~sign]) ^ 511)
+        part.offset.copy_(torch.tensor([[sign, ~sign, sign, ~sign]]) ^ 2047)
+        part.gain_error.copy_(torch.tensor([[sign, ~sign, sign, ~sign]]) ^ 511)
         rows = random_codes(shape.description, 1, 9, shape.rows)
         codes, _ = convert(shape.description, rows, part, shape, None)
         assert torch.equal(codes, golden(rows, part, shape))
@@ -186,16 +217,27 @@ def test_the_largest_errors_do_not_overflow():
 
 @pytest.mark.parametrize("settle", [3, 4, 7])
 @pytest.mark.parametrize("bits", [3, 4, 8])
-def test_samples_never_pause_without_stalls(settle, bits):
-    description = small(array={"settle": settle, "lanes": 2}, adc={"bits": bits})
+@pytest.mark.parametrize("kind", ["level", "pulse-width", "bit-serial"])
+@pytest.mark.parametrize("adc", ["sar", "flash", "ramp"])
+def test_samples_never_pause_without_stalls(kind, adc, bits, settle):
+    if bits == 8 and adc != "sar":
+        return
+    description = small(
+        array={"settle": settle, "lanes": 2, "rows": 5},
+        dac={"kind": kind, "bits": 3},
+        adc={"bits": bits, "kind": adc},
+        cell={"frac": 0},
+    )
     shape = description.layers[0]
     part = random_program(description, 0).layers[0]
-    _, samples = convert(
-        description, random_codes(description, 0, 2, shape.rows), part, shape, None
-    )
-    cycles = [cycle for cycle, _ in samples[: shape.selects]]
+    rows = random_codes(description, 0, 2, shape.rows)
+    codes, samples = convert(description, rows, part, shape, None)
+    assert torch.equal(codes, golden(rows, part, shape))
+    cycles = [cycle for cycle, _ in samples[: shape.samples]]
     assert {b - a for a, b in pairwise(cycles)} == {shape.period}
-    assert [select for _, select in samples] == [*range(shape.selects)] * 2
+    planes = description.dac.planes
+    once = [select for select in range(shape.selects) for _ in range(planes)]
+    assert [select for _, select in samples] == once * 2
 
 
 def test_extreme_charges_do_not_overflow():
@@ -205,9 +247,9 @@ def test_extreme_charges_do_not_overflow():
     part = random_program(description, 0).layers[0]
     part.positive.fill_(4095)
     part.negative.zero_()
-    part.gain.copy_(torch.tensor([4095, 1, 16, 17]))
+    part.gain.copy_(torch.tensor([[4095, 1, 16, 17]]))
     rows = torch.stack([torch.full((shape.rows,), v) for v in (7, -7, 1, -1, 0)])
-    charge = crossbar.column_charge(rows, part.positive - part.negative)
+    charge = crossbar.column_charge(rows, part.positive - part.negative, shape)
     assert charge.max() == shape.charge_max
     codes, _ = convert(description, rows, part, shape, None)
     assert torch.equal(codes, golden(rows, part, shape))

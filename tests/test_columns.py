@@ -18,6 +18,11 @@ from tests.helpers import small
 SHAPES = {
     "whole": small(network={"inputs": 2, "hidden": [2], "classes": 2}, array={"lanes": 2}),
     "padded": small(network={"inputs": 1, "hidden": [2], "classes": 2}, array={"lanes": 1}),
+    "pulses": small(
+        network={"inputs": 1, "hidden": [2], "classes": 2},
+        array={"lanes": 1},
+        dac={"bits": 3, "kind": "pulse-width"},
+    ),
     "rnn": small(
         network={"inputs": 4, "hidden": [1], "classes": 2}, array={"lanes": 1}, cell={"kind": "rnn"}
     ),
@@ -27,7 +32,8 @@ CYCLES = 5
 
 def narrow(description: Description) -> Description:
     device = {"weight_bits": 1, "conductance_bits": 1}
-    return description.replace(device=device, dac={"bits": 2})
+    bits = 3 if description.dac.kind == "pulse-width" else 2
+    return description.replace(device=device, dac={"bits": bits})
 
 
 PROVE = """
@@ -74,10 +80,13 @@ MUTANTS = {
     "a group that is left out": ("group < GROUPS;", "group < GROUPS - 1;"),
     "a code without its sign": ("code = $signed(", "code = $unsigned("),
     "devices that are swapped": ("positive - negative", "negative - positive"),
-    "a sum without a sample": ("if (taken) charge", "if (taken || write) charge"),
+    "a sum without a sample": ("if (left != 0) charge", "if (left != 0 || write) charge"),
+    "a pulse that is cut short": ("sample ? CYCLES :", "sample ? CYCLES - 1 :"),
+    "a charge that is kept": ("(left == CYCLES ? 0 : charge)", "charge"),
     "the wrong column": ("column <= cells[select]", "column <= cells[write_select]"),
     "a write that is dropped": ("if (write)", "if (write && !sample)"),
 }
+PULSES = ("a pulse that is cut short", "a charge that is kept")
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
@@ -86,7 +95,8 @@ def test_a_mutant_is_found(mutant, monkeypatch, tmp_path):
     source = columns.SOURCE.read_text()
     assert source.count(before) == 1
     source = source.replace(before, after)
-    assert not proves_equal(SHAPES["padded"], source, monkeypatch, tmp_path)
+    shape = "pulses" if mutant in PULSES else "padded"
+    assert not proves_equal(SHAPES[shape], source, monkeypatch, tmp_path)
 
 
 def lint(source):

@@ -58,14 +58,14 @@ def program(description, code=None, seed=0, dtype=torch.int64) -> Program:
 
         fields = {"positive": codes(), "negative": codes(), **ideal_macro(shape)}
         levels = padded(description.device.level_table, description.device)
-        return fields | {"levels": levels, "gain": torch.full((shape.gates,), 200)}
+        return fields | {"levels": levels, "gain": torch.full((1, shape.gates), 200)}
 
-    step = torch.full((4,), 8.0 / 2**description.index_bits, dtype=torch.float64)
+    step = torch.full((4,), 8.0 / 2 ** description.layers[0].index_bits, dtype=torch.float64)
     layers = tuple(
         LstmProgram(
             **array(shape),
             bias=torch.zeros(shape.gates, shape.units, dtype=torch.int64),
-            gate_tables=tables.gate_tables(step, description).long(),
+            gate_tables=tables.gate_tables(step, shape).long(),
             tanh_table=tables.tanh_table(description).long(),
         )
         for shape in description.layers
@@ -219,7 +219,7 @@ LANES = Description.from_dict(
 def lanes(name, **fields):
     """A register of 40,960 lanes."""
     chips = [effects.apply(program(LANES, 0), Effects(**fields), seed=s) for s in range(10)]
-    return torch.cat([getattr(chip.head, name) for chip in chips])
+    return torch.cat([getattr(chip.head, name)[0] for chip in chips])
 
 
 def test_offsets_over_lanes():
@@ -580,10 +580,10 @@ def test_describe_says_what_was_made_of_a_program():
         on, off = int((codes == FULL).sum()), int((codes == 0).sum())
         change = on * (FULL - 1000) ** 2 + off * 1000**2
         assert report["arrays"]["layers.0"] == {
-            "read_noise_charge": int(after.layers[0].read_noise) / 16,
+            "read_noise_charge": [int(after.layers[0].read_noise) / 16],
             "adc_noise_lsb": 77 / 256,
-            "offset_lsb": [int(v) / 256 for v in after.layers[0].offset],
-            "gain_error": [int(v) / 1024 for v in after.layers[0].gain_error],
+            "offset_lsb": [[int(v) / 256 for v in after.layers[0].offset[0]]],
+            "gain_error": [[int(v) / 1024 for v in after.layers[0].gain_error[0]]],
             "stuck_on": on,
             "stuck_off": off,
             "conductance_rms_change": pytest.approx((change / codes.numel()) ** 0.5 / FULL),
@@ -595,7 +595,7 @@ def test_describe_takes_a_program_in_training():
     after = effects.apply(before, Effects(programming="pcm"))
     arrays = effects.describe(before, after, Effects(programming="pcm"))["arrays"]
     assert 0.01 < arrays["layers.0"]["conductance_rms_change"] < 0.05
-    assert arrays["head"]["read_noise_charge"] == arrays["head"]["stuck_on"] == 0
+    assert (arrays["head"]["read_noise_charge"], arrays["head"]["stuck_on"]) == ([0], 0)
 
 
 def test_a_read_noise_that_rounds_to_nothing_is_named():

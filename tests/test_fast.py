@@ -167,7 +167,7 @@ def test_the_largest_noise_there_is(gain, sections):
     loud = dataclasses.replace(
         part,
         gain=torch.full_like(part.gain, gain),
-        read_noise=torch.tensor(2**shape.read_noise_bits - 1),
+        read_noise=torch.full_like(part.read_noise, 2**shape.read_noise_bits - 1),
         adc_noise=torch.tensor(2**12 - 1),
         offset=torch.full_like(part.offset, -(2**11)),
         gain_error=torch.full_like(part.gain_error, 511),
@@ -192,7 +192,7 @@ def test_lanes_that_err_without_noise():
     description = small(network={"hidden": [9]})
     program = random_program(description, 8, noisy=True)
     silent = dataclasses.replace(
-        program.layers[0], read_noise=torch.tensor(0), adc_noise=torch.tensor(0)
+        program.layers[0], read_noise=torch.tensor([0]), adc_noise=torch.tensor(0)
     )
     assert silent.offset.any() and silent.gain_error.any()
     program = dataclasses.replace(program, layers=(silent,))

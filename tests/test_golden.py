@@ -145,8 +145,9 @@ def test_pairs_use_one_device_and_keep_the_gradient():
 
 @given(descriptions(kind="lstm"))
 def test_tables_are_monotonic_and_in_range(description):
-    step = torch.full((4,), 8 / 2**description.index_bits, dtype=torch.float64)
-    gates = tables.gate_tables(step, description)
+    shape = description.layers[0]
+    step = torch.full((4,), 8 / 2**shape.index_bits, dtype=torch.float64)
+    gates = tables.gate_tables(step, shape)
     tanh = tables.tanh_table(description)
     for table in (*gates, tanh):
         assert bool((table.diff() >= 0).all())
@@ -157,8 +158,9 @@ def test_tables_are_monotonic_and_in_range(description):
 
 @given(descriptions(kind="rnn"))
 def test_the_rnn_s_table_is_tanh(description):
-    step = torch.full((1,), 8 / 2**description.index_bits, dtype=torch.float64)
-    (table,) = tables.gate_tables(step, description)
+    shape = description.layers[0]
+    step = torch.full((1,), 8 / 2**shape.index_bits, dtype=torch.float64)
+    (table,) = tables.gate_tables(step, shape)
     assert bool((table.diff() >= 0).all()) and table[len(table) // 2] == 0
     assert table.max() <= description.hidden_unit and table.min() >= -description.hidden_unit
 
@@ -224,11 +226,11 @@ def test_a_program_survives_the_disk(tmp_path):
     assert path.read_bytes() == again.read_bytes()
 
 
-@pytest.mark.parametrize("about", ["[1]", '{"format": "wordline program 3"}', "{}"])
+@pytest.mark.parametrize("about", ["[1]", '{"format": "wordline program 4"}', "{}"])
 def test_damaged_metadata_is_named(tmp_path, about):
     path = tmp_path / "p.safetensors"
     safetensors.torch.save_file({"x": torch.zeros(1)}, path, {"wordline": about})
-    with pytest.raises(WordlineError, match=r"is not a 'wordline program 3' file; make one with"):
+    with pytest.raises(WordlineError, match=r"is not a 'wordline program 4' file; make one with"):
         Program.load(path)
 
 

@@ -112,7 +112,7 @@ def test_head_scores_the_last_step_or_every_one(description, seed, stall):
 
     async def host(ctx):
         await sender(dut.cells, cells)(ctx)
-        ctx.set(dut.gains.data, int(part.gain))
+        ctx.set(dut.gains.data, int(part.gain[0, 0]))
         ctx.set(dut.gains.enable, 1)
         await ctx.tick()
         ctx.set(dut.gains.enable, 0)

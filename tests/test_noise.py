@@ -250,23 +250,23 @@ def program(read_noise=0, adc_noise=0, seed=0, **sections) -> Program:
 
     def array(n, shape):
         cells = (shape.gates, shape.units, shape.rows)
-        macro = {"key": torch.tensor(noise.key(seed, n))}
-        macro |= {"read_noise": torch.tensor(read_noise), "adc_noise": torch.tensor(adc_noise)}
+        macro = {"key": torch.tensor(noise.key(seed, n)).view(1, 1, 2)}
+        macro |= {"read_noise": torch.tensor([read_noise]), "adc_noise": torch.tensor(adc_noise)}
         return {
             **ideal_macro(shape),
             **macro,
             "positive": torch.randint(0, 256, cells, generator=generator),
             "negative": torch.randint(0, 256, cells, generator=generator),
             "levels": padded(description.device.level_table, description.device),
-            "gain": torch.full((shape.gates,), 250),
+            "gain": torch.full((1, shape.gates), 250),
         }
 
-    step = torch.full((4,), 8.0 / 2**description.index_bits, dtype=torch.float64)
+    step = torch.full((4,), 8.0 / 2 ** description.layers[0].index_bits, dtype=torch.float64)
     layers = tuple(
         LstmProgram(
             **array(n, shape),
             bias=torch.randint(-30, 30, (shape.gates, shape.units), generator=generator),
-            gate_tables=tables.gate_tables(step, description).long(),
+            gate_tables=tables.gate_tables(step, shape).long(),
             tanh_table=tables.tanh_table(description).long(),
         )
         for n, shape in enumerate(description.layers)
@@ -338,12 +338,12 @@ def test_columns_are_numbered_by_unit_then_gate():
     noisy = program(adc_noise=1)
     layer, shape = noisy.layers[0], noisy.description.layers[0]
     got = adc.draw(layer, shape, torch.tensor([3, 9]), 5)
-    assert got.read.shape == got.adc.shape == (2, 4, 5)
+    assert got.read.shape == got.adc.shape == (2, 1, 4, 5)
     for n, run in enumerate((3, 9)):
         for unit in range(5):
             for gate in range(4):
-                wanted = draws(layer.key.tolist(), run, 5, 4 * unit + gate)
-                assert (int(got.read[n, gate, unit]), int(got.adc[n, gate, unit])) == wanted
+                wanted = draws(layer.key[0, 0].tolist(), run, 5, 4 * unit + gate)
+                assert (int(got.read[n, 0, gate, unit]), int(got.adc[n, 0, gate, unit])) == wanted
 
 
 def test_passes_of_a_vote_have_noise_of_their_own():
@@ -361,7 +361,7 @@ def test_no_amplitude_is_no_noise():
     quiet = program()
     assert quiet.head.key.any()
     x, lengths = sequences(12)
-    bare = {"key": torch.zeros(2, dtype=torch.int64)}
+    bare = {"key": torch.zeros(1, 1, 2, dtype=torch.int64)}
     ideal = dataclasses.replace(
         quiet,
         layers=tuple(dataclasses.replace(layer, **bare) for layer in quiet.layers),
@@ -372,7 +372,7 @@ def test_no_amplitude_is_no_noise():
         expect_rows(trace, network.run(ideal, x, lengths), torch.arange(12), lengths)
     # And where draws are made for the other noise.
     shape = quiet.description.head
-    charge = torch.arange(-6000, 6000).reshape(-1, 1, 4)
+    charge = torch.arange(-6000, 6000).reshape(-1, 1, 1, 4)
     big = torch.full_like(charge, 250)
     code = adc.convert(charge, quiet.head, shape, noise.Draws(big, -big))
     assert torch.equal(code, adc.convert(charge, quiet.head, shape))
@@ -388,12 +388,14 @@ FINE = {"device": {"conductance_bits": 4}, "dac": {"bits": 1}, "adc": {"bits": 1
 def converted(**registers):
     """Codes of a charge of 3 over many conversions, of the head of a FINE program."""
     noisy = program(**FINE)
-    head = dataclasses.replace(noisy.head, gain=torch.tensor([16]))
-    head = dataclasses.replace(head, **{n: torch.tensor(v) for n, v in registers.items()})
+    head = dataclasses.replace(noisy.head, gain=torch.tensor([[16]]))
+    head = dataclasses.replace(
+        head, **{n: torch.full_like(getattr(head, n), v) for n, v in registers.items()}
+    )
     shape = noisy.description.head
     assert shape.adc_shift == 4
     runs = torch.arange(100_000)
-    charge = torch.full((len(runs), 1, shape.units), 3)
+    charge = torch.full((len(runs), 1, 1, shape.units), 3)
     return adc.convert(charge, head, shape, adc.draw(head, shape, runs, 0)).double()
 
 
@@ -424,18 +426,18 @@ def test_the_largest_amplitude_is_exact():
     shape = noisy.description.head
     head = dataclasses.replace(
         noisy.head,
-        read_noise=torch.tensor(2**shape.read_noise_bits - 1),
+        read_noise=torch.tensor([2**shape.read_noise_bits - 1]),
         adc_noise=torch.tensor(4095),
     )
     runs = torch.arange(200)
     drawn = adc.draw(head, shape, runs, 0)
-    codes = adc.convert(torch.full((200, 1, 4), 77), head, shape, drawn)
+    codes = adc.convert(torch.full((200, 1, 1, 4), 77), head, shape, drawn)
     shift = shape.adc_shift
     for run in range(200):
         for column in range(4):
-            read, own = draws(tuple(head.key.tolist()), run, 0, column)
+            read, own = draws(tuple(head.key[0, 0].tolist()), run, 0, column)
             charge = 77 + (read * int(head.read_noise) + 512 >> 10)
             error = 4095 * own
             error = error << shift - 14 if shift >= 14 else error + (1 << 13 - shift) >> 14 - shift
             code = charge * 250 + error + (1 << shift - 1) >> shift
-            assert int(codes[run, 0, column]) == min(7, max(-8, code))
+            assert int(codes[run, 0, 0, column]) == min(7, max(-8, code))

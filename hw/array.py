@@ -1,0 +1,117 @@
+"""The array of a layer or the head: its crossbars, what drives their rows, and their readout."""
+
+from collections.abc import Callable
+from typing import Any
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.description import ArrayShape
+from hw.adc import Readout, codes_layout
+from hw.crossbar import parameter_fields, program_layout, tile_fields
+from hw.dac import RowDrivers, step_layout
+from hw.levels import LevelTable
+from hw.noise import WORD_BITS
+from hw.ports import WritePort
+
+MacroMaker = Callable[[ArrayShape], Any]
+"""Gives the body of the crossbar macro for an array that is not cut into tiles."""
+
+LOADED = ("cells", "cell_levels", "levels", "parameters", "gains")
+"""Names of the ports through which an array is loaded."""
+
+
+class TiledArray(wiring.Component):
+    """All crossbars of an array work as one: they take the same samples at the same time.
+
+    `i`: a step on the rows. `o`: the columns' codes. `cells`, `cell_levels`, `levels`: see
+    hw/levels.py; `gains`: a word for each gate and row tile; `parameters`: of each crossbar. Loaded
+    while no step is under way.
+    Latency and throughput are the readout's.
+    """
+
+    def __init__(self, shape: ArrayShape, macro: MacroMaker) -> None:
+        self.shape = shape
+        self.readout, self.level_table = Readout(shape), LevelTable(shape)
+        self.macros = [
+            [macro(shape.macro) for _ in range(shape.column_tiles)] for _ in shape.row_tiles
+        ]
+        address_bits = sum(bits for _, bits in parameter_fields(shape))
+        super().__init__(
+            {
+                "i": In(stream.Signature(step_layout(shape.rows, shape.description))),
+                "o": Out(stream.Signature(codes_layout(shape))),
+                **{n: Out(getattr(self.level_table, n).signature) for n in LOADED[:3]},
+                "parameters": In(WritePort(address_bits, WORD_BITS)),
+                "gains": Out(self.readout.gains.signature),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Wires, and the way to each crossbar."""
+        m = Module()
+        shape, description = self.shape, self.shape.description
+        m.submodules.readout, m.submodules.level_table = readout, table = (
+            self.readout,
+            self.level_table,
+        )
+        m.submodules.drivers = drivers = RowDrivers(shape.rows, description)
+        wiring.connect(m, wiring.flipped(self.i), readout.i)
+        wiring.connect(m, readout.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.gains), readout.gains)
+        for name in LOADED[:3]:
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(table, name))
+        m.d.comb += [drivers.codes.eq(self.i.payload.rows), drivers.sample.eq(readout.sample)]
+        if description.dac.planes > 1:
+            m.d.comb += drivers.plane.eq(readout.plane)
+
+        m.d.comb += table.o.ready.eq(1)
+        lanes = shape.macro.lanes
+        for r, (tile, macros) in enumerate(zip(shape.row_tiles, self.macros, strict=True)):
+            for c, macro in enumerate(macros):
+                m.submodules[f"macro_{r}_{c}" if shape.macros > 1 else "macro"] = macro
+                # Rows that a tile does not need have 0, and no cell.
+                m.d.comb += [macro.rows[n].eq(drivers.rows[row]) for n, row in enumerate(tile)]
+                for name in ("sample", "first", "select", "plane"):
+                    if name in macro.signature.members:
+                        m.d.comb += getattr(macro, name).eq(getattr(readout, name))
+                m.d.comb += macro.gain.eq(readout.gain[r])
+                for n in range(lanes):
+                    lane = c * lanes + n
+                    m.d.comb += readout.above[r][lane].eq(macro.above[n])
+                    if "trial" in macro.signature.members:
+                        m.d.comb += macro.trial[n].eq(readout.trial[r][lane])
+                self._load(m, macro, {"row_tile": r, "column_tile": c})
+        return m
+
+    def _load(self, m: Module, macro: Any, number: dict[str, int]) -> None:
+        """Cells and parameters of one crossbar."""
+        cell, fields = self.level_table.o, tile_fields(self.shape)
+        own = Signal()
+        m.d.comb += own.eq(_all(cell.payload[name] == number[name] for name, _ in fields))
+        m.d.comb += macro.program.valid.eq(cell.valid & own)
+        for name in program_layout(self.shape.macro).members:
+            m.d.comb += macro.program.payload[name].eq(cell.payload[name])
+        with m.If(own):
+            m.d.comb += cell.ready.eq(macro.program.ready)
+
+        at = 0
+        here: list[Value] = []
+        for name, bits in parameter_fields(self.shape):
+            if name in number:
+                here.append(self.parameters.address[at : at + bits] == number[name])
+            at += bits
+        m.d.comb += [
+            macro.parameters.enable.eq(self.parameters.enable & _all(here)),
+            macro.parameters.address.eq(self.parameters.address),
+            macro.parameters.data.eq(self.parameters.data),
+        ]
+
+
+def _all(conditions: Any) -> Value:
+    """Whether all of them hold, or there is none."""
+    result = Value.cast(1)
+    for condition in conditions:
+        result &= condition
+    return result
