@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from golden import network, tables
 from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Description
-from golden.fixed import ceil_div, signed_range
+from golden.fixed import ceil_div, index_bits, signed_range
 from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, padded
+from hw.crossbar import PARAMETERS, parameter_fields, tile_fields
 from hw.layer import GATES
 from hw.network import Accelerator
 
@@ -265,6 +266,63 @@ def recorder(valid: Any, signal: Any, into: list) -> Callable:
     return process
 
 
+def array_loader(dut: Any, part: Any, shape: ArrayShape) -> Callable:
+    """A testbench that programs cells, gains and parameters through the ports."""
+    cells, gains = [], []
+    for r, tile in enumerate(shape.row_tiles):
+        for gate, gain in enumerate(part.gain[r].tolist()):
+            gains.append((r << index_bits(shape.gates) | gate, gain))
+        for gate in range(shape.gates):
+            for unit in range(shape.units):
+                select, lane = shape.column(unit, gate)
+                column_tile, lane = divmod(lane, shape.macro.lanes)
+                place = {"row_tile": r, "column_tile": column_tile}
+                place = {name: place[name] for name, _ in tile_fields(shape)}
+                for row in tile:
+                    code = {
+                        n: int(getattr(part, n)[gate, unit, row]) for n in ("positive", "negative")
+                    }
+                    inside = {"row": row - tile.start, "select": select, "lane": lane}
+                    cells.append(place | inside | code)
+
+    async def write(ctx, port, writes):
+        for address, value in writes:
+            ctx.set(port.address, address)
+            ctx.set(port.data, value % 2 ** len(port.data))
+            ctx.set(port.enable, 1)
+            await ctx.tick()
+        ctx.set(port.enable, 0)
+
+    async def process(ctx):
+        await write(ctx, dut.gains, gains)
+        await write(ctx, dut.parameters, parameters(part, shape))
+        await sender(dut.cells, cells)(ctx)
+
+    return process
+
+
+def parameters(part: Any, shape: ArrayShape, run: int = 0) -> list[tuple[int, int]]:
+    """Address and value of each write of the macros' parameters."""
+    fields, writes = dict(parameter_fields(shape)), []
+    for r in range(len(shape.row_tiles)):
+        for c in range(shape.column_tiles):
+            key, lanes = part.key[r, c].tolist(), shape.macro.lanes
+            own = slice(c * lanes, (c + 1) * lanes)
+            values = {"key_0": key[:1], "key_1": key[1:], "run": [run]}
+            values |= {"read_noise": [int(part.read_noise[r])], "adc_noise": [int(part.adc_noise)]}
+            values |= {n: getattr(part, n)[r, own].tolist() for n in ("offset", "gain_error")}
+            for name, of_lanes in values.items():
+                for lane, value in enumerate(of_lanes):
+                    place = {"lane": lane, "parameter": PARAMETERS.index(name)}
+                    place |= {"column_tile": c, "row_tile": r}
+                    address = at = 0
+                    for field, bits in fields.items():
+                        address |= place[field] << at
+                        at += bits
+                    writes.append((address, value))
+    return writes
+
+
 def gates_loader(dut: Any, program: Any, shape: ArrayShape) -> Callable:
     """A testbench that writes biases and tables through the ports."""
 
@@ -278,7 +336,7 @@ def gates_loader(dut: Any, program: Any, shape: ArrayShape) -> Callable:
 
     place_bits = (shape.units_per_beat - 1).bit_length()
     word_bits = max(1, (dut.words - 1).bit_length())
-    index_bits = shape.index_bits
+    split = shape.index_bits
     bias = []
     for gate, values in enumerate(program.bias.tolist()):
         for unit, value in enumerate(values):
@@ -292,7 +350,7 @@ def gates_loader(dut: Any, program: Any, shape: ArrayShape) -> Callable:
     async def process(ctx):
         await write(ctx, dut.bias, bias)
         for gate, table in enumerate(program.gate_tables):
-            writes = [(gate << index_bits | n, value) for n, value in entries(table)]
+            writes = [(gate << split | n, value) for n, value in entries(table)]
             await write(ctx, dut.gate_tables, writes)
         if "tanh_table" in dut.loaded:
             await write(ctx, dut.tanh_table, entries(program.tanh_table))

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from golden import adc, crossbar
 from golden.description import ADC_NOISE_BITS
-from golden.fixed import index_bits
 from hw.adc import Readout
 from hw.array import TiledArray
-from hw.crossbar import PARAMETERS, CrossbarModel, parameter_fields, tile_fields
+from hw.crossbar import CrossbarModel
 from tests.helpers import (
+    array_loader,
     descriptions,
     random_codes,
     random_program,
@@ -93,64 +93,6 @@ def found(shape, groups, above):
     return [int(code) for beat in out for code in beat.codes]
 
 
-def program_array(dut, part, shape):
-    """A testbench that programs cells, gains and parameters through the ports."""
-    cells, gains = [], []
-    for r, tile in enumerate(shape.row_tiles):
-        for gate, gain in enumerate(part.gain[r].tolist()):
-            gains.append((r << index_bits(shape.gates) | gate, gain))
-        for gate in range(shape.gates):
-            for unit in range(shape.units):
-                select, lane = shape.column(unit, gate)
-                column_tile, lane = divmod(lane, shape.macro.lanes)
-                place = {"row_tile": r, "column_tile": column_tile}
-                place = {name: place[name] for name, _ in tile_fields(shape)}
-                for row in tile:
-                    code = {n: int(getattr(part, n)[gate, unit, row]) for n in DEVICES}
-                    inside = {"row": row - tile.start, "select": select, "lane": lane}
-                    cells.append(place | inside | code)
-
-    async def write(ctx, port, writes):
-        for address, value in writes:
-            ctx.set(port.address, address)
-            ctx.set(port.data, value % 2 ** len(port.data))
-            ctx.set(port.enable, 1)
-            await ctx.tick()
-        ctx.set(port.enable, 0)
-
-    async def process(ctx):
-        await write(ctx, dut.gains, gains)
-        await write(ctx, dut.parameters, parameters(part, shape))
-        await sender(dut.cells, cells)(ctx)
-
-    return process
-
-
-DEVICES = ("positive", "negative")
-
-
-def parameters(part, shape, run=0):
-    """Address and value of each write of the macros' parameters."""
-    fields, writes = dict(parameter_fields(shape)), []
-    for r in range(len(shape.row_tiles)):
-        for c in range(shape.column_tiles):
-            key, lanes = part.key[r, c].tolist(), shape.macro.lanes
-            own = slice(c * lanes, (c + 1) * lanes)
-            values = {"key_0": key[:1], "key_1": key[1:], "run": [run]}
-            values |= {"read_noise": [int(part.read_noise[r])], "adc_noise": [int(part.adc_noise)]}
-            values |= {n: getattr(part, n)[r, own].tolist() for n in ("offset", "gain_error")}
-            for name, of_lanes in values.items():
-                for lane, value in enumerate(of_lanes):
-                    place = {"lane": lane, "parameter": PARAMETERS.index(name)}
-                    place |= {"column_tile": c, "row_tile": r}
-                    address = at = 0
-                    for field, bits in fields.items():
-                        address |= place[field] << at
-                        at += bits
-                    writes.append((address, value))
-    return writes
-
-
 def convert(description, rows, part, shape, seed, every=3):
     """Codes (steps, gates, units) of steps (steps, rows), and the cycles of samples; each
     `every`-th step begins a sequence."""
@@ -159,7 +101,7 @@ def convert(description, rows, part, shape, seed, every=3):
     samples: list = []
 
     async def host(ctx):
-        await program_array(dut, part, shape)(ctx)
+        await array_loader(dut, part, shape)(ctx)
         payloads = [
             {"rows": step, "first": int(n % every == 0), "last": 0}
             for n, step in enumerate(rows.tolist())

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from golden import head
 from hw.head import ArgMax, Head, Scores
 from tests.helpers import (
+    array_loader,
     descriptions,
     random_codes,
     random_program,
@@ -97,25 +98,10 @@ def test_head_scores_the_last_step_or_every_one(description, seed, stall):
     dut = Head(shape, beat=2)
     lengths = [1, 3, 2, 1]
     h = random_codes(description, seed, 4, 3, shape.rows)
-    cells = [
-        {
-            "row": row,
-            "select": shape.column(n, 0)[0],
-            "lane": shape.column(n, 0)[1],
-            "positive": int(part.positive[0, n, row]),
-            "negative": int(part.negative[0, n, row]),
-        }
-        for n in range(shape.units)
-        for row in range(shape.rows)
-    ]
     out: list = []
 
     async def host(ctx):
-        await sender(dut.cells, cells)(ctx)
-        ctx.set(dut.gains.data, int(part.gain[0, 0]))
-        ctx.set(dut.gains.enable, 1)
-        await ctx.tick()
-        ctx.set(dut.gains.enable, 0)
+        await array_loader(dut, part, shape)(ctx)
         await bias_writer(dut.bias, part.bias.tolist())(ctx)
         await sender(dut.i, vector_payloads(h, lengths, 2), waits(seed if stall else None))(ctx)
 

@@ -29,8 +29,8 @@ def expected(description, codes, lengths, program):
     for sequence in codes.split(lengths):
         c = torch.zeros(1, codes.shape[2], dtype=torch.long)
         for step in sequence:
-            index = pre_activation(step[None], program.bias, description)
-            c, h, _ = lstm.step(index, c, program, description)
+            index = pre_activation(step[None], program.bias, description.layers[0])
+            c, h, _ = lstm.step(index, c, program, description.layers[0])
             hs.append(h[0])
             cs.append(c[0])
     return torch.stack(hs), torch.stack(cs)
@@ -46,7 +46,7 @@ def expected(description, codes, lengths, program):
 def test_gates_are_golden(description, lengths, seed, stall):
     shape = description.layers[0]
     program = random_program(description, seed).layers[0]
-    low, high = description.adc.range
+    low, high = shape.code_range
     generator = torch.Generator().manual_seed(seed)
     size = (sum(lengths), shape.gates, shape.units)
     codes = torch.randint(low, high + 1, size, generator=generator)

@@ -24,7 +24,8 @@ from tests.helpers import (
 
 
 def expected(description, codes, program):
-    return rnn.step(pre_activation(codes, program.bias, description), program, description)
+    shape = description.layers[0]
+    return rnn.step(pre_activation(codes, program.bias, shape), program, shape)
 
 
 @settings(max_examples=25)
@@ -32,7 +33,7 @@ def expected(description, codes, program):
 def test_gates_are_golden(description, steps, seed, stall):
     shape = description.layers[0]
     program = random_program(description, seed).layers[0]
-    low, high = description.adc.range
+    low, high = shape.code_range
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randint(low, high + 1, (steps, 1, shape.units), generator=generator)
     h, _ = run_gates(description, codes, [steps], program, seed if stall else None)
