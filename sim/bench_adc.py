@@ -14,7 +14,8 @@ from sim.streams import STALLS
 
 
 class Macro:
-    """An ideal macro's side of its ports, and its demands on the readout (hw/crossbar.py).
+    """The side of an array's ideal macros of their ports, row drivers included, and their demands
+    on the readout (hw/crossbar.py).
 
     A sample taken in cycle n is compared from n + settle on, until the next one gets there; before
     the first one the comparators say anything.
@@ -38,7 +39,7 @@ class Macro:
         self.tasks = [cocotb.start_soon(task) for task in (self._clocked(), self._compared())]
 
     async def _clocked(self) -> None:
-        settling: list[tuple[int, int, np.ndarray]] = []  # cycle, rows, LSBs of each lane
+        settling: list[tuple[int, Any, np.ndarray]] = []  # cycle, rows, LSBs of tiles' lanes
         settle = self.sizes["settle"]
         while True:
             await RisingEdge(self.dut.clk)
@@ -47,6 +48,8 @@ class Macro:
                 settling.clear()
                 continue
             payload = self.dut.i__payload.value.to_unsigned()
+            if self.sizes["planes"] > 1:
+                payload = payload, int(self.dut.plane.value)  # what drives the rows
             if self.dut.sample.value:
                 assert self.dut.i__valid.value, f"a sample of no step in cycle {now}"
                 settling.append((now, payload, self._lsbs(payload)))
@@ -60,24 +63,35 @@ class Macro:
                 self._compare()
 
     async def _compared(self) -> None:
-        while True:
+        while not self.sizes["flash"]:
             await ValueChange(self.dut.trial)
             self._compare()
 
-    def _lsbs(self, payload: int) -> np.ndarray:
-        """The sample as the comparators see it, one number a lane."""
-        rows = streams.unpack(self.fields["i__payload"], [payload])["rows"][0]
-        block, gate = divmod(int(self.dut.select.value), self.sizes["gates"])
-        shift, gain = self.sizes["adc_shift"], int(self.dut.gain.value)
-        return (self.columns[gate, block] @ rows * gain + (1 << (shift - 1))) >> shift
+    def _lsbs(self, driven: Any) -> np.ndarray:
+        """The sample as the comparators see it, a number for each row tile and lane."""
+        sizes, payload = self.sizes, driven if isinstance(driven, int) else driven[0]
+        rows = streams.unpack(self.fields["i__payload"], [payload])["rows"][0].astype(int)
+        if sizes["planes"] > 1:
+            bit = sizes["planes"] - 1 - driven[1]
+            rows = np.sign(rows) * (abs(rows) >> bit & 1)
+        block, gate = divmod(int(self.dut.select.value), sizes["gates"])
+        columns, shift = self.columns[gate, block], sizes["adc_shift"]
+        gains = self.dut.gain.value.to_unsigned()
+        gains = streams.unpack(self.fields["gain"], [gains])["gain"][0]
+        charge = np.array([columns[:, a:b] @ rows[a:b] for a, b in sizes["row_tiles"]])
+        return (charge * gains[:, None] + (1 << (shift - 1))) >> shift
 
     def _compare(self) -> None:
         if self.held is None:
-            self.dut.above.value = self.draw.getrandbits(self.sizes["lanes"])
+            self.dut.above.value = self.draw.getrandbits(len(self.dut.above))
             return
-        trial = self.dut.trial.value.to_unsigned()
-        trial = streams.unpack(self.fields["trial"], [trial])["trial"][0]
-        self.dut.above.value = sum(int(bit) << n for n, bit in enumerate(self.held >= trial))
+        if self.sizes["flash"]:
+            half = 1 << (self.sizes["bits"] - 1)
+            above = self.held[..., None] >= np.arange(1 - half, half)
+        else:
+            trial = self.dut.trial.value.to_unsigned()
+            above = self.held >= streams.unpack(self.fields["trial"], [trial])["trial"][0]
+        self.dut.above.value = sum(int(bit) << n for n, bit in enumerate(above.ravel()))
 
 
 class Readout(BlockBench):
@@ -110,9 +124,9 @@ class Readout(BlockBench):
         """Wait for all codes, then a while more: nothing may be left over. Compare."""
         sizes = self.job["sizes"]
         count = int(self.valid.sum()) * sizes["selects"]
-        patience = 10 * count * sizes["period"]
+        patience = 10 * count * sizes["planes"] * sizes["period"]
         await self.drain(count, patience=patience, after=3 * sizes["conversion_cycles"])
-        assert len(self.macro.samples) == count, "too many conversions"
+        assert len(self.macro.samples) == count * sizes["planes"], "too many conversions"
         self._compare()
 
     def _compare(self) -> None:
@@ -124,7 +138,7 @@ class Readout(BlockBench):
         rtl = streams.placed(codes, self.valid)
         axes: tuple[str, ...] = ("sequence", "step", "gate", "unit")
         scoreboard.compare("codes", axes, self.vectors["codes"], rtl, self.valid)
-        sampled = np.array(self.macro.firsts)
+        sampled = np.array(self.macro.firsts)[sizes["planes"] - 1 :: sizes["planes"]]
         for name, flags, expected in (
             ("first sampled", sampled, self.first),
             ("first", out["first"], self.first),
@@ -151,9 +165,10 @@ async def in_time(dut: Any) -> None:
     bench = await block_bench.run(Readout, dut)
     sizes, samples = bench.job["sizes"], np.array(bench.macro.samples)
     assert (np.diff(samples) == sizes["period"]).all()
-    assert (bench.output.offered - samples == bench.job["timing"]["latency"]).all()
+    last_planes = samples[sizes["planes"] - 1 :: sizes["planes"]]
+    assert (bench.output.offered - last_planes == bench.job["timing"]["latency"]).all()
     # A step may leave the rows when its last sample has settled, not a cycle later.
-    settled = samples[sizes["selects"] - 1 :: sizes["selects"]]
+    settled = samples[sizes["samples"] - 1 :: sizes["samples"]]
     assert (bench.input.moved - settled == sizes["settle"] - 1).all()
 
 

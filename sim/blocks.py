@@ -246,7 +246,8 @@ def simulate(
     writes, cells = _load(kind, stimuli.program, component)
     other_writes, other_cells = _load(kind, stimuli.other, component)
     region = LoadMap(description).regions[f"{kind.array}.parameters"]
-    run = region.address(lane=0, parameter=PARAMETERS.index("run")) - region.base
+    place = dict.fromkeys(dict(region.fields), 0) | {"parameter": PARAMETERS.index("run")}
+    run = region.address(**place) - region.base
     job = {
         "vectors": str((folder / "vectors.npz").absolute()),
         "fields": {
@@ -431,12 +432,12 @@ def _crossbar_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     later = first[:, None] + stimuli.runs
     return {
         "rows": rows,
-        "gain": program.gain,
+        "gain": program.gain[0],
         "codes": _codes(program, rows, shape, stimuli.runs),
         "ideal_codes": _codes(ideal, rows, shape, stimuli.runs),
         "later": first,
         **{f"later_codes_{n}": _codes(program, rows, shape, runs) for n, runs in enumerate(later)},
-        "other_gain": other.gain,
+        "other_gain": other.gain[0],
         "other_codes": _codes(other, rows, shape, stimuli.runs),
     }
 

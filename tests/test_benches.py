@@ -61,6 +61,22 @@ DESCRIPTIONS = {
         "array": {"lanes": 5, "settle": 4},
         "output": {"steps": "every"},
     },
+    # Row and column tiles, planes of bits, comparators for all codes.
+    "tiles": {
+        "network": {"inputs": 3, "hidden": [5], "classes": 3},
+        "array": {"rows": 3, "columns": 12, "lanes": 2},
+        "dac": {"bits": 3, "kind": "bit-serial"},
+        "adc": {"bits": 3, "kind": "flash"},
+        "cell": {"frac": 0},
+    },
+    # Pulses, and a ramp.
+    "pulses": {
+        "network": {"inputs": 3, "hidden": [5], "classes": 3},
+        "array": {"rows": 4, "lanes": 2},
+        "dac": {"bits": 3, "kind": "pulse-width"},
+        "adc": {"bits": 3, "kind": "ramp"},
+        "cell": {"kind": "rnn", "frac": 1},
+    },
     # One of everything.
     "least": {
         "network": {"inputs": 1, "hidden": [1], "classes": 1},
@@ -71,11 +87,11 @@ DESCRIPTIONS = {
 
 BENCHES = {
     "dac": ["narrow", "wide"],
-    "adc": ["odd", "narrow"],
+    "adc": ["odd", "narrow", "tiles", "pulses"],
     "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 7
     "gates": ["odd", "narrow", "wide", "vanilla"],
-    "layer": ["odd", "narrow", "vanilla"],
-    "head": ["odd", "narrow", "vanilla", "least", "scores", "steps"],
+    "layer": ["odd", "narrow", "vanilla", "tiles", "pulses"],
+    "head": ["odd", "narrow", "vanilla", "least", "scores", "steps", "tiles"],
     "replay": ["vanilla", "slow", "least"],
     "voter": ["vanilla", "slow", "least"],
 }
@@ -91,8 +107,17 @@ def description(name: str) -> Description:
     return Description.from_dict({"name": name} | DESCRIPTIONS[name])
 
 
+SLOW = {("layer", "pulses"), ("adc", "pulses"), ("head", "tiles")}
+"""Left to `make test-all`."""
+
+
 @pytest.mark.parametrize(
-    ("block", "name"), [(block, name) for block, names in BENCHES.items() for name in names]
+    ("block", "name"),
+    [
+        pytest.param(block, name, marks=[pytest.mark.slow] * ((block, name) in SLOW))
+        for block, names in BENCHES.items()
+        for name in names
+    ],
 )
 def test_block(block: str, name: str, folder: Path) -> None:
     result = blocks.simulate(block, description(name), folder, seed=1)

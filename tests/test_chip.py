@@ -196,11 +196,10 @@ def test_one_flipped_bit_turns_the_chip_red(batched, fault):
         assert first.startswith("layers.0.c at sequence 0, pass 0, step 0, unit ")
 
 
-def _stuck_bit(self, m, *, start):
+def _stuck_bit(self, m, start):
     """SAR that never tries the lowest bit."""
-    done, codes = ORIGINAL_SAR(self, m, start=start)
-    mask = sum(1 << (lane * self.shape.description.adc.bits) for lane in range(self.shape.lanes))
-    return done, codes & ~mask
+    done, codes = ORIGINAL_SAR(self, m, start)
+    return done, [[(code & -2).as_signed() for code in tile] for tile in codes]
 
 
 def _half_table(self, m, words):
@@ -215,9 +214,9 @@ def _no_carry(product, shape):
 
 
 ORIGINAL_LOOK_UP = hw.noise.NoiseGenerator._look_up
-ORIGINAL_SAR = hw.adc.SarReadout._approximate
+ORIGINAL_SAR = hw.adc.Readout._approximate
 MUTANTS = {
-    "the SAR logic": (hw.adc.SarReadout, "_approximate", _stuck_bit, "codes"),
+    "the SAR logic": (hw.adc.Readout, "_approximate", _stuck_bit, "codes"),
     "the gate pipeline": (hw.lstm, "dac_code", _no_carry, "h"),
     "the noise": (hw.noise.NoiseGenerator, "_look_up", _half_table, "codes"),
 }

@@ -43,7 +43,7 @@ def check(description, lengths, seed, stall_seed=None, votes=1, by="majority"):
 
 @pytest.mark.parametrize("seed", RANDOM_DESCRIPTION_SEEDS)
 def test_fifty_random_descriptions(seed):
-    """Ten for each seed: emitted, simulated with and without stalls, exact."""
+    """Ten for each seed: simulated with and without stalls, exact; and the first ten emitted."""
 
     @hypothesis.seed(seed)
     @settings(max_examples=10, derandomize=False, database=None)
@@ -57,8 +57,9 @@ def test_fifty_random_descriptions(seed):
     def ten(description, lengths, stall, votes, by):
         voting = description.voting
         votes = min(votes, voting.max_votes) if voting.replay_steps else 1
-        _, texts = emit.verilog_files(description)
-        assert all("endmodule" in text for text in texts.values())
+        if seed == RANDOM_DESCRIPTION_SEEDS[0]:  # to emit takes as long as to simulate
+            _, texts = emit.verilog_files(description)
+            assert all("endmodule" in text for text in texts.values())
         check(description, lengths, 1, stall, votes, by)
 
     ten()
