@@ -20,8 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gen import emit as emission
+from gen import fit as fitting
 from gen import stages
-from golden import datasets, effects, files, presets, training
+from golden import datasets, effects, files, foreign, presets, training
 from golden.conversion import ArrayReport
 from golden.datasets import sets
 from golden.description import build, plain, replaced
@@ -210,6 +211,68 @@ def describe(
 
 
 @app.command()
+def fit(
+    network: Annotated[
+        str, typer.Argument(help="A preset or TOML file, or a model as `wordline import` takes.")
+    ],
+    design: Annotated[
+        str | None, typer.Option(help="For a model: a preset or TOML file with the rest of it.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="Of a crossbar, at most.")] = None,
+    columns: Annotated[int | None, typer.Option(help="Of a crossbar, at most.")] = None,
+    lanes: Annotated[int | None, typer.Option(help="ADCs of a crossbar.")] = None,
+) -> None:
+    """Say what a network needs: crossbars, ADCs, memories and cycles. Builds nothing.
+
+    `wordline fit vowels --rows 32 --columns 32` tries smaller crossbars.
+    """
+    if network.endswith((".pt", ".pth", ".safetensors", ".onnx")):
+        recipe = presets.load(design or "vowels")
+        description = foreign.read(Path(network)).fit(recipe.description)
+    elif design is not None:
+        raise WordlineError(
+            f"--design is for a model's file, and {network} is a whole design; leave it out."
+        )
+    else:
+        description = presets.load(network).description
+    given = {"rows": rows, "columns": columns, "lanes": lanes}
+    description = description.replace(array={k: v for k, v in given.items() if v is not None})
+    arrays = fitting.needs(description)
+    table = Table("", *(array.name for array in arrays), "all", title=description.name)
+    for label, values in _fit_rows(arrays).items():
+        table.add_row(label, *values)
+    console.print(table)
+
+
+def _fit_rows(arrays: Sequence[fitting.ArrayNeeds]) -> dict[str, list[str]]:
+    """Lines of the table, by their titles: each array's, then what all of them have."""
+
+    def line(of: Callable[[fitting.ArrayNeeds], int], whole: int | None = None) -> list[str]:
+        values = [of(array) for array in arrays]
+        return [f"{value:,}" for value in (*values, sum(values) if whole is None else whole)]
+
+    total = sum(a.used for a in arrays) / sum(a.cells for a in arrays)
+    shares = [*(a.used / a.cells for a in arrays), total]
+    tiles = [f"{a.crossbars[0]} x {a.crossbars[1]}" for a in arrays]
+    return {
+        "crossbars (row x column tiles)": [
+            *tiles,
+            f"{sum(a.crossbars[0] * a.crossbars[1] for a in arrays):,}",
+        ],
+        "rows x columns of each": [*(f"{a.size[0]} x {a.size[1]}" for a in arrays), ""],
+        "cells (pairs)": line(lambda a: a.cells),
+        "of them used": [f"{100 * share:.0f} %" for share in shares],
+        "ADCs": line(lambda a: a.adcs),
+        "bits of a column's code": [*(str(a.code_bits) for a in arrays), ""],
+        "memory in bits": line(lambda a: a.memory_bits),
+        "ADC cycles a step": line(
+            lambda a: a.conversion_cycles, max(a.conversion_cycles for a in arrays[:-1])
+        ),
+        "cycles a step": line(lambda a: a.cycles, max(a.cycles for a in arrays[:-1])),
+    }
+
+
+@app.command()
 @_interruptible
 def train(
     name: Name,
@@ -237,9 +300,16 @@ def train(
     about = program.about
     _say(
         f"{folder / 'program.safetensors'}: float {about['float_accuracy']:.2f} %, "
-        f"quantised {about['golden_accuracy']:.2f} % (seed {recipe.training.seed}, noise "
-        f"{recipe.training.noise})"
+        f"quantised {about['golden_accuracy']:.2f} %{_bits(about)} (seed {recipe.training.seed}, "
+        f"noise {recipe.training.noise})"
     )
+
+
+def _bits(about: dict[str, Any]) -> str:
+    """What a label costs, where there is one at every step."""
+    if "float_bits" not in about:
+        return ""
+    return f"; float {about['float_bits']:.3f}, quantised {about['golden_bits']:.3f} bits a label"
 
 
 def _train(recipe: Recipe, folder: Path, device: str, data_dir: Path) -> tuple[Program, float]:

@@ -130,6 +130,8 @@ def train(
         "versions": versions(),
         "key": key,
     }
+    if result.bits is not None:
+        about |= dict(zip(("float_bits", "golden_bits"), result.bits, strict=True))
     program = dataclasses.replace(result.program, about=about)
     program.save(path)
     return Stage(program, time.monotonic() - started, False)

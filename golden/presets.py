@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import tomli_w
 
 from golden import effects
-from golden.description import Description, Network, build, plain, preset_or_toml
+from golden.description import Array, Description, Network, Output, build, plain, preset_or_toml
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.levels import Levels
@@ -34,7 +34,18 @@ class Recipe:
 
 
 _VOWELS = Description(name="vowels", network=Network(inputs=12, hidden=(32,), classes=9))
-_MNIST_ROWS = Description(name="mnist-rows", network=Network(inputs=28, hidden=(64,), classes=10))
+_MNIST_ROWS = Description(
+    name="mnist-rows",
+    network=Network(inputs=28, hidden=(128,), classes=10),
+    array=Array(lanes=8),
+)
+_KJV_CHAR = Description(
+    name="kjv-char",
+    network=Network(inputs=63, hidden=(128,), classes=63),
+    array=Array(lanes=8),
+    output=Output(steps="every"),
+)
+_CHARACTERS = Training(dataset="kjv-char", float_epochs=3, epochs=3, batch=32, learning_rate=0.005)
 
 PRESETS = {
     recipe.description.name: recipe
@@ -56,15 +67,30 @@ PRESETS = {
         Recipe(
             _MNIST_ROWS,
             Training(
-                dataset="mnist-rows", float_epochs=10, epochs=6, batch=64, learning_rate=0.003
+                dataset="mnist-rows", float_epochs=15, epochs=10, batch=64, learning_rate=0.003
             ),
+        ),
+        Recipe(
+            Description(name="strokes", network=Network(inputs=3, hidden=(64,), classes=10)),
+            Training(dataset="strokes", float_epochs=12, epochs=10, batch=64, learning_rate=0.004),
+        ),
+        Recipe(_KJV_CHAR, _CHARACTERS),
+        Recipe(
+            _KJV_CHAR.replace(
+                name="kjv-char-deep",
+                network={"hidden": [256, 256]},
+                array={"rows": 128, "columns": 128, "lanes": 1},
+            ),
+            _CHARACTERS,
         ),
     )
 }
 """vowels: the main job. vowels-deep: two layers. vowels-fast: twice the ADCs. vowels-rnn: the
 vanilla cell. vowels-levels: eight levels a weight, placed in training. -vote: with a replay buffer
 and a voter; no sequence is longer than 29 steps. mnist-rows: digits, a row of pixels a step; needs
-`wordline data mnist`."""
+`wordline data mnist`. strokes: digits, a pen's movement a step; needs `wordline data strokes`.
+kjv-char: the next character of the Bible; needs `wordline data kjv`. kjv-char-deep: two layers,
+each in many crossbars of 128 rows and columns."""
 
 
 def load(name: str) -> Recipe:

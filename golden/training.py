@@ -91,11 +91,13 @@ class Training:
 
 @dataclass(frozen=True)
 class Result:
-    """A trained program and what was measured on the held-out test set, in percent."""
+    """A trained program and what was measured on the held-out test set: accuracies in percent and,
+    where each step has a label, the bits that one costs, (float, golden)."""
 
     program: Program
     float_accuracy: float
     golden_accuracy: float
+    bits: tuple[float, float] | None = None
 
 
 class TrainableArray(nn.Module):
@@ -371,10 +373,17 @@ def train(
     program = fit_quantised(
         model, description, training, data.train, progress, device, effects, levels
     )
+    found, golden = model.scores(data.test), scores(program, data.test)
+    both = None
+    if data.test.every_step:
+        real = golden[:, 0].double() * program.score_step
+        both = round(bits(found, data.test), 4), round(bits(real, data.test), 4)
+    label = data.test.labelled(head.vote(golden, program.vote_by))
     return Result(
         program=program,
-        float_accuracy=right(model.scores(data.test), data.test),
-        golden_accuracy=accuracy(program, data.test),
+        float_accuracy=right(found, data.test),
+        golden_accuracy=percent(label, data.test.labelled(data.test.labels)),
+        bits=both,
     )
 
 

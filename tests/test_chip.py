@@ -149,8 +149,8 @@ def reset_and_reload(built, loaded):
 def _used_entry():
     """The entry of gate i's table that sequence 0 reads first, for unit 0."""
     trace = network.run(program(), *inputs())
-    layer = program().layers[0]
-    index = gates.pre_activation(trace.layers[0].codes[:1, 0], layer.bias, DESCRIPTION)[0, 0, 0]
+    layer, shape = program().layers[0], DESCRIPTION.layers[0]
+    index = gates.pre_activation(trace.layers[0].codes[:1, 0], layer.bias, shape)[0, 0, 0]
     return {"gate": 0, "index": int(index)}
 
 

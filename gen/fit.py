@@ -1,0 +1,68 @@
+"""What a network needs in hardware: crossbars, converters, memories and cycles. Builds nothing."""
+
+from dataclasses import dataclass
+
+from gen import emit
+from golden.description import ArrayShape, Description, LstmCell
+from hw.network import Accelerator
+
+
+@dataclass(frozen=True)
+class ArrayNeeds:
+    """Of a layer or the head.
+
+    crossbars: (row tiles, column tiles), each of `size` (rows, columns). cells: of all crossbars,
+    pairs of devices; used: how many of them hold a weight. adcs: at work at once. code_bits: of the
+    sum of a column's conversions. memory_bits: of tables, biases and c. conversion_cycles: what the
+    ADCs need for a step. cycles: what the step costs.
+    """
+
+    name: str
+    crossbars: tuple[int, int]
+    size: tuple[int, int]
+    cells: int
+    used: int
+    adcs: int
+    code_bits: int
+    memory_bits: int
+    conversion_cycles: int
+    cycles: int
+
+
+def needs(description: Description) -> tuple[ArrayNeeds, ...]:
+    """Of every array, the head's last."""
+    design = Accelerator(description)
+    shapes = emit.arrays(description)
+    cycles = [layer.cycles_per_step for layer in design.layers] + [design.head.cycles_per_output]
+    return tuple(
+        _needs(name, shape, of_step)
+        for (name, shape), of_step in zip(shapes.items(), cycles, strict=True)
+    )
+
+
+def _needs(name: str, shape: ArrayShape, cycles: int) -> ArrayNeeds:
+    macro = shape.macro
+    size = macro.rows, macro.selects * macro.lanes
+    return ArrayNeeds(
+        name=name,
+        crossbars=(len(shape.row_tiles), shape.column_tiles),
+        size=size,
+        cells=shape.macros * size[0] * size[1],
+        used=shape.rows * shape.units * shape.gates,
+        adcs=len(shape.row_tiles) * shape.lanes,
+        code_bits=shape.code_bits,
+        memory_bits=_memory_bits(name, shape),
+        conversion_cycles=shape.conversion_cycles,
+        cycles=cycles,
+    )
+
+
+def _memory_bits(name: str, shape: ArrayShape) -> int:
+    """Tables, biases, and an LSTM's c."""
+    cell, bits = shape.description.cell, shape.gates * shape.units * shape.index_bits
+    if name == "head":
+        return bits
+    bits += shape.gates * 2**shape.index_bits * cell.table_bits
+    if isinstance(cell, LstmCell):
+        bits += 2**cell.state_index_bits * cell.hidden_bits + shape.units * cell.state_bits
+    return bits
