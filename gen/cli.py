@@ -239,13 +239,15 @@ def fit(
     description = description.replace(array={k: v for k, v in given.items() if v is not None})
     arrays = fitting.needs(description)
     table = Table("", *(array.name for array in arrays), "all", title=description.name)
-    for label, values in _fit_rows(arrays).items():
+    for label, values in _fit_rows(arrays, description.output.every_step).items():
         table.add_row(label, *values)
     console.print(table)
 
 
-def _fit_rows(arrays: Sequence[fitting.ArrayNeeds]) -> dict[str, list[str]]:
-    """Lines of the table, by their titles: each array's, then what all of them have."""
+def _fit_rows(arrays: Sequence[fitting.ArrayNeeds], every_step: bool) -> dict[str, list[str]]:
+    """Lines of the table, by their titles: each array's, then what all of them have. every_step:
+    the head works in every step too."""
+    busy = arrays if every_step else arrays[:-1]
 
     def line(of: Callable[[fitting.ArrayNeeds], int], whole: int | None = None) -> list[str]:
         values = [of(array) for array in arrays]
@@ -266,9 +268,9 @@ def _fit_rows(arrays: Sequence[fitting.ArrayNeeds]) -> dict[str, list[str]]:
         "bits of a column's code": [*(str(a.code_bits) for a in arrays), ""],
         "memory in bits": line(lambda a: a.memory_bits),
         "ADC cycles a step": line(
-            lambda a: a.conversion_cycles, max(a.conversion_cycles for a in arrays[:-1])
+            lambda a: a.conversion_cycles, max(a.conversion_cycles for a in busy)
         ),
-        "cycles a step": line(lambda a: a.cycles, max(a.cycles for a in arrays[:-1])),
+        "cycles a step": line(lambda a: a.cycles, max(a.cycles for a in busy)),
     }
 
 

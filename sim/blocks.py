@@ -444,19 +444,19 @@ def _crossbar_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
 
 def _gates_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     """codes in; h, and c of an LSTM, of the golden cell, step by step."""
-    description, shape = stimuli.description, _first(stimuli.description)
+    shape = _first(stimuli.description)
     program = stimuli.program.layers[0]
     codes = stimuli.extremes(shape.code_range, SEQUENCES, STEPS, shape.gates, shape.units)
     state = torch.zeros(SEQUENCES, shape.units, dtype=torch.int64)
     c, h = torch.empty_like(codes[:, :, 0]), torch.empty_like(codes[:, :, 0])
     for t in range(STEPS):
-        index = gates.pre_activation(codes[:, t], program.bias, description)
+        index = gates.pre_activation(codes[:, t], program.bias, shape)
         match program:
             case LstmProgram():
-                state, h[:, t], _ = lstm.step(index, state, program, description)
+                state, h[:, t], _ = lstm.step(index, state, program, shape)
                 c[:, t] = state
             case RnnProgram():
-                h[:, t] = rnn.step(index, program, description)
+                h[:, t] = rnn.step(index, program, shape)
     return {"codes": codes, "h": h} | ({"c": c} if isinstance(program, LstmProgram) else {})
 
 

@@ -2,10 +2,12 @@ import re
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from golden import presets
 from golden.description import Description
 from golden.errors import WordlineError
+from tests import reference
 from tests.helpers import SMALL, descriptions, small
 
 
@@ -109,4 +111,79 @@ def test_every_column_has_a_place_of_its_own(description):
         assert all(s < shape.selects and lane < shape.lanes for s, lane in places)
         assert shape.lanes % shape.units_per_beat == 0
         # The gate pipeline keeps up with the ADCs.
-        assert shape.lanes // shape.units_per_beat <= shape.gates * shape.period
+        assert shape.lanes // shape.units_per_beat <= shape.conversion_cycles // shape.blocks
+
+
+@given(
+    hidden=st.integers(1, 60),
+    inputs=st.integers(1, 40),
+    kind=st.sampled_from(("lstm", "rnn")),
+    rows=st.integers(1, 30),
+    columns=st.integers(4, 80),
+    lanes=st.integers(1, 9),
+)
+def test_tiles(hidden, inputs, kind, rows, columns, lanes):
+    """Every column has one place in one crossbar, of a size that is allowed, and all crossbars of
+    an array are alike."""
+    description = small(
+        network={"inputs": inputs, "hidden": [hidden]},
+        array={"rows": rows, "columns": columns, "lanes": lanes},
+        cell={"kind": kind},
+    )
+    shape = description.layers[0]
+    macro = shape.macro
+    tiles = [(tile.start, tile.stop) for tile in shape.row_tiles]
+    assert tiles == reference.row_tiles(shape)
+    assert [row for tile in shape.row_tiles for row in tile] == list(range(shape.rows))
+    assert len(tiles) == -(-shape.rows // rows) and macro.rows <= rows
+    assert macro.units * shape.gates <= columns and macro.lanes <= lanes
+    assert (macro.macro, macro.macros, macro.selects) == (macro, 1, shape.selects)
+    assert macro.adc_shift == shape.adc_shift
+    places = set()
+    for unit in range(shape.units):
+        tile, number = shape.place(unit)
+        lane, *wanted = reference.column_place(unit, shape)
+        assert [tile, number] == wanted and number < macro.units and tile < shape.column_tiles
+        places.add((tile, number))
+        for gate in range(shape.gates):
+            select = lane // macro.lanes, macro.column(number, gate)
+            assert select == (tile, (shape.column(unit, gate)[0], lane % macro.lanes))
+            assert shape.column(unit, gate)[1] == lane
+    assert len(places) == shape.units
+
+
+@pytest.mark.parametrize(
+    ("inputs", "hidden", "rows", "tiles"),
+    [
+        (63, 256, 128, [63, 128, 128]),  # x and h apart
+        (100, 100, 150, [100, 100]),
+        (28, 128, 128, [28, 128]),
+        (10, 26, 20, [18, 18]),  # apart, h alone would need two
+        (300, 40, 340, [340]),
+    ],
+)
+def test_rows_of_x_and_h_are_apart_where_that_costs_nothing(inputs, hidden, rows, tiles):
+    network = {"inputs": inputs, "hidden": [hidden]}
+    shape = small(network=network, array={"rows": rows}).layers[0]
+    assert [len(tile) for tile in shape.row_tiles] == tiles
+
+
+@pytest.mark.parametrize(
+    ("dac", "adc", "samples", "period", "code_bits", "charge"),
+    [
+        ({}, {}, 8, 4, 4, 7),
+        ({"kind": "pulse-width"}, {}, 8, 9, 4, 7),
+        ({"kind": "bit-serial"}, {}, 24, 4, 7, 1),
+        ({"kind": "bit-serial", "bits": 2}, {}, 8, 4, 4, 1),
+        ({}, {"kind": "flash"}, 8, 3, 4, 7),
+        ({}, {"kind": "ramp"}, 8, 15, 4, 7),
+        ({"kind": "pulse-width", "bits": 3}, {"kind": "flash", "bits": 5}, 8, 5, 5, 3),
+        ({"kind": "bit-serial", "bits": 1}, {"kind": "ramp", "bits": 2}, 8, 3, 2, 1),
+    ],
+)
+def test_converters(dac, adc, samples, period, code_bits, charge):
+    """Of 8 rows, 5 units of 4 gates on 4 lanes."""
+    shape = small(dac=dac, adc=adc).layers[0]
+    assert (shape.samples, shape.period, shape.code_bits) == (samples, period, code_bits)
+    assert shape.conversion_cycles == samples * period
+    assert shape.charge_max == 8 * charge * 255
