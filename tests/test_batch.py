@@ -70,7 +70,11 @@ def wide(tmp_path_factory):
     return folder, batch.prepare(folder, WIDE.name, quick=True)
 
 
-@pytest.mark.parametrize("description", [WIDE, RNN, STEPWISE, SCORES, LAST], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "description",
+    [SCORES, *(pytest.param(d, marks=pytest.mark.slow) for d in (WIDE, RNN, STEPWISE, LAST))],
+    ids=lambda d: d.name,
+)
 def test_it_says_what_cocotb_says(description, tmp_path):
     votes = {"votes": 3, "by": "sum"} if description is WIDE else {}
     emitted(tmp_path, description, **votes)
@@ -194,6 +198,7 @@ def test_a_build_is_reused_and_a_new_one_has_a_new_name(wide):
     assert again.library == built.library and built.library.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_another_way_to_compile_leaves_nothing_of_the_first(tmp_path):
     """make goes by dates alone, and would keep what was compiled quickly."""
     built = batch.prepare(emitted(tmp_path, RNN), RNN.name, quick=True)

@@ -222,7 +222,10 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("fault", MUTANTS)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "the SAR logic")) for name in MUTANTS],
+)
 def test_a_fault_in_the_logic_turns_the_chip_red(fault, tmp_path, monkeypatch):
     where, name, mutant, quantity = MUTANTS[fault]
     monkeypatch.setattr(where, name, mutant)

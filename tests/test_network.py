@@ -41,7 +41,13 @@ def check(description, lengths, seed, stall_seed=None, votes=1, by="majority"):
     return chip, run
 
 
-@pytest.mark.parametrize("seed", RANDOM_DESCRIPTION_SEEDS)
+@pytest.mark.parametrize(
+    "seed",
+    [
+        *RANDOM_DESCRIPTION_SEEDS[:2],
+        *(pytest.param(seed, marks=pytest.mark.slow) for seed in RANDOM_DESCRIPTION_SEEDS[2:]),
+    ],
+)
 def test_fifty_random_descriptions(seed):
     """Ten for each seed: simulated with and without stalls, exact; and the first ten emitted."""
 
