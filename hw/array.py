@@ -52,10 +52,8 @@ class TiledArray(wiring.Component):
         """Wires, and the way to each crossbar."""
         m = Module()
         shape, description = self.shape, self.shape.description
-        m.submodules.readout, m.submodules.level_table = readout, table = (
-            self.readout,
-            self.level_table,
-        )
+        readout, table = self.readout, self.level_table
+        m.submodules.readout, m.submodules.level_table = readout, table
         m.submodules.drivers = drivers = RowDrivers(shape.rows, description)
         wiring.connect(m, wiring.flipped(self.i), readout.i)
         wiring.connect(m, readout.o, wiring.flipped(self.o))

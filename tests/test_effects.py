@@ -7,6 +7,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
+from golden import dac as golden_dac
 from golden import effects, network, noise, presets, tables
 from golden.description import Description
 from golden.effects import Effects
@@ -283,10 +284,34 @@ def test_keys_are_those_of_the_arrays():
     chip = program(small(network={"hidden": [5, 4]}), 0)
     for fields in ({"read_sigma": 0.01}, {"adc_sigma": 0.1}):
         noisy = effects.apply(chip, Effects(seed=7, **fields))
-        keys = [tuple(a.key.tolist()) for a in (*noisy.layers, noisy.head)]
+        keys = [tuple(a.key[0, 0].tolist()) for a in (*noisy.layers, noisy.head)]
         assert keys == [noise.key(7, n) for n in range(3)]
     quiet = effects.apply(chip, Effects(seed=7, programming="pcm", offset_sigma=1.0))
     assert (quiet.head.key == 0).all()
+
+
+def test_each_crossbar_has_a_key_and_a_noise_of_its_own():
+    """Three row tiles, of 3, 2 and 3 rows, and two column tiles."""
+    description = small(array={"rows": 3, "columns": 12, "lanes": 2})
+    tiled = effects.apply(program(description, 0), Effects(seed=7, read_sigma=0.05))
+    layer = tiled.layers[0]
+    assert [len(tile) for tile in description.layers[0].row_tiles] == [3, 2, 3]
+    assert layer.key.flatten(0, 1).tolist() == [list(noise.key(7, 0, n)) for n in range(6)]
+    assert len({tuple(key) for key in layer.key.flatten(0, 1).tolist()}) == 6
+    amplitude = layer.read_noise.double()
+    assert amplitude[0] == amplitude[2] and abs(amplitude[0] / amplitude[1] - 1.5**0.5) < 0.01
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_read_noise_of_a_plane(bits):
+    """Of the bits of equally likely codes, any plane."""
+    dac = {"bits": bits, "kind": "bit-serial"}
+    description = small(dac=dac, cell={"hidden_bits": 8})
+    chip = effects.apply(program(description, 0), Effects(read_sigma=0.3))
+    codes = torch.arange(description.dac.range.low, description.dac.range.high + 1)
+    for plane in golden_dac.planes(codes, description.dac):
+        expected = 0.3 * 255 * (2 * 8 * float(plane.double().square().mean())) ** 0.5
+        assert abs(float(chip.layers[0].read_noise) / 16 / expected - 1) < 0.001
 
 
 # What changes with what

@@ -111,7 +111,7 @@ def test_integers_stay_integers_and_the_state_in_its_range():
     program = random_program(description, 2)
     top = description.cell.state_range.high
     index, c = torch.zeros(6, 4, 9, dtype=torch.int64), torch.full((6, 9), top)
-    after = lstm.step(index, c, program.layers[0], description, noise)
+    after = lstm.step(index, c, program.layers[0], description.layers[0], noise)
     assert after.c.max() == top and after.c.min() == description.cell.state_range.low
     x = random_codes(description, 2, 50, 4, description.network.inputs)
     injection = Injection(snr_db=-20.0, placement="every")

@@ -17,6 +17,7 @@ from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.levels import METHODS, Levels, place, spacing
 from golden.program import Program
+from hw.crossbar import cell_place, tile_fields
 from hw.levels import LevelTable
 from hw.loadmap import LoadMap
 from hw.network import Accelerator
@@ -275,8 +276,11 @@ def test_importance_is_the_mean_square_of_single_gradients(monkeypatch):
 
 def cell_of(shape, n, **more):
     """The n-th cell's place."""
-    lane, select, row = n % shape.lanes, n // shape.lanes % shape.selects, n % shape.rows
-    return {"lane": lane, "select": select, "row": row, **more}
+    macro = shape.macro
+    lane, select, row = n % macro.lanes, n // macro.lanes % macro.selects, n % macro.rows
+    tiles = {"column_tile": n % shape.column_tiles, "row_tile": n // 2 % len(shape.row_tiles)}
+    own = {name: tiles[name] for name, _ in tile_fields(shape)}
+    return {"lane": lane, "select": select, "row": row, **own, **more}
 
 
 @settings(max_examples=20, deadline=None)
@@ -312,7 +316,7 @@ def test_cells_are_programmed_by_level_or_by_codes(description, seed, stall):
             await sender(port, cells, waits_)(ctx)
 
     simulate(dut, host, receiver(dut.o, len(wanted), out, waits_))
-    names = ("lane", "select", "row", "positive", "negative")
+    names = [*cell_place(shape), "positive", "negative"]
     assert [{name: int(cell[name]) for name in names} for cell in out] == wanted
 
 
