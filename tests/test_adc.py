@@ -171,7 +171,7 @@ def test_samples_never_pause_without_stalls(kind, adc, bits, settle):
         cell={"frac": 0},
     )
     shape = description.layers[0]
-    part = random_program(description, 0).layers[0]
+    part = random_program(description, 0, noisy=True).layers[0]
     rows = random_codes(description, 0, 2, shape.rows)
     codes, samples = convert(description, rows, part, shape, None)
     assert torch.equal(codes, golden(rows, part, shape))
