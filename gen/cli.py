@@ -226,7 +226,7 @@ def fit(
 
     `wordline fit vowels --rows 32 --columns 32` tries smaller crossbars.
     """
-    if network.endswith((".pt", ".pth", ".safetensors", ".onnx")):
+    if Path(network).suffix in foreign.FILES:
         recipe = presets.load(design or "vowels")
         description = foreign.read(Path(network)).fit(recipe.description)
     elif design is not None:

@@ -12,7 +12,7 @@ from golden import crossbar, files
 from golden.description import ArrayShape, Description
 from golden.errors import WordlineError
 from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
-from hw.crossbar import PARAMETERS, tile_fields
+from hw.crossbar import PARAMETERS, tile_place
 from hw.loadmap import LoadMap, Region
 
 Word = tuple[int, int]
@@ -66,14 +66,13 @@ def _array(
     select, lane = shape.column(unit, gate)
     row_tile, row = _tile_of(row, [tile.start for tile in shape.row_tiles])
     column_tile, lane = np.divmod(lane, shape.macro.lanes)
-    tiles = {"row_tile": row_tile, "column_tile": column_tile}
-    numbered = {name: tiles[name] for name, _ in tile_fields(shape)}
-    place = {"row": row, "select": select, "lane": lane, **numbered}
+    tiles = tile_place(shape, row_tile=row_tile, column_tile=column_tile)
+    place = {"row": row, "select": select, "lane": lane, **tiles}
     entries = dict(zip(("positive", "negative"), crossbar.pair(part.levels), strict=True))
     cells = {"positive": part.positive, "negative": part.negative}
     numbers = level_numbers(part)
     return [
-        *_gains(part, regions[f"{name}.gains"]),
+        _part(regions[f"{name}.gains"], _of_gains(shape), {"gain": part.gain}),
         *_parameters(part, shape, regions[f"{name}.parameters"]),
         _part(regions[f"{name}.levels"], {"level": (0,)}, entries),
         _part(regions[f"{name}.cells"], place, cells)
@@ -99,20 +98,18 @@ def _tile_of(row: np.ndarray, starts: list[int]) -> tuple[np.ndarray, np.ndarray
     return tile, row - np.array(starts)[tile]
 
 
-def _gains(part: ArrayProgram, region: Region) -> list[np.ndarray]:
-    """A gain for each gate, of each row tile."""
-    if len(part.gain) == 1:
-        return [_part(region, {"gate": (0,)}, {"gain": part.gain[0]})]
-    return [_part(region, {"row_tile": (0,), "gate": (1,)}, {"gain": part.gain})]
+def _of_gains(shape: ArrayShape) -> dict[str, Any]:
+    """Places of the gains (row tiles, gates)."""
+    tiles = tile_place(shape, row_tile=(0,), column_tile=None)
+    return {name: axis for name, axis in tiles.items() if axis} | {"gate": (1,)}
 
 
 def _parameters(part: ArrayProgram, shape: ArrayShape, region: Region) -> list[np.ndarray]:
     """The parameters of each crossbar; noise begins again with run 0."""
-    fields, words = [name for name, _ in tile_fields(shape)], []
+    words = []
     for r in range(len(shape.row_tiles)):
         for c in range(shape.column_tiles):
-            tiles = {"row_tile": r, "column_tile": c}
-            number = {name: tiles[name] for name in fields}
+            number = tile_place(shape, row_tile=r, column_tile=c)
             lanes = slice(c * shape.macro.lanes, (c + 1) * shape.macro.lanes)
             key = part.key[r, c]
             values = {"key_0": key[:1], "key_1": key[1:], "run": [0]}

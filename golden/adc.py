@@ -4,7 +4,7 @@ A column's code is the sum of what its conversions gave: one for each row tile a
 DAC, for each plane.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -24,9 +24,14 @@ def codes(
     rows: (batch, rows). runs: (batch,) numbers of the passes, and step: its number, or (batch,)
     numbers, which noise depends on.
     """
+    return summed(conversions(rows, array, shape, runs, step))
+
+
+def summed(converted: Iterable[Tensor]) -> Tensor:
+    """Columns' codes from what `conversions` gives, (batch, gates, units)."""
     total: Tensor | int = 0
-    for converted in conversions(rows, array, shape, runs, step):
-        total = 2 * total + converted.sum(1)
+    for of_plane in converted:
+        total = 2 * total + of_plane.sum(1)
     assert isinstance(total, Tensor)
     return total
 

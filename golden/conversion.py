@@ -209,10 +209,9 @@ def _seen(trainable: Trainable, n: int, data: Sequences) -> tuple[Tensor, float]
     rows, shape = x[data.valid].long(), array.shape
     runs = torch.zeros(len(rows), dtype=torch.int64)
     low, high = trainable.description.adc.range
-    converted = adc.conversions(rows, loaded, shape, runs, 0)
+    converted = [*adc.conversions(rows, loaded, shape, runs, 0)]
     ends = [((codes == low) | (codes == high)).double().mean() for codes in converted]
-    codes = adc.codes(rows, loaded, shape, runs, 0)
-    index = codes.double() * 2**trainable.description.cell.frac + bias
+    index = adc.summed(converted).double() * 2**trainable.description.cell.frac + bias
     return index * array.index_step()[:, None], float(torch.stack(ends).mean())
 
 

@@ -21,8 +21,8 @@ def column_charge(rows: Tensor, differential: Tensor, shape: ArrayShape) -> Tens
     """
     gates, units, _ = differential.shape
     columns = differential.flatten(0, 1)
-    tiles = [slice(tile.start, tile.stop) for tile in shape.row_tiles]
-    charge = torch.stack([rows[..., tile] @ columns[:, tile].T for tile in tiles], dim=-2)
+    tiles = [rows[..., tile] @ columns[:, tile].T for tile in shape.row_slices]
+    charge = torch.stack(tiles, dim=-2)
     return charge.unflatten(-1, (gates, units))
 
 

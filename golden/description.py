@@ -418,6 +418,11 @@ class ArrayShape:
             tiles += [range(a, b) for a, b in pairwise(edges)]
         return tuple(tiles)
 
+    @property
+    def row_slices(self) -> tuple[slice, ...]:
+        """The same, to index with."""
+        return tuple(slice(tile.start, tile.stop) for tile in self.row_tiles)
+
     @cached_property
     def column_tiles(self) -> int:
         """How many column tiles there are: the fewest with room for their units."""
@@ -487,9 +492,8 @@ class ArrayShape:
     @property
     def charge_max(self) -> int:
         """Bound of |column charge| of a crossbar, whatever conductances are programmed."""
-        description = self.description
-        rows = max(len(tile) for tile in self.row_tiles)
-        return rows * description.dac.drive_high * description.device.conductance_max
+        device, dac = self.description.device, self.description.dac
+        return self.macro.rows * dac.drive_high * device.conductance_max
 
     @property
     def adc_shift(self) -> int:

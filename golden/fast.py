@@ -245,7 +245,7 @@ def _floats(
     """Products by PyTorch; in training the rows and the charge of every step are kept."""
     shape, real, planes = job.shape, job.real, job.shape.description.dac.planes
     batch, steps, _ = tensors["x"].shape
-    places, tiles = steps if training else 1, _slices(shape)
+    places, tiles = steps if training else 1, shape.row_slices
     tensors["weight"] = differential.detach().to(real)
     tensors["tile_places"] = tensors["tile_rows"][:-1].clone()
     tensors["rows"] = torch.empty(places + training, planes, batch, shape.rows, dtype=real)
@@ -262,11 +262,6 @@ def _floats(
     return multiply
 
 
-def _slices(shape: ArrayShape) -> list[slice]:
-    """The rows of each row tile."""
-    return [slice(tile.start, tile.stop) for tile in shape.row_tiles]
-
-
 def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int], object]:
     """Products by the kernel `multiply`; all sizes padded to whole blocks of it."""
     program, shape = job.program, job.shape
@@ -275,7 +270,7 @@ def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int],
     depths = [-(-len(tile) // 64) * 64 for tile in shape.row_tiles]
     tensors["tile_places"] = torch.tensor([0, *depths[:-1]]).cumsum(0)
     parts = []
-    for tile, depth in zip(_slices(shape), depths, strict=True):
+    for tile, depth in zip(shape.row_slices, depths, strict=True):
         cells = torch.zeros(2, width, depth, dtype=torch.uint8)
         for device, codes in enumerate((program.positive, program.negative)):
             part = codes.detach().flatten(0, 1)[:, tile]
@@ -349,30 +344,32 @@ class _Run(torch.autograd.Function):
         if "tanh_table" in tensors:
             tensors["tanh_slopes"] = slopes(tensors["tanh_table"]).to(real)
         step_back = job.kernel("step_back", tensors)
-        high = shape.description.dac.range.high if shape.description.dac.planes > 1 else 1
-        weight, charges = tensors["weight"] / high, tensors["charge"]
-        tiles = _slices(shape)
+        several = shape.description.dac.planes > 1
+        weight, charges = tensors["weight"], tensors["charge"]
+        if several:
+            weight = weight / shape.description.dac.range.high
+        tiles = shape.row_slices
         # To the rows of h in each tile, which are units from `to` on.
         to_h = []
         for n, tile in enumerate(tiles):
             start = max(tile.start, inputs)
             if start < tile.stop:
                 rows = weight[:, start : tile.stop].contiguous()
-                to_h.append((n, slice(start - inputs, tile.stop - inputs), rows))
+                grad = tensors["grad_recurrent"][:, start - inputs : tile.stop - inputs]
+                to_h.append((n, grad, rows))
         for t in reversed(range(steps)):
             step_back(t)
             if t:
-                for n, units, rows in to_h:
-                    grad = charges[t, n]
-                    grad = grad[0] if len(grad) == 1 else grad.sum(0)
-                    tensors["grad_recurrent"][:, units] = torch.mm(grad, rows)
+                for n, grad, rows in to_h:
+                    own = charges[t, n].sum(0) if several else charges[t, n, 0]
+                    torch.mm(own, rows, out=grad)
         grad_x = None
         if ctx.needs_input_grad[1]:
             parts = []
             for n, tile in enumerate(tiles):
                 if tile.start < inputs:
-                    grad = charges[:, n].sum(1).flatten(0, 1)
-                    parts.append(grad @ weight[:, tile.start : min(tile.stop, inputs)])
+                    own = charges[:, n].sum(1) if several else charges[:, n, 0]
+                    parts.append(own.flatten(0, 1) @ weight[:, tile.start : min(tile.stop, inputs)])
             grad_x = torch.cat(parts, 1).view(steps, batch, inputs).transpose(0, 1)
         rows = tensors["rows"][:-1].flatten(0, 2)
         grad_cells = [charges[:, n].flatten(0, 2).T @ rows[:, tile] for n, tile in enumerate(tiles)]

@@ -27,6 +27,9 @@ KINDS = {4: "lstm", 1: "rnn"}
 SILENT = (nn.Dropout, nn.Identity, nn.Flatten, nn.Softmax, nn.LogSoftmax)
 """Modules that change no class when a trained network is used."""
 
+FILES = (".onnx", ".safetensors", ".pt", ".pth")
+"""Suffixes of files that are read."""
+
 INSTEAD = {
     "GRU": "train an nn.LSTM in its place: there is no GRU cell in hardware",
     "bidirectional": "train it forwards alone: the accelerator sees a sequence once, in order",
@@ -103,10 +106,9 @@ class Foreign:
 def read(path: Path) -> Foreign:
     """A network from a file: .onnx, .safetensors, or .pt or .pth with a state_dict; WordlineError
     where it is none, or none that can be mapped."""
-    readers: dict[str, Callable[[Path], Foreign]] = {
-        **{".onnx": _read_onnx, ".safetensors": _read_safetensors},
-        **{".pt": _read_pickle, ".pth": _read_pickle},
-    }
+    how: tuple[Callable[[Path], Foreign], ...]
+    how = (_read_onnx, _read_safetensors, _read_pickle, _read_pickle)
+    readers = dict(zip(FILES, how, strict=True))
     if path.suffix not in readers:
         raise WordlineError(f"{path} is no {', '.join(readers)} file; save it as one of them.")
     try:

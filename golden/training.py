@@ -253,7 +253,7 @@ def _array(
     tile and plane where that is largest."""
     sigma = torch.full((shape.gates,), 1e-3, dtype=torch.float64, device=weight.device)
     for on_rows in _on_rows(rows, row_step, shape.description):
-        for tile in (slice(tile.start, tile.stop) for tile in shape.row_tiles):
+        for tile in shape.row_slices:
             charge = on_rows[:, tile] @ weight[:, tile].T
             # Gate by gate: in double, all at once may be gigabytes.
             gates = charge.unflatten(1, (shape.gates, shape.units)).unbind(1)
@@ -284,7 +284,7 @@ def over_rows(values: Tensor, shape: ArrayShape) -> Tensor:
 def _spread(weight: Tensor, shape: ArrayShape) -> Tensor:
     """Standard deviation of each gate's weights in each row tile, (row tiles, gates) of (gates,
     units, rows)."""
-    tiles = [weight[..., tile.start : tile.stop].flatten(1) for tile in shape.row_tiles]
+    tiles = [weight[..., tile].flatten(1) for tile in shape.row_slices]
     return torch.stack([part.std(dim=1, correction=0) for part in tiles]).clamp(min=1e-6)
 
 

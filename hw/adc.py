@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.description import ArrayShape
 from golden.fixed import ceil_div, index_bits
 from hw.dac import step_layout
+from hw.fixed import tree_sum
 from hw.ports import WritePort
 
 
@@ -224,7 +225,7 @@ class Readout(wiring.Component):
             codes.append([])
             for lane in range(self.shape.lanes):
                 count = Signal(bits, name=f"count_{tile}_{lane}")
-                m.d.comb += count.eq(_sum([*self.above[tile][lane]]))
+                m.d.comb += count.eq(tree_sum([*self.above[tile][lane]]))
                 codes[-1].append(_from_offset_binary(count))
         return done, codes
 
@@ -249,7 +250,7 @@ class Readout(wiring.Component):
             m.d.sync += [now.eq(flag) for now, flag in zip(held, flags, strict=True)]
         begins, ends, first, last = held
         for lane in range(shape.lanes):
-            total = _sum([tile[lane] for tile in codes])
+            total = tree_sum([tile[lane] for tile in codes])
             tiles = Signal(total.shape(), name=f"tiles_{lane}")
             with m.If(done):
                 m.d.sync += tiles.eq(total)
@@ -268,11 +269,3 @@ class Readout(wiring.Component):
 def _from_offset_binary(code: Value) -> Value:
     """Two's complement: the top bit is inverted."""
     return Cat(code[:-1], ~code[-1]).as_signed()
-
-
-def _sum(terms: list[Value]) -> Value:
-    """Sum as a balanced tree."""
-    while len(terms) > 1:
-        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
-        terms = pairs + terms[len(pairs) * 2 :]
-    return terms[0]

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape
 from golden.fixed import index_bits
+from hw.fixed import tree_sum
 
 SOURCE = Path(__file__).with_name("columns.v")
 """The same in Verilog by hand, which is what is emitted."""
@@ -87,7 +88,7 @@ class Columns(wiring.Component):
         ]
         charge = Signal.like(self.charge, reset_less=True)
         with m.If(left != 0):
-            m.d.sync += charge.eq(Mux(left == cycles, 0, charge) + _tree_sum(terms))
+            m.d.sync += charge.eq(Mux(left == cycles, 0, charge) + tree_sum(terms))
         m.d.comb += self.charge.eq(charge)
         return m
 
@@ -120,11 +121,3 @@ class ColumnsInstance(wiring.Component):
             ports[f"{direction}_{path[0]}"] = Value.cast(port)
         m.submodules.columns = Instance("crossbar_columns", i_clk=ClockSignal(), **ports)
         return m
-
-
-def _tree_sum(terms: list[Value]) -> Value:
-    """Sum as a balanced tree: depth log2, and each level just as wide as it must be."""
-    while len(terms) > 1:
-        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
-        terms = pairs + terms[len(pairs) * 2 :]
-    return terms[0]

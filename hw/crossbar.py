@@ -42,6 +42,12 @@ def tile_fields(shape: ArrayShape) -> tuple[tuple[str, int], ...]:
     return tuple((name, (n - 1).bit_length()) for name, n in counts.items() if n > 1)
 
 
+def tile_place(shape: ArrayShape, *, row_tile: Any, column_tile: Any) -> dict[str, Any]:
+    """Those fields with the numbers of a crossbar, or of many."""
+    numbers = {"row_tile": row_tile, "column_tile": column_tile}
+    return {name: numbers[name] for name, _ in tile_fields(shape)}
+
+
 def program_layout(shape: ArrayShape) -> data.StructLayout:
     """One cell to program: its place and the conductance codes of its two devices."""
     code = unsigned(shape.description.device.conductance_bits)

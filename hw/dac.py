@@ -127,17 +127,19 @@ class RowDrivers(wiring.Component):
         if dac.kind == "pulse-width":
             running = (count != 0) & (count != dac.pulse_cycles)
             m.d.sync += count.eq(Mux(self.sample, 1, Mux(running, count + 1, 0)))
+        if dac.kind == "level" or (dac.kind == "bit-serial" and dac.planes == 1):
+            # One plane of the codes -1, 0 and 1 is the codes.
+            m.d.comb += [row.eq(code) for row, code in zip(self.rows, self.codes, strict=True)]
+            return m
         for row, code in zip(self.rows, self.codes, strict=True):
             size = Signal(range(dac.range.high + 1))
             m.d.comb += size.eq(Mux(code < 0, -code, code))
             sign = Mux(code < 0, -1, 1)
             if dac.kind == "pulse-width":
                 m.d.comb += row.eq(Mux((count != 0) & (size >= count), sign, 0))
-            elif dac.planes > 1:
+            else:
                 bit = Array([size[n] for n in reversed(range(dac.planes))])[self.plane]
                 m.d.comb += row.eq(Mux(bit, sign, 0))
-            else:
-                m.d.comb += row.eq(code)
         return m
 
 

@@ -1,4 +1,4 @@
-"""Rounding and saturation in logic (docs/contract.md, 1). Nothing narrows by assignment."""
+"""Rounding, saturation and sums in logic (docs/contract.md, 1). Nothing narrows by assignment."""
 
 from amaranth.hdl import Const, Mux, Shape, Value
 
@@ -25,3 +25,11 @@ def saturate(a: Value, to: Range) -> Value:
 def narrow(a: Value, shift: int, to: Range) -> Value:
     """saturate(half_up(a >> shift))."""
     return saturate(half_up(a, shift), to)
+
+
+def tree_sum(terms: list[Value]) -> Value:
+    """Sum as a balanced tree: depth log2, and each level just as wide as it must be."""
+    while len(terms) > 1:
+        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[len(pairs) * 2 :]
+    return terms[0]

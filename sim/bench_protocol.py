@@ -34,6 +34,12 @@ class Run:
         self.count = len(self.a["lengths"])
         self.sent = 0
 
+    @property
+    def patience_ns(self) -> int:
+        """After so long a chip that is not done with all sequences hangs."""
+        steps = int(self.a["lengths"].sum()) + 100
+        return int(self.chip.sidecar["cycles_per_step"]) * steps * 60 * PERIOD_NS
+
     async def send(self, first: int, last: int) -> None:
         """Send sequences first..last - 1 back to back."""
         for n in range(first, last):
@@ -43,10 +49,9 @@ class Run:
 
     async def finish(self, expected: dict[str, np.ndarray]) -> None:
         """Wait for every class, then a while more; compare; nothing may be left over."""
-        patience = self.chip.sidecar["cycles_per_step"] * (int(self.a["lengths"].sum()) + 100) * 60
         count = Output.of_vectors(self.chip.sidecar, expected).transfers
         done = self.chip.output.until(count)
-        await with_timeout(done, patience * PERIOD_NS, "ns")
+        await with_timeout(done, self.patience_ns, "ns")
         for _ in range(2 * self.chip.sidecar["cycles_per_step"]):
             await RisingEdge(self.chip.dut.clk)
         assert len(self.chip.output.taken) == count, "more came out than went in"
@@ -84,8 +89,7 @@ class Run:
             assert len(self.chip.output.taken) == count, "loading began with sequences under way"
 
         tasks = [cocotb.start_soon(task) for task in (load(), watch(), self.send(0, self.count))]
-        patience = self.chip.sidecar["cycles_per_step"] * (int(self.a["lengths"].sum()) + 100) * 60
-        await with_timeout(Combine(*tasks), patience * PERIOD_NS, "ns")
+        await with_timeout(Combine(*tasks), self.patience_ns, "ns")
         assert switch is not None and 0 < switch < self.count, f"at {switch}: choose a seed"
         await self.finish(self.mixed(switch, after))
 

@@ -14,7 +14,7 @@ from golden import network, tables
 from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Description
 from golden.fixed import ceil_div, index_bits, signed_range
 from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, padded
-from hw.crossbar import PARAMETERS, parameter_fields, tile_fields
+from hw.crossbar import PARAMETERS, parameter_fields, tile_place
 from hw.layer import GATES
 from hw.network import Accelerator
 
@@ -276,8 +276,7 @@ def array_loader(dut: Any, part: Any, shape: ArrayShape) -> Callable:
             for unit in range(shape.units):
                 select, lane = shape.column(unit, gate)
                 column_tile, lane = divmod(lane, shape.macro.lanes)
-                place = {"row_tile": r, "column_tile": column_tile}
-                place = {name: place[name] for name, _ in tile_fields(shape)}
+                place = tile_place(shape, row_tile=r, column_tile=column_tile)
                 for row in tile:
                     code = {
                         n: int(getattr(part, n)[gate, unit, row]) for n in ("positive", "negative")

@@ -17,7 +17,7 @@ from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.levels import METHODS, Levels, place, spacing
 from golden.program import Program
-from hw.crossbar import cell_place, tile_fields
+from hw.crossbar import cell_place, tile_place
 from hw.levels import LevelTable
 from hw.loadmap import LoadMap
 from hw.network import Accelerator
@@ -278,8 +278,8 @@ def cell_of(shape, n, **more):
     """The n-th cell's place."""
     macro = shape.macro
     lane, select, row = n % macro.lanes, n // macro.lanes % macro.selects, n % macro.rows
-    tiles = {"column_tile": n % shape.column_tiles, "row_tile": n // 2 % len(shape.row_tiles)}
-    own = {name: tiles[name] for name, _ in tile_fields(shape)}
+    row_tile, column_tile = n // 2 % len(shape.row_tiles), n % shape.column_tiles
+    own = tile_place(shape, row_tile=row_tile, column_tile=column_tile)
     return {"lane": lane, "select": select, "row": row, **own, **more}
 
 
