@@ -1,10 +1,13 @@
 """Where the `wordline` command starts: Ctrl-C is a sentence even while the imports run."""
 
+import _thread
 import sys
+import threading
 
 
 def main() -> None:
     """Run the command line; exit status 130 if it is interrupted."""
+    sys.unraisablehook = _again
     try:
         from gen import cli  # torch takes a second or two to import
 
@@ -12,3 +15,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("wordline: Interrupted.\n")
         sys.exit(130)
+
+
+def _again(lost: "sys.UnraisableHookArgs") -> None:
+    """Python drops a Ctrl-C that falls into a destructor: send it once more, a moment later."""
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(lost)

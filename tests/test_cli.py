@@ -270,6 +270,30 @@ def test_a_full_disk_at_the_end_of_training(quick, tmp_path):
     assert not list((tmp_path / "build").rglob("*.*"))
 
 
+IN_A_DESTRUCTOR = """
+import signal, time
+from gen import cli, entry
+
+class Collected:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def work():
+    Collected()
+    time.sleep(20)
+
+cli.main = work
+entry.main()
+"""
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_DESTRUCTOR], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "wordline: Interrupted.\n")
+
+
 @pytest.mark.parametrize("after", [1.0, 8.0])
 def test_ctrl_c_leaves_things_clean(tmp_path, after):
     """Interrupted while it starts, trains, builds or simulates: status 130, one sentence, and the
