@@ -1,6 +1,6 @@
 """Where the `wordline` command starts: Ctrl-C is a sentence even while the imports run."""
 
-import _thread
+import signal
 import sys
 import threading
 
@@ -20,6 +20,7 @@ def main() -> None:
 def _again(lost: "sys.UnraisableHookArgs") -> None:
     """Python drops a Ctrl-C that falls into a destructor: send it once more, a moment later."""
     if lost.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        main_thread = threading.main_thread().ident or 0
+        threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(lost)
