@@ -605,7 +605,8 @@ def data_(
         with _bar() as bar:
             data = datasets.load(name, data_dir, bar)  # what is made of the files is kept
         sizes = f"{len(data.train):,} sequences to train, {len(data.test):,} to test"
-        _say(f"{name}: {sizes}, {data.channels} values a step, {data.classes} classes")
+        labels = f"{data.classes} {'targets' if data.train.real else 'classes'}"
+        _say(f"{name}: {sizes}, {data.channels} values a step, {labels}")
 
 
 def _sets(data_dir: Path) -> Table:
@@ -613,7 +614,7 @@ def _sets(data_dir: Path) -> Table:
     for name, known in sets.SETS.items():
         used = ", ".join(task for task, t in datasets.TASKS.items() if t.files is known) or "-"
         here = "present" if known.present(data_dir) else "absent"
-        whence = f"{known.package} (npm)" if known.package else "your own files"
+        whence = f"{known.package} ({known.package.tool})" if known.package else "your own files"
         size = _megabytes(known.size(data_dir)) if known.size(data_dir) else "-"
         table.add_row(name, known.about, f"{whence}; {known.licence}", size, here, used)
     vowels = "Speaker of two Japanese vowels: 270 sequences to train, 370 to test; 9 classes."
@@ -623,7 +624,7 @@ def _sets(data_dir: Path) -> Table:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e6:.2f} MB"
 
 
 @app.command("study")

