@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gen import emit as emission
 from gen import fit as fitting
 from gen import stages
 from golden import datasets, effects, files, foreign, presets, training
@@ -189,7 +188,7 @@ def describe(
         print(recipe.to_toml(), end="")
         return
     description = recipe.description
-    table = Table("", *emission.arrays(description), title=description.name)
+    table = Table("", *description.arrays, title=description.name)
     rows = {
         "rows": "rows",
         "units x gates": "",
@@ -201,7 +200,7 @@ def describe(
         "units a cycle in the gates": "units_per_beat",
     }
     for label, attribute in rows.items():
-        shapes = emission.arrays(description).values()
+        shapes = description.arrays.values()
         values = [
             str(getattr(s, attribute)) if attribute else f"{s.units} x {s.gates}" for s in shapes
         ]
@@ -299,19 +298,21 @@ def train(
         return
     folder = build_dir / recipe.description.name
     program, _ = _train(recipe, folder, device, data_dir)
-    about = program.about
+    both = (stages.of_stage(program.about, stage) for stage in ("float", "golden"))
+    reference, golden = (_worth(values) for values in both)
     _say(
-        f"{folder / 'program.safetensors'}: float {about['float_accuracy']:.2f} %, "
-        f"quantised {about['golden_accuracy']:.2f} %{_bits(about)} (seed {recipe.training.seed}, "
-        f"noise {recipe.training.noise})"
+        f"{folder / 'program.safetensors'}: float {reference}; quantised {golden} "
+        f"(seed {recipe.training.seed}, noise {recipe.training.noise})"
     )
 
 
-def _bits(about: dict[str, Any]) -> str:
-    """What a label costs, where there is one at every step."""
-    if "float_bits" not in about:
-        return ""
-    return f"; float {about['float_bits']:.3f}, quantised {about['golden_bits']:.3f} bits a label"
+WORTH = {"accuracy": "{:.2f} %", "bits": "{:.3f} bits a label", "error": "error {:.4f} sigma"}
+"""How `golden.measures` are written."""
+
+
+def _worth(values: dict[str, float]) -> str:
+    """Measures in words."""
+    return ", ".join(WORTH[name].format(value) for name, value in values.items())
 
 
 def _train(recipe: Recipe, folder: Path, device: str, data_dir: Path) -> tuple[Program, float]:
@@ -328,7 +329,7 @@ def _train(recipe: Recipe, folder: Path, device: str, data_dir: Path) -> tuple[P
 
 def _train_seeds(recipe: Recipe, seeds: int, device: str, data_dir: Path) -> None:
     data = datasets.load(recipe.training.dataset, data_dir)
-    table = Table("seed", "float %", "quantised %")
+    table = Table("seed", "float", "quantised")
     rows = []
     with _bar() as bar:
         for seed in range(recipe.training.seed, recipe.training.seed + seeds):
@@ -339,12 +340,13 @@ def _train_seeds(recipe: Recipe, seeds: int, device: str, data_dir: Path) -> Non
                 effects=recipe.effects,
                 levels=recipe.levels,
             )
-            rows.append((result.float_accuracy, result.golden_accuracy))
-            table.add_row(str(seed), *(f"{value:.2f}" for value in rows[-1]))
+            (name, before), after = next(iter(result.reference.items())), result.golden
+            rows.append((before, after[name]))
+            table.add_row(str(seed), *(_worth({name: value}) for value in rows[-1]))
             bar("seeds", len(rows), seeds)
     scores = torch.tensor(rows)
     mean, spread = scores.mean(0).tolist(), scores.std(0).tolist()
-    table.add_row("mean", *(f"{m:.2f} ± {s:.2f}" for m, s in zip(mean, spread, strict=True)))
+    table.add_row("mean", *(f"{m:.4g} ± {s:.2g}" for m, s in zip(mean, spread, strict=True)))
     console.print(table)
 
 
@@ -396,8 +398,8 @@ def import_(
             progress=lambda what, done, total, _: bar(f"train, {what}", done, total),
         )
     console.print(_arrays_table(imported.conversion.arrays))
-    for stage, accuracy in imported.accuracy.items():
-        _say(f"{stage} accuracy {accuracy:.2f} % of {test}")
+    for stage, values in imported.measures.items():
+        _say(f"{stage}: {_worth(values)} on {test}")
     toml, program = folder / f"{name}.toml", folder / "program.safetensors"
     _say(f"{program}: wordline sim {toml} --program {program} --input YOUR.npz")
 
@@ -738,15 +740,16 @@ def _effects_on(on: Sequence[str], seed: int) -> str:
 def _report(summary: dict[str, Any], folder: Path) -> None:
     """The table and the line at the end."""
 
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2f} %"
-
     table = Table(show_header=False, title=f"{summary['name']}, seed {summary['seed']}")
     labels = ["float", "golden", "rtl"]
     if summary["effects"]["on"] or summary["votes"] > 1:
         labels.insert(1, "ideal")
-    for label in labels:
-        table.add_row(f"{label} accuracy", percent(summary[f"{label}_accuracy"]))
+    for name, how in WORTH.items():
+        for label in labels:
+            if f"{label}_{name}" in summary:
+                value = summary[f"{label}_{name}"]
+                words = "-" if value is None else how.removeprefix(name).strip().format(value)
+                table.add_row(f"{label} {name}", words)
     if on := summary["effects"]["on"]:
         table.add_row("effects", _effects_on(on, summary["effects"]["given"]["seed"]))
     if summary["votes"] > 1:

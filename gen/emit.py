@@ -51,11 +51,6 @@ def macro_name(shape: ArrayShape) -> str:
     return f"{top}_crossbar_{size}_{shape.gates}g"
 
 
-def arrays(description: Description) -> dict[str, ArrayShape]:
-    """Every array of a design by name: layers.0, ..., head."""
-    return {f"layers.{n}": s for n, s in enumerate(description.layers)} | {"head": description.head}
-
-
 def to_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of a component, without a trace of where it was made."""
     text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
@@ -83,7 +78,7 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
     """A design, and its Verilog: text by file name."""
     name = description.name
     design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
-    macros = {macro_name(shape): shape.macro for shape in arrays(description).values()}
+    macros = {macro_name(shape): shape.macro for shape in description.arrays.values()}
     return design, {
         f"{name}.v": to_verilog(design, module_name(description)),
         f"{name}_crossbar_model.v": "".join(
@@ -110,7 +105,8 @@ def probes(design: Accelerator) -> dict[str, dict[str, Any]]:
         f"layers.{n}": ([f"layer_{n}", "gates"], layer.gates)
         for n, layer in enumerate(design.layers)
     }
-    blocks["head"] = (["head", "scores"], design.head.scores)
+    if design.head is not None:
+        blocks["head"] = (["head", "scores"], design.head.scores)
     return {
         name: {"path": path, "trace": fields(block.trace.shape())}  # type: ignore[attr-defined]
         for name, (path, block) in blocks.items()
@@ -191,10 +187,10 @@ def _sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
                 "adc_shift": shape.adc_shift,
                 "units_per_beat": shape.units_per_beat,
             }
-            for name, shape in arrays(description).items()
+            for name, shape in description.arrays.items()
         },
         "cycles_per_step": design.cycles_per_step,
-        "cycles_per_output": design.head.cycles_per_output,
+        "cycles_per_output": design.cycles_per_output,
         "load_map": {
             "address_bits": design.load_map.address_bits,
             "data_bits": design.load_map.data_bits,

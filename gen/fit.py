@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from gen import emit
 from golden.description import ArrayShape, Description, LstmCell
 from hw.network import Accelerator
 
@@ -30,10 +29,12 @@ class ArrayNeeds:
 
 
 def needs(description: Description) -> tuple[ArrayNeeds, ...]:
-    """Of every array, the head's last."""
+    """Of every array, a head's last."""
     design = Accelerator(description)
-    shapes = emit.arrays(description)
-    cycles = [layer.cycles_per_step for layer in design.layers] + [design.head.cycles_per_output]
+    shapes = description.arrays
+    cycles = [layer.cycles_per_step for layer in design.layers]
+    if design.head is not None:
+        cycles.append(design.head.cycles_per_output)
     return tuple(
         _needs(name, shape, of_step)
         for (name, shape), of_step in zip(shapes.items(), cycles, strict=True)

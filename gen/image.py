@@ -36,8 +36,9 @@ def _words(program: Program) -> np.ndarray:
     for n, (layer, shape) in enumerate(zip(program.layers, description.layers, strict=True)):
         parts += _array(layer, shape, regions, f"layers.{n}")
         parts += _layer(layer, shape, regions, f"layers.{n}")
-    parts += _array(program.head, description.head, regions, "head")
-    parts.append(_part(regions["head.bias"], {"class": (0,)}, {"bias": program.head.bias}))
+    if program.head is not None:
+        parts += _array(program.head, description.head, regions, "head")
+        parts.append(_part(regions["head.bias"], {"class": (0,)}, {"bias": program.head.bias}))
     if description.voting.replay_steps:
         votes = {"votes": program.votes, "by_sum": int(program.vote_by == "sum")}
         parts.append(_part(regions["votes"], {}, votes))

@@ -21,12 +21,13 @@ import golden
 import hw
 from gen import emit, image, vectors
 from golden import conversion as golden_conversion
-from golden import dac, datasets, files, foreign, network, training
+from golden import dac, datasets, files, foreign, head, network, training
 from golden.conversion import Conversion
 from golden.datasets import Sequences
 from golden.datasets.sets import DATA
 from golden.description import Description, plain
 from golden.errors import WordlineError
+from golden.measures import measures, percent
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training import Progress
@@ -125,13 +126,11 @@ def train(
     about = {
         "dataset": data.name,
         "training": plain(recipe.training),
-        "float_accuracy": round(result.float_accuracy, 4),
-        "golden_accuracy": round(result.golden_accuracy, 4),
+        **{f"float_{name}": round(value, 4) for name, value in result.reference.items()},
+        **{f"golden_{name}": round(value, 4) for name, value in result.golden.items()},
         "versions": versions(),
         "key": key,
     }
-    if result.bits is not None:
-        about |= dict(zip(("float_bits", "golden_bits"), result.bits, strict=True))
     program = dataclasses.replace(result.program, about=about)
     program.save(path)
     return Stage(program, time.monotonic() - started, False)
@@ -140,12 +139,12 @@ def train(
 @dataclasses.dataclass(frozen=True)
 class Imported:
     """A network from elsewhere as a program, before and after fine-tuning (None: there was none),
-    and accuracies in percent on held-out sequences, by stage, where there are some."""
+    and what each stage is worth on held-out sequences (`golden.measures`), where there are some."""
 
     recipe: Recipe
     conversion: Conversion
     tuned: Program | None
-    accuracy: dict[str, float]
+    measures: dict[str, dict[str, float]]
 
     @property
     def program(self) -> Program:
@@ -183,13 +182,15 @@ def import_(
             *(conversion.model, description, recipe.training, data),
             *(progress or (lambda *_: None), device, recipe.effects, recipe.levels),
         )
-    accuracy = {}
+    found: dict[str, dict[str, float]] = {}
     if held is not None:
-        accuracy["float"] = training.right(conversion.model.scores(held), held)
-        accuracy["converted"] = training.accuracy(conversion.program, held)
+        found["float"] = training.worth(conversion.model.scores(held), held)
+        found["converted"] = training.measured(conversion.program, held)
         if tuned is not None:
-            accuracy["fine-tuned"] = training.accuracy(tuned, held)
-    imported = Imported(recipe, conversion, tuned, {k: round(v, 4) for k, v in accuracy.items()})
+            found["fine-tuned"] = training.measured(tuned, held)
+    for values in found.values():
+        values |= {name: round(value, 4) for name, value in values.items()}
+    imported = Imported(recipe, conversion, tuned, found)
     given = {"model": model, "calibration": calibration} | ({"test": test} if test else {})
     about = {
         "imported": {k: hashlib.sha256(p.read_bytes()).hexdigest() for k, p in given.items()},
@@ -199,7 +200,7 @@ def import_(
     }
     report = about | {
         "name": description.name,
-        "accuracy": imported.accuracy,
+        "measures": imported.measures,
         "arrays": [dataclasses.asdict(array) for array in conversion.arrays],
     }
     files.write_text(folder / f"{description.name}.toml", recipe.to_toml())
@@ -209,14 +210,15 @@ def import_(
 
 
 def _labelled(data: Sequences, path: Path, description: Description) -> Sequences:
-    """The sequences, once each is found to have a class of the network."""
+    """The sequences, once each is found to have a class of the network, or real labels."""
     classes = description.network.classes
     labels = data.labelled(data.labels)
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
+    if not data.real and (low < 0 or high >= classes):
         has = "no `labels`" if high < 0 else f"labels {low}..{high}"
         what = "step" if data.every_step else "sequence"
-        raise WordlineError(f"{path} has {has}; give one of 0..{classes - 1} a {what}.")
+        wanted = f"{description.outputs} real ones" if not classes else f"one of 0..{classes - 1}"
+        raise WordlineError(f"{path} has {has}; give {wanted} a {what}.")
     return data
 
 
@@ -271,8 +273,9 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
     """A user's sequences from an .npz file: codes, lengths, and labels if it has them.
 
     x: real, or codes: DAC codes; (sequences, steps, inputs). lengths, labels: (sequences,),
-    optional; labels are (sequences, steps) where the output is of every step. Raises WordlineError
-    where it is not so.
+    optional; labels are (sequences, steps) where the output is of every step, and have one more
+    axis where they are real: what each score, or each value of a state, is to be. Raises
+    WordlineError where it is not so.
     """
     kind, data = _read_npz(path, program.description)
     codes = encode(program, data) if kind == "x" else data.x.long()
@@ -321,13 +324,45 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
         raise WordlineError(f"{path}: the input holds a number that is not finite.")
     if kind == "codes" and not np.issubdtype(raw.dtype, np.integer):
         raise WordlineError(f"{path}: `codes` are {raw.dtype}; give integers, or call them `x`.")
-    for name, size in (("lengths", raw.shape[:1]), ("labels", raw.shape[: 1 + every_step])):
+    labels = arrays.get("labels", np.empty(0, np.int64))
+    real = np.issubdtype(labels.dtype, np.floating)
+    if real and description.output.of == "class":
+        raise WordlineError(
+            f"{path}: `labels` are {labels.dtype}, but what comes out is a class; give integers, "
+            f"or write output.of = 'scores' for a regressor."
+        )
+    sizes = {"lengths": raw.shape[:1]}
+    sizes["labels"] = (*raw.shape[: 1 + every_step], *([description.outputs] if real else []))
+    for name, size in sizes.items():
         if name in arrays and arrays[name].shape != size:
-            one = f"{size[0]} numbers, one a sequence" if len(size) == 1 else f"{size}, one a step"
+            one = f"{size[0]} numbers, one a sequence" if len(size) == 1 else f"of shape {size}"
             raise WordlineError(f"{path}: `{name}` must be {one}.")
+    if real and not np.isfinite(labels).all():
+        raise WordlineError(f"{path}: `labels` hold a number that is not finite.")
     lengths = torch.from_numpy(arrays.get("lengths", np.full(len(raw), raw.shape[1]))).long()
-    labels = torch.from_numpy(arrays.get("labels", np.empty(0))).long()
-    return kind, Sequences(torch.from_numpy(raw), lengths, labels)
+    truth = torch.from_numpy(labels)
+    truth = truth.float() if real else truth.long()
+    return kind, Sequences(torch.from_numpy(raw), lengths, truth)
+
+
+def of_stage(about: dict[str, Any], stage: str) -> dict[str, float]:
+    """What training measured of "float" or "golden", by name."""
+    start = f"{stage}_"
+    return {key.removeprefix(start): v for key, v in about.items() if key.startswith(start)}
+
+
+def _measures(program: Program, output: np.ndarray, labels: Tensor | None) -> dict[str, float]:
+    """What came out of a chip is worth, with labels."""
+    if labels is None:
+        return {}
+    found, description = torch.from_numpy(np.asarray(output)), program.description
+    if description.output.of == "class":
+        values = {"accuracy": percent(found, labels)}
+    else:
+        label = None if labels.is_floating_point() else head.label(found)
+        every_step = description.output.every_step
+        values = measures(found * program.score_step, labels, label, every_step=every_step)
+    return {name: round(value, 4) for name, value in values.items()}
 
 
 def summarise(
@@ -341,23 +376,22 @@ def summarise(
     """The main job's summary.json; effects: what `golden.effects.describe` says. labels: of
     sequences, or of all their steps, one after the other.
 
-    ideal_accuracy is that of an ideal chip in one pass, on the recipe's test set.
+    Measures (`golden.measures`) are of the float network and of an ideal chip in one pass, both on
+    the recipe's test set, and of golden and the RTL on these sequences.
     """
-
-    def accuracy(label: Any) -> float | None:
-        if labels is None:
-            return None
-        return round(100.0 * float(np.mean(np.asarray(label) == labels.numpy())), 4)
-
     about, description = program.about, program.description
+    found = {
+        "float": of_stage(about, "float"),
+        "ideal": of_stage(about, "golden"),
+        "golden": _measures(program, result["golden_output"], labels),
+        "rtl": _measures(program, result["output"], labels),
+    }
+    names = list(found["rtl"] or found["float"])
     return {
         "name": description.name,
         "fingerprint": description.fingerprint,
         "dataset": about.get("dataset"),
-        "float_accuracy": about.get("float_accuracy"),
-        "ideal_accuracy": about.get("golden_accuracy"),
-        "golden_accuracy": accuracy(result["golden_labels"]),
-        "rtl_accuracy": accuracy(result["labels"]),
+        **{f"{stage}_{name}": found[stage].get(name) for name in names for stage in found},
         "votes": program.votes,
         "vote_by": program.vote_by if program.votes > 1 else None,
         "effects": effects,

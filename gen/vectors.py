@@ -3,8 +3,9 @@
 x (sequences, steps, inputs), lengths (sequences,), and for each layer n: layers.n.codes
 (passes, steps, gates, units), layers.n.h and, of an LSTM, layers.n.c (passes, steps, units);
 scores (passes, classes), label (sequences,); where the output is of every step, scores (passes,
-steps, classes), label (sequences, steps). Passes are all of the first sequence, then of the next.
-Steps beyond a sequence's length hold 0.
+steps, classes), label (sequences, steps). A network without head has neither, and state (passes,
+units), or (passes, steps, units). Passes are all of the first sequence, then of the next. Steps
+beyond a sequence's length hold 0.
 """
 
 from pathlib import Path
@@ -21,18 +22,21 @@ Vectors = dict[str, np.ndarray]
 
 def make(program: Program, x: Tensor, lengths: Tensor) -> Vectors:
     """Run the golden model on DAC codes x (sequences, steps, inputs) and keep everything."""
-    parts: dict[str, list[np.ndarray]] = {"x": [], "scores": [], "label": []}
+    description = program.description
+    parts: dict[str, list[np.ndarray]] = {"x": []}
     for part, trace in network.in_parts(program, x, lengths):
         valid = torch.arange(x.shape[1])[None] < lengths[part, None]
         parts["x"].append(_compact(x[part], valid))
-        every_step = valid if program.description.output.every_step else None
-        parts["label"].append(_compact(trace.label, every_step))
+        every_step = valid if description.output.every_step else None
+        if trace.label is not None:
+            parts.setdefault("label", []).append(_compact(trace.label, every_step))
         valid = valid.repeat_interleave(program.votes, 0)
         every_step = None if every_step is None else valid
         for n, layer in enumerate(trace.layers):
             for name, values in layer.quantities().items():
                 parts.setdefault(f"layers.{n}.{name}", []).append(_compact(values, valid))
-        parts["scores"].append(_compact(trace.scores, every_step))
+        name = "scores" if description.network.classes else "state"
+        parts.setdefault(name, []).append(_compact(trace.scores, every_step))
     vectors = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     return vectors | {"lengths": lengths.numpy().astype(np.int32)}
 

@@ -116,7 +116,7 @@ def _sequences(calibration: Sequences | Tensor) -> Sequences:
 
 
 def _labelled(data: Sequences) -> bool:
-    return int(data.labels.min()) >= 0
+    return data.real or int(data.labels.min()) >= 0
 
 
 def _compare(module: nn.Module, own: Foreign, model: FloatModel, data: Sequences) -> None:
@@ -133,6 +133,8 @@ def _compare(module: nn.Module, own: Foreign, model: FloatModel, data: Sequences
         return
     finally:
         module.train(training)
+    if isinstance(found, tuple):  # of an nn.LSTM alone: every h, then the state at the end
+        found = found[0]
     if not isinstance(found, Tensor):
         return
     lengths = torch.full((len(x),), steps)
@@ -147,9 +149,9 @@ def _compare(module: nn.Module, own: Foreign, model: FloatModel, data: Sequences
         off = min((float((way - found).abs().max()) for way in alike), default=None)
         how = f"differs by {off:.3g}" if off is not None else f"has shape {tuple(found.shape)}"
         raise WordlineError(
-            f"{own.source} is no chain of recurrent layers and a linear layer on the last step or "
-            f"on every one: on the calibration its output {how}. Give its layers in a chain; what "
-            f"else it computes is not mapped."
+            f"{own.source} is no chain of recurrent layers, and perhaps a linear layer, on the "
+            f"last step or on every one: on the calibration its output {how}. Give its layers in "
+            f"a chain; what else it computes is not mapped."
         )
 
 
@@ -157,7 +159,7 @@ def _corrected(
     trainable: Trainable, model: FloatModel, data: Sequences
 ) -> tuple[Program, FloatModel, tuple[ArrayReport, ...]]:
     """Correct the biases of one array after the other; a program, and what each array errs."""
-    arrays = [*trainable.layers, trainable.head]
+    arrays = trainable.arrays
     wanted = _pre_activations(model, data)
     reports = []
     with torch.no_grad():
@@ -176,7 +178,7 @@ def _corrected(
 
 
 def _pre_activations(model: FloatModel, data: Sequences) -> list[Tensor]:
-    """Of each array, in float: (steps of all sequences, gates, units), the head's last."""
+    """Of each array, in float: (steps of all sequences, gates, units), a head's last."""
     found, x = [], model.standardised(data).x
     recurrent: list[Any] = list(model.network.layers)
     with torch.no_grad():
@@ -187,7 +189,8 @@ def _pre_activations(model: FloatModel, data: Sequences) -> list[Tensor]:
             z = (z + layer.bias_ih_l0 + layer.bias_hh_l0)[data.valid].double()
             found.append(z.unflatten(1, (-1, h.shape[2])))
             x = h
-        found.append(model.network.head(x)[data.valid].double()[:, None])
+        if model.network.head is not None:
+            found.append(model.network.head(x)[data.valid].double()[:, None])
     return found
 
 
@@ -196,15 +199,17 @@ def _seen(trainable: Trainable, n: int, data: Sequences) -> tuple[Tensor, float]
     conversions at either end of the ADC's range."""
     program, every = trainable.program().to(torch.int64), True
     trace = network.run(program, trainable.encode(data.x), data.lengths, every_step=every)
-    array = [*trainable.layers, trainable.head][n]
+    array = trainable.arrays[n]
     x = trainable.encode(data.x) if n == 0 else trace.layers[n - 1].h
     loaded: ArrayProgram
     if n < len(trace.layers):
-        loaded, bias, h = program.layers[n], program.layers[n].bias, trace.layers[n].h
+        layer, h = program.layers[n], trace.layers[n].h
+        loaded, bias = layer, layer.bias
         before = torch.full_like(h, trainable.description.dac.zero)
         before[:, 1:] = h[:, :-1]
         x = torch.cat([x.to(h), before], dim=2)
     else:
+        assert program.head is not None
         loaded, bias = program.head, program.head.bias[None]
     rows, shape = x[data.valid].long(), array.shape
     runs = torch.zeros(len(rows), dtype=torch.int64)

@@ -29,6 +29,8 @@ OFFSET_BITS = 12
 """Bits of a lane's offset, in 1/256 LSB."""
 GAIN_ERROR_BITS = 10
 """Bits of a lane's gain error, in 1/1024."""
+FEEDBACK_LATENCY = 1
+"""Cycles from the last beat of h to the next step on the rows."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
@@ -253,6 +255,11 @@ class LstmCell:
         return ("i", "f", "g", "o")
 
     @property
+    def pipeline(self) -> int:
+        """Stages of the gate pipeline, from a block of codes to h."""
+        return 7
+
+    @property
     def gate_range(self) -> Range:
         """i, f and o: unsigned, LSB 2^-gate_bits."""
         return Range(0, 2**self.gate_bits - 1)
@@ -316,6 +323,11 @@ class RnnCell:
         return ("h",)
 
     @property
+    def pipeline(self) -> int:
+        """Stages of the gate pipeline, from a block of codes to h."""
+        return 3
+
+    @property
     def hidden_range(self) -> Range:
         """Entries of the tanh table."""
         return symmetric_range(self.hidden_bits)
@@ -362,26 +374,31 @@ class Voting:
 class Output:
     """What leaves the accelerator, and when.
 
-    of:    "class": the number of the highest score; "scores": every score.
+    of:    "class": the number of the highest score; "scores": every score; "state": h of the last
+           layer, as DAC codes, of a network without a head.
     steps: "last": of the last step of a sequence; "every": of each of its steps.
     """
 
-    of: Literal["class", "scores"] = "class"
+    of: Literal["class", "scores", "state"] = "class"
     steps: Literal["last", "every"] = "last"
 
     @property
     def every_step(self) -> bool:
-        """Whether each step has a score."""
+        """Whether something leaves at each step."""
         return self.steps == "every"
 
 
 @frozen
 class Network:
-    """The network: inputs -> recurrent layers (their units) -> classes."""
+    """The network: inputs -> recurrent layers (their units) -> classes.
+
+    classes: scores of the dense head, one a class, or one a number that a regressor gives; 0: there
+    is no head, and what leaves is the state.
+    """
 
     inputs: Count
     hidden: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)]
-    classes: Count
+    classes: Annotated[Int, Field(ge=0, le=4096)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -523,11 +540,32 @@ class ArrayShape:
         return signed_range(self.index_bits)
 
     @property
+    def adds_up(self) -> bool:
+        """Whether a code is the sum of several conversions, of row tiles or planes."""
+        return len(self.row_tiles) > 1 or self.description.dac.planes > 1
+
+    @property
+    def readout_latency(self) -> int:
+        """Cycles from a column's last sample to its code."""
+        return int(self.settle + self.description.adc.conversion_cycles + self.adds_up)
+
+    @cached_property
     def units_per_beat(self) -> int:
-        """Units the gate pipeline handles in one cycle: the fewest, dividing `lanes`, that keep
-        up with the ADCs."""
+        """Units the gate pipeline handles in one cycle: the fewest, dividing `lanes`, that keep up
+        with the ADCs and with which a step takes at most a tenth longer than the ADCs need; where
+        none are enough for that, the fewest that keep up."""
         needed = ceil_div(self.lanes, self.conversion_cycles // self.blocks)
-        return next(n for n in range(needed, self.lanes + 1) if self.lanes % n == 0)
+        fits = [n for n in range(needed, self.lanes + 1) if self.lanes % n == 0]
+        near = [n for n in fits if 10 * self.loop_cycles(n) <= 11 * self.conversion_cycles]
+        return (near or fits)[0]
+
+    def loop_cycles(self, units_per_beat: int) -> int:
+        """Cycles from a recurrent layer's step to the next one, through h: all samples, the last
+        one's conversion, the gate pipeline, what is left of the last block, the rows."""
+        tail = self.units - (self.blocks - 1) * self.lanes
+        left = ceil_div(tail, units_per_beat) - 1
+        pipeline = self.description.cell.pipeline + FEEDBACK_LATENCY
+        return (self.samples - 1) * self.period + self.readout_latency + left + int(pipeline)
 
     @property
     def read_noise_bits(self) -> int:
@@ -563,6 +601,12 @@ class Description:
     output: Output = Field(default_factory=Output)
 
     def __post_init__(self) -> None:
+        if (self.output.of == "state") != (self.network.classes == 0):
+            raise ValueError(
+                f"output.of = {self.output.of!r} does not fit network.classes = "
+                f"{self.network.classes}: a state leaves where there is no head, and a head has "
+                f"one class or more; write 'state' and 0, or 'class' or 'scores' and how many"
+            )
         if self.voting.replay_steps and self.output != Output():
             raise ValueError(
                 f"voting.replay_steps = {self.voting.replay_steps} is for votes on the class of a "
@@ -622,11 +666,23 @@ class Description:
 
     @cached_property
     def head(self) -> ArrayShape:
-        """The array of the dense head."""
+        """The array of the dense head, of a network that has one."""
+        assert self.network.classes
         rows = self.network.hidden[-1]
         return ArrayShape(
             description=self, rows=rows, inputs=rows, units=self.network.classes, gates=1
         )
+
+    @cached_property
+    def arrays(self) -> dict[str, ArrayShape]:
+        """Every array by name: layers.0, ..., head."""
+        named = {f"layers.{n}": shape for n, shape in enumerate(self.layers)}
+        return named | ({"head": self.head} if self.network.classes else {})
+
+    @property
+    def outputs(self) -> int:
+        """Scores of the head, or values of the state that leaves in their place."""
+        return self.network.classes or self.network.hidden[-1]
 
     @property
     def class_bits(self) -> int:

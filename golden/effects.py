@@ -216,11 +216,12 @@ def apply(program: Program, effects: Effects, *, seed: int | None = None) -> Pro
     Raises WordlineError where the read noise does not fit the array's register.
     """
     seed = effects.seed if seed is None else seed
-    parts = [
-        _Part(name, shape, effects, seed, number).apply(array)
+    parts = {
+        name: _Part(name, shape, effects, seed, number).apply(array)
         for number, (name, array, shape) in enumerate(_arrays(program))
-    ]
-    layers, head = tuple(parts[:-1]), parts[-1]
+    }
+    head = parts.pop("head", None)
+    layers = tuple(parts.values())
     return dataclasses.replace(program, layers=layers, head=head)  # type: ignore[arg-type]
 
 
@@ -257,10 +258,9 @@ def describe(
 
 def _arrays(program: Program) -> Iterator[tuple[str, ArrayProgram, ArrayShape]]:
     """Every array with its name and shape, in the order of their numbers."""
-    description = program.description
-    for n, (layer, shape) in enumerate(zip(program.layers, description.layers, strict=True)):
-        yield f"layers.{n}", layer, shape
-    yield "head", program.head, description.head
+    shapes = program.description.arrays
+    for name, array in program.arrays.items():
+        yield name, array, shapes[name]
 
 
 def _codes(array: ArrayProgram) -> Tensor:

@@ -17,8 +17,8 @@ from golden.injection import Injection
 
 
 class FloatNetwork(nn.Module):
-    """torch.nn.LSTM or torch.nn.RNN layers, and a linear head on the last valid state, or on
-    every state."""
+    """torch.nn.LSTM or torch.nn.RNN layers, and a linear head, where there is one, on the last
+    valid state, or on every state."""
 
     def __init__(self, description: Description) -> None:
         super().__init__()
@@ -29,7 +29,8 @@ class FloatNetwork(nn.Module):
             kind(inputs, units, batch_first=True)
             for inputs, units in zip(fan_in, net.hidden, strict=True)
         )
-        self.head = nn.Linear(net.hidden[-1], net.classes)
+        self.head = nn.Linear(net.hidden[-1], net.classes) if net.classes else None
+        self.outputs = description.outputs
 
     def forward(
         self,
@@ -39,12 +40,14 @@ class FloatNetwork(nn.Module):
         *,
         every_step: bool = False,
     ) -> Tensor:
-        """Class scores of real inputs (batch, steps, inputs), (batch, classes) or, of every step,
-        (batch, steps, classes)."""
+        """Scores of real inputs (batch, steps, inputs), (batch, classes) or, of every step, (batch,
+        steps, classes); without head the state, (batch, [steps,] units)."""
         for layer in self.layers:
             x = layer(x)[0] if injection is None else _noisy(layer, x, injection)
         if not every_step:
             x = x[torch.arange(len(x), device=x.device), lengths - 1]
+        if self.head is None:
+            return x
         scores: Tensor = self.head(x)
         return scores if injection is None else injection.on_scores(scores)
 
@@ -72,10 +75,10 @@ class FloatModel:
     spread: Tensor
 
     def scores(self, data: Sequences, injection: Injection | None = None) -> Tensor:
-        """Class scores of a data set, (sequences, classes), or (sequences, steps, classes) where
-        every step has a label, 0 beyond a sequence's length; noise is drawn from PyTorch's
+        """Scores of a data set, (sequences, classes), or (sequences, steps, classes) where every
+        step has a label, 0 beyond a sequence's length; or states; noise is drawn from PyTorch's
         generator."""
-        size = (*data.labels.shape, self.network.head.out_features)
+        size = (len(data), *((data.x.shape[1],) if data.every_step else ()), self.network.outputs)
         scores = torch.zeros(size, device=data.x.device)
         with torch.no_grad():
             # Sequences of much the same length together: fewer steps of padding.

@@ -1,8 +1,9 @@
 """Float networks from elsewhere: a PyTorch module, its state_dict, a file of either or of ONNX.
 
-What is taken is a chain: `torch.nn.LSTM` or `torch.nn.RNN` layers, then a linear layer for the
-scores. Of files and dictionaries the weights are read, by PyTorch's names or ONNX's operators; how
-they are joined up is only known of a module, and checked there (`golden.conversion`).
+What is taken is a chain: `torch.nn.LSTM` or `torch.nn.RNN` layers, then, if scores are to come
+out and not the state, a linear layer. Of files and dictionaries the weights are read, by PyTorch's
+names or ONNX's operators; how they are joined up is only known of a module, and checked there
+(`golden.conversion`).
 """
 
 import itertools
@@ -56,23 +57,24 @@ class Layer:
 
 @dataclass(frozen=True)
 class Foreign:
-    """A chain of recurrent layers of one kind ("lstm" or "rnn"), and a head: weight (classes,
-    units), bias (classes,). source: where it comes from, for messages."""
+    """A chain of recurrent layers of one kind ("lstm" or "rnn"), and a head, if there is one:
+    weight (classes, units), bias (classes,). source: where it comes from, for messages."""
 
     source: str
     kind: str
     layers: tuple[Layer, ...]
-    weight: Tensor
-    bias: Tensor
+    head: tuple[Tensor, Tensor] | None
 
     def fit(self, description: Description) -> Description:
-        """The description with the network's sizes and kind of cell in place of its own."""
+        """The description with the network's sizes and kind of cell in place of its own; of a
+        network without head, the state leaves."""
         sizes = {
             "inputs": self.layers[0].weight_ih.shape[1],
             "hidden": [layer.units for layer in self.layers],
-            "classes": len(self.weight),
+            "classes": len(self.head[0]) if self.head else 0,
         }
-        return description.replace(network=sizes, cell={"kind": self.kind})
+        output = {} if self.head else {"of": "state"}
+        return description.replace(network=sizes, cell={"kind": self.kind}, output=output)
 
     def check(self, description: Description) -> None:
         """WordlineError where a description is for another network."""
@@ -98,8 +100,9 @@ class Foreign:
                 values |= {"bias_ih": bias, "bias_hh": 0 * bias}
                 for name, value in values.items():
                     getattr(layer, f"{name}_l0").copy_(value)
-            network.head.weight.copy_(self.weight)
-            network.head.bias.copy_(self.bias)
+            if network.head is not None and self.head is not None:
+                network.head.weight.copy_(self.head[0])
+                network.head.bias.copy_(self.head[1])
         return network
 
 
@@ -152,8 +155,8 @@ def _read_pickle(path: Path) -> Foreign:
 
 
 def from_module(module: nn.Module) -> Foreign:
-    """A network from a PyTorch module: an LSTM or RNN, or one that consists of some and of a linear
-    layer, in that order."""
+    """A network from a PyTorch module: an LSTM or RNN, or one that consists of some and perhaps of
+    a linear layer, in that order."""
     source = type(module).__name__
     for name, part in module.named_modules():
         where = f"{source} ({name}: {type(part).__name__})" if name else source
@@ -182,7 +185,7 @@ RECURRENT = re.compile(r"(.*?)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(
 
 def from_state_dict(tensors: Mapping[str, Any], source: str = "the state_dict") -> Foreign:
     """A network from the tensors of a module, by their names; they come in the order of the
-    module's parts, the layers one after the other and a linear layer last."""
+    module's parts, the layers one after the other and a linear layer, if there is one, last."""
     layers: dict[tuple[str, int], dict[str, Tensor]] = {}
     rest: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -213,13 +216,13 @@ def from_state_dict(tensors: Mapping[str, Any], source: str = "the state_dict") 
         gates, layer = _layer(parts, f"{source} ({prefix}weight_ih_l{number})")
         kinds.add(KINDS[gates])
         chain.append(layer)
-    return assemble(source, kinds, chain, *_head(rest, source))
+    return assemble(source, kinds, chain, _head(rest, source) if rest else None)
 
 
 def assemble(
-    source: str, kinds: set[str], layers: list[Layer], weight: Tensor, bias: Tensor | None
+    source: str, kinds: set[str], layers: list[Layer], head: tuple[Tensor, Tensor | None] | None
 ) -> Foreign:
-    """A network of its parts, once they are found to fit."""
+    """A network of its parts, once they are found to fit; head: weight and bias."""
     if len(kinds) > 1:
         raise WordlineError(
             f"{source} has layers of several kinds ({', '.join(sorted(kinds))}); all of a "
@@ -231,13 +234,16 @@ def assemble(
                 f"{source}: recurrent layer {n} takes {after.weight_ih.shape[1]} inputs, but the "
                 f"one before it has {before.units} units; they must be one chain."
             )
+    if head is None:
+        return Foreign(source, kinds.pop(), tuple(layers), None)
+    weight, bias = head
     if weight.shape[1] != layers[-1].units:
         raise WordlineError(
             f"{source}: the linear layer takes {weight.shape[1]} inputs, but the last recurrent "
             f"layer has {layers[-1].units} units; it must read those alone."
         )
     bias = torch.zeros(len(weight)) if bias is None else bias
-    return Foreign(source, kinds.pop(), tuple(layers), weight, bias)
+    return Foreign(source, kinds.pop(), tuple(layers), (weight, bias))
 
 
 def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
@@ -265,9 +271,9 @@ def _head(rest: Mapping[str, Tensor], source: str) -> tuple[Tensor, Tensor | Non
     known = {"weight", "bias"}
     strange = [name for name in rest if name.rpartition(".")[2] not in known]
     if len(matrices) != 1 or strange or len(rest) > 2:
-        named = ", ".join(rest) or "none"
+        named = ", ".join(rest)
         raise WordlineError(
-            f"{source}: beside the recurrent layers there must be one linear layer for the scores "
+            f"{source}: beside the recurrent layers there may be one linear layer for the scores "
             f"(a weight and perhaps a bias); there is: {named}."
         )
     name = matrices[0]

@@ -1,4 +1,4 @@
-"""The whole network on codes: recurrent layers in a chain, the head on the last state."""
+"""The whole network on codes: recurrent layers in a chain, and a head on the state."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from golden import head, layer
+from golden.description import ArrayShape
 from golden.errors import WordlineError
 from golden.injection import Injection, rounded_noise
 from golden.layer import LayerTrace
-from golden.program import Program, check_votes
+from golden.program import HeadProgram, Program, check_votes
 
 PASSES = 2048
 SCORED = 256
@@ -24,11 +25,12 @@ class Trace:
     layers: a LayerTrace each; what lies beyond a sequence's length is of no meaning. Its batch is
     one of passes: all passes of the first sequence, then of the next. scores: (passes, classes).
     label: (sequences,). With scores of every step: (passes, steps, classes) and (sequences, steps).
+    Of a network without head, scores are its state, (passes, units), and there is no label.
     """
 
     layers: tuple[LayerTrace, ...]
     scores: Tensor
-    label: Tensor
+    label: Tensor | None
 
 
 def run(
@@ -65,11 +67,15 @@ def run(
         found = layer.run(layer_program, x, shape, runs, injection, trace=trace, readable=readable)
         traces.append(found)
         x = found.h
-    if description.output.every_step if every_step is None else every_step:
-        scores = _score_every_step(program, x, runs)
+    every_step = description.output.every_step if every_step is None else every_step
+    state = x if every_step else x[torch.arange(len(x), device=x.device), lengths - 1]
+    if program.head is None:
+        # As scores are: layers give integers of few bits.
+        return Trace(tuple(traces), state.to(program.layers[-1].bias.dtype), None)
+    if every_step:
+        scores = _score_every_step(program.head, state, description.head, runs)
     else:
-        last = x[torch.arange(len(x), device=x.device), lengths - 1]
-        scores = head.scores(program.head, last, description.head, runs)
+        scores = head.scores(program.head, state, description.head, runs)
     if injection is not None and injection.placement == "every":
         normal = torch.randn(scores.shape, device=x.device)
         scores = rounded_noise(scores, normal, injection.power_ratio)
@@ -77,12 +83,12 @@ def run(
     return Trace(tuple(traces), scores, label)
 
 
-def _score_every_step(program: Program, h: Tensor, runs: Tensor) -> Tensor:
+def _score_every_step(program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
     """(passes, steps, classes) of (passes, steps, units)."""
     passes, steps, _ = h.shape
     numbers = torch.arange(steps, device=h.device).repeat(passes)
     found = head.scores(
-        *(program.head, h.flatten(0, 1), program.description.head),
+        *(program, h.flatten(0, 1), shape),
         *(runs.repeat_interleave(steps), numbers),
     )
     return found.unflatten(0, (passes, steps))
@@ -107,14 +113,14 @@ def scores(
     injection: Injection | None = None,
 ) -> Tensor:
     """The scores of every pass alone, (sequences, votes, classes); of every step (sequences, votes,
-    steps, classes), 0 beyond a sequence's length; see `run`.
+    steps, classes), 0 beyond a sequence's length; or states; see `run`.
 
     Sequences of much the same length are computed together, few at once: fast.
     """
     check(program, x, lengths)
-    votes, classes = program.votes, program.description.network.classes
+    votes, outputs = program.votes, program.description.outputs
     every_step = program.description.output.every_step
-    size = (len(x), votes, *((x.shape[1],) if every_step else ()), classes)
+    size = (len(x), votes, *((x.shape[1],) if every_step else ()), outputs)
     found = torch.zeros(size, dtype=torch.int64, device=x.device)
     for part in lengths.argsort(stable=True).split(max(1, SCORED // votes)):
         steps, runs = int(lengths[part].max()), part * votes

@@ -90,12 +90,11 @@ class _Graph:
                     # PyTorch's newer exporter writes an RNN out, step by step.
                     why += ", as operators; torch.onnx.export with dynamo = False keeps them whole"
                 self._refuse(node, why)
-        if not layers or weight is None:
+        if not layers:
             raise WordlineError(
-                f"{self.source} has {len(layers)} LSTM or RNN operators and "
-                f"{'a' if weight is not None else 'no'} Gemm or MatMul after them; it needs both."
+                f"{self.source} has no LSTM or RNN operator; give a network that has one."
             )
-        return assemble(self.source, kinds, layers, weight, bias)
+        return assemble(self.source, kinds, layers, None if weight is None else (weight, bias))
 
     def _layer(self, node: NodeProto) -> Layer:
         has = self._attributes(node)

@@ -116,7 +116,8 @@ class Program:
     """A trained network in integers, with the encoding of its inputs.
 
     input_mean, input_step: (inputs,) float64, see `golden.dac.encode`.
-    score_step: () float64, the real number that one step of a score stands for.
+    head: None where the network has none.
+    score_step: () float64, the real number that one step of a score, or of a state, stands for.
     votes: passes over each sequence. vote_by: how its class comes from them, by majority of the
     passes' classes or by the highest sum of scores.
     about: where it comes from (seed, data set, versions); for reports.
@@ -124,7 +125,7 @@ class Program:
 
     description: Description
     layers: tuple[LayerProgram, ...]
-    head: HeadProgram
+    head: HeadProgram | None
     input_mean: Tensor
     input_step: Tensor
     score_step: Tensor
@@ -142,14 +143,25 @@ class Program:
             return type(part)(**{k: v.detach().to(dtype) for k, v in vars(part).items()})
 
         return dataclasses.replace(
-            self, layers=tuple(cast(layer) for layer in self.layers), head=cast(self.head)
+            self,
+            layers=tuple(cast(layer) for layer in self.layers),
+            head=None if self.head is None else cast(self.head),
         )
+
+    @property
+    def arrays(self) -> dict[str, ArrayProgram]:
+        """Every array by name, in the order of `Description.arrays`."""
+        parts: tuple[ArrayProgram, ...] = self.layers
+        parts += () if self.head is None else (self.head,)
+        return dict(zip(self.description.arrays, parts, strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, `layers.0.bias`, `head.gain`, `input_mean`, ..."""
-        parts = {f"layers.{n}.": layer for n, layer in enumerate(self.layers)}
-        parts["head."] = self.head  # type: ignore[assignment]
-        named = {f"{p}{field}": t for p, part in parts.items() for field, t in vars(part).items()}
+        named = {
+            f"{name}.{field}": tensor
+            for name, part in self.arrays.items()
+            for field, tensor in vars(part).items()
+        }
         return named | {name: getattr(self, name) for name in REAL}
 
     def save(self, path: Path) -> None:
@@ -200,7 +212,7 @@ class Program:
             layers=tuple(
                 part(LAYER_PROGRAMS[own.cell.kind], f"layers.{n}.") for n in range(len(own.layers))
             ),
-            head=part(HeadProgram, "head."),
+            head=part(HeadProgram, "head.") if own.network.classes else None,
             **{name: integers[name] for name in REAL},
             votes=about["votes"],
             vote_by=about["vote_by"],
@@ -263,8 +275,9 @@ def _expected(description: Description) -> Expected:
         if isinstance(cell, LstmCell):
             names["tanh_table"] = ((2**cell.state_index_bits,), cell.hidden_range)
         expected |= {f"layers.{n}.{name}": value for name, value in names.items()}
-    names = _expected_array(description.head, (description.head.units,))
-    expected |= {f"head.{name}": value for name, value in names.items()}
+    if description.network.classes:
+        names = _expected_array(description.head, (description.head.units,))
+        expected |= {f"head.{name}": value for name, value in names.items()}
     inputs = (description.network.inputs,)
     expected |= {"input_mean": (inputs, None), "input_step": (inputs, None)}
     expected["score_step"] = ((), None)

@@ -7,7 +7,6 @@ while training is the accuracy of the chip. Learned step sizes follow LSQ (Esser
 Step Size Quantization", ICLR 2020); the rest is ours.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from golden.fixed import Range, quantise
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection, Placement
 from golden.levels import IMPORTANT, Levels, Table, place
+from golden.measures import loss, measures, percent
 from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro, padded
 
 CALIBRATION = 4096
@@ -91,13 +91,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Result:
-    """A trained program and what was measured on the held-out test set: accuracies in percent and,
-    where each step has a label, the bits that one costs, (float, golden)."""
+    """A trained program and what was measured on the held-out test set, see `measures`: of the
+    float network and of the program."""
 
     program: Program
-    float_accuracy: float
-    golden_accuracy: float
-    bits: tuple[float, float] | None = None
+    reference: dict[str, float]
+    golden: dict[str, float]
 
 
 class TrainableArray(nn.Module):
@@ -194,6 +193,7 @@ class Trainable(nn.Module):
         x, row_step = data.x, torch.full_like(model.spread, step)
         recurrent: list[Any] = list(model.network.layers)
         linear = model.network.head
+        self.head: TrainableArray | None = None
         with torch.no_grad():
             for n, (layer, shape) in enumerate(zip(recurrent, description.layers, strict=True)):
                 steps = torch.cat([row_step, torch.full((shape.units,), hidden_step).to(x)])
@@ -204,11 +204,17 @@ class Trainable(nn.Module):
                 rows = torch.cat([x, before], dim=2)[data.valid]
                 arrays.append(_array(weight, steps, bias, rows, shape, partial(table, n)))
                 x, row_step = h, torch.full((shape.units,), hidden_step).to(x)
-            self.head = _array(
-                *(linear.weight, row_step, linear.bias, x[data.valid]),
-                *(description.head, partial(table, len(arrays))),
-            )
+            if linear is not None:
+                self.head = _array(
+                    *(linear.weight, row_step, linear.bias, x[data.valid]),
+                    *(description.head, partial(table, len(arrays))),
+                )
         self.layers: list[TrainableArray] = nn.ModuleList(arrays)  # type: ignore[assignment]
+
+    @property
+    def arrays(self) -> list[TrainableArray]:
+        """The layers', then the head's."""
+        return [*self.layers, *([] if self.head is None else [self.head])]
 
     def encode(self, x: Tensor) -> Tensor:
         """DAC codes of real inputs."""
@@ -219,7 +225,7 @@ class Trainable(nn.Module):
         description = self.description
         kind, extra = LAYER_PROGRAMS[description.cell.kind], {}
         if kind is LstmProgram:
-            extra["tanh_table"] = tables.tanh_table(description).to(self.head.weight.device)
+            extra["tanh_table"] = tables.tanh_table(description).to(self.input_mean.device)
         layers = tuple(
             kind(
                 **array.codes(),
@@ -228,15 +234,17 @@ class Trainable(nn.Module):
             )
             for array in self.layers
         )
-        head = self.head.codes()
-        head["bias"] = head["bias"][0]
+        head, step = None, torch.full_like(self.input_step[0], 1 / description.dac.range.high)
+        if self.head is not None:
+            codes, step = self.head.codes(), self.head.index_step()[0]
+            head = HeadProgram(**codes | {"bias": codes["bias"][0]})
         return Program(
             description=description,
             layers=layers,
-            head=HeadProgram(**head),
+            head=head,
             input_mean=self.input_mean,
             input_step=self.input_step,
-            score_step=self.head.index_step()[0],
+            score_step=step,
         )
 
 
@@ -307,7 +315,7 @@ def _tables(
 
     def found(number: int, weight: Tensor, row_step: Tensor) -> Table:
         # In standard deviations of a gate's weights in a row tile, for all share the table.
-        shape = [*description.layers, description.head][number]
+        shape = [*description.arrays.values()][number]
         scale = row_step / over_rows(_spread(weight * row_step, shape), shape)
         square = torch.ones_like(weight)
         if squares is not None:
@@ -323,17 +331,17 @@ def _importance(model: FloatModel, data: Sequences) -> list[Tensor]:
     reference = model.network
     recurrent: list[Any] = list(reference.layers)
     parts = [[layer.weight_ih_l0, layer.weight_hh_l0] for layer in recurrent]
-    parts.append([reference.head.weight])
+    parts.append([reference.head.weight] if reference.head is not None else [])
     squares = [[torch.zeros_like(weight) for weight in part] for part in parts]
     most = min(IMPORTANCE, max(1, int(IMPORTANCE_STEPS / data.lengths.double().mean())))
     chosen = range(0, len(data), -(-len(data) // most))
     for n in chosen:
         one = model.standardised(data.part(torch.tensor([n], device=data.x.device)))
-        loss = _cross_entropy(reference(one.x, one.lengths, every_step=one.every_step), one)
-        gradients = torch.autograd.grad(loss, [weight for part in parts for weight in part])
+        error = _loss(reference(one.x, one.lengths, every_step=one.every_step), one)
+        gradients = torch.autograd.grad(error, [weight for part in parts for weight in part])
         for square, gradient in zip((s for part in squares for s in part), gradients, strict=True):
             square += gradient**2
-    return [torch.cat(part, 1) / len(chosen) for part in squares]
+    return [torch.cat(part, 1) / len(chosen) for part in squares if part]
 
 
 def train(
@@ -360,10 +368,11 @@ def train(
             "in the recipe), or a signal-to-noise ratio in dB."
         )
     net = description.network
+    what = "targets" if data.test.real else "classes"
     if (net.inputs, net.classes) != (data.channels, data.classes):
         raise WordlineError(
             f"network.inputs = {net.inputs} and network.classes = {net.classes} do not fit the "
-            f"data set {data.name}, which has {data.channels} channels and {data.classes} classes."
+            f"data set {data.name}, which has {data.channels} channels and {data.classes} {what}."
         )
     check_labels(description, data)
     progress = progress or (lambda *_: None)
@@ -373,17 +382,10 @@ def train(
     program = fit_quantised(
         model, description, training, data.train, progress, device, effects, levels
     )
-    found, golden = model.scores(data.test), scores(program, data.test)
-    both = None
-    if data.test.every_step:
-        real = golden[:, 0].double() * program.score_step
-        both = round(bits(found, data.test), 4), round(bits(real, data.test), 4)
-    label = data.test.labelled(head.vote(golden, program.vote_by))
     return Result(
         program=program,
-        float_accuracy=right(found, data.test),
-        golden_accuracy=percent(label, data.test.labelled(data.test.labels)),
-        bits=both,
+        reference=worth(model.scores(data.test), data.test),
+        golden=measured(program, data.test),
     )
 
 
@@ -406,14 +408,14 @@ def fit_float(
         start = FloatModel(FloatNetwork(description), *statistics(data))
     model = start.to(device)
 
-    def loss(batch: Sequences, done: float) -> Tensor:
+    def loss_of(batch: Sequences, done: float) -> Tensor:
         noise = None if injection is None else ramp(injection, done)
         real = model.standardised(batch)
         scores = model.network(real.x, real.lengths, noise, every_step=real.every_step)
-        return _cross_entropy(scores, real)
+        return _loss(scores, real)
 
     epochs = training.float_epochs
-    _fit(model.network, loss, data.to(device), training, epochs, "float", progress)
+    _fit(model.network, loss_of, data.to(device), training, epochs, "float", progress)
     return model.to("cpu")
 
 
@@ -439,7 +441,7 @@ def fit_quantised(
     trainable = Trainable(model.to(device), data, description, levels)
     hardware = training.noise == "hardware"
 
-    def loss(batch: Sequences, _: float) -> Tensor:
+    def loss_of(batch: Sequences, _: float) -> Tensor:
         program, runs = trainable.program(), None
         if hardware and effects:
             seed, first = torch.randint(2**31, (2,)).tolist()
@@ -447,15 +449,20 @@ def fit_quantised(
             runs = first + torch.arange(len(batch), device=batch.x.device)
         codes, noise = trainable.encode(batch.x), training.injection
         found = network.run(program, codes, batch.lengths, runs, noise, trace=False)
-        return _cross_entropy(found.scores * program.score_step, batch)
+        return _loss(found.scores * program.score_step, batch)
 
-    _fit(trainable, loss, data, training, training.epochs, "quantised", progress)
+    _fit(trainable, loss_of, data, training, training.epochs, "quantised", progress)
     with torch.no_grad():
         return trainable.cpu().program().to(torch.int64)
 
 
 def check_labels(description: Description, data: Dataset) -> None:
-    """WordlineError where scores and labels are not of the same steps."""
+    """WordlineError where the output is not what the labels are of, or not of the same steps."""
+    if data.test.real and description.output.of == "class":
+        raise WordlineError(
+            f"output.of = {description.output.of!r} does not fit the data set {data.name}, whose "
+            f"labels are real numbers; write 'scores'."
+        )
     if description.output.every_step != data.test.every_step:
         has, write = ("every step", "every") if data.test.every_step else ("a sequence", "last")
         raise WordlineError(
@@ -486,20 +493,19 @@ def accuracy(program: Program, data: Sequences) -> float:
     return percent(data.labelled(label), data.labelled(data.labels))
 
 
-def right(score: Tensor, data: Sequences) -> float:
-    """Accuracy in percent of the scores of `FloatModel.scores`."""
-    return percent(data.labelled(score.argmax(-1)), data.labelled(data.labels))
+def measured(program: Program, data: Sequences) -> dict[str, float]:
+    """What a program is worth, in exact integers; see `worth`."""
+    found = scores(program, data)
+    label = None if data.real else head.vote(found, program.vote_by)
+    return worth(found[:, 0].double() * program.score_step, data, label)
 
 
-def bits(score: Tensor, data: Sequences) -> float:
-    """How many bits a label costs, with real scores (labels' shape, classes): the mean of
-    -log2 of the softmax's share for what is right."""
-    return _cross_entropy(score, data).item() / math.log(2)
-
-
-def percent(label: Tensor, truth: Tensor) -> float:
-    """How much of `label` is right."""
-    return 100.0 * (label == truth).double().mean().item()
+def worth(score: Tensor, data: Sequences, label: Tensor | None = None) -> dict[str, float]:
+    """`golden.measures` of real scores as `FloatModel.scores` gives them. label: the classes, where
+    they are not those of the highest scores."""
+    truth = data.labelled(data.labels)
+    label = label if label is None else data.labelled(label)
+    return measures(data.labelled(score), truth, label, every_step=data.every_step)
 
 
 def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
@@ -516,10 +522,8 @@ def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
     return data.x[data.valid].mean(0), deviation.clamp(min=max(1e-6, 0.1 * float(deviation.max())))
 
 
-def _cross_entropy(score: Tensor, data: Sequences) -> Tensor:
-    """Of real scores with the labels; their mean."""
-    score, labels = data.labelled(score), data.labelled(data.labels)
-    return nn.functional.cross_entropy(score, labels)
+def _loss(score: Tensor, data: Sequences) -> Tensor:
+    return loss(data.labelled(score), data.labelled(data.labels))
 
 
 def _fit(
@@ -539,13 +543,13 @@ def _fit(
     for epoch in range(epochs):
         total = 0.0
         for chosen in _batches(data.lengths, training.batch):
-            loss = loss_of(data.part(chosen), schedule.last_epoch / steps)
+            error = loss_of(data.part(chosen), schedule.last_epoch / steps)
             optimiser.zero_grad()
-            loss.backward()
+            error.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            total += loss.item() * len(chosen)
+            total += error.item() * len(chosen)
         progress(stage, epoch + 1, epochs, total / len(data))
 
 

@@ -70,15 +70,9 @@ class Readout(wiring.Component):
         super().__init__(members)
 
     @property
-    def adds_up(self) -> bool:
-        """Whether a code is the sum of several conversions."""
-        return self.tiles > 1 or self.planes > 1
-
-    @property
     def latency(self) -> int:
         """Cycles from a sample to its codes on `o`."""
-        cycles = self.shape.settle + self.shape.description.adc.conversion_cycles
-        return int(cycles + self.adds_up)
+        return self.shape.readout_latency
 
     @property
     def depth(self) -> int:
@@ -239,7 +233,7 @@ class Readout(wiring.Component):
         shape = self.shape
         beat = Signal(codes_layout(shape))
         begins, ends, first, last = flags
-        if not self.adds_up:
+        if not self.shape.adds_up:
             m.d.comb += [beat.codes[lane].eq(code) for lane, code in enumerate(codes[0])]
             m.d.comb += [beat.first.eq(first), beat.last.eq(last)]
             return done, beat.as_value()

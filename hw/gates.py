@@ -27,11 +27,10 @@ class GatePipeline(wiring.Component):
     cycle.
     """
 
-    latency: int
-
     def __init__(self, shape: ArrayShape, **ports: wiring.Member) -> None:
         self.shape = shape
         description, cell = shape.description, shape.description.cell
+        self.latency = cell.pipeline
         self.words = ceil_div(shape.units, shape.units_per_beat)
         bias_address = index_bits(shape.gates) + self._place_bits + index_bits(self.words)
         table_address = index_bits(shape.gates) + shape.index_bits

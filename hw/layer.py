@@ -48,18 +48,15 @@ class RecurrentLayer(wiring.Component):
         )
 
     @property
+    def words(self) -> int:
+        """Beats of `o` a step."""
+        return ceil_div(self.shape.units, self.shape.units_per_beat)
+
+    @property
     def cycles_per_step(self) -> int:
         """Cycles from a step's first sample to the next step's: the loop through h, or, where x
         is long and its beats narrow, the time to take x."""
-        shape = self.shape
-        tail = shape.units - (shape.blocks - 1) * shape.lanes  # units of the last block
-        loop = (
-            (shape.samples - 1) * shape.period
-            + self.array.readout.latency
-            + self.gates.latency
-            + (ceil_div(tail, shape.units_per_beat) - 1)
-            + self.dac.latency
-        )
+        loop = self.shape.loop_cycles(self.shape.units_per_beat)
         return max(loop, self.dac.beats + 1)
 
     def elaborate(self, platform: object) -> Module:

@@ -73,7 +73,8 @@ class LoadMap:
         wanted = []
         for n, shape in enumerate(description.layers):
             wanted += _layer_regions(f"layers.{n}", shape)
-        wanted += _head_regions("head", description.head)
+        if description.network.classes:
+            wanted += _head_regions("head", description.head)
         if description.voting.replay_steps:
             wanted.append(_votes_region(description))
         wanted.sort(key=lambda region: -region.bits)

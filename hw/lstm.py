@@ -15,8 +15,6 @@ from hw.ports import WritePort
 class LstmGates(GatePipeline):
     """The LSTM cell; `tanh_table` is loaded too, its address is the index of c."""
 
-    latency = 7
-
     def __init__(self, shape: ArrayShape) -> None:
         cell = shape.description.cell
         assert isinstance(cell, LstmCell)

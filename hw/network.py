@@ -1,4 +1,4 @@
-"""The accelerator: layers in a chain, the head, and the load path."""
+"""The accelerator: layers in a chain, a head, and the load path."""
 
 from itertools import pairwise
 from typing import Any
@@ -22,8 +22,8 @@ class Accelerator(wiring.Component):
     """A description in logic.
 
     `i`: x as DAC codes, `input_beat` a transfer, lowest channel first; `last` with the last step
-    of a sequence. `o`: the class of each sequence, in order; or of each step, or scores
-    (`description.output`).
+    of a sequence. `o`: the class of each sequence, in order; or of each step, or scores, or h of
+    the last layer, as another accelerator's `i` takes it (`description.output`).
     `load`: writes of (address, data) by the load map; a transaction ends with the transfer that
     has `last`. It begins when no sequence is under way, and no sequence begins before it ends,
     so a sequence is always computed with the numbers of one transaction. A transfer outside
@@ -42,7 +42,9 @@ class Accelerator(wiring.Component):
         for shape in description.layers:
             self.layers.append(RecurrentLayer(shape, beat=beat, macro=macro))
             beat = shape.units_per_beat
-        self.head = Head(description.head, beat=beat, macro=macro)
+        self.head = None
+        if description.network.classes:
+            self.head = Head(description.head, beat=beat, macro=macro)
         self.replay = None
         if description.voting.replay_steps:
             beats = self.layers[0].dac.beats
@@ -57,7 +59,7 @@ class Accelerator(wiring.Component):
         super().__init__(
             {
                 "i": In(vector_stream(self.input_beat, description)),
-                "o": Out(self.head.o.signature),
+                "o": Out((self.head or self.layers[-1]).o.signature),
                 "load": In(stream.Signature(load)),
             }
         )
@@ -67,19 +69,34 @@ class Accelerator(wiring.Component):
         """Cycles a step takes when nothing outside holds it up: those of the slowest block."""
         blocks = [layer.cycles_per_step for layer in self.layers]
         if self.description.output.every_step:
-            blocks.append(self.head.cycles_per_output)
+            blocks.append(self.cycles_per_output)
         return max(blocks)
+
+    @property
+    def cycles_per_output(self) -> int:
+        """Cycles from one output to the next when nothing else holds them up."""
+        return self.head.cycles_per_output if self.head is not None else self.layers[-1].words
 
     def elaborate(self, platform: object) -> Module:
         """The chain, the switch between running and loading, the address decoder."""
         m = Module()
-        blocks: list[Any] = [*self.layers, self.head]
+        blocks: list[Any] = [*self.layers]
         for n, layer in enumerate(self.layers):
             m.submodules[f"layer_{n}"] = layer
-        m.submodules.head = self.head
+        if self.head is not None:
+            m.submodules.head = self.head
+            blocks.append(self.head)
         for before, after in pairwise(blocks):
             wiring.connect(m, before.o, after.i)
-        wiring.connect(m, self.head.o, wiring.flipped(self.o))
+        if self.head is not None or self.description.output.every_step:
+            wiring.connect(m, blocks[-1].o, wiring.flipped(self.o))
+        else:
+            state = self.layers[-1].o  # of every step
+            m.d.comb += [
+                self.o.payload.eq(state.payload),
+                self.o.valid.eq(state.valid & state.payload.last),
+                state.ready.eq(self.o.ready | ~state.payload.last),
+            ]
 
         open_, loading = self._switch(m)
         first: Any = self.layers[0]
@@ -110,7 +127,7 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             taken.eq(self.i.valid & self.i.ready),
             ends.eq(taken & (beat == beats - 1) & self.i.payload.last),
-            leaves.eq(self._leaves()),
+            leaves.eq(self._leaves(m)),
         ]
         with m.If(taken):
             m.d.sync += beat.eq(Mux(beat == beats - 1, 0, beat + 1))
@@ -127,9 +144,15 @@ class Accelerator(wiring.Component):
         m.d.comb += open_.eq(running & ~(between & under_way.all()))
         return open_, loading
 
-    def _leaves(self) -> Value:
+    def _leaves(self, m: Module) -> Value:
         """The last of a sequence is taken from `o`."""
         output, leaves = self.description.output, self.o.valid & self.o.ready
+        if output.of == "state":
+            words = self.layers[-1].words
+            word = Signal(index_bits(words))
+            with m.If(leaves):
+                m.d.sync += word.eq(Mux(word == words - 1, 0, word + 1))
+            return leaves & self.o.payload.last & (word == words - 1)
         if output.of == "scores":
             leaves &= self.o.payload.last
         if output.every_step:
@@ -145,8 +168,9 @@ class Accelerator(wiring.Component):
             ready.eq(1),
             self.load.ready.eq(loading & ready),
         ]
-        named = {f"layers.{n}": layer for n, layer in enumerate(self.layers)}
-        named["head"] = self.head
+        named: dict[str, Any] = {f"layers.{n}": layer for n, layer in enumerate(self.layers)}
+        if self.head is not None:
+            named["head"] = self.head
         for region in self.load_map.regions.values():
             if region.name == "votes":
                 self._votes(m, enable & (address == region.base), region)
@@ -169,7 +193,7 @@ class Accelerator(wiring.Component):
 
     def _votes(self, m: Module, enable: Value, region: Region) -> None:
         """The voter's registers; reset keeps them."""
-        assert self.replay is not None
+        assert self.replay is not None and self.head is not None
         registers = [
             Signal(width, name=name, init=int(name == "votes"), reset_less=True)
             for name, width in region.data

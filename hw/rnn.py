@@ -8,8 +8,6 @@ from hw.gates import GatePipeline, dac_code, stage
 class RnnGates(GatePipeline):
     """The vanilla cell: one gate, whose table of tanh gives h."""
 
-    latency = 3
-
     def elaborate(self, platform: object) -> Module:
         """One comment a stage; 0 and 1 are in the base."""
         m = Module()

@@ -49,7 +49,7 @@ struct Job {
     int64_t load_limit, limit, linger;
     const volatile int32_t* stop;
     // Results.
-    int32_t* output;            // what comes out, `outputs` values
+    int32_t* output;  // what comes out: `outputs` transfers of O_VALUE.places values
     int64_t outputs;
     Probe* probes;
     volatile int64_t* given;  // so many have come out
@@ -295,7 +295,8 @@ class Chip {
                     return TOO_MANY;
                 }
                 get(top->o___05Fpayload, bits);
-                job.output[given++] = element(bits, O_VALUE, 0);
+                int32_t* to = job.output + given++ * O_VALUE.places;
+                for (unsigned p = 0; p < O_VALUE.places; ++p) to[p] = element(bits, O_VALUE, p);
                 *job.given = given;
                 pause = accepting.draw();
                 *job.cycles = cycle + 1 - begun;

@@ -33,6 +33,9 @@ CHUNK = 64
 CHUNK_VALUES = 1 << 24
 """Values of a chunk, at most: fewer sequences where they are long."""
 
+NAMES = {"label": "classes", "scores": "scores", "state": "beats of the state"}
+"""Of what comes out."""
+
 DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW = range(5)
 
 
@@ -137,13 +140,13 @@ class _Run:
         self.stop = np.zeros(1, np.int32)
         self.idle: queue.SimpleQueue[int] = queue.SimpleQueue()  # chips that are loaded
         self.cycles = 0
-        self.labels: dict[int, np.ndarray] = {}  # by the number of a chunk's first sequence
+        self.values: dict[int, np.ndarray] = {}  # by the number of a chunk's first sequence
 
     def all(self, workers: int, progress: Progress | None) -> dict[str, Any]:
         """Everything, on so many threads; returns the result."""
         clock = time.monotonic()
         with _Vectors(self.vectors) as vectors:
-            total, passes = vectors.length("label"), vectors.length("scores")
+            total, passes = vectors.length("x"), vectors.length("layers.0.h")
             size = self.chunk or self._chunk_size(vectors, passes // total)
             lengths, golden = [], []
             chunks: list[_Chunk] = []
@@ -153,7 +156,7 @@ class _Run:
                     rows = vectors.take(min(size, total - first), passes // total)
                     output = Output.of_vectors(self.sidecar, rows)
                     lengths.append(rows["lengths"])
-                    golden.append(output.flat(rows["label"]))
+                    golden.append(output.flat(rows[output.of]))
                     chunk = _Chunk(first, rows, output, np.zeros(1, np.int64))
                     chunks.append(chunk)
                     waiting.add(pool.submit(self._compute, chunk))
@@ -166,14 +169,14 @@ class _Run:
                             future.result()
                         if progress:
                             progress(sum(chunk.done for chunk in chunks), total)
-        labels = np.concatenate([self.labels[first] for first in sorted(self.labels)])
+        values = np.concatenate([self.values[first] for first in sorted(self.values)])
         return scoreboard.result(
             self.scoreboard,
             lengths=np.concatenate(lengths),
             passes=passes,
             cycles=self.cycles,
-            labels=labels,
-            golden_labels=np.concatenate(golden),
+            output=values,
+            golden_output=np.concatenate(golden),
             seconds=time.monotonic() - clock,
         ) | {"passed": self.scoreboard.mismatches == 0}
 
@@ -206,38 +209,41 @@ class _Run:
         except queue.Empty:
             chip_, words = self.library.chip_new(), self.image
         try:
-            recorded, labels, cycles = self._stream(chip_, words, chunk)
+            recorded, values, cycles = self._stream(chip_, words, chunk)
         except BaseException:
             self.library.chip_delete(chip_)
             raise
         self.idle.put(chip_)
         with self.lock:
             self.cycles += cycles
-            self.labels[chunk.first] = chunk.output.flat(labels)
+            self.values[chunk.first] = chunk.output.flat(values)
             golden = chunk.vectors
             steps = int(golden["lengths"].max())
             every_step = chunk.output.every_step
+            outputs = ("scores", "label", "state")
             shorter = {
                 name: rows[:, :steps]
-                if name.startswith("layers.") or (every_step and name in ("scores", "label"))
+                if name.startswith("layers.") or (every_step and name in outputs)
                 else rows
                 for name, rows in golden.items()
             }
-            labels = labels[:, :steps] if every_step else labels
-            scoreboard.compare(self.scoreboard, shorter, recorded, labels, chunk.first)
+            values = values[:, :steps] if every_step else values
+            scoreboard.compare(
+                self.scoreboard, shorter, recorded, chunk.output, values, chunk.first
+            )
 
     def _stream(
         self, chip_: int, words: list[tuple[int, int]], chunk: _Chunk
     ) -> tuple[Recorded, np.ndarray, int]:
-        """What the chip made of a chunk: its record, its classes, and the cycles it took."""
+        """What the chip made of a chunk: its record, its outputs, and the cycles it took."""
         golden, sequences = chunk.vectors, chunk.sequences
-        passes, steps = len(golden["scores"]), int(golden["lengths"].max())
+        passes, steps = scoreboard.count_passes(golden), int(golden["lengths"].max())
         votes = passes // sequences
         words = words + self._runs(chunk.first * votes)
         load = np.array(words, np.uint64).T.copy()
         x = np.ascontiguousarray(golden["x"][:, :steps], np.int32)
         lengths = np.ascontiguousarray(golden["lengths"], np.int32)
-        output = np.zeros(chunk.output.transfers, np.int32)
+        output = np.zeros((chunk.output.transfers, chunk.output.beat), np.int32)
         recorded: Recorded = {}
         probes = (_Probe * len(self.sidecar["probes"]))()
         for probe, (name, fields) in zip(probes, _layouts(self.sidecar).items(), strict=True):
@@ -267,7 +273,7 @@ class _Run:
         status = self.library.chip_run(chip_, ctypes.byref(job))
         if status not in (DONE, STOPPED):
             raise WordlineError(self._complaint(status, chunk, patience, int(numbers[1])))
-        return recorded, chunk.output.labels(output), int(numbers[0])
+        return recorded, chunk.output.values(output), int(numbers[0])
 
     def _runs(self, run: int) -> list[tuple[int, int]]:
         """Words that make each array's next run number `run`, on top of the image's."""
@@ -287,11 +293,15 @@ class _Run:
         where = f"Sequences {chunk.first} to {chunk.first + chunk.sequences - 1}"
         if status == HUNG:
             came, wanted = int(chunk.given[0]), chunk.output.transfers
-            of = chunk.output.of if chunk.output.of == "scores" else "classes"
+            of = NAMES[chunk.output.of]
             return (
                 f"{where}: the chip hangs; {came} of {wanted} {of} came out in {patience:,} cycles."
             )
-        what = "classes" if culprit < 0 else f"values of {[*self.sidecar['probes']][culprit]}"
+        what = (
+            NAMES[chunk.output.of]
+            if culprit < 0
+            else f"values of {[*self.sidecar['probes']][culprit]}"
+        )
         side = "more" if status == TOO_MANY else "fewer"
         return f"{where}: {side} {what} came out than belong to what went in."
 
@@ -382,7 +392,7 @@ def _header(sidecar: dict[str, Any]) -> str:
         for name in names:
             field = ports[f"{port}__payload"]["fields"][name]
             lines.append(f"constexpr Field {port.upper()}_{name.upper()}{layout(field)};")
-    field = scoreboard.output_field(ports["o__payload"]["fields"])
+    field = scoreboard.output_field(sidecar)
     lines.append(f"constexpr Field O_VALUE{layout(field)};")
     for n, fields in enumerate(probes.values()):
         inside = ", ".join(f"Field{layout(field)}" for field in fields.values())

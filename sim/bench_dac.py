@@ -119,8 +119,8 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """Without stalls: each step `latency` after what it waited for, which is h but for the first
-    step; and a vector every beats + 1 cycles where nothing is fed back."""
+    """Without stalls: each step `latency` after its x, or `feedback_latency` after the h before;
+    and a vector every beats + 1 cycles where nothing is fed back."""
     job, vectors = streams.block_job()
     lengths, beats = vectors["lengths"], job["timing"]["beats"]
     bench = Sequencer(dut, job)
@@ -129,8 +129,10 @@ async def in_time(dut: Any) -> None:
     await bench.finish(lengths.sum())
     for step, offered in enumerate(bench.output.offered):
         x = bench.input.moved[beats * (step + 1) - 1]
-        waited_for = max(x, bench.fed.get(step - 1, 0))
-        assert offered - waited_for == job["timing"]["latency"], f"step {step}"
+        waits = [x + job["timing"]["latency"]]
+        if step - 1 in bench.fed:
+            waits.append(bench.fed[step - 1] + job["timing"]["feedback_latency"])
+        assert offered == max(waits), f"step {step}"
 
     bench.stop()
     bench = Sequencer(dut, job)

@@ -66,16 +66,14 @@ class Chip:
         for probe in self.probes.values():
             probe.taken.clear()
 
-    def labels(self, vectors: dict[str, np.ndarray]) -> np.ndarray:
-        """The classes that came out, in the shape of the vectors'."""
-        fields = self.ports["o__payload"]["fields"]
-        name = "score" if "score" in fields else "label"
-        values = streams.unpack(fields, self.output.taken)[name]
-        return Output.of_vectors(self.sidecar, vectors).labels(values)
+    def values(self, output: Output) -> np.ndarray:
+        """What came out, in the shape of the vectors'."""
+        field = {"value": scoreboard.output_field(self.sidecar)}
+        return output.values(streams.unpack(field, self.output.taken)["value"])
 
     def recorded(self, vectors: dict[str, np.ndarray]) -> Recorded:
         """What the probes have shown, in the shapes of the vectors."""
-        lengths, passes = vectors["lengths"], len(vectors["scores"])
+        lengths, passes = vectors["lengths"], scoreboard.count_passes(vectors)
         valid = np.arange(vectors["x"].shape[1])[None] < lengths[:, None]
         valid = valid.repeat(passes // len(lengths), axis=0)
         found: Recorded = {}
@@ -83,9 +81,11 @@ class Chip:
             if name != "head":
                 steps = self._steps(name, shape, valid)
                 found |= {f"{name}.{quantity}": values for quantity, values in steps.items()}
+        if "head" not in self.probes:
+            return found
         fields = self.sidecar["probes"]["head"]["trace"]
         scores = streams.unpack(fields, self.probes["head"].taken)["score"]
-        if vectors["label"].ndim == 1:
+        if vectors["scores"].ndim == 2:
             return found | {"scores": scores.reshape(vectors["scores"].shape)}
         classes = vectors["scores"].shape[-1]
         return found | {"scores": streams.placed(scores.reshape(-1, classes), valid)}
@@ -116,7 +116,7 @@ async def whole_set(dut: Any) -> None:
             await chip.input.send(chip.beats(vectors["x"][n, : lengths[n]]))
 
     cocotb.start_soon(feed())
-    passes = len(vectors["scores"])
+    passes = scoreboard.count_passes(vectors)
     patience = scoreboard.patience(chip.sidecar, lengths, passes, job["stall"])
     output = Output.of_vectors(chip.sidecar, vectors)
     total = output.transfers
@@ -129,15 +129,15 @@ async def whole_set(dut: Any) -> None:
         await RisingEdge(dut.clk)
     assert len(chip.output.taken) == total, "more came out than belongs to what went in"
 
-    board, labels = Scoreboard(), chip.labels(vectors)
-    scoreboard.compare(board, vectors, chip.recorded(vectors), labels)
+    board, values = Scoreboard(), chip.values(output)
+    scoreboard.compare(board, vectors, chip.recorded(vectors), output, values)
     result = scoreboard.result(
         board,
         lengths=lengths,
         passes=passes,
         cycles=round(cycles),
-        labels=output.flat(labels),
-        golden_labels=output.flat(vectors["label"]),
+        output=output.flat(values),
+        golden_output=output.flat(vectors[output.of]),
         seconds=time.monotonic() - clock,
     )
     Path(job["result"]).write_text(json.dumps(result))

@@ -48,17 +48,16 @@ class Run:
             self.sent = n + 1
 
     async def finish(self, expected: dict[str, np.ndarray]) -> None:
-        """Wait for every class, then a while more; compare; nothing may be left over."""
-        count = Output.of_vectors(self.chip.sidecar, expected).transfers
+        """Wait for every output, then a while more; compare; nothing may be left over."""
+        output = Output.of_vectors(self.chip.sidecar, expected)
+        count = output.transfers
         done = self.chip.output.until(count)
         await with_timeout(done, self.patience_ns, "ns")
         for _ in range(2 * self.chip.sidecar["cycles_per_step"]):
             await RisingEdge(self.chip.dut.clk)
         assert len(self.chip.output.taken) == count, "more came out than went in"
-        board = Scoreboard()
-        scoreboard.compare(
-            board, expected, self.chip.recorded(expected), self.chip.labels(expected)
-        )
+        board, values = Scoreboard(), self.chip.values(output)
+        scoreboard.compare(board, expected, self.chip.recorded(expected), output, values)
         assert board.mismatches == 0, board.first
 
     def mixed(self, switch: int, after: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -257,7 +257,7 @@ def simulate(
         },
         "trace": emit.fields(traced.trace.shape()) if traced is not None else None,
         "trace_inside": inside,
-        "sizes": _sizes(emit.arrays(description)[kind.array]),
+        "sizes": _sizes(description.arrays[kind.array]),
         "timing": kind.timing(component),
         "writes": writes,
         "cells": cells,
@@ -469,6 +469,7 @@ def _layer_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
 def _head_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     """h of each pass in; scores of its last step, or of all steps, and labels."""
     shape, program = stimuli.description.head, stimuli.program.head
+    assert program is not None
     h = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
     if stimuli.description.output.every_step:
         steps = [head.scores(program, h[:, t], shape, stimuli.runs, t) for t in range(STEPS)]
@@ -545,7 +546,11 @@ BLOCKS = {
     "dac": Block(
         make=_make_dac,
         vectors=_dac_vectors,
-        timing=lambda block: {"latency": block.latency, "beats": block.beats},
+        timing=lambda block: {
+            "latency": block.latency,
+            "feedback_latency": block.feedback_latency,
+            "beats": block.beats,
+        },
     ),
     "adc": Block(
         make=lambda description: Readout(_first(description)),

@@ -209,7 +209,7 @@ def simulate(
         waves=waves,
         progress=progress,
     )
-    if "labels" not in result:
+    if "output" not in result:
         raise WordlineError(
             f"The simulation ended without a result; {chip.folder / 'sim.log'} says why."
         )

@@ -68,8 +68,8 @@ class Scoreboard:
         place = dict(zip(axes, index, strict=True))
         if "sequence" in place:
             place["sequence"] += first
-        # What has no step (a score) comes after every step of its pass, what has no pass (a
-        # class) after every pass of its sequence.
+        # What has no step (a score) comes after every step of its pass, what has no pass (an
+        # output) after every pass of its sequence.
         when = tuple(place.get(axis, 1 << 30) for axis in ("sequence", "pass", "step"))
         if self._earliest is None or when < self._earliest:
             self._earliest = when
@@ -78,47 +78,63 @@ class Scoreboard:
 
 Recorded = dict[str, np.ndarray]
 """What a chip showed of a run: `layers.N.codes` (passes, steps, gates, units), `layers.N.c` and
-`.h` (passes, steps, units), in the order in which they are computed, and `scores` (passes,
-classes), or (passes, steps, classes)."""
+`.h` (passes, steps, units), in the order in which they are computed, and of a head `scores`
+(passes, classes), or (passes, steps, classes)."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What comes out of a chip for sequences of these lengths; steps: the padded length."""
+    """What comes out of a chip for sequences of these lengths, by the name `of`, as in the vectors:
+    label, scores, or state. places: (), or how many scores or values of the state an output has.
+    beat: how many a transfer has. steps: the padded length."""
 
     of: str
     every_step: bool
-    classes: int
+    places: tuple[int, ...]
+    beat: int
     lengths: np.ndarray
     steps: int
 
     @classmethod
     def of_vectors(cls, sidecar: dict[str, Any], vectors: dict[str, np.ndarray]) -> "Output":
         """As the description has it."""
-        description = sidecar["description"]
-        of, steps = (description["output"][name] for name in ("of", "steps"))
-        classes, x = description["network"]["classes"], vectors["x"]
-        return cls(of, steps == "every", classes, vectors["lengths"], x.shape[1])
+        output, network = (sidecar["description"][part] for part in ("output", "network"))
+        of = {"class": "label"}.get(output["of"], output["of"])
+        sizes = {"label": (), "scores": (network["classes"],), "state": (network["hidden"][-1],)}
+        (beat,) = output_field(sidecar)["dimensions"] or [1]
+        every_step, steps = output["steps"] == "every", vectors["x"].shape[1]
+        return cls(of, every_step, sizes[of], beat, vectors["lengths"], steps)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes of an output."""
+        names = {"label": (), "scores": ("class",), "state": ("unit",)}
+        return ("sequence", *(("step",) if self.every_step else ()), *names[self.of])
+
+    @property
+    def words(self) -> int:
+        """Transfers of one output."""
+        return -(-int(np.prod(self.places)) // self.beat)
 
     @property
     def transfers(self) -> int:
         """How many there are."""
         count = int(self.lengths.sum()) if self.every_step else len(self.lengths)
-        return count * (self.classes if self.of == "scores" else 1)
+        return count * self.words
 
-    def labels(self, values: np.ndarray) -> np.ndarray:
-        """Classes, (sequences,) or (sequences, steps) padded with 0, from what came out."""
-        if self.of == "scores":
-            values = values.reshape(-1, self.classes).argmax(1)  # the first of equals
+    def values(self, transfers: np.ndarray) -> np.ndarray:
+        """Outputs, (sequences, [steps,] places) padded with 0, from (transfers, beat)."""
+        values = transfers.reshape(-1, self.words * self.beat)[:, : int(np.prod(self.places))]
+        values = values.reshape(len(values), *self.places)
         if not self.every_step:
             return values
-        padded = np.zeros((len(self.lengths), self.steps), values.dtype)
+        padded = np.zeros((len(self.lengths), self.steps, *self.places), values.dtype)
         padded[self.valid] = values
         return padded
 
-    def flat(self, labels: np.ndarray) -> np.ndarray:
-        """Classes without padding, one after the other."""
-        return labels[self.valid] if self.every_step else labels
+    def flat(self, values: np.ndarray) -> np.ndarray:
+        """Outputs without padding, one after the other."""
+        return values[self.valid] if self.every_step else values
 
     @property
     def valid(self) -> np.ndarray:
@@ -126,9 +142,10 @@ class Output:
         return within(self.lengths, self.steps)
 
 
-def output_field(fields: dict[str, Any]) -> dict[str, Any]:
+def output_field(sidecar: dict[str, Any]) -> dict[str, Any]:
     """The field of the output's payload that holds what comes out."""
-    return fields.get("score") or fields["label"]
+    fields: dict[str, dict[str, Any]] = sidecar["ports"]["o__payload"]["fields"]
+    return next(fields[name] for name in ("label", "score", "codes") if name in fields)
 
 
 def within(lengths: np.ndarray, steps: int) -> np.ndarray:
@@ -141,21 +158,21 @@ def compare(
     scoreboard: Scoreboard,
     vectors: dict[str, np.ndarray],
     recorded: Recorded,
-    labels: np.ndarray,
+    output: Output,
+    values: np.ndarray,
     first: int = 0,
 ) -> None:
-    """Everything of a run, and its classes, against the vectors; first: number of the first
-    sequence in them."""
-    sequences, passes = len(vectors["lengths"]), len(vectors["scores"])
+    """Everything of a run, and what came out of it, against the vectors; first: number of the
+    first sequence in them."""
+    sequences, passes = len(vectors["lengths"]), count_passes(vectors)
 
     def split(values: np.ndarray) -> np.ndarray:
         return values.reshape(sequences, passes // sequences, *values.shape[1:])
 
     axes: tuple[str, ...]
-    every_step = vectors["label"].ndim == 2
     for name, rtl in recorded.items():
         if name == "scores":
-            axes, stepwise = ("class",), every_step
+            axes, stepwise = ("class",), output.every_step
         else:
             axes, stepwise = ("gate", "unit") if name.endswith(".codes") else ("unit",), True
         axes = ("sequence", "pass", *(("step",) if stepwise else ()), *axes)
@@ -164,10 +181,14 @@ def compare(
             steps = within(vectors["lengths"], rtl.shape[1])[:, None]
             valid = np.broadcast_to(steps, (sequences, passes // sequences, rtl.shape[1]))
         scoreboard.compare(name, axes, split(vectors[name]), split(rtl), valid, first)
-    axes, valid = ("sequence",), None
-    if every_step:
-        axes, valid = ("sequence", "step"), within(vectors["lengths"], labels.shape[1])
-    scoreboard.compare("label", axes, vectors["label"], labels, valid, first)
+    valid = within(vectors["lengths"], values.shape[1]) if output.every_step else None
+    name = "label" if output.of == "label" else "output"
+    scoreboard.compare(name, output.axes, vectors[output.of], values, valid, first)
+
+
+def count_passes(vectors: dict[str, np.ndarray]) -> int:
+    """Passes over all sequences."""
+    return len(vectors["layers.0.h"])
 
 
 def timesteps(lengths: np.ndarray, passes: int) -> int:
@@ -176,7 +197,7 @@ def timesteps(lengths: np.ndarray, passes: int) -> int:
 
 
 def patience(sidecar: dict[str, Any], lengths: np.ndarray, passes: int, stall: float) -> int:
-    """Cycles after which a chip that has not given the classes of these sequences hangs."""
+    """Cycles after which a chip that has not given all of these sequences' outputs hangs."""
     cycles = int(sidecar["cycles_per_step"]) * (timesteps(lengths, passes) + 100)
     cycles += int(sidecar["cycles_per_output"]) * passes
     return cycles * (60 if stall else 2)
@@ -188,11 +209,11 @@ def result(
     lengths: np.ndarray,
     passes: int,
     cycles: int,
-    labels: np.ndarray,
-    golden_labels: np.ndarray,
+    output: np.ndarray,
+    golden_output: np.ndarray,
     seconds: float,
 ) -> dict[str, Any]:
-    """What a run over a chip's vectors says, whichever runner it was. labels: of sequences, or of
+    """What a run over a chip's vectors says, whichever runner it was. output: of sequences, or of
     all their steps, one after the other."""
     steps = timesteps(lengths, passes)
     return {
@@ -205,7 +226,7 @@ def result(
         "by_quantity": scoreboard.by_quantity,
         "cycles": cycles,
         "cycles_per_step": round(cycles / steps, 2),
-        "labels": labels.tolist(),
-        "golden_labels": golden_labels.tolist(),
+        "output": output.tolist(),
+        "golden_output": golden_output.tolist(),
         "stream_seconds": round(seconds, 2),
     }

@@ -45,13 +45,17 @@ HARDWARE = (
 
 
 @st.composite
-def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> Description:
+def descriptions(
+    draw: Any, *, most_rows: int = 12, kind: str | None = None, head: bool = False
+) -> Description:
     """Any description that is small enough to simulate: every bit width, odd sizes, 1 upwards;
-    either cell, if no kind is asked for; with and without a voter; every output."""
+    either cell, if no kind is asked for; with and without a voter; every output; with and, unless
+    there is to be one, without a head."""
     whole = st.integers
     replay_steps = draw(st.sampled_from((0, 0, 4, 5)))
-    output = {} if replay_steps else {"of": draw(st.sampled_from(("class", "scores")))}
+    output = {}
     if not replay_steps:
+        output["of"] = draw(st.sampled_from(("class", "scores", *([] if head else ["state"]))))
         output["steps"] = draw(st.sampled_from(("last", "every")))
     weight_bits = draw(whole(1, 8))
     gate_bits = draw(whole(4, 8))
@@ -76,7 +80,7 @@ def descriptions(draw: Any, *, most_rows: int = 12, kind: str | None = None) -> 
             "network": {
                 "inputs": draw(whole(1, most_rows // 2)),
                 "hidden": hidden,
-                "classes": draw(whole(1, 6)),
+                "classes": 0 if output.get("of") == "state" else draw(whole(1, 6)),
             },
             "device": {
                 "weight_bits": weight_bits,
@@ -168,8 +172,10 @@ def random_program(description: Description, seed: int, *, noisy: bool = False) 
                 **extra,
             )
         )
-    bias = draw(*description.head.index_range, description.head.units)
-    head = HeadProgram(**array(description.head), bias=bias)
+    head = None
+    if description.network.classes:
+        bias = draw(*description.head.index_range, description.head.units)
+        head = HeadProgram(**array(description.head), bias=bias)
     channels = description.network.inputs
     return Program(
         description=description,
@@ -423,8 +429,8 @@ def vector_payloads(x: torch.Tensor, lengths: Sequence[int], beat: int) -> list[
 
 @dataclass(frozen=True)
 class ChipRun:
-    """What a simulated accelerator did: what came out, labels or scores, one after the other, and
-    (cycle, values) of each layer's trace."""
+    """What a simulated accelerator did: what came out, labels, scores or h, one after the other,
+    and (cycle, values) of each layer's trace."""
 
     output: list[int]
     layers: list[list[tuple[int, Any]]]
@@ -442,8 +448,7 @@ def run_chip(
     traces: list[list] = [[] for _ in chip.layers]
     beats = vector_payloads(x, lengths, chip.input_beat)
     output = chip.description.output
-    count = sum(lengths) if output.every_step else len(lengths)
-    count *= chip.description.network.classes if output.of == "scores" else 1
+    count = transfers(chip, lengths)
 
     async def host(ctx: Any) -> None:
         await sender(chip.load, load_payloads(words))(ctx)
@@ -458,8 +463,22 @@ def run_chip(
             for layer, trace in zip(chip.layers, traces, strict=True)
         ],
     )
+    if output.of == "state":
+        # Units beat by beat, those that pad an output's last beat left out.
+        units, words = chip.description.outputs, chip.layers[-1].words
+        codes = torch.tensor([[int(code) for code in payload.codes] for payload in out])
+        values = codes.reshape(count // words, -1)[:, :units].flatten()
+        return ChipRun(values.tolist(), traces)
     name = "score" if output.of == "scores" else "label"
     return ChipRun([int(payload[name]) for payload in out], traces)
+
+
+def transfers(chip: Accelerator, lengths: Sequence[int]) -> int:
+    """How many come out for sequences of these lengths."""
+    output = chip.description.output
+    count = sum(lengths) if output.every_step else len(lengths)
+    words = {"class": 1, "scores": chip.description.outputs, "state": chip.layers[-1].words}
+    return count * words[output.of]
 
 
 def first_difference(
@@ -491,7 +510,7 @@ def first_difference(
         if next(records, None) is not None:
             return f"layer {n}: more steps than were sent"
     output = program.description.output
-    values = golden.scores if output.of == "scores" else golden.label
+    values = golden.label if output.of == "class" else golden.scores
     if output.every_step:
         values = values[torch.arange(x.shape[1]) < torch.tensor(lengths)[:, None]]
     wanted = values.flatten().tolist()

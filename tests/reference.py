@@ -139,8 +139,10 @@ def index_top(shape: ArrayShape) -> int:
 
 def run(program: Program, x: list[list[int]], first: int = 0) -> dict[str, Any]:
     """One sequence (steps, inputs), whose first pass is the `first`-th: passes and label, or labels
-    of all steps."""
+    of all steps; without head there is none."""
     passes = [one_pass(program, x, first + k) for k in range(program.votes)]
+    if program.head is None:
+        return {"passes": passes}
     if program.description.output.steps == "every":
         return {"passes": passes, "label": [row.index(max(row)) for row in passes[0]["scores"]]}
     scores = [one["scores"] for one in passes]
@@ -153,7 +155,8 @@ def run(program: Program, x: list[list[int]], first: int = 0) -> dict[str, Any]:
 
 
 def one_pass(program: Program, x: list[list[int]], number: int) -> dict[str, Any]:
-    """The `number`-th pass: codes, h and, of an LSTM, c of every layer and step; scores."""
+    """The `number`-th pass: codes, h and, of an LSTM, c of every layer and step; scores or, without
+    head, h in their place."""
     d = program.description
     layers: list[dict[str, Any]] = []
     vectors = x
@@ -173,6 +176,8 @@ def one_pass(program: Program, x: list[list[int]], number: int) -> dict[str, Any
             out.append(values | {"h": h})
         layers.append({key: [step[key] for step in out] for key in out[0]})
         vectors = layers[-1]["h"]
+    if program.head is None:
+        return {"layers": layers, "scores": vectors if d.output.steps == "every" else vectors[-1]}
     scores = [score(program, row, number, t) for t, row in enumerate(vectors)]
     if d.output.steps == "last":
         return {"layers": layers, "scores": score(program, vectors[-1], number, 0)}

@@ -31,6 +31,15 @@ RNN = small(name="rnn", cell={"kind": "rnn"}, array={"settle": 5})
 STEPWISE = small(name="steps", network={"hidden": [5, 4]}, output={"steps": "every"})
 SCORES = STEPWISE.replace(name="scores", output={"of": "scores"}, network={"classes": 7})
 LAST = SCORES.replace(name="last", output={"steps": "last"})
+# Two beats a state, the second padded.
+STATE = small(
+    name="state",
+    network={"hidden": [5], "classes": 0},
+    array={"lanes": 4},
+    adc={"bits": 3, "kind": "flash"},
+    output={"of": "state"},
+)
+STATES = STATE.replace(name="states", output={"steps": "every"})
 SEQUENCES, STEPS, SEED = 13, 6, 5
 TIMES = ("stream_seconds",)
 
@@ -72,7 +81,10 @@ def wide(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "description",
-    [SCORES, *(pytest.param(d, marks=pytest.mark.slow) for d in (WIDE, RNN, STEPWISE, LAST))],
+    [
+        *(SCORES, STATES),
+        *(pytest.param(d, marks=pytest.mark.slow) for d in (WIDE, RNN, STEPWISE, LAST, STATE)),
+    ],
     ids=lambda d: d.name,
 )
 def test_it_says_what_cocotb_says(description, tmp_path):
@@ -85,9 +97,13 @@ def test_it_says_what_cocotb_says(description, tmp_path):
     assert without_times(ours) == without_times(cocotb)
     _, lengths = inputs(description)
     outputs = int(lengths.sum()) if description.output.every_step else SEQUENCES
-    assert len(ours["labels"]) == outputs and ours["by_quantity"]["label"]["compared"] == outputs
-    classes, passes = description.network.classes, votes.get("votes", 1)
-    assert ours["by_quantity"]["scores"]["compared"] == classes * outputs * passes
+    assert len(ours["output"]) == outputs
+    of, passes = description.output.of, votes.get("votes", 1)
+    values = outputs * (1 if of == "class" else description.outputs)
+    assert ours["by_quantity"]["label" if of == "class" else "output"]["compared"] == values
+    if of != "state":
+        values = description.network.classes * outputs * passes
+        assert ours["by_quantity"]["scores"]["compared"] == values
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4, 0.9])
@@ -147,7 +163,7 @@ def test_one_flipped_bit_is_red_and_named_alike_in_any_split(wide, fault):
     assert results[0]["first_difference"].startswith(f"{first}")
     assert "golden" in results[0]["first_difference"]
     for result in results[1:]:
-        for key in ("mismatches", "first_difference", "by_quantity", "labels"):
+        for key in ("mismatches", "first_difference", "by_quantity", "output"):
             assert result[key] == results[0][key]
 
 

@@ -95,7 +95,7 @@ def expect_everything(result, loaded):
     compared = loaded.votes * (steps * per_step + SEQUENCES * 13) + SEQUENCES
     assert result["values_compared"] == compared
     labels = network.run(loaded, x, lengths).label
-    assert result["labels"] == labels.tolist()
+    assert result["output"] == labels.tolist()
 
 
 def test_the_rnn_is_equal(tmp_path):

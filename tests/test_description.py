@@ -103,7 +103,7 @@ def test_level_tables():
 
 @given(descriptions())
 def test_every_column_has_a_place_of_its_own(description):
-    for shape in (*description.layers, description.head):
+    for shape in description.arrays.values():
         places = {
             shape.column(unit, gate) for unit in range(shape.units) for gate in range(shape.gates)
         }

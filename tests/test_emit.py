@@ -57,11 +57,11 @@ def test_two_emissions_are_the_same_bytes(description, emitted, tmp_path):
 def test_arrays_share_a_macro_only_if_they_are_alike():
     """The model counts columns by gates, so a head of a layer's size is another macro."""
     alike = small(network={"inputs": 4, "hidden": [4, 8], "classes": 16}, array={"lanes": 4})
-    layer, _, head = emit.arrays(alike).values()
+    layer, _, head = alike.arrays.values()
     assert (layer.rows, layer.selects, layer.lanes) == (head.rows, head.selects, head.lanes)
     assert emit.macro_name(layer) != emit.macro_name(head)
     same = small(network={"inputs": 5, "hidden": [5, 5]})
-    first, second, _ = emit.arrays(same).values()
+    first, second, _ = same.arrays.values()
     assert emit.macro_name(first) == emit.macro_name(second)
 
 

@@ -16,7 +16,7 @@ def test_one_crossbar_each():
     assert (layer.crossbars, layer.size, layer.cells, layer.used) == ((1, 1), (44, 128), 5632, 5632)
     assert (head.crossbars, head.size, head.cells, head.used) == ((1, 1), (32, 12), 384, 288)
     assert (layer.adcs, head.adcs, layer.code_bits) == (4, 4, 4)
-    assert (layer.conversion_cycles, layer.cycles) == (128, 143)
+    assert (layer.conversion_cycles, layer.cycles) == (128, 140)
     # Four tables of 256 entries of 9 bits, one of 256 of 8; 128 biases of 8 bits; 32 c of 12.
     assert layer.memory_bits == 4 * 256 * 9 + 256 * 8 + 128 * 8 + 32 * 12
     assert head.memory_bits == 9 * 8

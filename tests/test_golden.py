@@ -44,8 +44,11 @@ def test_golden_is_the_contract(description, seed, votes, noisy, readable):
                     assert values[k, :length].tolist() == wanted[name], name
             steps = slice(length) if description.output.every_step else slice(None)
             assert trace.scores[k][steps].tolist() == one["scores"]
-        label = trace.label[n]
-        assert (label[:length] if label.dim() else label).tolist() == expected["label"]
+        if trace.label is None:
+            assert "label" not in expected
+        else:
+            label = trace.label[n]
+            assert (label[:length] if label.dim() else label).tolist() == expected["label"]
 
 
 @settings(max_examples=50)
@@ -58,7 +61,7 @@ def test_training_arithmetic_is_the_golden_arithmetic(description, seed, votes, 
     floats = program.to(torch.float64)
     trained = network.run(floats, x.double(), lengths, readable=True)
     assert torch.equal(exact.scores.double(), trained.scores)
-    assert torch.equal(exact.label, trained.label)
+    assert exact.label is trained.label or torch.equal(exact.label, trained.label)
     for a, b in zip(exact.layers, trained.layers, strict=True):
         for name, values in a.quantities().items():
             assert torch.equal(values.double(), b.quantities()[name]), name
@@ -76,7 +79,7 @@ def test_a_sequence_is_the_same_alone_and_in_a_batch():
 
 
 @settings(max_examples=20)
-@given(descriptions(), st.integers(0, 999), st.booleans())
+@given(descriptions(head=True), st.integers(0, 999), st.booleans())
 def test_a_score_of_every_step_is_that_of_the_sequence_up_to_it(description, seed, noisy):
     """With noise, of the step's own number: the head's noise of a whole sequence is of step 0."""
     description = description.replace(output={"steps": "every"}, voting={"replay_steps": 0})

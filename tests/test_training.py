@@ -3,7 +3,7 @@ import torch
 
 from golden import dac, datasets, injection, network, training
 from golden import effects as effects_
-from golden.datasets import Sequences, text
+from golden.datasets import Dataset, Sequences, text
 from golden.description import build, replaced
 from golden.effects import Effects
 from golden.errors import WordlineError
@@ -37,7 +37,7 @@ def test_training_learns_and_repeats_itself(data):
     first = training.train(VOWELS, SHORT, data)
     again = training.train(VOWELS, SHORT, data)
     other = training.train(VOWELS, replaced(SHORT, seed=1), data)
-    assert first.golden_accuracy > 60  # chance is 11: held-out data, four epochs
+    assert first.golden["accuracy"] > 60  # chance is 11: held-out data, four epochs
     for name, tensor in first.program.tensors().items():
         assert torch.equal(tensor, again.program.tensors()[name]), name
     assert not torch.equal(first.program.layers[0].bias, other.program.layers[0].bias)
@@ -73,6 +73,35 @@ def characters(words):
     return datasets.Dataset("text-char", *parts, len(set(words)))
 
 
+@pytest.mark.parametrize("steps", ["last", "every"])
+def test_training_learns_real_labels(steps):
+    """What an input was a step ago, and half of it; the error by hand."""
+    x = torch.randn(400, 8, 1, generator=torch.Generator().manual_seed(0))
+    before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)
+    labels = torch.cat([3 * before, 5 + x / 2], 2)
+    lengths = torch.full((400,), 8)
+    if steps == "last":
+        labels = labels[:, -1]
+    sequences = Sequences(x, lengths, labels)
+    train, test = (sequences.part(part) for part in torch.arange(400).split((300, 100)))
+    data = Dataset("echo", train, test, 2)
+    net = {"inputs": 1, "hidden": [16], "classes": 2}
+    description = VOWELS.replace(
+        network=net, output={"of": "scores", "steps": steps}, dac={"bits": 6}, adc={"bits": 7}
+    )
+    how = Training(dataset="echo", float_epochs=15, epochs=10, batch=10, learning_rate=0.02)
+    result = training.train(description, how, data)
+    assert result.reference["error"] < 0.2 and result.golden["error"] < 0.3
+    program = result.program
+    real = training.scores(program, test)[:, 0] * program.score_step
+    off = [(real[..., n] - test.labels[..., n]).square().mean().sqrt() for n in range(2)]
+    spread = [test.labels[..., n].std(correction=0) for n in range(2)]
+    wanted = sum((a / b) ** 2 for a, b in zip(off, spread, strict=True)) / 2
+    assert result.golden["error"] == pytest.approx(float(wanted) ** 0.5, rel=1e-5)
+    with pytest.raises(WordlineError, match="labels are real numbers; write 'scores'"):
+        training.train(description.replace(output={"of": "class"}), how, data)
+
+
 def test_training_learns_labels_at_every_step():
     """A text of one word, in which what comes after an a depends on what was before."""
     data = characters("banana " * 150)
@@ -80,17 +109,17 @@ def test_training_learns_labels_at_every_step():
     description = VOWELS.replace(network=net, output={"steps": "every"})
     how = Training(dataset="text-char", float_epochs=10, epochs=10, batch=4)
     result = training.train(description, how, data)
-    assert result.float_accuracy > 90 and result.golden_accuracy > 90
+    assert result.reference["accuracy"] > 90 and result.golden["accuracy"] > 90
     program = result.program
     scores = training.scores(program, data.test)[:, 0]
-    bits = training.bits(scores * program.score_step, data.test)
+    bits = result.golden["bits"]
     # By hand: -log2 of the softmax's share of what is right, where a sequence has steps.
     share = (scores * program.score_step).softmax(-1)
     right = share.gather(2, data.test.labels[..., None])[..., 0][data.test.valid]
     assert bits == pytest.approx(-right.log2().mean().item())
-    assert bits < 0.5 < training.bits(0 * scores.double(), data.test)
+    assert bits < 0.5 < training.worth(0 * scores.double(), data.test)["bits"]
     exact = (scores.argmax(-1) == data.test.labels)[data.test.valid].double().mean()
-    assert result.golden_accuracy == pytest.approx(100 * float(exact))
+    assert result.golden["accuracy"] == pytest.approx(100 * float(exact))
     # A symbol is at full scale, and nothing else moves.
     codes = dac.encode(data.test.x, program.input_mean, program.input_step, description.dac)
     assert torch.equal(codes, 7 * data.test.x.short())
@@ -181,7 +210,7 @@ def test_training_with_noise(data, kind, noise):
     first = training.train(description, settings, data, effects=effects)
     again = training.train(description, settings, data, effects=effects)
     quiet = training.train(description, SHORT, data, effects=effects)
-    assert first.golden_accuracy > 40  # chance is 11: held-out data, four epochs
+    assert first.golden["accuracy"] > 40  # chance is 11: held-out data, four epochs
     for name, tensor in first.program.tensors().items():
         assert torch.equal(tensor, again.program.tensors()[name]), name
     layer, ideal = first.program.layers[0], ideal_macro(description.layers[0])

@@ -31,9 +31,10 @@ def test_parts_of_other_types_become_one(monkeypatch):
         assert np.array_equal(found[f"layers.0.{name}"], values.numpy()), name
 
 
-@pytest.mark.parametrize("of", ["class", "scores"])
+@pytest.mark.parametrize("of", ["class", "scores", "state"])
 def test_beyond_a_sequence_there_is_nothing(of):
-    description = small(output={"of": of, "steps": "every"})
+    network = {"classes": 0} if of == "state" else {}
+    description = small(output={"of": of, "steps": "every"}, network=network)
     program = random_program(description, 0)
     x, lengths = random_codes(description, 0, 3, 6, 3), torch.tensor([6, 1, 3])
     found = vectors.make(program, x, lengths)

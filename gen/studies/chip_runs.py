@@ -16,8 +16,8 @@ from gen.studies.runs import chip_of
 from golden import datasets, effects, presets, training
 from golden.description import replaced
 from golden.effects import Effects
+from golden.measures import percent
 from golden.program import Program
-from golden.training import percent
 
 
 def chip(
@@ -50,7 +50,7 @@ def chip(
         stages.emit_all(made, stages.encode(made, data.test), data.test.lengths, folder)
         result = batch.simulate(batch.prepare(folder, made.description.name))
     return {
-        "rtl": percent(torch.tensor(result["labels"]), data.test.labels),
+        "rtl": percent(torch.tensor(result["output"]), data.test.labels),
         "values_compared": result["values_compared"],
         "mismatches": result["mismatches"],
     }
@@ -75,7 +75,7 @@ def train(
     layer, shape = effects.apply(program, effects_).layers[0], program.description.layers[0]
     lsb = float((2**shape.adc_shift / layer.gain.double()).mean())  # of charge, over the gates
     return {
-        "float": trained.float_accuracy,
-        "clean": trained.golden_accuracy,
+        "float": trained.reference["accuracy"],
+        "clean": trained.golden["accuracy"],
         "lsb_per_sigma": float(layer.read_noise) / 16 / read_sigma / lsb,
     }

@@ -17,7 +17,8 @@ from golden import datasets, files
 from golden.convnet import CLASSES, ConvNet
 from golden.errors import WordlineError
 from golden.injection import Injection
-from golden.training import percent, ramp
+from golden.measures import percent
+from golden.training import ramp
 
 Fields = dict[str, Any]
 

@@ -18,8 +18,9 @@ from golden.effects import Effects
 from golden.float_network import FloatModel
 from golden.injection import Injection
 from golden.levels import Levels
+from golden.measures import percent
 from golden.program import Program
-from golden.training import Trainable, Training, fit_float, fit_quantised, percent
+from golden.training import Trainable, Training, fit_float, fit_quantised
 
 Fields = dict[str, Any]
 
@@ -113,8 +114,8 @@ def train_quantised(
 def measured(score: Tensor, data: Sequences) -> Fields:
     """What real scores, (labels' shape, classes), are worth: accuracy; bits a label, where every
     step has one."""
-    found = {"clean": training.right(score, data)}
-    return found | ({"bits": training.bits(score, data)} if data.every_step else {})
+    found = training.worth(score, data)
+    return {"clean": found.pop("accuracy"), **found}
 
 
 def measured_exactly(program: Program, data: Sequences) -> Fields:
