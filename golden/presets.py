@@ -5,7 +5,17 @@ from dataclasses import dataclass, field
 import tomli_w
 
 from golden import effects
-from golden.description import Array, Description, Network, Output, build, plain, preset_or_toml
+from golden.description import (
+    Adc,
+    Array,
+    Dac,
+    Description,
+    Network,
+    Output,
+    build,
+    plain,
+    preset_or_toml,
+)
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.levels import Levels
@@ -73,6 +83,26 @@ PRESETS = {
         Recipe(
             Description(name="strokes", network=Network(inputs=3, hidden=(64,), classes=10)),
             Training(dataset="strokes", float_epochs=12, epochs=10, batch=64, learning_rate=0.004),
+        ),
+        Recipe(
+            Description(name="har", network=Network(inputs=6, hidden=(64,), classes=7)),
+            Training(dataset="har", float_epochs=12, epochs=12, batch=64, learning_rate=0.005),
+        ),
+        Recipe(
+            Description(
+                name="load-forecast",
+                network=Network(inputs=1, hidden=(32,), classes=1),
+                dac=Dac(bits=8, kind="bit-serial"),
+                adc=Adc(bits=8),
+                output=Output(of="scores", steps="every"),
+            ),
+            Training(
+                dataset="load-forecast",
+                float_epochs=50,
+                epochs=30,
+                batch=32,
+                learning_rate=0.01,
+            ),
         ),
         Recipe(_KJV_CHAR, _CHARACTERS),
         Recipe(

@@ -210,23 +210,60 @@ def test_the_command_takes_it_to_verilog(speaker):
     assert (summary["mismatches"], summary["sequences"]) == (0, 20)
 
 
+@pytest.mark.parametrize("every", [False, True])
+def test_the_command_takes_a_regressor_to_verilog(every, tmp_path):
+    """And a network without a linear layer, of every step: labels are real numbers."""
+    torch.manual_seed(0)
+    module = nn.LSTM(3, 6, batch_first=True) if every else net(inputs=3, batch_first=True)
+    classes, output = (0, '"state", steps = "every"') if every else (3, '"scores"')
+    (tmp_path / "own.toml").write_text(
+        f'name = "own"\nnetwork = {{inputs = 3, hidden = [6], classes = {classes}}}\n'
+        f"output = {{of = {output}}}\ndac = {{bits = 6}}\nadc = {{bits = 8}}\n"
+        f"[training]\nepochs = 4\nbatch = 10\n"
+    )
+    safetensors.torch.save_file(module.state_dict(), tmp_path / "own.safetensors")
+    for file, x in (("some", inputs(200, 7, 3)), ("held", inputs(30, 7, 3, seed=1))):
+        labels = module(x)[0] if every else module(x)
+        np.savez(tmp_path / f"{file}.npz", x=x, labels=labels.detach())
+    done = wordline(
+        *("import", "own.safetensors", "--calibration", "some.npz", "--test", "held.npz"),
+        *("--design", "own.toml", "--fine-tune"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "build/own/import.json").read_text())["measures"]
+    assert found["float"]["error"] < 1e-4 < found["fine-tuned"]["error"] < 0.6
+    assert f"fine-tuned: error {found['fine-tuned']['error']:.4f} sigma" in done.stdout
+    done = wordline(
+        *("sim", "build/own/own.toml", "--program", "build/own/program.safetensors"),
+        *("--input", "held.npz"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "build/own/summary.json").read_text())
+    assert summary["mismatches"] == 0 and "rtl_accuracy" not in summary
+    assert summary["compared"]["output"]["compared"] == 30 * (7 * 6 if every else 3)
+    assert summary["rtl_error"] == summary["golden_error"] == found["fine-tuned"]["error"]
+
+
 def test_the_command_converts_and_fine_tunes(speaker):
     """From safetensors; and from ONNX, fine-tuned."""
     done = wordline("import", "speaker.safetensors", *GIVEN, folder=speaker)
     assert done.returncode == 0, done.stderr
-    assert "float accuracy" in done.stdout and "clipped" in done.stdout
+    assert "float: 9" in done.stdout and "clipped" in done.stdout
     folder = speaker / "build/speaker"
     report = json.loads((folder / "import.json").read_text())
-    assert report["accuracy"]["converted"] > report["accuracy"]["float"] - 5
+    worth = {stage: values["accuracy"] for stage, values in report["measures"].items()}
+    assert worth["converted"] > worth["float"] - 6
     assert set(report["imported"]) == {"model", "calibration", "test"}
     program = Program.load(folder / "program.safetensors")
     more = ("--name", "tuned", "--fine-tune", "--epochs", 8, "--seed", 1)
     done = wordline("import", "speaker.onnx", *GIVEN, *more, folder=speaker)
-    assert done.returncode == 0 and "fine-tuned accuracy" in done.stdout, done.stderr
+    assert done.returncode == 0 and "fine-tuned: 9" in done.stdout, done.stderr
     tuned = Program.load(speaker / "build/tuned/program.safetensors")
     report = json.loads((speaker / "build/tuned/import.json").read_text())
     assert report["training"]["seed"] == 1 and report["training"]["epochs"] == 8
-    assert report["accuracy"]["fine-tuned"] > 90
+    assert report["measures"]["fine-tuned"]["accuracy"] > 90
     assert not torch.equal(tuned.layers[0].positive, program.layers[0].positive)
 
 
@@ -437,11 +474,33 @@ def test_a_pickled_module_is_not_run(tmp_path):
             ("--fine-tune",),
             "has labels 3..3; give",
         ),
+        ({"x": np.ones((4, 6, 5)), "labels": np.ones(4)}, (), "`labels` are float64, but what"),
+        (
+            {"x": np.ones((4, 6, 5)), "labels": np.ones((4, 2))},
+            ("--design", "scores.toml"),
+            r"`labels` must be of shape \(4, 3\)",
+        ),
+        (
+            {"x": np.ones((4, 6, 5)), "labels": np.full((4, 3), np.nan)},
+            ("--design", "scores.toml"),
+            "`labels` hold a number that is not finite",
+        ),
+        (
+            {"x": np.ones((4, 6, 5)), "labels": [0] * 4},
+            ("--design", "states.toml", "--fine-tune"),
+            r"output.of = 'state' does not fit network.classes = 3",
+        ),
     ],
 )
 def test_calibrations_that_cannot_be_used_are_named(arrays, options, words, tmp_path):
     safetensors.torch.save_file(net().state_dict(), tmp_path / "own.safetensors")
     np.savez(tmp_path / "x.npz", **arrays)
+    for of, classes in (("scores", 3), ("state", 0)):
+        (tmp_path / f"{of.removesuffix('s')}s.toml").write_text(
+            f'name = "own"\noutput = {{of = "{of}"}}\n'
+            f"network = {{inputs = 5, hidden = [7], classes = {classes}}}\n"
+        )
+    options = [tmp_path / o if str(o).endswith(".toml") else o for o in options]
     given = ("--calibration", tmp_path / "x.npz", "--build-dir", tmp_path / "build")
     result = run("import", tmp_path / "own.safetensors", *given, *options)
     assert isinstance(result.exception, WordlineError), result.output
