@@ -246,7 +246,7 @@ def fit(
 def _fit_rows(arrays: Sequence[fitting.ArrayNeeds], every_step: bool) -> dict[str, list[str]]:
     """Lines of the table, by their titles: each array's, then what all of them have. every_step:
     the head works in every step too."""
-    busy = arrays if every_step else arrays[:-1]
+    busy = [array for array in arrays if every_step or array.name != "head"]
 
     def line(of: Callable[[fitting.ArrayNeeds], int], whole: int | None = None) -> list[str]:
         values = [of(array) for array in arrays]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from golden import adc, native, noise
 from golden.description import ADC_NOISE_BITS, OFFSET_BITS, ArrayShape, LstmCell
+from golden.fixed import slopes
 from golden.injection import Injected, Injection
 from golden.program import LayerProgram, LstmProgram
 
@@ -336,13 +337,13 @@ class _Run(torch.autograd.Function):
             "grad_h": grads[0].to(real).contiguous(),
             "grad_recurrent": torch.zeros(batch, shape.units, dtype=real),
             "grad_c": torch.zeros(batch, shape.units, dtype=real),
-            "slopes": slopes(tables).to(real),
+            "slopes": slopes(tables.double()).to(real),
             "grad_gain": torch.zeros_like(tensors["gain"], dtype=torch.float64),
             "grad_bias": torch.zeros(shape.gates, shape.units, dtype=torch.float64),
             "grad_tables": torch.zeros(tables.shape, dtype=torch.float64),
         }
         if "tanh_table" in tensors:
-            tensors["tanh_slopes"] = slopes(tensors["tanh_table"]).to(real)
+            tensors["tanh_slopes"] = slopes(tensors["tanh_table"].double()).to(real)
         step_back = job.kernel("step_back", tensors)
         several = shape.description.dac.planes > 1
         weight, charges = tensors["weight"], tensors["charge"]
@@ -382,9 +383,3 @@ class _Run(torch.autograd.Function):
             None if g is None else g.to(dtype).sum_to_size(size)
             for g, (dtype, size) in zip(results, ctx.likes, strict=True)
         )
-
-
-def slopes(tables: Tensor) -> Tensor:
-    """Central differences along a table: the gradient to its index."""
-    padded = torch.cat([tables[..., :1], tables, tables[..., -1:]], dim=-1)
-    return (padded[..., 2:] - padded[..., :-2]).double() / 2

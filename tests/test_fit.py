@@ -22,6 +22,20 @@ def test_one_crossbar_each():
     assert head.memory_bits == 9 * 8
 
 
+def test_without_a_head(tmp_path):
+    """What counts are the layers, the last one too."""
+    (tmp_path / "own.toml").write_text(
+        'name = "own"\nnetwork = {inputs = 3, hidden = [4, 60], classes = 0}\n'
+        'output = {of = "state"}\n'
+    )
+    first, second = fit.needs(presets.load(str(tmp_path / "own.toml")).description)
+    assert (first.name, second.name) == ("layers.0", "layers.1")
+    done = wordline("fit", "own.toml", folder=tmp_path)
+    (line,) = [line for line in done.stdout.splitlines() if "ADC cycles a step" in line]
+    assert line.split("│")[-2].strip() == str(second.conversion_cycles) == "240"
+    assert wordline("describe", "own.toml", folder=tmp_path).returncode == 0
+
+
 def test_many_crossbars():
     description = presets.PRESETS["kjv-char-deep"].description
     first, second, head = fit.needs(description)

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hw.fixed
-from golden.fixed import Range, bipolar, look_up, narrow, quantise, signed_range, symmetric_range
+from golden.fixed import (
+    Range,
+    bipolar,
+    look_up,
+    narrow,
+    quantise,
+    signed_range,
+    slopes,
+    symmetric_range,
+)
 from tests import reference
 
 
@@ -66,6 +75,16 @@ def test_gradients_pass_where_nothing_saturates():
     a = torch.tensor([-100.0, -4.0, 0.0, 5.0, 100.0], dtype=torch.float64, requires_grad=True)
     narrow(a, 2, Range(-8, 7)).sum().backward()
     assert a.grad.tolist() == [0, 0.25, 0.25, 0.25, 0]
+
+
+@pytest.mark.parametrize("bits", [8, 9, 12, 14])
+def test_slopes_of_tables_are_those_of_their_curve(bits):
+    """Of entries of 8 bits, however fine the index is."""
+    x = torch.linspace(-4, 4, 2**bits + 1, dtype=torch.float64)[:-1]
+    table = (torch.tanh(x) * 127).round()
+    wanted = 127 * (1 - torch.tanh(x) ** 2) * 8 / 2**bits
+    off = (slopes(torch.stack([table, -table])) - torch.stack([wanted, -wanted])).abs()
+    assert off[:, 1:-1].max() < 0.15 * wanted.max()
 
 
 def test_look_up_gradients():
