@@ -163,7 +163,8 @@ def _chip(program: Program, recipe: Recipe, votes: int, vote_by: str) -> Program
 @app.command("presets")
 def presets_() -> None:
     """List the presets."""
-    table = Table("name", "cell", "network", "bits w/DAC/ADC", "lanes", "votes", "data")
+    titles = ("name", "cell", "network", "w/DAC/ADC", "lanes", "votes", "data")
+    table = Table(*titles, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, recipe in presets.PRESETS.items():
         d = recipe.description
         bits = f"{d.device.weight_bits}/{d.dac.bits}/{d.adc.bits}"

@@ -10,6 +10,7 @@ from golden.description import (
     Array,
     Dac,
     Description,
+    LstmCell,
     Network,
     Output,
     build,
@@ -92,14 +93,15 @@ PRESETS = {
             Description(
                 name="load-forecast",
                 network=Network(inputs=1, hidden=(32,), classes=1),
-                dac=Dac(bits=8, kind="bit-serial"),
+                dac=Dac(bits=8, kind="pulse-width"),
                 adc=Adc(bits=8),
+                cell=LstmCell(gate_bits=10, state_bits=14, state_index_bits=10, hidden_bits=10),
                 output=Output(of="scores", steps="every"),
             ),
             Training(
                 dataset="load-forecast",
                 float_epochs=50,
-                epochs=30,
+                epochs=100,
                 batch=32,
                 learning_rate=0.01,
             ),
@@ -118,7 +120,9 @@ PRESETS = {
 """vowels: the main job. vowels-deep: two layers. vowels-fast: twice the ADCs. vowels-rnn: the
 vanilla cell. vowels-levels: eight levels a weight, placed in training. -vote: with a replay buffer
 and a voter; no sequence is longer than 29 steps. mnist-rows: digits, a row of pixels a step; needs
-`wordline data mnist`. strokes: digits, a pen's movement a step; needs `wordline data strokes`.
+`wordline data mnist`. strokes: digits, a pen's movement a step; needs `wordline data strokes`. har:
+exercises of people it does not know, from a smartwatch; needs `wordline data har`. load-forecast:
+electricity demand in half an hour, 4-bit cells and 8-bit converters; needs `wordline data taylor`.
 kjv-char: the next character of the Bible; needs `wordline data kjv`. kjv-char-deep: two layers,
 each in many crossbars of 128 rows and columns."""
 
