@@ -307,7 +307,7 @@ def train(
     )
 
 
-WORTH = {"accuracy": "{:.2f} %", "bits": "{:.3f} bits a label", "error": "error {:.4f} sigma"}
+WORTH = {"accuracy": "{:.2f} %", "bits": "{:.3f} bits a label", "rmse": "RMSE {:.4f}"}
 """How `golden.measures` are written."""
 
 
@@ -374,7 +374,7 @@ def import_(
     ] = False,
     epochs: Annotated[int | None, typer.Option(help="Of fine-tuning; else the design's.")] = None,
     test: Annotated[
-        Path | None, typer.Option(help="Held-out sequences with `labels`, to measure accuracy on.")
+        Path | None, typer.Option(help="Held-out sequences with `labels`, to measure on.")
     ] = None,
     seed: Seed = None,
     device: Device = "cpu",
@@ -382,7 +382,7 @@ def import_(
 ) -> None:
     """Quantise a trained LSTM or RNN of yours: the same exact program as from training here.
 
-    What is taken: nn.LSTM or nn.RNN layers in one direction, then one nn.Linear.
+    What is taken: nn.LSTM or nn.RNN layers in one direction, then one nn.Linear, or none.
     """
     recipe = presets.load(design) if design else Recipe(presets.PRESETS["vowels"].description)
     name = name or re.sub(r"[^a-z0-9_-]+", "-", model.stem.lower()).strip("-_0123456789") or "model"
@@ -749,7 +749,7 @@ def _report(summary: dict[str, Any], folder: Path) -> None:
         for label in labels:
             if f"{label}_{name}" in summary:
                 value = summary[f"{label}_{name}"]
-                words = "-" if value is None else how.removeprefix(name).strip().format(value)
+                words = "-" if value is None else how.removeprefix("RMSE").strip().format(value)
                 table.add_row(f"{label} {name}", words)
     if on := summary["effects"]["on"]:
         table.add_row("effects", _effects_on(on, summary["effects"]["given"]["seed"]))

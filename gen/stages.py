@@ -259,7 +259,7 @@ def test_set(recipe: Recipe, data_dir: Path) -> Sequences:
     """The test set of a recipe; WordlineError where its labels are of other steps than the
     output."""
     data = datasets.load(recipe.training.dataset, data_dir)
-    training.check_labels(recipe.description, data)
+    training.check_data(recipe.description, data)
     return data.test
 
 
@@ -280,7 +280,9 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
     kind, data = _read_npz(path, program.description)
     codes = encode(program, data) if kind == "x" else data.x.long()
     network.check(program, codes, data.lengths)
-    return codes, data.lengths, data.labels if data.labels.numel() else None
+    if not data.labels.numel():
+        return codes, data.lengths, None
+    return codes, data.lengths, _labelled(data, path, program.description).labels
 
 
 def read_sequences(path: Path, description: Description) -> Sequences:
@@ -325,7 +327,9 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
     if kind == "codes" and not np.issubdtype(raw.dtype, np.integer):
         raise WordlineError(f"{path}: `codes` are {raw.dtype}; give integers, or call them `x`.")
     labels = arrays.get("labels", np.empty(0, np.int64))
-    real = np.issubdtype(labels.dtype, np.floating)
+    real = labels.dtype in (np.float16, np.float32, np.float64)
+    if not real and labels.dtype.kind not in "iub":
+        raise WordlineError(f"{path}: `labels` are {labels.dtype}; give integers or real numbers.")
     if real and description.output.of == "class":
         raise WordlineError(
             f"{path}: `labels` are {labels.dtype}, but what comes out is a class; give integers, "
@@ -336,6 +340,9 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
     for name, size in sizes.items():
         if name in arrays and arrays[name].shape != size:
             one = f"{size[0]} numbers, one a sequence" if len(size) == 1 else f"of shape {size}"
+            other = (*raw.shape[: 1 + every_step], description.outputs)
+            if name == "labels" and arrays[name].shape == other:
+                one += f", or, of shape {other}, real numbers"
             raise WordlineError(f"{path}: `{name}` must be {one}.")
     if real and not np.isfinite(labels).all():
         raise WordlineError(f"{path}: `labels` hold a number that is not finite.")
@@ -361,7 +368,7 @@ def _measures(program: Program, output: np.ndarray, labels: Tensor | None) -> di
     else:
         label = None if labels.is_floating_point() else head.label(found)
         every_step = description.output.every_step
-        values = measures(found * program.score_step, labels, label, every_step=every_step)
+        values = measures(program.real(found), labels, label, every_step=every_step)
     return {name: round(value, 4) for name, value in values.items()}
 
 

@@ -21,7 +21,7 @@ from golden.float_network import FloatModel
 from golden.foreign import Foreign
 from golden.levels import IMPORTANT, Levels
 from golden.program import ArrayProgram, Program
-from golden.training import Trainable, TrainableArray, over_rows, statistics
+from golden.training import Trainable, TrainableArray, over_rows, statistics, target_statistics
 
 CORRECTION = 512
 """Sequences from which biases are corrected and errors measured."""
@@ -89,7 +89,24 @@ def convert(
         )
     trainable = Trainable(model, data, description, how)
     part = data.part(torch.arange(0, len(data), -(-len(data) // CORRECTION)))
-    return Conversion(*_corrected(trainable, model, part))
+    found = Conversion(*_corrected(trainable, model, part))
+    _check_bias(own, found.program)
+    return found
+
+
+def _check_bias(own: Foreign, program: Program) -> None:
+    """Raise WordlineError where scores that matter are far from where the head can put them: its
+    biases have the range of its ADCs."""
+    if program.head is None or program.description.output.of != "scores":
+        return
+    range_ = program.description.head.index_range
+    at_end = (program.head.bias <= range_.low) | (program.head.bias >= range_.high)
+    if bool(at_end.any()):
+        raise WordlineError(
+            f"{own.source}: score {int(at_end.nonzero()[0])} has a bias that is large beside how "
+            f"much the score varies, and the head does not reach it; give real `labels` with the "
+            f"calibration, by which scores are standardised, or train for standardised targets."
+        )
 
 
 def as_model(own: Foreign, description: Description, data: Sequences) -> FloatModel:
@@ -102,8 +119,13 @@ def as_model(own: Foreign, description: Description, data: Sequences) -> FloatMo
         )
     if not bool(torch.isfinite(data.x.float()).all()):
         raise WordlineError("The calibration holds a number that is not finite.")
-    mean, spread = statistics(data)
-    return FloatModel(own.standardised(description, mean, spread), mean, spread)
+    if int(data.lengths.sum()) < 2:
+        raise WordlineError(
+            "The calibration has one step in all, of which no range can be found; give some "
+            "hundred typical sequences."
+        )
+    found = (*statistics(data), *target_statistics(description, data))
+    return FloatModel(own.standardised(description, *found), *found)
 
 
 def _sequences(calibration: Sequences | Tensor) -> Sequences:
@@ -116,7 +138,7 @@ def _sequences(calibration: Sequences | Tensor) -> Sequences:
 
 
 def _labelled(data: Sequences) -> bool:
-    return data.real or int(data.labels.min()) >= 0
+    return data.real or int(data.labelled(data.labels).min()) >= 0
 
 
 def _compare(module: nn.Module, own: Foreign, model: FloatModel, data: Sequences) -> None:
@@ -234,9 +256,8 @@ def _report(
 
     weight = array.weight * array.row_step
     rounded = array.differential() * over_rows(array.log_unit.exp(), array.shape)
-    name = f"layers.{n}" if n < len(trainable.layers) else "head"
     return ArrayReport(
-        name=name,
+        name=[*trainable.description.arrays][n],
         signal=rms(real),
         error=rms(found - real),
         clipped=clipped,

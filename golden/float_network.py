@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +59,26 @@ def _noisy(layer: Any, x: Tensor, injection: Injection) -> Tensor:
     return float_layer.run(x, layer.weight_ih_l0, recurrent, bias, gates, injection)
 
 
+STATISTICS = ("mean", "spread", "target_mean", "target_spread")
+"""What a FloatModel has beside its network, in their order."""
+
 PART = 100
 """Sequences that are computed at once: few, so that a step stays in the cache."""
 
 
 @dataclass(frozen=True)
 class FloatModel:
-    """A trained float network and how its inputs are standardised.
+    """A trained float network, and how its inputs and the targets of a regressor are standardised.
 
-    mean, spread: (inputs,) of the training set.
+    mean, spread: (inputs,) of the training set. target_mean, target_spread: (targets,) of its real
+    labels; (1,), 0 and 1, where there are none.
     """
 
     network: FloatNetwork
     mean: Tensor
     spread: Tensor
+    target_mean: Tensor = field(default_factory=lambda: torch.zeros(1))
+    target_spread: Tensor = field(default_factory=lambda: torch.ones(1))
 
     def scores(self, data: Sequences, injection: Injection | None = None) -> Tensor:
         """Scores of a data set, (sequences, classes), or (sequences, steps, classes) where every
@@ -89,20 +95,23 @@ class FloatModel:
                     scores[part, : found.shape[1]] = found * some.valid[..., None]
                 else:
                     scores[part] = found
-        return scores
+        return scores * self.target_spread + self.target_mean
 
     def to(self, device: str) -> "FloatModel":
         """A copy on another device."""
         network = copy.deepcopy(self.network).to(device)
-        return FloatModel(network, self.mean.to(device), self.spread.to(device))
+        return FloatModel(network, *(getattr(self, name).to(device) for name in STATISTICS))
 
     def standardised(self, data: Sequences) -> Sequences:
-        """The inputs as the network takes them."""
-        return dataclasses.replace(data, x=(data.x - self.mean) / self.spread)
+        """Inputs as the network takes them, and real labels as it gives them."""
+        labels = data.labels
+        if data.real:
+            labels = (labels - self.target_mean) / self.target_spread
+        return dataclasses.replace(data, x=(data.x - self.mean) / self.spread, labels=labels)
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file, whole or not at all."""
-        tensors = self.network.state_dict() | {"mean": self.mean, "spread": self.spread}
+        tensors = self.network.state_dict() | {name: getattr(self, name) for name in STATISTICS}
         with files.atomic(path) as beside:
             safetensors.torch.save_file({k: t.contiguous() for k, t in tensors.items()}, beside)
 
@@ -110,7 +119,7 @@ class FloatModel:
     def load(cls, path: Path, description: Description) -> "FloatModel":
         """Read what `save` wrote for a description."""
         tensors = safetensors.torch.load_file(path)
-        mean, spread = tensors.pop("mean"), tensors.pop("spread")
+        statistics = [tensors.pop(name) for name in STATISTICS]
         network = FloatNetwork(description)
         network.load_state_dict(tensors)
-        return cls(network, mean, spread)
+        return cls(network, *statistics)

@@ -67,14 +67,20 @@ class Foreign:
 
     def fit(self, description: Description) -> Description:
         """The description with the network's sizes and kind of cell in place of its own; of a
-        network without head, the state leaves."""
+        network without head, the state leaves, on which there are no votes."""
         sizes = {
             "inputs": self.layers[0].weight_ih.shape[1],
             "hidden": [layer.units for layer in self.layers],
             "classes": len(self.head[0]) if self.head else 0,
         }
-        output = {} if self.head else {"of": "state"}
-        return description.replace(network=sizes, cell={"kind": self.kind}, output=output)
+        output, voting = {}, {}
+        if self.head is None:
+            output, voting = {"of": "state"}, {"replay_steps": 0}
+        elif description.output.of == "state":
+            output = {"of": "class"}
+        return description.replace(
+            network=sizes, cell={"kind": self.kind}, output=output, voting=voting
+        )
 
     def check(self, description: Description) -> None:
         """WordlineError where a description is for another network."""
@@ -87,8 +93,11 @@ class Foreign:
                         f"{given[field]!r}; give a description of the same network."
                     )
 
-    def standardised(self, description: Description, mean: Tensor, spread: Tensor) -> FloatNetwork:
-        """The same network of (x - mean) / spread in the place of x."""
+    def standardised(
+        self, description: Description, mean: Tensor, spread: Tensor, *of_target: Tensor
+    ) -> FloatNetwork:
+        """The same network of (x - mean) / spread in the place of x, for its scores less their mean
+        and over their spread; of_target: the two, of each score or of all."""
         network = FloatNetwork(description)
         with torch.no_grad():
             for n, (own, layer) in enumerate(zip(self.layers, network.layers, strict=True)):
@@ -101,8 +110,10 @@ class Foreign:
                 for name, value in values.items():
                     getattr(layer, f"{name}_l0").copy_(value)
             if network.head is not None and self.head is not None:
-                network.head.weight.copy_(self.head[0])
-                network.head.bias.copy_(self.head[1])
+                weight, bias = (part.double() for part in self.head)
+                target_mean, target_spread = (part.double() for part in of_target)
+                network.head.weight.copy_(weight / target_spread[:, None])
+                network.head.bias.copy_((bias - target_mean) / target_spread)
         return network
 
 

@@ -20,22 +20,19 @@ def measures(
     score: Tensor, labels: Tensor, label: Tensor | None = None, *, every_step: bool = False
 ) -> dict[str, float]:
     """What scores are worth, by name: `accuracy` in percent and, where each step has a label, the
-    `bits` that one costs; of a regressor its `error`.
+    `bits` that one costs; of a regressor its `rmse`.
 
     label: the classes, where they are not those of the highest scores.
     """
     if labels.is_floating_point():
-        return {"error": error(score, labels)}
+        return {"rmse": rmse(score, labels)}
     found = {"accuracy": percent(score.argmax(-1) if label is None else label, labels)}
     return found | ({"bits": bits(score, labels)} if every_step else {})
 
 
-def error(score: Tensor, labels: Tensor) -> float:
-    """Root mean square of what real labels are missed by, in standard deviations of each target
-    over these labels."""
-    labels = labels.double()
-    off = (score.double() - labels) / labels.std(0, correction=0)
-    return off.square().mean().sqrt().item()
+def rmse(score: Tensor, labels: Tensor) -> float:
+    """Root mean square of what real labels are missed by, of all targets, in their unit."""
+    return (score.double() - labels.double()).square().mean().sqrt().item()
 
 
 def bits(score: Tensor, labels: Tensor) -> float:

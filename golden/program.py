@@ -31,7 +31,7 @@ from golden.fixed import Range, signed_range
 
 FORMAT = "wordline program 4"
 
-REAL = ("input_mean", "input_step", "score_step")
+REAL = ("input_mean", "input_step", "score_mean", "score_step")
 """What a program has in real numbers."""
 
 
@@ -117,7 +117,8 @@ class Program:
 
     input_mean, input_step: (inputs,) float64, see `golden.dac.encode`.
     head: None where the network has none.
-    score_step: () float64, the real number that one step of a score, or of a state, stands for.
+    score_mean, score_step: (outputs,), or (1,) for all, float64: what a score, or a code of a
+    state, stands for, see `real`.
     votes: passes over each sequence. vote_by: how its class comes from them, by majority of the
     passes' classes or by the highest sum of scores.
     about: where it comes from (seed, data set, versions); for reports.
@@ -128,6 +129,7 @@ class Program:
     head: HeadProgram | None
     input_mean: Tensor
     input_step: Tensor
+    score_mean: Tensor
     score_step: Tensor
     votes: int = 1
     vote_by: VoteBy = "majority"
@@ -135,6 +137,11 @@ class Program:
 
     def __post_init__(self) -> None:
         check_votes(self.description, self.votes, self.vote_by)
+
+    def real(self, scores: Tensor) -> Tensor:
+        """What scores (..., outputs) stand for: those of a softmax, the values of a regression, or
+        a state."""
+        return scores * self.score_step + self.score_mean
 
     def to(self, dtype: torch.dtype) -> "Program":
         """The same numbers in another dtype, detached."""
@@ -173,7 +180,10 @@ class Program:
             "vote_by": self.vote_by,
             "about": self.about,
         }
-        tensors = {name: t.contiguous() for name, t in self.tensors().items()}
+        tensors = self.tensors()
+        for name in ("score_mean", "score_step"):
+            tensors[name] = tensors[name].expand(self.description.outputs)
+        tensors = {name: t.contiguous() for name, t in tensors.items()}
         for name, (shape, range_) in _expected(self.description).items():
             if range_ is not None:
                 small = range_.high < 2**15  # most codes are
@@ -278,9 +288,9 @@ def _expected(description: Description) -> Expected:
     if description.network.classes:
         names = _expected_array(description.head, (description.head.units,))
         expected |= {f"head.{name}": value for name, value in names.items()}
-    inputs = (description.network.inputs,)
+    inputs, outputs = (description.network.inputs,), (description.outputs,)
     expected |= {"input_mean": (inputs, None), "input_step": (inputs, None)}
-    expected["score_step"] = ((), None)
+    expected |= {"score_mean": (outputs, None), "score_step": (outputs, None)}
     return expected
 
 

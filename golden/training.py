@@ -7,6 +7,7 @@ while training is the accuracy of the chip. Learned step sizes follow LSQ (Esser
 Step Size Quantization", ICLR 2020); the rest is ours.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from golden.fixed import Range, quantise
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection, Placement
 from golden.levels import IMPORTANT, Levels, Table, place
-from golden.measures import loss, measures, percent
+from golden.measures import loss, measures
 from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro, padded
 
 CALIBRATION = 4096
@@ -189,6 +190,10 @@ class Trainable(nn.Module):
         self.register_buffer("input_mean", model.mean.double())
         self.input_step: Tensor
         self.register_buffer("input_step", (model.spread * step).double())
+        self.target_mean: Tensor
+        self.register_buffer("target_mean", model.target_mean.double())
+        self.target_spread: Tensor
+        self.register_buffer("target_spread", model.target_spread.double())
         arrays = []
         x, row_step = data.x, torch.full_like(model.spread, step)
         recurrent: list[Any] = list(model.network.layers)
@@ -244,7 +249,8 @@ class Trainable(nn.Module):
             head=head,
             input_mean=self.input_mean,
             input_step=self.input_step,
-            score_step=step,
+            score_mean=self.target_mean,
+            score_step=step * self.target_spread,
         )
 
 
@@ -367,14 +373,7 @@ def train(
             "training.noise = 'hardware', but no effect is on; give some (--effects, or [effects] "
             "in the recipe), or a signal-to-noise ratio in dB."
         )
-    net = description.network
-    what = "targets" if data.test.real else "classes"
-    if (net.inputs, net.classes) != (data.channels, data.classes):
-        raise WordlineError(
-            f"network.inputs = {net.inputs} and network.classes = {net.classes} do not fit the "
-            f"data set {data.name}, which has {data.channels} channels and {data.classes} {what}."
-        )
-    check_labels(description, data)
+    check_data(description, data)
     progress = progress or (lambda *_: None)
     check_device(device)
     torch.manual_seed(training.seed)
@@ -405,7 +404,8 @@ def fit_float(
     signal-to-noise ratio falls evenly in dB from RAMP, or from itself where that is higher.
     """
     if start is None:
-        start = FloatModel(FloatNetwork(description), *statistics(data))
+        found = (*statistics(data), *target_statistics(description, data))
+        start = FloatModel(FloatNetwork(description), *found)
     model = start.to(device)
 
     def loss_of(batch: Sequences, done: float) -> Tensor:
@@ -449,19 +449,39 @@ def fit_quantised(
             runs = first + torch.arange(len(batch), device=batch.x.device)
         codes, noise = trainable.encode(batch.x), training.injection
         found = network.run(program, codes, batch.lengths, runs, noise, trace=False)
-        return _loss(found.scores * program.score_step, batch)
+        real = program.real(found.scores)
+        if batch.real:
+            spread = trainable.target_spread
+            batch = dataclasses.replace(batch, labels=batch.labels / spread)
+            real = real / spread
+        return _loss(real, batch)
 
     _fit(trainable, loss_of, data, training, training.epochs, "quantised", progress)
     with torch.no_grad():
         return trainable.cpu().program().to(torch.int64)
 
 
-def check_labels(description: Description, data: Dataset) -> None:
-    """WordlineError where the output is not what the labels are of, or not of the same steps."""
-    if data.test.real and description.output.of == "class":
+def check_data(description: Description, data: Dataset) -> None:
+    """WordlineError where a data set is not of the network's sizes, or its labels are not what the
+    output is, or not of the same steps."""
+    net, of, real = description.network, description.output.of, data.test.real
+    if real and of == "class":
         raise WordlineError(
-            f"output.of = {description.output.of!r} does not fit the data set {data.name}, whose "
-            f"labels are real numbers; write 'scores'."
+            f"output.of = 'class' does not fit the data set {data.name}, whose labels are real "
+            f"numbers; write 'scores'."
+        )
+    if of == "state" and not real:
+        raise WordlineError(
+            f"output.of = 'state' does not fit the data set {data.name}, whose labels are classes; "
+            f"write 'class' or 'scores', and network.classes = {data.classes}."
+        )
+    if (net.inputs, description.outputs) != (data.channels, data.classes):
+        which = (
+            f"network.classes = {net.classes}" if net.classes else f"{description.outputs} units"
+        )
+        raise WordlineError(
+            f"network.inputs = {net.inputs} and {which} do not fit the data set {data.name}, which "
+            f"has {data.channels} channels and {data.classes} {'targets' if real else 'classes'}."
         )
     if description.output.every_step != data.test.every_step:
         has, write = ("every step", "every") if data.test.every_step else ("a sequence", "last")
@@ -487,17 +507,11 @@ def scores(program: Program, data: Sequences) -> Tensor:
     return network.scores(program, codes, data.lengths)
 
 
-def accuracy(program: Program, data: Sequences) -> float:
-    """Accuracy of a program in percent, in exact integers."""
-    label = head.vote(scores(program, data), program.vote_by)
-    return percent(data.labelled(label), data.labelled(data.labels))
-
-
 def measured(program: Program, data: Sequences) -> dict[str, float]:
     """What a program is worth, in exact integers; see `worth`."""
     found = scores(program, data)
     label = None if data.real else head.vote(found, program.vote_by)
-    return worth(found[:, 0].double() * program.score_step, data, label)
+    return worth(program.real(found[:, 0].double()), data, label)
 
 
 def worth(score: Tensor, data: Sequences, label: Tensor | None = None) -> dict[str, float]:
@@ -506,6 +520,17 @@ def worth(score: Tensor, data: Sequences, label: Tensor | None = None) -> dict[s
     truth = data.labelled(data.labels)
     label = label if label is None else data.labelled(label)
     return measures(data.labelled(score), truth, label, every_step=data.every_step)
+
+
+def target_statistics(description: Description, data: Sequences) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each target of a regressor over the labels, (targets,); (1,),
+    0 and 1, where labels are classes or there is no head: a state is what it is."""
+    mean, deviation = torch.zeros(1), torch.ones(1)
+    if data.real and description.network.classes:
+        labels = data.labelled(data.labels).double()
+        found = labels.std(0, correction=0)
+        mean, deviation = labels.mean(0).float(), torch.where(found > 0, found, 1.0).float()
+    return mean, deviation
 
 
 def statistics(data: Sequences) -> tuple[Tensor, Tensor]:

@@ -120,7 +120,7 @@ def measured(score: Tensor, data: Sequences) -> Fields:
 
 def measured_exactly(program: Program, data: Sequences) -> Fields:
     """`measured`, of a program in exact integers."""
-    return measured(training.scores(program, data)[:, 0] * program.score_step, data)
+    return measured(program.real(training.scores(program, data)[:, 0]), data)
 
 
 def programmed(here: Here, *, dataset: str, program: str, noise: str, seed: int) -> Fields:
@@ -218,7 +218,7 @@ def disturb(
     ideal = Program.load(here.file(program))
 
     def accuracies(disturbed: list[Program]) -> float:
-        return sum(training.accuracy(p, test) for p in disturbed) / len(disturbed)
+        return sum(training.measured(p, test)["accuracy"] for p in disturbed) / len(disturbed)
 
     found: Fields = {"adc": [], "weight": []}
     for sigma in adc_lsb:
