@@ -79,7 +79,7 @@ def look_up(tables: Tensor, index: Tensor, range_: Range) -> Tensor:
     """Entry `index - range_.low` of the table of each group.
 
     tables: (groups, entries) or (entries,). index: (..., groups, units) or (...).
-    Gradient: to the entries that were read; to the index, the table's own central difference.
+    Gradient: to the entries that were read; to the index, `slopes`.
     """
     if tables.is_floating_point():
         result: Tensor = _LookUp.apply(tables, index, range_)
@@ -124,8 +124,8 @@ class _Bipolar(torch.autograd.Function):
 
 
 def slopes(tables: Tensor) -> Tensor:
-    """The gradient of (..., entries) to their index: half the difference of the neighbours, or, of
-    more than 256 entries, the mean slope over as much of the table on both sides: entries that are
+    """The gradient of (..., entries) to their index: half the difference of the neighbours or, of
+    more than 256 entries, the mean slope over 1/256 of the table on either side: entries that are
     finer than what they hold differ from their neighbours by 0 or 1, whatever the curve does."""
     reach = max(1, tables.shape[-1] // 256)
     ends = (*tables.shape[:-1], reach)

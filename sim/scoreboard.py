@@ -82,6 +82,14 @@ Recorded = dict[str, np.ndarray]
 (passes, classes), or (passes, steps, classes)."""
 
 
+OUTPUTS = {
+    "label": ((), "classes"),
+    "scores": (("class",), "scores"),
+    "state": (("unit",), "beats of the state"),
+}
+"""What may come out of a chip, by its name in the vectors: its last axes, and what transfers are."""
+
+
 @dataclass(frozen=True)
 class Output:
     """What comes out of a chip for sequences of these lengths, by the name `of`, as in the vectors:
@@ -108,8 +116,7 @@ class Output:
     @property
     def axes(self) -> tuple[str, ...]:
         """Names of the axes of an output."""
-        names = {"label": (), "scores": ("class",), "state": ("unit",)}
-        return ("sequence", *(("step",) if self.every_step else ()), *names[self.of])
+        return ("sequence", *(("step",) if self.every_step else ()), *OUTPUTS[self.of][0])
 
     @property
     def words(self) -> int:

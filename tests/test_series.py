@@ -171,6 +171,8 @@ def test_demand_is_forecast_half_an_hour_ahead(tmp_path):
         module("1, " * 768),
         module("1, 2, " * 384),
         module("1, " * 800),
+        module("0.1, " * 800),
+        module("1e308, -1e308, " * 400),
         module("1, " * 200 + "2, " * 672),
         module("1, 2, " * 384 + "{1}"),
         module("-" * 200_000 + "1"),
@@ -183,7 +185,7 @@ def test_demand_is_forecast_half_an_hour_ahead(tmp_path):
         module("1, 2, " * 384 + "1" * 400),
         module("__import__('os').system('touch was_run'), " * 800),
     ],
-    ids=range(20),
+    ids=range(22),
 )
 def test_a_module_without_numbers_is_refused(source, tmp_path, monkeypatch):
     """And it is not run."""
