@@ -33,9 +33,6 @@ CHUNK = 64
 CHUNK_VALUES = 1 << 24
 """Values of a chunk, at most: fewer sequences where they are long."""
 
-NAMES = {"label": "classes", "scores": "scores", "state": "beats of the state"}
-"""Of what comes out."""
-
 DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW = range(5)
 
 
@@ -220,10 +217,9 @@ class _Run:
             golden = chunk.vectors
             steps = int(golden["lengths"].max())
             every_step = chunk.output.every_step
-            outputs = ("scores", "label", "state")
             shorter = {
                 name: rows[:, :steps]
-                if name.startswith("layers.") or (every_step and name in outputs)
+                if name.startswith("layers.") or (every_step and name in scoreboard.OUTPUTS)
                 else rows
                 for name, rows in golden.items()
             }
@@ -291,17 +287,13 @@ class _Run:
 
     def _complaint(self, status: int, chunk: _Chunk, patience: int, culprit: int) -> str:
         where = f"Sequences {chunk.first} to {chunk.first + chunk.sequences - 1}"
+        of = scoreboard.OUTPUTS[chunk.output.of][1]
         if status == HUNG:
             came, wanted = int(chunk.given[0]), chunk.output.transfers
-            of = NAMES[chunk.output.of]
             return (
                 f"{where}: the chip hangs; {came} of {wanted} {of} came out in {patience:,} cycles."
             )
-        what = (
-            NAMES[chunk.output.of]
-            if culprit < 0
-            else f"values of {[*self.sidecar['probes']][culprit]}"
-        )
+        what = of if culprit < 0 else f"values of {[*self.sidecar['probes']][culprit]}"
         side = "more" if status == TOO_MANY else "fewer"
         return f"{where}: {side} {what} came out than belong to what went in."
 

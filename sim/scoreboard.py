@@ -87,7 +87,7 @@ OUTPUTS = {
     "scores": (("class",), "scores"),
     "state": (("unit",), "beats of the state"),
 }
-"""What may come out of a chip, by its name in the vectors: its last axes, and what transfers are."""
+"""What may come out of a chip, by its name in the vectors: its last axes, what transfers are."""
 
 
 @dataclass(frozen=True)

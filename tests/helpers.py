@@ -469,6 +469,9 @@ def run_chip(
         units, words = chip.description.outputs, chip.layers[-1].words
         codes = torch.tensor([[int(code) for code in payload.codes] for payload in out])
         values = codes.reshape(count // words, -1)[:, :units].flatten()
+        ends = [t == length - 1 for length in lengths for t in range(length)]
+        ends = [end for end in ends if end or output.every_step for _ in range(words)]
+        assert [bool(payload.last) for payload in out] == ends
         return ChipRun(values.tolist(), traces)
     name = "score" if output.of == "scores" else "label"
     return ChipRun([int(payload[name]) for payload in out], traces)
