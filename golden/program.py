@@ -117,8 +117,8 @@ class Program:
 
     input_mean, input_step: (inputs,) float64, see `golden.dac.encode`.
     head: None where the network has none.
-    score_mean, score_step: (outputs,), or (1,) for all, float64: what a score, or a code of a
-    state, stands for, see `real`.
+    score_mean, score_step: (outputs,), in training perhaps (1,), float64: what a score, or a code
+    of a state, stands for, see `real`.
     votes: passes over each sequence. vote_by: how its class comes from them, by majority of the
     passes' classes or by the highest sum of scores.
     about: where it comes from (seed, data set, versions); for reports.
@@ -153,6 +153,8 @@ class Program:
             self,
             layers=tuple(cast(layer) for layer in self.layers),
             head=None if self.head is None else cast(self.head),
+            score_mean=self.score_mean.detach().expand(self.description.outputs).contiguous(),
+            score_step=self.score_step.detach().expand(self.description.outputs).contiguous(),
         )
 
     @property
@@ -180,10 +182,7 @@ class Program:
             "vote_by": self.vote_by,
             "about": self.about,
         }
-        tensors = self.tensors()
-        for name in ("score_mean", "score_step"):
-            tensors[name] = tensors[name].expand(self.description.outputs)
-        tensors = {name: t.contiguous() for name, t in tensors.items()}
+        tensors = {name: t.contiguous() for name, t in self.tensors().items()}
         for name, (shape, range_) in _expected(self.description).items():
             if range_ is not None:
                 small = range_.high < 2**15  # most codes are

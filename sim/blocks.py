@@ -162,8 +162,8 @@ class Stimuli:
             head=HeadProgram(**array, bias=bias),
             input_mean=zeros,
             input_step=zeros + 1,
-            score_mean=torch.zeros(1, dtype=torch.float64),
-            score_step=torch.ones(1, dtype=torch.float64),
+            score_mean=torch.zeros(description.outputs, dtype=torch.float64),
+            score_step=torch.ones(description.outputs, dtype=torch.float64),
         )
 
     def _layer(self, shape: ArrayShape) -> LayerProgram:

@@ -183,8 +183,8 @@ def random_program(description: Description, seed: int, *, noisy: bool = False) 
         head=head,
         input_mean=torch.zeros(channels, dtype=torch.float64),
         input_step=torch.ones(channels, dtype=torch.float64),
-        score_mean=torch.zeros(1, dtype=torch.float64),
-        score_step=torch.ones(1, dtype=torch.float64),
+        score_mean=torch.zeros(description.outputs, dtype=torch.float64),
+        score_step=torch.ones(description.outputs, dtype=torch.float64),
     )
 
 

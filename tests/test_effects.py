@@ -73,7 +73,8 @@ def program(description, code=None, seed=0, dtype=torch.int64) -> Program:
     )
     head = HeadProgram(**array(description.head), bias=torch.zeros(description.network.classes))
     channels = torch.ones(description.network.inputs, dtype=torch.float64)
-    return Program(description, layers, head, 0 * channels, channels, channels[0].clone()).to(dtype)
+    real = torch.ones(2, description.outputs, dtype=torch.float64)
+    return Program(description, layers, head, 0 * channels, channels, *real).to(dtype)
 
 
 def devices(chip: Program) -> torch.Tensor:

@@ -247,7 +247,7 @@ def test_a_design_of_another_output_gives_what_it_can(design, sections, tmp_path
     assert (fitted.network.classes == 0) == (sections == "state")
 
 
-@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("every", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_command_takes_a_regressor_to_verilog(every, tmp_path):
     """And a network without a linear layer, of every step: labels are real numbers."""
     torch.manual_seed(0)
@@ -347,8 +347,7 @@ class Own(Net):
         (lambda: Normed(), r"Normed \(norm: LayerNorm\) cannot be .* of its own, norm.weight"),
         (lambda: Own(), r"Own cannot be mapped: it has parameters of its own, scale"),
         (lambda: nn.Sequential(nn.LSTM(5, 7), nn.ReLU()), r"\(1: ReLU\) cannot .*: it has a ReLU"),
-        (lambda: nn.LSTM(5, 7), r"LSTM: beside the recurrent layers there must be one lin"),
-        (lambda: nn.Sequential(nn.LSTM(5, 7), nn.Linear(7, 4), nn.Linear(4, 3)), "be one lin"),
+        (lambda: nn.Sequential(nn.LSTM(5, 7), nn.Linear(7, 4), nn.Linear(4, 3)), "may be one lin"),
         (lambda: nn.Sequential(nn.LSTM(5, 7), nn.Linear(4, 3)), r"linear layer takes 4 .* has 7 u"),
         (lambda: nn.Sequential(nn.LSTM(5, 7), nn.RNN(7, 7), nn.Linear(7, 3)), "several kinds"),
         (lambda: nn.Sequential(nn.LSTM(5, 7), nn.LSTM(5, 7), nn.Linear(7, 3)), "layer 1 takes 5"),
@@ -426,7 +425,7 @@ def test_onnx_orders_gates_in_another_way(tmp_path):
 
     tensors = graph(tmp_path / "own.onnx")
     own = foreign.read(tmp_path / "own.onnx")
-    assert torch.equal(own.weight, torch.from_numpy(tensors["weight"].T))
+    assert torch.equal(own.head[0], torch.from_numpy(tensors["weight"].T))
     x = inputs(6, 4, 5)
     (wanted,) = ReferenceEvaluator(str(tmp_path / "own.onnx")).run(
         None, {"x": x.numpy(), "state": np.zeros((1, 4, 7), np.float32)}

@@ -238,9 +238,7 @@ def test_importance_is_known_from_so_many_steps(monkeypatch):
     """Long sequences: fewer of them."""
     model = FloatModel(FloatNetwork(small()), torch.zeros(3), torch.ones(3))
     seen = []
-    monkeypatch.setattr(
-        training, "_cross_entropy", lambda s, d: (seen.append(len(d)), s.square().mean())[1]
-    )
+    monkeypatch.setattr(training, "_loss", lambda s, d: (seen.append(len(d)), s.square().mean())[1])
     data = Sequences(torch.randn(50, 20, 3), torch.full((50,), 20), torch.zeros(50).long())
     for most, sequences in ((100, 5), (10, 1), (2000, 50)):
         monkeypatch.setattr(training, "IMPORTANCE_STEPS", most)

@@ -275,7 +275,8 @@ def program(read_noise=0, adc_noise=0, seed=0, **sections) -> Program:
     bias = torch.randint(-30, 30, (classes,), generator=generator)
     head = HeadProgram(**array(len(layers), description.head), bias=bias)
     channels = torch.ones(description.network.inputs, dtype=torch.float64)
-    return Program(description, layers, head, 0 * channels, channels, channels[0].clone())
+    real = torch.ones(2, description.outputs, dtype=torch.float64)
+    return Program(description, layers, head, 0 * channels, channels, *real)
 
 
 def sequences(count, steps=6, seed=0):
