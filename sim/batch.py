@@ -384,7 +384,7 @@ def _header(sidecar: dict[str, Any]) -> str:
         for name in names:
             field = ports[f"{port}__payload"]["fields"][name]
             lines.append(f"constexpr Field {port.upper()}_{name.upper()}{layout(field)};")
-    field = scoreboard.output_field(sidecar)
+    _, field = scoreboard.output_field(sidecar)
     lines.append(f"constexpr Field O_VALUE{layout(field)};")
     for n, fields in enumerate(probes.values()):
         inside = ", ".join(f"Field{layout(field)}" for field in fields.values())

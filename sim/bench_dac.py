@@ -64,6 +64,7 @@ class Sequencer:
         self.dut.feed.value = 1
         await RisingEdge(self.dut.clk)
         self.dut.feed.value = 0
+        self.dut.feedback.value = self.draw.getrandbits(len(self.dut.feedback))
 
     async def finish(self, steps: int) -> None:
         """Wait for all steps, then a while more: nothing may be left over."""

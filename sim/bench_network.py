@@ -68,8 +68,9 @@ class Chip:
 
     def values(self, output: Output) -> np.ndarray:
         """What came out, in the shape of the vectors'."""
-        field = {"value": scoreboard.output_field(self.sidecar)}
-        return output.values(streams.unpack(field, self.output.taken)["value"])
+        name, _ = scoreboard.output_field(self.sidecar)
+        fields = self.ports["o__payload"]["fields"]
+        return output.values(streams.unpack(fields, self.output.taken)[name])
 
     def recorded(self, vectors: dict[str, np.ndarray]) -> Recorded:
         """What the probes have shown, in the shapes of the vectors."""

@@ -109,7 +109,7 @@ class Output:
         output, network = (sidecar["description"][part] for part in ("output", "network"))
         of = {"class": "label"}.get(output["of"], output["of"])
         sizes = {"label": (), "scores": (network["classes"],), "state": (network["hidden"][-1],)}
-        (beat,) = output_field(sidecar)["dimensions"] or [1]
+        (beat,) = output_field(sidecar)[1]["dimensions"] or [1]
         every_step, steps = output["steps"] == "every", vectors["x"].shape[1]
         return cls(of, every_step, sizes[of], beat, vectors["lengths"], steps)
 
@@ -149,10 +149,10 @@ class Output:
         return within(self.lengths, self.steps)
 
 
-def output_field(sidecar: dict[str, Any]) -> dict[str, Any]:
-    """The field of the output's payload that holds what comes out."""
+def output_field(sidecar: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The field of the output's payload that holds what comes out: its name and its layout."""
     fields: dict[str, dict[str, Any]] = sidecar["ports"]["o__payload"]["fields"]
-    return next(fields[name] for name in ("label", "score", "codes") if name in fields)
+    return next((name, fields[name]) for name in ("label", "score", "codes") if name in fields)
 
 
 def within(lengths: np.ndarray, steps: int) -> np.ndarray:

@@ -31,12 +31,13 @@ RNN = small(name="rnn", cell={"kind": "rnn"}, array={"settle": 5})
 STEPWISE = small(name="steps", network={"hidden": [5, 4]}, output={"steps": "every"})
 SCORES = STEPWISE.replace(name="scores", output={"of": "scores"}, network={"classes": 7})
 LAST = SCORES.replace(name="last", output={"steps": "last"})
-# Two beats a state, the second padded.
+# Three beats of two units a state, the last one padded.
 STATE = small(
     name="state",
     network={"hidden": [5], "classes": 0},
     array={"lanes": 4},
     adc={"bits": 3, "kind": "flash"},
+    cell={"kind": "rnn"},
     output={"of": "state"},
 )
 STATES = STATE.replace(name="states", output={"steps": "every"})

@@ -72,6 +72,7 @@ def test_rows_with_feedback(units, per_beat, bits, lengths, seed):
                         ctx.set(dut.feed, 1)
                         await ctx.tick()
                         ctx.set(dut.feed, 0)
+                        ctx.set(dut.feedback, [0 if code else 1 for code in payload["codes"]])
                         for _ in range(next(pauses)):
                             await ctx.tick()
 

@@ -359,7 +359,18 @@ def test_what_cannot_be_mapped_is_refused_by_name(module, words):
         foreign.from_module(module())
 
 
-@pytest.mark.parametrize("kind", [Skips, Mean])
+class Doubled(nn.LSTM):
+    """Returns what an LSTM does, twice as large."""
+
+    def __init__(self, **options):
+        super().__init__(5, 7, **options)
+
+    def forward(self, x):
+        h, state = super().forward(x)
+        return 2 * h, state
+
+
+@pytest.mark.parametrize("kind", [Skips, Mean, Doubled])
 def test_a_module_that_does_more_than_a_chain_is_refused(kind):
     torch.manual_seed(0)
     module = kind(batch_first=True)

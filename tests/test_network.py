@@ -106,6 +106,21 @@ def test_vowels_costs_little_more_than_its_adcs():
     assert Accelerator(description).cycles_per_step <= 1.1 * conversion
 
 
+@pytest.mark.parametrize("steps", ["last", "every"])
+@pytest.mark.parametrize("hidden", [[5], [3, 6]])
+def test_states_leave(steps, hidden):
+    """In several beats, the last one padded where units are odd; of the last step, or of each."""
+    description = small(
+        network={"hidden": hidden, "classes": 0},
+        array={"lanes": 4},
+        adc={"kind": "flash"},
+        cell={"kind": "rnn"},
+        output={"of": "state", "steps": steps},
+    )
+    chip, _ = check(description, [1, 3, 2, 1], 1, stall_seed=3)
+    assert (chip.layers[-1].words, chip.layers[-1].shape.units_per_beat) == (3, 2)
+
+
 def test_two_layers_with_stalls():
     check(small(network={"hidden": [6, 5]}, array={"lanes": 2}), [4, 1, 2, 3], 3, stall_seed=5)
 
