@@ -83,8 +83,11 @@ def wide(tmp_path_factory):
 @pytest.mark.parametrize(
     "description",
     [
-        *(SCORES, STATES),
-        *(pytest.param(d, marks=pytest.mark.slow) for d in (WIDE, RNN, STEPWISE, LAST, STATE)),
+        STATES,
+        *(
+            pytest.param(d, marks=pytest.mark.slow)
+            for d in (SCORES, WIDE, RNN, STEPWISE, LAST, STATE)
+        ),
     ],
     ids=lambda d: d.name,
 )

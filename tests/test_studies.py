@@ -140,6 +140,7 @@ def test_tolerance_in_small(monkeypatch, shared):
     assert "% of w_max" in table and "noise of a conversion (ADC LSB)" in drawing
 
 
+@pytest.mark.slow
 def test_levels_in_small(monkeypatch, shared, tmp_path):
     """One task by accuracy and one by bits, in which less is better."""
     words = {"train": "banana band " * 60, "valid": "b", "test": "banana band " * 10}
