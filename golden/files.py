@@ -1,9 +1,11 @@
-"""Writing files so that a full disk or Ctrl-C never leaves half of one."""
+"""Writing files so that a full disk or Ctrl-C never leaves half of one; reading a user's."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from golden.errors import WordlineError
 
 
 @contextlib.contextmanager
@@ -22,3 +24,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with atomic(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def in_folder(folder: Path, name: str) -> bytes:
+    """A file in a user's folder; WordlineError where it is missing."""
+    path = folder / name
+    if not path.is_file():
+        raise WordlineError(f"{folder} has no {name}; put it there.")
+    return path.read_bytes()

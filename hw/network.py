@@ -65,6 +65,12 @@ class Accelerator(wiring.Component):
         )
 
     @property
+    def blocks(self) -> dict[str, Any]:
+        """The layers, and a head, by the names of their arrays."""
+        blocks = [*self.layers, *([] if self.head is None else [self.head])]
+        return dict(zip(self.description.arrays, blocks, strict=True))
+
+    @property
     def cycles_per_step(self) -> int:
         """Cycles a step takes when nothing outside holds it up: those of the slowest block."""
         blocks = [layer.cycles_per_step for layer in self.layers]
@@ -80,12 +86,11 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The chain, the switch between running and loading, the address decoder."""
         m = Module()
-        blocks: list[Any] = [*self.layers]
+        blocks = [*self.blocks.values()]
         for n, layer in enumerate(self.layers):
             m.submodules[f"layer_{n}"] = layer
         if self.head is not None:
             m.submodules.head = self.head
-            blocks.append(self.head)
         for before, after in pairwise(blocks):
             wiring.connect(m, before.o, after.i)
         if self.head is not None or self.description.output.every_step:
@@ -168,15 +173,12 @@ class Accelerator(wiring.Component):
             ready.eq(1),
             self.load.ready.eq(loading & ready),
         ]
-        named: dict[str, Any] = {f"layers.{n}": layer for n, layer in enumerate(self.layers)}
-        if self.head is not None:
-            named["head"] = self.head
         for region in self.load_map.regions.values():
             if region.name == "votes":
                 self._votes(m, enable & (address == region.base), region)
                 continue
             block, _, port_name = region.name.rpartition(".")
-            port = getattr(named[block], port_name)
+            port = getattr(self.blocks[block], port_name)
             offset = address[: region.bits]
             here = Signal(name=f"at_{region.name.replace('.', '_')}")
             m.d.comb += here.eq(region.holds(address))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from golden.errors import WordlineError
+from golden.files import in_folder
 
 FILE = "watch_dataset.npy"
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
@@ -37,11 +38,8 @@ them, of a right wrist; labels (windows,) int64: the exercise."""
 
 def collect(folder: Path) -> dict[str, bytes]:
     """The published file in a user's folder; WordlineError where it is missing or another one."""
-    path = folder / FILE
-    if not path.is_file():
-        raise WordlineError(f"{folder} has no {FILE}; put it there.")
-    data = path.read_bytes()
-    _check(data, str(path))
+    data = in_folder(folder, FILE)
+    _check(data, str(folder / FILE))
     return {FILE: data}
 
 

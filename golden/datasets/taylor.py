@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from golden.errors import WordlineError
+from golden.files import in_folder
 
 FILE = "taylor.py"
 SHA256 = "3df2f44f654bfe4338ea39350912140c9710fa776270f50a2529b2f5c87a4e19"
@@ -29,11 +30,8 @@ Both are in standard deviations of the weeks to train on, from their mean."""
 
 def collect(folder: Path) -> dict[str, bytes]:
     """The file in a user's folder; WordlineError where it is missing or has no such list."""
-    path = folder / FILE
-    if not path.is_file():
-        raise WordlineError(f"{folder} has no {FILE}; put it there.")
-    data = path.read_bytes()
-    _demand(data, str(path))
+    data = in_folder(folder, FILE)
+    _demand(data, str(folder / FILE))
     return {FILE: data}
 
 
