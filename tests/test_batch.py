@@ -14,7 +14,7 @@ import torch
 
 from gen import image, stages, vectors
 from golden.errors import WordlineError
-from sim import batch, chip
+from sim import batch, chip, scoreboard
 from sim.scoreboard import Scoreboard
 from tests.helpers import random_codes, random_program, small
 
@@ -262,6 +262,32 @@ def test_ctrl_c_ends_it_at_once(wide):
         process.kill()
     assert errors.strip().splitlines()[-1] == "KeyboardInterrupt"
     assert process.returncode in (130, -signal.SIGINT)
+
+
+@pytest.mark.parametrize("steps", ["last", "every"])
+def test_a_state_that_comes_out_wrong_is_named(steps):
+    """Though every probe is right; what pads a step or a beat is of no meaning."""
+    every = steps == "every"
+    codes = {"dimensions": [2]}
+    sidecar = {
+        "description": {"output": {"of": "state", "steps": steps}, "network": {"classes": 0}},
+        "ports": {"o__payload": {"fields": {"codes": codes}}},
+    }
+    sidecar["description"]["network"]["hidden"] = [3]
+    h = np.arange(24).reshape(2, 4, 3)
+    vectors = {"x": np.zeros((2, 4, 1)), "lengths": np.array([4, 2]), "layers.0.h": h}
+    vectors["state"] = h if every else h[[0, 1], [3, 1]]
+    output = scoreboard.Output.of_vectors(sidecar, vectors)
+    sent = output.flat(vectors["state"])
+    beats = np.concatenate([sent, np.full((len(sent), 1), 99)], 1).reshape(-1, 2)
+    assert len(beats) == output.transfers
+    for wrong in (0, 1):
+        beats[-1, 0] += wrong
+        board = Scoreboard()
+        scoreboard.compare(board, vectors, {}, output, output.values(beats))
+        assert (board.values_compared, board.mismatches) == (sent.size, wrong)
+    where = "sequence 1, step 1, unit 2" if every else "sequence 1, unit 2"
+    assert str(board.first) == f"output at {where}: golden 17, RTL 18"
 
 
 def test_the_scoreboard_adds_up():
