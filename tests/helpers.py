@@ -464,14 +464,22 @@ def run_chip(
             for layer, trace in zip(chip.layers, traces, strict=True)
         ],
     )
+    # Each mark, at its place in an output and in its sequence.
+    each = count // (sum(lengths) if output.every_step else len(lengths))
+    ends = [t == length - 1 for length in lengths for t in range(length)]
+    ends = [end for end in ends if end or output.every_step for _ in range(each)]
+    marks = {}
+    if output.of != "class":
+        whole = [(n + 1) % each == 0 for n in range(count)]
+        marks["last"] = ends if output.of == "state" else whole
+    if output.of != "state" and output.every_step:
+        marks["end"] = ends
+    for mark, wanted in marks.items():
+        assert [bool(payload[mark]) for payload in out] == wanted, mark
     if output.of == "state":
         # Units beat by beat, those that pad an output's last beat left out.
-        units, words = chip.description.outputs, chip.layers[-1].words
         codes = torch.tensor([[int(code) for code in payload.codes] for payload in out])
-        values = codes.reshape(count // words, -1)[:, :units].flatten()
-        ends = [t == length - 1 for length in lengths for t in range(length)]
-        ends = [end for end in ends if end or output.every_step for _ in range(words)]
-        assert [bool(payload.last) for payload in out] == ends
+        values = codes.reshape(count // each, -1)[:, : chip.description.outputs].flatten()
         return ChipRun(values.tolist(), traces)
     name = "score" if output.of == "scores" else "label"
     return ChipRun([int(payload[name]) for payload in out], traces)

@@ -70,7 +70,14 @@ def test_help_teaches(command, tmp_path):
 
 
 def test_presets_and_describe(tmp_path):
-    assert "vowels-deep" in wordline("presets", folder=tmp_path).stdout
+    rows = [line.split() for line in wordline("presets", folder=tmp_path).stdout.splitlines()]
+    assert {row[0] for row in rows if row} >= set(PRESETS)
+    for row in (
+        "vowels-deep lstm 12-24-16-9 4/4/4 4 - vowels",
+        "vowels-rnn-vote rnn 12-32-9 4/4/4 4 64 vowels",
+        "load-forecast lstm 1-32-1 4/8/8 4 - load-forecast",
+    ):
+        assert row.split() in rows
     assert "128" in wordline("describe", "vowels", folder=tmp_path).stdout  # conversion cycles
     toml = wordline("describe", "vowels", "--toml", folder=tmp_path).stdout
     assert toml == PRESETS["vowels"].to_toml()
@@ -146,6 +153,8 @@ def test_the_main_job(quick):
         ({"x": np.zeros((2, 3, 12)), "lengths": [1, 4]}, "2 numbers from 1 to 3"),
         ({"x": np.zeros((2, 3, 12)), "lengths": [1]}, "`lengths` must be 2 numbers"),
         ({"x": np.zeros((2, 3, 12)), "labels": [1]}, "`labels` must be 2 numbers"),
+        ({"x": np.zeros((2, 3, 12)), "labels": [1, 9]}, "labels 1..9; give one of 0..8 a seq"),
+        ({"x": np.zeros((2, 3, 12)), "labels": [-2, 8]}, "labels -2..8; give one of 0..8 a seq"),
     ],
 )
 def test_wrong_inputs_are_named(quick, arrays, words):
