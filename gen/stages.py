@@ -65,7 +65,7 @@ def _digest(tensor: Tensor) -> str:
 def source(package: Any) -> str:
     """Hash of a package's Python and C++ files."""
     folder = Path(package.__file__).parent
-    paths = [path for path in folder.rglob("*") if path.suffix in (".py", ".cpp")]
+    paths = [path for path in folder.rglob("*") if path.suffix in (".py", ".cpp", ".v")]
     return digest([path.read_text() for path in sorted(paths)])
 
 
