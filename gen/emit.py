@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def emit(description: Description, folder: Path) -> None:
     for file, text in texts.items():
         files.write_text(folder / file, text)
     hashes = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in texts.items()}
-    text = json.dumps(_sidecar(design, hashes), indent=1) + "\n"
+    text = json.dumps(sidecar(design, hashes), indent=1) + "\n"
     files.write_text(folder / f"{description.name}.json", text)
 
 
@@ -144,25 +145,34 @@ def _ports(design: Accelerator) -> dict[str, Any]:
     return ports
 
 
-def _control_file(design: Accelerator) -> str:
-    """Verilator control file: ports and probes are public, the generated style is waived."""
-    name, top = design.description.name, module_name(design.description)
+def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]]) -> str:
+    """Verilator control file: the generated style of these files is waived, and signals are public.
+
+    public: of each module, or instance, whether a signal may be written from outside.
+    """
     lines = ["`verilator_config"]
-    files_ = {f"{name}.v": WAIVED, f"{name}_crossbar_model.v": WAIVED}
-    for file, rules in (files_ | {f"{name}_crossbar_stub.v": WAIVED_IN_STUB}).items():
+    for file in verilog:
+        rules = WAIVED_IN_STUB if file.endswith("_stub.v") else WAIVED
         lines += [f'lint_off -rule {rule} -file "*{file}"' for rule in rules]
-    inputs = {"clk": "input", "rst": "input"}
-    directions = inputs | {port: entry["direction"] for port, entry in _ports(design).items()}
-    for port, direction in directions.items():
-        access = "public_flat_rw" if direction == "input" else "public_flat_rd"
-        lines.append(f'{access} -module "{top}" -var "{port}"')
-    for probe in probes(design).values():
-        module = ".".join([top, *probe["path"]])
-        lines += [f'public_flat_rd -module "{module}" -var "{v}"' for v in ("trace", "trace_valid")]
+    for module, signals in public.items():
+        for name, written in signals.items():
+            access = "public_flat_rw" if written else "public_flat_rd"
+            lines.append(f'{access} -module "{module}" -var "{name}"')
     return "\n".join(lines) + "\n"
 
 
-def _sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
+def _control_file(design: Accelerator) -> str:
+    """Ports and probes are public."""
+    name, top = design.description.name, module_name(design.description)
+    ports = {port: entry["direction"] == "input" for port, entry in _ports(design).items()}
+    public = {top: {"clk": True, "rst": True, **ports}}
+    for probe in probes(design).values():
+        public[".".join([top, *probe["path"]])] = dict.fromkeys(("trace", "trace_valid"), False)
+    endings = ("", "_crossbar_model", "_crossbar_stub")
+    return control_file([f"{name}{end}.v" for end in endings], public)
+
+
+def sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
     """All that other programs need to know of the files."""
     description = design.description
     return {

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from amaranth.hdl import unsigned
+from amaranth.lib import data
 
 from golden.description import ArrayShape, Description, LstmCell
 from golden.fixed import ceil_div, index_bits
@@ -83,8 +85,19 @@ class LoadMap:
         for region in wanted:
             self.regions[region.name] = Region(**vars(region) | {"base": base})
             base += 1 << region.bits
-        self.address_bits = max(1, (base - 1).bit_length())
+        self.address_bits = base.bit_length()
         self.data_bits = max(region.data_bits for region in wanted)
+
+    @property
+    def nowhere(self) -> int:
+        """An address that no region holds."""
+        return (1 << self.address_bits) - 1
+
+    @property
+    def layout(self) -> data.StructLayout:
+        """A transfer of the load bus; `last` ends a transaction."""
+        fields = {"data": self.data_bits, "address": self.address_bits, "last": 1}
+        return data.StructLayout({name: unsigned(bits) for name, bits in fields.items()})
 
 
 def _array_regions(prefix: str, shape: ArrayShape) -> list[Region]:

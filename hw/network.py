@@ -3,12 +3,12 @@
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
-from golden.fixed import index_bits
+from golden.fixed import ceil_div, index_bits
 from hw.array import MacroMaker
 from hw.crossbar import CrossbarModel
 from hw.head import Head
@@ -30,6 +30,7 @@ class Accelerator(wiring.Component):
     the map is taken and has no effect.
     Where the description has a replay buffer, each sequence is computed `votes` times, a number
     that is loaded as well, and its class is voted on; once after power-up.
+    `busy`: a sequence is under way, from its first beat to its last result.
     A reset drops every sequence under way and keeps everything that was loaded; one that cuts
     off a load leaves half of it, so load again. Nothing keeps sequences out before the first load.
     """
@@ -49,18 +50,12 @@ class Accelerator(wiring.Component):
         if description.voting.replay_steps:
             beats = self.layers[0].dac.beats
             self.replay = Replay(beats=beats, beat=self.input_beat, description=description)
-        load = data.StructLayout(
-            {
-                "data": unsigned(self.load_map.data_bits),
-                "address": unsigned(self.load_map.address_bits),
-                "last": unsigned(1),
-            }
-        )
         super().__init__(
             {
                 "i": In(vector_stream(self.input_beat, description)),
                 "o": Out((self.head or self.layers[-1]).o.signature),
-                "load": In(stream.Signature(load)),
+                "load": In(stream.Signature(self.load_map.layout)),
+                "busy": Out(1),
             }
         )
 
@@ -132,12 +127,13 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             taken.eq(self.i.valid & self.i.ready),
             ends.eq(taken & (beat == beats - 1) & self.i.payload.last),
-            leaves.eq(self._leaves(m)),
+            leaves.eq(self.o.valid & self.o.ready & sequence_ends(m, self.description, self.o)),
         ]
         with m.If(taken):
             m.d.sync += beat.eq(Mux(beat == beats - 1, 0, beat + 1))
             m.d.sync += between.eq(ends)
         m.d.sync += under_way.eq(under_way + ends - leaves)
+        m.d.comb += self.busy.eq((under_way != 0) | ~between)
         # Only where no beat is on offer: a stream that was promised to `i` is not withdrawn.
         with m.If(running & self.load.valid & (ends | (between & ~self.i.valid))):
             m.d.sync += running.eq(0)
@@ -148,21 +144,6 @@ class Accelerator(wiring.Component):
         open_ = Signal()
         m.d.comb += open_.eq(running & ~(between & under_way.all()))
         return open_, loading
-
-    def _leaves(self, m: Module) -> Value:
-        """The last of a sequence is taken from `o`."""
-        output, leaves = self.description.output, self.o.valid & self.o.ready
-        if output.of == "state":
-            words = self.layers[-1].words
-            word = Signal(index_bits(words))
-            with m.If(leaves):
-                m.d.sync += word.eq(Mux(word == words - 1, 0, word + 1))
-            return leaves & self.o.payload.last & (word == words - 1)
-        if output.of == "scores":
-            leaves &= self.o.payload.last
-        if output.every_step:
-            leaves &= self.o.payload.end
-        return leaves
 
     def _decode(self, m: Module, loading: Signal) -> None:
         """Lead each transfer of `load` to the memory its address belongs to."""
@@ -220,3 +201,20 @@ class Accelerator(wiring.Component):
                 m.d.comb += port.payload[name].eq(bits[position : position + width])
                 position += width
         m.d.comb += port.valid.eq(go)
+
+
+def sequence_ends(m: Module, description: Description, o: Any) -> Value:
+    """Whether what is on an accelerator's output is the last of its sequence."""
+    output = description.output
+    if output.of == "state":
+        words = ceil_div(description.outputs, description.layers[-1].units_per_beat)
+        word = Signal(index_bits(words))
+        with m.If(o.valid & o.ready):
+            m.d.sync += word.eq(Mux(word == words - 1, 0, word + 1))
+        return Value.cast(o.payload.last & (word == words - 1))
+    ends: Value = Const(1)
+    if output.of == "scores":
+        ends &= o.payload.last
+    if output.every_step:
+        ends &= o.payload.end
+    return ends

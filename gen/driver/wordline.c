@@ -1,0 +1,64 @@
+#include "wordline.h"
+
+static uint32_t get(uintptr_t base, uint32_t offset) { return WORDLINE_READ(base + offset); }
+
+static void put(uintptr_t base, uint32_t offset, uint32_t value) {
+    WORDLINE_WRITE(base + offset, value);
+}
+
+enum wordline_result wordline_check(uintptr_t base) {
+    if (get(base, WORDLINE_ID) != WORDLINE_ID_IS) return WORDLINE_NOTHING_THERE;
+    if (get(base, WORDLINE_VERSION) != WORDLINE_VERSION_IS) return WORDLINE_OTHER_VERSION;
+    if (get(base, WORDLINE_DESIGN) != WORDLINE_DESIGN_IS) return WORDLINE_OTHER_DESIGN;
+    return WORDLINE_OKAY;
+}
+
+enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *image, size_t count,
+                                   uint32_t patience) {
+    size_t n;
+    for (n = 0; n < count; n++)
+        if (image[n].address >= WORDLINE_WINDOW_WORDS) return WORDLINE_OUT_OF_RANGE;
+    put(base, WORDLINE_CONTROL, WORDLINE_CONTROL_LOAD);
+    while (!(get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN)) {
+        if (patience-- == 0) {
+            put(base, WORDLINE_CONTROL, 0);
+            return WORDLINE_STILL_BUSY;
+        }
+    }
+    for (n = 0; n < count; n++) put(base, WORDLINE_WINDOW + 4u * image[n].address, image[n].data);
+    put(base, WORDLINE_CONTROL, 0);
+    while (!wordline_loaded(base)) {
+        /* A cycle or two. */
+    }
+    return WORDLINE_OKAY;
+}
+
+int wordline_loaded(uintptr_t base) {
+    return (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOADED) != 0;
+}
+
+int wordline_busy(uintptr_t base) {
+    return (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_BUSY) != 0;
+}
+
+void wordline_enable(uintptr_t base, uint32_t events) { put(base, WORDLINE_IRQ_ENABLE, events); }
+
+uint32_t wordline_take_events(uintptr_t base) {
+    uint32_t events = get(base, WORDLINE_IRQ_STATUS);
+    put(base, WORDLINE_IRQ_STATUS, events);
+    return events;
+}
+
+void wordline_read_counters(uintptr_t base, struct wordline_counters *counters) {
+    counters->cycles = get(base, WORDLINE_CYCLES);
+    counters->busy_cycles = get(base, WORDLINE_BUSY_CYCLES);
+    counters->steps = get(base, WORDLINE_STEPS);
+    counters->sequences = get(base, WORDLINE_SEQUENCES);
+    counters->input_stalls = get(base, WORDLINE_INPUT_STALLS);
+    counters->input_waits = get(base, WORDLINE_INPUT_WAITS);
+    counters->output_stalls = get(base, WORDLINE_OUTPUT_STALLS);
+}
+
+void wordline_clear_counters(uintptr_t base) {
+    put(base, WORDLINE_CONTROL, WORDLINE_CONTROL_CLEAR);
+}

@@ -1,0 +1,188 @@
+"""A design behind AXI: the bench of it in Verilator, the register map in its forms, the package."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from gen import package, regmap
+from golden.presets import PRESETS
+from hw.loadmap import LoadMap
+from hw.registers import RegisterMap
+from sim import system, toolchain
+from tests.helpers import random_codes, random_program, small
+
+DESIGNS = {
+    # Beats of two channels, three a step; a class.
+    "odd": small(name="odd", network={"inputs": 5, "hidden": [3], "classes": 4}, array={"beat": 2}),
+    # Scores of every step; a beat is a channel.
+    "steps": small(
+        name="steps",
+        network={"inputs": 3, "hidden": [3], "classes": 4},
+        array={"beat": 1},
+        output={"of": "scores", "steps": "every"},
+    ),
+    # The state, in beats whose last is partly padding; codes that fill their bytes.
+    "state": small(
+        name="state",
+        network={"inputs": 3, "hidden": [5], "classes": 0},
+        array={"beat": 2},
+        output={"of": "state"},
+        dac={"bits": 8},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_everything_behind_axi(name, tmp_path):
+    description = DESIGNS[name]
+    program = random_program(description, 0)
+    lengths = torch.tensor([4, 1, 2, 3, 5, 2, 1, 3])
+    x = random_codes(description, 0, len(lengths), 5, description.network.inputs)
+    result = system.simulate(program, x, lengths, tmp_path, seed=1)
+    assert result["passed"], (tmp_path / "verilator/sim.log").read_text()
+    assert result["values_compared"] > 0
+
+
+@pytest.fixture(scope="module")
+def map_():
+    return RegisterMap(PRESETS["vowels"].description)
+
+
+def test_no_two_registers_share_an_address_and_all_fit(map_):
+    offsets = [register.offset for register in map_.registers]
+    assert offsets == sorted(set(offsets)) and offsets[-1] < map_.window
+    load = LoadMap(map_.description)
+    assert map_.window_words >= 1 << load.address_bits
+    assert not any(region.holds(load.nowhere) for region in load.regions.values())
+
+
+def test_systemrdl_says_the_same(map_, tmp_path):
+    """As its compiler reads it, every field is where the logic has it."""
+    from systemrdl import RDLCompiler
+    from systemrdl.node import MemNode, RegNode
+    from systemrdl.rdltypes import AccessType
+
+    path = tmp_path / "map.rdl"
+    path.write_text(regmap.systemrdl(map_))
+    compiler = RDLCompiler()
+    compiler.compile_file(str(path))
+    top = compiler.elaborate().top
+    software = {"constant": "r", "status": "r", "control": "rw", "pulse": "w", "event": "rw"}
+    found = {}
+    for node in top.children():
+        if isinstance(node, RegNode):
+            found[node.inst_name] = (
+                node.absolute_address,
+                [(f.inst_name, f.low, f.width, f.get_property("sw")) for f in node.fields()],
+                [f.get_property("reset") for f in node.fields()],
+            )
+        else:
+            assert isinstance(node, MemNode)
+            size = (node.absolute_address, node.get_property("mementries"))
+            assert size == (map_.window, map_.window_words)
+    assert found == {
+        register.name: (
+            register.offset,
+            [
+                (field.name, low, field.bits, AccessType[software[field.access]])
+                for field, low in regmap.placed(register)
+            ],
+            [None if f.access == "status" else f.value for f in register.fields],
+        )
+        for register in map_.registers
+    }
+
+
+def test_c_says_the_same(map_, tmp_path):
+    """As its compiler reads it."""
+    (tmp_path / "wordline_regs.h").write_text(regmap.c_header(map_))
+    wanted = {"WINDOW": map_.window, "WINDOW_WORDS": map_.window_words}
+    for register in map_.registers:
+        name = register.name.upper()
+        wanted[name] = register.offset
+        for field, low in regmap.placed(register):
+            inside = name if len(register.fields) == 1 else f"{name}_{field.name.upper()}"
+            if len(register.fields) > 1:
+                wanted[inside] = (2**field.bits - 1) << low
+            if field.access == "constant":
+                wanted[f"{inside}_IS"] = field.value << low
+    prints = "\n".join(f'printf("{name} %u\\n", WORDLINE_{name});' for name in wanted)
+    program = f'#include <stdio.h>\n#include "wordline_regs.h"\nint main(void) {{ {prints} }}\n'
+    (tmp_path / "all.c").write_text(program)
+    out = str(tmp_path / "all")
+    command = ["gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", out]
+    subprocess.run([*command, str(tmp_path / "all.c")], check=True)
+    said = subprocess.run([out], capture_output=True, text=True, check=True).stdout.split()
+    assert dict(zip(said[::2], map(int, said[1::2]), strict=True)) == wanted
+    macros = re.findall(r"#define WORDLINE_(\w+) +0x", regmap.c_header(map_))
+    assert sorted(macros) == sorted(wanted)
+
+
+def test_the_page_has_every_field(map_):
+    rows = [line.split(" | ") for line in regmap.markdown(map_).splitlines() if "`" in line]
+    fields = [(f"`{r.name}`", f"`{f.name}`") for r in map_.registers for f in r.fields]
+    assert [(row[1], row[3]) for row in rows if len(row) == 7] == fields
+
+
+@pytest.fixture(scope="module", params=package.MACROS)
+def written(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    package.write(DESIGNS["odd"], request.param, folder)
+    return request.param, folder
+
+
+def test_a_package_is_the_same_bytes_each_time(written, tmp_path):
+    macro, folder = written
+    package.write(DESIGNS["odd"], macro, tmp_path)
+    files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    for file in files:
+        assert (folder / file).read_bytes() == (tmp_path / file).read_bytes()
+
+
+def test_verilator_finds_nothing_to_warn_of(written):
+    _, folder = written
+    tools, top = toolchain.find(), package.axi_module(DESIGNS["odd"])
+    command = [str(tools.executable), "--lint-only", "-Wall", str(folder / "odd.vlt")]
+    command += [*map(str, package.sources(folder)), "--top-module", top]
+    done = subprocess.run(command, env=tools.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_yosys_finds_no_latch_and_no_loop(written):
+    from pyosys import libyosys as ys
+
+    _, folder = written
+    design, files = ys.Design(), " ".join(map(str, package.sources(folder)))
+    ys.run_pass(f"tee -q read_verilog {files}", design)
+    ys.run_pass(f"tee -q hierarchy -check -top {package.axi_module(DESIGNS['odd'])}", design)
+    ys.run_pass("tee -q proc", design)
+    ys.run_pass("tee -q select -assert-none t:$dlatch t:$adlatch t:$sr", design)
+    ys.run_pass("tee -q check -assert", design)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+def test_icarus_takes_it_up(written, tmp_path):
+    macro, folder = written
+    if macro == "blackbox":
+        pytest.skip("a module with nothing in it is not to be run")
+    command = ["iverilog", "-g2005-sv", "-s", package.axi_module(DESIGNS["odd"])]
+    command += ["-o", str(tmp_path / "out"), *map(str, package.sources(folder))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("flags", [["-ffreestanding"], ["-ffreestanding", "-m32"], ["-Os"]])
+def test_the_driver_needs_no_library(written, flags, tmp_path):
+    _, folder = written
+    command = ["gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-c", *flags]
+    command += [f"-I{folder / 'registers'}", str(folder / "driver/wordline.c")]
+    done = subprocess.run([*command, "-o", str(tmp_path / "driver.o")], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    names = subprocess.run(
+        ["nm", "-u", str(tmp_path / "driver.o")], capture_output=True, text=True, check=True
+    )
+    assert set(names.stdout.split()) <= {"U", "_GLOBAL_OFFSET_TABLE_"}
