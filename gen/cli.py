@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 import typer
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gen import fit as fitting
-from gen import stages
+from gen import image, package, stages
 from golden import datasets, effects, files, foreign, presets, training
 from golden.conversion import ArrayReport
 from golden.datasets import sets
@@ -429,6 +429,15 @@ def emit(
         bool, typer.Option("--design-only", help="No image, no vectors: needs no program.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder; else build/NAME.")] = None,
+    macro: Annotated[
+        str | None,
+        typer.Option(
+            help="blackbox, for a chip, or model, for an FPGA: write the package as well."
+        ),
+    ] = None,
+    period: Annotated[
+        float, typer.Option(help="Of the package's clock, in ns.", min=0.1, max=1e6)
+    ] = package.PERIOD_NS,
     seed: Annotated[int | None, typer.Option(help="Of the effects.", min=0)] = None,
     effects_: EffectsName = None,
     votes: Votes = 1,
@@ -438,9 +447,11 @@ def emit(
 ) -> None:
     """Write Verilog, macro stub, sidecar, and a trained program's image and golden vectors.
 
-    For an ASIC or FPGA flow take NAME.v and, for the macro, NAME_crossbar_stub.v (black box) or
-    NAME_crossbar_model.v (synthesisable behaviour).
+    With --macro also a package, FOLDER/package, for an ASIC or FPGA flow to take up: the design
+    behind AXI, its constraints, registers, driver, FuseSoC core (docs/integration.md).
     """
+    if macro is not None and macro not in package.MACROS:
+        raise WordlineError(f"--macro {macro} is not a body; give {' or '.join(package.MACROS)}.")
     recipe = _recipe(name, seed=seed, effects_=effects_)
     folder = out or build_dir / recipe.description.name
     if design_only and (effects_ or votes != 1):
@@ -454,6 +465,12 @@ def emit(
         loaded = _chip(Program.load(trained, recipe.description), recipe, votes, vote_by)
         data = stages.test_set(recipe, data_dir)
         stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
+    if macro is not None:
+        written = folder / "package"
+        package.write(recipe.description, cast(package.Macro, macro), written, period_ns=period)
+        if not design_only:
+            image.write(written / "image.hex", loaded)
+            image.write_binary(written / "image.bin", loaded)
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
     _say(f"emitted {folder}/{on and f' with {on}'}")
 

@@ -159,6 +159,13 @@ def write(path: Path, program: Program) -> None:
             file.write(np.concatenate([at, address, space, data, end], axis=1).tobytes())
 
 
+def write_binary(path: Path, program: Program) -> None:
+    """Write the image as the driver takes it: address and data of each word, 32 bits each,
+    little-endian."""
+    with files.atomic(path) as beside:
+        beside.write_bytes(_words(program).astype("<u4").tobytes())
+
+
 def _hex(numbers: np.ndarray, bits: int) -> np.ndarray:
     """Numbers (n,) as text (n, digits), a character a byte."""
     shifts = np.arange(-(-bits // 4))[::-1] * 4

@@ -1,4 +1,5 @@
-"""A folder that a flow of others takes up: Verilog, its constraints, registers, driver, text."""
+"""A folder that a flow of others takes up: Verilog, constraints, the macros' timing, registers, a
+driver, a FuseSoC core."""
 
 import hashlib
 import json
@@ -7,7 +8,7 @@ from typing import Literal
 
 from amaranth.lib.wiring import In
 
-from gen import emit, regmap
+from gen import emit, liberty, regmap
 from golden import files
 from golden.description import Description
 from hw.system import CoreInstance, System, Top
@@ -19,14 +20,22 @@ MACROS: tuple[Macro, ...] = ("blackbox", "model")
 """The body of the crossbar macros: none, for a chip; or their behaviour, for an FPGA and for
 simulation."""
 
+PERIOD_NS = 10.0
+"""The clock that the constraints ask for unless told otherwise."""
+
+IO_SHARE = 0.3
+"""Part of the clock's period that is left to what is outside, on its way in and on its way out."""
+
 
 def axi_module(description: Description) -> str:
     """Name of the top module with AXI."""
     return f"{emit.module_name(description)}_axi"
 
 
-def texts(description: Description, macro: Macro) -> dict[str, str]:
-    """The package's files, by their paths in its folder."""
+def texts(
+    description: Description, macro: Macro, *, period_ns: float = PERIOD_NS
+) -> dict[str, str]:
+    """The package's files, by their paths in its folder. period_ns: of the clock."""
     name = description.name
     design, verilog = emit.verilog_files(description)
     top = Top(System(description, lambda _: CoreInstance(design, emit.module_name(description))))
@@ -40,15 +49,31 @@ def texts(description: Description, macro: Macro) -> dict[str, str]:
         "registers/registers.md": regmap.markdown(map_),
         f"registers/{name}.rdl": regmap.systemrdl(map_),
     }
+    rtl = [path for path in found if path.startswith("rtl/")]
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")
+    if macro == "blackbox":
+        macros = {emit.macro_name(shape): shape.macro for shape in description.arrays.values()}
+        for module, shape in macros.items():
+            found[f"timing/{module}.lib"] = liberty.macro(module, shape, period_ns)
+    found[f"timing/{name}.sdc"] = constraints(period_ns)
     ports = {path[0]: member.flow == In for path, member, _ in top.signature.flatten(top)}
-    rtl = [Path(path).name for path in found if path.startswith("rtl/")]
-    found[f"{name}.vlt"] = emit.control_file(rtl, {axi_module(description): ports})
+    names = [Path(path).name for path in rtl]
+    found[f"{name}.vlt"] = emit.control_file(names, {axi_module(description): ports})
+    found[f"{name}.f"] = "".join(f"{path}\n" for path in rtl)
+    found[f"{name}.core"] = core(description, rtl)
     hashes = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in found.items()}
     sidecar = emit.sidecar(design, hashes) | {"axi": regmap.sidecar(map_)}
     found[f"{name}.json"] = json.dumps(sidecar, indent=1) + "\n"
     return found
+
+
+def write(
+    description: Description, macro: Macro, folder: Path, *, period_ns: float = PERIOD_NS
+) -> None:
+    """Write the package into `folder`; each file whole or not at all."""
+    for path, text in texts(description, macro, period_ns=period_ns).items():
+        files.write_text(folder / path, text)
 
 
 def sources(folder: Path) -> list[Path]:
@@ -56,7 +81,48 @@ def sources(folder: Path) -> list[Path]:
     return sorted((folder / "rtl").glob("*.v"))
 
 
-def write(description: Description, macro: Macro, folder: Path) -> None:
-    """Write the package into `folder`; each file whole or not at all."""
-    for path, text in texts(description, macro).items():
-        files.write_text(folder / path, text)
+def constraints(period_ns: float) -> str:
+    """Synopsys design constraints of the module with AXI: everything is on one clock."""
+    outside = f"{IO_SHARE * period_ns:.3f}"
+    return "\n".join(
+        [
+            "# One clock, in ns; nothing is asynchronous, and no path is an exception.",
+            f"create_clock -name aclk -period {period_ns:.3f} [get_ports aclk]",
+            "set inputs [all_inputs -no_clocks]",
+            f"set_input_delay {outside} -clock aclk $inputs",
+            f"set_output_delay {outside} -clock aclk [all_outputs]",
+            "",
+        ]
+    )
+
+
+def core(description: Description, rtl: list[str]) -> str:
+    """A FuseSoC core (CAPI2): targets to take it up, to lint it, and to build it in Verilator."""
+    name, top = description.name, axi_module(description)
+    verilator = {"verilator_options": ["-Wall"]}
+    fields = {
+        "name": f"wordline::{name}:0.1.0",
+        "description": f"The accelerator {name} with AXI",
+        "filesets": {
+            "rtl": {"files": rtl, "file_type": "verilogSource"},
+            "verilator": {"files": [f"{name}.vlt"], "file_type": "vlt"},
+            "constraints": {"files": [f"timing/{name}.sdc"], "file_type": "SDC"},
+        },
+        "targets": {
+            "default": {"filesets": ["rtl", "constraints"], "toplevel": top},
+            "lint": {
+                "filesets": ["verilator", "rtl"],
+                "toplevel": top,
+                "default_tool": "verilator",
+                "tools": {"verilator": {"mode": "lint-only", **verilator}},
+            },
+            "verilate": {
+                "filesets": ["verilator", "rtl"],
+                "toplevel": top,
+                "default_tool": "verilator",
+                "tools": {"verilator": {"mode": "cc", **verilator}},
+            },
+        },
+    }
+    # JSON is YAML, and the same bytes each time.
+    return "CAPI=2:\n" + json.dumps(fields, indent=1) + "\n"

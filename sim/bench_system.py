@@ -136,7 +136,7 @@ class System:
     async def load(self) -> None:
         """The whole image, by the driver."""
         words = self.image()
-        image = (Word * len(words))(*words)
+        image = (Word * len(words))(*(Word(*word) for word in words))
         assert await self.call("wordline_load", image, ctypes.c_size_t(len(words)), 1000) == 0
 
     def event(self, name: str) -> int:
@@ -322,6 +322,15 @@ async def registers(dut: Any, stall: float) -> None:
         if bits(register, "constant"):
             assert (await read(register["offset"]))[1] == reset_value(register)
     assert await write(system.registers["sizes"]["offset"] + 2, 0, 2) == refused
+    # At an address of its own, but no multiple of 4, with every byte of the bus.
+    channels = system.lite.write_if
+    address, word = channels.aw_channel._transaction_obj(), channels.w_channel._transaction_obj()
+    address.awaddr, address.awprot = system.registers["irq_enable"]["offset"] + 1, 0
+    word.wdata, word.wstrb = 0xFFFFFFFF, 0xF
+    await channels.aw_channel.send(address)
+    await channels.w_channel.send(word)
+    assert int((await channels.b_channel.recv()).bresp) == refused
+    assert (await read(system.registers["irq_enable"]["offset"]))[1] == 0
     assert (await read(system.registers["id"]["offset"] + 1, 1)) == (refused, 0)
 
     # Where there is nothing; the first of it, the last, and some between.
