@@ -8,7 +8,7 @@ from typing import Literal
 
 from amaranth.lib.wiring import In
 
-from gen import emit, liberty, regmap
+from gen import emit, liberty, regmap, waves
 from golden import files
 from golden.description import Description
 from hw.system import CoreInstance, System, Top
@@ -52,9 +52,10 @@ def texts(
     rtl = [path for path in found if path.startswith("rtl/")]
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")
-    if macro == "blackbox":
-        macros = {emit.macro_name(shape): shape.macro for shape in description.arrays.values()}
-        for module, shape in macros.items():
+    macros = {emit.macro_name(shape): shape.macro for shape in description.arrays.values()}
+    for module, shape in macros.items():
+        found[f"timing/{module}.json"] = waves.macro(module, shape)
+        if macro == "blackbox":
             found[f"timing/{module}.lib"] = liberty.macro(module, shape, period_ns)
     found[f"timing/{name}.sdc"] = constraints(period_ns)
     ports = {path[0]: member.flow == In for path, member, _ in top.signature.flatten(top)}

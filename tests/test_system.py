@@ -1,5 +1,6 @@
 """A design behind AXI: the bench of it in Verilator, the register map in its forms, the package."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import subprocess
 import pytest
 import torch
 
-from gen import package, regmap
+from gen import package, regmap, waves
 from golden.presets import PRESETS
 from hw.loadmap import LoadMap
 from hw.registers import RegisterMap
@@ -186,3 +187,22 @@ def test_the_driver_needs_no_library(written, flags, tmp_path):
         ["nm", "-u", str(tmp_path / "driver.o")], capture_output=True, text=True, check=True
     )
     assert set(names.stdout.split()) <= {"U", "_GLOBAL_OFFSET_TABLE_"}
+
+
+@pytest.mark.parametrize("adc", ["sar", "flash", "ramp"])
+@pytest.mark.parametrize("dac", ["level", "pulse-width", "bit-serial"])
+def test_a_figure_of_the_macro_has_its_cycles(dac, adc):
+    shape = small(dac={"kind": dac}, adc={"kind": adc}).layers[0].macro
+    figure = json.loads(waves.macro("m", shape))
+    lanes = {lane["name"]: lane for lane in figure["signal"]}
+    assert len({len(lane["wave"]) for lane in lanes.values()}) == 1
+    for lane in lanes.values():
+        assert lane["wave"].count("=") == len(lane.get("data", []))
+    assert [n for n, mark in enumerate(lanes["sample"]["wave"]) if mark == "1"] == [0, shape.period]
+    answers = [n for n, mark in enumerate(lanes["above"]["wave"]) if mark == "="]
+    each = range(shape.description.adc.conversion_cycles)
+    assert answers == [begin + shape.settle + n for begin in (0, shape.period) for n in each]
+    assert ("trial" in lanes) == (adc != "flash")
+    ends = lanes["rows"]["wave"].rindex("x")
+    pulse = 1 + shape.description.dac.pulse_cycles
+    assert ends == shape.period + (pulse if dac == "pulse-width" else shape.settle)

@@ -1,0 +1,72 @@
+"""Figures of the macro's timing for WaveDrom (wavedrom.com): WaveJSON of two samples of a macro."""
+
+import json
+from typing import Any
+
+from golden.description import ArrayShape
+
+
+def macro(module: str, shape: ArrayShape) -> str:
+    """Two samples, at selects 0 and 1 or, bit-serial, planes 0 and 1, by the macro's own numbers."""
+    dac, adc = shape.description.dac, shape.description.adc
+    settle, period = shape.settle, shape.period
+    starts = (0, period)
+    length = period + settle + adc.conversion_cycles + 1
+    lanes: list[dict[str, Any]] = [{"name": "clk", "wave": "p" + "." * (length - 1)}]
+
+    def bits(name: str, high: set[int]) -> None:
+        lanes.append({"name": name, "wave": _dots(str(int(n in high)) for n in range(length))})
+
+    def values(name: str, at: dict[int, str], *, otherwise: str = "x") -> None:
+        """A value a cycle; the same one goes on."""
+        marks, labels = [], []
+        before: str | None = None
+        for n in range(length):
+            value = at.get(n)
+            if value is None:
+                marks.append("." if before is None and n else otherwise)
+            elif value == before:
+                marks.append(".")
+            else:
+                marks.append("=")
+                labels.append(value)
+            before = value
+        lanes.append({"name": name, "wave": "".join(marks), "data": labels})
+
+    def during(spans: list[tuple[int, int, str]]) -> dict[int, str]:
+        return {n: value for start, end, value in spans for n in range(start, min(end, length))}
+
+    bits("sample", set(starts))
+    serial = dac.planes > 1
+    values("plane" if serial else "select", during([(0, 1, "0"), (period, period + 1, "1")]))
+    values("gain", during([(start, start + 1, "gain") for start in starts]))
+    if dac.kind == "pulse-width":
+        pulses = [
+            (start + 1, start + 1 + dac.pulse_cycles, "signs, |v| cycles") for start in starts
+        ]
+        values("rows", during(pulses))
+    elif serial:
+        planes = [(start, start + settle, f"bits of plane {n}") for n, start in enumerate(starts)]
+        values("rows", during(planes))
+    else:
+        values("rows", during([(0, period + settle, "codes of the step")]))
+    asked: dict[int, str] = {}
+    answered: dict[int, str] = {}
+    for start in starts:
+        for k in range(adc.conversion_cycles):
+            asked[start + settle + k] = f"t{k}"
+            answered[start + settle + k] = f"a{k}" if adc.kind != "flash" else "all"
+    if adc.kind != "flash":
+        values("trial", asked)
+    values("above", answered)
+    text = f"{module}: settle = {settle}, period = {period}, {dac.kind} DAC, {adc.kind} ADC"
+    figure = {"signal": lanes, "head": {"text": text, "tick": 0}, "config": {"hscale": 2}}
+    return json.dumps(figure, indent=1) + "\n"
+
+
+def _dots(marks: Any) -> str:
+    wave, before = "", ""
+    for mark in marks:
+        wave += "." if mark == before else mark
+        before = mark
+    return wave
