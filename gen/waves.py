@@ -7,7 +7,7 @@ from golden.description import ArrayShape
 
 
 def macro(module: str, shape: ArrayShape) -> str:
-    """Two samples, at selects 0 and 1 or, bit-serial, planes 0 and 1, by the macro's own numbers."""
+    """Two samples, of selects 0 and 1 or, bit-serial, planes 0 and 1: in the macro's own cycles."""
     dac, adc = shape.description.dac, shape.description.adc
     settle, period = shape.settle, shape.period
     starts = (0, period)

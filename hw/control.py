@@ -107,7 +107,7 @@ class Control(wiring.Component):
     ) -> None:
         """What each field reads as, and what writing does to it."""
         bus = self.bus
-        loaded, words_came = Signal(reset_less=True), Signal()
+        loaded, words_came = Signal(), Signal()
         with m.If(self.load.valid & self.load.ready):
             with m.If(window == Window.OPEN):
                 m.d.sync += [loaded.eq(0), words_came.eq(1)]

@@ -150,8 +150,8 @@ def _registers(description: Description) -> list[Register]:
         Field(name="busy", about="A sequence is under way.", access="status"),
         Field(
             name="loaded",
-            about="What was last loaded was loaded to its end: the window was closed after it. A "
-            "reset keeps this, as it keeps what was loaded.",
+            about="Since the last reset a program was loaded, to its end: the window was closed "
+            "after it. A reset clears this, but keeps what was loaded.",
             access="status",
         ),
     )

@@ -45,7 +45,8 @@ enum wordline_result wordline_check(uintptr_t base);
 enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *image, size_t count,
                                    uint32_t patience);
 
-/* Has a program been loaded, whole? A reset does not change that. */
+/* Has a program been loaded since the last reset, whole? One from before it is still there, but a
+ * reset may have cut its load off. */
 int wordline_loaded(uintptr_t base);
 
 /* Is a sequence under way? */
