@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gen import fit as fitting
-from gen import image, package, stages
+from gen import image, package, stages, synth
 from golden import datasets, effects, files, foreign, presets, training
 from golden.conversion import ArrayReport
 from golden.datasets import sets
@@ -467,12 +467,69 @@ def emit(
         stages.emit_all(loaded, stages.encode(loaded, data), data.lengths, folder)
     if macro is not None:
         written = folder / "package"
-        package.write(recipe.description, cast(package.Macro, macro), written, period_ns=period)
+        package.write(recipe.description, macro, written, period_ns=period)
         if not design_only:
             image.write(written / "image.hex", loaded)
             image.write_binary(written / "image.bin", loaded)
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
     _say(f"emitted {folder}/{on and f' with {on}'}")
+
+
+@app.command("synth")
+@_interruptible
+def synth_(
+    name: Name,
+    target: Annotated[
+        str, typer.Option(help=f"Standard cells: {' or '.join(synth.CELLS)}.")
+    ] = "osu018",
+    period: Annotated[
+        float, typer.Option(help="Of the clock that mapping aims at, in ns.", min=0.1, max=1e6)
+    ] = package.PERIOD_NS,
+    cells: Annotated[
+        Path | None, typer.Option(help="Folder of the cells' .lib; else Debian's qflow-tech.")
+    ] = None,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Map the digital logic onto standard cells: area by block, and the shortest period.
+
+    The crossbar macros are black boxes, timed by their budget (docs/integration.md). Needs Yosys
+    (pip install 'wordline[synth]'), OpenSTA (`sta`) and the cells.
+    """
+    description = _recipe(name).description
+    if target not in synth.CELLS:
+        raise WordlineError(f"--target {target} is not known; give {' or '.join(synth.CELLS)}.")
+    folder = build_dir / description.name / f"synth-{target}"
+    with _bar() as bar:
+        before = ""
+
+        def progress(stage: str) -> None:
+            nonlocal before
+            if before:
+                bar(before, 1, 1)
+            before = stage
+            if stage:
+                bar(stage, 0, 1)
+
+        result = synth.synthesise(
+            *(description, synth.CELLS[target], folder),
+            period_ns=period,
+            library=cells,
+            progress=progress,
+        )
+        progress("")
+    table = Table("block", "cells", "flip-flops", "area in um2", "%", title=f"{name}, {target}")
+    for block in result.blocks:
+        share = f"{100 * block.area / result.area:.1f}"
+        numbers = (f"{block.cells:,}", f"{block.flip_flops:,}", f"{block.area:,.0f}", share)
+        table.add_row(block.name, *numbers)
+    sums = (sum(b.cells for b in result.blocks), sum(b.flip_flops for b in result.blocks))
+    table.add_row("all", *(f"{n:,}" for n in sums), f"{result.area:,.0f}", "100")
+    console.print(table)
+    _say(
+        f"{folder}/: shortest period {result.period_ns:.2f} ns ({1e3 / result.period_ns:.0f} MHz, "
+        f"no wires), no latch, no combinational loop, {len(result.unconstrained)} unconstrained "
+        f"endpoints"
+    )
 
 
 @app.command()

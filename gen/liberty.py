@@ -16,6 +16,8 @@ SETUP, HOLD, CLOCK_TO_OUTPUT, COMPARE = 0.2, 0.0, 0.2, 0.4
 """Parts of the clock's period: for which an input is stable before the edge and after it, after
 which an output is, and what a comparator takes from `trial` to `above`."""
 
+DELAYS = ("cell_rise", "cell_fall")
+
 CAPACITANCE_PF = 0.05
 """Of an input pin."""
 
@@ -33,11 +35,16 @@ def macro(module: str, shape: ArrayShape, period_ns: float) -> str:
     lines += [f"  cell ({module}) {{", "    interface_timing : true;", "    area : 0;"]
     lines += ["    pin (clk) { direction : input; clock : true; capacitance : 0.05; }"]
     for name, (is_input, width) in ports.items():
-        body = _input(period_ns) if is_input else _output(name, ports, period_ns)
         kind = f"pin ({name})" if width == 1 else f"bus ({name})"
         lines.append(f"    {kind} {{")
         if width > 1:
             lines.append(f"      bus_type : bits_{width};")
+        if is_input:
+            body = _input(period_ns)
+        elif name == "above" and "trial" in ports:
+            body = _compared(width, ports["trial"][1], period_ns)
+        else:
+            body = _output(period_ns)
         lines += [f"      {line}" for line in body]
         lines.append("    }")
     lines += ["  }", "}"]
@@ -70,12 +77,28 @@ def _input(period_ns: float) -> list[str]:
     return lines
 
 
-def _output(name: str, ports: dict[str, tuple[bool, int]], period_ns: float) -> list[str]:
-    delays = ("cell_rise", "cell_fall")
-    lines = ["direction : output;"]
-    lines += _timing("clk", "rising_edge", delays, CLOCK_TO_OUTPUT * period_ns, slew=True)
-    if name == "above" and "trial" in ports:
-        lines += _timing("trial", "combinational", delays, COMPARE * period_ns, slew=True)
+def _output(period_ns: float) -> list[str]:
+    return ["direction : output;", *_launched(period_ns)]
+
+
+def _launched(period_ns: float) -> list[str]:
+    return _timing("clk", "rising_edge", DELAYS, CLOCK_TO_OUTPUT * period_ns, slew=True)
+
+
+def _compared(lanes: int, bits: int, period_ns: float) -> list[str]:
+    """`above`: each lane's bit depends on its own bits of `trial`."""
+    lines, each = ["direction : output;"], bits // lanes
+    for lane in range(lanes):
+        own = range(lane * each, (lane + 1) * each)
+        related = " ".join(f"trial[{n}]" if bits > 1 else "trial" for n in own)
+        body = [
+            *_launched(period_ns),
+            *_timing(related, "combinational", DELAYS, COMPARE * period_ns, slew=True),
+        ]
+        if lanes == 1:
+            lines += body
+        else:
+            lines += [f"pin (above[{lane}]) {{", *(f"  {line}" for line in body), "}"]
     return lines
 
 

@@ -4,8 +4,9 @@ driver, a FuseSoC core."""
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 
 from gen import emit, liberty, regmap, waves
@@ -52,19 +53,30 @@ def texts(
     rtl = [path for path in found if path.startswith("rtl/")]
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")
+    ports = {
+        path[0]: {
+            "direction": "input" if member.flow == In else "output",
+            "width": len(Value.cast(port)),
+        }
+        for path, member, port in top.signature.flatten(top)
+    }
     macros = {emit.macro_name(shape): shape.macro for shape in description.arrays.values()}
     for module, shape in macros.items():
         found[f"timing/{module}.json"] = waves.macro(module, shape)
-        if macro == "blackbox":
-            found[f"timing/{module}.lib"] = liberty.macro(module, shape, period_ns)
-    found[f"timing/{name}.sdc"] = constraints(period_ns)
-    ports = {path[0]: member.flow == In for path, member, _ in top.signature.flatten(top)}
+    budgets = timing(description, ports, period_ns)
+    found |= {
+        f"timing/{file}": text
+        for file, text in budgets.items()
+        if macro == "blackbox" or file.endswith(".sdc")
+    }
     names = [Path(path).name for path in rtl]
-    found[f"{name}.vlt"] = emit.control_file(names, {axi_module(description): ports})
+    written = {name: port["direction"] == "input" for name, port in ports.items()}
+    found[f"{name}.vlt"] = emit.control_file(names, {axi_module(description): written})
     found[f"{name}.f"] = "".join(f"{path}\n" for path in rtl)
     found[f"{name}.core"] = core(description, rtl)
     hashes = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in found.items()}
-    sidecar = emit.sidecar(design, hashes) | {"axi": regmap.sidecar(map_)}
+    sidecar = emit.sidecar(design, hashes)
+    sidecar["axi"] = {"module": axi_module(description), "ports": ports, **regmap.sidecar(map_)}
     found[f"{name}.json"] = json.dumps(sidecar, indent=1) + "\n"
     return found
 
@@ -82,19 +94,27 @@ def sources(folder: Path) -> list[Path]:
     return sorted((folder / "rtl").glob("*.v"))
 
 
-def constraints(period_ns: float) -> str:
-    """Synopsys design constraints of the module with AXI: everything is on one clock."""
+def timing(description: Description, ports: dict[str, Any], period_ns: float) -> dict[str, str]:
+    """Constraints of the module with AXI, whose ports are as the sidecar has them, and the macros'
+    timing, for a clock: text by file name."""
+    macros = {emit.macro_name(shape): shape.macro for shape in description.arrays.values()}
+    inputs = [
+        name if port["width"] == 1 else f"{name}[*]"
+        for name, port in ports.items()
+        if port["direction"] == "input" and name != "aclk"
+    ]
     outside = f"{IO_SHARE * period_ns:.3f}"
-    return "\n".join(
-        [
-            "# One clock, in ns; nothing is asynchronous, and no path is an exception.",
-            f"create_clock -name aclk -period {period_ns:.3f} [get_ports aclk]",
-            "set inputs [all_inputs -no_clocks]",
-            f"set_input_delay {outside} -clock aclk $inputs",
-            f"set_output_delay {outside} -clock aclk [all_outputs]",
-            "",
-        ]
-    )
+    lines = [
+        "# One clock, in ns; nothing is asynchronous, and no path is an exception.",
+        f"create_clock -name aclk -period {period_ns:.3f} [get_ports aclk]",
+        "set_input_transition 0.1 [all_inputs]",
+        f"set_output_delay {outside} -clock aclk [all_outputs]",
+        *(f"set_input_delay {outside} -clock aclk [get_ports {{{name}}}]" for name in inputs),
+    ]
+    texts = {f"{description.name}.sdc": "\n".join(lines) + "\n"}
+    for module, shape in macros.items():
+        texts[f"{module}.lib"] = liberty.macro(module, shape, period_ns)
+    return texts
 
 
 def core(description: Description, rtl: list[str]) -> str:

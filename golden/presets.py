@@ -87,7 +87,7 @@ PRESETS = {
         ),
         Recipe(
             Description(name="har", network=Network(inputs=6, hidden=(64,), classes=7)),
-            Training(dataset="har", float_epochs=12, epochs=30, batch=64, learning_rate=0.005),
+            Training(dataset="har", float_epochs=24, epochs=24, batch=64, learning_rate=0.002),
         ),
         Recipe(
             Description(

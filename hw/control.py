@@ -29,8 +29,8 @@ class Control(wiring.Component):
     effect. A write to the load window ends when the accelerator has taken it.
 
     `load`: the accelerator's. `busy`: a sequence is under way. `counts`: a bit a counter, high in
-    the cycles that it counts. `events`: a bit an event, high when it happens. `irq`: high for as
-    long as something enabled has happened and is not cleared.
+    the cycles that it counts; they are counted a cycle later. `events`: a bit an event, high when
+    it happens. `irq`: high for as long as something enabled has happened and is not cleared.
     """
 
     def __init__(self, description: Description) -> None:
@@ -119,9 +119,11 @@ class Control(wiring.Component):
             ("status", "busy"): self.busy,
             ("status", "loaded"): loaded,
         }
+        counts = Signal.like(self.counts)  # what is counted comes late in a cycle, carries are long
+        m.d.sync += counts.eq(self.counts)
         for name in COUNTERS:
             counter = Signal(BUS_BITS, name=name)
-            m.d.sync += counter.eq(Mux(clear, 0, counter + self.counts[name]))
+            m.d.sync += counter.eq(Mux(clear, 0, counter + counts[name]))
             statuses[name, "value"] = counter
         happens = {name: opened if name == "load_open" else self.events[name] for name in EVENTS}
 

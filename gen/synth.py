@@ -1,0 +1,324 @@
+"""Synthesis with Yosys onto standard cells, and its timing with OpenSTA: area by block, the
+shortest period, what is not constrained.
+
+The cells are those of Oklahoma State University (J. E. Stine et al., "FreePDK: An Open-Source
+Variation-Aware Design Kit", MSE 2007, and its predecessors for MOSIS' processes), as Debian's
+qflow-tech packages have them. They have no memory macros: tables and state become flip-flops.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from gen import package
+from golden import files
+from golden.description import Description
+from golden.errors import WordlineError
+
+FANOUT = 16
+"""Loads of a net above which a buffer is put in."""
+
+MARGIN = 0.8
+"""Part of the clock's period that mapping aims at: wires have no delay there, and macros and what
+is outside have their shares."""
+
+CLOSE_NS, TRIES = 0.02, 12
+"""The shortest period is known to within this, and found in no more tries."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A library of standard cells."""
+
+    name: str
+    node_nm: int
+    volts: float
+    drive: str
+    """The cell that drives an input from outside."""
+
+    @property
+    def folder(self) -> Path:
+        """Where Debian puts it."""
+        return Path("/usr/share/qflow/tech") / self.name
+
+    def liberty(self, folder: Path | None = None) -> Path:
+        """Its timing and power. WordlineError where it is not there."""
+        return self._file(folder, "lib")
+
+    def models(self, folder: Path | None = None) -> Path:
+        """Its behaviour in Verilog. WordlineError where it is not there."""
+        return self._file(folder, "v")
+
+    def _file(self, folder: Path | None, end: str) -> Path:
+        path = (folder or self.folder) / f"{self.name}_stdcells.{end}"
+        if not path.is_file():
+            raise WordlineError(
+                f"{path} is not there; install Debian's qflow-tech-{self.name}, or give the folder "
+                f"that has it with --cells."
+            )
+        return path
+
+
+CELLS = {
+    cells.name: cells
+    for cells in (
+        Cells("osu018", node_nm=180, volts=1.8, drive="BUFX4"),
+        Cells("osu035", node_nm=350, volts=3.3, drive="BUFX4"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block came to, without those inside it that are listed themselves.
+
+    area: um2. sequential: of it, flip-flops.
+    """
+
+    name: str
+    cells: int
+    flip_flops: int
+    area: float
+    sequential: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A synthesis. period_ns: the shortest with which every path is in time. unconstrained: paths
+    that no clock judges. worst: the path that decides, as OpenSTA reports it."""
+
+    blocks: list[Block]
+    period_ns: float
+    unconstrained: list[str]
+    worst: str
+    versions: dict[str, str]
+
+    @property
+    def area(self) -> float:
+        """um2 of all standard cells."""
+        return sum(block.area for block in self.blocks)
+
+
+def synthesise(
+    description: Description,
+    cells: Cells,
+    folder: Path,
+    *,
+    period_ns: float = package.PERIOD_NS,
+    library: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Map a design onto standard cells, its crossbar macros black boxes, and time it.
+
+    Leaves in `folder`: package/, netlist.v (flat), area.json, timing.rpt, yosys.log. Raises
+    WordlineError where a tool or the cells are missing or refuse, or where the design has a latch
+    or a combinational loop, which is a mistake in hw/.
+    """
+    liberty, top = cells.liberty(library), package.axi_module(description)
+    sta = _sta()
+    progress("emit")
+    source = folder / "package"
+    package.write(description, "blackbox", source, period_ns=period_ns)
+    progress("map")
+    target = round(1000 * MARGIN * period_ns)
+    files.write_text(folder / "abc.script", _abc(target))
+    files.write_text(folder / "abc.constr", f"set_driving_cell {cells.drive}\nset_load 0.05\n")
+    run_yosys(_script(source, top, liberty), folder)
+    blocks = _blocks(folder, top)
+    progress("time")
+    constants = _constants(folder / "ports.json", top)
+    sidecar = json.loads((source / f"{description.name}.json").read_text())
+
+    def time(period_ns: float) -> Timing:
+        texts = package.timing(description, sidecar["axi"]["ports"], period_ns)
+        return _time(texts, top, sta, liberty, folder)
+
+    period, timed = _shortest(time, period_ns)
+    result = Result(
+        blocks=blocks,
+        period_ns=period,
+        unconstrained=[end for end in timed.unconstrained if end not in constants],
+        worst=timed.worst,
+        versions={"pyosys": metadata.version("pyosys"), "opensta": _version(sta)},
+    )
+    files.write_text(folder / "timing.rpt", timed.worst)
+    return result
+
+
+def _script(source: Path, top: str, liberty: Path) -> str:
+    """Yosys, block by block, so that each has its area; flat in the end, for what reads it."""
+    verilog = " ".join(str(path) for path in package.sources(source))
+    return "\n".join(
+        [
+            f"read_verilog {verilog}",
+            f"hierarchy -check -top {top}",
+            "proc",
+            "design -save blocks",
+            "flatten",
+            "check -assert",
+            "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr",
+            "design -load blocks",
+            f"synth -top {top} -run coarse:fine",
+            "opt -fast -full",
+            "memory_map",
+            "opt_clean",
+            "opt -undriven -fine",
+            "techmap",
+            "opt -fast",
+            f"dfflibmap -liberty {liberty}",
+            "opt_clean",
+            f"abc -liberty {liberty} -script abc.script -constr abc.constr",
+            "opt_clean -purge",
+            f"tee -q -o area.json stat -json -liberty {liberty}",
+            "flatten",
+            "opt_clean -purge",
+            "splitnets -format __",
+            "write_verilog -noattr -simple-lhs netlist.v",
+            "delete c:*",
+            "write_json ports.json",
+            "",
+        ]
+    )
+
+
+def _abc(delay_ps: int) -> str:
+    """ABC's own mapping, with buffers, and sizes for a delay."""
+    steps = ["strash", "ifraig", "scorr", "dc2", "dch -f", f"map -B 0.9 -D {delay_ps}", "topo"]
+    steps += [f"buffer -p -c -N {FANOUT}", f"upsize -D {delay_ps}", f"dnsize -D {delay_ps}"]
+    return "\n".join([*steps, "stime -p", ""])
+
+
+def run_yosys(script: str, folder: Path) -> None:
+    """Run a script of Yosys' in `folder`; what it says is in yosys.log. Raises WordlineError with
+    its complaint."""
+    if util.find_spec("pyosys") is None:
+        raise WordlineError("Yosys is not installed here; pip install 'wordline[synth]' does it.")
+    files.write_text(folder / "yosys.script", script)
+    run = "from pyosys import libyosys as ys; ys.run_pass('script yosys.script', ys.Design())"
+    log = folder / "yosys.log"
+    with log.open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", run], cwd=folder, stdout=out, stderr=subprocess.STDOUT
+        )
+    if done.returncode:
+        said = [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
+        raise WordlineError(f"Yosys stopped: {' '.join(said) or 'it crashed'}; {log} says more.")
+
+
+def _blocks(folder: Path, top: str) -> list[Block]:
+    """Each module's own cells: Yosys counts those of the modules inside it in its area."""
+    area = json.loads((folder / "area.json").read_text())["modules"]
+    blocks = []
+    for module, found in area.items():
+        kinds: dict[str, int] = found["num_cells_by_type"]
+        inside = [area[f"\\{kind}"] for kind in kinds if f"\\{kind}" in area]
+        own = {kind: n for kind, n in kinds.items() if not kind.startswith("wordline_")}
+        if not own:
+            continue
+        whole, part = (
+            (found.get(key) or 0.0) - sum(other.get(key) or 0.0 for other in inside)
+            for key in ("area", "sequential_area")
+        )
+        blocks.append(
+            Block(
+                name=_block_name(module, top),
+                cells=sum(own.values()),
+                flip_flops=sum(n for kind, n in own.items() if kind.startswith("DFF")),
+                area=whole,
+                sequential=part,
+            )
+        )
+    return sorted(blocks, key=lambda block: -block.area)
+
+
+def _block_name(module: str, top: str) -> str:
+    """Its path in the accelerator; what is around that is `axi`."""
+    name = module.removeprefix("\\")
+    if name == top:
+        return "axi.top"
+    if name.startswith(f"{top}."):
+        return ".".join(["axi", *name.removeprefix(f"{top}.system").split(".")[1:]])
+    return name.removeprefix(top.removesuffix("_axi")).removeprefix(".") or "switch"
+
+
+def _constants(ports: Path, top: str) -> set[str]:
+    """Bits of ports that are 0 or 1 whatever happens: no path ends there."""
+    found = set()
+    for name, port in json.loads(ports.read_text())["modules"][top]["ports"].items():
+        for n, bit in enumerate(port["bits"]):
+            if isinstance(bit, str):
+                found.add(f"{name}[{n}]" if len(port["bits"]) > 1 else name)
+    return found
+
+
+def _sta() -> str:
+    found = shutil.which("sta")
+    if found is None:
+        raise WordlineError(
+            "OpenSTA is not installed here; Debian's package opensta has it, as the command `sta`."
+        )
+    return found
+
+
+def _version(sta: str) -> str:
+    done = subprocess.run([sta, "-version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What OpenSTA says: the worst slack in ns, its path, endpoints that have no constraint."""
+
+    slack: float
+    worst: str
+    unconstrained: list[str]
+
+
+def _shortest(time: Callable[[float], Timing], period_ns: float) -> tuple[float, Timing]:
+    """The shortest period in ns, and the timing with it.
+
+    Parts of the period are macros' and the outside's, at most half of it on any path: where a
+    period is too short, twice what is missing is enough; from there it comes down.
+    """
+    timed = time(period_ns)
+    for _ in range(TRIES):
+        slack = timed.slack
+        if 0 <= slack <= CLOSE_NS:
+            break
+        period_ns = round(period_ns - (slack if slack > 0 else 2 * slack - CLOSE_NS), 4)
+        timed = time(period_ns)
+    return period_ns, timed
+
+
+def _time(texts: dict[str, str], top: str, sta: str, liberty: Path, folder: Path) -> Timing:
+    """OpenSTA on the netlist, with these constraints and macros."""
+    for name, text in texts.items():
+        files.write_text(folder / name, text)
+    script = [
+        *(f"read_liberty {path}" for path in (liberty, *(n for n in texts if n.endswith(".lib")))),
+        "read_verilog netlist.v",
+        f"link_design {top}",
+        *(f"read_sdc {name}" for name in texts if name.endswith(".sdc")),
+        'puts "== unconstrained"',
+        "check_setup -verbose -unconstrained_endpoints -no_input_delay -no_clock -loops",
+        'puts "== path"',
+        "report_checks -path_delay max -format full -digits 4 -fields {capacitance slew}",
+        "exit",
+    ]
+    files.write_text(folder / "timing.tcl", "\n".join(script) + "\n")
+    command = [sta, "-no_splash", "-exit", "timing.tcl"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    files.write_text(folder / "timing.log", said)
+    slack = re.search(r"(-?[0-9.]+) +slack", said)
+    if slack is None or "Error" in said:
+        raise WordlineError(f"OpenSTA stopped; {folder / 'timing.log'} says why.")
+    setup, worst = said.split("== unconstrained")[1].split("== path")
+    ends = [line.strip() for line in setup.splitlines() if line.startswith("  ")]
+    return Timing(float(slack[1]), worst.strip() + "\n", ends)
