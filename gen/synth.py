@@ -49,11 +49,11 @@ class Cells:
 
     def liberty(self, folder: Path | None = None) -> Path:
         """Its timing and power. WordlineError where it is not there."""
-        return self._file(folder, "lib")
+        return self._file(folder, "lib").absolute()
 
     def models(self, folder: Path | None = None) -> Path:
         """Its behaviour in Verilog. WordlineError where it is not there."""
-        return self._file(folder, "v")
+        return self._file(folder, "v").absolute()
 
     def _file(self, folder: Path | None, end: str) -> Path:
         path = (folder or self.folder) / f"{self.name}_stdcells.{end}"
@@ -153,7 +153,7 @@ def synthesise(
 
 def _script(source: Path, top: str, liberty: Path) -> str:
     """Yosys, block by block, so that each has its area; flat in the end, for what reads it."""
-    verilog = " ".join(str(path) for path in package.sources(source))
+    verilog = " ".join(str(path.relative_to(source.parent)) for path in package.sources(source))
     return "\n".join(
         [
             f"read_verilog {verilog}",

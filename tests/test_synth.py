@@ -1,8 +1,10 @@
 """Synthesis onto standard cells: every check can fail, and the sums are right."""
 
+import contextlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +29,8 @@ TINY = small(
 @pytest.fixture(scope="module")
 def mapped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synth")
-    return folder, synth.synthesise(TINY, OSU, folder)
+    with contextlib.chdir(folder.parent):  # a folder as the command line gives it
+        return folder, synth.synthesise(TINY, OSU, Path(folder.name))
 
 
 @needs_tools
