@@ -120,7 +120,8 @@ def timing(description: Description, ports: dict[str, Any], period_ns: float) ->
 def core(description: Description, rtl: list[str]) -> str:
     """A FuseSoC core (CAPI2): targets to take it up, to lint it, and to build it in Verilator."""
     name, top = description.name, axi_module(description)
-    verilator = {"verilator_options": ["-Wall"]}
+    verilator = {"tool": "verilator", "verilator_options": ["-Wall"]}
+    both = {"filesets": ["verilator", "rtl"], "toplevel": top}
     fields = {
         "name": f"wordline::{name}:0.1.0",
         "description": f"The accelerator {name} with AXI",
@@ -131,18 +132,9 @@ def core(description: Description, rtl: list[str]) -> str:
         },
         "targets": {
             "default": {"filesets": ["rtl", "constraints"], "toplevel": top},
-            "lint": {
-                "filesets": ["verilator", "rtl"],
-                "toplevel": top,
-                "default_tool": "verilator",
-                "tools": {"verilator": {"mode": "lint-only", **verilator}},
-            },
-            "verilate": {
-                "filesets": ["verilator", "rtl"],
-                "toplevel": top,
-                "default_tool": "verilator",
-                "tools": {"verilator": {"mode": "cc", **verilator}},
-            },
+            "lint": both | {"flow": "lint", "flow_options": verilator},
+            "verilate": both
+            | {"flow": "sim", "flow_options": verilator | {"mode": "cc", "exe": "false"}},
         },
     }
     # JSON is YAML, and the same bytes each time.

@@ -62,7 +62,8 @@ def test_several_seeds_are_trained_with_the_recipe_s_levels(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "presets", "describe", "data", "train", "import", "emit", "sim", "study"]
+    "command",
+    ["", "presets", "describe", "data", "train", "import", "emit", "synth", "sim", "study"],
 )
 def test_help_teaches(command, tmp_path):
     done = wordline(*command.split(), "--help", folder=tmp_path)

@@ -1,9 +1,12 @@
 """A design behind AXI: the bench of it in Verilator, the register map in its forms, the package."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -174,6 +177,38 @@ def test_icarus_takes_it_up(written, tmp_path):
     command += ["-o", str(tmp_path / "out"), *map(str, package.sources(folder))]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("target", ["lint", pytest.param("verilate", marks=pytest.mark.slow)])
+def test_fusesoc_takes_it_up(written, target, tmp_path):
+    """Its own flow, by the core file alone."""
+    _, folder = written
+    tools = toolchain.find()
+    path = os.pathsep.join([str(tools.executable.parent), os.environ["PATH"]])
+    fusesoc = [str(Path(sys.executable).with_name("fusesoc")), "--cores-root", str(folder)]
+    command = [*fusesoc, "run", "--build", "--target", target, "wordline::odd"]
+    if target == "verilate":
+        command += ["--make_options", " ".join([*tools.make, "OPT_FAST=-O0"])]
+    environment = {**os.environ, **tools.environment, "PATH": path}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "%Warning" not in done.stdout + done.stderr
+    libraries = [*tmp_path.rglob(f"libV{package.axi_module(DESIGNS['odd'])}.a")]
+    assert bool(libraries) == (target == "verilate")
+
+
+def test_slang_takes_it_up(written):
+    from pyslang.driver import CommandLineOptions, Driver
+
+    _, folder = written
+    driver = Driver()
+    driver.addStandardArgs()
+    files = " ".join(map(str, package.sources(folder)))
+    command = f"slang --top {package.axi_module(DESIGNS['odd'])} {files}"
+    assert driver.parseCommandLine(command, CommandLineOptions())
+    assert driver.processOptions() and driver.parseAllSources()
+    found = driver.createCompilation().getAllDiagnostics()
+    assert [str(one.code) for one in found if one.isError()] == []
 
 
 @pytest.mark.parametrize("flags", [["-ffreestanding"], ["-ffreestanding", "-m32"], ["-Os"]])
