@@ -327,3 +327,21 @@ def test_ctrl_c_leaves_things_clean(tmp_path, after):
     assert not parts(tmp_path)
     done = wordline("sim", "quick.toml", "--sequences", 3, folder=tmp_path)
     assert done.returncode == 0 and "GREEN" in done.stdout, (done.stdout, done.stderr)
+
+
+def test_a_package_of_a_trained_network(quick):
+    done = wordline("emit", "quick.toml", "--macro", "model", "--period", 25, folder=quick)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    package = quick / "build/quick/package"
+    lines = [line for line in (package / "image.hex").read_text().splitlines() if line[0] == "@"]
+    words = [[int(part, 16) for part in line[1:].split()] for line in lines]
+    assert np.fromfile(package / "image.bin", "<u4").reshape(-1, 2).tolist() == words
+    assert "-period 25.000" in (package / "timing/quick.sdc").read_text()
+    listed = (package / "quick.f").read_text().split()
+    assert {str(p.relative_to(package)) for p in package.rglob("*.v")} == set(listed)
+    assert not parts(quick)
+    for arguments, words in (
+        (("emit", "quick.toml", "--macro", "grey"), "--macro grey is not a body; give blackbox or"),
+        (("synth", "quick.toml", "--target", "x"), "--target x is not known; give osu018 or osu03"),
+    ):
+        assert complaint(wordline(*arguments, folder=quick)).startswith(words)
