@@ -469,8 +469,8 @@ def emit(
         written = folder / "package"
         package.write(recipe.description, macro, written, period_ns=period)
         if not design_only:
-            image.write(written / "image.hex", loaded)
-            image.write_binary(written / "image.bin", loaded)
+            for file, write in zip(package.IMAGES, (image.write, image.write_binary), strict=True):
+                write(written / file, loaded)
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
     _say(f"emitted {folder}/{on and f' with {on}'}")
 

@@ -1,6 +1,7 @@
 """A folder that a flow of others takes up: Verilog, constraints, the macros' timing, registers, a
 driver, a FuseSoC core."""
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -12,6 +13,8 @@ from amaranth.lib.wiring import In
 from gen import emit, liberty, regmap, waves
 from golden import files
 from golden.description import Description
+from golden.errors import WordlineError
+from hw.registers import BUS_BITS
 from hw.system import CoreInstance, System, Top
 
 DRIVER = Path(__file__).with_name("driver")
@@ -23,6 +26,9 @@ simulation."""
 
 PERIOD_NS = 10.0
 """The clock that the constraints ask for unless told otherwise."""
+
+IMAGES = ("image.hex", "image.bin")
+"""A trained network in a package."""
 
 IO_SHARE = 0.3
 """Part of the clock's period that is left to what is outside, on its way in and on its way out."""
@@ -42,6 +48,11 @@ def texts(
     top = Top(System(description, lambda _: CoreInstance(design, emit.module_name(description))))
     body = {"blackbox": f"{name}_crossbar_stub.v", "model": f"{name}_crossbar_model.v"}[macro]
     map_ = top.inside.control.map
+    if map_.address_bits > BUS_BITS:
+        raise WordlineError(
+            f"{name} takes {map_.address_bits} bits of address to load, and AXI4-Lite has "
+            f"{BUS_BITS} here; make the network smaller, or load it by the accelerator's own port."
+        )
     found = {
         f"rtl/{name}.v": verilog[f"{name}.v"],
         f"rtl/{body}": verilog[body],
@@ -84,14 +95,31 @@ def texts(
 def write(
     description: Description, macro: Macro, folder: Path, *, period_ns: float = PERIOD_NS
 ) -> None:
-    """Write the package into `folder`; each file whole or not at all."""
-    for path, text in texts(description, macro, period_ns=period_ns).items():
+    """Write the package into `folder`; each file whole or not at all. What another package left
+    there is deleted.
+
+    Raises WordlineError if the bus has no addresses for so large a design.
+    """
+    found = texts(description, macro, period_ns=period_ns)
+    for path in _left(folder) - set(found):
+        (folder / path).unlink(missing_ok=True)
+    for path, text in found.items():
         files.write_text(folder / path, text)
+
+
+def _left(folder: Path) -> set[str]:
+    """Files of a package that lies there, its sidecar and its image among them."""
+    paths = set(IMAGES)
+    for sidecar in folder.glob("*.json"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            paths |= {sidecar.name, *json.loads(sidecar.read_text())["sha256"]}
+    return paths
 
 
 def sources(folder: Path) -> list[Path]:
     """The Verilog of a package."""
-    return sorted((folder / "rtl").glob("*.v"))
+    (listed,) = folder.glob("*.f")
+    return [folder / line for line in listed.read_text().split()]
 
 
 def timing(description: Description, ports: dict[str, Any], period_ns: float) -> dict[str, str]:

@@ -29,7 +29,7 @@ def c_header(map_: RegisterMap) -> str:
                 define(f"{_macro(register, field)}_IS", field.value << low, "what it holds", 8)
     lines.append("")
     define("WORDLINE_WINDOW", map_.window, "the load window: a word for each load address", 8)
-    define("WORDLINE_WINDOW_WORDS", map_.window_words, "load addresses", 8)
+    define("WORDLINE_LOAD_WORDS", map_.load_words, "load addresses", 8)
     lines += ["", "#endif"]
     return "\n".join(lines) + "\n"
 
@@ -111,6 +111,7 @@ def sidecar(map_: RegisterMap) -> dict[str, Any]:
     return {
         "address_bits": map_.address_bits,
         "window": map_.window,
+        "load_words": map_.load_words,
         "registers": {
             register.name: {
                 "offset": register.offset,
@@ -145,7 +146,7 @@ def mask(field: Field, low: int) -> int:
 
 
 def _macro(register: Register, field: Field | None = None) -> str:
-    names = [register.name] + ([field.name] if field and len(register.fields) > 1 else [])
+    names = [register.name] + ([field.name] if field and field.name != "value" else [])
     return "_".join(["WORDLINE", *names]).upper()
 
 

@@ -7,6 +7,7 @@ qflow-tech packages have them. They have no memory macros: tables and state beco
 """
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -27,6 +28,9 @@ FANOUT = 16
 MARGIN = 0.8
 """Part of the clock's period that mapping aims at: wires have no delay there, and macros and what
 is outside have their shares."""
+
+LOAD_FF = 50
+"""What an output of a block drives, for sizing it."""
 
 CLOSE_NS, TRIES = 0.02, 12
 """The shortest period is known to within this, and found in no more tries."""
@@ -128,7 +132,7 @@ def synthesise(
     progress("map")
     target = round(1000 * MARGIN * period_ns)
     files.write_text(folder / "abc.script", _abc(target))
-    files.write_text(folder / "abc.constr", f"set_driving_cell {cells.drive}\nset_load 0.05\n")
+    files.write_text(folder / "abc.constr", f"set_driving_cell {cells.drive}\nset_load {LOAD_FF}\n")
     run_yosys(_script(source, top, liberty), folder)
     blocks = _blocks(folder, top)
     progress("time")
@@ -286,14 +290,19 @@ def _shortest(time: Callable[[float], Timing], period_ns: float) -> tuple[float,
     Parts of the period are macros' and the outside's, at most half of it on any path: where a
     period is too short, twice what is missing is enough; from there it comes down.
     """
-    timed = time(period_ns)
+    best: tuple[float, Timing] | None = None
     for _ in range(TRIES):
-        slack = timed.slack
-        if 0 <= slack <= CLOSE_NS:
-            break
-        period_ns = round(period_ns - (slack if slack > 0 else 2 * slack - CLOSE_NS), 4)
+        period_ns = math.ceil(1000 * period_ns) / 1000  # as constraints are written
         timed = time(period_ns)
-    return period_ns, timed
+        slack = timed.slack
+        if slack >= 0 and (best is None or period_ns < best[0]):
+            best = period_ns, timed
+            if slack <= CLOSE_NS:
+                break
+        period_ns -= slack if slack > 0 else 2 * slack - CLOSE_NS / 2
+    if best is None:
+        raise WordlineError(f"No period was found to be long enough; {period_ns:.3f} ns is not.")
+    return best
 
 
 def _time(texts: dict[str, str], top: str, sta: str, liberty: Path, folder: Path) -> Timing:

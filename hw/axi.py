@@ -118,7 +118,7 @@ class StreamIn(wiring.Component):
 
     Codes are sign-extended to whole bytes, the lowest channel in the lowest; what is beyond the
     DAC's range is its nearest code. Of a packet that ends in mid-step the rest of the step is
-    filled with 0, so that its sequence ends too.
+    filled with the code of 0, so that its sequence ends too.
 
     `o`: x, as an accelerator takes it. `step`: the last beat of a step leaves. `frame_error`: a
     packet ends in mid-step.
@@ -157,7 +157,8 @@ class StreamIn(wiring.Component):
             value = Signal(signed(ELEMENT_BITS), name=f"value_{n}")
             m.d.comb += value.eq(self.s_axis_tdata.word_select(n, ELEMENT_BITS))
             nearest = Mux(value > codes.high, codes.high, Mux(value < codes.low, codes.low, value))
-            m.d.comb += self.o.payload.codes[n].eq(Mux(fill, 0, nearest))
+            zero = fill | (value == 0)  # which is not a code of every DAC
+            m.d.comb += self.o.payload.codes[n].eq(Mux(zero, self.description.dac.zero, nearest))
         with m.If(moved):
             m.d.sync += beat.eq(Mux(whole, 0, beat + 1))
             m.d.sync += fill.eq(self.o.payload.last & ~whole)

@@ -70,8 +70,7 @@ class Control(wiring.Component):
         """Of an address: whether it is in the load window, the number of its register, and whether
         there is anything."""
         word, in_window = address[index_bits(WORD) : -1], address[-1]
-        held = [region.holds(word) for region in self.load_map.regions.values()]
-        there = Mux(in_window, Cat(held).any(), word < len(self.map.registers))
+        there = word < Mux(in_window, self.load_map.words, len(self.map.registers))
         return in_window, word[: index_bits(len(self.map.registers))], there
 
     def _answer(self, there: Value, usable: Value) -> Value:
@@ -89,18 +88,18 @@ class Control(wiring.Component):
             with m.Case(Window.OPENING):
                 m.d.comb += self.load.valid.eq(1)
                 with m.If(moved):
-                    m.d.sync += window.eq(Window.OPEN)
+                    m.d.sync += window.eq(Mux(load, Window.OPEN, Window.CLOSING))
             with m.Case(Window.OPEN):
                 m.d.comb += self.load.valid.eq(load_word)
                 m.d.comb += self.load.payload.address.eq(bus.write_address[index_bits(WORD) : -1])
                 m.d.comb += self.load.payload.data.eq(bus.write_data)
-                with m.If(~load):
+                with m.If(~load & ~load_word):  # what is on offer is not withdrawn
                     m.d.sync += window.eq(Window.CLOSING)
             with m.Case(Window.CLOSING):
                 m.d.comb += [self.load.valid.eq(1), self.load.payload.last.eq(1)]
                 with m.If(moved):
                     m.d.sync += window.eq(Window.CLOSED)
-        return moved & (window == Window.OPENING), load
+        return moved & (window == Window.OPENING) & load, load
 
     def _registers(
         self, m: Module, window: Signal, opened: Value, load: Signal, number: Value, write: Value
@@ -115,7 +114,7 @@ class Control(wiring.Component):
                 m.d.sync += [loaded.eq(1), words_came.eq(0)]
         clear = Signal()
         statuses: dict[tuple[str, str], Value] = {
-            ("status", "load_open"): window == Window.OPEN,
+            ("status", "load_open"): (window == Window.OPEN) | (window == Window.CLOSING),
             ("status", "busy"): self.busy,
             ("status", "loaded"): loaded,
         }

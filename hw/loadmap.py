@@ -68,7 +68,8 @@ def _pack(fields: tuple[tuple[str, int], ...], values: dict[str, Any]) -> Any:
 
 
 class LoadMap:
-    """All regions of a design, each aligned to its size, the largest first."""
+    """All regions of a design, each aligned to its size, the largest first; one follows another, so
+    every address below `words` is in one, and none from there on."""
 
     def __init__(self, description: Description) -> None:
         self.description = description
@@ -85,6 +86,7 @@ class LoadMap:
         for region in wanted:
             self.regions[region.name] = Region(**vars(region) | {"base": base})
             base += 1 << region.bits
+        self.words = base
         self.address_bits = base.bit_length()
         self.data_bits = max(region.data_bits for region in wanted)
 

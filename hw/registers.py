@@ -78,7 +78,7 @@ class RegisterMap:
 
     def __init__(self, description: Description) -> None:
         self.description = description
-        load = LoadMap(description)
+        self.load = load = LoadMap(description)
         assert load.data_bits <= BUS_BITS
         self.registers = _registers(description)
         size = len(self.registers) * WORD
@@ -93,6 +93,11 @@ class RegisterMap:
     def window_words(self) -> int:
         """Words of the load window."""
         return self.window // WORD
+
+    @property
+    def load_words(self) -> int:
+        """Of them, from the first on, those that there are."""
+        return self.load.words
 
     def __getitem__(self, name: str) -> Register:
         """The register of that name."""
@@ -141,12 +146,15 @@ def _registers(description: Description) -> list[Register]:
             "sequence begins before it is closed.",
             access="control",
         ),
-        Field(name="clear", about="Put all counters to 0.", access="pulse"),
     )
     add(
         "status",
         "What the hardware is doing.",
-        Field(name="load_open", about="The load window is open.", access="status"),
+        Field(
+            name="load_open",
+            about="The load window is open; 0 again when what was written to it is loaded.",
+            access="status",
+        ),
         Field(name="busy", about="A sequence is under way.", access="status"),
         Field(
             name="loaded",
@@ -164,6 +172,11 @@ def _registers(description: Description) -> list[Register]:
             about,
             *(Field(name=event, about=text, access=access) for event, text in EVENTS.items()),  # type: ignore[arg-type]
         )
+    add(
+        "counters",
+        "What is done to the counters, which follow.",
+        Field(name="clear", about="Put all of them to 0.", access="pulse"),
+    )
     for name, about in COUNTERS.items():
         about += " Wraps at 2^32."
         add(name, about, Field(name="value", about=about, access="status", bits=BUS_BITS))

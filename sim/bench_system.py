@@ -36,8 +36,11 @@ STALLS = (0.0, 0.3, 0.8)
 """Chances, in each cycle, that a channel waits."""
 
 
-STILL_BUSY = 4
-"""The driver's WORDLINE_STILL_BUSY."""
+LONGEST_NS = 4_000_000
+"""After which a test hangs."""
+
+STILL_BUSY, OUT_OF_RANGE = 4, 5
+"""The driver's WORDLINE_STILL_BUSY and WORDLINE_OUT_OF_RANGE."""
 
 
 class Word(ctypes.Structure):
@@ -224,7 +227,7 @@ async def started(dut: Any, stall: float) -> System:
     return system
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS)
 async def whole_set(dut: Any, stall: float) -> None:
     """The driver finds the design and loads it; each packet in is a packet out, every value as
@@ -256,12 +259,13 @@ async def whole_set(dut: Any, stall: float) -> None:
     least = system.sidecar["arrays"]["layers.0"]["conversion_cycles"] * int(lengths.sum())
     assert least < counters.busy_cycles < counters.cycles
     assert counters.input_stalls > 0 and counters.input_waits > 0
-    assert (counters.output_stalls > 0) == (stall > 0)
+    if stall in (STALLS[0], STALLS[-1]):  # between, by chance
+        assert (counters.output_stalls > 0) == (stall > 0)
     assert system.sink.empty() and not dut.m_axis_tvalid.value
     streams.conclude(system.job, system.compare(frames))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS)
 async def cut_packets(dut: Any, stall: float) -> None:
     """A packet that ends in mid-step is filled with 0, says so, and puts nothing out of step."""
@@ -279,7 +283,7 @@ async def cut_packets(dut: Any, stall: float) -> None:
     streams.conclude(system.job, system.compare(frames))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS)
 async def registers(dut: Any, stall: float) -> None:
     """Every register holds what the map says; what is not to be done is answered with the error
@@ -323,14 +327,15 @@ async def registers(dut: Any, stall: float) -> None:
         if bits(register, "constant"):
             assert (await read(register["offset"]))[1] == reset_value(register)
     assert await write(system.registers["sizes"]["offset"] + 2, 0, 2) == refused
-    # At an address of its own, but no multiple of 4, with every byte of the bus.
-    channels = system.lite.write_if
-    address, word = channels.aw_channel._transaction_obj(), channels.w_channel._transaction_obj()
-    address.awaddr, address.awprot = system.registers["irq_enable"]["offset"] + 1, 0
-    word.wdata, word.wstrb = 0xFFFFFFFF, 0xF
-    await channels.aw_channel.send(address)
-    await channels.w_channel.send(word)
-    assert int((await channels.b_channel.recv()).bresp) == refused
+    # Every byte at an address that is no multiple of 4; and no byte at all.
+    own, channels = system.registers["irq_enable"]["offset"], system.lite.write_if
+    for at, strobe in ((own + 1, 0xF), (own, 0)):
+        address, word = (c._transaction_obj() for c in (channels.aw_channel, channels.w_channel))
+        address.awaddr, address.awprot = at, 0
+        word.wdata, word.wstrb = 0xFFFFFFFF, strobe
+        await channels.aw_channel.send(address)
+        await channels.w_channel.send(word)
+        assert int((await channels.b_channel.recv()).bresp) == refused
     assert (await read(system.registers["irq_enable"]["offset"]))[1] == 0
     assert (await read(system.registers["id"]["offset"] + 1, 1)) == (refused, 0)
 
@@ -366,7 +371,7 @@ async def registers(dut: Any, stall: float) -> None:
     assert (await read(system.registers["irq_enable"]["offset"]))[1] == 2
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS[:2])
 async def load_in_mid_stream(dut: Any, stall: float) -> None:
     """A load while packets come: it waits for its turn, they for theirs, and nothing is lost."""
@@ -378,13 +383,16 @@ async def load_in_mid_stream(dut: Any, stall: float) -> None:
     taken = cocotb.start_soon(system.results(count, patience=20 * system.patience))
     await system.load()
     # One that is not waited for changes nothing.
-    impatient = await system.call("wordline_load", None, ctypes.c_size_t(0), 0)
-    assert impatient in (0, STILL_BUSY)
+    word, none = (Word * 1)(Word(*system.image()[0])), ctypes.c_size_t(0)
+    assert await system.call("wordline_load", word, ctypes.c_size_t(1), 0) == STILL_BUSY
+    assert await system.call("wordline_load", word, none, 0) == 0
+    word[0].address = system.sidecar["axi"]["load_words"]
+    assert await system.call("wordline_load", word, ctypes.c_size_t(1), 9) == OUT_OF_RANGE
     assert await system.call("wordline_loaded")  # as before
     streams.conclude(system.job, system.compare(await taken))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS[:2])
 async def reset_midway(dut: Any, stall: float) -> None:
     """Reset at any time: in a load, which is then not whole; in sequences, whose program stays."""

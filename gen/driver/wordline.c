@@ -17,20 +17,21 @@ enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *i
                                    uint32_t patience) {
     size_t n;
     for (n = 0; n < count; n++)
-        if (image[n].address >= WORDLINE_WINDOW_WORDS) return WORDLINE_OUT_OF_RANGE;
+        if (image[n].address >= WORDLINE_LOAD_WORDS) return WORDLINE_OUT_OF_RANGE;
+    if (count == 0) return WORDLINE_OKAY;
     put(base, WORDLINE_CONTROL, WORDLINE_CONTROL_LOAD);
-    while (!(get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN)) {
+    do {
         if (patience-- == 0) {
             put(base, WORDLINE_CONTROL, 0);
             return WORDLINE_STILL_BUSY;
         }
-    }
+    } while (!(get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN));
     for (n = 0; n < count; n++) put(base, WORDLINE_WINDOW + 4u * image[n].address, image[n].data);
     put(base, WORDLINE_CONTROL, 0);
-    while (!wordline_loaded(base)) {
-        /* A cycle or two. */
+    while (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN) {
+        /* Nothing holds it up but the last word. */
     }
-    return WORDLINE_OKAY;
+    return wordline_loaded(base) ? WORDLINE_OKAY : WORDLINE_NOT_LOADED;
 }
 
 int wordline_loaded(uintptr_t base) {
@@ -60,5 +61,5 @@ void wordline_read_counters(uintptr_t base, struct wordline_counters *counters) 
 }
 
 void wordline_clear_counters(uintptr_t base) {
-    put(base, WORDLINE_CONTROL, WORDLINE_CONTROL_CLEAR);
+    put(base, WORDLINE_COUNTERS, WORDLINE_COUNTERS_CLEAR);
 }
