@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gen import cli
 from golden.presets import PRESETS
 from tests.helpers import random_program, small
 
@@ -82,6 +83,12 @@ def test_presets_and_describe(tmp_path):
     assert "128" in wordline("describe", "vowels", folder=tmp_path).stdout  # conversion cycles
     toml = wordline("describe", "vowels", "--toml", folder=tmp_path).stdout
     assert toml == PRESETS["vowels"].to_toml()
+
+
+def test_what_a_network_is_worth_in_words():
+    words = cli._worth({"accuracy": 51.234, "bits": 2.0634})
+    assert words == "51.23 %, 2.063 bits a label"
+    assert cli._worth({"rmse": 0.05826}) == "RMSE 0.0583"
 
 
 def test_the_main_job(quick):
