@@ -107,7 +107,13 @@ def description(name: str) -> Description:
     return Description.from_dict({"name": name} | DESCRIPTIONS[name])
 
 
-SLOW = {("layer", "pulses"), ("adc", "pulses"), ("head", "tiles")}
+SLOW = {
+    ("layer", "pulses"),
+    ("layer", "narrow"),
+    ("adc", "pulses"),
+    ("adc", "tiles"),
+    ("head", "tiles"),
+}
 """Left to `make test-all`."""
 
 

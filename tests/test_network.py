@@ -125,6 +125,7 @@ def test_two_layers_with_stalls():
     check(small(network={"hidden": [6, 5]}, array={"lanes": 2}), [4, 1, 2, 3], 3, stall_seed=5)
 
 
+@pytest.mark.slow
 def test_many_lanes_use_several_units_a_cycle():
     description = small(network={"inputs": 2, "hidden": [26]}, array={"lanes": 26})
     description = description.replace(adc={"bits": 3})

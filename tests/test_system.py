@@ -56,6 +56,10 @@ DESIGNS = {
 }
 
 
+SLOW = ("steps", "deep")
+"""Left to `make test-all`."""
+
+
 def on_levels(program):
     """Cells that are on their level table, so that they are loaded by their levels."""
     draw = torch.Generator().manual_seed(0)
@@ -73,7 +77,7 @@ def on_levels(program):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "deep")) for name in DESIGNS]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in DESIGNS]
 )
 def test_everything_behind_axi(name, tmp_path):
     description = DESIGNS[name]
