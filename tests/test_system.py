@@ -56,7 +56,7 @@ DESIGNS = {
 }
 
 
-SLOW = ("steps", "deep")
+SLOW = ("odd", "deep")
 """Left to `make test-all`."""
 
 
