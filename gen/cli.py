@@ -525,10 +525,11 @@ def synth_(
     sums = (sum(b.cells for b in result.blocks), sum(b.flip_flops for b in result.blocks))
     table.add_row("all", *(f"{n:,}" for n in sums), f"{result.area:,.0f}", "100")
     console.print(table)
+    ran = ", ".join(f"{tool} {version}" for tool, version in result.versions.items())
     _say(
         f"{folder}/: shortest period {result.period_ns:.2f} ns ({1e3 / result.period_ns:.0f} MHz, "
         f"no wires), no latch, no combinational loop, {len(result.unconstrained)} unconstrained "
-        f"endpoints"
+        f"endpoints ({ran})"
     )
 
 

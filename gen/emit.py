@@ -133,16 +133,17 @@ def fields(layout: data.Layout) -> dict[str, Any]:
     return found
 
 
-def _ports(design: Accelerator) -> dict[str, Any]:
-    ports: dict[str, Any] = {}
-    for path, member, port in design.signature.flatten(design):
-        entry = ports["__".join(map(str, path))] = {
+def ports(component: wiring.Component) -> dict[str, Any]:
+    """A component's ports as JSON: direction, width, and the fields of what has some."""
+    found: dict[str, Any] = {}
+    for path, member, port in component.signature.flatten(component):
+        entry = found["__".join(map(str, path))] = {
             "direction": "input" if member.flow == In else "output",
             "width": len(Value.cast(port)),
         }
         if isinstance(port, data.View):
             entry["fields"] = fields(port.shape())
-    return ports
+    return found
 
 
 def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]]) -> str:
@@ -164,8 +165,8 @@ def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]
 def _control_file(design: Accelerator) -> str:
     """Ports and probes are public."""
     name, top = design.description.name, module_name(design.description)
-    ports = {port: entry["direction"] == "input" for port, entry in _ports(design).items()}
-    public = {top: {"clk": True, "rst": True, **ports}}
+    written = {port: entry["direction"] == "input" for port, entry in ports(design).items()}
+    public = {top: {"clk": True, "rst": True, **written}}
     for probe in probes(design).values():
         public[".".join([top, *probe["path"]])] = dict.fromkeys(("trace", "trace_valid"), False)
     endings = ("", "_crossbar_model", "_crossbar_stub")
@@ -180,7 +181,7 @@ def sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
         "module": module_name(description),
         "fingerprint": description.fingerprint,
         "description": description.to_dict(),
-        "ports": _ports(design),
+        "ports": ports(design),
         "arrays": {
             name: {
                 "macro": macro_name(shape),

@@ -33,7 +33,9 @@ def macro(module: str, shape: ArrayShape, period_ns: float) -> str:
     widths = sorted({width for _, width in ports.values() if width > 1})
     lines = [f"library ({module}) {{", *_indented(_header(widths))]
     lines += [f"  cell ({module}) {{", "    interface_timing : true;", "    area : 0;"]
-    lines += ["    pin (clk) { direction : input; clock : true; capacitance : 0.05; }"]
+    lines += [
+        f"    pin (clk) {{ direction : input; clock : true; capacitance : {CAPACITANCE_PF}; }}"
+    ]
     for name, (is_input, width) in ports.items():
         kind = f"pin ({name})" if width == 1 else f"bus ({name})"
         lines.append(f"    {kind} {{")

@@ -7,9 +7,6 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from amaranth.hdl import Value
-from amaranth.lib.wiring import In
-
 from gen import emit, liberty, regmap, waves
 from golden import files
 from golden.description import Description
@@ -64,13 +61,7 @@ def texts(
     rtl = [path for path in found if path.startswith("rtl/")]
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")
-    ports = {
-        path[0]: {
-            "direction": "input" if member.flow == In else "output",
-            "width": len(Value.cast(port)),
-        }
-        for path, member, port in top.signature.flatten(top)
-    }
+    ports = emit.ports(top)
     macros = {emit.macro_name(shape): shape.macro for shape in description.arrays.values()}
     for module, shape in macros.items():
         found[f"timing/{module}.json"] = waves.macro(module, shape)

@@ -41,8 +41,6 @@ class Cells:
     """A library of standard cells."""
 
     name: str
-    node_nm: int
-    volts: float
     drive: str
     """The cell that drives an input from outside."""
 
@@ -53,27 +51,20 @@ class Cells:
 
     def liberty(self, folder: Path | None = None) -> Path:
         """Its timing and power. WordlineError where it is not there."""
-        return self._file(folder, "lib").absolute()
-
-    def models(self, folder: Path | None = None) -> Path:
-        """Its behaviour in Verilog. WordlineError where it is not there."""
-        return self._file(folder, "v").absolute()
-
-    def _file(self, folder: Path | None, end: str) -> Path:
-        path = (folder or self.folder) / f"{self.name}_stdcells.{end}"
+        path = (folder or self.folder) / f"{self.name}_stdcells.lib"
         if not path.is_file():
             raise WordlineError(
                 f"{path} is not there; install Debian's qflow-tech-{self.name}, or give the folder "
                 f"that has it with --cells."
             )
-        return path
+        return path.absolute()
 
 
 CELLS = {
     cells.name: cells
     for cells in (
-        Cells("osu018", node_nm=180, volts=1.8, drive="BUFX4"),
-        Cells("osu035", node_nm=350, volts=3.3, drive="BUFX4"),
+        Cells("osu018", drive="BUFX4"),
+        Cells("osu035", drive="BUFX4"),
     )
 }
 

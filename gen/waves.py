@@ -14,17 +14,14 @@ def macro(module: str, shape: ArrayShape) -> str:
     length = period + settle + adc.conversion_cycles + 1
     lanes: list[dict[str, Any]] = [{"name": "clk", "wave": "p" + "." * (length - 1)}]
 
-    def bits(name: str, high: set[int]) -> None:
-        lanes.append({"name": name, "wave": _dots(str(int(n in high)) for n in range(length))})
-
-    def values(name: str, at: dict[int, str], *, otherwise: str = "x") -> None:
+    def values(name: str, at: dict[int, str]) -> None:
         """A value a cycle; the same one goes on."""
         marks, labels = [], []
         before: str | None = None
         for n in range(length):
             value = at.get(n)
             if value is None:
-                marks.append("." if before is None and n else otherwise)
+                marks.append("." if before is None and n else "x")
             elif value == before:
                 marks.append(".")
             else:
@@ -36,7 +33,7 @@ def macro(module: str, shape: ArrayShape) -> str:
     def during(spans: list[tuple[int, int, str]]) -> dict[int, str]:
         return {n: value for start, end, value in spans for n in range(start, min(end, length))}
 
-    bits("sample", set(starts))
+    lanes.append({"name": "sample", "wave": _dots("01"[n in starts] for n in range(length))})
     serial = dac.planes > 1
     values("plane" if serial else "select", during([(0, 1, "0"), (period, period + 1, "1")]))
     values("gain", during([(start, start + 1, "gain") for start in starts]))

@@ -680,6 +680,11 @@ class Description:
         return named | ({"head": self.head} if self.network.classes else {})
 
     @property
+    def input_beat(self) -> int:
+        """Codes in a beat of the network's input."""
+        return min(self.array.beat, self.network.inputs)
+
+    @property
     def outputs(self) -> int:
         """Scores of the head, or values of the state that leaves in their place."""
         return self.network.classes or self.network.hidden[-1]

@@ -127,7 +127,7 @@ class StreamIn(wiring.Component):
 
     def __init__(self, description: Description) -> None:
         self.description = description
-        self.beat = min(description.array.beat, description.network.inputs)
+        self.beat = description.input_beat
         self.beats = ceil_div(description.network.inputs, self.beat)
         super().__init__(
             {

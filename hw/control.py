@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from golden.description import Description
 from golden.fixed import index_bits
 from hw.axi import RegisterBus, Response
-from hw.loadmap import LoadMap
 from hw.registers import BUS_BITS, COUNTERS, EVENTS, WORD, RegisterMap
 
 
@@ -34,7 +33,8 @@ class Control(wiring.Component):
     """
 
     def __init__(self, description: Description) -> None:
-        self.map, self.load_map = RegisterMap(description), LoadMap(description)
+        self.map = RegisterMap(description)
+        self.load_map = self.map.load
         super().__init__(
             {
                 "bus": In(RegisterBus(self.map.address_bits)),

@@ -5,13 +5,9 @@ from typing import Any
 
 from amaranth.hdl import (
     Cat,
-    ClockSignal,
-    Instance,
     Module,
-    ResetSignal,
     Shape,
     Signal,
-    Value,
     signed,
     unsigned,
 )
@@ -25,7 +21,7 @@ from hw.adc import above_layout, trial_layout
 from hw.columns import Columns
 from hw.fixed import half_up
 from hw.noise import WORD_BITS, NoiseGenerator
-from hw.ports import WritePort
+from hw.ports import WritePort, instance
 
 
 def cell_place(shape: ArrayShape) -> dict[str, Shape]:
@@ -257,9 +253,5 @@ class CrossbarMacro(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Nothing but the instance."""
         m = Module()
-        ports: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-        for path, member, port in self.signature.flatten(self):
-            direction = "i" if member.flow == In else "o"
-            ports[f"{direction}_{'__'.join(map(str, path))}"] = Value.cast(port)
-        m.submodules.macro = Instance(self.module, **ports)
+        m.submodules.macro = instance(self, self.module)
         return m

@@ -38,7 +38,7 @@ class Accelerator(wiring.Component):
     def __init__(self, description: Description, macro: MacroMaker = CrossbarModel) -> None:
         self.description = description
         self.load_map = LoadMap(description)
-        self.input_beat = beat = min(description.array.beat, description.network.inputs)
+        self.input_beat = beat = description.input_beat
         self.layers = []
         for shape in description.layers:
             self.layers.append(RecurrentLayer(shape, beat=beat, macro=macro))

@@ -1,8 +1,8 @@
 """The shapes that blocks exchange: stream payloads and write ports."""
 
-from amaranth.hdl import signed, unsigned
-from amaranth.lib import data, stream
-from amaranth.lib.wiring import Out, Signature
+from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, Signature
 
 from golden.description import Description
 
@@ -26,3 +26,21 @@ class WritePort(Signature):
 
     def __init__(self, address_bits: int, data_bits: int) -> None:
         super().__init__({"enable": Out(1), "address": Out(address_bits), "data": Out(data_bits)})
+
+
+def instance(component: wiring.Component, module: str) -> Instance:
+    """An instance of the Verilog module that has a component's ports (`program__payload`, ...),
+    `clk` and `rst`."""
+    ports: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+    for path, member, port in component.signature.flatten(component):
+        direction = "i" if member.flow == In else "o"
+        ports[f"{direction}_{'__'.join(map(str, path))}"] = Value.cast(port)
+    return Instance(module, **ports)
+
+
+def lead_out(m: Module, inside: wiring.Component, outside: wiring.Component) -> None:
+    """Connect the flat ports of a component inside with those of the same names outside."""
+    for name, member in inside.signature.members.items():
+        if name in outside.signature.members:
+            within, beyond = getattr(inside, name), getattr(outside, name)
+            m.d.comb += within.eq(beyond) if member.flow == In else beyond.eq(within)

@@ -1,4 +1,4 @@
-"""The register map: one source for the logic (hw/axi.py) and for what software reads
+"""The register map: one source for the logic (hw/control.py) and for what software reads
 (`gen.regmap`: C, Markdown, SystemRDL)."""
 
 from dataclasses import dataclass
@@ -98,10 +98,6 @@ class RegisterMap:
     def load_words(self) -> int:
         """Of them, from the first on, those that there are."""
         return self.load.words
-
-    def __getitem__(self, name: str) -> Register:
-        """The register of that name."""
-        return next(register for register in self.registers if register.name == name)
 
 
 def _byte_bits(word_bits: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.hdl import ClockDomain, ClockSignal, Instance, Module, ResetSignal, Value
+from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,7 @@ from golden.description import Description
 from hw.axi import LiteSlave, StreamIn, StreamOut
 from hw.control import Control
 from hw.network import Accelerator
+from hw.ports import instance, lead_out
 
 
 class System(wiring.Component):
@@ -43,10 +44,7 @@ class System(wiring.Component):
         m.submodules.core, m.submodules.control, m.submodules.slave = core, control, slave
         m.submodules.input, m.submodules.output = x, out
         for block in (slave, x, out):
-            for name, member in block.signature.members.items():
-                if name in self.signature.members:
-                    inside, outside = getattr(block, name), getattr(self, name)
-                    m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
+            lead_out(m, block, self)
         wiring.connect(m, slave.bus, control.bus)
         wiring.connect(m, control.load, core.load)
         wiring.connect(m, x.o, core.i)
@@ -80,11 +78,7 @@ class CoreInstance(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Nothing but the instance."""
         m = Module()
-        ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-        for path, member, port in self.signature.flatten(self):
-            direction = "i" if member.flow == In else "o"
-            ports[f"{direction}_{'__'.join(map(str, path))}"] = Value.cast(port)
-        m.submodules.core = Instance(self.name, **ports)
+        m.submodules.core = instance(self, self.name)
         return m
 
 
@@ -102,7 +96,5 @@ class Top(wiring.Component):
         m.domains.sync = sync = ClockDomain()
         m.d.comb += [sync.clk.eq(self.aclk), sync.rst.eq(~self.aresetn)]
         m.submodules.system = self.inside
-        for name, member in self.inside.signature.members.items():
-            inside, outside = getattr(self.inside, name), getattr(self, name)
-            m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
+        lead_out(m, self.inside, self)
         return m

@@ -368,11 +368,6 @@ def _sizes(shape: ArrayShape) -> dict[str, Any]:
     }
 
 
-def _beat(description: Description) -> int:
-    """Codes in a beat of the network's input, as the accelerator has it."""
-    return min(description.array.beat, description.network.inputs)
-
-
 def _first(description: Description) -> ArrayShape:
     return description.layers[0]
 
@@ -381,7 +376,7 @@ def _make_dac(description: Description) -> DacSequencer:
     shape = _first(description)
     return DacSequencer(
         inputs=description.network.inputs,
-        beat=_beat(description),
+        beat=description.input_beat,
         units=shape.units,
         units_per_beat=shape.units_per_beat,
         description=description,
@@ -516,7 +511,7 @@ def _head_timing(block: Head) -> dict[str, int]:
 
 
 def _make_replay(description: Description) -> Replay:
-    beat = _beat(description)
+    beat = description.input_beat
     beats = ceil_div(description.network.inputs, beat)
     return Replay(beats=beats, beat=beat, description=description)
 
@@ -571,7 +566,7 @@ BLOCKS = {
         trace=lambda top: ("block", top.block),
     ),
     "layer": Block(
-        make=lambda description: RecurrentLayer(_first(description), beat=_beat(description)),
+        make=lambda description: RecurrentLayer(_first(description), beat=description.input_beat),
         vectors=_layer_vectors,
         timing=lambda block: {
             "cycles_per_step": block.cycles_per_step,

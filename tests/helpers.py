@@ -2,8 +2,10 @@
 
 import itertools
 import random
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, pa
 from hw.crossbar import PARAMETERS, parameter_fields, tile_place
 from hw.layer import GATES
 from hw.network import Accelerator
+from sim import toolchain
 
 SMALL = {"name": "small", "network": {"inputs": 3, "hidden": [5], "classes": 4}}
 """A description that simulates in seconds."""
@@ -527,3 +530,37 @@ def first_difference(
         values = values[torch.arange(x.shape[1]) < torch.tensor(lengths)[:, None]]
     wanted = values.flatten().tolist()
     return "" if run.output == wanted else f"output: {wanted} {run.output}"
+
+
+def finds_nothing(command: Sequence[str], **options: Any) -> None:
+    """A tool that takes Verilog up has nothing to say of it."""
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def verilator_finds_nothing(control: Path, verilog: Sequence[Path], top: str) -> None:
+    """Nothing to warn of, but for what the control file waives."""
+    tools = toolchain.find()
+    command = [str(tools.executable), "--lint-only", "-Wall", str(control), *map(str, verilog)]
+    finds_nothing([*command, "--top-module", top], env=tools.environment)
+
+
+def icarus_finds_nothing(verilog: Sequence[Path], top: str, folder: Path) -> None:
+    """It compiles."""
+    command = ["iverilog", "-g2005-sv", "-s", top, "-o", str(folder / "out")]
+    finds_nothing([*command, *map(str, verilog)])
+
+
+def yosys_finds_nothing(verilog: Sequence[Path], top: str) -> None:
+    """No latch, no loop, no undriven or doubly driven net."""
+    from pyosys import libyosys as ys
+
+    design = ys.Design()
+    for step in (
+        f"read_verilog {' '.join(map(str, verilog))}",
+        f"hierarchy -check -top {top}",
+        "proc",
+        "select -assert-none t:$dlatch t:$adlatch t:$sr",
+        "check -assert",
+    ):
+        ys.run_pass(f"tee -q {step}", design)

@@ -19,7 +19,14 @@ from golden.presets import PRESETS
 from hw.loadmap import LoadMap
 from hw.registers import RegisterMap
 from sim import system, toolchain
-from tests.helpers import random_codes, random_program, small
+from tests.helpers import (
+    icarus_finds_nothing,
+    random_codes,
+    random_program,
+    small,
+    verilator_finds_nothing,
+    yosys_finds_nothing,
+)
 
 DESIGNS = {
     # Beats of two channels, three a step; a class.
@@ -193,25 +200,17 @@ def test_a_package_is_the_same_bytes_each_time(written, tmp_path):
         assert (folder / file).read_bytes() == (tmp_path / file).read_bytes()
 
 
+TOP = package.axi_module(DESIGNS["odd"])
+
+
 def test_verilator_finds_nothing_to_warn_of(written):
     _, folder = written
-    tools, top = toolchain.find(), package.axi_module(DESIGNS["odd"])
-    command = [str(tools.executable), "--lint-only", "-Wall", str(folder / "odd.vlt")]
-    command += [*map(str, package.sources(folder)), "--top-module", top]
-    done = subprocess.run(command, env=tools.environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    verilator_finds_nothing(folder / "odd.vlt", package.sources(folder), TOP)
 
 
 def test_yosys_finds_no_latch_and_no_loop(written):
-    from pyosys import libyosys as ys
-
     _, folder = written
-    design, files = ys.Design(), " ".join(map(str, package.sources(folder)))
-    ys.run_pass(f"tee -q read_verilog {files}", design)
-    ys.run_pass(f"tee -q hierarchy -check -top {package.axi_module(DESIGNS['odd'])}", design)
-    ys.run_pass("tee -q proc", design)
-    ys.run_pass("tee -q select -assert-none t:$dlatch t:$adlatch t:$sr", design)
-    ys.run_pass("tee -q check -assert", design)
+    yosys_finds_nothing(package.sources(folder), TOP)
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
@@ -219,10 +218,7 @@ def test_icarus_takes_it_up(written, tmp_path):
     macro, folder = written
     if macro == "blackbox":
         pytest.skip("a module with nothing in it is not to be run")
-    command = ["iverilog", "-g2005-sv", "-s", package.axi_module(DESIGNS["odd"])]
-    command += ["-o", str(tmp_path / "out"), *map(str, package.sources(folder))]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    icarus_finds_nothing(package.sources(folder), TOP, tmp_path)
 
 
 @pytest.mark.parametrize("target", ["lint", pytest.param("verilate", marks=pytest.mark.slow)])
@@ -239,7 +235,7 @@ def test_fusesoc_takes_it_up(written, target, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "%Warning" not in done.stdout + done.stderr
-    libraries = [*tmp_path.rglob(f"libV{package.axi_module(DESIGNS['odd'])}.a")]
+    libraries = [*tmp_path.rglob(f"libV{TOP}.a")]
     assert bool(libraries) == (target == "verilate")
 
 
@@ -250,7 +246,7 @@ def test_slang_takes_it_up(written):
     driver = Driver()
     driver.addStandardArgs()
     files = " ".join(map(str, package.sources(folder)))
-    command = f"slang --top {package.axi_module(DESIGNS['odd'])} {files}"
+    command = f"slang --top {TOP} {files}"
     assert driver.parseCommandLine(command, CommandLineOptions())
     assert driver.processOptions() and driver.parseAllSources()
     found = driver.createCompilation().getAllDiagnostics()
