@@ -3,13 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    Mux,
+    Shape,
+    Signal,
+    Value,
+    signed,
+    unsigned,
+)
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape
-from golden.fixed import index_bits
-from hw.fixed import tree_sum
+from golden.fixed import ceil_div, index_bits
+from hw.fixed import registered_sum, tree_sum
 
 SOURCE = Path(__file__).with_name("columns.v")
 """The same in Verilog by hand, which is what is emitted."""
@@ -20,6 +32,37 @@ takes its time to compile."""
 
 GROUP = 16
 """Rows of a sum that it is given at once where there are more."""
+
+SERIAL = 13
+"""`array.settle` from which on sums are serial, and all of the model is in stages."""
+
+AROUND = 7
+"""Cycles of `array.settle` that a serial sum has not: to cells, and from a charge to a sample."""
+
+
+def rows_at_once(shape: ArrayShape) -> int | None:
+    """Rows that are summed in a cycle where a sample has time for groups of them, one after the
+    other: the fewest for which it has, a power of two. None where all are summed at once."""
+    rows, bits = 1, _code(shape).width
+    if shape.description.array.settle < SERIAL:
+        return None
+    while rows < 2 * shape.rows:
+        groups = ceil_div(shape.rows, rows)
+        if groups + sum_cycles(rows * bits) + AROUND <= shape.description.array.settle:
+            return rows
+        rows *= 2
+    return None
+
+
+def sum_cycles(terms: int) -> int:
+    """Cycles of a sum of so many terms, of which a cycle adds up four."""
+    return ceil_div((terms - 1).bit_length(), 2)
+
+
+def _code(shape: ArrayShape) -> Shape:
+    """What a row contributes to a charge: a code, or a bit of it with its sign."""
+    dac = shape.description.dac
+    return signed(dac.drive_width if dac.planes > 1 else dac.width)
 
 
 def cell_layout(shape: ArrayShape) -> data.StructLayout:
@@ -32,14 +75,14 @@ def columns_signature(shape: ArrayShape) -> wiring.Signature:
     """Ports of a lane's columns.
 
     sample, select: read a column. rows: what is on the rows, in the cycle after or, of a
-    pulse-width DAC, in the cycles after in which it drives them. charge: that of the column, from
-    the cycle after that until the next one's. write: a cell into row `write_row` of column
+    pulse-width DAC, in the cycles after in which it drives them; where there is time for a serial
+    sum, until it is over. charge: that of the column, from the cycle after that until the next
+    one's. write: a cell into row `write_row` of column
     `write_select`, both of which there must be. Fresh cells are 0; there is no reset.
     """
     description = shape.description
     # A product; then a bit each time the number of rows doubles.
-    width = description.dac.drive_width if description.dac.planes > 1 else description.dac.width
-    product = width + description.device.conductance_bits + 1
+    product = _code(shape).width + description.device.conductance_bits + 1
     return wiring.Signature(
         {
             "sample": In(1),
@@ -121,3 +164,121 @@ class ColumnsInstance(wiring.Component):
             ports[f"{direction}_{path[0]}"] = Value.cast(port)
         m.submodules.columns = Instance("crossbar_columns", i_clk=ClockSignal(), **ports)
         return m
+
+
+class SerialColumns(wiring.Component):
+    """The columns of a lane where a sample has time for it (`rows_at_once`): a group of rows a
+    cycle, out of a memory as wide as a group, and registers after every four terms of a sum. Made
+    for an FPGA, whose memories are narrow and deep.
+
+    charge: `latency` cycles after the sample; it stays until the next sample's first group.
+    """
+
+    def __init__(self, shape: ArrayShape) -> None:
+        at_once = rows_at_once(shape)
+        assert at_once is not None
+        self.shape, self.at_once = shape, at_once
+        self.groups = ceil_div(shape.rows, at_once)
+        super().__init__(columns_signature(shape))
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a sample to its charge: at most `shape.settle` - 3."""
+        terms = self.at_once * _code(self.shape).width
+        return self.shape.description.dac.pulse_cycles + self.groups + sum_cycles(terms) + 3
+
+    def elaborate(self, platform: object) -> Module:
+        """Cycle k: address of a group. k + 1: its cells are read. k + 2: differences. k + 3: first
+        terms. A register is in between each; the sum of all groups is the last."""
+        m = Module()
+        shape, at_once = self.shape, self.at_once
+        group, reads = self._sequence(m)
+        column = data.View(
+            data.ArrayLayout(cell_layout(shape), at_once), self._read(m, group, reads)
+        )
+        code = _code(shape)
+        codes = self._codes(m)
+        chosen = Signal.like(group, reset_less=True)
+        of_group = data.View(data.ArrayLayout(code, at_once), Signal(at_once * code.width))
+        m.d.sync += [
+            chosen.eq(group),
+            of_group.as_value().eq(codes.word_select(chosen, at_once * code.width)),
+        ]
+        terms = []
+        for row in range(at_once):
+            difference = column[row].positive - column[row].negative
+            weight = Signal(difference.shape(), name=f"weight_{row}", reset_less=True)
+            on_row = Signal(code.width, name=f"code_{row}", reset_less=True)
+            m.d.sync += [weight.eq(difference), on_row.eq(of_group[row])]
+            # Bit by bit: such small products are not worth an FPGA's multipliers.
+            products = [Mux(bit, weight, 0) << n for n, bit in enumerate(on_row)]
+            terms += [*products[:-1], -products[-1]]
+        total = registered_sum(m, terms)
+
+        depth = sum_cycles(len(terms)) + 3
+        comes, first = Signal(depth), Signal(depth)
+        m.d.sync += [comes.eq(Cat(reads, comes)), first.eq(Cat(group == 0, first))]
+        charge = Signal.like(self.charge, reset_less=True)
+        with m.If(comes[-1]):
+            m.d.sync += charge.eq(Mux(first[-1], 0, charge) + total)
+        m.d.comb += self.charge.eq(charge)
+        return m
+
+    def _sequence(self, m: Module) -> tuple[Signal, Value]:
+        """The group whose address is given, and whether one is: all of them after a sample, or
+        after its pulses."""
+        cycles = self.shape.description.dac.pulse_cycles
+        left = Signal(range(cycles + self.groups))
+        group = Signal(range(self.groups))
+        reads = (left != 0) & (left <= self.groups)
+        with m.If(self.sample):
+            m.d.sync += [left.eq(cycles + self.groups - 1), group.eq(0)]
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+            with m.If(reads):
+                m.d.sync += group.eq(group + 1)
+        return group, reads
+
+    def _read(self, m: Module, group: Signal, reads: Value) -> Signal:
+        """The cells of a group of the column that was sampled, two cycles after its address."""
+        shape, cell, at_once = self.shape, cell_layout(self.shape), self.at_once
+        m.submodules.cells = cells = memory.Memory(
+            shape=unsigned(at_once * cell.size),
+            depth=max(2, shape.selects) << len(group),
+            init=[],
+        )
+        write, read = cells.write_port(granularity=cell.size), cells.read_port()
+        within = (at_once - 1).bit_length()
+        m.d.comb += [
+            write.addr.eq(Cat((self.write_row >> within)[: len(group)], self.write_select)),
+            write.data.eq(self.write_cell.as_value().replicate(at_once)),
+        ]
+        with m.If(self.write):
+            m.d.comb += write.en.eq(Const(1, at_once) << self.write_row[:within])
+        select = Signal.like(self.select, reset_less=True)
+        with m.If(self.sample):
+            m.d.sync += select.eq(self.select)
+        m.d.comb += [read.addr.eq(Cat(group, select)), read.en.eq(reads)]
+        column = Signal(at_once * cell.size, reset_less=True)
+        m.d.sync += column.eq(read.data)
+        return column
+
+    def _codes(self, m: Module) -> Value:
+        """What each row contributes, 0 on those that fill the last group: what is on it, or the
+        sum of its pulses."""
+        shape, dac, code = self.shape, self.shape.description.dac, _code(self.shape)
+        none = Const(0, (self.groups * self.at_once - shape.rows) * code.width)
+        if dac.kind != "pulse-width":
+            return Cat(self.rows, none)
+        driven = data.View(data.ArrayLayout(signed(dac.drive_width), shape.rows), self.rows)
+        counts = data.View(
+            data.ArrayLayout(code, shape.rows),
+            Signal(shape.rows * code.width, name="counts", reset_less=True),
+        )
+        left = Signal(range(dac.pulse_cycles + 1))
+        m.d.sync += left.eq(Mux(self.sample, dac.pulse_cycles, Mux(left == 0, 0, left - 1)))
+        with m.If(left != 0):
+            for pulse, count in zip(driven, counts, strict=True):
+                so_far = Mux(left == dac.pulse_cycles, 0, count)
+                m.d.sync += count.eq(so_far + pulse)
+        return Cat(counts, none)

@@ -3,14 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.hdl import (
-    Cat,
-    Module,
-    Shape,
-    Signal,
-    signed,
-    unsigned,
-)
+from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,7 +11,7 @@ from golden import noise
 from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape
 from golden.fixed import index_bits
 from hw.adc import above_layout, trial_layout
-from hw.columns import Columns
+from hw.columns import Columns, SerialColumns, rows_at_once
 from hw.fixed import half_up
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
@@ -104,15 +97,20 @@ class CrossbarModel(wiring.Component):
     is to be stable from the sample's cycle to n + settle - 1. A transfer on `program` takes one
     cycle. Cells and parameters are written while no sequence is under way; all parameters are 0, no
     error at all, until then.
-    columns: what makes a lane's cells and their charge; `ColumnsInstance` for Verilog.
+    Where samples have time for it (`rows_at_once`) all is in stages, with no more than a
+    multiplication or an addition or two between registers: that is for an FPGA.
+    columns: what makes a lane's cells and their charge elsewhere; `ColumnsInstance` for Verilog.
     """
 
     def __init__(self, shape: ArrayShape, columns: Callable[[ArrayShape], Any] = Columns) -> None:
-        self.shape, self.columns = shape, columns
+        self.shape = shape
+        self.in_stages = rows_at_once(shape) is not None
+        self.columns = SerialColumns if self.in_stages else columns
         super().__init__(macro_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
-        """Cycle n: sample, read the column. n + 1: sum. n + settle - 1: noise, gain, hold."""
+        """Cycle n: sample, read the column. n + 1: sum. n + settle - 1: noise, gain, hold. In
+        stages, what leads there is in the three cycles before, and in those before them."""
         m = Module()
         shape, description = self.shape, self.shape.description
         settle = shape.settle
@@ -122,12 +120,12 @@ class CrossbarModel(wiring.Component):
         gain = Signal(description.adc.gain_bits)
         with m.If(self.sample):
             m.d.sync += gain.eq(self.gain)
-        errors = self._errors(m, taken, gain)
+        errors = self._errors(m, taken[0], gain)
 
         m.d.comb += self.program.ready.eq(1)
         for lane, (read, lane_gain, error) in enumerate(errors):
-            charge = self._columns(m, lane)
-            converted = (charge + read) * lane_gain + error
+            charge = self._stage(m, self._columns(m, lane) + read)
+            converted = self._stage(m, charge * lane_gain) + error
             held = Signal(converted.shape(), name=f"held_{lane}")
             with m.If(taken[-1]):
                 m.d.sync += held.eq(converted)
@@ -139,16 +137,24 @@ class CrossbarModel(wiring.Component):
                 m.d.comb += self.above[lane].eq(lsbs >= self.trial[lane])
         return m
 
-    def _errors(self, m: Module, taken: Signal, gain: Signal) -> list[tuple[Signal, ...]]:
+    def _stage(self, m: Module, value: Value) -> Value:
+        """The value in a register of its own, a cycle later, where samples have time for that."""
+        if not self.in_stages:
+            return value
+        register = Signal(value.shape(), reset_less=True)
+        m.d.sync += register.eq(value)
+        return register
+
+    def _errors(self, m: Module, taken: Value, gain: Signal) -> list[tuple[Value, ...]]:
         """For each lane the read noise (charge), its gain, and what it adds (charge times gain),
-        in time for cycle n + settle - 1."""
-        shape, settle = self.shape, self.shape.settle
+        in time for cycle n + settle - 1 or the stages before it."""
+        shape = self.shape
         written = self._parameters(m)
-        m.submodules.noise = generator = NoiseGenerator(shape)
+        # From the draws to what is read: three stages and the two after it.
+        cycles = shape.settle - 5 if self.in_stages else 2
+        m.submodules.noise = generator = NoiseGenerator(shape, cycles)
         m.d.comb += [
-            getattr(generator, name).eq(getattr(self, name))
-            for name in ("sample", "first", "select", "plane")
-            if name in self.signature.members
+            getattr(generator, name).eq(getattr(self, name)) for name in generator.inputs.members
         ]
         m.d.comb += [generator.key[n].eq(written[f"key_{n}"]) for n in range(2)]
         run = self.parameters.address[index_bits(shape.lanes) :] == PARAMETERS.index("run")
@@ -158,27 +164,19 @@ class CrossbarModel(wiring.Component):
         errors = []
         for lane in range(shape.lanes):
             draw = generator.draws[lane]
-            read = half_up(draw.read * written["read_noise"], noise.READ_NOISE_SHIFT)
-            lsb = draw.adc * written["adc_noise"] + written["offset", lane] * noise.UNIT
+            noisy = self._stage(m, draw.read * written["read_noise"])
+            read = self._stage(m, half_up(noisy, noise.READ_NOISE_SHIFT))
+            noisy = self._stage(m, draw.adc * written["adc_noise"])
+            lsb = self._stage(m, noisy + written["offset", lane] * noise.UNIT)
             shift = noise.LSB_SHIFT - shape.adc_shift
-            error = half_up(lsb, shift) if shift >= 0 else lsb << -shift
+            error = self._stage(m, half_up(lsb, shift) if shift >= 0 else lsb << -shift)
             factor = written["gain_error", lane] + 2**noise.GAIN_ERROR_SHIFT
-            lane_gain = half_up(gain * factor, noise.GAIN_ERROR_SHIFT)
+            gained = self._stage(m, gain * factor)
             # The factor is not negative: what was written is at least -1/2.
-            gain_register = Signal(gain.shape().width + 1, name=f"gain_{lane}")
-            with m.If(taken[0]):
-                m.d.sync += gain_register.eq(lane_gain)
-            values = []
-            for name, value in (("read", read), ("error", error)):
-                signal = Signal(value.shape(), name=f"{name}_{lane}")
-                # A register of its own where samples have the time for it.
-                if settle > generator.latency + 1:
-                    with m.If(taken[generator.latency - 1]):
-                        m.d.sync += signal.eq(value)
-                else:
-                    m.d.comb += signal.eq(value)
-                values.append(signal)
-            errors.append((values[0], gain_register, values[1]))
+            lane_gain = Signal(gain.shape().width + 1, name=f"gain_{lane}")
+            with m.If(1 if self.in_stages else taken):
+                m.d.sync += lane_gain.eq(half_up(gained, noise.GAIN_ERROR_SHIFT))
+            errors.append((read, lane_gain, error))
         return errors
 
     def _parameters(self, m: Module) -> dict[Any, Signal]:

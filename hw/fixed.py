@@ -1,6 +1,6 @@
 """Rounding, saturation and sums in logic (docs/contract.md, 1). Nothing narrows by assignment."""
 
-from amaranth.hdl import Const, Mux, Shape, Value
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value
 
 from golden.fixed import Range
 
@@ -32,4 +32,13 @@ def tree_sum(terms: list[Value]) -> Value:
     while len(terms) > 1:
         pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
         terms = pairs + terms[len(pairs) * 2 :]
+    return terms[0]
+
+
+def registered_sum(m: Module, terms: list[Value]) -> Value:
+    """The same with a register after every four terms: as many cycles later as it has levels."""
+    while len(terms) > 1:
+        sums = [tree_sum(terms[n : n + 4]) for n in range(0, len(terms), 4)]
+        terms = [Signal(term.shape(), reset_less=True) for term in sums]
+        m.d.sync += [term.eq(value) for term, value in zip(terms, sums, strict=True)]
     return terms[0]

@@ -1,14 +1,19 @@
 """Draws for the behavioural crossbar's read and ADC noise (docs/contract.md, 10)."""
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden import noise
 from golden.description import ArrayShape
-from golden.fixed import index_bits
+from golden.fixed import ceil_div, index_bits
 
 WORD_BITS = 32
+
+STAGES = 8
+"""Cycles from which on draws are made in a pipeline."""
 
 
 def draws_layout(shape: ArrayShape) -> data.ArrayLayout:
@@ -26,68 +31,108 @@ class NoiseGenerator(wiring.Component):
     and, with `first`, a run. `plane`: where each select has several samples, which of them. `key`:
     words of the array. `run`: the number of the next run, taken when `set_run` is high; 0 after
     reset.
-    Latency: `draws` are those of a sample from `latency` cycles after it until the next sample.
+    Latency: `draws` are those of a sample from `latency` cycles after it until the next one's.
+    cycles: what that may be. With `STAGES` or more, no cycle has more than a multiplication of 16
+    bits or an addition or two, and lanes are hashed one after the other where there is time for it.
     """
 
-    def __init__(self, shape: ArrayShape) -> None:
+    def __init__(self, shape: ArrayShape, cycles: int = 2) -> None:
         self.shape = shape
         self.planes = shape.description.dac.planes
-        members = {
-            "sample": In(1),
-            "first": In(1),
-            "select": In(index_bits(shape.selects)),
+        self.turns = min(shape.lanes, cycles - STAGES + 1) if cycles >= STAGES else 0
+        self.inputs = data.StructLayout(
+            {"sample": 1, "first": 1, "select": index_bits(shape.selects)}
+            | ({"plane": index_bits(self.planes)} if self.planes > 1 else {})
+        )
+        members = {name: In(width) for name, width in self.inputs.members.items()}
+        members |= {
             "key": In(data.ArrayLayout(WORD_BITS, 2)),
             "run": In(WORD_BITS),
             "set_run": In(1),
             "draws": Out(draws_layout(shape)),
         }
-        if self.planes > 1:
-            members["plane"] = In(index_bits(self.planes))
         super().__init__(members)
 
     @property
     def latency(self) -> int:
-        """2 or, where samples have time to settle, 3 cycles."""
-        return min(3, self.shape.settle - 1)
+        """2 cycles, or those of the stages and of further turns."""
+        return STAGES + self.turns - 1 if self.turns else 2
 
     def elaborate(self, platform: object) -> Module:
         """Cycle 0: place of the sample. 1: first multiplication. 2: second, and look-up."""
         m = Module()
-        shape = self.shape
-        taken = Signal(2)  # bit k: a sample, k + 1 cycles ago
-        m.d.sync += taken.eq(Cat(self.sample, taken))
-
-        place, step = self._place(m)
+        if self.turns:
+            self._pipeline(m)
+            return m
+        set_run, words = (self.set_run, [_word(self.run * factor) for factor in noise.RUN])
+        place, step = self._place(m, self, set_run, words)
+        taken = Signal()
+        m.d.sync += taken.eq(self.sample)
         mixed = []
-        for lane in range(shape.lanes):
-            start = _word(place + (lane * shape.gates * noise.COLUMN) % noise.WORD)
+        for lane in range(self.shape.lanes):
+            start = _word(place + self._of_lanes(lane))
             once = Signal(WORD_BITS, name=f"once_{lane}")
-            with m.If(taken[0]):
+            with m.If(taken):
                 m.d.sync += once.eq((start ^ (start >> 16)) * noise.MIX[0] + step)
             twice = _word((once ^ (once >> 15)) * noise.MIX[1])
-            word = Signal(WORD_BITS, name=f"word_{lane}")
-            if self.latency == 2:
-                m.d.comb += word.eq(twice ^ (twice >> 16))
-            else:
-                with m.If(taken[1]):
-                    m.d.sync += word.eq(twice ^ (twice >> 16))
-            mixed.append(word)
-        self._look_up(m, mixed)
+            mixed.append(twice ^ (twice >> 16))
+        for draw, found in zip(self.draws, self._look_up(m, mixed), strict=True):
+            m.d.comb += draw.eq(found)
         return m
 
-    def _place(self, m: Module) -> tuple[Signal, Signal]:
-        """The two Weyl sequences at the sample's first lane, registered with it."""
-        shape, plane = self.shape, self.plane if self.planes > 1 else Const(0)
+    def _pipeline(self, m: Module) -> None:
+        """Cycle 1: place of the sample. 2: of the lane. 3, 4: first multiplication. 5, 6: second.
+        7: look-up. Each of `at_once` pipelines has every `at_once`th lane."""
+        shape = self.shape
+        at_once = ceil_div(shape.lanes, self.turns)
+        late = Signal(self.inputs)
+        m.d.sync += [late[name].eq(getattr(self, name)) for name in self.inputs.members]
+        words = [_multiplied(m, self.run, factor) for factor in noise.RUN]
+        set_run = Signal()
+        m.d.sync += set_run.eq(self.set_run)
+        place, step = self._place(m, late, set_run, words)
+        comes = Signal(self.latency)  # bit k: a sample, k + 1 cycles ago
+        m.d.sync += comes.eq(Cat(self.sample, comes))
+        mixed = []
+        for first in range(at_once):
+            start = Signal(WORD_BITS, name=f"start_{first}")
+            once, twice = (Signal(WORD_BITS, name=f"{name}_{first}") for name in ("once", "twice"))
+            following = start + self._of_lanes(at_once)
+            m.d.sync += [
+                start.eq(Mux(comes[1], place + self._of_lanes(first), following)),
+                once.eq(_multiplied(m, start ^ (start >> 16), noise.MIX[0]) + step),
+                twice.eq(_multiplied(m, once ^ (once >> 15), noise.MIX[1])),
+            ]
+            mixed.append(twice ^ (twice >> 16))
+        found = self._look_up(m, mixed)
+        for lane, draw in enumerate(self.draws):
+            turn, pipeline = divmod(lane, at_once)
+            held = Signal.like(draw, name=f"draw_{lane}")
+            with m.If(comes[STAGES - 2 + turn]):
+                m.d.sync += held.eq(found[pipeline])
+            m.d.comb += draw.eq(held)
+
+    def _of_lanes(self, lanes: int) -> int:
+        """What so many lanes add to a place."""
+        return lanes * self.shape.gates * noise.COLUMN % noise.WORD
+
+    def _place(
+        self, m: Module, inputs: Any, set_run: Value, run: list[Value]
+    ) -> tuple[Signal, Signal]:
+        """The two Weyl sequences at a sample's first lane, registered with it. inputs: its ports.
+        run: what the runs before `set_run` add to them."""
+        shape, plane = self.shape, inputs.plane if self.planes > 1 else Const(0)
+        sample, first, select = inputs.sample, inputs.first, inputs.select
         begins, ends_column = Signal(), Signal()
-        m.d.comb += begins.eq((self.select == 0) & (plane == 0))
+        m.d.comb += begins.eq((select == 0) & (plane == 0))
         m.d.comb += ends_column.eq(plane == self.planes - 1)
 
         # What the runs so far have added to the key.
         runs = [Signal(WORD_BITS, name=f"runs_{n}") for n in range(2)]
         for n, total in enumerate(runs):
-            with m.If(self.set_run):
-                m.d.sync += total.eq(self.run * noise.RUN[n])
-            with m.Elif(self.sample & begins & self.first):
+            with m.If(set_run):
+                m.d.sync += total.eq(run[n])
+            with m.Elif(sample & begins & first):
                 m.d.sync += total.eq(total + noise.RUN[n])
 
         # At column 0; a step of the network is as many as it has planes.
@@ -95,9 +140,9 @@ class NoiseGenerator(wiring.Component):
         now = [Signal(WORD_BITS, name=f"now_{n}") for n in range(2)]
         for n, (step, total) in enumerate(zip(steps, runs, strict=True)):
             each = self.planes * noise.STEP[n] % noise.WORD
-            next_ = Mux(self.first, self.key[n] + total, step + each)
+            next_ = Mux(first, self.key[n] + total, step + each)
             m.d.comb += now[n].eq(Mux(begins, next_, step))
-            with m.If(self.sample):
+            with m.If(sample):
                 m.d.sync += step.eq(now[n])
         of_plane = [
             Array([k * noise.STEP[n] % noise.WORD for k in range(self.planes)])[plane]
@@ -112,15 +157,16 @@ class NoiseGenerator(wiring.Component):
         ends = current == shape.gates - 1
         m.d.comb += here.eq(Mux(begins, now[0], following))
         m.d.comb += current.eq(Mux(begins, 0, gate))
-        with m.If(self.sample):
+        with m.If(sample):
             m.d.sync += [place.eq(here + of_plane[0]), second.eq(now[1] + of_plane[1])]
             step_on = here + Mux(ends, next_block, noise.COLUMN)
             m.d.sync += following.eq(Mux(ends_column, step_on, here))
             m.d.sync += gate.eq(Mux(ends_column, Mux(ends, 0, current + 1), current))
         return place, second
 
-    def _look_up(self, m: Module, words: list[Signal]) -> None:
-        """Sum of two bytes' entries: bytes 0 and 1 for the cells, 2 and 3 for the ADC."""
+    def _look_up(self, m: Module, words: list[Value]) -> list[data.View]:
+        """The draws of a word, sums of two bytes' entries: bytes 0 and 1 for the cells, 2 and 3 for
+        the ADC."""
         magnitudes = noise.magnitudes()
         m.submodules.magnitudes = table = memory.Memory(
             shape=max(magnitudes).bit_length(), depth=len(magnitudes), init=magnitudes
@@ -131,11 +177,30 @@ class NoiseGenerator(wiring.Component):
             m.d.comb += port.addr.eq(byte[:7])
             return Mux(byte[7], -port.data, port.data)
 
-        for word, draw in zip(words, self.draws, strict=True):
+        found = []
+        for n, word in enumerate(words):
+            draw = Signal(draws_layout(self.shape).elem_shape, name=f"found_{n}")
             m.d.comb += draw.read.eq(entry(word[:8]) + entry(word[8:16]))
             m.d.comb += draw.adc.eq(entry(word[16:24]) + entry(word[24:]))
+            found.append(draw)
+        return found
 
 
 def _word(value: Value) -> Value:
     """A value modulo 2^32."""
     return value[:WORD_BITS]
+
+
+def _multiplied(m: Module, value: Value, factor: int) -> Value:
+    """Their product modulo 2^32, a cycle later: parts of 16 bits are multiplied in this one, and
+    added in the next."""
+    half = WORD_BITS // 2
+    low, high = value[:half], value[half:WORD_BITS]
+    parts = [low * (factor % 2**half), low * (factor >> half), high * (factor % 2**half)]
+    sizes = (WORD_BITS, half, half)
+    registers = [Signal(size) for size in sizes]
+    m.d.sync += [
+        register.eq(part[:size])
+        for register, part, size in zip(registers, parts, sizes, strict=True)
+    ]
+    return _word(registers[0] + ((registers[1] + registers[2]) << half))

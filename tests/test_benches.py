@@ -38,11 +38,11 @@ DESCRIPTIONS = {
         "cell": {"kind": "rnn"},
         "voting": {"replay_steps": blocks.STEPS, "max_votes": 5},
     },
-    # A sample that settles for long; so little charge, and so many bits, that what is rounded wrong
-    # shows in a code; a number of votes that just fits the sums.
+    # A sample that settles for so long that the model is in stages; so little charge, and so many
+    # bits, that what is rounded wrong shows in a code; a number of votes that just fits the sums.
     "slow": {
         "network": {"inputs": 3, "hidden": [5], "classes": 5},
-        "array": {"lanes": 2, "settle": 7},
+        "array": {"lanes": 2, "settle": 13},
         "device": {"conductance_bits": 3},
         "dac": {"bits": 2},
         "adc": {"bits": 6},
@@ -69,10 +69,10 @@ DESCRIPTIONS = {
         "adc": {"bits": 3, "kind": "flash"},
         "cell": {"frac": 0},
     },
-    # Pulses, and a ramp.
+    # Pulses, and a ramp, in stages.
     "pulses": {
         "network": {"inputs": 3, "hidden": [5], "classes": 3},
-        "array": {"rows": 4, "lanes": 2},
+        "array": {"rows": 4, "lanes": 2, "settle": 13},
         "dac": {"bits": 3, "kind": "pulse-width"},
         "adc": {"bits": 3, "kind": "ramp"},
         "cell": {"kind": "rnn", "frac": 1},
@@ -88,7 +88,7 @@ DESCRIPTIONS = {
 BENCHES = {
     "dac": ["narrow", "wide"],
     "adc": ["odd", "narrow", "tiles", "pulses"],
-    "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 7
+    "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 13
     "gates": ["odd", "narrow", "wide", "vanilla"],
     "layer": ["odd", "narrow", "vanilla", "tiles", "pulses"],
     "head": ["odd", "narrow", "vanilla", "least", "scores", "steps", "tiles"],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gen import emit, image
 from golden import network
+from hw.columns import rows_at_once
 from hw.loadmap import LoadMap
 from hw.network import Accelerator
 from tests.conftest import RANDOM_DESCRIPTION_SEEDS
@@ -147,9 +148,21 @@ def test_votes(kind, by, stall):
     check(description, [3, 1, 2, 3], 4, stall, votes=7, by=by)
 
 
-@pytest.mark.parametrize("settle", [3, 4, 5, 8])
+@pytest.mark.parametrize("settle", [3, 8, 13, 15])
 def test_noise_with_more_time_to_settle(settle):
     check(small(array={"settle": settle, "lanes": 3}), [3, 1, 2], 6)
+
+
+@pytest.mark.parametrize("kind", ["bit-serial", "pulse-width"])
+def test_a_model_in_stages(kind):
+    """Groups of two rows a cycle, of which the last is half filled; lanes hashed one by one."""
+    description = small(
+        network={"inputs": 3, "hidden": [4]},
+        array={"settle": 14, "lanes": 4},
+        dac={"bits": 3, "kind": kind},
+    )
+    assert [rows_at_once(shape) for shape in description.arrays.values()] == [2, 1]
+    check(description, [3, 1, 2], 6)
 
 
 def test_other_votes_in_mid_run():
