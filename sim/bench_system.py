@@ -261,8 +261,63 @@ async def whole_set(dut: Any, stall: float) -> None:
     assert counters.input_stalls > 0 and counters.input_waits > 0
     if stall in (STALLS[0], STALLS[-1]):  # between, by chance
         assert (counters.output_stalls > 0) == (stall > 0)
+    before = counters.cycles
+    await system.call("wordline_clear_counters")
+    await system.call("wordline_read_counters", ctypes.byref(counters))
+    assert (counters.sequences, counters.steps, counters.busy_cycles) == (0, 0, 0)
+    assert counters.cycles < before
     assert system.sink.empty() and not dut.m_axis_tvalid.value
     streams.conclude(system.job, system.compare(frames))
+
+
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
+async def in_mid_packet(dut: Any) -> None:
+    """A packet that pauses keeps the design busy. A load that is asked for meanwhile, and is not
+    wanted any more when its turn comes, opens no window. Events are cleared one by one."""
+    system = await started(dut, 0.0)
+    await system.loaded()
+    names = ("control", "status", "irq_status")
+    control, status, happened = (system.registers[name]["offset"] for name in names)
+    await system.call("wordline_take_events")
+
+    async def read(address: int) -> int:
+        return int.from_bytes((await system.lite.read(address, 4)).data, "little")
+
+    async def write(address: int, value: int) -> AxiResp:
+        answer = await system.lite.write(address, value.to_bytes(4, "little"))
+        return AxiResp(answer.resp)
+
+    n = int(system.vectors["lengths"].argmax())
+    await system.source.send(AxiStreamFrame(system.packet(n)))
+    while not (dut.s_axis_tvalid.value and dut.s_axis_tready.value):
+        await RisingEdge(dut.aclk)
+    system.source.pause = True
+    for _ in range(4 * int(system.sidecar["cycles_per_step"])):
+        await RisingEdge(dut.aclk)
+    assert await system.call("wordline_busy")
+    assert await write(control, 1) == await write(control, 0) == AxiResp.OKAY
+    system.source.pause = False
+    frames = await system.results(1, patience=system.patience)
+    for _ in range(20):
+        await RisingEdge(dut.aclk)
+    assert await read(status) & 1 == 0 and await read(happened) == system.event("done")
+
+    address, word = system.image()[0]
+    loaded = await system.call("wordline_loaded")
+    assert await write(control, 1) == AxiResp.OKAY
+    while not await read(status) & 1:
+        pass
+    assert await system.call("wordline_loaded") == loaded
+    beyond = system.window + 4 * system.sidecar["axi"]["load_words"]
+    assert beyond < 2 * system.window and await write(beyond, 0) == AxiResp.DECERR
+    assert await write(system.window + 4 * address, word) == AxiResp.OKAY
+    assert not await system.call("wordline_loaded")
+    assert await write(control, 0) == AxiResp.OKAY
+    assert await system.call("wordline_loaded")
+    assert await read(happened) == system.event("done") | system.event("load_open")
+    await write(happened, system.event("done"))
+    assert await read(happened) == system.event("load_open")
+    streams.conclude(system.job, system.compare(frames, n))
 
 
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
