@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from gen import ecp5, image, package, stages, synth
 from gen import fit as fitting
-from gen import image, package, stages, synth
 from golden import datasets, effects, files, foreign, presets, training
 from golden.conversion import ArrayReport
 from golden.datasets import sets
-from golden.description import build, plain, replaced
+from golden.description import Description, build, plain, replaced
 from golden.errors import WordlineError
 from golden.presets import Recipe
 from golden.program import Program, check_votes
@@ -480,44 +480,84 @@ def emit(
 def synth_(
     name: Name,
     target: Annotated[
-        str, typer.Option(help=f"Standard cells: {' or '.join(synth.CELLS)}.")
+        str, typer.Option(help=f"Standard cells ({', '.join(synth.CELLS)}), or an FPGA: ecp5.")
     ] = "osu018",
     period: Annotated[
-        float, typer.Option(help="Of the clock that mapping aims at, in ns.", min=0.1, max=1e6)
+        float, typer.Option(help="Of the clock that is aimed at, in ns.", min=0.1, max=1e6)
     ] = package.PERIOD_NS,
     cells: Annotated[
         Path | None, typer.Option(help="Folder of the cells' .lib; else Debian's qflow-tech.")
     ] = None,
+    sequences: Annotated[
+        int, typer.Option(help="Run so many of the test set through the netlist of cells.", min=0)
+    ] = 0,
+    data_dir: DataDir = sets.DATA,
+    device: Annotated[
+        str, typer.Option(help=f"ecp5: {', '.join(ecp5.DEVICES)} (thousands of LUTs).")
+    ] = "85k",
+    case: Annotated[str, typer.Option(help="ecp5: the device's package.")] = "CABGA756",
+    pins: Annotated[
+        Path | None, typer.Option(help="ecp5: an .lpf file; without it pins go anywhere.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="ecp5: of the placer.", min=0)] = 0,
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Map the digital logic onto standard cells: area by block, and the shortest period.
+    """Map a design onto standard cells or an FPGA: what each block takes, and how fast it is.
 
-    The crossbar macros are black boxes, timed by their budget (docs/integration.md). Needs Yosys
-    (pip install 'wordline[synth]'), OpenSTA (`sta`) and the cells.
+    Standard cells: the crossbar macros are black boxes, timed by their budget
+    (docs/integration.md). Needs Yosys (pip install 'wordline[synth]'), OpenSTA (`sta`), the cells.
+    --sequences: the trained network in build/NAME in gates, in Icarus (`iverilog`), every result
+    compared, and no X on any output.
+
+    ecp5: the crossbars' model is part of the design, which has its numbers and takes more cycles.
+    Needs Yosys and nextpnr (the same `pip install`).
     """
-    description = _recipe(name).description
-    if target not in synth.CELLS:
-        raise WordlineError(f"--target {target} is not known; give {' or '.join(synth.CELLS)}.")
+    recipe = _recipe(name)
+    description = recipe.description
     folder = build_dir / description.name / f"synth-{target}"
+    if target in synth.CELLS:
+        _map(description, synth.CELLS[target], folder, period, cells)
+        if sequences:
+            _run_netlist(recipe, synth.CELLS[target], folder, cells, sequences, data_dir)
+    elif target == "ecp5":
+        if device not in ecp5.DEVICES:
+            raise WordlineError(
+                f"--device {device} is not known; give {' or '.join(ecp5.DEVICES)}."
+            )
+        _place(
+            *(description, folder), device=device, case=case, pins=pins, period_ns=period, seed=seed
+        )
+    else:
+        known = " or ".join([*synth.CELLS, "ecp5"])
+        raise WordlineError(f"--target {target} is not known; give {known}.")
+
+
+def _stages(bar: Callable[[str, int, int], None]) -> Callable[[str], None]:
+    """Passes stages of unknown length on to a bar; an empty name ends the last one."""
+    before = ""
+
+    def progress(stage: str) -> None:
+        nonlocal before
+        if before:
+            bar(before, 1, 1)
+        before = stage
+        if stage:
+            bar(stage, 0, 1)
+
+    return progress
+
+
+def _map(
+    description: Description, onto: synth.Cells, folder: Path, period: float, cells: Path | None
+) -> None:
     with _bar() as bar:
-        before = ""
-
-        def progress(stage: str) -> None:
-            nonlocal before
-            if before:
-                bar(before, 1, 1)
-            before = stage
-            if stage:
-                bar(stage, 0, 1)
-
+        progress = _stages(bar)
         result = synth.synthesise(
-            *(description, synth.CELLS[target], folder),
-            period_ns=period,
-            library=cells,
-            progress=progress,
+            *(description, onto, folder), period_ns=period, library=cells, progress=progress
         )
         progress("")
-    table = Table("block", "cells", "flip-flops", "area in um2", "%", title=f"{name}, {target}")
+    title = f"{description.name}, {onto.name}"
+    table = Table("block", "cells", "flip-flops", "area in um2", "%", title=title)
     for block in result.blocks:
         share = f"{100 * block.area / result.area:.1f}"
         numbers = (f"{block.cells:,}", f"{block.flip_flops:,}", f"{block.area:,.0f}", share)
@@ -525,12 +565,67 @@ def synth_(
     sums = (sum(b.cells for b in result.blocks), sum(b.flip_flops for b in result.blocks))
     table.add_row("all", *(f"{n:,}" for n in sums), f"{result.area:,.0f}", "100")
     console.print(table)
-    ran = ", ".join(f"{tool} {version}" for tool, version in result.versions.items())
     _say(
         f"{folder}/: shortest period {result.period_ns:.2f} ns ({1e3 / result.period_ns:.0f} MHz, "
         f"no wires), no latch, no combinational loop, {len(result.unconstrained)} unconstrained "
-        f"endpoints ({ran})"
+        f"endpoints ({_versions(result.versions)})"
     )
+
+
+def _run_netlist(
+    recipe: Recipe, onto: synth.Cells, folder: Path, cells: Path | None, sequences: int, data: Path
+) -> None:
+    from sim import system  # cocotb is slow to import
+
+    loaded = Program.load(folder.parent / "program.safetensors", recipe.description)
+    test = stages.test_set(recipe, data)
+    codes, lengths = stages.encode(loaded, test)[:sequences], test.lengths[:sequences]
+    codes = codes[:, : int(lengths.max())]
+    netlist = (folder / "netlist.v", onto.verilog(cells))
+    with _bar() as bar:
+        bar("simulate", 0, len(lengths))
+        result = system.simulate_netlist(
+            *(loaded, codes, lengths, folder / "simulation", netlist),
+            progress=lambda done, total: bar("simulate", done, total),
+        )
+        bar("simulate", len(lengths), len(lengths))
+    if not result["passed"]:
+        log = folder / "simulation" / "icarus" / "sim.log"
+        _say(f"RED: the netlist does not do what golden does, or gives an X; {log} says where.")
+        raise typer.Exit(1)
+    _say(
+        f"GREEN: {len(lengths)} sequences through the netlist, {result['values_compared']:,} values "
+        f"equal, no X on any output"
+    )
+
+
+def _place(description: Description, folder: Path, **options: Any) -> None:
+    with _bar() as bar:
+        progress = _stages(bar)
+        result = ecp5.place(description, folder, **options, progress=progress)
+        progress("")
+    device = f"LFE5U-{options['device'].removesuffix('k')}F, speed grade {ecp5.SPEED}"
+    kinds = [*ecp5.KINDS.values()]
+    table = Table("block", *kinds, title=f"{description.name}, {device}")
+    for block in result.blocks:
+        table.add_row(block.name, *(f"{block.cells.get(kind, 0):,}" for kind in kinds))
+    sums = [sum(b.cells.get(kind, 0) for b in result.blocks) for kind in kinds]
+    table.add_row("all", *(f"{n:,}" for n in sums))
+    console.print(table)
+    used = Table("of the device", "used", "of", "%")
+    for kind, (taken, there) in result.used.items():
+        used.add_row(kind, f"{taken:,}", f"{there:,}", f"{100 * taken / there:.0f}")
+    console.print(used)
+    _say(
+        f"{folder}/{description.name}.bit: {result.mhz:.1f} MHz (asked for "
+        f"{1e3 / options['period_ns']:.1f}; seed {options['seed']}) with array.settle = "
+        f"{result.settle}, no latch, no combinational loop; from pins {result.from_pins_ns:.1f} "
+        f"ns, to pins {result.to_pins_ns:.1f} ns ({_versions(result.versions)})"
+    )
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{tool} {version}" for tool, version in versions.items())
 
 
 @app.command()

@@ -51,7 +51,14 @@ class Cells:
 
     def liberty(self, folder: Path | None = None) -> Path:
         """Its timing and power. WordlineError where it is not there."""
-        path = (folder or self.folder) / f"{self.name}_stdcells.lib"
+        return self._file("lib", folder)
+
+    def verilog(self, folder: Path | None = None) -> Path:
+        """What its cells do, for a simulator. WordlineError where it is not there."""
+        return self._file("v", folder)
+
+    def _file(self, kind: str, folder: Path | None) -> Path:
+        path = (folder or self.folder) / f"{self.name}_stdcells.{kind}"
         if not path.is_file():
             raise WordlineError(
                 f"{path} is not there; install Debian's qflow-tech-{self.name}, or give the folder "

@@ -57,6 +57,9 @@ def plain(instance: object) -> dict[str, Any]:
 Int = Annotated[int, Strict()]
 Count = Annotated[Int, Field(ge=1, le=4096)]
 Frac = Annotated[Int, Field(ge=0, le=8)]
+SETTLE_MAX = 64
+"""The most that `array.settle` may be."""
+
 HiddenBits = Annotated[Int, Field(ge=3, le=12)]
 
 
@@ -142,7 +145,7 @@ class Array:
     columns: Count = 4096
     lanes: Count = 4
     beat: Count = 16
-    settle: Annotated[Int, Field(ge=3, le=64)] = 3
+    settle: Annotated[Int, Field(ge=3, le=SETTLE_MAX)] = 3
 
 
 @frozen

@@ -16,6 +16,9 @@ from hw.fixed import half_up
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
 
+AFTER_DRAWS = 5
+"""Stages from the draws of a sample to what is held: product, rounding, charge, gain, error."""
+
 
 def cell_place(shape: ArrayShape) -> dict[str, Shape]:
     """The place of a cell, as fields: in its crossbar; then which, where there are several."""
@@ -150,8 +153,7 @@ class CrossbarModel(wiring.Component):
         in time for cycle n + settle - 1 or the stages before it."""
         shape = self.shape
         written = self._parameters(m)
-        # From the draws to what is read: three stages and the two after it.
-        cycles = shape.settle - 5 if self.in_stages else 2
+        cycles = shape.settle - AFTER_DRAWS if self.in_stages else 2
         m.submodules.noise = generator = NoiseGenerator(shape, cycles)
         m.d.comb += [
             getattr(generator, name).eq(getattr(self, name)) for name in generator.inputs.members

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,16 @@ from golden.fixed import ceil_div, index_bits
 from hw.adc import codes_layout
 from hw.fixed import narrow
 from hw.ports import WritePort, vector_stream
+
+LUT_RAM = 1024
+"""Words of a table up to which it is not for an FPGA's block RAM, which answers so late in a cycle
+that the product after it makes the longest path of all."""
+
+
+def table_memory(shape: Shape, depth: int) -> memory.Memory:
+    """The memory of a table that is loaded."""
+    attributes = {"ram_style": "distributed"} if depth <= LUT_RAM else {}
+    return memory.Memory(shape=shape, depth=depth, init=[], attrs=attributes)
 
 
 class GatePipeline(wiring.Component):
@@ -167,8 +177,7 @@ class GatePipeline(wiring.Component):
         cell, split = self.shape.description.cell, self.shape.index_bits
         ports = []
         for number, gate in enumerate(cell.gates):
-            mem = memory.Memory(shape=unsigned(cell.table_bits), depth=2**split, init=[])
-            m.submodules[f"table_{gate}"] = mem
+            m.submodules[f"table_{gate}"] = mem = table_memory(unsigned(cell.table_bits), 2**split)
             write = mem.write_port()
             m.d.comb += [
                 write.addr.eq(self.gate_tables.address[:split]),

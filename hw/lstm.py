@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In
 
 from golden.description import ArrayShape, LstmCell
 from hw.fixed import narrow
-from hw.gates import GatePipeline, dac_code, stage
+from hw.gates import GatePipeline, dac_code, stage, table_memory
 from hw.ports import WritePort
 
 
@@ -65,9 +65,8 @@ class LstmGates(GatePipeline):
 
     def _tanh_table(self, m: Module, advance: Signal) -> list[Any]:
         """Read ports [place] of the table of tanh."""
-        m.submodules.table_tanh = mem = memory.Memory(
-            shape=signed(self.cell.hidden_bits), depth=2**self.cell.state_index_bits, init=[]
-        )
+        mem = table_memory(signed(self.cell.hidden_bits), 2**self.cell.state_index_bits)
+        m.submodules.table_tanh = mem
         write = mem.write_port()
         m.d.comb += [
             write.addr.eq(self.tanh_table.address),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cocotb_tools.runner import get_results
+from cocotb_tools.runner import Runner, get_results
 
 from golden import files
 from golden.errors import WordlineError
@@ -79,7 +79,7 @@ def _forget_other_ways(folder: Path, how: str) -> None:
 
 
 def run(
-    runner: AnyVerilator,
+    runner: Runner,
     *,
     module: str,
     top: str,
@@ -87,9 +87,11 @@ def run(
     job: dict[str, Any],
     seed: int,
     waves: bool = False,
+    tests: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run a bench module on the model built in `folder`.
+    """Run a bench module on the model built in `folder`; tests: of its tests those that this
+    regular expression finds.
 
     The bench finds `job` in a JSON file that the plusarg `job` names, with the paths `result`
     and `progress` added. Returns what it left in `result`, if anything, with `passed` added:
@@ -111,14 +113,15 @@ def run(
             plusargs=[f"+job={(folder / 'job.json').absolute()}"],
             seed=seed,
             waves=waves,
+            test_filter=tests,
             log_file=log.absolute(),
             results_xml=str(results_xml.absolute()),
         )
-    tests, failed = 0, 0
+    ran, failed = 0, 0
     with contextlib.suppress(RuntimeError):
-        tests, failed = get_results(results_xml)
+        ran, failed = get_results(results_xml)
     left = json.loads(result.read_text()) if result.exists() else {}
-    return left | {"passed": tests > 0 and failed == 0}
+    return left | {"passed": ran > 0 and failed == 0}
 
 
 @contextlib.contextmanager

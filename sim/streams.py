@@ -223,6 +223,11 @@ def conclude(job: dict[str, Any], scoreboard: Scoreboard) -> None:
     assert scoreboard.mismatches == 0, scoreboard.first
 
 
+def report(job: dict[str, Any], done: int, total: int) -> None:
+    """Tell whoever waits outside how far the bench is."""
+    Path(job["progress"]).write_text(f"{done} {total}")
+
+
 def placed(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Values of consecutive steps as (sequences, steps, ...), 0 where no step is valid."""
     result = np.zeros((*valid.shape, *values.shape[1:]), np.int64)

@@ -1,16 +1,20 @@
 """A design behind AXI: write its package, build it, and run sim/bench_system.py on it."""
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cocotb_tools.runner import Icarus
 from torch import Tensor
 
 from gen import image, package, vectors
 from golden.description import Description
+from golden.errors import WordlineError
 from golden.program import Program
 from hw.axi import StreamIn
 from sim import blocks, chip
+from sim.chip import Progress
 
 DRIVER_BUS = Path(__file__).with_name("driver_bus.c")
 
@@ -25,24 +29,75 @@ def simulate(
     where the design cannot be built.
     """
     description = program.description
-    package.write(description, "model", folder)
-    image.write(folder / "image.hex", program)
     x, cut = _cut(description, x, lengths)
-    vectors.write(folder / "vectors.npz", vectors.make(program, x, lengths))
-    sidecar = folder / f"{description.name}.json"
-    named = {"sidecar": sidecar, "image": folder / "image.hex", "vectors": folder / "vectors.npz"}
-    files = {name: str(path.absolute()) for name, path in named.items()}
-    job = files | {
-        "driver": str(compile_driver(folder).absolute()),
-        "beat": StreamIn(description).beat,
-        "cut": cut,
-        "dac_range": [*description.dac.range],
-    }
+    job = _prepare(program, x, lengths, folder) | {"cut": cut}
     sources = [folder / f"{description.name}.vlt", *package.sources(folder)]
     top = package.axi_module(description)
     work = folder / "verilator"
     built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
     return chip.run(built, module="sim.bench_system", top=top, folder=work, job=job, seed=seed)
+
+
+def simulate_netlist(
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    folder: Path,
+    netlist: Sequence[Path],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Load a netlist of a program's design behind AXI, and run DAC codes x through it, in Icarus:
+    it begins with X everywhere, and none may be on an output once it was reset.
+
+    netlist: its Verilog, its cells' among it; the crossbar macros are their model. Returns and
+    raises what `simulate` does.
+    """
+    description = program.description
+    job = _prepare(program, x, lengths, folder) | {"cut": [0] * len(lengths), "four_states": True}
+    top, work = package.axi_module(description), folder / "icarus"
+    work.mkdir(parents=True, exist_ok=True)
+    runner, log = Icarus(), work / "build.log"
+    try:
+        runner.build(
+            sources=[*netlist, folder / f"rtl/{description.name}_crossbar_model.v"],
+            hdl_toplevel=top,
+            build_dir=work.absolute(),
+            always=True,
+            timescale=("1ns", "1ps"),
+            log_file=log.absolute(),
+        )
+    except SystemExit as error:
+        raise WordlineError(f"Icarus could not build {top} ({error}).") from error
+    except Exception as error:
+        raise WordlineError(f"Icarus could not build {top}; {log} says why.") from error
+    return chip.run(
+        runner,
+        module="sim.bench_system",
+        top=top,
+        folder=work,
+        job=job,
+        seed=seed,
+        tests=r"whole_set/stall=0\.0$",
+        progress=progress,
+    )
+
+
+def _prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[str, Any]:
+    """Write the package with the crossbars' model, image, vectors and driver; the bench's job."""
+    description = program.description
+    package.write(description, "model", folder)
+    image.write(folder / "image.hex", program)
+    vectors.write(folder / "vectors.npz", vectors.make(program, x, lengths))
+    sidecar = folder / f"{description.name}.json"
+    named = {"sidecar": sidecar, "image": folder / "image.hex", "vectors": folder / "vectors.npz"}
+    files = {name: str(path.absolute()) for name, path in named.items()}
+    return files | {
+        "driver": str(compile_driver(folder).absolute()),
+        "beat": StreamIn(description).beat,
+        "dac_range": [*description.dac.range],
+    }
 
 
 def _cut(description: Description, x: Tensor, lengths: Tensor) -> tuple[Tensor, list[int]]:

