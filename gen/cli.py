@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -469,10 +470,14 @@ def emit(
         written = folder / "package"
         package.write(recipe.description, macro, written, period_ns=period)
         if not design_only:
-            for file, write in zip(package.IMAGES, (image.write, image.write_binary), strict=True):
-                write(written / file, loaded)
+            _write_images(loaded, written)
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
     _say(f"emitted {folder}/{on and f' with {on}'}")
+
+
+def _write_images(program: Program, folder: Path) -> None:
+    for file, write in zip(package.IMAGES, (image.write, image.write_binary), strict=True):
+        write(folder / file, program)
 
 
 @app.command("synth")
@@ -509,16 +514,21 @@ def synth_(
     --sequences: the trained network in build/NAME in gates, in Icarus (`iverilog`), every result
     compared, and no X on any output.
 
-    ecp5: the crossbars' model is part of the design, which has its numbers and takes more cycles.
-    Needs Yosys and nextpnr (the same `pip install`).
+    ecp5: the crossbars' model is part of the design, which has its numbers and takes more cycles;
+    the trained network in build/NAME, if there is one, goes into the package. Needs Yosys and
+    nextpnr (the same `pip install`).
     """
     recipe = _recipe(name)
     description = recipe.description
     folder = build_dir / description.name / f"synth-{target}"
     if target in synth.CELLS:
-        _map(description, synth.CELLS[target], folder, period, cells)
-        if sequences:
-            _run_netlist(recipe, synth.CELLS[target], folder, cells, sequences, data_dir)
+        onto, run = synth.CELLS[target], None
+        if sequences:  # before anything that takes long
+            run = _netlist_run(recipe, folder, sequences, data_dir)
+            onto.verilog(cells)
+        _map(description, onto, folder, period, cells)
+        if run is not None:
+            _run_netlist(*run, folder, (folder / "netlist.v", onto.verilog(cells)))
     elif target == "ecp5":
         if device not in ecp5.DEVICES:
             raise WordlineError(
@@ -527,6 +537,11 @@ def synth_(
         _place(
             *(description, folder), device=device, case=case, pins=pins, period_ns=period, seed=seed
         )
+        trained = folder.parent / "program.safetensors"
+        if trained.exists():
+            loaded = Program.load(trained, description)
+            board = dataclasses.replace(loaded, description=ecp5.for_board(description))
+            _write_images(board, folder / "package")
     else:
         known = " or ".join([*synth.CELLS, "ecp5"])
         raise WordlineError(f"--target {target} is not known; give {known}.")
@@ -572,31 +587,44 @@ def _map(
     )
 
 
+def _netlist_run(
+    recipe: Recipe, folder: Path, sequences: int, data_dir: Path
+) -> tuple[Program, torch.Tensor, torch.Tensor]:
+    """The trained network, and codes and lengths of the first sequences of its test set."""
+    if shutil.which("iverilog") is None:
+        raise WordlineError(
+            "Icarus is not installed here; Debian's package iverilog has it. Or leave --sequences "
+            "out."
+        )
+    loaded = Program.load(folder.parent / "program.safetensors", recipe.description)
+    test = stages.test_set(recipe, data_dir)
+    lengths = test.lengths[:sequences]
+    return loaded, stages.encode(loaded, test)[:sequences, : int(lengths.max())], lengths
+
+
 def _run_netlist(
-    recipe: Recipe, onto: synth.Cells, folder: Path, cells: Path | None, sequences: int, data: Path
+    loaded: Program,
+    codes: torch.Tensor,
+    lengths: torch.Tensor,
+    folder: Path,
+    netlist: tuple[Path, ...],
 ) -> None:
     from sim import system  # cocotb is slow to import
 
-    loaded = Program.load(folder.parent / "program.safetensors", recipe.description)
-    test = stages.test_set(recipe, data)
-    codes, lengths = stages.encode(loaded, test)[:sequences], test.lengths[:sequences]
-    codes = codes[:, : int(lengths.max())]
-    netlist = (folder / "netlist.v", onto.verilog(cells))
+    count = len(lengths)
     with _bar() as bar:
-        bar("simulate", 0, len(lengths))
+        bar("simulate", 0, count)
         result = system.simulate_netlist(
             *(loaded, codes, lengths, folder / "simulation", netlist),
             progress=lambda done, total: bar("simulate", done, total),
         )
-        bar("simulate", len(lengths), len(lengths))
+        bar("simulate", count, count)
     if not result["passed"]:
         log = folder / "simulation" / "icarus" / "sim.log"
         _say(f"RED: the netlist does not do what golden does, or gives an X; {log} says where.")
         raise typer.Exit(1)
-    _say(
-        f"GREEN: {len(lengths)} sequences through the netlist, {result['values_compared']:,} values "
-        f"equal, no X on any output"
-    )
+    values = f"{result['values_compared']:,} values equal"
+    _say(f"GREEN: {count} sequences through the netlist, {values}, no X on any output")
 
 
 def _place(description: Description, folder: Path, **options: Any) -> None:

@@ -1,16 +1,25 @@
 """Synthesis onto standard cells: every check can fail, and the sums are right."""
 
 import contextlib
+import dataclasses
 import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from gen import package, synth
+from gen import ecp5, package, synth
+from golden import network
+from golden.description import SETTLE_MAX
 from golden.errors import WordlineError
-from tests.helpers import small
+from golden.presets import PRESETS
+from hw.columns import rows_at_once
+from hw.crossbar import AFTER_DRAWS
+from hw.noise import NoiseGenerator
+from sim import system
+from tests.helpers import random_codes, random_program, small
 
 OSU = synth.CELLS["osu018"]
 needs_tools = pytest.mark.skipif(
@@ -57,6 +66,39 @@ def test_every_path_has_a_constraint_and_the_shortest_period_just_fits(mapped):
     slack = float(re.search(r"(-?[0-9.]+) +slack", result.worst)[1])
     assert 0 <= slack <= synth.CLOSE_NS
     assert (folder / "timing.rpt").read_text() == result.worst
+
+
+NETLISTS = {
+    "as it is": (None, "", ""),
+    "a cell that does something else": ("cells", "and (Y, A, B);", "or (Y, A, B);"),
+    "an output that nothing drives": ("netlist", ".Y(irq)", ".Y(nowhere)"),
+}
+
+
+@needs_tools
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")
+@pytest.mark.parametrize(
+    "fault", [pytest.param(n, marks=[pytest.mark.slow] * (n != "as it is")) for n in NETLISTS]
+)
+def test_the_netlist_does_what_golden_does(fault, mapped, tmp_path):
+    folder, _ = mapped
+    where, before, after = NETLISTS[fault]
+    sources = {"netlist": folder / "netlist.v", "cells": OSU.verilog()}
+    if where is not None:
+        text = sources[where].read_text()
+        assert before in text
+        sources[where] = tmp_path / "faulty.v"
+        sources[where].write_text(text.replace(before, after))
+    lengths = torch.tensor([2, 1, 3])
+    x = random_codes(TINY, 0, len(lengths), 3, TINY.network.inputs)
+    result = system.simulate_netlist(
+        random_program(TINY, 0), x, lengths, tmp_path, [*sources.values()], seed=1
+    )
+    assert result["passed"] == (fault == "as it is")
+    if result["passed"]:
+        assert result["values_compared"] == len(lengths)
+    if where == "netlist":
+        assert "X on irq" in (tmp_path / "icarus/sim.log").read_text()
 
 
 @needs_tools
@@ -119,3 +161,59 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         synth.synthesise(TINY, OSU, tmp_path, library=tmp_path)
     with pytest.raises(WordlineError, match="Yosys stopped: ERROR"):
         synth.run_yosys("no_such_command\n", tmp_path)
+
+
+def test_a_board_s_design_is_the_same_but_for_the_time_to_settle():
+    """And computes the same."""
+    for name in ("vowels", "mnist-rows", "load-forecast"):
+        description = PRESETS[name].description
+        board = ecp5.for_board(description)
+        assert board.replace(array={"settle": description.array.settle}) == description
+        for shape in board.arrays.values():
+            assert rows_at_once(shape.macro) <= ecp5.ROWS
+            assert NoiseGenerator(shape.macro, shape.settle - AFTER_DRAWS).turns == shape.lanes
+    program = random_program(TINY, 0, noisy=True)
+    x, lengths = random_codes(TINY, 0, 3, 4, TINY.network.inputs), torch.tensor([4, 2, 3])
+    on_board = dataclasses.replace(program, description=ecp5.for_board(TINY))
+    results = [network.run(p, x, lengths) for p in (program, on_board)]
+    assert torch.equal(*(result.scores for result in results))
+    most = small(network={"inputs": 2000, "hidden": [2000]}, array={"rows": 4096, "lanes": 64})
+    assert ecp5.for_board(most).array.settle == SETTLE_MAX
+
+
+def test_cells_are_counted_where_their_names_say(tmp_path):
+    def cell(kind):
+        return {"type": kind}
+
+    inside = "system.core.core.layer_0.array.macro.macro"
+    cells = {
+        **{path: cell("$scopeinfo") for path in ("system", "system.control", "system.core.core")},
+        **{path: cell("$scopeinfo") for path in (inside, f"{inside}.noise")},
+        f"{inside}.noise.sum_LUT4_Z": cell("LUT4"),
+        f"{inside}.held_TRELLIS_FF_Q": cell("TRELLIS_FF"),
+        "system.control.load_LUT4_Z": cell("LUT4"),
+        "system.core.core.busy_LUT4_Z": cell("LUT4"),
+        "irq_LUT4_Z": cell("LUT4"),
+        "$PACKER_GND": cell("GND"),
+    }
+    path = tmp_path / "mapped.json"
+    path.write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
+    blocks = {block.name: block.cells for block in ecp5._blocks(path, "top")}
+    assert blocks == {
+        "layer_0.array.macro": {"LUTs": 1, "flip-flops": 1},
+        "axi.control": {"LUTs": 1},
+        "switch": {"LUTs": 1},
+        "axi": {"LUTs": 1},
+    }
+
+
+@pytest.mark.slow
+def test_a_design_and_its_model_fit_on_an_ecp5(tmp_path):
+    result = ecp5.place(TINY, tmp_path, device="25k", case="CABGA381")
+    assert result.mhz > 100 and result.settle == ecp5.for_board(TINY).array.settle
+    assert all(0 < used <= there for used, there in result.used.values())
+    for kind in ("flip-flops", "multipliers", "block RAMs"):
+        assert sum(b.cells.get(kind, 0) for b in result.blocks) == result.used[kind][0]
+    assert (tmp_path / "tiny.bit").stat().st_size > 10_000
+    with pytest.raises(WordlineError, match=r"nextpnr stopped: ERROR: .*; .*nextpnr.log says more"):
+        ecp5.place(TINY, tmp_path, device="25k", case="CABGA9999")
