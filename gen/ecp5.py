@@ -20,10 +20,10 @@ from typing import Any
 from gen import package
 from gen.synth import run_yosys
 from golden import files
-from golden.description import SETTLE_MAX, Description
+from golden.description import SETTLE_MAX, STAGED, Description
 from golden.errors import WordlineError
 from golden.fixed import ceil_div
-from hw.columns import AROUND, SERIAL, sum_cycles
+from hw.columns import AROUND, sum_cycles
 from hw.crossbar import AFTER_DRAWS
 from hw.noise import STAGES
 
@@ -82,7 +82,7 @@ class Result:
 def for_board(description: Description) -> Description:
     """The same network and numbers, its `array.settle` raised until the crossbars' model sums
     `ROWS` rows a cycle and hashes its noise lane by lane (docs/macro.md)."""
-    settle = max(description.array.settle, SERIAL)
+    settle = max(description.array.settle, STAGED)
     for shape in description.arrays.values():
         macro, dac = shape.macro, description.dac
         bits = dac.drive_width if dac.planes > 1 else dac.width

@@ -60,6 +60,9 @@ Frac = Annotated[Int, Field(ge=0, le=8)]
 SETTLE_MAX = 64
 """The most that `array.settle` may be."""
 
+STAGED = 13
+"""`array.settle` from which on there is time for registers wherever an FPGA wants them."""
+
 HiddenBits = Annotated[Int, Field(ge=3, le=12)]
 
 
@@ -263,6 +266,11 @@ class LstmCell:
         return 7
 
     @property
+    def tables_in_a_row(self) -> int:
+        """Tables on the way to h: a gate's, then that of tanh(c)."""
+        return 2
+
+    @property
     def gate_range(self) -> Range:
         """i, f and o: unsigned, LSB 2^-gate_bits."""
         return Range(0, 2**self.gate_bits - 1)
@@ -329,6 +337,11 @@ class RnnCell:
     def pipeline(self) -> int:
         """Stages of the gate pipeline, from a block of codes to h."""
         return 3
+
+    @property
+    def tables_in_a_row(self) -> int:
+        """Tables on the way to h."""
+        return 1
 
     @property
     def hidden_range(self) -> Range:
@@ -500,6 +513,18 @@ class ArrayShape:
         return max(self.description.adc.conversion_cycles, self.settle)
 
     @property
+    def staged(self) -> bool:
+        """Whether there is time for more registers than a chip needs."""
+        return self.description.array.settle >= STAGED
+
+    @property
+    def pipeline(self) -> int:
+        """Stages of the gate pipeline, from a block of codes to h; where `staged`, with registers
+        behind each table."""
+        cell = self.description.cell
+        return int(cell.pipeline + (cell.tables_in_a_row if self.staged else 0))
+
+    @property
     def samples(self) -> int:
         """Samples of a lane for one step: one of each plane for each select."""
         return self.selects * self.description.dac.planes
@@ -567,8 +592,8 @@ class ArrayShape:
         one's conversion, the gate pipeline, what is left of the last block, the rows."""
         tail = self.units - (self.blocks - 1) * self.lanes
         left = ceil_div(tail, units_per_beat) - 1
-        pipeline = self.description.cell.pipeline + FEEDBACK_LATENCY
-        return (self.samples - 1) * self.period + self.readout_latency + left + int(pipeline)
+        pipeline = self.pipeline + FEEDBACK_LATENCY
+        return (self.samples - 1) * self.period + self.readout_latency + left + pipeline
 
     @property
     def read_noise_bits(self) -> int:

@@ -33,9 +33,6 @@ takes its time to compile."""
 GROUP = 16
 """Rows of a sum that it is given at once where there are more."""
 
-SERIAL = 13
-"""`array.settle` from which on sums are serial, and all of the model is in stages."""
-
 AROUND = 7
 """Cycles of `array.settle` that a serial sum has not: to cells, and from a charge to a sample."""
 
@@ -44,7 +41,7 @@ def rows_at_once(shape: ArrayShape) -> int | None:
     """Rows that are summed in a cycle where a sample has time for groups of them, one after the
     other: the fewest for which it has, a power of two. None where all are summed at once."""
     rows, bits = 1, _code(shape).width
-    if shape.description.array.settle < SERIAL:
+    if not shape.staged:
         return None
     while rows < 2 * shape.rows:
         groups = ceil_div(shape.rows, rows)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,16 +11,6 @@ from golden.fixed import ceil_div, index_bits
 from hw.adc import codes_layout
 from hw.fixed import narrow
 from hw.ports import WritePort, vector_stream
-
-LUT_RAM = 1024
-"""Words of a table up to which it is not for an FPGA's block RAM, which answers so late in a cycle
-that the product after it makes the longest path of all."""
-
-
-def table_memory(shape: Shape, depth: int) -> memory.Memory:
-    """The memory of a table that is loaded."""
-    attributes = {"ram_style": "distributed"} if depth <= LUT_RAM else {}
-    return memory.Memory(shape=shape, depth=depth, init=[], attrs=attributes)
 
 
 class GatePipeline(wiring.Component):
@@ -40,7 +30,7 @@ class GatePipeline(wiring.Component):
     def __init__(self, shape: ArrayShape, **ports: wiring.Member) -> None:
         self.shape = shape
         description, cell = shape.description, shape.description.cell
-        self.latency = cell.pipeline
+        self.latency = shape.pipeline
         self.words = ceil_div(shape.units, shape.units_per_beat)
         bias_address = index_bits(shape.gates) + self._place_bits + index_bits(self.words)
         table_address = index_bits(shape.gates) + shape.index_bits
@@ -69,7 +59,7 @@ class GatePipeline(wiring.Component):
         """Stages 0 and 1, which every cell begins with; a stage moves when `advance` is high.
 
         Returns valid, codes[gate][place], word (beat of the step), first and last of stage 1, and
-        the read ports [gate][place] of the gates' tables, whose data are of stage 2.
+        what [gate][place] the gates' tables hold, which is of stage 2.
         """
         description = self.shape.description
         m.d.comb += advance.eq(~self.o.valid | self.o.ready)
@@ -87,7 +77,16 @@ class GatePipeline(wiring.Component):
                 a = (codes[gate][place] << description.cell.frac) + bias[gate][place]
                 index = narrow(a, 0, self.shape.index_range)
                 m.d.comb += port.addr.eq(index.as_unsigned())
-        return carried, tables
+        return self._behind(m, advance, carried, [[p.data for p in ports] for ports in tables])
+
+    def _behind(
+        self, m: Module, advance: Signal, carried: list[Any], read: list[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """What a stage carries, and what tables give in the next; both a stage later where there
+        is time for a register between a table, which is slow, and what comes behind it."""
+        if not self.shape.staged:
+            return carried, read
+        return stage(m, advance, carried), stage(m, advance, read)
 
     def _back(
         self, m: Module, valid: Value, last: Value, codes: Any, h: list[Value], **traced: Any
@@ -177,7 +176,8 @@ class GatePipeline(wiring.Component):
         cell, split = self.shape.description.cell, self.shape.index_bits
         ports = []
         for number, gate in enumerate(cell.gates):
-            m.submodules[f"table_{gate}"] = mem = table_memory(unsigned(cell.table_bits), 2**split)
+            mem = memory.Memory(shape=unsigned(cell.table_bits), depth=2**split, init=[])
+            m.submodules[f"table_{gate}"] = mem
             write = mem.write_port()
             m.d.comb += [
                 write.addr.eq(self.gate_tables.address[:split]),

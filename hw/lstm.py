@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In
 
 from golden.description import ArrayShape, LstmCell
 from hw.fixed import narrow
-from hw.gates import GatePipeline, dac_code, stage, table_memory
+from hw.gates import GatePipeline, dac_code, stage
 from hw.ports import WritePort
 
 
@@ -34,7 +34,7 @@ class LstmGates(GatePipeline):
         valid, codes, word, first, last = carried = stage(m, advance, carried)
         fc, ig, o = [], [], []
         for place in places:
-            i_, f_, g_, o_ = (ports[place].data for ports in tables)
+            i_, f_, g_, o_ = (table[place] for table in tables)
             before = Signal(signed(cell.state_bits), name=f"before_{place}")
             m.d.comb += before.eq(Mux(first, 0, c_read[place]))
             fc.append(f_[: cell.gate_bits] * before)
@@ -54,8 +54,9 @@ class LstmGates(GatePipeline):
             m.d.comb += tanh[place].addr.eq(upper.as_unsigned())
 
         # Stage 5: o * tanh(c).
+        carried, (of_c,) = self._behind(m, advance, carried, [[port.data for port in tanh]])
         valid, codes, last, o, c = stage(m, advance, carried)
-        product = [o[place] * tanh[place].data for place in places]
+        product = [o[place] * of_c[place].as_signed() for place in places]
 
         # Stage 6: h as a DAC code.
         valid, codes, last, c, product = stage(m, advance, [valid, codes, last, c, product])
@@ -65,8 +66,9 @@ class LstmGates(GatePipeline):
 
     def _tanh_table(self, m: Module, advance: Signal) -> list[Any]:
         """Read ports [place] of the table of tanh."""
-        mem = table_memory(signed(self.cell.hidden_bits), 2**self.cell.state_index_bits)
-        m.submodules.table_tanh = mem
+        m.submodules.table_tanh = mem = memory.Memory(
+            shape=signed(self.cell.hidden_bits), depth=2**self.cell.state_index_bits, init=[]
+        )
         write = mem.write_port()
         m.d.comb += [
             write.addr.eq(self.tanh_table.address),

@@ -16,6 +16,6 @@ class RnnGates(GatePipeline):
 
         # Stage 2: h as a DAC code.
         valid, codes, _, _, last = stage(m, advance, carried)
-        h = [dac_code(port.data.as_signed(), self.shape) for port in tanh]
+        h = [dac_code(entry.as_signed(), self.shape) for entry in tanh]
         self._back(m, valid, last, codes, h)
         return m
