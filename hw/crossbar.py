@@ -128,11 +128,10 @@ class CrossbarModel(wiring.Component):
         m.d.comb += self.program.ready.eq(1)
         for lane, (read, lane_gain, error) in enumerate(errors):
             charge = self._stage(m, self._columns(m, lane) + read)
-            converted = self._stage(m, charge * lane_gain) + error
-            held = Signal(converted.shape(), name=f"held_{lane}")
+            converted = (self._stage(m, charge * lane_gain) + error) >> shape.adc_shift
+            lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
             with m.If(taken[-1]):
-                m.d.sync += held.eq(converted)
-            lsbs = half_up(held, shape.adc_shift)
+                m.d.sync += lsbs.eq(converted)
             if description.adc.kind == "flash":
                 codes = range(description.adc.range.low + 1, description.adc.range.high + 1)
                 m.d.comb += self.above[lane].eq(Cat(lsbs >= code for code in codes))
@@ -149,8 +148,9 @@ class CrossbarModel(wiring.Component):
         return register
 
     def _errors(self, m: Module, taken: Value, gain: Signal) -> list[tuple[Value, ...]]:
-        """For each lane the read noise (charge), its gain, and what it adds (charge times gain),
-        in time for cycle n + settle - 1 or the stages before it."""
+        """For each lane the read noise (charge), its gain, and what it adds (charge times gain)
+        with the half of an LSB by which is rounded, in time for cycle n + settle - 1 or the stages
+        before it."""
         shape = self.shape
         written = self._parameters(m)
         cycles = shape.settle - AFTER_DRAWS if self.in_stages else 2
@@ -171,7 +171,8 @@ class CrossbarModel(wiring.Component):
             noisy = self._stage(m, draw.adc * written["adc_noise"])
             lsb = self._stage(m, noisy + written["offset", lane] * noise.UNIT)
             shift = noise.LSB_SHIFT - shape.adc_shift
-            error = self._stage(m, half_up(lsb, shift) if shift >= 0 else lsb << -shift)
+            error = half_up(lsb, shift) if shift >= 0 else lsb << -shift
+            error = self._stage(m, error + (1 << (shape.adc_shift - 1)))
             factor = written["gain_error", lane] + 2**noise.GAIN_ERROR_SHIFT
             gained = self._stage(m, gain * factor)
             # The factor is not negative: what was written is at least -1/2.

@@ -12,7 +12,7 @@ from golden.fixed import ceil_div, index_bits
 
 WORD_BITS = 32
 
-STAGES = 8
+STAGES = 10
 """Cycles from which on draws are made in a pipeline."""
 
 
@@ -82,7 +82,7 @@ class NoiseGenerator(wiring.Component):
 
     def _pipeline(self, m: Module) -> None:
         """Cycle 1: place of the sample. 2: of the lane. 3, 4: first multiplication. 5, 6: second.
-        7: look-up. Each of `at_once` pipelines has every `at_once`th lane."""
+        7, 8: look-up. 9: sum. Each of `at_once` pipelines has every `at_once`th lane."""
         shape = self.shape
         at_once = ceil_div(shape.lanes, self.turns)
         late = Signal(self.inputs)
@@ -103,7 +103,9 @@ class NoiseGenerator(wiring.Component):
                 once.eq(_multiplied(m, start ^ (start >> 16), noise.MIX[0]) + step),
                 twice.eq(_multiplied(m, once ^ (once >> 15), noise.MIX[1])),
             ]
-            mixed.append(twice ^ (twice >> 16))
+            word = Signal(WORD_BITS, name=f"word_{first}")
+            m.d.sync += word.eq(twice ^ (twice >> 16))
+            mixed.append(word)
         found = self._look_up(m, mixed)
         for lane, draw in enumerate(self.draws):
             turn, pipeline = divmod(lane, at_once)
@@ -166,7 +168,7 @@ class NoiseGenerator(wiring.Component):
 
     def _look_up(self, m: Module, words: list[Value]) -> list[data.View]:
         """The draws of a word, sums of two bytes' entries: bytes 0 and 1 for the cells, 2 and 3 for
-        the ADC."""
+        the ADC. In a pipeline, those of the word of the cycle before."""
         magnitudes = noise.magnitudes()
         m.submodules.magnitudes = table = memory.Memory(
             shape=max(magnitudes).bit_length(), depth=len(magnitudes), init=magnitudes
@@ -175,7 +177,12 @@ class NoiseGenerator(wiring.Component):
         def entry(byte: Value) -> Value:
             port = table.read_port(domain="comb")
             m.d.comb += port.addr.eq(byte[:7])
-            return Mux(byte[7], -port.data, port.data)
+            sign, magnitude = byte[7], port.data
+            if self.turns:
+                read = Signal(data.StructLayout({"sign": 1, "magnitude": len(magnitude)}))
+                m.d.sync += [read.sign.eq(sign), read.magnitude.eq(magnitude)]
+                sign, magnitude = read.sign, read.magnitude
+            return Mux(sign, -magnitude, magnitude)
 
         found = []
         for n, word in enumerate(words):
