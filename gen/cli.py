@@ -18,9 +18,9 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
-from gen import ecp5, image, package, stages, synth
+from gen import activity, ecp5, image, package, stages, synth
 from gen import fit as fitting
 from golden import datasets, effects, files, foreign, presets, training
 from golden.conversion import ArrayReport
@@ -494,7 +494,8 @@ def synth_(
         Path | None, typer.Option(help="Folder of the cells' .lib; else Debian's qflow-tech.")
     ] = None,
     sequences: Annotated[
-        int, typer.Option(help="Run so many of the test set through the netlist of cells.", min=0)
+        int,
+        typer.Option(help="Run so many of the test set through the cells, for power too.", min=0),
     ] = 0,
     data_dir: DataDir = sets.DATA,
     device: Annotated[
@@ -512,7 +513,7 @@ def synth_(
     Standard cells: the crossbar macros are black boxes, timed by their budget
     (docs/integration.md). Needs Yosys (pip install 'wordline[synth]'), OpenSTA (`sta`), the cells.
     --sequences: the trained network in build/NAME in gates, in Icarus (`iverilog`), every result
-    compared, and no X on any output.
+    compared, and no X on any output; then their power, by what they make the design do.
 
     ecp5: the crossbars' model is part of the design, which has its numbers and takes more cycles;
     the trained network in build/NAME, if there is one, goes into the package. Needs Yosys and
@@ -529,6 +530,7 @@ def synth_(
         _map(description, onto, folder, period, cells)
         if run is not None:
             _run_netlist(*run, folder, (folder / "netlist.v", onto.verilog(cells)))
+            _power(*run, folder, onto, period, cells)
     elif target == "ecp5":
         if device not in ecp5.DEVICES:
             raise WordlineError(
@@ -627,6 +629,46 @@ def _run_netlist(
     _say(f"GREEN: {count} sequences through the netlist, {values}, no X on any output")
 
 
+def _power(
+    loaded: Program,
+    codes: torch.Tensor,
+    lengths: torch.Tensor,
+    folder: Path,
+    onto: synth.Cells,
+    period: float,
+    cells: Path | None,
+) -> None:
+    from sim import system  # cocotb is slow to import
+
+    description = loaded.description
+    with _bar() as bar:
+        progress = _stages(bar)
+        progress("record")
+        recording = system.record(loaded, codes, lengths, folder / "activity")
+        progress("power")
+        found = activity.read(recording, package.axi_module(description), *synth.WATCHED)
+        recording.unlink()
+        blocks, known = synth.power(
+            *(description, onto, folder, found), period_ns=period, library=cells
+        )
+        progress("")
+    total = sum(blocks.values(), synth.Power(0, 0, 0))
+    title = f"{description.name}, {onto.name}, power in mW at {1000 / period:.0f} MHz"
+    table = Table("block", "internal", "switching", "leakage", "all", "%", title=title)
+    by_size = sorted(blocks.items(), key=lambda item: -item[1].total)
+    for name, drawn in [*by_size, ("all", total)]:
+        parts = (drawn.internal, drawn.switching, drawn.leakage, drawn.total)
+        share = f"{100 * drawn.total / total.total:.1f}"
+        table.add_row(name, *(f"{part:.3f}" for part in parts), share)
+    console.print(table)
+    cycles, steps = found.cycles, int(lengths.sum())
+    _say(
+        f"{total.total * period * cycles / steps / 1000:.2f} nJ a step of {cycles / steps:.1f} "
+        f"cycles, without macros ({len(lengths)} sequences; {100 * known:.1f} % of the flip-flops "
+        f"with their own activity)"
+    )
+
+
 def _place(description: Description, folder: Path, **options: Any) -> None:
     with _bar() as bar:
         progress = _stages(bar)
@@ -634,7 +676,9 @@ def _place(description: Description, folder: Path, **options: Any) -> None:
         progress("")
     device = f"LFE5U-{options['device'].removesuffix('k')}F, speed grade {ecp5.SPEED}"
     kinds = [*ecp5.KINDS.values()]
-    table = Table("block", *kinds, title=f"{description.name}, {device}")
+    # Names are what one reads: let headings wrap.
+    name = Column("block", no_wrap=True, min_width=max(len(b.name) for b in result.blocks))
+    table = Table(name, *kinds, title=f"{description.name}, {device}")
     for block in result.blocks:
         table.add_row(block.name, *(f"{block.cells.get(kind, 0):,}" for kind in kinds))
     sums = [sum(b.cells.get(kind, 0) for b in result.blocks) for kind in kinds]

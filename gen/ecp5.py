@@ -137,7 +137,10 @@ def place(
         (path["from"].split()[0], path["to"].split()[0]): sum(n["delay"] for n in path["path"])
         for path in found["critical_paths"]
     }
-    version = re.search(r"Version ([^)]+)\)", log.read_text())
+    said = subprocess.run(
+        [*tools["nextpnr-ecp5"], "--version"], capture_output=True, text=True, check=False
+    )
+    version = re.search(r"Version ([^)]+)\)", said.stdout + said.stderr)
     return Result(
         settle=description.array.settle,
         blocks=_blocks(folder / "mapped.json", top),

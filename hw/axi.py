@@ -44,8 +44,9 @@ def lite_members(address_bits: int) -> dict[str, Member]:
 class RegisterBus(wiring.Signature):
     """What an AXI4-Lite slave asks of what is behind it.
 
-    `write` is high, with address, data and strobes, until the cycle in which `written` is high,
-    whose `write_answer` counts. `read` is high for a cycle, in which data and answer are there.
+    `write` is high, with address, data and strobes, which are there since the cycle before, until
+    the cycle in which `written` is high, whose `write_answer` counts. `read` is high for a cycle,
+    in which data and answer are there.
     """
 
     def __init__(self, address_bits: int) -> None:
@@ -63,8 +64,8 @@ class RegisterBus(wiring.Signature):
 class LiteSlave(wiring.Component):
     """AXI4-Lite to a register bus.
 
-    Latency: 2 cycles from the last of address and data to the answer. Throughput: a write and a
-    read every 2 cycles.
+    Latency: from the last of address and data to the answer, 3 cycles of a write and 2 of a read.
+    Throughput: a write every 3 cycles, a read every 2.
     """
 
     def __init__(self, address_bits: int) -> None:
@@ -95,7 +96,8 @@ class LiteSlave(wiring.Component):
                     m.d.sync += register.eq(getattr(self, f"s_axil_{name}"))
             with m.Elif(bus.read if channel == "ar" else ended):
                 m.d.sync += here.eq(0)
-        m.d.comb += [write.eq(full["aw"] & full["w"]), read.eq(full["ar"])]
+        m.d.sync += write.eq(full["aw"] & full["w"] & ~ended)
+        m.d.comb += read.eq(full["ar"])
 
         with m.If(ended):
             m.d.sync += [self.s_axil_bvalid.eq(1), self.s_axil_bresp.eq(bus.write_answer)]

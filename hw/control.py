@@ -51,7 +51,10 @@ class Control(wiring.Component):
         m = Module()
         bus = self.bus
         window = Signal(Window)
-        in_window, number, there = self._place(bus.write_address)
+        # Where a write goes is found out in the cycle before it.
+        place = [Value.cast(found) for found in self._place(bus.write_address)]
+        in_window, number, there = held = [Signal(found.shape()) for found in place]
+        m.d.sync += [register.eq(found) for register, found in zip(held, place, strict=True)]
         writable = Array(register.writable for register in self.map.registers)[number]
         usable = Mux(in_window, window == Window.OPEN, writable)
         whole = (bus.write_address[: index_bits(WORD)] == 0) & bus.write_strobe.all()

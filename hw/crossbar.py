@@ -223,11 +223,11 @@ class CrossbarModel(wiring.Component):
             columns.sample.eq(self.sample),
             columns.select.eq(self.select),
             columns.rows.eq(self.rows.as_value()),
-            columns.write.eq(here),
-            columns.write_select.eq(program.select),
-            columns.write_row.eq(program.row),
-            columns.write_cell.positive.eq(program.positive),
-            columns.write_cell.negative.eq(program.negative),
+            columns.write.eq(self._stage(m, here)),
+            columns.write_select.eq(self._stage(m, program.select)),
+            columns.write_row.eq(self._stage(m, program.row)),
+            columns.write_cell.positive.eq(self._stage(m, program.positive)),
+            columns.write_cell.negative.eq(self._stage(m, program.negative)),
         ]
         return columns.charge
 
