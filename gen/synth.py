@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata, util
@@ -76,11 +77,14 @@ class Cells:
         """What its cells do, for a simulator. WordlineError where it is not there."""
         return self._file("v", folder)
 
-    def latch_area(self, folder: Path | None = None) -> float:
-        """um2 of its latch, which its timing has as 0, from its layout."""
-        text = self._file("lef", folder).read_text(encoding="utf-8")
-        size = re.search(r"MACRO LATCH\s.*?SIZE\s+([0-9.]+)\s+BY\s+([0-9.]+)", text, re.DOTALL)
-        return float(size[1]) * float(size[2]) if size else 0.0
+    def areas(self, folder: Path | None = None) -> dict[str, float]:
+        """um2 of each cell; of its latch by its layout, since its timing has that as 0."""
+        text = self.liberty(folder).read_text(encoding="utf-8")
+        listed = re.findall(r"^ *cell *\((\w+)\) *\{.*?area *: *([0-9.]+)", text, re.M | re.S)
+        layout = self._file("lef", folder).read_text(encoding="utf-8")
+        size = re.search(r"MACRO LATCH\s.*?SIZE\s+([0-9.]+)\s+BY\s+([0-9.]+)", layout, re.S)
+        latch = {"LATCH": float(size[1]) * float(size[2])} if size else {}
+        return {name: float(area) for name, area in listed} | latch
 
     def _file(self, kind: str, folder: Path | None) -> Path:
         path = (folder or self.folder) / f"{self.name}_stdcells.{kind}"
@@ -160,10 +164,10 @@ def synthesise(
     files.write_text(folder / "clock_gate.v", CLOCK_GATE)
     run_yosys(_map(source, top, liberty), folder, "map")
     mapped = json.loads((folder / "mapped.json").read_text())
-    buffers.insert(mapped, cells.drive, FANOUT, CLOCKS)
+    buffers.insert(mapped["modules"][top], cells.drive, FANOUT, CLOCKS)
     files.write_text(folder / "buffered.json", json.dumps(mapped))
     run_yosys(_finish(top, liberty), folder, "finish")
-    blocks = _blocks(folder, top, cells.latch_area(library))
+    blocks = _blocks(folder / "netlist.v", cells.areas(library))
     progress("time")
     constants = _constants(folder / "ports.json", top)
     sidecar = json.loads((source / f"{description.name}.json").read_text())
@@ -185,7 +189,7 @@ def synthesise(
 
 
 def _map(source: Path, top: str, liberty: Path) -> str:
-    """Yosys, block by block, so that each has its area."""
+    """Yosys, block by block, so that each cell is some block's; flat in the end."""
     verilog = " ".join(str(path.relative_to(source.parent)) for path in package.sources(source))
     return "\n".join(
         [
@@ -212,6 +216,9 @@ def _map(source: Path, top: str, liberty: Path) -> str:
             "opt_clean",
             f"abc -liberty {liberty} -script abc.script -constr abc.constr",
             "opt_clean -purge",
+            "rename -enumerate -pattern u% c:*",  # so that a cell's name says whose it is
+            "flatten",
+            "opt_clean -purge",
             "write_json mapped.json",
             "",
         ]
@@ -219,15 +226,12 @@ def _map(source: Path, top: str, liberty: Path) -> str:
 
 
 def _finish(top: str, liberty: Path) -> str:
-    """Yosys again: what each block takes; then flat, for what reads it."""
+    """Yosys again: the netlist for what reads it."""
     return "\n".join(
         [
             "read_json buffered.json",
             f"hierarchy -top {top}",
             f"tee -q -o area.json stat -json -liberty {liberty}",
-            "rename -enumerate -pattern u% c:*",  # so that a cell's name says whose it is
-            "flatten",
-            "opt_clean -purge",
             "splitnets -format __",
             "write_verilog -noattr -simple-lhs netlist.v",
             "delete c:*",
@@ -261,29 +265,24 @@ def run_yosys(script: str, folder: Path, name: str = "yosys") -> None:
         raise WordlineError(f"Yosys stopped: {' '.join(said) or 'it crashed'}; {log} says more.")
 
 
-def _blocks(folder: Path, top: str, latch_area: float) -> list[Block]:
-    """Each module's own cells: Yosys counts those of the modules inside it in its area."""
-    area = json.loads((folder / "area.json").read_text())["modules"]
+def _blocks(netlist: Path, areas: dict[str, float]) -> list[Block]:
+    """The cells of each block, as their names in the flat netlist say; areas: of each kind."""
+    found: dict[str, Counter[str]] = {}
+    for kind, name, _ in INSTANCE.findall(netlist.read_text()):
+        if kind in areas:
+            found.setdefault(_block_of(_plain(name)), Counter())[kind] += 1
     blocks = []
-    for module, found in area.items():
-        kinds: dict[str, int] = found["num_cells_by_type"]
-        inside = [area[f"\\{kind}"] for kind in kinds if f"\\{kind}" in area]
-        own = {kind: n for kind, n in kinds.items() if not kind.startswith("wordline_")}
-        if not own:
-            continue
-        whole, part = (
-            (found.get(key) or 0.0) - sum(other.get(key) or 0.0 for other in inside)
-            for key in ("area", "sequential_area")
-        )
-        gates = own.get("LATCH", 0)
+    for name, kinds in found.items():
+        each = {kind: count * areas[kind] for kind, count in kinds.items()}
+        flip_flops = {kind for kind in kinds if kind.startswith("DFF")}
         blocks.append(
             Block(
-                name=_block_name(module, top),
-                cells=sum(own.values()),
-                flip_flops=sum(n for kind, n in own.items() if kind.startswith("DFF")),
-                clock_gates=gates,
-                area=whole + gates * latch_area,
-                sequential=part + gates * latch_area,
+                name=name,
+                cells=kinds.total(),
+                flip_flops=sum(kinds[kind] for kind in flip_flops),
+                clock_gates=kinds["LATCH"],
+                area=sum(each.values()),
+                sequential=sum(each.get(kind, 0.0) for kind in {*flip_flops, "LATCH"}),
             )
         )
     return sorted(blocks, key=lambda block: -block.area)
@@ -397,16 +396,6 @@ def _block_of(instance: str) -> str:
     if inside[:1] != ["core"]:
         return ".".join(["axi", *inside])
     return ".".join(inside[2:]) or "switch"
-
-
-def _block_name(module: str, top: str) -> str:
-    """Its path in the accelerator; what is around that is `axi`."""
-    name = module.removeprefix("\\")
-    if name == top:
-        return "axi.top"
-    if name.startswith(f"{top}."):
-        return ".".join(["axi", *name.removeprefix(f"{top}.system").split(".")[1:]])
-    return name.removeprefix(top.removesuffix("_axi")).removeprefix(".") or "switch"
 
 
 def _constants(ports: Path, top: str) -> set[str]:

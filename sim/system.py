@@ -124,7 +124,7 @@ def _prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict
     files = {name: str(path.absolute()) for name, path in named.items()}
     return files | {
         "driver": str(compile_driver(folder).absolute()),
-        "beat": StreamIn(description).beat,
+        "beat": description.input_beat,
         "dac_range": [*description.dac.range],
     }
 
