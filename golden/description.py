@@ -266,9 +266,9 @@ class LstmCell:
         return 7
 
     @property
-    def tables_in_a_row(self) -> int:
-        """Tables on the way to h: a gate's, then that of tanh(c)."""
-        return 2
+    def staged_pipeline(self) -> int:
+        """The same with registers in front of the gates' tables, and behind each table."""
+        return 10
 
     @property
     def gate_range(self) -> Range:
@@ -339,9 +339,9 @@ class RnnCell:
         return 3
 
     @property
-    def tables_in_a_row(self) -> int:
-        """Tables on the way to h."""
-        return 1
+    def staged_pipeline(self) -> int:
+        """The same with registers in front of the gate's table and behind it."""
+        return 5
 
     @property
     def hidden_range(self) -> Range:
@@ -519,10 +519,9 @@ class ArrayShape:
 
     @property
     def pipeline(self) -> int:
-        """Stages of the gate pipeline, from a block of codes to h; where `staged`, with registers
-        behind each table."""
+        """Stages of the gate pipeline, from a block of codes to h."""
         cell = self.description.cell
-        return int(cell.pipeline + (cell.tables_in_a_row if self.staged else 0))
+        return int(cell.staged_pipeline if self.staged else cell.pipeline)
 
     @property
     def samples(self) -> int:

@@ -243,6 +243,7 @@ class SerialColumns(wiring.Component):
             shape=unsigned(at_once * cell.size),
             depth=max(2, shape.selects) << len(group),
             init=[],
+            attrs={"no_rw_check": 1},  # cells are written while nothing is sampled
         )
         write, read = cells.write_port(granularity=cell.size), cells.read_port()
         within = (at_once - 1).bit_length()

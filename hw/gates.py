@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -71,22 +71,26 @@ class GatePipeline(wiring.Component):
         # Stage 1: a = saturate((code << frac) + bias), and on to the tables.
         carried = stage(m, advance, [valid, codes, word, first, last])
         _, codes, *_ = carried
+        a = [
+            [(code << description.cell.frac) + own for code, own in zip(*gate, strict=True)]
+            for gate in zip(codes, bias, strict=True)
+        ]
+        carried, a = self._apart(m, advance, carried, a)
         tables = self._gate_tables(m, advance)
-        for gate, ports in enumerate(tables):
-            for place, port in enumerate(ports):
-                a = (codes[gate][place] << description.cell.frac) + bias[gate][place]
-                index = narrow(a, 0, self.shape.index_range)
+        for ports, values in zip(tables, a, strict=True):
+            for port, value in zip(ports, values, strict=True):
+                index = narrow(value, 0, self.shape.index_range)
                 m.d.comb += port.addr.eq(index.as_unsigned())
-        return self._behind(m, advance, carried, [[p.data for p in ports] for ports in tables])
+        return self._apart(m, advance, carried, [[port.data for port in ports] for ports in tables])
 
-    def _behind(
-        self, m: Module, advance: Signal, carried: list[Any], read: list[Any]
+    def _apart(
+        self, m: Module, advance: Signal, carried: list[Any], found: list[Any]
     ) -> tuple[list[Any], list[Any]]:
-        """What a stage carries, and what tables give in the next; both a stage later where there
-        is time for a register between a table, which is slow, and what comes behind it."""
+        """What a stage carries and what it has found; a stage later where there is time to keep
+        tables, which are slow, apart from what is around them."""
         if not self.shape.staged:
-            return carried, read
-        return stage(m, advance, carried), stage(m, advance, read)
+            return carried, found
+        return stage(m, advance, carried), stage(m, advance, found)
 
     def _back(
         self, m: Module, valid: Value, last: Value, codes: Any, h: list[Value], **traced: Any
@@ -152,9 +156,8 @@ class GatePipeline(wiring.Component):
         shape, bits = self.shape, self.shape.index_bits
         places = shape.units_per_beat
         banks = shape.gates * places
-        m.submodules.bias_memory = mem = memory.Memory(
-            shape=unsigned(banks * bits), depth=max(2, self.words), init=[]
-        )
+        mem = loaded_memory(unsigned(banks * bits), max(2, self.words))
+        m.submodules.bias_memory = mem
         write, read = mem.write_port(granularity=bits), mem.read_port()
         split = index_bits(self.words)
         m.d.comb += [
@@ -176,7 +179,7 @@ class GatePipeline(wiring.Component):
         cell, split = self.shape.description.cell, self.shape.index_bits
         ports = []
         for number, gate in enumerate(cell.gates):
-            mem = memory.Memory(shape=unsigned(cell.table_bits), depth=2**split, init=[])
+            mem = loaded_memory(unsigned(cell.table_bits), 2**split)
             m.submodules[f"table_{gate}"] = mem
             write = mem.write_port()
             m.d.comb += [
@@ -192,6 +195,11 @@ class GatePipeline(wiring.Component):
         reads = [mem.read_port() for _ in range(self.shape.units_per_beat)]
         m.d.comb += [read.en.eq(advance) for read in reads]
         return reads
+
+
+def loaded_memory(shape: ShapeLike, depth: int) -> memory.Memory:
+    """A memory that is never read while it is written: what would be read then is free."""
+    return memory.Memory(shape=shape, depth=depth, init=[], attrs={"no_rw_check": 1})
 
 
 def trace_layout(shape: ArrayShape) -> data.StructLayout:

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In
 
 from golden.description import ArrayShape, LstmCell
 from hw.fixed import narrow
-from hw.gates import GatePipeline, dac_code, stage
+from hw.gates import GatePipeline, dac_code, loaded_memory, stage
 from hw.ports import WritePort
 
 
@@ -54,7 +54,7 @@ class LstmGates(GatePipeline):
             m.d.comb += tanh[place].addr.eq(upper.as_unsigned())
 
         # Stage 5: o * tanh(c).
-        carried, (of_c,) = self._behind(m, advance, carried, [[port.data for port in tanh]])
+        carried, (of_c,) = self._apart(m, advance, carried, [[port.data for port in tanh]])
         valid, codes, last, o, c = stage(m, advance, carried)
         product = [o[place] * of_c[place].as_signed() for place in places]
 
@@ -66,9 +66,8 @@ class LstmGates(GatePipeline):
 
     def _tanh_table(self, m: Module, advance: Signal) -> list[Any]:
         """Read ports [place] of the table of tanh."""
-        m.submodules.table_tanh = mem = memory.Memory(
-            shape=signed(self.cell.hidden_bits), depth=2**self.cell.state_index_bits, init=[]
-        )
+        mem = loaded_memory(signed(self.cell.hidden_bits), 2**self.cell.state_index_bits)
+        m.submodules.table_tanh = mem
         write = mem.write_port()
         m.d.comb += [
             write.addr.eq(self.tanh_table.address),

@@ -14,7 +14,7 @@ from golden import gates, network
 from hw.crossbar import PARAMETERS
 from hw.fixed import narrow
 from hw.loadmap import LoadMap
-from sim import batch, chip
+from sim import batch, blocks, chip
 from tests.helpers import random_codes, random_program, small
 
 # The first layer and the head are of one size, but the head has no gates.
@@ -54,7 +54,10 @@ def write(folder, name, loaded):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("chip"))
+    """In the least time: what it runs is short."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chip, "LeanVerilator", blocks.QuickVerilator)
+        return prepare(tmp_path_factory.mktemp("chip"))
 
 
 @pytest.fixture(scope="module")
@@ -237,8 +240,9 @@ def test_a_fault_in_the_logic_turns_the_chip_red(fault, tmp_path, monkeypatch):
     assert result["first_difference"].startswith(f"layers.0.{quantity}")
 
 
-def test_a_build_is_reused(built):
+def test_a_build_is_reused(built, monkeypatch):
     binary = built.folder / built.top
     before = binary.stat().st_mtime_ns
+    monkeypatch.setattr(chip, "LeanVerilator", blocks.QuickVerilator)
     chip.prepare(built.folder.parent, "chip")
     assert binary.stat().st_mtime_ns == before

@@ -312,7 +312,7 @@ def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "wordline: Interrupted.\n")
 
 
-@pytest.mark.parametrize("after", [1.0, 8.0])
+@pytest.mark.parametrize("after", [pytest.param(1.0, marks=pytest.mark.slow), 8.0])
 def test_ctrl_c_leaves_things_clean(tmp_path, after):
     """Interrupted while it starts, trains, builds or simulates: status 130, one sentence, and the
     next run ends green."""

@@ -76,7 +76,10 @@ def test_fifty_random_descriptions(seed):
 @pytest.mark.parametrize("kind", ["lstm", "rnn"])
 @pytest.mark.parametrize("settle", [3, 6])
 @pytest.mark.parametrize("bits", [3, 4, 7])
-@pytest.mark.parametrize(("hidden", "lanes"), [(1, 1), (5, 2), (6, 3), (4, 4), (16, 16)])
+@pytest.mark.parametrize(
+    ("hidden", "lanes"),
+    [(1, 1), (5, 2), (6, 3), (4, 4), pytest.param(16, 16, marks=pytest.mark.slow)],
+)
 def test_cycles_per_step(hidden, lanes, bits, settle, kind):
     """With x there and h taken, a step costs exactly what `cycles_per_step` says."""
     description = small(
