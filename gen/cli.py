@@ -593,12 +593,12 @@ def _netlist_run(
     recipe: Recipe, folder: Path, sequences: int, data_dir: Path
 ) -> tuple[Program, torch.Tensor, torch.Tensor]:
     """The trained network, and codes and lengths of the first sequences of its test set."""
+    loaded = Program.load(folder.parent / "program.safetensors", recipe.description)
     if shutil.which("iverilog") is None:
         raise WordlineError(
             "Icarus is not installed here; Debian's package iverilog has it. Or leave --sequences "
             "out."
         )
-    loaded = Program.load(folder.parent / "program.safetensors", recipe.description)
     test = stages.test_set(recipe, data_dir)
     lengths = test.lengths[:sequences]
     return loaded, stages.encode(loaded, test)[:sequences, : int(lengths.max())], lengths

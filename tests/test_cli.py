@@ -1,5 +1,7 @@
-"""The command as a user meets it: in a process of its own."""
+"""The command as a user meets it: in a process of its own; many mistakes, in this one."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen import cli
+from gen import cli, ecp5, entry
 from golden.presets import PRESETS
 from tests.helpers import random_program, small
 
@@ -37,6 +39,22 @@ def complaint(done):
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("wordline: "), done.stderr
     return lines[0].removeprefix("wordline: ")
+
+
+def refused(*arguments, folder):
+    """The complaint of a command that is refused, run in this process, which has torch already."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(sys, "argv", ["wordline", *map(str, arguments)])
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back at the end
+        stack.enter_context(contextlib.chdir(folder))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        left = stack.enter_context(pytest.raises(SystemExit))
+        entry.main()
+    code = left.value.code
+    return complaint(subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue()))
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +185,7 @@ def test_the_main_job(quick):
 )
 def test_wrong_inputs_are_named(quick, arrays, words):
     np.savez(quick / "wrong.npz", **arrays)
-    done = wordline("sim", "quick.toml", "--input", "wrong.npz", folder=quick)
-    assert words in complaint(done)
+    assert words in refused("sim", "quick.toml", "--input", "wrong.npz", folder=quick)
 
 
 def test_other_mistakes_are_named(quick):
@@ -207,13 +224,23 @@ def test_other_mistakes_are_named(quick):
         (["sim", "votes.toml", "--votes", "5"], "votes = 5 is not in 1..4"),
         (["sim", "votes.toml", "--votes", "2"], "but the replay buffer holds 3; set"),
         (["study", "everything"], "There is no study 'everything'"),
+        (["synth", "quick.toml", "--target", "ice40"], "--target ice40 is not known; give osu018"),
+        (
+            ["synth", "quick.toml", "--target", "ecp5", "--device", "12k"],
+            f"--device 12k is not known; give {' or '.join(ecp5.DEVICES)}",
+        ),
+        (
+            ["synth", "votes.toml", "--sequences", "2"],
+            "it was trained with voting.replay_steps = 0",
+        ),
         (
             ["sim", "quick.toml", "--runner", "icarus"],
             "There is no runner 'icarus'; there is: batch",
         ),
         (["sim", "quick.toml", "--runner", "batch", "--waves"], "--waves needs the cocotb runner"),
     ):
-        assert words in complaint(wordline(*arguments, folder=quick)), arguments
+        assert words in refused(*arguments, folder=quick), arguments
+    assert "There is no preset 'vowel'" in complaint(wordline("sim", "vowel", folder=quick))
     assert not (quick / "build" / "wide").exists()
     assert not parts(quick)
 
