@@ -146,7 +146,9 @@ class Accelerator(wiring.Component):
         return open_, loading
 
     def _decode(self, m: Module, loading: Signal) -> None:
-        """Lead each transfer of `load` to the memory its address belongs to."""
+        """Lead each transfer of `load` to the memory its address belongs to. What is not handshaked
+        is written a cycle later, so that decoding has a cycle; but for level tables, by which the
+        very next transfer may be looked up."""
         address, word = self.load.payload.address, self.load.payload.data
         enable, ready = Signal(), Signal(init=1)
         m.d.comb += [
@@ -168,11 +170,18 @@ class Accelerator(wiring.Component):
                 with m.If(here):
                     m.d.comb += ready.eq(port.ready)
             else:
-                m.d.comb += [
-                    port.enable.eq(enable & here),
-                    port.address.eq(offset),
-                    port.data.eq(word[: region.data_bits]),
+                written = [
+                    (port.enable, enable & here),
+                    (port.address, offset),
+                    (port.data, word[: region.data_bits]),
                 ]
+                for signal, value in written:
+                    if port_name == "levels":
+                        m.d.comb += signal.eq(value)
+                        continue
+                    register = Signal.like(signal)
+                    m.d.sync += register.eq(value)
+                    m.d.comb += signal.eq(register)
 
     def _votes(self, m: Module, enable: Value, region: Region) -> None:
         """The voter's registers; reset keeps them."""

@@ -12,7 +12,7 @@ from golden.fixed import ceil_div, index_bits
 
 WORD_BITS = 32
 
-STAGES = 10
+STAGES = 11
 """Cycles from which on draws are made in a pipeline."""
 
 
@@ -81,15 +81,18 @@ class NoiseGenerator(wiring.Component):
         return m
 
     def _pipeline(self, m: Module) -> None:
-        """Cycle 1: place of the sample. 2: of the lane. 3, 4: first multiplication. 5, 6: second.
-        7, 8: look-up. 9: sum. Each of `at_once` pipelines has every `at_once`th lane."""
+        """Cycle 2: place of the sample. 3: of the lane. 4, 5: first multiplication. 6, 7: second.
+        8, 9: look-up. 10: sum. Each of `at_once` pipelines has every `at_once`th lane."""
         shape = self.shape
         at_once = ceil_div(shape.lanes, self.turns)
-        late = Signal(self.inputs)
-        m.d.sync += [late[name].eq(getattr(self, name)) for name in self.inputs.members]
-        words = [_multiplied(m, self.run, factor) for factor in noise.RUN]
-        set_run = Signal()
-        m.d.sync += set_run.eq(self.set_run)
+        # What comes from afar first gets registers of its own; a run that is set is multiplied in
+        # the time of the second.
+        early, late = Signal(self.inputs), Signal(self.inputs)
+        m.d.sync += [early[name].eq(getattr(self, name)) for name in self.inputs.members]
+        m.d.sync += late.eq(early)
+        run, set_run, set_early = Signal.like(self.run), Signal(), Signal()
+        m.d.sync += [run.eq(self.run), set_early.eq(self.set_run), set_run.eq(set_early)]
+        words = [_multiplied(m, run, factor) for factor in noise.RUN]
         place, step = self._place(m, late, set_run, words)
         comes = Signal(self.latency)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += comes.eq(Cat(self.sample, comes))
@@ -99,7 +102,7 @@ class NoiseGenerator(wiring.Component):
             once, twice = (Signal(WORD_BITS, name=f"{name}_{first}") for name in ("once", "twice"))
             following = start + self._of_lanes(at_once)
             m.d.sync += [
-                start.eq(Mux(comes[1], place + self._of_lanes(first), following)),
+                start.eq(Mux(comes[2], place + self._of_lanes(first), following)),
                 once.eq(_multiplied(m, start ^ (start >> 16), noise.MIX[0]) + step),
                 twice.eq(_multiplied(m, once ^ (once >> 15), noise.MIX[1])),
             ]
