@@ -12,7 +12,8 @@ from golden.fixed import ceil_div
 
 def insert(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> int:
     """Put trees of `cell` (pins A and Y) into a flat module as Yosys writes it as JSON, until
-    nothing drives more than `limit` pins. clocks: names of pins to leave alone.
+    nothing drives more than `limit` pins. clocks: names of clock pins: what drives one is a clock,
+    whatever else it drives, and is left alone.
 
     Returns how many were put in. Each is named as one that it drives is, up to the last dot.
     """
@@ -22,17 +23,21 @@ def insert(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> i
 def _put(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> Iterator[str]:
     """The buffers' names, as they are put in."""
     used: dict[int, list[tuple[str, list[Any], int]]] = {}
-    highest = 1
+    highest, clock_nets = 1, set()
     for name, instance in module["cells"].items():
         for pin, bits in instance["connections"].items():
             for n, bit in enumerate(bits):
                 if isinstance(bit, int):
                     highest = max(highest, bit)
-                    if instance["port_directions"][pin] == "input" and pin not in clocks:
+                    if pin in clocks:
+                        clock_nets.add(bit)
+                    elif instance["port_directions"][pin] == "input":
                         used.setdefault(bit, []).append((name, bits, n))
     for port in module["ports"].values():
         highest = max([highest, *(bit for bit in port["bits"] if isinstance(bit, int))])
     for net, places in used.items():
+        if net in clock_nets:
+            continue
         while len(places) > limit:
             above: list[tuple[str, list[Any], int]] = []
             groups = ceil_div(len(places), limit)
