@@ -60,7 +60,7 @@ Frac = Annotated[Int, Field(ge=0, le=8)]
 SETTLE_MAX = 64
 """The most that `array.settle` may be."""
 
-STAGED = 16
+STAGED = 17
 """`array.settle` from which on there is time for registers wherever an FPGA wants them."""
 
 HiddenBits = Annotated[Int, Field(ge=3, le=12)]
@@ -267,8 +267,9 @@ class LstmCell:
 
     @property
     def staged_pipeline(self) -> int:
-        """The same with registers in front of the gates' tables, and behind each table."""
-        return 10
+        """The same with registers in front of each table and behind it, and around the sum in c and
+        the rounding to h."""
+        return 13
 
     @property
     def gate_range(self) -> Range:
@@ -340,8 +341,9 @@ class RnnCell:
 
     @property
     def staged_pipeline(self) -> int:
-        """The same with registers in front of the gate's table and behind it."""
-        return 5
+        """The same with registers in front of the gate's table and behind it, and behind the
+        rounding to h."""
+        return 6
 
     @property
     def hidden_range(self) -> Range:

@@ -12,12 +12,12 @@ from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, Arr
 from golden.fixed import index_bits
 from hw.adc import above_layout, trial_layout
 from hw.columns import Columns, SerialColumns, rows_at_once
-from hw.fixed import half_up
+from hw.fixed import half_up, saturate
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
 
-AFTER_DRAWS = 5
-"""Stages from the draws of a sample to what is held: product, rounding, charge, gain, error."""
+AFTER_DRAWS = 6
+"""Stages from a sample's draws to what is held: product, rounding, charge, gain, error, code."""
 
 
 def cell_place(shape: ArrayShape) -> dict[str, Shape]:
@@ -129,6 +129,8 @@ class CrossbarModel(wiring.Component):
         for lane, (read, lane_gain, error) in enumerate(errors):
             charge = self._stage(m, self._columns(m, lane) + read)
             converted = (self._stage(m, charge * lane_gain) + error) >> shape.adc_shift
+            if self.in_stages:  # beyond the codes there is nothing to compare with
+                converted = saturate(self._stage(m, converted), description.adc.range)
             lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
             with m.If(taken[-1]):
                 m.d.sync += lsbs.eq(converted)

@@ -43,15 +43,21 @@ class LstmGates(GatePipeline):
 
         # Stage 3: c = saturate(half_up((f * c + i * g) >> n)).
         valid, codes, word, first, last, fc, ig, o = stage(m, advance, [*carried, fc, ig, o])
-        c = [narrow(a + b, cell.gate_bits, cell.state_range) for a, b in zip(fc, ig, strict=True)]
+        carried, sums = self._apart(
+            *(m, advance, [valid, codes, word, last, o]),
+            [a + b for a, b in zip(fc, ig, strict=True)],
+        )
+        valid, codes, word, last, o = carried
+        c = [narrow(value, cell.gate_bits, cell.state_range) for value in sums]
         m.d.comb += [c_write.addr.eq(word), c_write.en.eq(valid & advance)]
         m.d.comb += [c_write.data[place].eq(c[place]) for place in places]
 
         # Stage 4: the upper bits of c, and on to the table of tanh.
-        valid, codes, last, o, c = carried = stage(m, advance, [valid, codes, last, o, c])
+        carried = stage(m, advance, [valid, codes, last, o, c])
+        upper = [narrow(v, cell.state_index_shift, cell.state_index_range) for v in carried[-1]]
+        carried, upper = self._apart(m, advance, carried, upper)
         for place in places:
-            upper = narrow(c[place], cell.state_index_shift, cell.state_index_range)
-            m.d.comb += tanh[place].addr.eq(upper.as_unsigned())
+            m.d.comb += tanh[place].addr.eq(upper[place].as_unsigned())
 
         # Stage 5: o * tanh(c).
         carried, (of_c,) = self._apart(m, advance, carried, [[port.data for port in tanh]])
@@ -61,6 +67,7 @@ class LstmGates(GatePipeline):
         # Stage 6: h as a DAC code.
         valid, codes, last, c, product = stage(m, advance, [valid, codes, last, c, product])
         h = [dac_code(product[place], self.shape) for place in places]
+        (valid, codes, last, c), h = self._apart(m, advance, [valid, codes, last, c], h)
         self._back(m, valid, last, codes, h, c=c)
         return m
 

@@ -17,5 +17,6 @@ class RnnGates(GatePipeline):
         # Stage 2: h as a DAC code.
         valid, codes, _, _, last = stage(m, advance, carried)
         h = [dac_code(entry.as_signed(), self.shape) for entry in tanh]
+        (valid, codes, last), h = self._apart(m, advance, [valid, codes, last], h)
         self._back(m, valid, last, codes, h)
         return m
