@@ -7,7 +7,7 @@ from amaranth.lib import data, memory
 from amaranth.lib.wiring import In
 
 from golden.description import ArrayShape, LstmCell
-from hw.fixed import narrow
+from hw.fixed import half_up, narrow, saturate
 from hw.gates import GatePipeline, dac_code, loaded_memory, stage
 from hw.ports import WritePort
 
@@ -45,10 +45,10 @@ class LstmGates(GatePipeline):
         valid, codes, word, first, last, fc, ig, o = stage(m, advance, [*carried, fc, ig, o])
         carried, sums = self._apart(
             *(m, advance, [valid, codes, word, last, o]),
-            [a + b for a, b in zip(fc, ig, strict=True)],
+            [half_up(a + b, cell.gate_bits) for a, b in zip(fc, ig, strict=True)],
         )
         valid, codes, word, last, o = carried
-        c = [narrow(value, cell.gate_bits, cell.state_range) for value in sums]
+        c = [saturate(value, cell.state_range) for value in sums]
         m.d.comb += [c_write.addr.eq(word), c_write.en.eq(valid & advance)]
         m.d.comb += [c_write.data[place].eq(c[place]) for place in places]
 
