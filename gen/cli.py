@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from gen import activity, ecp5, image, package, stages, synth
+from gen import ecp5, image, package, stages, synth
 from gen import fit as fitting
 from golden import datasets, effects, files, foreign, presets, training
 from golden.conversion import ArrayReport
@@ -491,11 +491,11 @@ def synth_(
         float, typer.Option(help="Of the clock that is aimed at, in ns.", min=0.1, max=1e6)
     ] = package.PERIOD_NS,
     cells: Annotated[
-        Path | None, typer.Option(help="Folder of the cells' .lib; else Debian's qflow-tech.")
+        Path | None, typer.Option(help="Folder of the cells' .lib, .lef and .v; else Debian's.")
     ] = None,
     sequences: Annotated[
         int,
-        typer.Option(help="Run so many of the test set through the cells, for power too.", min=0),
+        typer.Option(help="Run so many of the test set through the netlist of cells.", min=0),
     ] = 0,
     data_dir: DataDir = sets.DATA,
     device: Annotated[
@@ -513,7 +513,7 @@ def synth_(
     Standard cells: the crossbar macros are black boxes, timed by their budget
     (docs/integration.md). Needs Yosys (pip install 'wordline[synth]'), OpenSTA (`sta`), the cells.
     --sequences: the trained network in build/NAME in gates, in Icarus (`iverilog`), every result
-    compared, and no X on any output; then their power, by what they make the design do.
+    compared, and no X on any output.
 
     ecp5: the crossbars' model is part of the design, which has its numbers and takes more cycles;
     the trained network in build/NAME, if there is one, goes into the package. Needs Yosys and
@@ -530,19 +530,21 @@ def synth_(
         _map(description, onto, folder, period, cells)
         if run is not None:
             _run_netlist(*run, folder, (folder / "netlist.v", onto.verilog(cells)))
-            _power(*run, folder, onto, period, cells)
     elif target == "ecp5":
         if device not in ecp5.DEVICES:
             raise WordlineError(
                 f"--device {device} is not known; give {' or '.join(ecp5.DEVICES)}."
             )
+        if sequences:
+            raise WordlineError("--sequences is for a netlist of standard cells; leave it out.")
+        trained, board = folder.parent / "program.safetensors", None
+        if trained.exists():
+            loaded = _chip(Program.load(trained, description), recipe, 1, "majority")
+            board = dataclasses.replace(loaded, description=ecp5.for_board(description))
         _place(
             *(description, folder), device=device, case=case, pins=pins, period_ns=period, seed=seed
         )
-        trained = folder.parent / "program.safetensors"
-        if trained.exists():
-            loaded = Program.load(trained, description)
-            board = dataclasses.replace(loaded, description=ecp5.for_board(description))
+        if board is not None:
             _write_images(board, folder / "package")
     else:
         known = " or ".join([*synth.CELLS, "ecp5"])
@@ -593,7 +595,8 @@ def _netlist_run(
     recipe: Recipe, folder: Path, sequences: int, data_dir: Path
 ) -> tuple[Program, torch.Tensor, torch.Tensor]:
     """The trained network, and codes and lengths of the first sequences of its test set."""
-    loaded = Program.load(folder.parent / "program.safetensors", recipe.description)
+    trained = Program.load(folder.parent / "program.safetensors", recipe.description)
+    loaded = _chip(trained, recipe, 1, "majority")
     if shutil.which("iverilog") is None:
         raise WordlineError(
             "Icarus is not installed here; Debian's package iverilog has it. Or leave --sequences "
@@ -627,46 +630,6 @@ def _run_netlist(
         raise typer.Exit(1)
     values = f"{result['values_compared']:,} values equal"
     _say(f"GREEN: {count} sequences through the netlist, {values}, no X on any output")
-
-
-def _power(
-    loaded: Program,
-    codes: torch.Tensor,
-    lengths: torch.Tensor,
-    folder: Path,
-    onto: synth.Cells,
-    period: float,
-    cells: Path | None,
-) -> None:
-    from sim import system  # cocotb is slow to import
-
-    description = loaded.description
-    with _bar() as bar:
-        progress = _stages(bar)
-        progress("record")
-        recording = system.record(loaded, codes, lengths, folder / "activity")
-        progress("power")
-        found = activity.read(recording, package.axi_module(description), *synth.WATCHED)
-        recording.unlink()
-        blocks, known = synth.power(
-            *(description, onto, folder, found), period_ns=period, library=cells
-        )
-        progress("")
-    total = sum(blocks.values(), synth.Power(0, 0, 0))
-    title = f"{description.name}, {onto.name}, power in mW at {1000 / period:.0f} MHz"
-    table = Table("block", "internal", "switching", "leakage", "all", "%", title=title)
-    by_size = sorted(blocks.items(), key=lambda item: -item[1].total)
-    for name, drawn in [*by_size, ("all", total)]:
-        parts = (drawn.internal, drawn.switching, drawn.leakage, drawn.total)
-        share = f"{100 * drawn.total / total.total:.1f}"
-        table.add_row(name, *(f"{part:.3f}" for part in parts), share)
-    console.print(table)
-    cycles, steps = found.cycles, int(lengths.sum())
-    _say(
-        f"{total.total * period * cycles / steps / 1000:.2f} nJ a step of {cycles / steps:.1f} "
-        f"cycles, without macros ({len(lengths)} sequences; {100 * known:.1f} % of the flip-flops "
-        f"with their own activity)"
-    )
 
 
 def _place(description: Description, folder: Path, **options: Any) -> None:

@@ -80,8 +80,9 @@ class Result:
 
 
 def for_board(description: Description) -> Description:
-    """The same network and numbers, its `array.settle` raised until the crossbars' model sums
-    `ROWS` rows a cycle and hashes its noise lane by lane (docs/macro.md)."""
+    """The same network and numbers, its `array.settle` raised until the crossbars' model sums no
+    more than `ROWS` rows a cycle and hashes its noise lane by lane (docs/macro.md), or as far as it
+    can be."""
     settle = max(description.array.settle, STAGED)
     for shape in description.arrays.values():
         macro, dac = shape.macro, description.dac
@@ -110,27 +111,30 @@ def place(
     where the design has a latch or a combinational loop, which is a mistake in hw/.
     """
     tools = {tool: _tool(tool) for tool in ("nextpnr-ecp5", "ecppack")}
+    places = None if pins is None else _read(pins)
     description, top = for_board(description), package.axi_module(description)
+    bitstream, report = folder / f"{description.name}.bit", folder / "report.json"
+    for old in (bitstream, report):  # of another design
+        old.unlink(missing_ok=True)
     progress("emit")
     package.write(description, "model", folder / "package", period_ns=period_ns)
     progress("map")
     run_yosys(_script(folder / "package", top), folder)
     progress("place")
-    text = files.write_text
-    log, report = folder / "nextpnr.log", folder / "report.json"
+    log = folder / "nextpnr.log"
     options = [f"--{device}", "--package", case, "--speed", str(SPEED), "--seed", str(seed)]
     options += ["--json", "mapped.json", "--textcfg", "placed.config", "--report", report.name]
     options += ["--freq", f"{1000 / period_ns:.3f}", "--timing-allow-fail"]
-    if pins is None:
+    if places is None:
         options.append("--lpf-allow-unconstrained")
     else:
-        text(folder / "pins.lpf", pins.read_text(encoding="utf-8"))
+        files.write_text(folder / "pins.lpf", places)
         options += ["--lpf", "pins.lpf"]
-    report.unlink(missing_ok=True)
     _run([*tools["nextpnr-ecp5"], *options], folder, log)
     progress("pack")
-    packed = ["--compress", "--input", "placed.config", "--bit", f"{description.name}.bit"]
+    packed = ["--compress", "--input", "placed.config", "--bit", "packed.bit"]
     _run([*tools["ecppack"], *packed], folder, folder / "ecppack.log")
+    (folder / "packed.bit").replace(bitstream)
     found = json.loads(report.read_text())
     ((_, clock),) = found["fmax"].items()
     delays = {
@@ -157,6 +161,16 @@ def place(
             "nextpnr": version[1] if version else "of unknown version",
         },
     )
+
+
+def _read(pins: Path) -> str:
+    try:
+        return pins.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "it is no text"
+    raise WordlineError(f"{pins} cannot be read ({reason}); give an .lpf file with --pins.")
 
 
 def _script(source: Path, top: str) -> str:

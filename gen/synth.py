@@ -19,7 +19,6 @@ from importlib import metadata, util
 from pathlib import Path
 
 from gen import buffers, package
-from gen.activity import Activity
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
@@ -153,7 +152,7 @@ def synthesise(
     latch or a combinational loop, which is a mistake in hw/.
     """
     liberty, top = cells.liberty(library), package.axi_module(description)
-    sta = _sta()
+    sta, areas = _sta(), cells.areas(library)
     progress("emit")
     source = folder / "package"
     package.write(description, "blackbox", source, period_ns=period_ns)
@@ -167,7 +166,7 @@ def synthesise(
     buffers.insert(mapped["modules"][top], cells.drive, FANOUT, CLOCKS)
     files.write_text(folder / "buffered.json", json.dumps(mapped))
     run_yosys(_finish(top, liberty), folder, "finish")
-    blocks = _blocks(folder / "netlist.v", cells.areas(library))
+    blocks = _blocks(folder / "netlist.v", areas)
     progress("time")
     constants = _constants(folder / "ports.json", top)
     sidecar = json.loads((source / f"{description.name}.json").read_text())
@@ -288,106 +287,13 @@ def _blocks(netlist: Path, areas: dict[str, float]) -> list[Block]:
     return sorted(blocks, key=lambda block: -block.area)
 
 
-WATCHED = ("aclk", "system.core.core.busy")
-"""Signals of a design behind AXI by which activity is counted: the clock, and that a sequence is
-under way."""
-
-
-@dataclass(frozen=True)
-class Power:
-    """What a block draws, in mW. internal: in its cells, clock pins among them. switching: of the
-    nets they drive."""
-
-    internal: float
-    switching: float
-    leakage: float
-
-    @property
-    def total(self) -> float:
-        """All of it."""
-        return self.internal + self.switching + self.leakage
-
-    def __add__(self, other: "Power") -> "Power":
-        return Power(
-            self.internal + other.internal,
-            self.switching + other.switching,
-            self.leakage + other.leakage,
-        )
-
-
-def power(
-    description: Description,
-    cells: Cells,
-    folder: Path,
-    activity: Activity,
-    *,
-    period_ns: float = package.PERIOD_NS,
-    library: Path | None = None,
-) -> tuple[dict[str, Power], float]:
-    """Power of a netlist that `synthesise` left in `folder`, by block, and the part of its
-    flip-flops that have an activity of their own in `activity`, by their names.
-
-    Activity of all that is named there is given; of what is behind it OpenSTA works it out by the
-    cells' functions. There are no glitches in it, no wires and no clock tree.
-    """
-    liberty, top = cells.liberty(library), package.axi_module(description)
-    found = INSTANCE.findall((folder / "netlist.v").read_text())
-    held = {DRIVEN.search(body)[2] for kind, _, body in found if kind == "LATCH"}  # type: ignore[index]
-    commands, flip_flops, known = [], 0, 0
-    for kind, name, body in found:
-        driven = DRIVEN.search(body)
-        if driven is None:
-            continue
-        pin = f"[get_pins {{{_plain(name)}/{driven[1]}}}]"
-        if kind == "AND2X2" and set(re.findall(r"\.B\(([^)]+)\)", body)) & held:
-            # Behind a gate what matters is how often it opens: a signal, not the clock.
-            commands.append(f"set_sense -type clock -stop_propagation {pin}")
-        rate = _rate(activity, _plain(driven[2]))
-        flip_flops += kind.startswith("DFF")
-        known += kind.startswith("DFF") and rate is not None
-        if rate is not None:
-            # What `set_power_activity -pins` is to do, and in OpenSTA 2.0.17 does not.
-            commands.append(f"sta::set_power_pin_activity {pin} {rate[0]:.6f} {rate[1]:.6f}")
-    sidecar = json.loads((folder / "package" / f"{description.name}.json").read_text())
-    texts = package.timing(description, sidecar["axi"]["ports"], period_ns)
-    # Without the macros' timing, which has no power in it, and with which OpenSTA breaks down.
-    texts = {name: text for name, text in texts.items() if name.endswith(".sdc")}
-    script = [
-        *_setup(texts, top, liberty, folder),
-        *commands,
-        "report_power -digits 8",
-        'puts "== instances"',
-        "report_power -digits 8 -instances [get_cells *]",
-    ]
-    said = _run_sta(script, _sta(), folder, "power")
-    blocks: dict[str, Power] = {}
-    for line in said.split("== instances")[1].splitlines():
-        fields = line.split()
-        if len(fields) == 5 and fields[4] != "Instance":
-            try:
-                parts = [1000 * float(field) for field in fields[:4]]
-            except ValueError:
-                continue
-            block = _block_of(fields[4])
-            blocks[block] = blocks.get(block, Power(0, 0, 0)) + Power(*parts[:3])
-    return blocks, known / max(1, flip_flops)
-
-
 INSTANCE = re.compile(r"^  (\w+) (\\\S+ |\w+) +\(\n(.*?)^  \);", re.MULTILINE | re.DOTALL)
-DRIVEN = re.compile(r"\.(Y|Q)\(([^)]+)\)")
-"""A cell in a netlist, and what it drives."""
+"""A cell in a netlist."""
 
 
 def _plain(name: str) -> str:
     """Without what Verilog needs around an unusual name."""
     return name.strip().removeprefix("\\")
-
-
-def _rate(activity: Activity, net: str) -> tuple[float, float] | None:
-    """Of a net in the netlist, which is a bit of a signal, or a signal: `x_3_`, `irq`."""
-    found = re.fullmatch(r"(.*)_(\d+)_", net) or re.fullmatch(r"(.*)\[(\d+)\]", net)
-    whole = activity.of(net, 0)
-    return whole if found is None or whole is not None else activity.of(found[1], int(found[2]))
 
 
 def _block_of(instance: str) -> str:

@@ -39,16 +39,17 @@ AROUND = 8
 
 def rows_at_once(shape: ArrayShape) -> int | None:
     """Rows that are summed in a cycle where a sample has time for groups of them, one after the
-    other: the fewest for which it has, a power of two. None where all are summed at once."""
-    rows, bits = 1, _code(shape).width
+    other: the fewest for which it has, a power of two. None where it has not, and all are summed at
+    once."""
     if not shape.staged:
         return None
-    while rows < 2 * shape.rows:
-        groups = ceil_div(shape.rows, rows)
-        if groups + sum_cycles(rows * bits) + AROUND <= shape.description.array.settle:
-            return rows
+    rows, bits = 1, _code(shape).width
+    while ceil_div(shape.rows, rows) + sum_cycles(rows * bits) + AROUND > (
+        shape.description.array.settle
+    ):
         rows *= 2
-    return None
+        assert rows < 2 * shape.rows, "STAGED leaves time for all rows at once"
+    return rows
 
 
 def sum_cycles(terms: int) -> int:

@@ -212,7 +212,7 @@ class CrossbarModel(wiring.Component):
         return registers
 
     def _columns(self, m: Module, lane: int) -> Signal:
-        """The charge of the column of a lane that `select` chose, from the cycle after next."""
+        """The charge of the column of a lane that `select` chose, as its columns give it."""
         shape, program = self.shape, self.program.payload
         m.submodules[f"columns_{lane}"] = columns = self.columns(shape)
         here = self.program.valid & self.program.ready & (program.lane == lane)

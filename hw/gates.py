@@ -198,7 +198,7 @@ class GatePipeline(wiring.Component):
 
 
 def loaded_memory(shape: ShapeLike, depth: int) -> memory.Memory:
-    """A memory that is never read while it is written: what would be read then is free."""
+    """A memory of which nothing is used that is read while it is written: that is free then."""
     return memory.Memory(shape=shape, depth=depth, init=[], attrs={"no_rw_check": 1})
 
 

@@ -33,7 +33,7 @@ class NoiseGenerator(wiring.Component):
     reset.
     Latency: `draws` are those of a sample from `latency` cycles after it until the next one's.
     cycles: what that may be. With `STAGES` or more, no cycle has more than a multiplication of 16
-    bits or an addition or two, and lanes are hashed one after the other where there is time for it.
+    bits or three additions, and lanes are hashed one after the other where there is time for it.
     """
 
     def __init__(self, shape: ArrayShape, cycles: int = 2) -> None:

@@ -41,32 +41,6 @@ def simulate(
     return chip.run(built, module="sim.bench_system", top=top, folder=work, job=job, seed=seed)
 
 
-def record(program: Program, x: Tensor, lengths: Tensor, folder: Path, *, seed: int = 0) -> Path:
-    """Run DAC codes x through a program's design behind AXI as `simulate` does, without pauses, and
-    write down every signal: a VCD file, memories with it.
-
-    Raises WordlineError where the design cannot be built, or does not do what golden does.
-    """
-    description = program.description
-    job = _prepare(program, x, lengths, folder) | {"cut": [0] * len(lengths)}
-    sources = [folder / f"{description.name}.vlt", *package.sources(folder)]
-    top, work = package.axi_module(description), folder / "verilator-waves"
-    built = chip.build(sources, top, work, runner=blocks.QuickVerilator(), waves=True)
-    result = chip.run(
-        built,
-        module="sim.bench_system",
-        top=top,
-        folder=work,
-        job=job,
-        seed=seed,
-        waves=True,
-        tests=UNDISTURBED,
-    )
-    if not result["passed"]:
-        raise WordlineError(f"{top} does not do what golden does; {work / 'sim.log'} says where.")
-    return work / "dump.vcd"
-
-
 def simulate_netlist(
     program: Program,
     x: Tensor,

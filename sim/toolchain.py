@@ -107,8 +107,7 @@ class LeanVerilator(Verilator):
             *("--top-module", str(self.hdl_toplevel), "--prefix", "Vtop"),
             *("-CFLAGS", self.CFLAGS),
             *self.OPTIONS,
-            # Memories too, which are activity as much as anything.
-            *(["--trace", "--trace-max-array", "65536"] if self.waves else []),
+            *(["--trace"] if self.waves else []),
             *self.build_args,
             *(*self._main(), *control, *verilog),
         ]

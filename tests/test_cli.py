@@ -224,6 +224,10 @@ def test_other_mistakes_are_named(quick):
         (["sim", "votes.toml", "--votes", "5"], "votes = 5 is not in 1..4"),
         (["sim", "votes.toml", "--votes", "2"], "but the replay buffer holds 3; set"),
         (["study", "everything"], "There is no study 'everything'"),
+        (
+            ["synth", "quick.toml", "--target", "ecp5", "--sequences", "1"],
+            "--sequences is for a netlist of standard cells; leave it out",
+        ),
         (["synth", "quick.toml", "--target", "ice40"], "--target ice40 is not known; give osu018"),
         (
             ["synth", "quick.toml", "--target", "ecp5", "--device", "12k"],

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gen import activity, buffers, ecp5, package, synth
+from gen import buffers, ecp5, package, synth
 from golden import network
-from golden.description import SETTLE_MAX
+from golden.description import SETTLE_MAX, STAGED
 from golden.errors import WordlineError
 from golden.presets import PRESETS
-from hw.columns import rows_at_once
+from hw.columns import SerialColumns, rows_at_once
 from hw.crossbar import AFTER_DRAWS
 from hw.noise import NoiseGenerator
 from sim import system
@@ -148,51 +148,6 @@ def test_the_netlist_does_what_golden_does(fault, mapped, tmp_path):
         assert "X on irq" in (tmp_path / "icarus/sim.log").read_text()
 
 
-class Always:
-    """An activity that is the same everywhere."""
-
-    def __init__(self, changes, high):
-        self.found = changes, high
-
-    def of(self, path, bit):
-        return self.found
-
-
-@needs_tools
-def test_power_is_the_clock_s_and_that_of_what_changes(mapped):
-    folder, result = mapped
-
-    def total(changes, high, **options):
-        blocks, known = synth.power(TINY, OSU, folder, Always(changes, high), **options)
-        assert known == 1
-        macros = {"layer_0.array.macro", "head.array.macro"}
-        assert set(blocks) - macros == {block.name for block in result.blocks} - macros
-        return sum(blocks.values(), synth.Power(0, 0, 0))
-
-    idle, shut, busy = total(0, 1), total(0, 0), total(0.5, 0.5)
-    # Of clocks that are gated only what is in the gates, when no enable is ever 1.
-    assert 0 < shut.internal < idle.internal < busy.internal
-    assert 0 < shut.switching < busy.switching
-    assert shut.leakage == pytest.approx(busy.leakage) and shut.leakage > 0
-    slow = total(0.5, 0.5, period_ns=2 * package.PERIOD_NS)
-    assert slow.internal == pytest.approx(busy.internal / 2, rel=1e-3)
-    assert slow.switching == pytest.approx(busy.switching / 2, rel=1e-3)
-
-
-@pytest.mark.slow
-@needs_tools
-def test_activity_of_a_run_is_found_by_the_netlist_s_names(mapped, tmp_path):
-    folder, _ = mapped
-    lengths = torch.tensor([2, 1, 3])
-    x = random_codes(TINY, 0, len(lengths), 3, TINY.network.inputs)
-    recording = system.record(random_program(TINY, 0), x, lengths, tmp_path)
-    found = activity.read(recording, package.axi_module(TINY), *synth.WATCHED)
-    assert found.cycles > int(lengths.sum()) * TINY.layers[0].conversion_cycles
-    blocks, known = synth.power(TINY, OSU, folder, found)
-    drawn = {name: power.total for name, power in blocks.items() if "macro" not in name}
-    assert known > 0.9 and all(power > 0 for power in drawn.values())
-
-
 @needs_tools
 def test_what_no_clock_judges_is_named(tmp_path, monkeypatch):
     timing = package.timing
@@ -271,6 +226,31 @@ def test_a_board_s_design_is_the_same_but_for_the_time_to_settle():
     assert torch.equal(*(result.scores for result in results))
     most = small(network={"inputs": 2000, "hidden": [2000]}, array={"rows": 4096, "lanes": 64})
     assert ecp5.for_board(most).array.settle == SETTLE_MAX
+
+
+@pytest.mark.parametrize("dac", ["level", "bit-serial", "pulse-width"])
+@pytest.mark.parametrize(("inputs", "lanes"), [(1, 1), (4095, 1), (3000, 64)])
+def test_the_shortest_time_to_settle_in_stages_is_enough(inputs, lanes, dac):
+    """For all rows at once, where there are many, and for the draws of all lanes."""
+    description = small(
+        network={"inputs": inputs, "hidden": [lanes], "classes": 2},
+        array={"rows": 4096, "columns": 4096, "lanes": lanes, "settle": STAGED},
+        dac={"kind": dac, "bits": 8 if dac == "level" else 3},
+    )
+    for shape in description.arrays.values():
+        serial = SerialColumns(shape.macro)
+        assert serial.latency <= shape.settle - 4
+        assert NoiseGenerator(shape.macro, shape.settle - AFTER_DRAWS).turns >= 1
+    assert not small(array={"settle": STAGED - 1}).layers[0].staged
+
+
+def test_a_file_of_pins_is_read_before_anything_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(package, "write", None)
+    with pytest.raises(WordlineError, match=r"no.lpf cannot be read \(No such file"):
+        ecp5.place(TINY, tmp_path, pins=tmp_path / "no.lpf")
+    (tmp_path / "bytes.lpf").write_bytes(b"\xff")
+    with pytest.raises(WordlineError, match=r"bytes.lpf cannot be read \(it is no text\)"):
+        ecp5.place(TINY, tmp_path, pins=tmp_path / "bytes.lpf")
 
 
 def test_cells_are_counted_where_their_names_say(tmp_path):
