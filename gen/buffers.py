@@ -4,7 +4,6 @@ ABC puts buffers where it sees that: among its own cells, and in one block. A fl
 to it, and a net one output however many flip-flops and blocks it goes to.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from golden.fixed import ceil_div
@@ -17,13 +16,8 @@ def insert(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> i
 
     Returns how many were put in. Each is named as one that it drives is, up to the last dot.
     """
-    return sum(1 for _ in _put(module, cell, limit, clocks))
-
-
-def _put(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> Iterator[str]:
-    """The buffers' names, as they are put in."""
     used: dict[int, list[tuple[str, list[Any], int]]] = {}
-    highest, clock_nets = 1, set()
+    highest, count, clock_nets = 1, 0, set()
     for name, instance in module["cells"].items():
         for pin, bits in instance["connections"].items():
             for n, bit in enumerate(bits):
@@ -57,5 +51,6 @@ def _put(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> Ite
                     "port_directions": {"A": "input", "Y": "output"},
                     "connections": pins,
                 }
-                yield name
+                count += 1
             places = above
+    return count

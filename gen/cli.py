@@ -525,7 +525,7 @@ def synth_(
     if target in synth.CELLS:
         onto, run = synth.CELLS[target], None
         if sequences:  # before anything that takes long
-            run = _netlist_run(recipe, folder, sequences, data_dir)
+            run = _netlist_inputs(recipe, folder, sequences, data_dir)
             onto.verilog(cells)
         _map(description, onto, folder, period, cells)
         if run is not None:
@@ -591,7 +591,7 @@ def _map(
     )
 
 
-def _netlist_run(
+def _netlist_inputs(
     recipe: Recipe, folder: Path, sequences: int, data_dir: Path
 ) -> tuple[Program, torch.Tensor, torch.Tensor]:
     """The trained network, and codes and lengths of the first sequences of its test set."""

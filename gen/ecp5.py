@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gen import package
-from gen.synth import run_yosys
+from gen.synth import block_name, run_tool, run_yosys
 from golden import files
 from golden.description import SETTLE_MAX, STAGED, Description
 from golden.errors import WordlineError
@@ -121,7 +121,6 @@ def place(
     progress("map")
     run_yosys(_script(folder / "package", top), folder)
     progress("place")
-    log = folder / "nextpnr.log"
     options = [f"--{device}", "--package", case, "--speed", str(SPEED), "--seed", str(seed)]
     options += ["--json", "mapped.json", "--textcfg", "placed.config", "--report", report.name]
     options += ["--freq", f"{1000 / period_ns:.3f}", "--timing-allow-fail"]
@@ -130,10 +129,10 @@ def place(
     else:
         files.write_text(folder / "pins.lpf", places)
         options += ["--lpf", "pins.lpf"]
-    _run([*tools["nextpnr-ecp5"], *options], folder, log)
+    run_tool("nextpnr", [*tools["nextpnr-ecp5"], *options], folder, folder / "nextpnr.log")
     progress("pack")
     packed = ["--compress", "--input", "placed.config", "--bit", "packed.bit"]
-    _run([*tools["ecppack"], *packed], folder, folder / "ecppack.log")
+    run_tool("ecppack", [*tools["ecppack"], *packed], folder, folder / "ecppack.log")
     (folder / "packed.bit").replace(bitstream)
     found = json.loads(report.read_text())
     ((_, clock),) = found["fmax"].items()
@@ -207,15 +206,6 @@ def _tool(name: str) -> list[str]:
     return [sys.executable, "-c", run]
 
 
-def _run(command: list[str], folder: Path, log: Path) -> None:
-    """Run a tool in `folder`. Raises WordlineError with its first complaint."""
-    with log.open("w") as out:
-        done = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
-    if done.returncode:
-        said = [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
-        raise WordlineError(f"{log.stem} stopped: {(said or ['it crashed'])[0]}; {log} says more.")
-
-
 def _blocks(mapped: Path, top: str) -> list[Block]:
     """Cells by block, as their names say: mapping is flat, and names a cell by what it drives."""
     module: dict[str, Any] = json.loads(mapped.read_text())["modules"][top]
@@ -227,15 +217,8 @@ def _blocks(mapped: Path, top: str) -> list[Block]:
         parts = name.split(".")
         inside = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
         path = next((path for path in inside if path in instances), "")
-        found.setdefault(_block(path), Counter())[KINDS[cell["type"]]] += 1
+        # All of a crossbar's model is one block.
+        block = re.sub(r"(macro\w*)\..*", r"\1", block_name(path))
+        found.setdefault(block, Counter())[KINDS[cell["type"]]] += 1
     by_size = sorted(found.items(), key=lambda item: (-item[1]["LUTs"], item[0]))
     return [Block(name, dict(cells)) for name, cells in by_size]
-
-
-def _block(path: str) -> str:
-    """Its path in the accelerator; what is around that is `axi`. All of a crossbar's model is one
-    block."""
-    inside = path.split(".")[1:]
-    if inside[:1] != ["core"]:
-        return ".".join(["axi", *inside])
-    return re.sub(r"(macro\w*)\..*", r"\1", ".".join(inside[2:])) or "switch"

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
 from gen import buffers, package
 from golden import files
@@ -163,12 +164,13 @@ def synthesise(
     files.write_text(folder / "clock_gate.v", CLOCK_GATE)
     run_yosys(_map(source, top, liberty), folder, "map")
     mapped = json.loads((folder / "mapped.json").read_text())
-    buffers.insert(mapped["modules"][top], cells.drive, FANOUT, CLOCKS)
+    module = mapped["modules"][top]
+    buffers.insert(module, cells.drive, FANOUT, CLOCKS)
     files.write_text(folder / "buffered.json", json.dumps(mapped))
     run_yosys(_finish(top, liberty), folder, "finish")
     blocks = _blocks(folder / "netlist.v", areas)
     progress("time")
-    constants = _constants(folder / "ports.json", top)
+    constants = _constants(module["ports"])
     sidecar = json.loads((source / f"{description.name}.json").read_text())
 
     def time(period_ns: float) -> Timing:
@@ -233,8 +235,6 @@ def _finish(top: str, liberty: Path) -> str:
             f"tee -q -o area.json stat -json -liberty {liberty}",
             "splitnets -format __",
             "write_verilog -noattr -simple-lhs netlist.v",
-            "delete c:*",
-            "write_json ports.json",
             "",
         ]
     )
@@ -254,14 +254,17 @@ def run_yosys(script: str, folder: Path, name: str = "yosys") -> None:
         raise WordlineError("Yosys is not installed here; pip install 'wordline[synth]' does it.")
     files.write_text(folder / f"{name}.script", script)
     run = f"from pyosys import libyosys as ys; ys.run_pass('script {name}.script', ys.Design())"
-    log = folder / f"{name}.log"
+    run_tool("Yosys", [sys.executable, "-c", run], folder, folder / f"{name}.log")
+
+
+def run_tool(tool: str, command: list[str], folder: Path, log: Path) -> None:
+    """Run a command in `folder`; what it says is in `log`. Raises WordlineError with its first
+    complaint."""
     with log.open("w") as out:
-        done = subprocess.run(
-            [sys.executable, "-c", run], cwd=folder, stdout=out, stderr=subprocess.STDOUT
-        )
+        done = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
     if done.returncode:
         said = [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
-        raise WordlineError(f"Yosys stopped: {' '.join(said) or 'it crashed'}; {log} says more.")
+        raise WordlineError(f"{tool} stopped: {(said or ['it crashed'])[0]}; {log} says more.")
 
 
 def _blocks(netlist: Path, areas: dict[str, float]) -> list[Block]:
@@ -269,7 +272,7 @@ def _blocks(netlist: Path, areas: dict[str, float]) -> list[Block]:
     found: dict[str, Counter[str]] = {}
     for kind, name, _ in INSTANCE.findall(netlist.read_text()):
         if kind in areas:
-            found.setdefault(_block_of(_plain(name)), Counter())[kind] += 1
+            found.setdefault(block_name(_plain(name).rpartition(".")[0]), Counter())[kind] += 1
     blocks = []
     for name, kinds in found.items():
         each = {kind: count * areas[kind] for kind, count in kinds.items()}
@@ -296,18 +299,19 @@ def _plain(name: str) -> str:
     return name.strip().removeprefix("\\")
 
 
-def _block_of(instance: str) -> str:
-    """Of a cell in the flat netlist: `system.core.core.head.scores.u12`."""
-    inside = instance.split(".")[1:-1]
+def block_name(path: str) -> str:
+    """A block, by its instance's path in the top: that in the accelerator; what is around that is
+    `axi`."""
+    inside = path.split(".")[1:]
     if inside[:1] != ["core"]:
         return ".".join(["axi", *inside])
     return ".".join(inside[2:]) or "switch"
 
 
-def _constants(ports: Path, top: str) -> set[str]:
+def _constants(ports: dict[str, Any]) -> set[str]:
     """Bits of ports that are 0 or 1 whatever happens: no path ends there."""
     found = set()
-    for name, port in json.loads(ports.read_text())["modules"][top]["ports"].items():
+    for name, port in ports.items():
         for n, bit in enumerate(port["bits"]):
             if isinstance(bit, str):
                 found.add(f"{name}[{n}]" if len(port["bits"]) > 1 else name)

@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 from golden.description import ArrayShape
 from golden.fixed import ceil_div, index_bits
 from hw.fixed import registered_sum, tree_sum
+from hw.ports import loaded_memory
 
 SOURCE = Path(__file__).with_name("columns.v")
 """The same in Verilog by hand, which is what is emitted."""
@@ -37,12 +38,9 @@ AROUND = 8
 """Cycles of `array.settle` that a serial sum has not: to cells, and from a charge to a sample."""
 
 
-def rows_at_once(shape: ArrayShape) -> int | None:
-    """Rows that are summed in a cycle where a sample has time for groups of them, one after the
-    other: the fewest for which it has, a power of two. None where it has not, and all are summed at
-    once."""
-    if not shape.staged:
-        return None
+def rows_at_once(shape: ArrayShape) -> int:
+    """Rows that are summed in a cycle where the model is staged and a sample has time for groups of
+    them, one after the other: the fewest for which it has, a power of two."""
     rows, bits = 1, _code(shape).width
     while ceil_div(shape.rows, rows) + sum_cycles(rows * bits) + AROUND > (
         shape.description.array.settle
@@ -165,18 +163,16 @@ class ColumnsInstance(wiring.Component):
 
 
 class SerialColumns(wiring.Component):
-    """The columns of a lane where a sample has time for it (`rows_at_once`): a group of rows a
-    cycle, out of a memory as wide as a group, and registers after every four terms of a sum. Made
+    """The columns of a lane where the model is staged: a group of rows (`rows_at_once`) a cycle,
+    out of a memory as wide as a group, and registers after every four terms of a sum. Made
     for an FPGA, whose memories are narrow and deep.
 
     charge: `latency` cycles after the sample; it stays until the next sample's first group.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
-        at_once = rows_at_once(shape)
-        assert at_once is not None
-        self.shape, self.at_once = shape, at_once
-        self.groups = ceil_div(shape.rows, at_once)
+        self.shape, self.at_once = shape, rows_at_once(shape)
+        self.groups = ceil_div(shape.rows, self.at_once)
         super().__init__(columns_signature(shape))
 
     @property
@@ -240,12 +236,8 @@ class SerialColumns(wiring.Component):
     def _read(self, m: Module, group: Signal, reads: Value) -> Signal:
         """The cells of a group of the column that was sampled, two cycles after its address."""
         shape, cell, at_once = self.shape, cell_layout(self.shape), self.at_once
-        m.submodules.cells = cells = memory.Memory(
-            shape=unsigned(at_once * cell.size),
-            depth=max(2, shape.selects) << len(group),
-            init=[],
-            attrs={"no_rw_check": 1},  # cells are written while nothing is sampled
-        )
+        depth = max(2, shape.selects) << len(group)
+        m.submodules.cells = cells = loaded_memory(unsigned(at_once * cell.size), depth)
         write, read = cells.write_port(granularity=cell.size), cells.read_port()
         within = (at_once - 1).bit_length()
         m.d.comb += [

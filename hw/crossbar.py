@@ -11,7 +11,7 @@ from golden import noise
 from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape
 from golden.fixed import index_bits
 from hw.adc import above_layout, trial_layout
-from hw.columns import Columns, SerialColumns, rows_at_once
+from hw.columns import Columns, SerialColumns
 from hw.fixed import half_up, saturate
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
@@ -100,15 +100,14 @@ class CrossbarModel(wiring.Component):
     is to be stable from the sample's cycle to n + settle - 1. A transfer on `program` takes one
     cycle. Cells and parameters are written while no sequence is under way; all parameters are 0, no
     error at all, until then.
-    Where samples have time for it (`rows_at_once`) all is in stages, with no more than a
+    Where samples have time for it (`shape.staged`) all is in stages, with no more than a
     multiplication or an addition or two between registers: that is for an FPGA.
     columns: what makes a lane's cells and their charge elsewhere; `ColumnsInstance` for Verilog.
     """
 
     def __init__(self, shape: ArrayShape, columns: Callable[[ArrayShape], Any] = Columns) -> None:
         self.shape = shape
-        self.in_stages = rows_at_once(shape) is not None
-        self.columns = SerialColumns if self.in_stages else columns
+        self.columns = SerialColumns if shape.staged else columns
         super().__init__(macro_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
@@ -129,7 +128,7 @@ class CrossbarModel(wiring.Component):
         for lane, (read, lane_gain, error) in enumerate(errors):
             charge = self._stage(m, self._columns(m, lane) + read)
             converted = (self._stage(m, charge * lane_gain) + error) >> shape.adc_shift
-            if self.in_stages:  # beyond the codes there is nothing to compare with
+            if self.shape.staged:  # beyond the codes there is nothing to compare with
                 converted = saturate(self._stage(m, converted), description.adc.range)
             lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
             with m.If(taken[-1]):
@@ -143,7 +142,7 @@ class CrossbarModel(wiring.Component):
 
     def _stage(self, m: Module, value: Value) -> Value:
         """The value in a register of its own, a cycle later, where samples have time for that."""
-        if not self.in_stages:
+        if not self.shape.staged:
             return value
         register = Signal(value.shape(), reset_less=True)
         m.d.sync += register.eq(value)
@@ -155,7 +154,7 @@ class CrossbarModel(wiring.Component):
         before it."""
         shape = self.shape
         written = self._parameters(m)
-        cycles = shape.settle - AFTER_DRAWS if self.in_stages else 2
+        cycles = shape.settle - AFTER_DRAWS if self.shape.staged else 2
         m.submodules.noise = generator = NoiseGenerator(shape, cycles)
         m.d.comb += [
             getattr(generator, name).eq(getattr(self, name)) for name in generator.inputs.members
@@ -179,7 +178,7 @@ class CrossbarModel(wiring.Component):
             gained = self._stage(m, gain * factor)
             # The factor is not negative: what was written is at least -1/2.
             lane_gain = Signal(gain.shape().width + 1, name=f"gain_{lane}")
-            with m.If(1 if self.in_stages else taken):
+            with m.If(1 if self.shape.staged else taken):
                 m.d.sync += lane_gain.eq(half_up(gained, noise.GAIN_ERROR_SHIFT))
             errors.append((read, lane_gain, error))
         return errors

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +10,7 @@ from golden.description import ArrayShape, LstmCell
 from golden.fixed import ceil_div, index_bits
 from hw.adc import codes_layout
 from hw.fixed import narrow
-from hw.ports import WritePort, vector_stream
+from hw.ports import WritePort, loaded_memory, vector_stream
 
 
 class GatePipeline(wiring.Component):
@@ -195,11 +195,6 @@ class GatePipeline(wiring.Component):
         reads = [mem.read_port() for _ in range(self.shape.units_per_beat)]
         m.d.comb += [read.en.eq(advance) for read in reads]
         return reads
-
-
-def loaded_memory(shape: ShapeLike, depth: int) -> memory.Memory:
-    """A memory of which nothing is used that is read while it is written: that is free then."""
-    return memory.Memory(shape=shape, depth=depth, init=[], attrs={"no_rw_check": 1})
 
 
 def trace_layout(shape: ArrayShape) -> data.StructLayout:

@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In
 
 from golden.description import ArrayShape, LstmCell
 from hw.fixed import half_up, narrow, saturate
-from hw.gates import GatePipeline, dac_code, loaded_memory, stage
-from hw.ports import WritePort
+from hw.gates import GatePipeline, dac_code, stage
+from hw.ports import WritePort, loaded_memory
 
 
 class LstmGates(GatePipeline):

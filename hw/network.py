@@ -170,18 +170,18 @@ class Accelerator(wiring.Component):
                 with m.If(here):
                     m.d.comb += ready.eq(port.ready)
             else:
-                written = [
-                    (port.enable, enable & here),
-                    (port.address, offset),
-                    (port.data, word[: region.data_bits]),
-                ]
-                for signal, value in written:
-                    if port_name == "levels":
-                        m.d.comb += signal.eq(value)
-                        continue
-                    register = Signal.like(signal)
-                    m.d.sync += register.eq(value)
-                    m.d.comb += signal.eq(register)
+                written = {
+                    "enable": enable & here,
+                    "address": offset,
+                    "data": word[: region.data_bits],
+                }
+                for name, value in written.items():
+                    target = getattr(port, name)
+                    if port_name != "levels":
+                        late = Signal.like(target)
+                        m.d.sync += late.eq(value)
+                        value = late
+                    m.d.comb += target.eq(value)
 
     def _votes(self, m: Module, enable: Value, region: Region) -> None:
         """The voter's registers; reset keeps them."""

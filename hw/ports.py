@@ -1,7 +1,16 @@
 """The shapes that blocks exchange: stream payloads and write ports."""
 
-from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value, signed, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import (
+    ClockSignal,
+    Instance,
+    Module,
+    ResetSignal,
+    ShapeLike,
+    Value,
+    signed,
+    unsigned,
+)
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, Signature
 
 from golden.description import Description
@@ -26,6 +35,11 @@ class WritePort(Signature):
 
     def __init__(self, address_bits: int, data_bits: int) -> None:
         super().__init__({"enable": Out(1), "address": Out(address_bits), "data": Out(data_bits)})
+
+
+def loaded_memory(shape: ShapeLike, depth: int) -> memory.Memory:
+    """A memory of which nothing is used that is read while it is written: that is free then."""
+    return memory.Memory(shape=shape, depth=depth, init=[], attrs={"no_rw_check": 1})
 
 
 def instance(component: wiring.Component, module: str) -> Instance:
