@@ -68,13 +68,16 @@ def test_every_cell_is_some_block_s(mapped):
 def test_nothing_drives_too_many(mapped):
     """But clocks, which a tree of their own drives, and in which nothing is put."""
     folder, _ = mapped
-    pins = re.findall(r"\.(\w+)\(([^(){}]+)\)", (folder / "netlist.v").read_text())
+    netlist = (folder / "netlist.v").read_text()
+    pins = re.findall(r"\.(\w+)\(([^(){}]+)\)", netlist)
     clocks = {net for pin, net in pins if pin in synth.CLOCKS}
     inputs = [net for pin, net in pins if pin not in ("Y", "Q")]
     loads = collections.Counter(net for net in inputs if net not in clocks)
     gates = sum(block.clock_gates for block in mapped[1].blocks)
     # The clock itself, and of each gate what it lets through and the inverter in it.
     assert "aclk" in clocks and len(clocks) == 1 + 2 * gates
+    behind = [body for kind, _, body in synth.INSTANCE.findall(netlist) if kind.startswith("BUF")]
+    assert behind and not any(f".A({clock})" in body for body in behind for clock in clocks)
     assert max(n for net, n in loads.items() if not net.startswith("1'")) == synth.FANOUT
 
 
@@ -182,6 +185,24 @@ def test_a_latch_and_a_loop_are_refused(more, words, tmp_path, monkeypatch):
     monkeypatch.setattr(package, "write", wrong)
     with pytest.raises(WordlineError, match=words):
         synth.synthesise(TINY, OSU, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "slack"),
+    [
+        ("a (DFFPOSX1) b (LATCH) 0.0000", 0.4),  # it borrows
+        ("a (DFFPOSX1) b (LATCH) -0.2000", -0.2),  # more than there is
+        ("a (LATCH) b (AND2X2) 0.3000", 0.3),  # a clock is gated in time
+        ("a (LATCH) b (AND2X2) -0.1000\na (DFFPOSX1) b (LATCH) 0.0000", -0.1),
+    ],
+)
+def test_slack_is_the_worst_of_all_groups_but_for_time_that_is_borrowed(
+    rows, slack, monkeypatch, tmp_path
+):
+    said = f"== unconstrained\n== groups\n{rows}\n== path\n 0.4000   slack (MET)\n== end\n"
+    monkeypatch.setattr(synth, "_run_sta", lambda *_: said)
+    timed = synth._time({}, "top", "sta", tmp_path / "cells.lib", tmp_path)
+    assert timed.slack == slack
 
 
 @pytest.mark.parametrize("begin", [0.5, 3.0, 40.0])
