@@ -91,6 +91,14 @@ def macro_signature(shape: ArrayShape) -> wiring.Signature:
     return wiring.Signature(members)
 
 
+def compare(macro: Any, lane: int, lsbs: Signal) -> Value:
+    """What the comparators of a lane say of a sample in LSBs."""
+    adc = macro.shape.description.adc
+    if adc.kind == "flash":
+        return Cat(lsbs >= code for code in range(adc.range.low + 1, adc.range.high + 1))
+    return Value.cast(lsbs >= macro.trial[lane])
+
+
 class CrossbarModel(wiring.Component):
     """Behavioural, synthesisable model of the macro: cells in memory, charge by multiply-add, read
     noise, and lanes with noise, offsets and errors of gain.
@@ -133,11 +141,7 @@ class CrossbarModel(wiring.Component):
             lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
             with m.If(taken[-1]):
                 m.d.sync += lsbs.eq(converted)
-            if description.adc.kind == "flash":
-                codes = range(description.adc.range.low + 1, description.adc.range.high + 1)
-                m.d.comb += self.above[lane].eq(Cat(lsbs >= code for code in codes))
-            else:
-                m.d.comb += self.above[lane].eq(lsbs >= self.trial[lane])
+            m.d.comb += self.above[lane].eq(compare(self, lane, lsbs))
         return m
 
     def _stage(self, m: Module, value: Value) -> Value:

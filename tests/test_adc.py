@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from golden import adc, crossbar
 from golden.description import ADC_NOISE_BITS
+from golden.errors import WordlineError
 from hw.adc import Readout
 from hw.array import TiledArray
 from hw.crossbar import CrossbarModel
+from hw.digital import DigitalArray
 from tests.helpers import (
     array_loader,
     descriptions,
@@ -93,10 +95,10 @@ def found(shape, groups, above):
     return [int(code) for beat in out for code in beat.codes]
 
 
-def convert(description, rows, part, shape, seed, every=3):
+def convert(description, rows, part, shape, seed, every=3, macro=CrossbarModel):
     """Codes (steps, gates, units) of steps (steps, rows), and the cycles of samples; each
-    `every`-th step begins a sequence."""
-    dut = TiledArray(shape, CrossbarModel)
+    `every`-th step begins a sequence. macro: the body of the crossbars."""
+    dut = TiledArray(shape, macro)
     beats: list = []
     samples: list = []
 
@@ -143,6 +145,21 @@ def test_crossbar_and_readout_are_the_golden_adc(description, seed, stall, noisy
     assert torch.equal(codes, golden(rows, part, shape))
 
 
+@settings(max_examples=25)
+@given(descriptions(most_rows=8), st.integers(0, 99), st.booleans(), st.integers(3, 9))
+def test_a_digital_array_is_the_golden_adc_too(description, seed, stall, settle):
+    description = description.replace(array={"settle": settle})
+    shape = description.layers[0]
+    if description.dac.kind == "pulse-width":
+        with pytest.raises(WordlineError, match="pulse-width"):
+            DigitalArray(shape.macro)
+        return
+    part = random_program(description, seed).layers[0]
+    rows = random_codes(description, seed, 5, shape.rows)
+    codes, _ = convert(description, rows, part, shape, seed if stall else None, macro=DigitalArray)
+    assert torch.equal(codes, golden(rows, part, shape))
+
+
 def test_the_largest_errors_do_not_overflow():
     """Every amplitude, offset and gain error at its end."""
     for sign in (0, -1):
@@ -182,7 +199,8 @@ def test_samples_never_pause_without_stalls(kind, adc, bits, settle):
     assert [select for _, select in samples] == once * 2
 
 
-def test_extreme_charges_do_not_overflow():
+@pytest.mark.parametrize("macro", [CrossbarModel, DigitalArray])
+def test_extreme_charges_do_not_overflow(macro):
     """Every row and cell at its end: the largest charges of both signs, at every gain."""
     description = small(device={"conductance_bits": 12}, adc={"gain_bits": 12})
     shape = description.layers[0]
@@ -193,5 +211,5 @@ def test_extreme_charges_do_not_overflow():
     rows = torch.stack([torch.full((shape.rows,), v) for v in (7, -7, 1, -1, 0)])
     charge = crossbar.column_charge(rows, part.positive - part.negative, shape)
     assert charge.max() == shape.charge_max
-    codes, _ = convert(description, rows, part, shape, None)
+    codes, _ = convert(description, rows, part, shape, None, macro=macro)
     assert torch.equal(codes, golden(rows, part, shape))
