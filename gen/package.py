@@ -16,10 +16,10 @@ from hw.system import CoreInstance, System, Top
 
 DRIVER = Path(__file__).with_name("driver")
 
-Macro = Literal["blackbox", "model"]
-MACROS: tuple[Macro, ...] = ("blackbox", "model")
-"""The body of the crossbar macros: none, for a chip; or their behaviour, for an FPGA and for
-simulation."""
+Macro = Literal["blackbox", "model", "digital"]
+MACROS: tuple[Macro, ...] = ("blackbox", "model", "digital")
+"""The body of the crossbar macros: none, for a chip; their behaviour, for an FPGA and for
+simulation; or digital arrays in their place."""
 
 PERIOD_NS = 10.0
 """The clock that the constraints ask for unless told otherwise."""
@@ -43,7 +43,10 @@ def texts(
     name = description.name
     design, verilog = emit.verilog_files(description)
     top = Top(System(description, lambda _: CoreInstance(design, emit.module_name(description))))
-    body = {"blackbox": f"{name}_crossbar_stub.v", "model": f"{name}_crossbar_model.v"}[macro]
+    ending = {"blackbox": "stub", "model": "model", "digital": "digital"}[macro]
+    body = f"{name}_crossbar_{ending}.v"
+    if macro == "digital":
+        verilog[body] = emit.digital_arrays(description)
     map_ = top.inside.control.map
     if map_.address_bits > BUS_BITS:
         raise WordlineError(

@@ -19,7 +19,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from gen import buffers, package
+from gen import buffers, memories, package
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
@@ -28,7 +28,7 @@ FANOUT = 16
 """Loads of a net above which a buffer is put in."""
 
 CLOCKS = {"CLK", "clk"}
-"""Clock pins, which are a clock tree's."""
+"""Clock pins, of cells and of macros, which are a clock tree's."""
 
 MARGIN = 0.8
 """Part of the clock's period that mapping aims at: wires have no delay there, and macros and what
@@ -153,24 +153,13 @@ def synthesise(
     latch or a combinational loop, which is a mistake in hw/.
     """
     liberty, top = cells.liberty(library), package.axi_module(description)
-    sta, areas = _sta(), cells.areas(library)
-    progress("emit")
-    source = folder / "package"
-    package.write(description, "blackbox", source, period_ns=period_ns)
-    progress("map")
-    target = round(1000 * MARGIN * period_ns)
-    files.write_text(folder / "abc.script", _abc(target))
-    files.write_text(folder / "abc.constr", f"set_driving_cell {cells.drive}\nset_load {LOAD_FF}\n")
-    files.write_text(folder / "clock_gate.v", CLOCK_GATE)
-    run_yosys(_map(source, top, liberty), folder, "map")
-    mapped = json.loads((folder / "mapped.json").read_text())
-    module = mapped["modules"][top]
-    buffers.insert(module, cells.drive, FANOUT, CLOCKS)
-    files.write_text(folder / "buffered.json", json.dumps(mapped))
-    run_yosys(_finish(top, liberty), folder, "finish")
-    blocks = _blocks(folder / "netlist.v", areas)
+    sta = _sta()
+    mapped = map_cells(
+        description, cells, folder, period_ns=period_ns, library=library, progress=progress
+    )
+    blocks, source = mapped.blocks, folder / "package"
     progress("time")
-    constants = _constants(module["ports"])
+    constants = _constants(mapped.ports)
     sidecar = json.loads((source / f"{description.name}.json").read_text())
 
     def time(period_ns: float) -> Timing:
@@ -189,41 +178,103 @@ def synthesise(
     return result
 
 
-def _map(source: Path, top: str, liberty: Path) -> str:
-    """Yosys, block by block, so that each cell is some block's; flat in the end."""
-    verilog = " ".join(str(path.relative_to(source.parent)) for path in package.sources(source))
-    return "\n".join(
-        [
-            f"read_liberty -lib {liberty}",
-            f"read_verilog {verilog}",
-            f"hierarchy -check -top {top}",
-            "proc",
-            "design -save blocks",
-            "flatten",
-            "check -assert",
-            "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr",
-            "design -load blocks",
-            f"synth -top {top} -run coarse:fine",
-            "opt -fast -full",
-            "memory_map",
-            "opt_clean",
-            "opt -undriven -fine",
-            "techmap",
-            "opt -fast",
-            "opt_clean",
-            f"clockgate -pos {GATE} CE:CLK:GCLK -min_net_size {GATED}",
-            f"dfflibmap -liberty {liberty}",
-            "techmap -map clock_gate.v",
-            "opt_clean",
-            f"abc -liberty {liberty} -script abc.script -constr abc.constr",
-            "opt_clean -purge",
-            "rename -enumerate -pattern u% c:*",  # so that a cell's name says whose it is
-            "flatten",
-            "opt_clean -purge",
-            "write_json mapped.json",
-            "",
-        ]
+@dataclass(frozen=True)
+class Mapped:
+    """A netlist of cells: its blocks, its ports as Yosys has them, and the macros of memories that
+    are in it."""
+
+    blocks: list[Block]
+    ports: dict[str, Any]
+    memories: list[memories.Shape]
+
+
+def map_cells(
+    description: Description,
+    cells: Cells,
+    folder: Path,
+    *,
+    macro: package.Macro = "blackbox",
+    memory_macros: bool = False,
+    period_ns: float = package.PERIOD_NS,
+    library: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Mapped:
+    """Map a design onto standard cells, with this body of the crossbar macros. memory_macros:
+    memories are macros (gen/memories.py), where else they are flip-flops.
+
+    Leaves in `folder` and raises what `synthesise` does, but for timing; macros' function for a
+    simulator is in memories.v.
+    """
+    liberty, top, areas = (
+        cells.liberty(library),
+        package.axi_module(description),
+        cells.areas(library),
     )
+    progress("emit")
+    source = folder / "package"
+    package.write(description, macro, source, period_ns=period_ns)
+    progress("map")
+    target = round(1000 * MARGIN * period_ns)
+    files.write_text(folder / "abc.script", _abc(target))
+    files.write_text(folder / "abc.constr", f"set_driving_cell {cells.drive}\nset_load {LOAD_FF}\n")
+    files.write_text(folder / "clock_gate.v", CLOCK_GATE)
+    shapes: set[memories.Shape] = set()
+    first, rest = _coarse(source, top, liberty), _fine(liberty)
+    if memory_macros:
+        run_yosys("\n".join([*first, "write_json coarse.json", ""]), folder, "coarse")
+        design = json.loads((folder / "coarse.json").read_text())
+        shapes = memories.extract(design)
+        files.write_text(folder / "macros.json", json.dumps(design))
+        first = ["read_json macros.json", f"hierarchy -top {top}"]
+    run_yosys("\n".join([*first, *rest, ""]), folder, "map")
+    mapped = json.loads((folder / "mapped.json").read_text())
+    module = mapped["modules"][top]
+    buffers.insert(module, cells.drive, FANOUT, CLOCKS)
+    files.write_text(folder / "buffered.json", json.dumps(mapped))
+    run_yosys(_finish(top, liberty), folder, "finish")
+    ordered = sorted(shapes, key=lambda shape: shape.module)
+    files.write_text(folder / "memories.v", "".join(map(memories.verilog, ordered)))
+    return Mapped(_blocks(folder / "netlist.v", areas), module["ports"], ordered)
+
+
+def _coarse(source: Path, top: str, liberty: Path) -> list[str]:
+    """Yosys, block by block, so that each cell is some block's: up to memories and operators."""
+    verilog = " ".join(str(path.relative_to(source.parent)) for path in package.sources(source))
+    return [
+        f"read_liberty -lib {liberty}",
+        f"read_verilog {verilog}",
+        f"hierarchy -check -top {top}",
+        "proc",
+        "design -save blocks",
+        "flatten",
+        "check -assert",
+        "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr",
+        "design -load blocks",
+        f"synth -top {top} -run coarse:fine",
+    ]
+
+
+def _fine(liberty: Path) -> list[str]:
+    """Yosys, from there to cells; flat in the end."""
+    return [
+        "opt -fast -full",
+        "memory_map",
+        "opt_clean",
+        "opt -undriven -fine",
+        "techmap",
+        "opt -fast",
+        "opt_clean",
+        f"clockgate -pos {GATE} CE:CLK:GCLK -min_net_size {GATED}",
+        f"dfflibmap -liberty {liberty}",
+        "techmap -map clock_gate.v",
+        "opt_clean",
+        f"abc -liberty {liberty} -script abc.script -constr abc.constr",
+        "opt_clean -purge",
+        "rename -enumerate -pattern u% c:*",  # so that a cell's name says whose it is
+        "flatten",
+        "opt_clean -purge",
+        "write_json mapped.json",
+    ]
 
 
 def _finish(top: str, liberty: Path) -> str:
