@@ -9,19 +9,20 @@ from typing import TextIO
 
 @dataclass(frozen=True)
 class Activity:
-    """What the nets of a module did. changes: of each bit of each net by its name, `x` or `x[3]`.
-    high: for how long it was 1, in units of the file's time, of `duration` in all."""
+    """What nets did. changes: of each bit of each net by its name, `x` or `x[3]`, after its
+    instance's and a slash where that is another than the top: `table/read_en`. high: for how long
+    it was 1, in units of the file's time, of `duration` in all."""
 
     changes: dict[str, int]
     high: dict[str, int]
     duration: int
 
 
-def read(vcd: Path, module: str) -> Activity:
-    """Of the nets that are directly in the instance `module`, until the file ends or is told to
-    pause. The first value of a net is no change, and what is unknown is 0."""
+def read(vcd: Path, top: str) -> Activity:
+    """Of the nets of `top`, and of what is recorded of the instances in it, until the file ends or
+    is told to pause. The first value of a net is no change, and what is unknown is 0."""
     with vcd.open(encoding="ascii") as file:
-        nets, aliases = _declared(file, module)
+        nets, aliases = _declared(file, top)
         changes: Counter[str] = Counter()
         since: dict[str, int] = {}
         high: Counter[str] = Counter()
@@ -73,8 +74,8 @@ def read(vcd: Path, module: str) -> Activity:
 DECLARED = re.compile(r"\$var \w+ (\d+) (\S+) (\S+)( \[\S+\])? \$end")
 
 
-def _declared(file: TextIO, module: str) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The nets of an instance, each bit from the highest on, by the code that a VCD file has for
+def _declared(file: TextIO, top: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The nets, each bit from the highest on, by the code that a VCD file has for
     them; and further names of a bit, with the one that is counted."""
     nets: dict[str, list[str]] = {}
     aliases: dict[str, str] = {}
@@ -87,8 +88,10 @@ def _declared(file: TextIO, module: str) -> tuple[dict[str, list[str]], dict[str
             inside.pop()
         elif line.startswith("$enddefinitions"):
             break
-        elif inside[-1:] == [module] and (found := DECLARED.fullmatch(line)):
+        elif top in inside and (found := DECLARED.fullmatch(line)):
             width, code, name = int(found[1]), found[2], found[3].removeprefix("\\")
+            within = inside[inside.index(top) + 1 :]
+            name = "/".join([*(scope.removeprefix("\\") for scope in within), name])
             bits = [name] if width == 1 else [f"{name}[{n}]" for n in reversed(range(width))]
             aliases |= dict(zip(bits, nets.setdefault(code, bits), strict=True))
     return nets, aliases

@@ -1,14 +1,15 @@
 """A design behind AXI: write its package, build it, and run sim/bench_system.py on it."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cocotb_tools.runner import Icarus
 from torch import Tensor
 
-from gen import image, package, vectors
+from gen import image, package, synth, vectors
+from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.program import Program
@@ -48,24 +49,31 @@ def simulate_netlist(
     folder: Path,
     netlist: Sequence[Path],
     *,
+    macros: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Load a netlist of a program's design behind AXI, and run DAC codes x through it, in Icarus:
     it begins with X everywhere, and none may be on an output once it was reset.
 
-    netlist: its Verilog, its cells' among it; the crossbar macros are their model. Returns and
-    raises what `simulate` does.
+    netlist: its Verilog, and that of its cells. macros: it has crossbar macros, which are their
+    model. Returns and raises what `simulate` does. What its nets and its macros' ports do, from the
+    first beat of x to the last result, is in RECORD, in `folder` (gen/activity.py).
     """
     description = program.description
     job = _prepare(program, x, lengths, folder) | {"cut": [0] * len(lengths), "four_states": True}
     top, work = package.axi_module(description), folder / "icarus"
     work.mkdir(parents=True, exist_ok=True)
-    runner, log = Icarus(), work / "build.log"
+    runner, log = RecordingIcarus(), work / "build.log"
+    recorder = folder / "recorder.v"
+    instances = synth.macro_instances(netlist[0])
+    files.write_text(recorder, _recorder(top, instances, folder / RECORD, len(lengths)))
+    model = folder / f"rtl/{description.name}_crossbar_model.v"
     try:
         runner.build(
-            sources=[*netlist, folder / f"rtl/{description.name}_crossbar_model.v"],
+            sources=[*netlist, *([model] if macros else []), recorder],
             hdl_toplevel=top,
+            build_args=["-s", RECORDER],
             build_dir=work.absolute(),
             always=True,
             timescale=("1ns", "1ps"),
@@ -85,6 +93,38 @@ def simulate_netlist(
         tests=UNDISTURBED,
         progress=progress,
     )
+
+
+RECORD, RECORDER = "nets.vcd", "wordline_recorder"
+
+
+class RecordingIcarus(Icarus):
+    """cocotb's Icarus runner, which does not keep a design from writing a VCD file."""
+
+    def _test_command(self) -> list[list[str]]:
+        return [
+            [part for part in command if part != "-none"] for command in super()._test_command()
+        ]
+
+
+def _recorder(top: str, instances: Iterable[str], record: Path, packets: int) -> str:
+    """Beside the top, what writes down each change of its nets until so many packets are out."""
+    scopes = ", ".join([top, *(f"{top}.\\{name} " for name in instances)])
+    return f"""\
+module {RECORDER};
+  integer packets = 0;
+  initial begin
+    wait ({top}.s_axis_tvalid === 1'b1);
+    $dumpfile("{record.absolute()}");
+    $dumpvars(1, {scopes});
+  end
+  always @(posedge {top}.aclk)
+    if ({top}.m_axis_tvalid && {top}.m_axis_tready && {top}.m_axis_tlast) begin
+      packets = packets + 1;
+      if (packets == {packets}) $dumpoff;
+    end
+endmodule
+"""
 
 
 def _prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[str, Any]:
