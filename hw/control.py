@@ -125,7 +125,10 @@ class Control(wiring.Component):
         m.d.sync += counts.eq(self.counts)
         for name in COUNTERS:
             counter = Signal(BUS_BITS, name=name)
-            m.d.sync += counter.eq(Mux(clear, 0, counter + counts[name]))
+            with m.If(counts[name]):  # and not a sum with 0: its clock can be gated
+                m.d.sync += counter.eq(counter + 1)
+            with m.If(clear):
+                m.d.sync += counter.eq(0)
             statuses[name, "value"] = counter
         happens = {name: opened if name == "load_open" else self.events[name] for name in EVENTS}
 
