@@ -66,7 +66,7 @@ class GatePipeline(wiring.Component):
 
         # Stage 0: the codes of `units_per_beat` units, out of the block that came in.
         valid, codes, word, first, last = self._unpack(m, advance)
-        bias = self._bias(m, word, advance)
+        bias = self._bias(m, word, advance & valid)
 
         # Stage 1: a = saturate((code << frac) + bias), and on to the tables.
         carried = stage(m, advance, [valid, codes, word, first, last])
@@ -76,21 +76,31 @@ class GatePipeline(wiring.Component):
             for gate in zip(codes, bias, strict=True)
         ]
         carried, a = self._apart(m, advance, carried, a)
-        tables = self._gate_tables(m, advance)
+        tables = self._gate_tables(m, advance & carried[0])
         for ports, values in zip(tables, a, strict=True):
             for port, value in zip(ports, values, strict=True):
                 index = narrow(value, 0, self.shape.index_range)
                 m.d.comb += port.addr.eq(index.as_unsigned())
-        return self._apart(m, advance, carried, [[port.data for port in ports] for ports in tables])
+        found = [[port.data for port in ports] for ports in tables]
+        return self._apart(m, advance, carried, found, read=True)
 
     def _apart(
-        self, m: Module, advance: Signal, carried: list[Any], found: list[Any]
+        self,
+        m: Module,
+        advance: Signal,
+        carried: list[Any],
+        found: list[Any],
+        *,
+        read: bool = False,
     ) -> tuple[list[Any], list[Any]]:
         """What a stage carries and what it has found; a stage later where there is time to keep
-        tables, which are slow, apart from what is around them."""
+        tables, which are slow, apart from what is around them. read: it was found in a table, so
+        it is there a stage after what is carried."""
         if not self.shape.staged:
             return carried, found
-        return stage(m, advance, carried), stage(m, advance, found)
+        later = stage(m, advance, carried)
+        valid = later[0] if read else carried[0]
+        return later, _taken(m, advance & valid, found)
 
     def _back(
         self, m: Module, valid: Value, last: Value, codes: Any, h: list[Value], **traced: Any
@@ -151,7 +161,7 @@ class GatePipeline(wiring.Component):
         codes = [[block[g][p] for p in range(shape.units_per_beat)] for g in range(shape.gates)]
         return [valid, codes, word, first, last]
 
-    def _bias(self, m: Module, word: Signal, advance: Signal) -> list[list[Value]]:
+    def _bias(self, m: Module, word: Signal, reads: Value) -> list[list[Value]]:
         """Biases [gate][place] of the word, a stage later."""
         shape, bits = self.shape, self.shape.index_bits
         places = shape.units_per_beat
@@ -164,7 +174,7 @@ class GatePipeline(wiring.Component):
             write.addr.eq(self.bias.address[:split]),
             write.data.eq(self.bias.data.replicate(banks)),
             read.addr.eq(word),
-            read.en.eq(advance),
+            read.en.eq(reads),
         ]
         target = self.bias.address[split:]  # gate, then place
         for gate in range(shape.gates):
@@ -174,7 +184,7 @@ class GatePipeline(wiring.Component):
         words = data.View(data.ArrayLayout(signed(bits), banks), read.data)
         return [[words[gate * places + p] for p in range(places)] for gate in range(shape.gates)]
 
-    def _gate_tables(self, m: Module, advance: Signal) -> list[list[Any]]:
+    def _gate_tables(self, m: Module, reads: Value) -> list[list[Any]]:
         """Read ports [gate][place] of the gates' tables."""
         cell, split = self.shape.description.cell, self.shape.index_bits
         ports = []
@@ -187,14 +197,14 @@ class GatePipeline(wiring.Component):
                 write.data.eq(self.gate_tables.data),
                 write.en.eq(self.gate_tables.enable & (self.gate_tables.address[split:] == number)),
             ]
-            ports.append(self._reads(m, mem, advance))
+            ports.append(self._ports(m, mem, reads))
         return ports
 
-    def _reads(self, m: Module, mem: memory.Memory, advance: Signal) -> list[Any]:
+    def _ports(self, m: Module, mem: memory.Memory, reads: Value) -> list[Any]:
         """A read port [place] of a table."""
-        reads = [mem.read_port() for _ in range(self.shape.units_per_beat)]
-        m.d.comb += [read.en.eq(advance) for read in reads]
-        return reads
+        ports = [mem.read_port() for _ in range(self.shape.units_per_beat)]
+        m.d.comb += [port.en.eq(reads) for port in ports]
+        return ports
 
 
 def trace_layout(shape: ArrayShape) -> data.StructLayout:
@@ -217,16 +227,22 @@ def dac_code(product: Value, shape: ArrayShape) -> Value:
 
 
 def stage(m: Module, advance: Signal, values: list[Any]) -> list[Any]:
-    """Registers for a (nested) list of values, taken when `advance` is high; the first is the
-    stage's valid bit."""
+    """Registers for a (nested) list of values, of which the first is the stage's valid bit. That is
+    taken when `advance` is high; the others only with it, so that what has nothing to do is still.
+    """
+    valid, *others = values
+    held = Signal()
+    with m.If(advance):
+        m.d.sync += held.eq(valid)
+    return [held, *_taken(m, advance & valid, others)]
 
-    def register(value: Any) -> Any:
-        if isinstance(value, list):
-            return [register(item) for item in value]
-        value = Value.cast(value)
-        held = Signal(value.shape())
-        with m.If(advance):
-            m.d.sync += held.eq(value)
-        return held
 
-    return [register(value) for value in values]
+def _taken(m: Module, enable: Value, value: Any) -> Any:
+    """Registers for a value, or for a (nested) list of values, taken when `enable` is high."""
+    if isinstance(value, list):
+        return [_taken(m, enable, item) for item in value]
+    value = Value.cast(value)
+    held = Signal(value.shape())
+    with m.If(enable):
+        m.d.sync += held.eq(value)
+    return held

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In
 
@@ -27,8 +27,7 @@ class LstmGates(GatePipeline):
         cell, places = self.cell, range(self.shape.units_per_beat)
         advance = Signal()
         carried, tables = self._front(m, advance)
-        c_write, c_read = self._state(m, carried[2], advance)
-        tanh = self._tanh_table(m, advance)
+        c_write, c_read = self._state(m, carried[2], advance & carried[0])
 
         # Stage 2: i, f, g, o and the c before; products.
         valid, codes, word, first, last = carried = stage(m, advance, carried)
@@ -56,11 +55,13 @@ class LstmGates(GatePipeline):
         carried = stage(m, advance, [valid, codes, last, o, c])
         upper = [narrow(v, cell.state_index_shift, cell.state_index_range) for v in carried[-1]]
         carried, upper = self._apart(m, advance, carried, upper)
+        tanh = self._tanh_table(m, advance & carried[0])
         for place in places:
             m.d.comb += tanh[place].addr.eq(upper[place].as_unsigned())
 
         # Stage 5: o * tanh(c).
-        carried, (of_c,) = self._apart(m, advance, carried, [[port.data for port in tanh]])
+        found = [port.data for port in tanh]
+        carried, of_c = self._apart(m, advance, carried, found, read=True)
         valid, codes, last, o, c = stage(m, advance, carried)
         product = [o[place] * of_c[place].as_signed() for place in places]
 
@@ -71,7 +72,7 @@ class LstmGates(GatePipeline):
         self._back(m, valid, last, codes, h, c=c)
         return m
 
-    def _tanh_table(self, m: Module, advance: Signal) -> list[Any]:
+    def _tanh_table(self, m: Module, reads: Value) -> list[Any]:
         """Read ports [place] of the table of tanh."""
         mem = loaded_memory(signed(self.cell.hidden_bits), 2**self.cell.state_index_bits)
         m.submodules.table_tanh = mem
@@ -81,12 +82,12 @@ class LstmGates(GatePipeline):
             write.data.eq(self.tanh_table.data.as_signed()),
             write.en.eq(self.tanh_table.enable),
         ]
-        return self._reads(m, mem, advance)
+        return self._ports(m, mem, reads)
 
-    def _state(self, m: Module, word: Signal, advance: Signal) -> tuple[Any, Any]:
+    def _state(self, m: Module, word: Signal, reads: Value) -> tuple[Any, Any]:
         """The memory of c: its write port, and the [place] views of the word, a stage later."""
         layout = data.ArrayLayout(signed(self.cell.state_bits), self.shape.units_per_beat)
         m.submodules.state = mem = memory.Memory(shape=layout, depth=max(2, self.words), init=[])
         read = mem.read_port()
-        m.d.comb += [read.addr.eq(word), read.en.eq(advance)]
+        m.d.comb += [read.addr.eq(word), read.en.eq(reads)]
         return mem.write_port(), read.data
