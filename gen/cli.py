@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from gen import ecp5, image, package, stages, synth
+from gen import activity, ecp5, image, package, ppa, stages, synth
 from gen import fit as fitting
-from golden import datasets, effects, files, foreign, presets, training
+from golden import datasets, digital, effects, files, foreign, presets, training
 from golden.conversion import ArrayReport
 from golden.datasets import sets
 from golden.description import Description, build, plain, replaced
@@ -529,7 +529,7 @@ def synth_(
             onto.verilog(cells)
         _map(description, onto, folder, period, cells)
         if run is not None:
-            _run_netlist(*run, folder, (folder / "netlist.v", onto.verilog(cells)))
+            _run_netlist(*run, folder, onto, cells)
     elif target == "ecp5":
         if device not in ecp5.DEVICES:
             raise WordlineError(
@@ -612,11 +612,12 @@ def _run_netlist(
     codes: torch.Tensor,
     lengths: torch.Tensor,
     folder: Path,
-    netlist: tuple[Path, ...],
+    onto: synth.Cells,
+    library: Path | None,
 ) -> None:
     from sim import system  # cocotb is slow to import
 
-    count = len(lengths)
+    count, netlist = len(lengths), [folder / "netlist.v", onto.verilog(library)]
     with _bar() as bar:
         bar("simulate", 0, count)
         result = system.simulate_netlist(
@@ -624,12 +625,91 @@ def _run_netlist(
             progress=lambda done, total: bar("simulate", done, total),
         )
         bar("simulate", count, count)
+        if result["passed"]:
+            bar("count", 0, 1)
+            record = folder / "simulation" / system.RECORD
+            nets = activity.read(record, package.axi_module(loaded.description))
+            record.unlink()  # it is large
+            energies = synth.energies(loaded.description, onto, folder, nets, library=library)
+            bar("count", 1, 1)
     if not result["passed"]:
         log = folder / "simulation" / "icarus" / "sim.log"
         _say(f"RED: the netlist does not do what golden does, or gives an X; {log} says where.")
         raise typer.Exit(1)
+    console.print(_energies(loaded.description.name, energies, nets, int(lengths.sum())))
     values = f"{result['values_compared']:,} values equal"
     _say(f"GREEN: {count} sequences through the netlist, {values}, no X on any output")
+
+
+def _energies(
+    name: str, energies: dict[str, synth.Energy], nets: activity.Activity, steps: int
+) -> Table:
+    """Energy and power by block, in a run of so many steps."""
+    seconds = nets.changes["aclk"] / 2 * package.PERIOD_NS * 1e-9
+    title = f"{name}, {steps} steps, at {1e3 / package.PERIOD_NS:.0f} MHz, no wires"
+    table = Table("block", "nJ a step", "of it clock", "mW", "leakage in uW", title=title)
+    ordered = sorted(energies.items(), key=lambda entry: -entry[1].dynamic)
+    whole = sum(energies.values(), synth.Energy(0, 0, 0))
+    for block, energy in [*ordered, ("all", whole)]:
+        each = energy.dynamic / 1e3 / steps, energy.clock / 1e3 / steps
+        milliwatts = energy.dynamic * 1e-9 / seconds
+        leakage = energy.leakage_nw / 1e3
+        table.add_row(block, *(f"{v:.3f}" for v in (*each, milliwatts, leakage)))
+    return table
+
+
+@app.command("ppa")
+@_interruptible
+def ppa_(
+    name: Name,
+    sequences: Annotated[
+        int, typer.Option(help="Run so many of the test set through both netlists.", min=1)
+    ] = 5,
+    components: Annotated[
+        Path | None, typer.Option(help="A TOML file of figures instead of gen/components.toml.")
+    ] = None,
+    cells: Annotated[
+        Path | None, typer.Option(help="Folder of the cells' .lib, .lef and .v; else Debian's.")
+    ] = None,
+    data_dir: DataDir = sets.DATA,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Energy and area of the trained network in build/NAME, and of its digital twin.
+
+    Both are mapped onto standard cells of 180 nm, run in gates, compared with golden, and counted;
+    cells are scaled to 32 nm, converters, arrays and memories cost what has been published
+    (docs/efficiency.md). Needs what `wordline synth --sequences` does. What was counted is kept:
+    other figures take no time.
+    """
+    recipe = _recipe(name)
+    figures = ppa.read_figures(components or ppa.COMPONENTS)
+    folder = build_dir / recipe.description.name / "ppa"
+    digital.twin_description(recipe.description)  # a mistake is found before what takes long
+    loaded, codes, lengths = _netlist_inputs(recipe, folder, sequences, data_dir)
+    from sim import ppa as runs  # cocotb is slow to import
+
+    counted = {}
+    with _bar() as bar:
+        for side in runs.SIDES:
+            progress = _stages(lambda stage, *at, side=side: bar(f"{side}: {stage}", *at))
+            counted[side] = runs.measure(
+                *(loaded, codes, lengths, folder / side, side), library=cells, stage=progress
+            )
+            progress("")
+    test = stages.test_set(recipe, data_dir)
+    programs = {"analog": loaded, "digital": digital.twin(loaded)}
+    found = {
+        "name": recipe.description.name,
+        "sequences": len(lengths),
+        "worth": {side: training.measured(program, test) for side, program in programs.items()},
+        **ppa.report(figures, counted["analog"], counted["digital"]),
+        "figures": {name: dataclasses.asdict(figure) for name, figure in figures.items()},
+        "versions": stages.versions(),
+    }
+    files.write_text(folder / "ppa.json", json.dumps(found, indent=1) + "\n")
+    for table in ppa.tables(found):
+        console.print(table)
+    _say(f"{folder}/ppa.json: {ppa.sentence(found)}")
 
 
 def _place(description: Description, folder: Path, **options: Any) -> None:

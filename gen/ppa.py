@@ -8,6 +8,7 @@ high value, and all results have.
 
 import dataclasses
 import itertools
+import math
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.table import Table
 from torch import Tensor
 
 from gen import memories, nodes, synth
@@ -191,7 +193,7 @@ def count(
         period_ns=period_ns,
         adc_bits=description.adc.bits,
         period_cycles=max(shape.period for shape in description.arrays.values()),
-        energy={name: e.switching + e.clock for name, e in energies.items()},
+        energy={name: e.dynamic for name, e in energies.items()},
         area={block.name: block.area for block in mapped.blocks},
         memories=found,
         arrays=arrays,
@@ -393,3 +395,64 @@ def from_dict(found: dict[str, Any]) -> Counted:
     kept = [Memory(**m | {"shape": memories.Shape(**m["shape"])}) for m in found["memories"]]
     arrays = [Array(**array) for array in found["arrays"]]
     return Counted(**found | {"memories": kept, "arrays": arrays})
+
+
+def _shown(value: float) -> str:
+    """Three digits."""
+    digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:,.{digits}f}"
+
+
+LABELS = {"tops_per_watt": "TOPS/W", "tops_per_mm2": "TOPS/mm2"}
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    """A report as tables: parts, results, and what they depend on."""
+    name = found["name"]
+    parts = Table("part", title=f"{name}, {found['node_nm']} nm, typical figures")
+    for side in ("analog", "digital"):
+        parts.add_column(f"{side}, pJ a step")
+        parts.add_column(f"{side}, um2")
+    columns = [found[side][what] for side in ("analog", "digital") for what in COLUMNS]
+    names = dict.fromkeys(name for column in columns for name in column)
+    ordered = sorted(names, key=lambda n: -sum(column.get(n, 0) for column in columns[::2]))
+    for part in ordered:
+        if sum(column.get(part, 0) for column in columns) > 0:
+            parts.add_row(part, *(_shown(c[part]) if c.get(part) else "-" for c in columns))
+    parts.add_row("all", *(_shown(sum(column.values())) for column in columns))
+    results = Table("", "low", "typical", "high")
+    for measure, label in LABELS.items():
+        for side in ("analog", "digital", "ratio"):
+            range_ = found[side][measure]
+            title = f"{side}, {label}" if side != "ratio" else f"analog / digital, {label}"
+            results.add_row(title, *(_shown(range_[case]) for case in CASES))
+    depends = Table("analog / digital with one figure alone at", "low", "high")
+    for measure, label in LABELS.items():
+        for figure, ends in [*found["ratio"][measure]["one_at_a_time"].items()][:4]:
+            depends.add_row(f"{label}: {figure}", *map(_shown, ends))
+    return [parts, results, depends]
+
+
+COLUMNS = ("energy_pj", "area_um2")
+
+
+def dominating(found: dict[str, Any], side: str, what: str = "energy_pj") -> tuple[str, float]:
+    """The part of a design that takes the most, and its share."""
+    parts = found[side][what]
+    part = max(parts, key=parts.__getitem__)
+    return part, parts[part] / sum(parts.values())
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """What it comes to."""
+    ratio = {name: found["ratio"][name] for name in MEASURES}
+    watt, area = (
+        f"{_shown(r['typical'])} times ({_shown(r['low'])} to {_shown(r['high'])})"
+        for r in ratio.values()
+    )
+    part, share = dominating(found, "analog")
+    bit = found["next_adc_bit"]["tops_per_watt"]
+    return (
+        f"{watt} the digital twin's TOPS/W, {area} its TOPS/mm2; {part} takes {100 * share:.0f} % "
+        f"of the energy; with another bit in the ADCs TOPS/W is {_shown(bit)} times what it is"
+    )

@@ -510,6 +510,11 @@ class Energy:
     clock: float
     leakage_nw: float
 
+    @property
+    def dynamic(self) -> float:
+        """Without what leaks."""
+        return self.switching + self.clock
+
     def __add__(self, other: "Energy") -> "Energy":
         return Energy(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 

@@ -171,7 +171,9 @@ class Readout(wiring.Component):
         """Successive approximation: bit by bit, the highest first."""
         bits = self.shape.description.adc.bits
         bit = Signal(bits)  # one-hot: the bit on trial
-        m.d.sync += bit.eq(Mux(start, 1 << (bits - 1), bit >> 1))
+        searches = start | (bit != 0)
+        with m.If(searches):
+            m.d.sync += bit.eq(Mux(start, 1 << (bits - 1), bit >> 1))
         codes: list[list[Value]] = []
         for tile in range(self.tiles):
             codes.append([])
@@ -181,7 +183,8 @@ class Readout(wiring.Component):
                 trial, better = Signal.like(found), Signal.like(found)
                 m.d.comb += trial.eq(found | bit)
                 m.d.comb += better.eq(Mux(self.above[tile][lane], trial, found))
-                m.d.sync += found.eq(Mux(start, 0, better))
+                with m.If(searches):
+                    m.d.sync += found.eq(Mux(start, 0, better))
                 m.d.comb += self.trial[tile][lane].eq(_from_offset_binary(trial))
                 codes[-1].append(_from_offset_binary(better))
         return bit[0], codes

@@ -19,6 +19,10 @@ class Window(enum.Enum):
     CLOSING = 3
 
 
+COUNTED_EACH = 4
+"""Lowest bits of a counter: the others are clocked only when these are full."""
+
+
 class Control(wiring.Component):
     """The registers of `RegisterMap`, and the load window.
 
@@ -124,12 +128,16 @@ class Control(wiring.Component):
         counts = Signal.like(self.counts)  # what is counted comes late in a cycle, carries are long
         m.d.sync += counts.eq(self.counts)
         for name in COUNTERS:
-            counter = Signal(BUS_BITS, name=name)
-            with m.If(counts[name]):  # and not a sum with 0: its clock can be gated
-                m.d.sync += counter.eq(counter + 1)
+            # The upper bits seldom change, and their clock can be gated.
+            low = Signal(COUNTED_EACH, name=f"{name}_low")
+            high = Signal(BUS_BITS - COUNTED_EACH, name=f"{name}_high")
+            with m.If(counts[name]):
+                m.d.sync += low.eq(low + 1)
+                with m.If(low.all()):
+                    m.d.sync += high.eq(high + 1)
             with m.If(clear):
-                m.d.sync += counter.eq(0)
-            statuses[name, "value"] = counter
+                m.d.sync += [low.eq(0), high.eq(0)]
+            statuses[name, "value"] = Cat(low, high)
         happens = {name: opened if name == "load_open" else self.events[name] for name in EVENTS}
 
         words, kept = [], {}

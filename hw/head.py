@@ -68,7 +68,7 @@ class Scores(wiring.Component):
             write.data.eq(self.bias.data.as_signed()),
             write.en.eq(self.bias.enable),
             read.addr.eq(number),
-            read.en.eq(advance),
+            read.en.eq(advance & valid),
         ]
 
         if description.output.every_step:
@@ -81,8 +81,9 @@ class Scores(wiring.Component):
         # Stage 1: the score.
         code = Signal(signed(shape.code_bits))
         with m.If(advance):
-            m.d.sync += [self.o.valid.eq(valid), code.eq(codes[0])]
-            m.d.sync += self.o.payload.last.eq(number == shape.units - 1)
+            m.d.sync += self.o.valid.eq(valid)
+            with m.If(valid):
+                m.d.sync += [code.eq(codes[0]), self.o.payload.last.eq(number == shape.units - 1)]
         m.d.comb += [
             self.o.payload.score.eq((code << description.cell.frac) + read.data),
             self.trace.score.eq(self.o.payload.score),

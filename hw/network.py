@@ -179,7 +179,8 @@ class Accelerator(wiring.Component):
                     target = getattr(port, name)
                     if port_name != "levels":
                         late = Signal.like(target)
-                        m.d.sync += late.eq(value)
+                        with m.If(1 if name == "enable" else enable & here):
+                            m.d.sync += late.eq(value)
                         value = late
                     m.d.comb += target.eq(value)
 

@@ -1,14 +1,14 @@
 """A design behind AXI: write its package, build it, and run sim/bench_system.py on it."""
 
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cocotb_tools.runner import Icarus
 from torch import Tensor
 
-from gen import activity, image, package, ppa, synth, vectors
+from gen import image, package, synth, vectors
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
@@ -50,6 +50,7 @@ def simulate_netlist(
     netlist: Sequence[Path],
     *,
     macros: bool = True,
+    hasty: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -57,11 +58,13 @@ def simulate_netlist(
     it begins with X everywhere, and none may be on an output once it was reset.
 
     netlist: its Verilog, and that of its cells. macros: it has crossbar macros, which are their
-    model. Returns and raises what `simulate` does. What its nets and its macros' ports do, from the
+    model. hasty: it is not the driver that loads.
+    Returns and raises what `simulate` does. What its nets and its macros' ports do, from the
     first beat of x to the last result, is in RECORD, in `folder` (gen/activity.py).
     """
     description = program.description
-    job = _prepare(program, x, lengths, folder) | {"cut": [0] * len(lengths), "four_states": True}
+    job = _prepare(program, x, lengths, folder)
+    job |= {"cut": [0] * len(lengths), "four_states": True, "hasty": hasty}
     top, work = package.axi_module(description), folder / "icarus"
     work.mkdir(parents=True, exist_ok=True)
     runner, log = RecordingIcarus(), work / "build.log"
@@ -125,59 +128,6 @@ module {RECORDER};
     end
 endmodule
 """
-
-
-def measure(
-    program: Program,
-    x: Tensor,
-    lengths: Tensor,
-    folder: Path,
-    macro: package.Macro,
-    *,
-    library: Path | None = None,
-    stage: Callable[[str], None] = lambda _: None,
-    progress: Progress | None = None,
-) -> ppa.Counted:
-    """Map a program's design onto cells, with this body of its crossbars and memories as macros,
-    run DAC codes x through the netlist, and count what it did.
-
-    Raises WordlineError where a tool or the cells are missing, or where the netlist does not do
-    what golden does.
-    """
-    description, cells = program.description, ppa.CELLS
-    mapped = synth.map_cells(
-        description,
-        cells,
-        folder,
-        macro=macro,
-        memory_macros=True,
-        library=library,
-        progress=stage,
-    )
-    stage("simulate")
-    netlist = folder / "netlist.v"
-    done = simulate_netlist(
-        *(program, x, lengths, folder / "simulation"),
-        [netlist, folder / "memories.v", cells.verilog(library)],
-        macros=macro == "blackbox",
-        progress=progress,
-    )
-    if not done["passed"]:
-        raise WordlineError(
-            f"The netlist of {description.name} does not do what golden does; "
-            f"{folder / 'simulation' / 'icarus' / 'sim.log'} says where."
-        )
-    stage("count")
-    record = folder / "simulation" / RECORD
-    nets = activity.read(record, package.axi_module(description))
-    record.unlink()  # it is large
-    return ppa.count(
-        *(program, x, lengths, mapped),
-        synth.energies(description, cells, folder, nets, library=library),
-        nets,
-        synth.macro_instances(netlist),
-        period_ns=package.PERIOD_NS,
-    )
 
 
 def _prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""A design and its digital twin in gates: mapped onto cells, run on a test set, and counted."""
+
+import json
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from torch import Tensor
+
+import gen
+from gen import activity, package, ppa, stages, synth
+from golden import digital, files
+from golden.errors import WordlineError
+from golden.program import Program
+from sim import system
+from sim.chip import Progress
+
+SIDES: dict[str, package.Macro] = {"analog": "blackbox", "digital": "digital"}
+"""A design with crossbars, and its twin: the body of the macros."""
+
+
+def measure(
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    folder: Path,
+    side: str,
+    *,
+    library: Path | None = None,
+    stage: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> ppa.Counted:
+    """Map a program's design, or that of its twin, onto cells with memories as macros, run DAC
+    codes x through the netlist, and count what it did. What was counted is kept in `folder`, and
+    used again where nothing it depends on has changed.
+
+    Raises WordlineError where a tool or the cells are missing, or where the netlist does not do
+    what golden does.
+    """
+    program = digital.twin(program) if side == "digital" else program
+    description, cells = program.description, ppa.CELLS
+    key = stages.digest(
+        *(description.to_toml(), side, cells.liberty(library).read_text()),
+        {name: tensor.tolist() for name, tensor in program.tensors().items()},
+        *(x.tolist(), lengths.tolist(), stages.chip_sources(), stages.source(gen)),
+        metadata.version("pyosys"),
+    )
+    kept = folder / "counted.json"
+    if kept.exists():
+        found = json.loads(kept.read_text())
+        if found["key"] == key:
+            return ppa.from_dict(found["counted"])
+    mapped = synth.map_cells(
+        description,
+        cells,
+        folder,
+        macro=SIDES[side],
+        memory_macros=True,
+        library=library,
+        progress=stage,
+    )
+    stage("simulate")
+    netlist = folder / "netlist.v"
+    done = system.simulate_netlist(
+        *(program, x, lengths, folder / "simulation"),
+        [netlist, folder / "memories.v", cells.verilog(library)],
+        macros=side == "analog",
+        hasty=True,
+        progress=progress,
+    )
+    if not done["passed"]:
+        raise WordlineError(
+            f"The netlist of {description.name} does not do what golden does; "
+            f"{folder / 'simulation' / 'icarus' / 'sim.log'} says where."
+        )
+    stage("count")
+    record = folder / "simulation" / system.RECORD
+    nets = activity.read(record, package.axi_module(description))
+    record.unlink()  # it is large
+    counted = ppa.count(
+        *(program, x, lengths, mapped),
+        synth.energies(description, cells, folder, nets, library=library),
+        nets,
+        synth.macro_instances(netlist),
+        period_ns=package.PERIOD_NS,
+    )
+    files.write_text(kept, json.dumps({"key": key, "counted": ppa.to_dict(counted)}, indent=1))
+    return counted
