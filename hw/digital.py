@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 
 from golden.description import ArrayShape
 from golden.errors import WordlineError
-from golden.fixed import ceil_div
+from golden.fixed import ceil_div, index_bits
 from hw.crossbar import compare, macro_signature
 from hw.fixed import half_up, tree_sum
 from hw.ports import loaded_memory
@@ -42,12 +42,15 @@ class DigitalArray(wiring.Component):
         m.d.sync += taken.eq((taken << 1) | self.sample)
         with m.If(self.sample):
             m.d.sync += [gain.eq(self.gain), select.eq(self.select)]
-        group, read_group = Signal(range(self.groups), reset_less=True), Signal(range(self.groups))
+        bits = index_bits(self.groups)
+        group, read_group = Signal(bits, reset_less=True), Signal(bits)
         m.d.sync += group.eq(read_group)
         for n in range(1, self.groups):
             with m.If(taken[n - 1]):
                 m.d.comb += read_group.eq(n)
-        reads = self.sample | taken[: self.groups - 1].any()
+        reads: Value = self.sample
+        if self.groups > 1:
+            reads |= taken[: self.groups - 1].any()
         place = Cat(Mux(self.sample, self.select, select), read_group)
 
         m.d.comb += self.program.ready.eq(1)
@@ -87,7 +90,7 @@ class DigitalArray(wiring.Component):
         memory = m.submodules[f"weights_{lane}"] = loaded_memory(at_once * bits, depth)
         write, read = memory.write_port(granularity=bits), memory.read_port()
         here = self.program.valid & self.program.ready & (program.lane == lane)
-        group = Signal(range(self.groups), name=f"write_group_{lane}")
+        group = Signal(index_bits(self.groups), name=f"write_group_{lane}")
         m.d.comb += [
             read.addr.eq(place),
             read.en.eq(reads),
