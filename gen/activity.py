@@ -59,7 +59,7 @@ def read(vcd: Path, top: str) -> Activity:
                             put(name, bit == "1")
                     wide[code] = value
             elif line.startswith("$dumpvars"):
-                start = now
+                start, begun = now, False
             elif line.startswith("$dumpoff"):
                 break
         for net in [*since]:
