@@ -184,7 +184,6 @@ def synthesise(
     )
     blocks, source = mapped.blocks, folder / "package"
     progress("time")
-    constants = _constants(mapped.ports)
     sidecar = json.loads((source / f"{description.name}.json").read_text())
 
     def time(period_ns: float) -> Timing:
@@ -195,7 +194,7 @@ def synthesise(
     result = Result(
         blocks=blocks,
         period_ns=period,
-        unconstrained=[end for end in timed.unconstrained if end not in constants],
+        unconstrained=[end for end in timed.unconstrained if end not in mapped.constants],
         worst=timed.worst,
         versions={"pyosys": metadata.version("pyosys"), "opensta": _version(sta)},
     )
@@ -205,11 +204,11 @@ def synthesise(
 
 @dataclass(frozen=True)
 class Mapped:
-    """A netlist of cells: its blocks, its ports as Yosys has them, and the macros of memories that
-    are in it."""
+    """A netlist of cells: its blocks, where what is 0 or 1 for ever ends, so that no path does,
+    and the macros of memories that are in it."""
 
     blocks: list[Block]
-    ports: dict[str, Any]
+    constants: set[str]
     memories: list[memories.Shape]
 
 
@@ -260,7 +259,7 @@ def map_cells(
     run_yosys(_finish(top, liberty), folder, "finish")
     ordered = sorted(shapes, key=lambda shape: shape.module)
     files.write_text(folder / "memories.v", "".join(map(memories.verilog, ordered)))
-    return Mapped(_blocks(folder / "netlist.v", areas), module["ports"], ordered)
+    return Mapped(_blocks(folder / "netlist.v", areas), _constants(module), ordered)
 
 
 def _coarse(source: Path, top: str, liberty: Path) -> list[str]:
@@ -395,10 +394,15 @@ def block_name(path: str) -> str:
     return ".".join(inside[2:]) or "switch"
 
 
-def _constants(ports: dict[str, Any]) -> set[str]:
-    """Bits of ports that are 0 or 1 whatever happens: no path ends there."""
-    found = set()
-    for name, port in ports.items():
+def _constants(module: dict[str, Any]) -> set[str]:
+    """Bits of ports, and inputs of flip-flops, that are 0 or 1 whatever happens, in a module as
+    Yosys writes it as JSON."""
+    found = {
+        f"{name}/D"
+        for name, cell in module["cells"].items()
+        if isinstance(cell["connections"].get("D", [0])[0], str)
+    }
+    for name, port in module["ports"].items():
         for n, bit in enumerate(port["bits"]):
             if isinstance(bit, str):
                 found.add(f"{name}[{n}]" if len(port["bits"]) > 1 else name)

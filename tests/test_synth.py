@@ -302,7 +302,7 @@ def test_cells_are_counted_where_their_names_say(tmp_path):
 
 @pytest.mark.slow
 def test_a_design_and_its_model_fit_on_an_ecp5(tmp_path):
-    result = ecp5.place(TINY, tmp_path, device="25k", case="CABGA381")
+    result = ecp5.place(TINY, tmp_path, device="45k", case="CABGA381")
     assert result.mhz > 100 and result.settle == ecp5.for_board(TINY).array.settle
     assert all(0 < used <= there for used, there in result.used.values())
     for kind in ("flip-flops", "multipliers", "block RAMs"):
