@@ -433,7 +433,7 @@ def emit(
     macro: Annotated[
         str | None,
         typer.Option(
-            help="blackbox, for a chip, or model, for an FPGA: write the package as well."
+            help="blackbox (a chip), model (an FPGA), digital (no crossbars): a package too."
         ),
     ] = None,
     period: Annotated[
