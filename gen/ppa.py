@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from gen import memories, nodes, synth
@@ -409,13 +409,13 @@ LABELS = {"tops_per_watt": "TOPS/W", "tops_per_mm2": "TOPS/mm2"}
 def tables(found: dict[str, Any]) -> list[Table]:
     """A report as tables: parts, results, and what they depend on."""
     name = found["name"]
-    parts = Table("part", title=f"{name}, {found['node_nm']} nm, typical figures")
-    for side in ("analog", "digital"):
-        parts.add_column(f"{side}, pJ a step")
-        parts.add_column(f"{side}, um2")
     columns = [found[side][what] for side in ("analog", "digital") for what in COLUMNS]
     names = dict.fromkeys(name for column in columns for name in column)
     ordered = sorted(names, key=lambda n: -sum(column.get(n, 0) for column in columns[::2]))
+    # Names are what one reads: let headings wrap.
+    first = Column("part", no_wrap=True, min_width=max(map(len, names)))
+    heads = [f"{side}, {unit}" for side in ("analog", "digital") for unit in ("pJ a step", "um2")]
+    parts = Table(first, *heads, title=f"{name}, {found['node_nm']} nm, typical figures")
     for part in ordered:
         if sum(column.get(part, 0) for column in columns) > 0:
             parts.add_row(part, *(_shown(c[part]) if c.get(part) else "-" for c in columns))
@@ -453,6 +453,6 @@ def sentence(found: dict[str, Any]) -> str:
     part, share = dominating(found, "analog")
     bit = found["next_adc_bit"]["tops_per_watt"]
     return (
-        f"{watt} the digital twin's TOPS/W, {area} its TOPS/mm2; {part} takes {100 * share:.0f} % "
-        f"of the energy; with another bit in the ADCs TOPS/W is {_shown(bit)} times what it is"
+        f"{watt} the digital twin's TOPS/W, {area} its TOPS/mm2; {100 * share:.0f} % of the "
+        f"energy is that of {part}; with another bit in the ADCs TOPS/W is {_shown(bit)} times what it is"
     )
