@@ -454,5 +454,6 @@ def sentence(found: dict[str, Any]) -> str:
     bit = found["next_adc_bit"]["tops_per_watt"]
     return (
         f"{watt} the digital twin's TOPS/W, {area} its TOPS/mm2; {100 * share:.0f} % of the "
-        f"energy is that of {part}; with another bit in the ADCs TOPS/W is {_shown(bit)} times what it is"
+        f"energy is that of {part}; with another bit in the ADCs TOPS/W is {_shown(bit)} times "
+        f"what it is"
     )
