@@ -627,10 +627,7 @@ def _run_netlist(
         bar("simulate", count, count)
         if result["passed"]:
             bar("count", 0, 1)
-            record = folder / "simulation" / system.RECORD
-            nets = activity.read(record, package.axi_module(loaded.description))
-            record.unlink()  # it is large
-            energies = synth.energies(loaded.description, onto, folder, nets, library=library)
+            energies, nets = system.counted(loaded.description, onto, folder, library)
             bar("count", 1, 1)
     if not result["passed"]:
         log = folder / "simulation" / "icarus" / "sim.log"
@@ -656,6 +653,12 @@ def _energies(
         leakage = energy.leakage_nw / 1e3
         table.add_row(block, *(f"{v:.3f}" for v in (*each, milliwatts, leakage)))
     return table
+
+
+def _of_side(
+    bar: Callable[[str, int, int], None], side: str, stage: str, done: int, total: int
+) -> None:
+    bar(f"{side}: {stage}", done, total)
 
 
 @app.command("ppa")
@@ -690,10 +693,14 @@ def ppa_(
 
     counted = {}
     with _bar() as bar:
-        for side in runs.SIDES:
-            progress = _stages(lambda stage, *at, side=side: bar(f"{side}: {stage}", *at))
+        for side in ppa.SIDES:
+            of_side = functools.partial(_of_side, bar, side)
+            progress = _stages(of_side)
             counted[side] = runs.measure(
-                *(loaded, codes, lengths, folder / side, side), library=cells, stage=progress
+                *(loaded, codes, lengths, folder / side, side),
+                library=cells,
+                stage=progress,
+                progress=functools.partial(of_side, "sequences"),
             )
             progress("")
     test = stages.test_set(recipe, data_dir)

@@ -53,6 +53,11 @@ def macro_name(shape: ArrayShape) -> str:
     return f"{top}_crossbar_{size}_{shape.gates}g"
 
 
+def macros(description: Description) -> dict[str, ArrayShape]:
+    """Every macro module by its name, as the shape of one crossbar."""
+    return {macro_name(shape): shape.macro for shape in description.arrays.values()}
+
+
 def to_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of a component, without a trace of where it was made."""
     text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
@@ -80,24 +85,25 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
     """A design, and its Verilog: text by file name."""
     name = description.name
     design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
-    macros = {macro_name(shape): shape.macro for shape in description.arrays.values()}
+    bodies = macros(description)
     return design, {
         f"{name}.v": to_verilog(design, module_name(description)),
         f"{name}_crossbar_model.v": "".join(
             to_verilog(CrossbarModel(shape, ColumnsInstance), macro)
-            for macro, shape in macros.items()
+            for macro, shape in bodies.items()
         )
         + columns.SOURCE.read_text(encoding="utf-8"),
         f"{name}_crossbar_stub.v": "".join(
-            _black_box(to_verilog(CrossbarStub(shape), macro)) for macro, shape in macros.items()
+            _black_box(to_verilog(CrossbarStub(shape), macro)) for macro, shape in bodies.items()
         ),
     }
 
 
 def digital_arrays(description: Description) -> str:
     """Verilog of digital bodies of the macros. Raises WordlineError where there is none."""
-    macros = {macro_name(shape): shape.macro for shape in description.arrays.values()}
-    return "".join(to_verilog(DigitalArray(shape), macro) for macro, shape in macros.items())
+    return "".join(
+        to_verilog(DigitalArray(shape), macro) for macro, shape in macros(description).items()
+    )
 
 
 def _black_box(text: str) -> str:

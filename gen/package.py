@@ -65,8 +65,7 @@ def texts(
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")
     ports = emit.ports(top)
-    macros = {emit.macro_name(shape): shape.macro for shape in description.arrays.values()}
-    for module, shape in macros.items():
+    for module, shape in emit.macros(description).items():
         found[f"timing/{module}.json"] = waves.macro(module, shape)
     budgets = timing(description, ports, period_ns)
     found |= {
@@ -119,7 +118,6 @@ def sources(folder: Path) -> list[Path]:
 def timing(description: Description, ports: dict[str, Any], period_ns: float) -> dict[str, str]:
     """Constraints of the module with AXI, whose ports are as the sidecar has them, and the macros'
     timing, for a clock: text by file name."""
-    macros = {emit.macro_name(shape): shape.macro for shape in description.arrays.values()}
     inputs = [
         name if port["width"] == 1 else f"{name}[*]"
         for name, port in ports.items()
@@ -134,7 +132,7 @@ def timing(description: Description, ports: dict[str, Any], period_ns: float) ->
         *(f"set_input_delay {outside} -clock aclk [get_ports {{{name}}}]" for name in inputs),
     ]
     texts = {f"{description.name}.sdc": "\n".join(lines) + "\n"}
-    for module, shape in macros.items():
+    for module, shape in emit.macros(description).items():
         texts[f"{module}.lib"] = liberty.macro(module, shape, period_ns)
     return texts
 

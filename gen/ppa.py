@@ -20,7 +20,7 @@ import torch
 from rich.table import Column, Table
 from torch import Tensor
 
-from gen import memories, nodes, synth
+from gen import memories, nodes, package, synth
 from gen.activity import Activity
 from golden import dac, network
 from golden.description import Description
@@ -37,6 +37,12 @@ ADC_BITS = 4
 
 CELLS = synth.CELLS["osu018"]
 CELLS_NODE = 180
+
+CYCLE = nodes.scale(CELLS_NODE, NODE).delay
+"""What a clock's period at the cells' node is multiplied by."""
+
+SIDES: dict[str, package.Macro] = {"analog": "blackbox", "digital": "digital"}
+"""A design with crossbars, and its twin: the body of the macros."""
 
 CASES = ("low", "typical", "high")
 
@@ -260,10 +266,6 @@ class Cost:
         return 1000 * self.operations / self.step_ns / sum(self.area.values())
 
 
-PARTS = ("ADCs", "front ends", "DACs", "cells", "memories")
-"""Parts of a cost that are not standard cells; those are by block."""
-
-
 def cost(counted: Counted, values: Values, *, adc_bits: int | None = None) -> Cost:
     """What a design costs with these values of the figures. adc_bits: as if its ADCs had so many:
     they alone cost another energy, area and time."""
@@ -279,7 +281,7 @@ def cost(counted: Counted, values: Values, *, adc_bits: int | None = None) -> Co
         accesses = memory.reads + memory.writes
         energy["memories"] += accesses * memory.shape.width * v["memory_energy"]
         area["memories"] += memory.shape.bits * memory.shape.reads * v["memory_area"]
-    cycle_ns = counted.period_ns * nodes.scale(CELLS_NODE, NODE).delay
+    cycle_ns = counted.period_ns * CYCLE
     stretch = 1.0
     if counted.arrays:
         cycles = counted.period_cycles + bits - counted.adc_bits
@@ -338,19 +340,15 @@ def sensitivity(figures: Figures, of: Callable[[Values], float]) -> dict[str, tu
     return {name: ends for name, ends in ordered if ends[0] != ends[1]}
 
 
-Result = Callable[[Counted, Values], float]
-MEASURES: dict[str, Result] = {
-    "tops_per_watt": lambda counted, values: cost(counted, values).tops_per_watt,
-    "tops_per_mm2": lambda counted, values: cost(counted, values).tops_per_mm2,
-}
+MEASURES = {"tops_per_watt": "TOPS/W", "tops_per_mm2": "TOPS/mm2"}
+"""Properties of a cost, and their units."""
 
 
 def report(figures: Figures, analog: Counted, digital: Counted) -> dict[str, Any]:
     """All that is said of a design and its digital twin, as JSON."""
     typical = {name: figure.typical for name, figure in figures.items()}
-    sides = {"analog": analog, "digital": digital}
     found: dict[str, Any] = {"node_nm": NODE}
-    for side, counted in sides.items():
+    for side, counted in zip(SIDES, (analog, digital), strict=True):
         mid = cost(counted, typical)
         found[side] = {
             "operations_per_step": mid.operations,
@@ -359,17 +357,17 @@ def report(figures: Figures, analog: Counted, digital: Counted) -> dict[str, Any
             "energy_pj": mid.energy,
             "area_um2": mid.area,
             **{
-                name: dataclasses.asdict(over_figures(figures, _of(counted, measure)))
-                for name, measure in MEASURES.items()
+                name: dataclasses.asdict(over_figures(figures, _of(counted, name)))
+                for name in MEASURES
             },
             "synthesised": {"energy_pj": counted.energy, "area_um2": counted.area},
         }
     found["ratio"] = {
         name: {
-            **dataclasses.asdict(over_figures(figures, _ratio(analog, digital, measure))),
-            "one_at_a_time": sensitivity(figures, _ratio(analog, digital, measure)),
+            **dataclasses.asdict(over_figures(figures, _ratio(analog, digital, name))),
+            "one_at_a_time": sensitivity(figures, _ratio(analog, digital, name)),
         }
-        for name, measure in MEASURES.items()
+        for name in MEASURES
     }
     more = cost(analog, typical, adc_bits=analog.adc_bits + 1)
     now = cost(analog, typical)
@@ -377,21 +375,17 @@ def report(figures: Figures, analog: Counted, digital: Counted) -> dict[str, Any
     return found
 
 
-def _of(counted: Counted, measure: Result) -> Callable[[Values], float]:
-    return lambda values: measure(counted, values)
+def _of(counted: Counted, measure: str) -> Callable[[Values], float]:
+    return lambda values: float(getattr(cost(counted, values), measure))
 
 
-def _ratio(analog: Counted, digital: Counted, measure: Result) -> Callable[[Values], float]:
-    return lambda values: measure(analog, values) / measure(digital, values)
-
-
-def to_dict(counted: Counted) -> dict[str, Any]:
-    """As JSON."""
-    return dataclasses.asdict(counted)
+def _ratio(analog: Counted, digital: Counted, measure: str) -> Callable[[Values], float]:
+    above, below = _of(analog, measure), _of(digital, measure)
+    return lambda values: above(values) / below(values)
 
 
 def from_dict(found: dict[str, Any]) -> Counted:
-    """What `to_dict` gave."""
+    """What `dataclasses.asdict` made of one."""
     kept = [Memory(**m | {"shape": memories.Shape(**m["shape"])}) for m in found["memories"]]
     arrays = [Array(**array) for array in found["arrays"]]
     return Counted(**found | {"memories": kept, "arrays": arrays})
@@ -403,42 +397,36 @@ def _shown(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-LABELS = {"tops_per_watt": "TOPS/W", "tops_per_mm2": "TOPS/mm2"}
-
-
 def tables(found: dict[str, Any]) -> list[Table]:
     """A report as tables: parts, results, and what they depend on."""
     name = found["name"]
-    columns = [found[side][what] for side in ("analog", "digital") for what in COLUMNS]
+    columns = [found[side][what] for side in SIDES for what in ("energy_pj", "area_um2")]
     names = dict.fromkeys(name for column in columns for name in column)
     ordered = sorted(names, key=lambda n: -sum(column.get(n, 0) for column in columns[::2]))
     # Names are what one reads: let headings wrap.
     first = Column("part", no_wrap=True, min_width=max(map(len, names)))
-    heads = [f"{side}, {unit}" for side in ("analog", "digital") for unit in ("pJ a step", "um2")]
+    heads = [f"{side}, {unit}" for side in SIDES for unit in ("pJ a step", "um2")]
     parts = Table(first, *heads, title=f"{name}, {found['node_nm']} nm, typical figures")
     for part in ordered:
         if sum(column.get(part, 0) for column in columns) > 0:
             parts.add_row(part, *(_shown(c[part]) if c.get(part) else "-" for c in columns))
     parts.add_row("all", *(_shown(sum(column.values())) for column in columns))
     results = Table("", "low", "typical", "high")
-    for measure, label in LABELS.items():
-        for side in ("analog", "digital", "ratio"):
+    for measure, label in MEASURES.items():
+        for side in (*SIDES, "ratio"):
             range_ = found[side][measure]
             title = f"{side}, {label}" if side != "ratio" else f"analog / digital, {label}"
             results.add_row(title, *(_shown(range_[case]) for case in CASES))
     depends = Table("analog / digital with one figure alone at", "low", "high")
-    for measure, label in LABELS.items():
+    for measure, label in MEASURES.items():
         for figure, ends in [*found["ratio"][measure]["one_at_a_time"].items()][:4]:
             depends.add_row(f"{label}: {figure}", *map(_shown, ends))
     return [parts, results, depends]
 
 
-COLUMNS = ("energy_pj", "area_um2")
-
-
-def dominating(found: dict[str, Any], side: str, what: str = "energy_pj") -> tuple[str, float]:
-    """The part of a design that takes the most, and its share."""
-    parts = found[side][what]
+def dominating(found: dict[str, Any], side: str) -> tuple[str, float]:
+    """The part of a design that takes the most energy, and its share."""
+    parts = found[side]["energy_pj"]
     part = max(parts, key=parts.__getitem__)
     return part, parts[part] / sum(parts.values())
 

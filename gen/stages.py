@@ -54,7 +54,7 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _digest(tensor: Tensor) -> str:
+def tensor_digest(tensor: Tensor) -> str:
     """Hash of a tensor's type, shape and values."""
     array = tensor.contiguous().numpy()
     digest = hashlib.sha256(f"{array.dtype} {array.shape} ".encode())
@@ -225,10 +225,10 @@ def _labelled(data: Sequences, path: Path, description: Description) -> Sequence
 def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tuple[float, bool]:
     """Everything emitted for a program and input codes; seconds, and whether it was reused."""
     stamp = folder / "emitted.sha256"
-    tensors = {name: _digest(tensor) for name, tensor in program.tensors().items()}
+    tensors = {name: tensor_digest(tensor) for name, tensor in program.tensors().items()}
     key = digest(
         program.description.to_toml(),
-        *(tensors, program.votes, program.vote_by, _digest(x), _digest(lengths)),
+        *(tensors, program.votes, program.vote_by, tensor_digest(x), tensor_digest(lengths)),
         sources(),
     )
     ends = (".json", ".v", ".vlt", "_crossbar_model.v", "_crossbar_stub.v")

@@ -204,12 +204,11 @@ def synthesise(
 
 @dataclass(frozen=True)
 class Mapped:
-    """A netlist of cells: its blocks, where what is 0 or 1 for ever ends, so that no path does,
-    and the macros of memories that are in it."""
+    """A netlist of cells: its blocks, and where what is 0 or 1 for ever ends, so that no path
+    does."""
 
     blocks: list[Block]
     constants: set[str]
-    memories: list[memories.Shape]
 
 
 def map_cells(
@@ -229,11 +228,8 @@ def map_cells(
     Leaves in `folder` and raises what `synthesise` does, but for timing; macros' function for a
     simulator is in memories.v.
     """
-    liberty, top, areas = (
-        cells.liberty(library),
-        package.axi_module(description),
-        cells.areas(library),
-    )
+    liberty, areas = cells.liberty(library), cells.areas(library)
+    top = package.axi_module(description)
     progress("emit")
     source = folder / "package"
     package.write(description, macro, source, period_ns=period_ns)
@@ -259,7 +255,7 @@ def map_cells(
     run_yosys(_finish(top, liberty), folder, "finish")
     ordered = sorted(shapes, key=lambda shape: shape.module)
     files.write_text(folder / "memories.v", "".join(map(memories.verilog, ordered)))
-    return Mapped(_blocks(folder / "netlist.v", areas), _constants(module), ordered)
+    return Mapped(_blocks(folder / "netlist.v", areas), _constants(module))
 
 
 def _coarse(source: Path, top: str, liberty: Path) -> list[str]:
@@ -548,7 +544,7 @@ def energies(
     liberty, top = cells.liberty(library), package.axi_module(description)
     script = [
         *(f"read_liberty {liberty}", "read_verilog netlist.v", f"link_design {top}"),
-        f"create_clock -name aclk -period {ENERGY_PERIOD_NS} [get_ports aclk]",
+        f"create_clock -name aclk -period {package.PERIOD_NS} [get_ports aclk]",
         SHARP_CLOCK,
         *("set_power_activity -global -activity 0 -duty 0.5", 'puts "== still"'),
         "report_power -digits 8 -instances [get_cells *]",
@@ -558,7 +554,7 @@ def energies(
     said = _run_sta(script, _sta(), folder, "power").split("== ")
     still, busy = (_powers(part) for part in (said[1], said[2]))
     found: dict[str, Energy] = {}
-    watts_to_pj = ENERGY_PERIOD_NS * 1000  # in one cycle
+    watts_to_pj = package.PERIOD_NS * 1000  # in one cycle; energies do not depend on the period
     pins, volts = _capacitances(liberty)
     cycles = activity.changes["aclk"] / 2
     on_clock = 0.0
@@ -590,9 +586,6 @@ def energies(
     found[CLOCK_NET] = Energy(0, on_clock * volts**2 * cycles, 0)
     return found
 
-
-ENERGY_PERIOD_NS = 10
-"""Of the clock at which energies are asked for; they do not depend on it."""
 
 CONNECTED = re.compile(r"\.(\w+)\(([^(){}]+)\)")
 """A pin of a cell, and its net."""

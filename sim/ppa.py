@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 from torch import Tensor
 
 import gen
-from gen import activity, package, ppa, stages, synth
+from gen import package, ppa, stages, synth
 from golden import digital, files
 from golden.errors import WordlineError
 from golden.program import Program
 from sim import system
 from sim.chip import Progress
-
-SIDES: dict[str, package.Macro] = {"analog": "blackbox", "digital": "digital"}
-"""A design with crossbars, and its twin: the body of the macros."""
 
 
 def measure(
@@ -41,9 +39,9 @@ def measure(
     description, cells = program.description, ppa.CELLS
     key = stages.digest(
         *(description.to_toml(), side, cells.liberty(library).read_text()),
-        {name: tensor.tolist() for name, tensor in program.tensors().items()},
-        *(x.tolist(), lengths.tolist(), stages.chip_sources(), stages.source(gen)),
-        metadata.version("pyosys"),
+        {name: stages.tensor_digest(tensor) for name, tensor in program.tensors().items()},
+        *(stages.tensor_digest(x), stages.tensor_digest(lengths)),
+        *(stages.chip_sources(), stages.source(gen), metadata.version("pyosys")),
     )
     kept = folder / "counted.json"
     if kept.exists():
@@ -54,7 +52,7 @@ def measure(
         description,
         cells,
         folder,
-        macro=SIDES[side],
+        macro=ppa.SIDES[side],
         memory_macros=True,
         library=library,
         progress=stage,
@@ -74,15 +72,11 @@ def measure(
             f"{folder / 'simulation' / 'icarus' / 'sim.log'} says where."
         )
     stage("count")
-    record = folder / "simulation" / system.RECORD
-    nets = activity.read(record, package.axi_module(description))
-    record.unlink()  # it is large
     counted = ppa.count(
         *(program, x, lengths, mapped),
-        synth.energies(description, cells, folder, nets, library=library),
-        nets,
+        *system.counted(description, cells, folder, library),
         synth.macro_instances(netlist),
         period_ns=package.PERIOD_NS,
     )
-    files.write_text(kept, json.dumps({"key": key, "counted": ppa.to_dict(counted)}, indent=1))
+    files.write_text(kept, json.dumps({"key": key, "counted": asdict(counted)}, indent=1))
     return counted

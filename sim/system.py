@@ -8,7 +8,8 @@ from typing import Any
 from cocotb_tools.runner import Icarus
 from torch import Tensor
 
-from gen import image, package, synth, vectors
+from gen import activity, image, package, synth, vectors
+from gen.activity import Activity
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
@@ -96,6 +97,17 @@ def simulate_netlist(
         tests=UNDISTURBED,
         progress=progress,
     )
+
+
+def counted(
+    description: Description, cells: synth.Cells, folder: Path, library: Path | None
+) -> tuple[dict[str, synth.Energy], Activity]:
+    """By block the energy of a netlist that is in `folder`, in its simulation in `simulation/`
+    there, and what its nets did; the record of that, which is large, is deleted."""
+    record = folder / "simulation" / RECORD
+    nets = activity.read(record, package.axi_module(description))
+    record.unlink()
+    return synth.energies(description, cells, folder, nets, library=library), nets
 
 
 RECORD, RECORDER = "nets.vcd", "wordline_recorder"

@@ -79,6 +79,10 @@ def test_nodes_are_as_published():
     ratio = nodes.node_energy(32, 0.9) / nodes.node_energy(65, 1.3)
     assert ratio == pytest.approx(0.1755, abs=1e-4)
     assert nodes.scale(180, 32).area == 0.025
+    figures = ppa.read_figures()
+    for name in ("energy", "area"):
+        published = getattr(nodes.scale(ppa.CELLS_NODE, ppa.NODE), name)
+        assert figures[f"node_{name}"].typical == pytest.approx(published, rel=0.01)
     same = nodes.scale(28, 28)
     assert (same.energy, same.delay, same.area) == (1, 1, 1)
     between = [nodes.scale(180, node).area for node in (32, 28, 22, 20)]
@@ -212,12 +216,12 @@ def test_a_range_is_of_all_choices():
         console.print(table)
     said = console.export_text() + ppa.sentence(found)
     assert "ADCs" in said and "TOPS/W" in said and "gates" in said
-    assert ppa.from_dict(json.loads(json.dumps(ppa.to_dict(ANALOG)))) == ANALOG
+    assert ppa.from_dict(json.loads(json.dumps(dataclasses.asdict(ANALOG)))) == ANALOG
 
 
 @needs_tools
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")
-@pytest.mark.parametrize("side", runs.SIDES)
+@pytest.mark.parametrize("side", ppa.SIDES)
 def test_a_design_is_counted_in_gates(side, tmp_path):
     description = TINY.replace(cell={"kind": "lstm", "frac": 1})
     program = random_program(description, 0)
