@@ -157,11 +157,12 @@ def count(
     instances: Mapping[str, str],
     *,
     period_ns: float,
+    cycle: float,
 ) -> Counted:
     """What a simulation of a netlist did. instances: of macros in it, and their modules; where its
-    arrays are digital none of them is a crossbar's."""
+    arrays are digital none of them is a crossbar's. cycle: the clock's period, in the activity's
+    time."""
     description = program.description
-    cycle = 2 * activity.duration / activity.changes["aclk"]  # in units of the file's time
     on = {name: high / cycle for name, high in activity.high.items()}
     reads = read_devices(program, x, lengths)
     arrays, found = [], []

@@ -77,6 +77,7 @@ def measure(
         *system.counted(description, cells, folder, library),
         synth.macro_instances(netlist),
         period_ns=package.PERIOD_NS,
+        cycle=system.CYCLE,
     )
     files.write_text(kept, json.dumps({"key": key, "counted": asdict(counted)}, indent=1))
     return counted

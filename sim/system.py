@@ -15,7 +15,7 @@ from golden.description import Description
 from golden.errors import WordlineError
 from golden.program import Program
 from hw.axi import StreamIn
-from sim import blocks, chip
+from sim import blocks, chip, streams
 from sim.chip import Progress
 
 UNDISTURBED = r"whole_set/stall=0\.0$"
@@ -80,7 +80,7 @@ def simulate_netlist(
             build_args=["-s", RECORDER],
             build_dir=work.absolute(),
             always=True,
-            timescale=("1ns", "1ps"),
+            timescale=TIMESCALE,
             log_file=log.absolute(),
         )
     except SystemExit as error:
@@ -109,6 +109,10 @@ def counted(
     record.unlink()
     return synth.energies(description, cells, folder, nets, library=library), nets
 
+
+TIMESCALE = ("1ns", "1ps")
+CYCLE = 1000 * streams.PERIOD_NS
+"""Of the clock, in ps."""
 
 RECORD, RECORDER = "nets.vcd", "wordline_recorder"
 
