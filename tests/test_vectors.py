@@ -73,4 +73,8 @@ def test_emission_is_reused_for_the_same_inputs_alone(tmp_path):
     )
     reused = [stages.emit_all(program, *inputs, tmp_path)[1] for inputs in runs]
     assert reused == [False, True, False, False, False]
-    assert stages._digest(x) != stages._digest(x.int()) != stages._digest(x.view(4, 2, 3).int())
+    assert (
+        stages.tensor_digest(x)
+        != stages.tensor_digest(x.int())
+        != stages.tensor_digest(x.view(4, 2, 3).int())
+    )
