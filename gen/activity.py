@@ -1,7 +1,6 @@
 """How often each net of a netlist changes in a simulation: read from its VCD file."""
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -23,50 +22,63 @@ def read(vcd: Path, top: str) -> Activity:
     is told to pause. The first value of a net is no change, and what is unknown is 0."""
     with vcd.open(encoding="ascii") as file:
         nets, aliases = _declared(file, top)
-        changes: Counter[str] = Counter()
-        since: dict[str, int] = {}
-        high: Counter[str] = Counter()
-        wide = {code: "0" * len(names) for code, names in nets.items() if len(names) > 1}
+        # A bit is counted by its code, or by that and its number: names are long.
+        bits = {
+            code: [code] if len(names) == 1 else [f"{code} {n}" for n in range(len(names))]
+            for code, names in nets.items()
+        }
+        changes = dict.fromkeys((bit for own in bits.values() for bit in own), 0)
+        high = changes.copy()
+        since: dict[str, int] = {}  # of bits that are 1
         now = start = 0
         begun = False
 
-        def put(net: str, is_one: bool) -> None:
-            """A net has a value; it may be what it was."""
-            if is_one and net not in since:
-                since[net] = now
-            elif not is_one and net in since:
-                high[net] += now - since.pop(net)
-            else:
-                return
-            changes[net] += begun
+        def put(bit: str, is_one: bool) -> None:
+            """A bit has a value; it may be what it was."""
+            if is_one:
+                if bit not in since:
+                    since[bit] = now
+                    changes[bit] += begun
+            elif bit in since:
+                high[bit] += now - since.pop(bit)
+                changes[bit] += begun
 
         for line in file:
             kind = line[0]
-            if kind == "#":
+            if kind in "01xzXZ":  # nearly all lines
+                code = line[1:-1]
+                if code not in changes:
+                    continue
+                if kind == "1":  # as `put` does
+                    if code not in since:
+                        since[code] = now
+                        changes[code] += begun
+                elif code in since:
+                    high[code] += now - since.pop(code)
+                    changes[code] += begun
+            elif kind == "#":
                 now = int(line[1:])
                 begun = begun or now > start
-            elif kind in "01xzXZ":
-                code = line[1:].strip()
-                if code in nets:
-                    put(nets[code][0], kind == "1")
             elif kind in "bB":
                 value, code = line[1:].split()
-                if code in wide:
-                    names = nets[code]
-                    value = value.rjust(len(names), "0" if value[0] in "01" else value[0])
-                    for name, bit, before in zip(names, value, wide[code], strict=True):
-                        if bit != before:
-                            put(name, bit == "1")
-                    wide[code] = value
+                if code in bits:
+                    value = value.rjust(len(bits[code]), "0" if value[0] in "01" else value[0])
+                    for bit, character in zip(bits[code], value, strict=True):
+                        put(bit, character == "1")
             elif line.startswith("$dumpvars"):
                 start, begun = now, False
             elif line.startswith("$dumpoff"):
                 break
-        for net in [*since]:
-            high[net] += now - since.pop(net)
+        for bit, rose in since.items():
+            high[bit] += now - rose
+    counted = {
+        name: bit
+        for code, names in nets.items()
+        for name, bit in zip(names, bits[code], strict=True)
+    }
     return Activity(
-        {name: changes[counted] for name, counted in aliases.items()},
-        {name: high[counted] for name, counted in aliases.items()},
+        {name: changes[counted[first]] for name, first in aliases.items()},
+        {name: high[counted[first]] for name, first in aliases.items()},
         now - start,
     )
 
