@@ -392,7 +392,7 @@ def from_dict(found: dict[str, Any]) -> Counted:
     return Counted(**found | {"memories": kept, "arrays": arrays})
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
     """Three digits."""
     digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:,.{digits}f}"
@@ -410,18 +410,18 @@ def tables(found: dict[str, Any]) -> list[Table]:
     parts = Table(first, *heads, title=f"{name}, {found['node_nm']} nm, typical figures")
     for part in ordered:
         if sum(column.get(part, 0) for column in columns) > 0:
-            parts.add_row(part, *(_shown(c[part]) if c.get(part) else "-" for c in columns))
-    parts.add_row("all", *(_shown(sum(column.values())) for column in columns))
+            parts.add_row(part, *(shown(c[part]) if c.get(part) else "-" for c in columns))
+    parts.add_row("all", *(shown(sum(column.values())) for column in columns))
     results = Table("", "low", "typical", "high")
     for measure, label in MEASURES.items():
         for side in (*SIDES, "ratio"):
             range_ = found[side][measure]
             title = f"{side}, {label}" if side != "ratio" else f"analog / digital, {label}"
-            results.add_row(title, *(_shown(range_[case]) for case in CASES))
+            results.add_row(title, *(shown(range_[case]) for case in CASES))
     depends = Table("analog / digital with one figure alone at", "low", "high")
     for measure, label in MEASURES.items():
         for figure, ends in [*found["ratio"][measure]["one_at_a_time"].items()][:4]:
-            depends.add_row(f"{label}: {figure}", *map(_shown, ends))
+            depends.add_row(f"{label}: {figure}", *map(shown, ends))
     return [parts, results, depends]
 
 
@@ -436,13 +436,13 @@ def sentence(found: dict[str, Any]) -> str:
     """What it comes to."""
     ratio = {name: found["ratio"][name] for name in MEASURES}
     watt, area = (
-        f"{_shown(r['typical'])} times ({_shown(r['low'])} to {_shown(r['high'])})"
+        f"{shown(r['typical'])} times ({shown(r['low'])} to {shown(r['high'])})"
         for r in ratio.values()
     )
     part, share = dominating(found, "analog")
     bit = found["next_adc_bit"]["tops_per_watt"]
     return (
         f"{watt} the digital twin's TOPS/W, {area} its TOPS/mm2; {100 * share:.0f} % of the "
-        f"energy is that of {part}; with another bit in the ADCs TOPS/W is {_shown(bit)} times "
+        f"energy is that of {part}; with another bit in the ADCs TOPS/W is {shown(bit)} times "
         f"what it is"
     )

@@ -83,6 +83,12 @@ def chip_sources() -> str:
     return digest(sources(), [path.read_text() for path in paths])
 
 
+def netlist_sources() -> str:
+    """`chip_sources`, and all that makes a netlist and counts what it does."""
+    paths = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name != "cli.py")
+    return digest(chip_sources(), [p.read_text() for p in paths], metadata.version("pyosys"))
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """What a stage gave and how long it took; 0 seconds if it was reused."""

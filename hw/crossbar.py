@@ -16,6 +16,9 @@ from hw.fixed import half_up, saturate
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
 
+MULTIPLIED = 17
+"""Bits of a number without a sign that an FPGA's multiplier takes; it takes 18 with a sign."""
+
 AFTER_DRAWS = 6
 """Stages from a sample's draws to what is held: product, rounding, charge, gain, error, code."""
 
@@ -135,7 +138,8 @@ class CrossbarModel(wiring.Component):
         m.d.comb += self.program.ready.eq(1)
         for lane, (read, lane_gain, error) in enumerate(errors):
             charge = self._stage(m, self._columns(m, lane) + read)
-            converted = (self._stage(m, charge * lane_gain) + error) >> shape.adc_shift
+            gained = self._product(m, charge, lane_gain)
+            converted = (gained + error).shift_right(shape.adc_shift)
             if self.shape.staged:  # beyond the codes there is nothing to compare with
                 converted = saturate(self._stage(m, converted), description.adc.range)
             lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
@@ -151,6 +155,16 @@ class CrossbarModel(wiring.Component):
         register = Signal(value.shape(), reset_less=True)
         m.d.sync += register.eq(value)
         return register
+
+    def _product(self, m: Module, value: Value, factor: Value) -> Value:
+        """Their product; in stages a cycle later, as a sum of what an FPGA's multipliers give."""
+        if not self.shape.staged or len(value) <= MULTIPLIED:
+            return self._stage(m, value * factor)
+        parts: list[Value] = [value[:MULTIPLIED], value[MULTIPLIED:]]
+        if value.shape().signed:
+            parts[-1] = parts[-1].as_signed()
+        terms = [self._stage(m, part * factor) << n * MULTIPLIED for n, part in enumerate(parts)]
+        return terms[0] + terms[1]
 
     def _errors(self, m: Module, taken: Value, gain: Signal) -> list[tuple[Value, ...]]:
         """For each lane the read noise (charge), its gain, and what it adds (charge times gain)
@@ -171,7 +185,7 @@ class CrossbarModel(wiring.Component):
         errors = []
         for lane in range(shape.lanes):
             draw = generator.draws[lane]
-            noisy = self._stage(m, draw.read * written["read_noise"])
+            noisy = self._product(m, written["read_noise"], draw.read)
             read = self._stage(m, half_up(noisy, noise.READ_NOISE_SHIFT))
             noisy = self._stage(m, draw.adc * written["adc_noise"])
             lsb = self._stage(m, noisy + written["offset", lane] * noise.UNIT)

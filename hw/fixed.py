@@ -9,7 +9,7 @@ def half_up(a: Value, shift: int) -> Value:
     """floor((a + half) >> shift), as wide as the result can be."""
     if shift == 0:
         return a
-    return (a + Const(1 << (shift - 1), Shape(shift + 1, signed=True))) >> shift
+    return (a + Const(1 << (shift - 1), Shape(shift + 1, signed=True))).shift_right(shift)
 
 
 def saturate(a: Value, to: Range) -> Value:

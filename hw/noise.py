@@ -12,7 +12,7 @@ from golden.fixed import ceil_div, index_bits
 
 WORD_BITS = 32
 
-STAGES = 11
+STAGES = 12
 """Cycles from which on draws are made in a pipeline."""
 
 
@@ -81,8 +81,9 @@ class NoiseGenerator(wiring.Component):
         return m
 
     def _pipeline(self, m: Module) -> None:
-        """Cycle 2: place of the sample. 3: of the lane. 4, 5: first multiplication. 6, 7: second.
-        8, 9: look-up. 10: sum. Each of `at_once` pipelines has every `at_once`th lane."""
+        """Cycle 2: place of the sample. 3: of the lane. 4, 5: first multiplication. 6: its bits
+        mixed. 7, 8: second. 9, 10: look-up. 11: sum. Each of `at_once` pipelines has every
+        `at_once`th lane."""
         shape = self.shape
         at_once = ceil_div(shape.lanes, self.turns)
         # What comes from afar first gets registers of its own; a run that is set is multiplied in
@@ -98,17 +99,21 @@ class NoiseGenerator(wiring.Component):
         m.d.sync += comes.eq(Cat(self.sample, comes))
         mixed = []
         for first in range(at_once):
-            start = Signal(WORD_BITS, name=f"start_{first}")
-            once, twice = (Signal(WORD_BITS, name=f"{name}_{first}") for name in ("once", "twice"))
-            following = start + self._of_lanes(at_once)
+            names = ("start", "start_mixed", "once", "once_mixed", "twice", "twice_mixed")
+            start, start_mixed, once, once_mixed, twice, twice_mixed = (
+                Signal(WORD_BITS, name=f"{name}_{first}") for name in names
+            )
+            following = _word(start + self._of_lanes(at_once))
+            at = Mux(comes[2], _word(place + self._of_lanes(first)), following)
             m.d.sync += [
-                start.eq(Mux(comes[2], place + self._of_lanes(first), following)),
-                once.eq(_multiplied(m, start ^ (start >> 16), noise.MIX[0]) + step),
-                twice.eq(_multiplied(m, once ^ (once >> 15), noise.MIX[1])),
+                start.eq(at),
+                start_mixed.eq(at ^ (at >> 16)),
+                once.eq(_multiplied(m, start_mixed, noise.MIX[0]) + step),
+                once_mixed.eq(once ^ (once >> 15)),
+                twice.eq(_multiplied(m, once_mixed, noise.MIX[1])),
+                twice_mixed.eq(twice ^ (twice >> 16)),
             ]
-            word = Signal(WORD_BITS, name=f"word_{first}")
-            m.d.sync += word.eq(twice ^ (twice >> 16))
-            mixed.append(word)
+            mixed.append(twice_mixed)
         found = self._look_up(m, mixed)
         for lane, draw in enumerate(self.draws):
             turn, pipeline = divmod(lane, at_once)
@@ -145,7 +150,8 @@ class NoiseGenerator(wiring.Component):
         now = [Signal(WORD_BITS, name=f"now_{n}") for n in range(2)]
         for n, (step, total) in enumerate(zip(steps, runs, strict=True)):
             each = self.planes * noise.STEP[n] % noise.WORD
-            next_ = Mux(first, self.key[n] + total, step + each)
+            fresh, onward = (self._early(m, v) for v in (self.key[n] + total, step + each))
+            next_ = Mux(first, fresh, onward)
             m.d.comb += now[n].eq(Mux(begins, next_, step))
             with m.If(sample):
                 m.d.sync += step.eq(now[n])
@@ -168,6 +174,14 @@ class NoiseGenerator(wiring.Component):
             m.d.sync += following.eq(Mux(ends_column, step_on, here))
             m.d.sync += gate.eq(Mux(ends_column, Mux(ends, 0, current + 1), current))
         return place, second
+
+    def _early(self, m: Module, value: Value) -> Value:
+        """A value that stands still for long before it is used: in a pipeline, in a register."""
+        if not self.turns:
+            return value
+        register = Signal(WORD_BITS)
+        m.d.sync += register.eq(value)
+        return register
 
     def _look_up(self, m: Module, words: list[Value]) -> list[data.View]:
         """The draws of a word, sums of two bytes' entries: bytes 0 and 1 for the cells, 2 and 3 for

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
 from torch import Tensor
 
-import gen
 from gen import package, ppa, stages, synth
 from golden import digital, files
 from golden.errors import WordlineError
@@ -41,7 +39,7 @@ def measure(
         *(description.to_toml(), side, cells.liberty(library).read_text()),
         {name: stages.tensor_digest(tensor) for name, tensor in program.tensors().items()},
         *(stages.tensor_digest(x), stages.tensor_digest(lengths)),
-        *(stages.chip_sources(), stages.source(gen), metadata.version("pyosys")),
+        stages.netlist_sources(),
     )
     kept = folder / "counted.json"
     if kept.exists():

@@ -17,7 +17,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from gen import stages
+from gen import ppa, stages
 from gen.jobs import Runner
 from gen.studies.common import claims_table
 from golden import datasets, files
@@ -29,16 +29,17 @@ class Known:
     """What is known of a study before it is run.
 
     takes, full: how long it and its longer version take on two cores. attacks: whether it needs the
-    package of attacks. rtl: whether it simulates Verilog.
+    package of attacks. rtl: whether it simulates Verilog. gates: whether it maps designs onto cells.
     """
 
     takes: str
     full: str
     attacks: bool = False
     rtl: bool = False
+    gates: bool = False
 
     def check(self) -> None:
-        """WordlineError where the package of attacks, or what simulates, is absent."""
+        """WordlineError where the package of attacks, or what simulates or maps, is absent."""
         if self.attacks and "none" in stages.versions()["adversarial-robustness-toolbox"]:
             raise WordlineError(
                 "The study defence needs adversarial-robustness-toolbox; install wordline[attacks]."
@@ -47,6 +48,8 @@ class Known:
             from sim import toolchain  # cocotb is slow to import
 
             toolchain.find()
+        if self.gates:
+            ppa.check_tools()
 
 
 STUDIES = {
@@ -57,6 +60,7 @@ STUDIES = {
     "levels": Known("1 hour", "6 hours"),
     "votes": Known("8 minutes", "3 hours", rtl=True),
     "defence": Known("25 minutes", "4 hours", attacks=True),
+    "efficiency": Known("1 hour", "8 hours", gates=True),
 }
 
 

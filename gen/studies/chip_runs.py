@@ -6,6 +6,7 @@ test sets, in percent.
 
 import dataclasses
 import fcntl
+import shutil
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from gen import stages
 from gen.jobs import Here
 from gen.studies.runs import chip_of
-from golden import datasets, effects, presets, training
+from golden import datasets, digital, effects, presets, training
 from golden.description import replaced
 from golden.effects import Effects
 from golden.measures import percent
@@ -79,3 +80,32 @@ def train(
         "clean": trained.golden["accuracy"],
         "lsb_per_sigma": float(layer.read_noise) / 16 / read_sigma / lsb,
     }
+
+
+def train_preset(here: Here, *, dataset: str, preset: str, seed: int) -> dict[str, Any]:
+    """Train a preset whole, as `wordline train` does."""
+    recipe = presets.load(preset)
+    data = datasets.load(dataset, here.data_dir)
+    settings = replaced(recipe.training, seed=seed)
+    trained = training.train(recipe.description, settings, data, device=here.device)
+    trained.program.save(here.file())
+    return {"float": trained.reference["accuracy"], "clean": trained.golden["accuracy"]}
+
+
+def count(
+    here: Here, *, dataset: str, program: str, sequences: int, side: str, source: str
+) -> dict[str, Any]:
+    """What the first sequences of the test set change in the netlist of a design, or of its twin
+    (`sim.ppa.measure`), and what that is worth on all of it. source: of all that makes a netlist.
+    """
+    from sim import ppa as gates  # cocotb is slow to import
+
+    data = datasets.load(dataset, here.data_dir)
+    chip_ = Program.load(here.file(program))
+    lengths = data.test.lengths[:sequences]
+    codes = stages.encode(chip_, data.test)[:sequences, : int(lengths.max())]
+    folder = here.folder / "gates" / here.key
+    counted = gates.measure(chip_, codes, lengths, folder, side)
+    shutil.rmtree(folder)  # tens of megabytes
+    run = digital.twin(chip_) if side == "digital" else chip_
+    return {"counted": dataclasses.asdict(counted), "worth": training.measured(run, data.test)}
