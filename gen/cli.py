@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -525,8 +524,8 @@ def synth_(
     if target in synth.CELLS:
         onto, run = synth.CELLS[target], None
         if sequences:  # before anything that takes long
+            synth.check_gates(onto, cells)
             run = _netlist_inputs(recipe, folder, sequences, data_dir)
-            onto.verilog(cells)
         _map(description, onto, folder, period, cells)
         if run is not None:
             _run_netlist(*run, folder, onto, cells)
@@ -597,11 +596,6 @@ def _netlist_inputs(
     """The trained network, and codes and lengths of the first sequences of its test set."""
     trained = Program.load(folder.parent / "program.safetensors", recipe.description)
     loaded = _chip(trained, recipe, 1, "majority")
-    if shutil.which("iverilog") is None:
-        raise WordlineError(
-            "Icarus is not installed here; Debian's package iverilog has it. Or leave --sequences "
-            "out."
-        )
     test = stages.test_set(recipe, data_dir)
     lengths = test.lengths[:sequences]
     return loaded, stages.encode(loaded, test)[:sequences, : int(lengths.max())], lengths
@@ -688,6 +682,7 @@ def ppa_(
     figures = ppa.read_figures(components or ppa.COMPONENTS)
     folder = build_dir / recipe.description.name / "ppa"
     digital.twin_description(recipe.description)  # a mistake is found before what takes long
+    synth.check_gates(ppa.CELLS, cells)
     loaded, codes, lengths = _netlist_inputs(recipe, folder, sequences, data_dir)
     from sim import ppa as runs  # cocotb is slow to import
 

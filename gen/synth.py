@@ -121,6 +121,19 @@ class Cells:
         return path.absolute()
 
 
+def check_gates(cells: Cells, library: Path | None = None) -> None:
+    """WordlineError where something is missing that maps, times or simulates gates."""
+    cells.liberty(library)
+    cells.verilog(library)
+    _yosys()
+    _sta()
+    if shutil.which("iverilog") is None:
+        raise WordlineError(
+            "Icarus, which simulates gates, is not installed here; Debian's package iverilog has "
+            "it."
+        )
+
+
 CELLS = {
     cells.name: cells
     for cells in (
@@ -326,11 +339,15 @@ def _abc(delay_ps: int) -> str:
 def run_yosys(script: str, folder: Path, name: str = "yosys") -> None:
     """Run a script of Yosys' in `folder`; what it says is in NAME.log. Raises WordlineError with
     its complaint."""
-    if util.find_spec("pyosys") is None:
-        raise WordlineError("Yosys is not installed here; pip install 'wordline[synth]' does it.")
+    _yosys()
     files.write_text(folder / f"{name}.script", script)
     run = f"from pyosys import libyosys as ys; ys.run_pass('script {name}.script', ys.Design())"
     run_tool("Yosys", [sys.executable, "-c", run], folder, folder / f"{name}.log")
+
+
+def _yosys() -> None:
+    if util.find_spec("pyosys") is None:
+        raise WordlineError("Yosys is not installed here; pip install 'wordline[synth]' does it.")
 
 
 def run_tool(tool: str, command: list[str], folder: Path, log: Path) -> None:

@@ -17,7 +17,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from gen import ppa, stages
+from gen import ppa, stages, synth
 from gen.jobs import Runner
 from gen.studies.common import claims_table
 from golden import datasets, files
@@ -29,7 +29,8 @@ class Known:
     """What is known of a study before it is run.
 
     takes, full: how long it and its longer version take on two cores. attacks: whether it needs the
-    package of attacks. rtl: whether it simulates Verilog. gates: whether it maps designs onto cells.
+    package of attacks. rtl: whether it simulates Verilog. gates: whether it maps designs onto
+    standard cells.
     """
 
     takes: str
@@ -49,7 +50,7 @@ class Known:
 
             toolchain.find()
         if self.gates:
-            ppa.check_tools()
+            synth.check_gates(ppa.CELLS)
 
 
 STUDIES = {

@@ -96,7 +96,7 @@ ANCHORS = (
         "Jouppi et al., ISCA 2017",
     ),
     Anchor(
-        *("T4", "DRAM", 12, 8, 8, 0.32, 0.24, "GPU, measured"),
+        *("T4", "DRAM", 12, 8, 8, 0.32, 0.24, "GPU, below its peak"),
         "NVIDIA, 2018",
     ),
     Anchor(
@@ -270,8 +270,8 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     others.add_column("what")
     for anchor in results["anchors"]:
         bits = f"{anchor['input_bits']}/{anchor['weight_bits'] or 'analog'}"
-        values = [of[measure] for of in (anchor, anchor["normalised"]) for measure in ppa.MEASURES]
-        shown = ["-" if value is None else ppa.shown(value) for value in values]
+        found = [of[measure] for of in (anchor, anchor["normalised"]) for measure in ppa.MEASURES]
+        shown = ["-" if value is None else ppa.shown(value) for value in found]
         about = f"{anchor['kind']}: {anchor['source']}"
         others.add_row(
             *(anchor["name"], anchor["memory"], str(anchor["node"]), bits, *shown, about)
@@ -280,7 +280,7 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
 
 
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: ours among what is published; where energy goes; what the ratios depend on."""
+    """figure.svg, from left to right: ours among what is published; where energy goes; what the ratios depend on."""
     with drawing(folder / "figure.svg", 2, 2, (11.0, 8.6)) as axes:
         (among, parts), (watt, area) = axes
         _draw_among(among, results)
@@ -299,11 +299,9 @@ def _draw_among(axis: Any, results: Fields) -> None:
         label = "published, digital" if anchor["digital"] else "published, crossbars"
         x, y = ([of[m] for of in (anchor, ours)] for m in ("tops_per_mm2", "tops_per_watt"))
         axis.plot(x, y, color=colour, linewidth=0.6, alpha=0.6)
-        axis.plot(x[0], y[0], ".", color=colour, markersize=3)
+        axis.plot(x[0], y[0], ".", color=colour, markersize=3, label="as published (small)")
         axis.plot(x[1], y[1], "o", color=colour, label=f"{label}, as 4 bits at 32 nm")
-        axis.annotate(
-            anchor["name"], (x[1], y[1]), (4, 4), textcoords="offset points", fontsize=7
-        )
+        axis.annotate(anchor["name"], (x[1], y[1]), (4, 4), textcoords="offset points", fontsize=7)
     markers = "sD^v"
     for n, row in enumerate(results["rows"]):
         for side, colour, words in (("analog", "C0", "crossbars"), ("digital", "C3", "twin")):
@@ -328,11 +326,11 @@ def _draw_among(axis: Any, results: Fields) -> None:
 
 
 def _draw_parts(axis: Any, rows: list[Fields]) -> None:
-    names = []
+    names: list[str] = []
     for row in reversed(rows):
         for side, words in reversed([("analog", "crossbars"), ("digital", "twin")]):
             operations, left = row[side]["operations_per_step"], 0.0
-            for n, (kind, pj) in enumerate(by_kind(row[side]["energy_pj"]).items()):
+            for kind, pj in by_kind(row[side]["energy_pj"]).items():
                 number = list(KINDS).index(kind)
                 width = 1000 * pj / operations
                 axis.barh(
@@ -362,6 +360,9 @@ def _draw_ratio(axis: Any, row: Fields, measure: str) -> None:
     axis.axvline(1, color="C7", linewidth=0.6)
     axis.set_yticks([-n for n in range(len(names))], names)
     axis.set_xscale("log")
+    for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        ticks("{x:g}")
+    axis.tick_params(axis="x", which="both", labelsize=7)
     unit = ppa.MEASURES[measure]
     axis.set_xlabel(
         f"{row['preset']}: {unit} over the twin's; dotted: {PAPER[measure]:g}, the paper's"
