@@ -514,9 +514,9 @@ def synth_(
     --sequences: the trained network in build/NAME in gates, in Icarus (`iverilog`), every result
     compared, and no X on any output.
 
-    ecp5: the crossbars' model is part of the design, which has its numbers and takes more cycles;
-    the trained network in build/NAME, if there is one, goes into the package. Needs Yosys and
-    nextpnr (the same `pip install`).
+    ecp5: the design behind a serial line, which has three pins. The crossbars' model is part of
+    it, so it computes the same and takes more cycles; the trained network in build/NAME, if there
+    is one, goes into the package. Needs Yosys and nextpnr (the same `pip install`).
     """
     recipe = _recipe(name)
     description = recipe.description
@@ -736,8 +736,8 @@ def _place(description: Description, folder: Path, **options: Any) -> None:
     _say(
         f"{folder}/{description.name}.bit: {result.mhz:.1f} MHz (asked for "
         f"{1e3 / options['period_ns']:.1f}; seed {options['seed']}) with array.settle = "
-        f"{result.settle}, no latch, no combinational loop; from pins {result.from_pins_ns:.1f} "
-        f"ns, to pins {result.to_pins_ns:.1f} ns ({_versions(result.versions)})"
+        f"{result.settle}, no latch, no combinational loop, {len(result.unconstrained)} "
+        f"unconstrained pins ({_versions(result.versions)})"
     )
 
 

@@ -36,6 +36,9 @@ SPEED = 6
 ROWS = 16
 """Rows of a column that the model sums in a cycle, if settling may take that long."""
 
+AXI = "axi"
+"""The instance of the design with AXI, in the board's."""
+
 KINDS = {
     "LUT4": "LUTs",
     "CCU2C": "carries",
@@ -67,15 +70,14 @@ class Block:
 @dataclass(frozen=True)
 class Result:
     """A design on a device. settle: its `array.settle`. used: sites taken, and sites there are, by
-    SITES. mhz: the highest frequency of its one clock. from_pins_ns, to_pins_ns: the longest delays
-    from and to pins, which are not assigned and so have no constraint."""
+    SITES. mhz: the highest frequency of its one clock. unconstrained: pins with logic between them
+    and flip-flops."""
 
     settle: int
     blocks: list[Block]
     used: dict[str, tuple[int, int]]
     mhz: float
-    from_pins_ns: float
-    to_pins_ns: float
+    unconstrained: list[str]
     versions: dict[str, str]
 
 
@@ -103,8 +105,9 @@ def place(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Result:
-    """Put a design onto a device, and time it; period_ns: of the clock that is aimed at. case: the
-    device's package. pins: an .lpf file that assigns pins; without it they go anywhere.
+    """Put a design behind a serial line (hw/serial.py) onto a device, and time it; period_ns: of
+    the clock that is aimed at. case: the device's package. pins: an .lpf file that assigns pins;
+    without it they go anywhere.
 
     Leaves in `folder`: package/ (of `for_board`), NAME.bit, nextpnr.log, report.json, yosys.log.
     Raises WordlineError where a tool is missing or refuses (as when the design does not fit), or
@@ -112,14 +115,14 @@ def place(
     """
     tools = {tool: _tool(tool) for tool in ("nextpnr-ecp5", "ecppack")}
     places = None if pins is None else _read(pins)
-    description, top = for_board(description), package.axi_module(description)
+    description, top = for_board(description), package.board_module(description)
     bitstream, report = folder / f"{description.name}.bit", folder / "report.json"
     for old in (bitstream, report):  # of another design
         old.unlink(missing_ok=True)
     progress("emit")
     package.write(description, "model", folder / "package", period_ns=period_ns)
     progress("map")
-    run_yosys(_script(folder / "package", top), folder)
+    run_yosys(_script(folder / "package", description), folder)
     progress("place")
     options = [f"--{device}", "--package", case, "--speed", str(SPEED), "--seed", str(seed)]
     options += ["--json", "mapped.json", "--textcfg", "placed.config", "--report", report.name]
@@ -136,25 +139,21 @@ def place(
     (folder / "packed.bit").replace(bitstream)
     found = json.loads(report.read_text())
     ((_, clock),) = found["fmax"].items()
-    delays = {
-        (path["from"].split()[0], path["to"].split()[0]): sum(n["delay"] for n in path["path"])
-        for path in found["critical_paths"]
-    }
     said = subprocess.run(
         [*tools["nextpnr-ecp5"], "--version"], capture_output=True, text=True, check=False
     )
+    module = json.loads((folder / "mapped.json").read_text())["modules"][top]
     version = re.search(r"Version ([^)]+)\)", said.stdout + said.stderr)
     return Result(
         settle=description.array.settle,
-        blocks=_blocks(folder / "mapped.json", top),
+        blocks=_blocks(module),
         used={
             SITES[kind]: (sites["used"], sites["available"])
             for kind, sites in found["utilization"].items()
             if kind in SITES
         },
         mhz=clock["achieved"],
-        from_pins_ns=delays["<async>", "posedge"],
-        to_pins_ns=delays["posedge", "<async>"],
+        unconstrained=_unconstrained(module),
         versions={
             "pyosys": metadata.version("pyosys"),
             "nextpnr": version[1] if version else "of unknown version",
@@ -172,11 +171,12 @@ def _read(pins: Path) -> str:
     raise WordlineError(f"{pins} cannot be read ({reason}); give an .lpf file with --pins.")
 
 
-def _script(source: Path, top: str) -> str:
+def _script(source: Path, description: Description) -> str:
     """Yosys' own flow for the family, with its plain mapper in the place of ABC9, which stops with
     an assertion on designs like these."""
-    verilog = " ".join(str(path.relative_to(source.parent)) for path in package.sources(source))
-    flow = f"synth_lattice -family ecp5 -top {top}"
+    paths = [*package.sources(source), source / package.board(description)]
+    verilog = " ".join(str(path.relative_to(source.parent)) for path in paths)
+    flow = f"synth_lattice -family ecp5 -top {package.board_module(description)}"
     return "\n".join(
         [
             f"read_verilog {verilog}",
@@ -206,9 +206,24 @@ def _tool(name: str) -> list[str]:
     return [sys.executable, "-c", run]
 
 
-def _blocks(mapped: Path, top: str) -> list[Block]:
-    """Cells by block, as their names say: mapping is flat, and names a cell by what it drives."""
-    module: dict[str, Any] = json.loads(mapped.read_text())["modules"][top]
+def _unconstrained(module: dict[str, Any]) -> list[str]:
+    """Pins, but the clock's, that are joined to anything but flip-flops, in a module as Yosys
+    writes it as JSON. What is between a pin and its flip-flop is not timed."""
+    joined: dict[int, set[str]] = {}
+    for cell in module["cells"].values():
+        for bits in cell["connections"].values():
+            for bit in bits:
+                joined.setdefault(bit, set()).add(cell["type"])
+    return [
+        name
+        for name, port in module["ports"].items()
+        if name != "clk" and any(joined.get(bit, set()) - {"TRELLIS_FF"} for bit in port["bits"])
+    ]
+
+
+def _blocks(module: dict[str, Any]) -> list[Block]:
+    """Cells by block, as their names say, of such a module: mapping is flat, and names a cell by
+    what it drives."""
     instances = {name for name, c in module["cells"].items() if c["type"] == "$scopeinfo"}
     found: dict[str, Counter[str]] = {}
     for name, cell in module["cells"].items():
@@ -218,7 +233,9 @@ def _blocks(mapped: Path, top: str) -> list[Block]:
         inside = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
         path = next((path for path in inside if path in instances), "")
         # All of a crossbar's model is one block.
-        block = re.sub(r"(macro\w*)\..*", r"\1", block_name(path))
+        inside_axi = path.removeprefix(f"{AXI}.")
+        block = block_name(inside_axi) if inside_axi != path else "board"
+        block = re.sub(r"(macro\w*)\..*", r"\1", block)
         found.setdefault(block, Counter())[KINDS[cell["type"]]] += 1
     by_size = sorted(found.items(), key=lambda item: (-item[1]["LUTs"], item[0]))
     return [Block(name, dict(cells)) for name, cells in by_size]

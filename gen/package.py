@@ -12,6 +12,7 @@ from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
 from hw.registers import BUS_BITS
+from hw.serial import Board
 from hw.system import CoreInstance, System, Top
 
 DRIVER = Path(__file__).with_name("driver")
@@ -34,6 +35,16 @@ IO_SHARE = 0.3
 def axi_module(description: Description) -> str:
     """Name of the top module with AXI."""
     return f"{emit.module_name(description)}_axi"
+
+
+def board_module(description: Description) -> str:
+    """Name of the top module for a board."""
+    return f"{emit.module_name(description)}_board"
+
+
+def board(description: Description) -> str:
+    """Path in a package of the top module for a board, which is not among its `sources`."""
+    return f"board/{description.name}_board.v"
 
 
 def texts(
@@ -62,6 +73,9 @@ def texts(
         f"registers/{name}.rdl": regmap.systemrdl(map_),
     }
     rtl = [path for path in found if path.startswith("rtl/")]
+    if macro == "model":
+        line = Board(top.inside.signature, axi_module(description))
+        found[board(description)] = emit.to_verilog(line, board_module(description))
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")
     ports = emit.ports(top)
@@ -73,7 +87,7 @@ def texts(
         for file, text in budgets.items()
         if macro == "blackbox" or file.endswith(".sdc")
     }
-    names = [Path(path).name for path in rtl]
+    names = [Path(path).name for path in found if path.endswith(".v")]
     written = {name: port["direction"] == "input" for name, port in ports.items()}
     found[f"{name}.vlt"] = emit.control_file(names, {axi_module(description): written})
     found[f"{name}.f"] = "".join(f"{path}\n" for path in rtl)

@@ -205,7 +205,7 @@ class SerialColumns(wiring.Component):
             on_row = Signal(code.width, name=f"code_{row}", reset_less=True)
             m.d.sync += [weight.eq(difference), on_row.eq(of_group[row])]
             # Bit by bit: such small products are not worth an FPGA's multipliers.
-            products = [Mux(bit, weight, 0) << n for n, bit in enumerate(on_row)]
+            products = [Mux(bit, weight, 0).shift_left(n) for n, bit in enumerate(on_row)]
             terms += [*products[:-1], -products[-1]]
         total = registered_sum(m, terms)
 

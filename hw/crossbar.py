@@ -163,8 +163,8 @@ class CrossbarModel(wiring.Component):
         parts: list[Value] = [value[:MULTIPLIED], value[MULTIPLIED:]]
         if value.shape().signed:
             parts[-1] = parts[-1].as_signed()
-        terms = [self._stage(m, part * factor) << n * MULTIPLIED for n, part in enumerate(parts)]
-        return terms[0] + terms[1]
+        low, high = (self._stage(m, part * factor) for part in parts)
+        return low + high.shift_left(MULTIPLIED)
 
     def _errors(self, m: Module, taken: Value, gain: Signal) -> list[tuple[Value, ...]]:
         """For each lane the read noise (charge), its gain, and what it adds (charge times gain)
@@ -190,7 +190,7 @@ class CrossbarModel(wiring.Component):
             noisy = self._stage(m, draw.adc * written["adc_noise"])
             lsb = self._stage(m, noisy + written["offset", lane] * noise.UNIT)
             shift = noise.LSB_SHIFT - shape.adc_shift
-            error = half_up(lsb, shift) if shift >= 0 else lsb << -shift
+            error = half_up(lsb, shift) if shift >= 0 else lsb.shift_left(-shift)
             error = self._stage(m, error + (1 << (shape.adc_shift - 1)))
             factor = written["gain_error", lane] + 2**noise.GAIN_ERROR_SHIFT
             gained = self._stage(m, gain * factor)

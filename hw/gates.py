@@ -72,7 +72,7 @@ class GatePipeline(wiring.Component):
         carried = stage(m, advance, [valid, codes, word, first, last])
         _, codes, *_ = carried
         a = [
-            [(code << description.cell.frac) + own for code, own in zip(*gate, strict=True)]
+            [code.shift_left(description.cell.frac) + own for code, own in zip(*gate, strict=True)]
             for gate in zip(codes, bias, strict=True)
         ]
         carried, a = self._apart(m, advance, carried, a)

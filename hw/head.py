@@ -85,7 +85,7 @@ class Scores(wiring.Component):
             with m.If(valid):
                 m.d.sync += [code.eq(codes[0]), self.o.payload.last.eq(number == shape.units - 1)]
         m.d.comb += [
-            self.o.payload.score.eq((code << description.cell.frac) + read.data),
+            self.o.payload.score.eq(code.shift_left(description.cell.frac) + read.data),
             self.trace.score.eq(self.o.payload.score),
             self.trace_valid.eq(self.o.valid & self.o.ready),
         ]

@@ -12,7 +12,7 @@ from golden.fixed import ceil_div, index_bits
 
 WORD_BITS = 32
 
-STAGES = 12
+STAGES = 13
 """Cycles from which on draws are made in a pipeline."""
 
 
@@ -82,7 +82,7 @@ class NoiseGenerator(wiring.Component):
 
     def _pipeline(self, m: Module) -> None:
         """Cycle 2: place of the sample. 3: of the lane. 4, 5: first multiplication. 6: its bits
-        mixed. 7, 8: second. 9, 10: look-up. 11: sum. Each of `at_once` pipelines has every
+        mixed. 7, 8: second. 9 to 11: look-up. 12: sum. Each of `at_once` pipelines has every
         `at_once`th lane."""
         shape = self.shape
         at_once = ceil_div(shape.lanes, self.turns)
@@ -185,7 +185,7 @@ class NoiseGenerator(wiring.Component):
 
     def _look_up(self, m: Module, words: list[Value]) -> list[data.View]:
         """The draws of a word, sums of two bytes' entries: bytes 0 and 1 for the cells, 2 and 3 for
-        the ADC. In a pipeline, those of the word of the cycle before."""
+        the ADC. In a pipeline, those of the word of two cycles before."""
         magnitudes = noise.magnitudes()
         m.submodules.magnitudes = table = memory.Memory(
             shape=max(magnitudes).bit_length(), depth=len(magnitudes), init=magnitudes
@@ -199,7 +199,12 @@ class NoiseGenerator(wiring.Component):
                 read = Signal(data.StructLayout({"sign": 1, "magnitude": len(magnitude)}))
                 m.d.sync += [read.sign.eq(sign), read.magnitude.eq(magnitude)]
                 sign, magnitude = read.sign, read.magnitude
-            return Mux(sign, -magnitude, magnitude)
+            value = Mux(sign, -magnitude, magnitude)
+            if self.turns:
+                signed_ = Signal(value.shape())
+                m.d.sync += signed_.eq(value)
+                return signed_
+            return value
 
         found = []
         for n, word in enumerate(words):

@@ -280,7 +280,8 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
 
 
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg, from left to right: ours among what is published; where energy goes; what the ratios depend on."""
+    """figure.svg, from left to right: ours among what is published; where energy goes; what the
+    ratios depend on."""
     with drawing(folder / "figure.svg", 2, 2, (11.0, 8.6)) as axes:
         (among, parts), (watt, area) = axes
         _draw_among(among, results)
