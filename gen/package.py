@@ -88,8 +88,14 @@ def texts(
         if macro == "blackbox" or file.endswith(".sdc")
     }
     names = [Path(path).name for path in found if path.endswith(".v")]
-    written = {name: port["direction"] == "input" for name, port in ports.items()}
-    found[f"{name}.vlt"] = emit.control_file(names, {axi_module(description): written})
+    public = {axi_module(description): ports}
+    if macro == "model":
+        public[board_module(description)] = emit.ports(line)
+    written = {
+        module: {name: port["direction"] == "input" for name, port in of_module.items()}
+        for module, of_module in public.items()
+    }
+    found[f"{name}.vlt"] = emit.control_file(names, written)
     found[f"{name}.f"] = "".join(f"{path}\n" for path in rtl)
     found[f"{name}.core"] = core(description, rtl)
     hashes = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in found.items()}

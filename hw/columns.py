@@ -224,7 +224,9 @@ class SerialColumns(wiring.Component):
         cycles = self.shape.description.dac.pulse_cycles
         left = Signal(range(cycles + self.groups))
         group = Signal(range(self.groups))
-        reads = (left != 0) & (left <= self.groups)
+        reads: Value = left != 0
+        if cycles > 1:
+            reads &= left <= self.groups
         with m.If(self.sample):
             m.d.sync += [left.eq(cycles + self.groups - 1), group.eq(0)]
         with m.Elif(left != 0):

@@ -42,8 +42,11 @@ TAKEN, LAST = 1, 2
 
 
 class Receiver(wiring.Component):
-    """Bytes from a line. `byte` is there in the cycle `valid` is high; one without a stop bit is
-    dropped."""
+    """Bytes from a line. `byte` is there in the cycle `valid` is high.
+
+    What is too short for a start bit is none; a byte without a stop bit is dropped, and the next
+    one begins after the line was high.
+    """
 
     def __init__(self, bit_cycles: int) -> None:
         self.bit_cycles = bit_cycles
@@ -52,20 +55,24 @@ class Receiver(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """A bit is looked at in its middle."""
         m = Module()
-        line, wait = Signal(init=1), Signal(range(self.bit_cycles + self.bit_cycles // 2))
+        line, wait = Signal(init=1), Signal(range(self.bit_cycles))
         m.submodules.line = FFSynchronizer(self.line, line, init=1)
-        bits, left = Signal(9), Signal(range(10))  # the stop bit on top
-        ended = Signal()
+        bits, left = Signal(10), Signal(range(11))  # the stop bit on top, the start bit below
+        was_high, ended = Signal(), Signal()
         m.d.sync += ended.eq((left == 1) & (wait == 0))
-        m.d.comb += [self.byte.eq(bits), self.valid.eq(ended & bits[-1])]
+        m.d.comb += [self.byte.eq(bits[1:]), self.valid.eq(ended & bits[-1])]
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
         with m.Elif(left != 0):
             m.d.sync += [bits.eq(Cat(bits[1:], line)), left.eq(left - 1)]
-            m.d.sync += wait.eq(Mux(left == 1, 0, self.bit_cycles - 1))
-        with m.Elif(~line):
-            # To the middle of the first bit, as seen after the synchroniser.
-            m.d.sync += [left.eq(9), wait.eq(self.bit_cycles + self.bit_cycles // 2 - 1)]
+            with m.If(left != 1):
+                m.d.sync += wait.eq(self.bit_cycles - 1)
+            with m.If((left == 10) & line):
+                m.d.sync += [left.eq(0), wait.eq(0)]
+        with m.Elif(line):
+            m.d.sync += was_high.eq(1)
+        with m.Elif(was_high):
+            m.d.sync += [was_high.eq(0), left.eq(10), wait.eq(self.bit_cycles // 2 - 1)]
         return m
 
 

@@ -71,15 +71,9 @@ class System:
     """The tests share a simulation: one of them has loaded the image."""
 
     def __init__(self, dut: Any, job: dict[str, Any], stall: float) -> None:
-        self.dut, self.job = dut, job
-        with np.load(job["vectors"]) as file:
-            self.vectors = dict(file)
-        self.sidecar = json.loads(Path(job["sidecar"]).read_text())
-        self.registers = self.sidecar["axi"]["registers"]
-        self.window = self.sidecar["axi"]["window"]
         clock, reset = dut.aclk, dut.aresetn
         lite = AxiLiteBus.from_prefix(dut, "s_axil")
-        self.lite = AxiLiteMaster(lite, clock, reset, reset_active_level=False)
+        self.take_up(dut, job, AxiLiteMaster(lite, clock, reset, reset_active_level=False))
         x = AxiStreamBus.from_prefix(dut, "s_axis")
         self.source = AxiStreamSource(x, clock, reset, reset_active_level=False)
         out = AxiStreamBus.from_prefix(dut, "m_axis")
@@ -92,6 +86,15 @@ class System:
         for n, channel in enumerate(channels):
             if stall:
                 channel.set_pause_generator(pauses(stall, f"{job['seed']} {stall} {n}"))
+
+    def take_up(self, dut: Any, job: dict[str, Any], lite: Any) -> None:
+        """What a job has, and a master of the bus."""
+        self.dut, self.job, self.lite = dut, job, lite
+        with np.load(job["vectors"]) as file:
+            self.vectors = dict(file)
+        self.sidecar = json.loads(Path(job["sidecar"]).read_text())
+        self.registers = self.sidecar["axi"]["registers"]
+        self.window = self.sidecar["axi"]["window"]
         self.driver = ctypes.CDLL(job["driver"])
 
     async def start(self) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 from cocotb_tools.runner import Icarus
 from torch import Tensor
 
-from gen import activity, image, package, synth, vectors
+from gen import activity, emit, image, package, synth, vectors
 from gen.activity import Activity
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.program import Program
 from hw.axi import StreamIn
+from hw.serial import Board
+from hw.system import System
 from sim import blocks, chip, streams
 from sim.chip import Progress
 
@@ -41,6 +43,26 @@ def simulate(
     work = folder / "verilator"
     built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
     return chip.run(built, module="sim.bench_system", top=top, folder=work, job=job, seed=seed)
+
+
+def simulate_board(
+    program: Program, x: Tensor, lengths: Tensor, folder: Path, *, bit_cycles: int, seed: int = 0
+) -> dict[str, Any]:
+    """The same behind a serial line with so many cycles a bit, by sim/bench_board.py."""
+    description = program.description
+    system = System(description)
+    job = _prepare(program, x, lengths, folder) | {"bit_cycles": bit_cycles}
+    job["result_bytes"] = len(system.output.m_axis_tdata) // 8
+    top, axi = package.board_module(description), package.axi_module(description)
+    board = Board(system.signature, axi, bit_cycles=bit_cycles)
+    files.write_text(folder / package.board(description), emit.to_verilog(board, top))
+    sources = [
+        *(folder / f"{description.name}.vlt", *package.sources(folder)),
+        folder / package.board(description),
+    ]
+    work = folder / "verilator"
+    built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
+    return chip.run(built, module="sim.bench_board", top=top, folder=work, job=job, seed=seed)
 
 
 def simulate_netlist(

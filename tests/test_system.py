@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen import package, regmap, waves
+from gen import ecp5, package, regmap, waves
 from golden import crossbar
 from golden.presets import PRESETS
 from hw.loadmap import LoadMap
@@ -27,6 +27,7 @@ from tests.helpers import (
     verilator_finds_nothing,
     yosys_finds_nothing,
 )
+from tests.test_synth import TINY
 
 DESIGNS = {
     # Beats of two channels, three a step; a class.
@@ -67,6 +68,9 @@ SLOW = ("odd", "deep")
 """Left to `make test-all`."""
 
 
+SLOW_BOARDS = ("odd", "state")
+
+
 def on_levels(program):
     """Cells that are on their level table, so that they are loaded by their levels."""
     draw = torch.Generator().manual_seed(0)
@@ -98,6 +102,20 @@ def test_everything_behind_axi(name, tmp_path):
     result = system.simulate(program, x, lengths, tmp_path, seed=1)
     assert result["passed"], (tmp_path / "verilator/sim.log").read_text()
     assert result["values_compared"] > 0
+
+
+@pytest.mark.parametrize(
+    "description", [TINY, *(pytest.param(DESIGNS[n], marks=pytest.mark.slow) for n in SLOW_BOARDS)]
+)
+def test_everything_behind_a_serial_line(description, tmp_path):
+    """Of a design whose model is in stages, as it is on a board."""
+    description = ecp5.for_board(description)
+    program = random_program(description, 0)
+    lengths = torch.tensor([4, 1, 2, 3])
+    x = random_codes(description, 0, len(lengths), 4, description.network.inputs)
+    result = system.simulate_board(program, x, lengths, tmp_path, bit_cycles=5)
+    assert result["passed"], (tmp_path / "verilator/sim.log").read_text()
+    assert result["values_compared"] >= 2 * len(lengths)
 
 
 @pytest.fixture(scope="module")
