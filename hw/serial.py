@@ -127,7 +127,7 @@ class Bridge(wiring.Component):
         }
         longest = max(sizes.values())
         given, left = Signal(8 * longest), Signal(range(longest + 1))
-        command = Signal(range(max(Command) + 1))
+        command = Signal(8)
         answer, to_say = Signal(8 * (1 + max(WORD, result))), Signal(range(2 + max(WORD, result)))
 
         def field(first: int, size: int) -> Value:
@@ -152,11 +152,21 @@ class Bridge(wiring.Component):
         m.d.sync += [port.eq(0) for port in (self.s_axil_bready, self.s_axil_rready)]
         m.d.sync += self.m_axis_tready.eq(0)
 
+        ended = {name: Signal(name=f"{name}_ended") for name in ("write", "read", "take")}
+        m.d.sync += [
+            ended["write"].eq(self.s_axil_bvalid),
+            ended["read"].eq(self.s_axil_rvalid),
+            ended["take"].eq(self.m_axis_tvalid),
+        ]
         with m.FSM():
             with m.State("begin"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += command.eq(self.i.payload)
-                with m.If(self.i.valid), m.Switch(self.i.payload):
+                m.d.sync += command.eq(self.i.payload)  # a block RAM is slow: look at it later
+                with m.If(self.i.valid):
+                    m.next = "look"
+            with m.State("look"):
+                m.next = "begin"
+                with m.Switch(command):
                     for code, size in sizes.items():
                         with m.Case(code):
                             m.d.sync += left.eq(size)
@@ -188,15 +198,15 @@ class Bridge(wiring.Component):
                             self.s_axis_tdata.eq(field(beat, beat)),
                         ]
                 with m.Case(Command.TAKE):
-                    m.d.sync += self.m_axis_tready.eq(self.m_axis_tvalid)
-                    with m.If(self.m_axis_tvalid):
+                    m.d.sync += self.m_axis_tready.eq(ended["take"])
+                    with m.If(ended["take"]):
                         m.next = "take"
                     with m.Else():
                         say(Const(0, 8), size=1)
-            with m.State("write"), m.If(self.s_axil_bvalid):
+            with m.State("write"), m.If(ended["write"]):
                 m.d.sync += self.s_axil_bready.eq(1)
                 say(self.s_axil_bresp, size=1)
-            with m.State("read"), m.If(self.s_axil_rvalid):
+            with m.State("read"), m.If(ended["read"]):
                 m.d.sync += self.s_axil_rready.eq(1)
                 response = Signal(8)
                 m.d.comb += response.eq(self.s_axil_rresp)
