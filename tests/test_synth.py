@@ -274,36 +274,52 @@ def test_a_file_of_pins_is_read_before_anything_else(tmp_path, monkeypatch):
         ecp5.place(TINY, tmp_path, pins=tmp_path / "bytes.lpf")
 
 
-def test_cells_are_counted_where_their_names_say(tmp_path):
+def test_cells_are_counted_where_their_names_say():
     def cell(kind):
         return {"type": kind}
 
-    inside = "system.core.core.layer_0.array.macro.macro"
+    core = "axi.system.core.core"
+    inside = f"{core}.layer_0.array.macro.macro"
+    scopes = ("bridge", "axi", "axi.system", "axi.system.control", core, inside, f"{inside}.noise")
     cells = {
-        **{path: cell("$scopeinfo") for path in ("system", "system.control", "system.core.core")},
-        **{path: cell("$scopeinfo") for path in (inside, f"{inside}.noise")},
+        **{path: cell("$scopeinfo") for path in scopes},
         f"{inside}.noise.sum_LUT4_Z": cell("LUT4"),
         f"{inside}.held_TRELLIS_FF_Q": cell("TRELLIS_FF"),
-        "system.control.load_LUT4_Z": cell("LUT4"),
-        "system.core.core.busy_LUT4_Z": cell("LUT4"),
-        "irq_LUT4_Z": cell("LUT4"),
+        "axi.system.control.load_LUT4_Z": cell("LUT4"),
+        f"{core}.busy_LUT4_Z": cell("LUT4"),
+        "axi.system.irq_LUT4_Z": cell("LUT4"),
+        "bridge.left_LUT4_Z": cell("LUT4"),
+        "tx_TRELLIS_FF_Q": cell("TRELLIS_FF"),
         "$PACKER_GND": cell("GND"),
     }
-    path = tmp_path / "mapped.json"
-    path.write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
-    blocks = {block.name: block.cells for block in ecp5._blocks(path, "top")}
+    blocks = {block.name: block.cells for block in ecp5._blocks({"cells": cells})}
     assert blocks == {
         "layer_0.array.macro": {"LUTs": 1, "flip-flops": 1},
         "axi.control": {"LUTs": 1},
         "switch": {"LUTs": 1},
         "axi": {"LUTs": 1},
+        "board": {"LUTs": 1, "flip-flops": 1},
     }
+
+
+def test_a_pin_that_leads_to_logic_is_told():
+    cells = {
+        "first": {"type": "TRELLIS_FF", "connections": {"CLK": [2], "DI": [3], "Q": [4]}},
+        "table": {"type": "DP16KD", "connections": {"CLKA": [2], "ADA0": [4]}},
+        "not": {"type": "LUT4", "connections": {"A": [5], "Z": [6]}},
+    }
+    ports = {"clk": {"bits": [2]}, "rx": {"bits": [3]}, "tx": {"bits": [4]}, "irq": {"bits": [6]}}
+    module = {"cells": cells, "ports": ports}
+    assert ecp5._unconstrained(module) == ["tx", "irq"]
+    del cells["table"], ports["irq"]
+    assert ecp5._unconstrained(module) == []
 
 
 @pytest.mark.slow
 def test_a_design_and_its_model_fit_on_an_ecp5(tmp_path):
     result = ecp5.place(TINY, tmp_path, device="45k", case="CABGA381")
     assert result.mhz > 100 and result.settle == ecp5.for_board(TINY).array.settle
+    assert result.unconstrained == [] and result.used["pins"][0] == 3
     assert all(0 < used <= there for used, there in result.used.values())
     for kind in ("flip-flops", "multipliers", "block RAMs"):
         assert sum(b.cells.get(kind, 0) for b in result.blocks) == result.used[kind][0]

@@ -221,14 +221,25 @@ def test_a_package_is_the_same_bytes_each_time(written, tmp_path):
 TOP = package.axi_module(DESIGNS["odd"])
 
 
+def tops(macro, folder):
+    """Each top module of a package with its sources."""
+    found = [(TOP, package.sources(folder))]
+    if macro == "model":
+        board = folder / package.board(DESIGNS["odd"])
+        found.append((package.board_module(DESIGNS["odd"]), [*package.sources(folder), board]))
+    return found
+
+
 def test_verilator_finds_nothing_to_warn_of(written):
-    _, folder = written
-    verilator_finds_nothing(folder / "odd.vlt", package.sources(folder), TOP)
+    macro, folder = written
+    for top, sources in tops(macro, folder):
+        verilator_finds_nothing(folder / "odd.vlt", sources, top)
 
 
 def test_yosys_finds_no_latch_and_no_loop(written):
-    _, folder = written
-    yosys_finds_nothing(package.sources(folder), TOP)
+    macro, folder = written
+    for top, sources in tops(macro, folder):
+        yosys_finds_nothing(sources, top)
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
@@ -236,7 +247,8 @@ def test_icarus_takes_it_up(written, tmp_path):
     macro, folder = written
     if macro == "blackbox":
         pytest.skip("a module with nothing in it is not to be run")
-    icarus_finds_nothing(package.sources(folder), TOP, tmp_path)
+    for top, sources in tops(macro, folder):
+        icarus_finds_nothing(sources, top, tmp_path)
 
 
 @pytest.mark.parametrize("target", ["lint", pytest.param("verilate", marks=pytest.mark.slow)])
