@@ -65,7 +65,9 @@ class NoiseGenerator(wiring.Component):
             self._pipeline(m)
             return m
         set_run, words = (self.set_run, [_word(self.run * factor) for factor in noise.RUN])
-        place, step = self._place(m, self, set_run, words)
+        begins = Signal()
+        m.d.comb += begins.eq(self._begins(self))
+        place, step = self._place(m, self, begins, set_run, words)
         taken = Signal()
         m.d.sync += taken.eq(self.sample)
         mixed = []
@@ -88,13 +90,13 @@ class NoiseGenerator(wiring.Component):
         at_once = ceil_div(shape.lanes, self.turns)
         # What comes from afar first gets registers of its own; a run that is set is multiplied in
         # the time of the second.
-        early, late = Signal(self.inputs), Signal(self.inputs)
+        early, late, begins = Signal(self.inputs), Signal(self.inputs), Signal()
         m.d.sync += [early[name].eq(getattr(self, name)) for name in self.inputs.members]
-        m.d.sync += late.eq(early)
+        m.d.sync += [late.eq(early), begins.eq(self._begins(early))]
         run, set_run, set_early = Signal.like(self.run), Signal(), Signal()
         m.d.sync += [run.eq(self.run), set_early.eq(self.set_run), set_run.eq(set_early)]
         words = [_multiplied(m, run, factor) for factor in noise.RUN]
-        place, step = self._place(m, late, set_run, words)
+        place, step = self._place(m, late, begins, set_run, words)
         comes = Signal(self.latency)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += comes.eq(Cat(self.sample, comes))
         mixed = []
@@ -126,15 +128,19 @@ class NoiseGenerator(wiring.Component):
         """What so many lanes add to a place."""
         return lanes * self.shape.gates * noise.COLUMN % noise.WORD
 
+    def _begins(self, inputs: Any) -> Value:
+        """A sample is the first of a step."""
+        begins: Value = inputs.select == 0
+        return begins & (inputs.plane == 0) if self.planes > 1 else begins
+
     def _place(
-        self, m: Module, inputs: Any, set_run: Value, run: list[Value]
+        self, m: Module, inputs: Any, begins: Signal, set_run: Value, run: list[Value]
     ) -> tuple[Signal, Signal]:
         """The two Weyl sequences at a sample's first lane, registered with it. inputs: its ports.
-        run: what the runs before `set_run` add to them."""
+        begins: it is the first of a step. run: what the runs before `set_run` add to them."""
         shape, plane = self.shape, inputs.plane if self.planes > 1 else Const(0)
-        sample, first, select = inputs.sample, inputs.first, inputs.select
-        begins, ends_column = Signal(), Signal()
-        m.d.comb += begins.eq((select == 0) & (plane == 0))
+        sample, first = inputs.sample, inputs.first
+        ends_column = Signal()
         m.d.comb += ends_column.eq(plane == self.planes - 1)
 
         # What the runs so far have added to the key.
@@ -161,17 +167,19 @@ class NoiseGenerator(wiring.Component):
         ]
 
         # A lane goes through the gates of a unit, then on by `lanes` units.
-        place, second, following = Signal(WORD_BITS), Signal(WORD_BITS), Signal(WORD_BITS)
+        place, second = Signal(WORD_BITS), Signal(WORD_BITS)
         gate = Signal(index_bits(shape.gates))
         here, current = Signal(WORD_BITS), Signal(index_bits(shape.gates))
+        before, onwards = Signal(WORD_BITS), Signal(WORD_BITS)
+        following = self._early(m, _word(before + onwards))
         next_block = (shape.gates * (shape.lanes - 1) + 1) * noise.COLUMN % noise.WORD
         ends = current == shape.gates - 1
         m.d.comb += here.eq(Mux(begins, now[0], following))
         m.d.comb += current.eq(Mux(begins, 0, gate))
         with m.If(sample):
             m.d.sync += [place.eq(here + of_plane[0]), second.eq(now[1] + of_plane[1])]
-            step_on = here + Mux(ends, next_block, noise.COLUMN)
-            m.d.sync += following.eq(Mux(ends_column, step_on, here))
+            column = Mux(ends, next_block, noise.COLUMN)
+            m.d.sync += [before.eq(here), onwards.eq(Mux(ends_column, column, 0))]
             m.d.sync += gate.eq(Mux(ends_column, Mux(ends, 0, current + 1), current))
         return place, second
 
