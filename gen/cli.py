@@ -482,6 +482,7 @@ def _write_images(program: Program, folder: Path) -> None:
 @app.command("synth")
 @_interruptible
 def synth_(
+    context: typer.Context,
     name: Name,
     target: Annotated[
         str, typer.Option(help=f"Standard cells ({', '.join(synth.CELLS)}), or an FPGA: ecp5.")
@@ -521,6 +522,7 @@ def synth_(
     recipe = _recipe(name)
     description = recipe.description
     folder = build_dir / description.name / f"synth-{target}"
+    _check_options(context, target)
     if target in synth.CELLS:
         onto, run = synth.CELLS[target], None
         if sequences:  # before anything that takes long
@@ -534,8 +536,6 @@ def synth_(
             raise WordlineError(
                 f"--device {device} is not known; give {' or '.join(ecp5.DEVICES)}."
             )
-        if sequences:
-            raise WordlineError("--sequences is for a netlist of standard cells; leave it out.")
         trained, board = folder.parent / "program.safetensors", None
         if trained.exists():
             loaded = _chip(Program.load(trained, description), recipe, 1, "majority")
@@ -548,6 +548,23 @@ def synth_(
     else:
         known = " or ".join([*synth.CELLS, "ecp5"])
         raise WordlineError(f"--target {target} is not known; give {known}.")
+
+
+OF_ONE_TARGET = {
+    "standard cells": ("sequences", "cells", "data_dir"),
+    "ecp5": ("device", "case", "pins", "seed"),
+}
+"""Options that the other targets have no use for."""
+
+
+def _check_options(context: typer.Context, target: str) -> None:
+    kind = target if target in OF_ONE_TARGET else "standard cells"
+    for other, options in OF_ONE_TARGET.items():
+        for option in options if other != kind else ():
+            source = context.get_parameter_source(option)
+            if source is not None and source.name != "DEFAULT":
+                said = option.replace("_", "-")
+                raise WordlineError(f"--{said} is for {other}; leave it out with {target}.")
 
 
 def _stages(bar: Callable[[str, int, int], None]) -> Callable[[str], None]:

@@ -226,7 +226,11 @@ def test_other_mistakes_are_named(quick):
         (["study", "everything"], "There is no study 'everything'"),
         (
             ["synth", "quick.toml", "--target", "ecp5", "--sequences", "1"],
-            "--sequences is for a netlist of standard cells; leave it out",
+            "--sequences is for standard cells; leave it out with ecp5",
+        ),
+        (
+            ["synth", "quick.toml", "--target", "osu035", "--pins", "board.lpf"],
+            "--pins is for ecp5; leave it out with osu035",
         ),
         (["synth", "quick.toml", "--target", "ice40"], "--target ice40 is not known; give osu018"),
         (
