@@ -33,7 +33,7 @@ DEVICES = ("25k", "45k", "85k")
 SPEED = 6
 """The slowest of its speed grades."""
 
-ROWS = 16
+ROWS = 8
 """Rows of a column that the model sums in a cycle, if settling may take that long."""
 
 AXI = "axi"

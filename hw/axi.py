@@ -205,5 +205,7 @@ class StreamOut(wiring.Component):
                 m.d.comb += self.m_axis_tdata.word_select(n, ELEMENT_BITS).eq(code)
         else:
             name = "label" if description.output.of == "class" else "score"
-            m.d.comb += self.m_axis_tdata.eq(Value.cast(payload[name]))
+            # A score comes out of a memory: before the first one nothing is known of it.
+            with m.If(self.i.valid if name == "score" else 1):
+                m.d.comb += self.m_axis_tdata.eq(Value.cast(payload[name]))
         return m

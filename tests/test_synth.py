@@ -151,6 +151,19 @@ def test_the_netlist_does_what_golden_does(fault, mapped, tmp_path):
         assert "X on irq" in (tmp_path / "icarus/sim.log").read_text()
 
 
+@pytest.mark.slow
+@needs_tools
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")
+def test_scores_are_known_before_the_first_one(tmp_path):
+    description = TINY.replace(output={"of": "scores", "steps": "every"})
+    synth.map_cells(description, OSU, tmp_path)
+    lengths = torch.tensor([2, 1, 3])
+    x = random_codes(description, 0, len(lengths), 3, description.network.inputs)
+    netlist = [tmp_path / "netlist.v", OSU.verilog()]
+    result = system.simulate_netlist(random_program(description, 0), x, lengths, tmp_path, netlist)
+    assert result["passed"] and result["values_compared"] >= 6 * 2
+
+
 @needs_tools
 def test_what_no_clock_judges_is_named(tmp_path, monkeypatch):
     timing = package.timing
