@@ -21,7 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape
 from golden.fixed import ceil_div, index_bits
-from hw.fixed import registered_sum, tree_sum
+from hw.fixed import by_bits, registered_sum, tree_sum
 from hw.ports import loaded_memory
 
 SOURCE = Path(__file__).with_name("columns.v")
@@ -204,9 +204,7 @@ class SerialColumns(wiring.Component):
             weight = Signal(difference.shape(), name=f"weight_{row}", reset_less=True)
             on_row = Signal(code.width, name=f"code_{row}", reset_less=True)
             m.d.sync += [weight.eq(difference), on_row.eq(of_group[row])]
-            # Bit by bit: such small products are not worth an FPGA's multipliers.
-            products = [Mux(bit, weight, 0).shift_left(n) for n, bit in enumerate(on_row)]
-            terms += [*products[:-1], -products[-1]]
+            terms += by_bits(on_row.as_signed(), weight)
         total = registered_sum(m, terms)
 
         depth = sum_cycles(len(terms)) + 3

@@ -12,9 +12,12 @@ from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, Arr
 from golden.fixed import index_bits
 from hw.adc import above_layout, trial_layout
 from hw.columns import Columns, SerialColumns
-from hw.fixed import half_up, saturate
+from hw.fixed import by_bits, half_up, saturate, tree_sum
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
+
+FEW = 6
+"""Bits of a factor up to which an FPGA multiplies in logic."""
 
 MULTIPLIED = 17
 """Bits of a number without a sign that an FPGA's multiplier takes; it takes 18 with a sign."""
@@ -160,11 +163,11 @@ class CrossbarModel(wiring.Component):
         """Their product; in stages a cycle later, as a sum of what an FPGA's multipliers give."""
         if not self.shape.staged or len(value) <= MULTIPLIED:
             return self._stage(m, value * factor)
-        parts: list[Value] = [value[:MULTIPLIED], value[MULTIPLIED:]]
+        low, high = value[:MULTIPLIED], value[MULTIPLIED:]
         if value.shape().signed:
-            parts[-1] = parts[-1].as_signed()
-        low, high = (self._stage(m, part * factor) for part in parts)
-        return low + high.shift_left(MULTIPLIED)
+            high = high.as_signed()
+        upper = tree_sum(by_bits(high, factor)) if len(high) <= FEW else high * factor
+        return self._stage(m, low * factor) + self._stage(m, upper).shift_left(MULTIPLIED)
 
     def _errors(self, m: Module, taken: Value, gain: Signal) -> list[tuple[Value, ...]]:
         """For each lane the read noise (charge), its gain, and what it adds (charge times gain)

@@ -27,6 +27,12 @@ def narrow(a: Value, shift: int, to: Range) -> Value:
     return saturate(half_up(a, shift), to)
 
 
+def by_bits(a: Value, b: Value) -> list[Value]:
+    """Terms of a * b, one for each bit of a: not worth an FPGA's multiplier where those are few."""
+    terms = [Mux(bit, b, 0).shift_left(n) for n, bit in enumerate(a)]
+    return [*terms[:-1], -terms[-1]] if a.shape().signed else terms
+
+
 def tree_sum(terms: list[Value]) -> Value:
     """Sum as a balanced tree: depth log2, and each level just as wide as it must be."""
     while len(terms) > 1:
