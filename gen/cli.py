@@ -754,7 +754,7 @@ def _place(description: Description, folder: Path, **options: Any) -> None:
         f"{folder}/{description.name}.bit: {result.mhz:.1f} MHz (asked for "
         f"{1e3 / options['period_ns']:.1f}; seed {options['seed']}) with array.settle = "
         f"{result.settle}, no latch, no combinational loop, {len(result.unconstrained)} "
-        f"unconstrained pins ({_versions(result.versions)})"
+        f"unconstrained ports ({_versions(result.versions)})"
     )
 
 

@@ -70,8 +70,8 @@ class Block:
 @dataclass(frozen=True)
 class Result:
     """A design on a device. settle: its `array.settle`. used: sites taken, and sites there are, by
-    SITES. mhz: the highest frequency of its one clock. unconstrained: pins with logic between them
-    and flip-flops."""
+    SITES. mhz: the highest frequency of its one clock. unconstrained: ports with more than a wire
+    between them and flip-flops."""
 
     settle: int
     blocks: list[Block]
@@ -207,17 +207,21 @@ def _tool(name: str) -> list[str]:
 
 
 def _unconstrained(module: dict[str, Any]) -> list[str]:
-    """Pins, but the clock's, that are joined to anything but flip-flops, in a module as Yosys
-    writes it as JSON. What is between a pin and its flip-flop is not timed."""
-    joined: dict[int, set[str]] = {}
+    """Ports, but the clock, that are joined to anything but the data of flip-flops, in a module as
+    Yosys writes it as JSON. What is between a pin and its flip-flop is not timed: a wire."""
+    flip_flop = {("TRELLIS_FF", port) for port in ("DI", "M", "Q")}
+    joined: dict[int, set[tuple[str, str]]] = {}
     for cell in module["cells"].values():
-        for bits in cell["connections"].values():
+        for port, bits in cell["connections"].items():
             for bit in bits:
-                joined.setdefault(bit, set()).add(cell["type"])
+                joined.setdefault(bit, set()).add((cell["type"], port))
+    pins = {name: port["bits"] for name, port in module["ports"].items()}
+    times = Counter(bit for bits in pins.values() for bit in bits)
     return [
         name
-        for name, port in module["ports"].items()
-        if name != "clk" and any(joined.get(bit, set()) - {"TRELLIS_FF"} for bit in port["bits"])
+        for name, bits in pins.items()
+        if name != "clk"
+        and any(joined.get(bit, set()) - flip_flop or times[bit] > 1 for bit in bits)
     ]
 
 
@@ -233,8 +237,8 @@ def _blocks(module: dict[str, Any]) -> list[Block]:
         inside = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
         path = next((path for path in inside if path in instances), "")
         # All of a crossbar's model is one block.
-        inside_axi = path.removeprefix(f"{AXI}.")
-        block = block_name(inside_axi) if inside_axi != path else "board"
+        top, _, inside_axi = path.partition(".")
+        block = block_name(inside_axi) if top == AXI else "board"
         block = re.sub(r"(macro\w*)\..*", r"\1", block)
         found.setdefault(block, Counter())[KINDS[cell["type"]]] += 1
     by_size = sorted(found.items(), key=lambda item: (-item[1]["LUTs"], item[0]))

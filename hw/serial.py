@@ -1,20 +1,33 @@
-"""A design with AXI behind a serial line, for boards: three pins, and every path inside the clock.
+"""A design with AXI behind a serial line, for boards: three pins, and flip-flops at all of them.
 
 Bytes of 8 bits, no parity, one stop bit, `BIT_CYCLES` cycles of the clock each bit. A command is a
-byte of `Command` and what belongs to it, lowest byte first; docs/integration.md has the table.
+byte of `Command` and what belongs to it, lowest byte first; docs/integration.md has the table. A
+break, the line low for longer than a byte, is a reset.
 """
 
 from enum import IntEnum
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Instance, Module, Mux, Signal, Value
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    Mux,
+    ResetInserter,
+    Signal,
+    Value,
+)
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from golden.fixed import ceil_div
-from hw.registers import WORD
+from hw.axi import Response
+from hw.registers import BUS_BITS, WORD
 
 BIT_CYCLES = 100
 """A million bits a second at 100 MHz."""
@@ -26,7 +39,7 @@ ADDRESS = 4
 """Bytes of an address."""
 
 WAKING = 15
-"""Cycles of reset after power-up."""
+"""Cycles of reset after power-up, and after a break."""
 
 
 class Command(IntEnum):
@@ -45,12 +58,13 @@ class Receiver(wiring.Component):
     """Bytes from a line. `byte` is there in the cycle `valid` is high.
 
     What is too short for a start bit is none; a byte without a stop bit is dropped, and the next
-    one begins after the line was high.
+    one begins after the line was high. `broken`: the line was low for all of a byte.
     """
 
     def __init__(self, bit_cycles: int) -> None:
+        assert bit_cycles >= 2, "a bit has a middle"
         self.bit_cycles = bit_cycles
-        super().__init__({"line": In(1, init=1), "byte": Out(8), "valid": Out(1)})
+        super().__init__({"line": In(1, init=1), "byte": Out(8), "valid": Out(1), "broken": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         """A bit is looked at in its middle."""
@@ -60,11 +74,14 @@ class Receiver(wiring.Component):
         bits, left = Signal(10), Signal(range(11))  # the stop bit on top, the start bit below
         was_high, ended = Signal(), Signal()
         m.d.sync += ended.eq((left == 1) & (wait == 0))
-        m.d.comb += [self.byte.eq(bits[1:]), self.valid.eq(ended & bits[-1])]
+        m.d.comb += [
+            *(self.byte.eq(bits[1:]), self.valid.eq(ended & bits[-1])),
+            self.broken.eq(ended & ~bits.any()),
+        ]
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
         with m.Elif(left != 0):
-            m.d.sync += [bits.eq(Cat(bits[1:], line)), left.eq(left - 1)]
+            m.d.sync += [bits.eq(Cat(bits[1:], line)), left.eq(left - 1), was_high.eq(line)]
             with m.If(left != 1):
                 m.d.sync += wait.eq(self.bit_cycles - 1)
             with m.If((left == 10) & line):
@@ -102,7 +119,8 @@ class Sender(wiring.Component):
 
 class Bridge(wiring.Component):
     """Commands to AXI, one after the other. Its ports are those of a `System`, from the other side;
-    all that it drives comes from registers.
+    all that it drives comes from registers. An address that the bus has no bits for is answered as
+    one at which there is nothing.
 
     `i`, `o`: bytes of commands and of answers.
     """
@@ -158,6 +176,8 @@ class Bridge(wiring.Component):
             ended["read"].eq(self.s_axil_rvalid),
             ended["take"].eq(self.m_axis_tvalid),
         ]
+        beyond = field(ADDRESS, ADDRESS)[len(self.s_axil_araddr) :]
+        written_beyond = field(ADDRESS + WORD, ADDRESS)[len(self.s_axil_awaddr) :]
         with m.FSM():
             with m.State("begin"):
                 m.d.comb += self.i.ready.eq(1)
@@ -180,15 +200,21 @@ class Bridge(wiring.Component):
             with m.State("do"), m.Switch(command):
                 with m.Case(Command.WRITE):
                     m.d.sync += [
-                        *(self.s_axil_awvalid.eq(1), self.s_axil_wvalid.eq(1)),
                         self.s_axil_awaddr.eq(field(ADDRESS + WORD, ADDRESS)),
                         self.s_axil_wdata.eq(field(WORD, WORD)),
                     ]
-                    m.next = "write"
+                    with m.If(written_beyond.any()):
+                        say(Const(Response.DECERR, 8), size=1)
+                    with m.Else():
+                        m.d.sync += [self.s_axil_awvalid.eq(1), self.s_axil_wvalid.eq(1)]
+                        m.next = "write"
                 with m.Case(Command.READ):
-                    m.d.sync += self.s_axil_arvalid.eq(1)
                     m.d.sync += self.s_axil_araddr.eq(field(ADDRESS, ADDRESS))
-                    m.next = "read"
+                    with m.If(beyond.any()):
+                        say(Const(Response.DECERR, 8), Const(0, BUS_BITS), size=1 + WORD)
+                    with m.Else():
+                        m.d.sync += self.s_axil_arvalid.eq(1)
+                        m.next = "read"
                 with m.Case(Command.PUT):
                     say(self.s_axis_tvalid, size=1)
                     with m.If(~self.s_axis_tvalid):
@@ -239,12 +265,17 @@ class Board(wiring.Component):
         m.domains.sync = sync = ClockDomain(reset_less=True)
         m.d.comb += sync.clk.eq(self.clk)
         waking, awake = Signal(range(WAKING + 1), init=WAKING), Signal()
-        m.d.sync += [waking.eq(Mux(waking == 0, 0, waking - 1)), awake.eq(waking == 0)]
+        m.d.sync += awake.eq(waking == 0)
 
         m.submodules.receiver = receiver = Receiver(self.bit_cycles)
         m.submodules.sender = sender = Sender(self.bit_cycles)
-        m.submodules.queue = queue = SyncFIFOBuffered(width=8, depth=QUEUE)
-        m.submodules.bridge = bridge = Bridge(self.inside)
+        asleep = ResetInserter(~awake)
+        queue, bridge = SyncFIFOBuffered(width=8, depth=QUEUE), Bridge(self.inside)
+        m.submodules.queue, m.submodules.bridge = asleep(queue), asleep(bridge)
+        with m.If(receiver.broken):
+            m.d.sync += waking.eq(WAKING)
+        with m.Elif(waking != 0):
+            m.d.sync += waking.eq(waking - 1)
         line = Signal(init=1)
         m.d.sync += line.eq(sender.line)
         m.d.comb += [

@@ -17,7 +17,7 @@ from cocotb.triggers import FallingEdge, Timer, with_timeout
 from cocotbext.axi import AxiResp, AxiStreamFrame
 
 from hw.registers import WORD
-from hw.serial import ADDRESS, LAST, TAKEN, Command
+from hw.serial import ADDRESS, LAST, QUEUE, TAKEN, Command
 from sim import streams
 from sim.bench_system import Counters, System
 from sim.streams import PERIOD_NS
@@ -107,18 +107,29 @@ class Board(System):
         assert waits in (0, 1)
         return not waits
 
+    async def taken(self) -> int:
+        """What the answer to a `TAKE` begins with."""
+        await self.line.say(Command.TAKE)
+        (flags,) = await self.line.answer(1)
+        assert flags in (0, TAKEN, TAKEN + LAST)
+        return flags
+
     async def take(self, size: int) -> bytes:
         """A packet; whoever asks too early asks again."""
         data = b""
         for _ in range(1000):
-            await self.line.say(Command.TAKE)
-            (flags,) = await self.line.answer(1)
-            if flags:
-                assert flags in (TAKEN, TAKEN + LAST)
+            if flags := await self.taken():
                 data += await self.line.answer(size)
                 if flags & LAST:
                     return data
         raise AssertionError("nothing comes out")
+
+    async def break_off(self) -> None:
+        """A break."""
+        self.dut.rx.value = 0
+        await Timer(12 * self.line.bit_ns, "ns")
+        self.dut.rx.value = 1
+        await Timer(2 * self.line.bit_ns + 20 * PERIOD_NS, "ns")
 
 
 async def started(dut: Any) -> Board:
@@ -155,7 +166,7 @@ async def nobody_takes(dut: Any) -> None:
     """Where no result is taken, a beat is refused at last; nothing is lost, and all is as golden
     has it once results are taken."""
     board = await started(dut)
-    await board.loaded()
+    await board.load()  # it sets the number of the first run
     count, size = len(board.vectors["lengths"]), board.job["result_bytes"]
     beats = [beat for n in range(count) for beat in board.beats(n)]
     given = 0
@@ -165,38 +176,71 @@ async def nobody_takes(dut: Any) -> None:
     ends = [n + 1 for n, beat in enumerate(beats) if beat[1]]
     whole = given // len(beats) * count + sum(end <= given % len(beats) for end in ends)
     frames = [AxiStreamFrame(await board.take(size)) for _ in range(whole)]
-    while given % len(beats) not in (0, *ends):  # the sequence that was begun
+    begun = given % len(beats) not in (0, *ends)
+    while given % len(beats) not in (0, *ends):
         given += await board.put(beats[given % len(beats)])
-    frames += [AxiStreamFrame(await board.take(size)) for _ in range(-whole % count and 1)]
-    for first in range(0, len(frames), count):
+    frames += [AxiStreamFrame(await board.take(size)) for _ in range(begun)]
+    assert not await board.taken()
+    # Further rounds are further runs, of other noise.
+    for first in range(0, count if board.job["noisy"] else len(frames), count):
         streams.conclude(board.job, board.compare(frames[first : first + count]))
 
 
 @cocotb.test()
 async def what_is_no_command(dut: Any) -> None:
     """Bytes that are none or have no stop bit, and glitches, have no effect; errors of the bus are
-    answered; commands may follow each other without waiting."""
+    answered; reads may follow each other without waiting, as many as the queue holds."""
     board = await started(dut)
-    draw = random.Random(board.job["seed"])
+    line, draw = board.line, random.Random(board.job["seed"])
     known = board.registers["id"]
     magic = b"\0" + int(known["fields"]["value"]["value"]).to_bytes(WORD, "little")
     ask = (Command.READ, *int(known["offset"]).to_bytes(ADDRESS, "little"))
-    for _ in range(10):
+    for n in range(10):
         none = [byte for byte in range(256) if byte not in [*Command]]
-        await board.line.say(*draw.choices(none, k=3))
-        await board.line.say(Command.TAKE, stop=0)
-        await Timer(2 * board.line.bit_ns, "ns")
-        dut.rx.value = 0  # too short
-        await Timer(PERIOD_NS, "ns")
+        await line.say(*draw.choices(none, k=3))
+        await line.say(Command.TAKE, stop=0)
+        await Timer(2 * line.bit_ns, "ns")
+        dut.rx.value = 0  # shorter than half a bit
+        await Timer(line.bit_ns // 2 - PERIOD_NS, "ns")
         dut.rx.value = 1
-        await board.line.say(*ask)
-        assert await board.line.answer(5) == magic
-    await board.line.say(*ask * 20)
-    assert await board.line.answer(5 * 20) == magic * 20
-    for address, response in ((2, AxiResp.SLVERR), (2 * board.window - 4, AxiResp.DECERR)):
+        await Timer(line.bit_ns + n * PERIOD_NS, "ns")
+        await line.say(*ask)
+        assert await line.answer(1 + WORD) == magic
+    many = QUEUE // len(ask)
+    await line.say(*ask * many)
+    assert await line.answer((1 + WORD) * many) == magic * many
+    nowhere, beyond = 2 * board.window - 4, 2**32 - 4
+    for address, response in (
+        *((2, AxiResp.SLVERR), (nowhere, AxiResp.DECERR), (beyond, AxiResp.DECERR)),
+    ):
         answer = await board.lite.read(address)
-        assert answer.resp == response, (hex(address), answer.resp)
-        assert (await board.lite.write(address, bytes(4))).resp == response
-    await board.line.say(Command.TAKE)
-    assert await board.line.answer(1) == b"\0"
-    assert board.line.came.empty()
+        assert answer.resp == response and answer.data == bytes(WORD), hex(address)
+        assert (await board.lite.write(address, bytes(WORD))).resp == response
+    assert not await board.taken() and line.came.empty()
+
+
+@cocotb.test()
+async def broken_off(dut: Any) -> None:
+    """A break after any part of a command, and in mid-packet, is a reset: nothing is done, nothing
+    is left, and what was loaded is kept."""
+    board = await started(dut)
+    await board.loaded()
+    enable = board.registers["irq_enable"]["offset"].to_bytes(ADDRESS, "little")
+    beat = board.beats(0)[0]
+    for command in ((Command.WRITE, *enable, *[255] * WORD), (Command.READ, *enable), beat):
+        for size in range(1, len(command)):
+            await board.line.say(*command[:size])
+            await board.break_off()
+            assert board.line.came.empty()
+    assert (await board.lite.read(int.from_bytes(enable, "little"))).data == bytes(WORD)
+    await board.put((beat[0], 0, *beat[2:]))  # a packet is begun
+    await board.break_off()
+    assert not await board.call("wordline_busy") and await board.call("wordline_loaded") == 0
+    frames = []
+    for n in range(len(board.vectors["lengths"])):
+        for beat in board.beats(n):
+            while not await board.put(beat):
+                pass
+        frames.append(AxiStreamFrame(await board.take(board.job["result_bytes"])))
+    if not board.job["noisy"]:  # other runs, other noise
+        streams.conclude(board.job, board.compare(frames))

@@ -46,12 +46,20 @@ def simulate(
 
 
 def simulate_board(
-    program: Program, x: Tensor, lengths: Tensor, folder: Path, *, bit_cycles: int, seed: int = 0
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    folder: Path,
+    *,
+    bit_cycles: int,
+    noisy: bool = False,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """The same behind a serial line with so many cycles a bit, by sim/bench_board.py."""
+    """The same behind a serial line with so many cycles a bit, by sim/bench_board.py. noisy: a
+    second run of x comes to something else."""
     description = program.description
     system = System(description)
-    job = _prepare(program, x, lengths, folder) | {"bit_cycles": bit_cycles}
+    job = _prepare(program, x, lengths, folder) | {"bit_cycles": bit_cycles, "noisy": noisy}
     job["result_bytes"] = len(system.output.m_axis_tdata) // 8
     top, axi = package.board_module(description), package.axi_module(description)
     board = Board(system.signature, axi, bit_cycles=bit_cycles)

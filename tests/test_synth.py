@@ -326,6 +326,11 @@ def test_a_pin_that_leads_to_logic_is_told():
     assert ecp5._unconstrained(module) == ["tx", "irq"]
     del cells["table"], ports["irq"]
     assert ecp5._unconstrained(module) == []
+    cells["first"]["connections"]["CE"] = [3]
+    assert ecp5._unconstrained(module) == ["rx"]
+    cells.clear()
+    ports["tx"]["bits"] = [3]
+    assert ecp5._unconstrained(module) == ["rx", "tx"]
 
 
 @pytest.mark.slow

@@ -105,15 +105,19 @@ def test_everything_behind_axi(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "description", [TINY, *(pytest.param(DESIGNS[n], marks=pytest.mark.slow) for n in SLOW_BOARDS)]
+    ("description", "noisy"),
+    [
+        (TINY, False),
+        *(pytest.param(DESIGNS[n], n == "odd", marks=pytest.mark.slow) for n in SLOW_BOARDS),
+    ],
 )
-def test_everything_behind_a_serial_line(description, tmp_path):
+def test_everything_behind_a_serial_line(description, noisy, tmp_path):
     """Of a design whose model is in stages, as it is on a board."""
     description = ecp5.for_board(description)
-    program = random_program(description, 0)
+    program = random_program(description, 0, noisy=noisy)
     lengths = torch.tensor([4, 1, 2, 3])
     x = random_codes(description, 0, len(lengths), 4, description.network.inputs)
-    result = system.simulate_board(program, x, lengths, tmp_path, bit_cycles=5)
+    result = system.simulate_board(program, x, lengths, tmp_path, bit_cycles=5, noisy=noisy)
     assert result["passed"], (tmp_path / "verilator/sim.log").read_text()
     assert result["values_compared"] >= 2 * len(lengths)
 
