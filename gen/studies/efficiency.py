@@ -196,8 +196,10 @@ def _claims(row: Fields) -> list[Fields]:
     return [*claims, claim(words, bit, "%", goal=None)]
 
 
-STUDY = EfficiencyStudy((Task("vowels", 2), Task("strokes", 1)))
-FULL = EfficiencyStudy((Task("vowels", 20), Task("strokes", 5), Task("har", 1)))
+STUDY = EfficiencyStudy((Task("vowels", 2), Task("strokes", 1), Task("mnist-rows", 1)))
+FULL = EfficiencyStudy(
+    (Task("vowels", 20), Task("strokes", 5), Task("mnist-rows", 5), Task("har", 1))
+)
 
 
 KINDS = {
