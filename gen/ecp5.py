@@ -24,7 +24,7 @@ from golden.description import SETTLE_MAX, STAGED, Description
 from golden.errors import WordlineError
 from golden.fixed import ceil_div
 from hw.columns import AROUND, sum_cycles
-from hw.crossbar import AFTER_DRAWS
+from hw.crossbar import AFTER_NOISE
 from hw.noise import STAGES
 
 DEVICES = ("25k", "45k", "85k")
@@ -90,7 +90,7 @@ def for_board(description: Description) -> Description:
         macro, dac = shape.macro, description.dac
         bits = dac.drive_width if dac.planes > 1 else dac.width
         groups = ceil_div(macro.rows, ROWS) + sum_cycles(ROWS * bits) + AROUND
-        settle = max(settle, groups, macro.lanes + STAGES - 1 + AFTER_DRAWS)
+        settle = max(settle, groups, macro.lanes + STAGES - 1 + AFTER_NOISE)
     return description.replace(array={"settle": min(settle, SETTLE_MAX)})
 
 

@@ -12,18 +12,12 @@ from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, Arr
 from golden.fixed import index_bits
 from hw.adc import above_layout, trial_layout
 from hw.columns import Columns, SerialColumns
-from hw.fixed import by_bits, half_up, saturate, tree_sum
+from hw.fixed import half_up, registered_product, saturate
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
 
-FEW = 6
-"""Bits of a factor up to which an FPGA multiplies in logic."""
-
-MULTIPLIED = 17
-"""Bits of a number without a sign that an FPGA's multiplier takes; it takes 18 with a sign."""
-
-AFTER_DRAWS = 6
-"""Stages from a sample's draws to what is held: product, rounding, charge, gain, error, code."""
+AFTER_NOISE = 4
+"""Stages from a sample's noise to what is held: charge, gain, error, code."""
 
 
 def cell_place(shape: ArrayShape) -> dict[str, Shape]:
@@ -141,7 +135,8 @@ class CrossbarModel(wiring.Component):
         m.d.comb += self.program.ready.eq(1)
         for lane, (read, lane_gain, error) in enumerate(errors):
             charge = self._stage(m, self._columns(m, lane) + read)
-            gained = self._product(m, charge, lane_gain)
+            staged = self.shape.staged
+            gained = registered_product(m, charge, lane_gain) if staged else charge * lane_gain
             converted = (gained + error).shift_right(shape.adc_shift)
             if self.shape.staged:  # beyond the codes there is nothing to compare with
                 converted = saturate(self._stage(m, converted), description.adc.range)
@@ -159,39 +154,29 @@ class CrossbarModel(wiring.Component):
         m.d.sync += register.eq(value)
         return register
 
-    def _product(self, m: Module, value: Value, factor: Value) -> Value:
-        """Their product; in stages a cycle later, as a sum of what an FPGA's multipliers give."""
-        if not self.shape.staged or len(value) <= MULTIPLIED:
-            return self._stage(m, value * factor)
-        low, high = value[:MULTIPLIED], value[MULTIPLIED:]
-        if value.shape().signed:
-            high = high.as_signed()
-        upper = tree_sum(by_bits(high, factor)) if len(high) <= FEW else high * factor
-        return self._stage(m, low * factor) + self._stage(m, upper).shift_left(MULTIPLIED)
-
     def _errors(self, m: Module, taken: Value, gain: Signal) -> list[tuple[Value, ...]]:
         """For each lane the read noise (charge), its gain, and what it adds (charge times gain)
         with the half of an LSB by which is rounded, in time for cycle n + settle - 1 or the stages
         before it."""
         shape = self.shape
         written = self._parameters(m)
-        cycles = shape.settle - AFTER_DRAWS if self.shape.staged else 2
+        cycles = shape.settle - AFTER_NOISE if self.shape.staged else 2
         m.submodules.noise = generator = NoiseGenerator(shape, cycles)
         m.d.comb += [
             getattr(generator, name).eq(getattr(self, name)) for name in generator.inputs.members
         ]
         m.d.comb += [generator.key[n].eq(written[f"key_{n}"]) for n in range(2)]
+        m.d.comb += [
+            getattr(generator, name).eq(written[name]) for name in ("read_noise", "adc_noise")
+        ]
         run = self.parameters.address[index_bits(shape.lanes) :] == PARAMETERS.index("run")
         m.d.comb += generator.run.eq(self.parameters.data)
         m.d.comb += generator.set_run.eq(self.parameters.enable & run)
 
         errors = []
         for lane in range(shape.lanes):
-            draw = generator.draws[lane]
-            noisy = self._product(m, written["read_noise"], draw.read)
-            read = self._stage(m, half_up(noisy, noise.READ_NOISE_SHIFT))
-            noisy = self._stage(m, draw.adc * written["adc_noise"])
-            lsb = self._stage(m, noisy + written["offset", lane] * noise.UNIT)
+            own = generator.noise[lane]
+            lsb = self._stage(m, own.adc + written["offset", lane] * noise.UNIT)
             shift = noise.LSB_SHIFT - shape.adc_shift
             error = half_up(lsb, shift) if shift >= 0 else lsb.shift_left(-shift)
             error = self._stage(m, error + (1 << (shape.adc_shift - 1)))
@@ -201,7 +186,7 @@ class CrossbarModel(wiring.Component):
             lane_gain = Signal(gain.shape().width + 1, name=f"gain_{lane}")
             with m.If(1 if self.shape.staged else taken):
                 m.d.sync += lane_gain.eq(half_up(gained, noise.GAIN_ERROR_SHIFT))
-            errors.append((read, lane_gain, error))
+            errors.append((own.read, lane_gain, error))
         return errors
 
     def _parameters(self, m: Module) -> dict[Any, Signal]:

@@ -33,6 +33,28 @@ def by_bits(a: Value, b: Value) -> list[Value]:
     return [*terms[:-1], -terms[-1]] if a.shape().signed else terms
 
 
+FEW = 6
+"""Bits of a factor up to which an FPGA multiplies in logic."""
+
+MULTIPLIED = 17
+"""Bits of a number without a sign that an FPGA's multiplier takes; it takes 18 with a sign."""
+
+
+def registered_product(m: Module, a: Value, b: Value) -> Value:
+    """a * b a cycle later: of registers, the sum of what an FPGA's multipliers give. b: of no more
+    bits than they take."""
+    low, parts = a[:MULTIPLIED], []
+    if len(a) <= MULTIPLIED:
+        parts = [a * b]
+    else:
+        high = a[MULTIPLIED:].as_signed() if a.shape().signed else a[MULTIPLIED:]
+        upper = tree_sum(by_bits(high, b)) if len(high) <= FEW else high * b
+        parts = [low * b, upper]
+    registers = [Signal(part.shape(), reset_less=True) for part in parts]
+    m.d.sync += [register.eq(part) for register, part in zip(registers, parts, strict=True)]
+    return sum((r.shift_left(n * MULTIPLIED) for n, r in enumerate(registers[1:], 1)), registers[0])
+
+
 def tree_sum(terms: list[Value]) -> Value:
     """Sum as a balanced tree: depth log2, and each level just as wide as it must be."""
     while len(terms) > 1:

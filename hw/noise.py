@@ -7,33 +7,41 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden import noise
-from golden.description import ArrayShape
+from golden.description import ADC_NOISE_BITS, ArrayShape
 from golden.fixed import ceil_div, index_bits
+from hw.fixed import half_up, registered_product
 
 WORD_BITS = 32
 
-STAGES = 13
+STAGES = 15
 """Cycles from which on draws are made in a pipeline."""
 
 
-def draws_layout(shape: ArrayShape) -> data.ArrayLayout:
-    """The two draws of every lane's conversion."""
+def draws_layout() -> data.StructLayout:
+    """The two draws of a conversion."""
     bits = index_bits(2 * noise.magnitudes()[-1] + 1) + 1
-    return data.ArrayLayout(
-        data.StructLayout({"read": signed(bits), "adc": signed(bits)}), shape.lanes
-    )
+    return data.StructLayout({"read": signed(bits), "adc": signed(bits)})
+
+
+def noise_layout(shape: ArrayShape) -> data.ArrayLayout:
+    """The noise of every lane's conversion: in units of charge, and in 2^-14 LSB."""
+    draw = draws_layout()["read"].shape.width
+    read = draw + shape.read_noise_bits + 1 - noise.READ_NOISE_SHIFT
+    own = {"read": signed(read), "adc": signed(draw + ADC_NOISE_BITS)}
+    return data.ArrayLayout(data.StructLayout(own), shape.lanes)
 
 
 class NoiseGenerator(wiring.Component):
-    """Hashes key, run, step and column to two nearly normal numbers for every lane.
+    """Hashes key, run, step and column to two nearly normal numbers for every lane, and multiplies
+    them by how large they are to be.
 
     `sample`: select `select` is converted, in ascending order in a step; select 0 begins a step
     and, with `first`, a run. `plane`: where each select has several samples, which of them. `key`:
     words of the array. `run`: the number of the next run, taken when `set_run` is high; 0 after
-    reset.
-    Latency: `draws` are those of a sample from `latency` cycles after it until the next one's.
-    cycles: what that may be. With `STAGES` or more, no cycle has more than a multiplication of 16
-    bits or three additions, and lanes are hashed one after the other where there is time for it.
+    reset. `read_noise`, `adc_noise`: amplitudes (docs/contract.md, 10).
+    Latency: `noise` is that of a sample from `latency` cycles after it until the next one's.
+    cycles: what that may be. With `STAGES` or more, no cycle has more than a multiplication or
+    three additions, and lanes are hashed one after the other where there is time for it.
     """
 
     def __init__(self, shape: ArrayShape, cycles: int = 2) -> None:
@@ -49,7 +57,8 @@ class NoiseGenerator(wiring.Component):
             "key": In(data.ArrayLayout(WORD_BITS, 2)),
             "run": In(WORD_BITS),
             "set_run": In(1),
-            "draws": Out(draws_layout(shape)),
+            **{"read_noise": In(shape.read_noise_bits), "adc_noise": In(ADC_NOISE_BITS)},
+            "noise": Out(noise_layout(shape)),
         }
         super().__init__(members)
 
@@ -78,14 +87,16 @@ class NoiseGenerator(wiring.Component):
                 m.d.sync += once.eq((start ^ (start >> 16)) * noise.MIX[0] + step)
             twice = _word((once ^ (once >> 15)) * noise.MIX[1])
             mixed.append(twice ^ (twice >> 16))
-        for draw, found in zip(self.draws, self._look_up(m, mixed), strict=True):
-            m.d.comb += draw.eq(found)
+        for own, draw in zip(self.noise, self._look_up(m, mixed), strict=True):
+            read = draw.read * self.read_noise
+            m.d.comb += own.read.eq(half_up(read, noise.READ_NOISE_SHIFT))
+            m.d.comb += own.adc.eq(draw.adc * self.adc_noise)
         return m
 
     def _pipeline(self, m: Module) -> None:
         """Cycle 2: place of the sample. 3: of the lane. 4, 5: first multiplication. 6: its bits
-        mixed. 7, 8: second. 9 to 11: look-up. 12: sum. Each of `at_once` pipelines has every
-        `at_once`th lane."""
+        mixed. 7, 8: second. 9 to 11: look-up. 12: sum. 13: amplitudes. 14: rounding. Each of
+        `at_once` pipelines has every `at_once`th lane."""
         shape = self.shape
         at_once = ceil_div(shape.lanes, self.turns)
         # What comes from afar first gets registers of its own; a run that is set is multiplied in
@@ -116,13 +127,19 @@ class NoiseGenerator(wiring.Component):
                 twice_mixed.eq(twice ^ (twice >> 16)),
             ]
             mixed.append(twice_mixed)
-        found = self._look_up(m, mixed)
-        for lane, draw in enumerate(self.draws):
+        found = []
+        for draw in self._look_up(m, mixed):
+            drawn = Signal(draws_layout())
+            m.d.sync += drawn.eq(draw)
+            read = registered_product(m, self.read_noise, drawn.read)
+            own = registered_product(m, drawn.adc, self.adc_noise)
+            found.append((half_up(read, noise.READ_NOISE_SHIFT), own))
+        for lane, own in enumerate(self.noise):
             turn, pipeline = divmod(lane, at_once)
-            held = Signal.like(draw, name=f"draw_{lane}")
+            held = Signal.like(own, name=f"noise_{lane}")
             with m.If(comes[STAGES - 2 + turn]):
-                m.d.sync += held.eq(found[pipeline])
-            m.d.comb += draw.eq(held)
+                m.d.sync += [held.read.eq(found[pipeline][0]), held.adc.eq(found[pipeline][1])]
+            m.d.comb += own.eq(held)
 
     def _of_lanes(self, lanes: int) -> int:
         """What so many lanes add to a place."""
@@ -216,7 +233,7 @@ class NoiseGenerator(wiring.Component):
 
         found = []
         for n, word in enumerate(words):
-            draw = Signal(draws_layout(self.shape).elem_shape, name=f"found_{n}")
+            draw = Signal(draws_layout(), name=f"found_{n}")
             m.d.comb += draw.read.eq(entry(word[:8]) + entry(word[8:16]))
             m.d.comb += draw.adc.eq(entry(word[16:24]) + entry(word[24:]))
             found.append(draw)

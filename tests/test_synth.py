@@ -17,7 +17,7 @@ from golden.description import SETTLE_MAX, STAGED
 from golden.errors import WordlineError
 from golden.presets import PRESETS
 from hw.columns import SerialColumns, rows_at_once
-from hw.crossbar import AFTER_DRAWS
+from hw.crossbar import AFTER_NOISE
 from hw.noise import NoiseGenerator
 from sim import system
 from tests.helpers import random_codes, random_program, small
@@ -252,7 +252,7 @@ def test_a_board_s_design_is_the_same_but_for_the_time_to_settle():
         assert board.replace(array={"settle": description.array.settle}) == description
         for shape in board.arrays.values():
             assert rows_at_once(shape.macro) <= ecp5.ROWS
-            assert NoiseGenerator(shape.macro, shape.settle - AFTER_DRAWS).turns == shape.lanes
+            assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns == shape.lanes
     program = random_program(TINY, 0, noisy=True)
     x, lengths = random_codes(TINY, 0, 3, 4, TINY.network.inputs), torch.tensor([4, 2, 3])
     on_board = dataclasses.replace(program, description=ecp5.for_board(TINY))
@@ -274,7 +274,7 @@ def test_the_shortest_time_to_settle_in_stages_is_enough(inputs, lanes, dac):
     for shape in description.arrays.values():
         serial = SerialColumns(shape.macro)
         assert serial.latency <= shape.settle - 4
-        assert NoiseGenerator(shape.macro, shape.settle - AFTER_DRAWS).turns >= 1
+        assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns >= 1
     assert not small(array={"settle": STAGED - 1}).layers[0].staged
 
 
