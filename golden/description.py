@@ -267,9 +267,9 @@ class LstmCell:
 
     @property
     def staged_pipeline(self) -> int:
-        """The same with registers in front of each table and behind it, and around the sum in c and
-        the rounding to h."""
-        return 13
+        """The same with registers in front of each table, the products, the sum in c and the rounding
+        to h, and behind them."""
+        return 14
 
     @property
     def gate_range(self) -> Range:

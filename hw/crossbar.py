@@ -180,7 +180,7 @@ class CrossbarModel(wiring.Component):
             shift = noise.LSB_SHIFT - shape.adc_shift
             error = half_up(lsb, shift) if shift >= 0 else lsb.shift_left(-shift)
             error = self._stage(m, error + (1 << (shape.adc_shift - 1)))
-            factor = written["gain_error", lane] + 2**noise.GAIN_ERROR_SHIFT
+            factor = self._stage(m, written["gain_error", lane] + 2**noise.GAIN_ERROR_SHIFT)
             gained = self._stage(m, gain * factor)
             # The factor is not negative: what was written is at least -1/2.
             lane_gain = Signal(gain.shape().width + 1, name=f"gain_{lane}")

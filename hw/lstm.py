@@ -30,18 +30,20 @@ class LstmGates(GatePipeline):
         c_write, c_read = self._state(m, carried[2], advance & carried[0])
 
         # Stage 2: i, f, g, o and the c before; products.
-        valid, codes, word, first, last = carried = stage(m, advance, carried)
+        valid, codes, word, first, last = stage(m, advance, carried)
+        before = [Signal(signed(cell.state_bits), name=f"before_{place}") for place in places]
+        m.d.comb += [before[n].eq(Mux(first, 0, c_read[n])) for n in places]
+        carried = [valid, codes, word, last]
+        carried, (before, *tables) = self._apart(m, advance, carried, [before, *tables])
         fc, ig, o = [], [], []
         for place in places:
             i_, f_, g_, o_ = (table[place] for table in tables)
-            before = Signal(signed(cell.state_bits), name=f"before_{place}")
-            m.d.comb += before.eq(Mux(first, 0, c_read[place]))
-            fc.append(f_[: cell.gate_bits] * before)
+            fc.append(f_[: cell.gate_bits] * before[place])
             ig.append(i_[: cell.gate_bits] * g_.as_signed())
             o.append(o_[: cell.gate_bits])
 
         # Stage 3: c = saturate(half_up((f * c + i * g) >> n)).
-        valid, codes, word, first, last, fc, ig, o = stage(m, advance, [*carried, fc, ig, o])
+        valid, codes, word, last, fc, ig, o = stage(m, advance, [*carried, fc, ig, o])
         carried, sums = self._apart(
             *(m, advance, [valid, codes, word, last, o]),
             [half_up(a + b, cell.gate_bits) for a, b in zip(fc, ig, strict=True)],
