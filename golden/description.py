@@ -267,8 +267,8 @@ class LstmCell:
 
     @property
     def staged_pipeline(self) -> int:
-        """The same with registers in front of each table, the products, the sum in c and the rounding
-        to h, and behind them."""
+        """The same with registers in front of each table, the products, the sum in c and the
+        rounding to h, and behind them."""
         return 14
 
     @property
