@@ -106,8 +106,8 @@ class CrossbarModel(wiring.Component):
     With settle for `shape.settle`: a sample taken in cycle n is compared from cycle n + settle on,
     until the next one gets there; a sample may be taken every `settle` cycles. What drives the rows
     is to be stable from the sample's cycle to n + settle - 1. A transfer on `program` takes one
-    cycle. Cells and parameters are written while no sequence is under way; all parameters are 0, no
-    error at all, until then.
+    cycle. Cells and parameters are written while no sequence is under way, until two cycles before
+    a sample; all parameters are 0, no error at all, until then.
     Where samples have time for it (`shape.staged`) all is in stages, with no more than a
     multiplication or a few additions between registers: that is for an FPGA.
     columns: what makes a lane's cells and their charge elsewhere; `ColumnsInstance` for Verilog.

@@ -116,8 +116,9 @@ class Model:
         assert self.watch.taken[-len(cells) :] == cells
 
     async def set_parameters(self, writes: list[list[int]]) -> None:
-        """Write parameters."""
+        """Write parameters; a sample may come two cycles after the last one."""
         await streams.write(self.dut, {"parameters": writes})
+        await RisingEdge(self.dut.clk)
 
     async def set_run(self, run: int) -> None:
         """Set the number of the next run."""
