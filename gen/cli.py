@@ -522,8 +522,8 @@ def synth_(
     recipe = _recipe(name)
     description = recipe.description
     folder = build_dir / description.name / f"synth-{target}"
-    _check_options(context, target)
     if target in synth.CELLS:
+        _refuse(context, ("device", "case", "pins", "seed"), "ecp5")
         onto, run = synth.CELLS[target], None
         if sequences:  # before anything that takes long
             synth.check_gates(onto, cells)
@@ -532,6 +532,7 @@ def synth_(
         if run is not None:
             _run_netlist(*run, folder, onto, cells)
     elif target == "ecp5":
+        _refuse(context, ("sequences", "cells", "data_dir"), "standard cells")
         if device not in ecp5.DEVICES:
             raise WordlineError(
                 f"--device {device} is not known; give {' or '.join(ecp5.DEVICES)}."
@@ -550,21 +551,13 @@ def synth_(
         raise WordlineError(f"--target {target} is not known; give {known}.")
 
 
-OF_ONE_TARGET = {
-    "standard cells": ("sequences", "cells", "data_dir"),
-    "ecp5": ("device", "case", "pins", "seed"),
-}
-"""Options that the other targets have no use for."""
-
-
-def _check_options(context: typer.Context, target: str) -> None:
-    kind = target if target in OF_ONE_TARGET else "standard cells"
-    for other, options in OF_ONE_TARGET.items():
-        for option in options if other != kind else ():
-            source = context.get_parameter_source(option)
-            if source is not None and source.name != "DEFAULT":
-                said = option.replace("_", "-")
-                raise WordlineError(f"--{said} is for {other}; leave it out with {target}.")
+def _refuse(context: typer.Context, options: Sequence[str], other: str) -> None:
+    """Complain of options that were given, and are for another target."""
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name != "DEFAULT":
+            said, target = option.replace("_", "-"), context.params["target"]
+            raise WordlineError(f"--{said} is for {other}; leave it out with {target}.")
 
 
 def _stages(bar: Callable[[str, int, int], None]) -> Callable[[str], None]:

@@ -73,12 +73,14 @@ def texts(
         f"registers/{name}.rdl": regmap.systemrdl(map_),
     }
     rtl = [path for path in found if path.startswith("rtl/")]
+    ports = emit.ports(top)
+    public = {axi_module(description): ports}
     if macro == "model":
         line = Board(top.inside.signature, axi_module(description))
         found[board(description)] = emit.to_verilog(line, board_module(description))
+        public[board_module(description)] = emit.ports(line)
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")
-    ports = emit.ports(top)
     for module, shape in emit.macros(description).items():
         found[f"timing/{module}.json"] = waves.macro(module, shape)
     budgets = timing(description, ports, period_ns)
@@ -88,9 +90,6 @@ def texts(
         if macro == "blackbox" or file.endswith(".sdc")
     }
     names = [Path(path).name for path in found if path.endswith(".v")]
-    public = {axi_module(description): ports}
-    if macro == "model":
-        public[board_module(description)] = emit.ports(line)
     written = {
         module: {name: port["direction"] == "input" for name, port in of_module.items()}
         for module, of_module in public.items()

@@ -14,7 +14,7 @@ from hw.fixed import half_up, registered_product
 WORD_BITS = 32
 
 STAGES = 15
-"""Cycles from which on draws are made in a pipeline."""
+"""Cycles from which on noise is made in a pipeline."""
 
 
 def draws_layout() -> data.StructLayout:

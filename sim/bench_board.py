@@ -124,6 +124,17 @@ class Board(System):
                     return data
         raise AssertionError("nothing comes out")
 
+    async def run(self) -> list[AxiStreamFrame]:
+        """Every sequence, one after the other; their packets."""
+        count, frames = len(self.vectors["lengths"]), []
+        for n in range(count):
+            streams.report(self.job, n, count)
+            for beat in self.beats(n):
+                while not await self.put(beat):
+                    pass
+            frames.append(AxiStreamFrame(await self.take(self.job["result_bytes"])))
+        return frames
+
     async def break_off(self) -> None:
         """A break."""
         self.dut.rx.value = 0
@@ -148,13 +159,7 @@ async def whole_set(dut: Any) -> None:
     assert await board.call("wordline_check") == 0
     await board.load()
     assert await board.call("wordline_loaded")
-    count, frames = len(board.vectors["lengths"]), []
-    for n in range(count):
-        streams.report(board.job, n, count)
-        for beat in board.beats(n):
-            while not await board.put(beat):
-                pass
-        frames.append(AxiStreamFrame(await board.take(board.job["result_bytes"])))
+    count, frames = len(board.vectors["lengths"]), await board.run()
     counters = Counters()
     await board.call("wordline_read_counters", ctypes.byref(counters))
     assert (counters.sequences, counters.steps) == (count, int(board.vectors["lengths"].sum()))
@@ -211,9 +216,8 @@ async def what_is_no_command(dut: Any) -> None:
     assert await line.answer((1 + WORD) * many) == magic * many
     # Of the last one the bus would see a register.
     nowhere, beyond = 2 * board.window - 4, 2**31 + board.registers["irq_enable"]["offset"]
-    for address, response in (
-        *((2, AxiResp.SLVERR), (nowhere, AxiResp.DECERR), (beyond, AxiResp.DECERR)),
-    ):
+    answers = {2: AxiResp.SLVERR, nowhere: AxiResp.DECERR, beyond: AxiResp.DECERR}
+    for address, response in answers.items():
         answer = await board.lite.read(address)
         assert answer.resp == response and answer.data == bytes(WORD), hex(address)
         assert (await board.lite.write(address, bytes(WORD))).resp == response
@@ -237,11 +241,6 @@ async def broken_off(dut: Any) -> None:
     await board.put((beat[0], 0, *beat[2:]))  # a packet is begun
     await board.break_off()
     assert not await board.call("wordline_busy") and await board.call("wordline_loaded") == 0
-    frames = []
-    for n in range(len(board.vectors["lengths"])):
-        for beat in board.beats(n):
-            while not await board.put(beat):
-                pass
-        frames.append(AxiStreamFrame(await board.take(board.job["result_bytes"])))
+    frames = await board.run()
     if not board.job["noisy"]:  # other runs, other noise
         streams.conclude(board.job, board.compare(frames))

@@ -38,11 +38,18 @@ def simulate(
     description = program.description
     x, cut = _cut(description, x, lengths)
     job = _prepare(program, x, lengths, folder) | {"cut": cut}
-    sources = [folder / f"{description.name}.vlt", *package.sources(folder)]
-    top = package.axi_module(description)
+    return _run("bench_system", package.axi_module(description), [], folder, job, seed)
+
+
+def _run(
+    bench: str, top: str, more: list[Path], folder: Path, job: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    """Build a top module of the package in `folder`, of whose sources `more` are not, and run a
+    bench on it."""
+    sources = [*folder.glob("*.vlt"), *package.sources(folder), *more]
     work = folder / "verilator"
     built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
-    return chip.run(built, module="sim.bench_system", top=top, folder=work, job=job, seed=seed)
+    return chip.run(built, module=f"sim.{bench}", top=top, folder=work, job=job, seed=seed)
 
 
 def simulate_board(
@@ -63,14 +70,9 @@ def simulate_board(
     job["result_bytes"] = len(system.output.m_axis_tdata) // 8
     top, axi = package.board_module(description), package.axi_module(description)
     board = Board(system.signature, axi, bit_cycles=bit_cycles)
-    files.write_text(folder / package.board(description), emit.to_verilog(board, top))
-    sources = [
-        *(folder / f"{description.name}.vlt", *package.sources(folder)),
-        folder / package.board(description),
-    ]
-    work = folder / "verilator"
-    built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
-    return chip.run(built, module="sim.bench_board", top=top, folder=work, job=job, seed=seed)
+    path = folder / package.board(description)
+    files.write_text(path, emit.to_verilog(board, top))
+    return _run("bench_board", top, [path], folder, job, seed)
 
 
 def simulate_netlist(

@@ -64,30 +64,34 @@ def train(
 
     Returns what a deviation of a device of full scale makes on a column, in ADC LSB.
     """
-    recipe = presets.load(preset)
-    settings = replaced(recipe.training, seed=seed, noise=noise)
-    data = datasets.load(dataset, here.data_dir)
     effects_ = Effects(read_sigma=read_sigma)
-    trained = training.train(
-        recipe.description, settings, data, device=here.device, effects=effects_
+    found = train_preset(
+        here, dataset=dataset, preset=preset, seed=seed, noise=noise, effects_=effects_
     )
-    program = trained.program
-    program.save(here.file())
+    program = Program.load(here.file())
     layer, shape = effects.apply(program, effects_).layers[0], program.description.layers[0]
     lsb = float((2**shape.adc_shift / layer.gain.double()).mean())  # of charge, over the gates
-    return {
-        "float": trained.reference["accuracy"],
-        "clean": trained.golden["accuracy"],
-        "lsb_per_sigma": float(layer.read_noise) / 16 / read_sigma / lsb,
-    }
+    return found | {"lsb_per_sigma": float(layer.read_noise) / 16 / read_sigma / lsb}
 
 
-def train_preset(here: Here, *, dataset: str, preset: str, seed: int) -> dict[str, Any]:
-    """Train a preset whole, as `wordline train` does."""
+def train_preset(
+    here: Here,
+    *,
+    dataset: str,
+    preset: str,
+    seed: int,
+    noise: str | None = None,
+    effects_: Effects | None = None,
+) -> dict[str, Any]:
+    """Train a preset whole, with `noise` in the place of its recipe's where that is given."""
     recipe = presets.load(preset)
     data = datasets.load(dataset, here.data_dir)
     settings = replaced(recipe.training, seed=seed)
-    trained = training.train(recipe.description, settings, data, device=here.device)
+    if noise is not None:
+        settings = replaced(settings, noise=noise)
+    trained = training.train(
+        recipe.description, settings, data, device=here.device, effects=effects_
+    )
     trained.program.save(here.file())
     return {"float": trained.reference["accuracy"], "clean": trained.golden["accuracy"]}
 

@@ -138,13 +138,13 @@ class EfficiencyStudy:
             for task in self.tasks
         }
         runner.run("train", list(trained.values()))
+        source = stages.netlist_sources()
         counts = {
             (task.preset, side): Job(
                 "gen.studies.chip_runs:count",
                 {
                     **{"dataset": task.dataset, "program": trained[task.preset]},
-                    **{"sequences": task.sequences, "side": side},
-                    "source": stages.netlist_sources(),
+                    **{"sequences": task.sequences, "side": side, "source": source},
                 },
             )
             for task in self.tasks
