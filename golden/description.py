@@ -29,8 +29,6 @@ OFFSET_BITS = 12
 """Bits of a lane's offset, in 1/256 LSB."""
 GAIN_ERROR_BITS = 10
 """Bits of a lane's gain error, in 1/1024."""
-FEEDBACK_LATENCY = 1
-"""Cycles from the last beat of h to the next step on the rows."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
@@ -149,6 +147,16 @@ class Array:
     lanes: Count = 4
     beat: Count = 16
     settle: Annotated[Int, Field(ge=3, le=SETTLE_MAX)] = 3
+
+    @property
+    def staged(self) -> bool:
+        """Whether there is time for more registers than a chip needs."""
+        return bool(self.settle >= STAGED)
+
+    @property
+    def feedback_latency(self) -> int:
+        """Cycles from the last beat of h to the next step on the rows."""
+        return 2 if self.staged else 1
 
 
 @frozen
@@ -517,7 +525,7 @@ class ArrayShape:
     @property
     def staged(self) -> bool:
         """Whether there is time for more registers than a chip needs."""
-        return self.description.array.settle >= STAGED
+        return self.description.array.staged
 
     @property
     def pipeline(self) -> int:
@@ -593,7 +601,7 @@ class ArrayShape:
         one's conversion, the gate pipeline, what is left of the last block, the rows."""
         tail = self.units - (self.blocks - 1) * self.lanes
         left = ceil_div(tail, units_per_beat) - 1
-        pipeline = self.pipeline + FEEDBACK_LATENCY
+        pipeline = self.pipeline + self.description.array.feedback_latency
         return (self.samples - 1) * self.period + self.readout_latency + left + pipeline
 
     @property

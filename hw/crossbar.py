@@ -12,7 +12,7 @@ from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, Arr
 from golden.fixed import index_bits
 from hw.adc import above_layout, trial_layout
 from hw.columns import Columns, SerialColumns
-from hw.fixed import half_up, registered_product, saturate
+from hw.fixed import half_up, registered, registered_product, saturate, tree_sum
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
 
@@ -136,9 +136,9 @@ class CrossbarModel(wiring.Component):
         for lane, (read, lane_gain, error) in enumerate(errors):
             charge = self._stage(m, self._columns(m, lane) + read)
             staged = self.shape.staged
-            gained = registered_product(m, charge, lane_gain) if staged else charge * lane_gain
-            converted = (gained + error).shift_right(shape.adc_shift)
-            if self.shape.staged:  # beyond the codes there is nothing to compare with
+            gained = registered_product(m, charge, lane_gain) if staged else [charge * lane_gain]
+            converted = tree_sum([*gained, error]).shift_right(shape.adc_shift)
+            if staged:  # beyond the codes there is nothing to compare with
                 converted = saturate(self._stage(m, converted), description.adc.range)
             lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
             with m.If(taken[-1]):
@@ -150,9 +150,7 @@ class CrossbarModel(wiring.Component):
         """The value in a register of its own, a cycle later, where samples have time for that."""
         if not self.shape.staged:
             return value
-        register = Signal(value.shape(), reset_less=True)
-        m.d.sync += register.eq(value)
-        return register
+        return registered(m, value)
 
     def _errors(self, m: Module, taken: Value, gain: Signal) -> list[tuple[Value, ...]]:
         """For each lane the read noise (charge), its gain, and what it adds (charge times gain)

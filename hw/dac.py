@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.description import FEEDBACK_LATENCY, Description
+from golden.description import Description
 from golden.fixed import ceil_div, index_bits
 from hw.ports import vector_layout, vector_stream
 
@@ -25,11 +25,10 @@ class DacSequencer(wiring.Component):
     `i`: x, in beats. `feedback`: h, in beats of `units_per_beat`, taken whenever `feed` is high.
     `o`: the rows; they are stable for as long as `o.ready` is low.
     Latency: from the last beat of x `latency` cycles to `o.valid`, from that of h
-    `feedback_latency`. Throughput: a vector every `beats` + 1 cycles.
+    `array.feedback_latency`. Throughput: a vector every `beats` + 1 cycles.
     """
 
     latency = 2
-    feedback_latency = FEEDBACK_LATENCY
 
     def __init__(
         self,
@@ -77,12 +76,13 @@ class DacSequencer(wiring.Component):
             h = Signal(data.ArrayLayout(code, beats * self.units_per_beat))
             h_full = Signal()
             h_done = _collect(m, h, self.feedback, self.feed, beats)
+            h_there, begin = h_full | h_done, (beats - 1) * self.units_per_beat
+            if self.description.array.staged:
+                h_there, begin = h_full, self.units
             # The last beat need not wait in the register: that would be a cycle of every step.
-            begin = (beats - 1) * self.units_per_beat
             back = [h[n] for n in range(begin)]
             back += [Mux(h_full, h[n], self.feedback[n - begin]) for n in range(begin, self.units)]
-            ready = x_full & (first | h_full | h_done)
-            m.d.comb += go.eq(ready & (~self.o.valid | self.o.ready))
+            m.d.comb += go.eq(x_full & (first | h_there) & (~self.o.valid | self.o.ready))
             with m.If(h_done):
                 m.d.sync += h_full.eq(1)
             with m.If(go):

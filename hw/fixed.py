@@ -33,26 +33,29 @@ def by_bits(a: Value, b: Value) -> list[Value]:
     return [*terms[:-1], -terms[-1]] if a.shape().signed else terms
 
 
-FEW = 6
+FEW = 8
 """Bits of a factor up to which an FPGA multiplies in logic."""
 
 MULTIPLIED = 17
 """Bits of a number without a sign that an FPGA's multiplier takes; it takes 18 with a sign."""
 
 
-def registered_product(m: Module, a: Value, b: Value) -> Value:
-    """a * b a cycle later: of registers, the sum of what an FPGA's multipliers give. b: of no more
-    bits than they take."""
-    low, parts = a[:MULTIPLIED], []
+def registered(m: Module, value: Value) -> Signal:
+    """The value a cycle later; reset has nothing to do with it."""
+    register = Signal(value.shape(), reset_less=True)
+    m.d.sync += register.eq(value)
+    return register
+
+
+def registered_product(m: Module, a: Value, b: Value) -> list[Value]:
+    """Terms of a * b, a cycle later: what an FPGA's multipliers give, and for a few bits more than
+    they take, sums of `TOGETHER` bits' terms. b: of no more bits than they take."""
     if len(a) <= MULTIPLIED:
-        parts = [a * b]
-    else:
-        high = a[MULTIPLIED:].as_signed() if a.shape().signed else a[MULTIPLIED:]
-        upper = tree_sum(by_bits(high, b)) if len(high) <= FEW else high * b
-        parts = [low * b, upper]
-    registers = [Signal(part.shape(), reset_less=True) for part in parts]
-    m.d.sync += [register.eq(part) for register, part in zip(registers, parts, strict=True)]
-    return sum((r.shift_left(n * MULTIPLIED) for n, r in enumerate(registers[1:], 1)), registers[0])
+        return [registered(m, a * b)]
+    high = a[MULTIPLIED:].as_signed() if a.shape().signed else a[MULTIPLIED:]
+    upper = _together(by_bits(high, b)) if len(high) <= FEW else [high * b]
+    above = [registered(m, part).shift_left(MULTIPLIED) for part in upper]
+    return [registered(m, a[:MULTIPLIED] * b), *above]
 
 
 def tree_sum(terms: list[Value]) -> Value:
@@ -63,10 +66,17 @@ def tree_sum(terms: list[Value]) -> Value:
     return terms[0]
 
 
+TOGETHER = 4
+"""Terms that are summed in a cycle where an FPGA is to keep up."""
+
+
+def _together(terms: list[Value]) -> list[Value]:
+    return [tree_sum(terms[n : n + TOGETHER]) for n in range(0, len(terms), TOGETHER)]
+
+
 def registered_sum(m: Module, terms: list[Value]) -> Value:
-    """The same with a register after every four terms: as many cycles later as it has levels."""
+    """The same with a register after every `TOGETHER` terms: as many cycles later as it has
+    levels."""
     while len(terms) > 1:
-        sums = [tree_sum(terms[n : n + 4]) for n in range(0, len(terms), 4)]
-        terms = [Signal(term.shape(), reset_less=True) for term in sums]
-        m.d.sync += [term.eq(value) for term, value in zip(terms, sums, strict=True)]
+        terms = [registered(m, term) for term in _together(terms)]
     return terms[0]

@@ -10,6 +10,7 @@ from hw.adc import codes_layout
 from hw.array import LOADED, MacroMaker, TiledArray
 from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
+from hw.gates import stage
 from hw.ports import WritePort, vector_stream
 from hw.voter import Voter, label_stream, score_stream
 
@@ -23,10 +24,9 @@ class Scores(wiring.Component):
     Latency: `latency` cycles from a beat of codes to its first score. Throughput: a score a cycle.
     """
 
-    latency = 2
-
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
+        self.latency = 3 if shape.staged else 2
         description = shape.description
         super().__init__(
             {
@@ -39,7 +39,8 @@ class Scores(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Stage 0 shifts the codes out, stage 1 adds the bias."""
+        """Stage 0 shifts the codes out, stage 1 adds the bias, and a score goes out of it; where
+        there is time, out of a register of its own."""
         m = Module()
         shape, description = self.shape, self.shape.description
         advance = Signal()
@@ -71,24 +72,25 @@ class Scores(wiring.Component):
             read.en.eq(advance & valid),
         ]
 
-        if description.output.every_step:
-            end = Signal()  # the codes are of a sequence's last step
-            with m.If(self.i.valid & self.i.ready):
-                m.d.sync += end.eq(self.i.payload.last)
-            with m.If(advance):
-                m.d.sync += self.o.payload.end.eq(end)
+        end = Signal()  # the codes are of a sequence's last step
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += end.eq(self.i.payload.last)
 
         # Stage 1: the score.
-        code = Signal(signed(shape.code_bits))
-        with m.If(advance):
-            m.d.sync += self.o.valid.eq(valid)
-            with m.If(valid):
-                m.d.sync += [code.eq(codes[0]), self.o.payload.last.eq(number == shape.units - 1)]
+        given_out = [valid, codes[0], number == shape.units - 1, end]
+        valid, code, last, end = stage(m, advance, given_out)
+        score = code.shift_left(description.cell.frac) + read.data
+        if shape.staged:
+            valid, score, last, end = stage(m, advance, [valid, score, last, end])
         m.d.comb += [
-            self.o.payload.score.eq(code.shift_left(description.cell.frac) + read.data),
+            self.o.valid.eq(valid),
+            self.o.payload.score.eq(score),
+            self.o.payload.last.eq(last),
             self.trace.score.eq(self.o.payload.score),
             self.trace_valid.eq(self.o.valid & self.o.ready),
         ]
+        if description.output.every_step:
+            m.d.comb += self.o.payload.end.eq(end)
         return m
 
 

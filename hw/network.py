@@ -98,7 +98,8 @@ class Accelerator(wiring.Component):
                 state.ready.eq(self.o.ready | ~state.payload.last),
             ]
 
-        open_, loading = self._switch(m)
+        open_, loading, loaded = Signal(), Signal(), Signal()
+        self._switch(m, open_, loading, loaded)
         first: Any = self.layers[0]
         if self.replay is not None:
             m.submodules.replay = self.replay
@@ -109,17 +110,17 @@ class Accelerator(wiring.Component):
             first.i.valid.eq(self.i.valid & open_),
             self.i.ready.eq(first.i.ready & open_),
         ]
-        self._decode(m, loading)
+        self._load(m, loading, loaded)
         return m
 
-    def _switch(self, m: Module) -> tuple[Signal, Signal]:
-        """Let either sequences in or the load bus: signals for either.
+    def _switch(self, m: Module, open_: Signal, loading: Signal, loaded: Signal) -> None:
+        """Let either sequences in (`open_`) or the load bus (`loading`), this until `loaded`.
 
         No sequence begins while as many are under way as can be counted.
         """
         # A block holds a few steps, and a sequence is a step or more: enough for all to be busy.
         under_way = Signal(range(8 * (len(self.layers) + 1)))
-        running, loading = Signal(init=1), Signal()
+        running = Signal(init=1)
         taken, ends, leaves = Signal(), Signal(), Signal()
         between = Signal(init=1)  # no beat of an unfinished sequence has been taken
         beats = self.layers[0].dac.beats
@@ -139,52 +140,46 @@ class Accelerator(wiring.Component):
             m.d.sync += running.eq(0)
         with m.If(~running & (under_way == 0)):
             m.d.sync += loading.eq(1)
-        with m.If(self.load.valid & self.load.ready & self.load.payload.last):
+        with m.If(loaded):
             m.d.sync += [running.eq(1), loading.eq(0)]
-        open_ = Signal()
         m.d.comb += open_.eq(running & ~(between & under_way.all()))
-        return open_, loading
 
-    def _decode(self, m: Module, loading: Signal) -> None:
-        """Lead each transfer of `load` to the memory its address belongs to. What is not handshaked
-        is written a cycle later, so that decoding has a cycle; but for level tables, by which the
-        very next transfer may be looked up."""
-        address, word = self.load.payload.address, self.load.payload.data
-        enable, ready = Signal(), Signal(init=1)
+    def _load(self, m: Module, loading: Signal, loaded: Signal) -> None:
+        """Lead each transfer of `load` to the memory its address belongs to: in the cycle after it,
+        or the first one in which that is ready, so that decoding has a cycle. `loaded`: this was
+        the last one."""
+        held, ready, moves = Signal(), Signal(), Signal()
+        transfer = Signal(self.load_map.layout, reset_less=True)
         m.d.comb += [
-            enable.eq(self.load.valid & loading),
+            loaded.eq(held & ready & transfer.last),
+            self.load.ready.eq(loading & (~held | (ready & ~transfer.last))),
+            moves.eq(self.load.valid & self.load.ready),
             ready.eq(1),
-            self.load.ready.eq(loading & ready),
         ]
+        with m.If(moves):
+            m.d.sync += [held.eq(1), transfer.eq(self.load.payload)]
+        with m.Elif(ready):
+            m.d.sync += held.eq(0)
         for region in self.load_map.regions.values():
+            here = Signal(name=f"at_{region.name.replace('.', '_')}")
+            with m.If(moves):
+                m.d.sync += here.eq(region.holds(self.load.payload.address))
             if region.name == "votes":
-                self._votes(m, enable & (address == region.base), region)
+                self._votes(m, held & here, transfer.data, region)
                 continue
             block, _, port_name = region.name.rpartition(".")
             port = getattr(self.blocks[block], port_name)
-            offset = address[: region.bits]
-            here = Signal(name=f"at_{region.name.replace('.', '_')}")
-            m.d.comb += here.eq(region.holds(address))
+            offset, word = transfer.address[: region.bits], transfer.data[: region.data_bits]
             if port_name in ("cells", "cell_levels"):
-                self._program(m, port, region, offset, enable & here)
+                self._program(m, port, region, offset, word)
+                m.d.comb += port.valid.eq(held & here)
                 with m.If(here):
                     m.d.comb += ready.eq(port.ready)
             else:
-                written = {
-                    "enable": enable & here,
-                    "address": offset,
-                    "data": word[: region.data_bits],
-                }
-                for name, value in written.items():
-                    target = getattr(port, name)
-                    if port_name != "levels":
-                        late = Signal.like(target)
-                        with m.If(1 if name == "enable" else enable & here):
-                            m.d.sync += late.eq(value)
-                        value = late
-                    m.d.comb += target.eq(value)
+                m.d.comb += [port.enable.eq(held & here), port.address.eq(offset)]
+                m.d.comb += port.data.eq(word)
 
-    def _votes(self, m: Module, enable: Value, region: Region) -> None:
+    def _votes(self, m: Module, enable: Value, word: Value, region: Region) -> None:
         """The voter's registers; reset keeps them."""
         assert self.replay is not None and self.head is not None
         registers = [
@@ -194,23 +189,22 @@ class Accelerator(wiring.Component):
         votes, by_sum = registers
         written = Signal.like(votes)
         most = self.description.voting.max_votes
-        m.d.comb += written.eq(self.load.payload.data[: len(votes)])
+        m.d.comb += written.eq(word[: len(votes)])
         with m.If(enable):
-            m.d.sync += by_sum.eq(self.load.payload.data[len(votes)])
+            m.d.sync += by_sum.eq(word[len(votes)])
             m.d.sync += votes.eq(Mux(written == 0, 1, Mux(written > most, most, written)))
         m.d.comb += [self.replay.votes.eq(votes), self.head.votes.eq(votes)]
         m.d.comb += self.head.by_sum.eq(by_sum)
 
     def _program(
-        self, m: Module, port: wiring.PureInterface, region: Region, offset: Value, go: Value
+        self, m: Module, port: wiring.PureInterface, region: Region, offset: Value, word: Value
     ) -> None:
-        """One cell on its way to a macro's programming port."""
-        for fields, bits in ((region.fields, offset), (region.data, self.load.payload.data)):
+        """A cell's place and what is to be there, as fields."""
+        for fields, bits in ((region.fields, offset), (region.data, word)):
             position = 0
             for name, width in fields:
                 m.d.comb += port.payload[name].eq(bits[position : position + width])
                 position += width
-        m.d.comb += port.valid.eq(go)
 
 
 def sequence_ends(m: Module, description: Description, o: Any) -> Value:

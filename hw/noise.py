@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden import noise
 from golden.description import ADC_NOISE_BITS, ArrayShape
 from golden.fixed import ceil_div, index_bits
-from hw.fixed import half_up, registered_product
+from hw.fixed import half_up, registered, registered_product, tree_sum
 
 WORD_BITS = 32
 
@@ -129,11 +129,10 @@ class NoiseGenerator(wiring.Component):
             mixed.append(twice_mixed)
         found = []
         for draw in self._look_up(m, mixed):
-            drawn = Signal(draws_layout())
-            m.d.sync += drawn.eq(draw)
+            drawn = draws_layout()(registered(m, draw.as_value()))
             read = registered_product(m, self.read_noise, drawn.read)
             own = registered_product(m, drawn.adc, self.adc_noise)
-            found.append((half_up(read, noise.READ_NOISE_SHIFT), own))
+            found.append((half_up(tree_sum(read), noise.READ_NOISE_SHIFT), tree_sum(own)))
         for lane, own in enumerate(self.noise):
             turn, pipeline = divmod(lane, at_once)
             held = Signal.like(own, name=f"noise_{lane}")
@@ -173,7 +172,8 @@ class NoiseGenerator(wiring.Component):
         now = [Signal(WORD_BITS, name=f"now_{n}") for n in range(2)]
         for n, (step, total) in enumerate(zip(steps, runs, strict=True)):
             each = self.planes * noise.STEP[n] % noise.WORD
-            fresh, onward = (self._early(m, v) for v in (self.key[n] + total, step + each))
+            standing = (_word(self.key[n] + total), _word(step + each))
+            fresh, onward = (self._registered(m, value) for value in standing)
             next_ = Mux(first, fresh, onward)
             m.d.comb += now[n].eq(Mux(begins, next_, step))
             with m.If(sample):
@@ -188,7 +188,7 @@ class NoiseGenerator(wiring.Component):
         gate = Signal(index_bits(shape.gates))
         here, current = Signal(WORD_BITS), Signal(index_bits(shape.gates))
         before, onwards = Signal(WORD_BITS), Signal(WORD_BITS)
-        following = self._early(m, _word(before + onwards))
+        following = self._registered(m, _word(before + onwards))
         next_block = (shape.gates * (shape.lanes - 1) + 1) * noise.COLUMN % noise.WORD
         ends = current == shape.gates - 1
         m.d.comb += here.eq(Mux(begins, now[0], following))
@@ -200,13 +200,9 @@ class NoiseGenerator(wiring.Component):
             m.d.sync += gate.eq(Mux(ends_column, Mux(ends, 0, current + 1), current))
         return place, second
 
-    def _early(self, m: Module, value: Value) -> Value:
-        """A value that stands still for long before it is used: in a pipeline, in a register."""
-        if not self.turns:
-            return value
-        register = Signal(WORD_BITS)
-        m.d.sync += register.eq(value)
-        return register
+    def _registered(self, m: Module, value: Value) -> Value:
+        """The value; in a pipeline, a cycle later."""
+        return registered(m, value) if self.turns else value
 
     def _look_up(self, m: Module, words: list[Value]) -> list[data.View]:
         """The draws of a word, sums of two bytes' entries: bytes 0 and 1 for the cells, 2 and 3 for
@@ -219,17 +215,8 @@ class NoiseGenerator(wiring.Component):
         def entry(byte: Value) -> Value:
             port = table.read_port(domain="comb")
             m.d.comb += port.addr.eq(byte[:7])
-            sign, magnitude = byte[7], port.data
-            if self.turns:
-                read = Signal(data.StructLayout({"sign": 1, "magnitude": len(magnitude)}))
-                m.d.sync += [read.sign.eq(sign), read.magnitude.eq(magnitude)]
-                sign, magnitude = read.sign, read.magnitude
-            value = Mux(sign, -magnitude, magnitude)
-            if self.turns:
-                signed_ = Signal(value.shape())
-                m.d.sync += signed_.eq(value)
-                return signed_
-            return value
+            sign, magnitude = (self._registered(m, part) for part in (byte[7], port.data))
+            return self._registered(m, Mux(sign, -magnitude, magnitude))
 
         found = []
         for n, word in enumerate(words):
@@ -252,9 +239,5 @@ def _multiplied(m: Module, value: Value, factor: int) -> Value:
     low, high = value[:half], value[half:WORD_BITS]
     parts = [low * (factor % 2**half), low * (factor >> half), high * (factor % 2**half)]
     sizes = (WORD_BITS, half, half)
-    registers = [Signal(size) for size in sizes]
-    m.d.sync += [
-        register.eq(part[:size])
-        for register, part, size in zip(registers, parts, sizes, strict=True)
-    ]
-    return _word(registers[0] + ((registers[1] + registers[2]) << half))
+    low, *above = (registered(m, part[:size]) for part, size in zip(parts, sizes, strict=True))
+    return _word(low + ((above[0] + above[1]) << half))

@@ -105,13 +105,15 @@ class Sender(wiring.Component):
         m = Module()
         bits, left = Signal(10, init=1), Signal(range(11))
         wait = Signal(range(self.bit_cycles))
-        m.d.comb += [self.i.ready.eq(left == 0), self.line.eq(bits[0])]
-        with m.If(left == 0), m.If(self.i.valid):
+        taken = self.i.valid & self.i.ready
+        m.d.comb += self.line.eq(bits[0])
+        m.d.sync += self.i.ready.eq((left == 0) & ~taken)
+        with m.If(taken):
             m.d.sync += [bits.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))), left.eq(10)]
             m.d.sync += wait.eq(self.bit_cycles - 1)
         with m.Elif(wait != 0):
             m.d.sync += wait.eq(wait - 1)
-        with m.Else():
+        with m.Elif(left != 0):
             m.d.sync += [bits.eq(Cat(bits[1:], Const(1, 1))), left.eq(left - 1)]
             m.d.sync += wait.eq(self.bit_cycles - 1)
         return m
@@ -193,51 +195,52 @@ class Bridge(wiring.Component):
                             m.next = "collect"
             with m.State("collect"):
                 m.d.comb += self.i.ready.eq(left != 0)
-                with m.If(left == 0):
-                    m.next = "do"
+                with m.If(left == 0), m.Switch(command):
+                    for code in sizes:
+                        with m.Case(code):
+                            m.next = code.name.lower()
                 with m.Elif(self.i.valid):
                     m.d.sync += [given.eq(Cat(given[8:], self.i.payload)), left.eq(left - 1)]
-            with m.State("do"), m.Switch(command):
-                with m.Case(Command.WRITE):
-                    m.d.sync += [
-                        self.s_axil_awaddr.eq(field(ADDRESS + WORD, ADDRESS)),
-                        self.s_axil_wdata.eq(field(WORD, WORD)),
-                    ]
-                    with m.If(written_beyond.any()):
-                        say(Const(Response.DECERR, 8), size=1)
-                    with m.Else():
-                        m.d.sync += [self.s_axil_awvalid.eq(1), self.s_axil_wvalid.eq(1)]
-                        m.next = "write"
-                with m.Case(Command.READ):
-                    m.d.sync += self.s_axil_araddr.eq(field(ADDRESS, ADDRESS))
-                    with m.If(beyond.any()):
-                        say(Const(Response.DECERR, 8), Const(0, BUS_BITS), size=1 + WORD)
-                    with m.Else():
-                        m.d.sync += self.s_axil_arvalid.eq(1)
-                        m.next = "read"
-                with m.Case(Command.PUT):
-                    say(self.s_axis_tvalid, size=1)
-                    with m.If(~self.s_axis_tvalid):
-                        m.d.sync += [
-                            self.s_axis_tvalid.eq(1),
-                            self.s_axis_tlast.eq(field(1 + beat, 1)[0]),
-                            self.s_axis_tdata.eq(field(beat, beat)),
-                        ]
-                with m.Case(Command.TAKE):
-                    m.d.sync += self.m_axis_tready.eq(ended["take"])
-                    with m.If(ended["take"]):
-                        m.next = "take"
-                    with m.Else():
-                        say(Const(0, 8), size=1)
-            with m.State("write"), m.If(ended["write"]):
+            with m.State("write"):
+                m.d.sync += [
+                    self.s_axil_awaddr.eq(field(ADDRESS + WORD, ADDRESS)),
+                    self.s_axil_wdata.eq(field(WORD, WORD)),
+                ]
+                with m.If(written_beyond.any()):
+                    say(Const(Response.DECERR, 8), size=1)
+                with m.Else():
+                    m.d.sync += [self.s_axil_awvalid.eq(1), self.s_axil_wvalid.eq(1)]
+                    m.next = "writing"
+            with m.State("writing"), m.If(ended["write"]):
                 m.d.sync += self.s_axil_bready.eq(1)
                 say(self.s_axil_bresp, size=1)
-            with m.State("read"), m.If(ended["read"]):
+            with m.State("read"):
+                m.d.sync += self.s_axil_araddr.eq(field(ADDRESS, ADDRESS))
+                with m.If(beyond.any()):
+                    say(Const(Response.DECERR, 8), Const(0, BUS_BITS), size=1 + WORD)
+                with m.Else():
+                    m.d.sync += self.s_axil_arvalid.eq(1)
+                    m.next = "reading"
+            with m.State("reading"), m.If(ended["read"]):
                 m.d.sync += self.s_axil_rready.eq(1)
                 response = Signal(8)
                 m.d.comb += response.eq(self.s_axil_rresp)
                 say(response, self.s_axil_rdata, size=1 + WORD)
-            with m.State("take"):  # it is held until it is taken, which is now
+            with m.State("put"):
+                say(self.s_axis_tvalid, size=1)
+                with m.If(~self.s_axis_tvalid):
+                    m.d.sync += [
+                        self.s_axis_tvalid.eq(1),
+                        self.s_axis_tlast.eq(field(1 + beat, 1)[0]),
+                        self.s_axis_tdata.eq(field(beat, beat)),
+                    ]
+            with m.State("take"):
+                m.d.sync += self.m_axis_tready.eq(ended["take"])
+                with m.If(ended["take"]):
+                    m.next = "taking"
+                with m.Else():
+                    say(Const(0, 8), size=1)
+            with m.State("taking"):  # it is held until it is taken, which is now
                 flags = Signal(8)
                 m.d.comb += flags.eq(TAKEN + Mux(self.m_axis_tlast, LAST, 0))
                 say(flags, self.m_axis_tdata, size=1 + result)

@@ -544,7 +544,7 @@ BLOCKS = {
         vectors=_dac_vectors,
         timing=lambda block: {
             "latency": block.latency,
-            "feedback_latency": block.feedback_latency,
+            "feedback_latency": block.description.array.feedback_latency,
             "beats": block.beats,
         },
     ),

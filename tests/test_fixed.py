@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.sim import Simulator
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,3 +95,32 @@ def test_look_up_gradients():
     out.sum().backward()
     assert index.grad.tolist() == [[[0.5, 2.0, 2.5]]]
     assert table.grad.tolist() == [[1, 1, 0, 1]]
+
+
+@pytest.mark.parametrize("make", [signed, unsigned])
+@pytest.mark.parametrize("bits", [12, 17, 18, 20, 22, 25, 26, 34])
+def test_products_in_parts(bits, make):
+    """Of factors that one multiplier takes, that want few bits more, and many."""
+    m = Module()
+    a, b = Signal(make(bits)), Signal(signed(11))
+    terms = hw.fixed.registered_product(m, a, b)
+    result = Signal(signed(bits + 16))
+    m.d.comb += result.eq(hw.fixed.tree_sum(terms))
+    low = -(1 << bits - 1) if make is signed else 0
+    factors = [low, low + 1, low + 2**bits - 1, 0, 1, 2**bits // 3, low + 2**bits // 5]
+    got, expected = [], []
+
+    async def bench(ctx):
+        for x in factors:
+            for y in (-1024, -1, 0, 1, 1023, 683):
+                ctx.set(a, x)
+                ctx.set(b, y)
+                await ctx.tick()
+                got.append(ctx.get(result))
+                expected.append(ctx.get(a) * y)
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert got == expected
