@@ -18,6 +18,8 @@ from sim import batch, chip, scoreboard
 from sim.scoreboard import Scoreboard
 from tests.helpers import random_codes, random_program, small
 
+pytestmark = pytest.mark.xdist_group("batch")  # what is built is built once
+
 # A name that C++ must not see as it is; several beats of x, the last one padded; two layers with
 # two units a beat; words wider than 64 bits on `i` and on a probe.
 WIDE = small(

@@ -42,7 +42,12 @@ def complaint(done):
 
 
 def refused(*arguments, folder):
-    """The complaint of a command that is refused, run in this process, which has torch already."""
+    """The complaint of a command that is refused."""
+    return complaint(here(*arguments, folder=folder))
+
+
+def here(*arguments, folder):
+    """A command that comes to an end by itself, run in this process, which has torch already."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -54,7 +59,7 @@ def refused(*arguments, folder):
         left = stack.enter_context(pytest.raises(SystemExit))
         entry.main()
     code = left.value.code
-    return complaint(subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue()))
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +90,8 @@ def test_several_seeds_are_trained_with_the_recipe_s_levels(tmp_path):
     ["", "presets", "describe", "data", "train", "import", "emit", "synth", "sim", "study"],
 )
 def test_help_teaches(command, tmp_path):
-    done = wordline(*command.split(), "--help", folder=tmp_path)
-    assert done.returncode == 0 and "Usage" in done.stdout
+    done = here(*command.split(), "--help", folder=tmp_path)
+    assert not done.returncode and "Usage" in done.stdout
 
 
 def test_presets_and_describe(tmp_path):
