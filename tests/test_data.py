@@ -31,7 +31,7 @@ from golden.datasets.sets import SETS, SUMS
 from golden.description import replaced
 from golden.errors import WordlineError
 from golden.presets import Recipe
-from tests.test_cli import complaint, wordline
+from tests.test_cli import complaint, refused, wordline
 
 ROOT = Path(__file__).parent.parent
 MNIST = SETS["mnist"]
@@ -269,7 +269,7 @@ def test_mistakes_are_sentences(tmp_path, monkeypatch):
     with pytest.raises(WordlineError, match="`wordline data cifar10 --from FOLDER --data-dir '"):
         datasets.load("cifar10-rows", tmp_path / "my data")
     absent = "The data set mnist is not in data/; `wordline data mnist` fetches it."
-    assert complaint(wordline("train", "mnist-rows", folder=tmp_path)) == absent
+    assert refused("train", "mnist-rows", folder=tmp_path) == absent
     assert left(tmp_path) == ["file"]
 
 

@@ -8,7 +8,7 @@ from gen import fit
 from golden import presets
 from hw.network import Accelerator
 from tests.helpers import small
-from tests.test_cli import complaint, wordline
+from tests.test_cli import complaint, here
 
 
 def test_one_crossbar_each():
@@ -30,10 +30,10 @@ def test_without_a_head(tmp_path):
     )
     first, second = fit.needs(presets.load(str(tmp_path / "own.toml")).description)
     assert (first.name, second.name) == ("layers.0", "layers.1")
-    done = wordline("fit", "own.toml", folder=tmp_path)
+    done = here("fit", "own.toml", folder=tmp_path)
     (line,) = [line for line in done.stdout.splitlines() if "ADC cycles a step" in line]
     assert line.split("│")[-2].strip() == str(second.conversion_cycles) == "240"
-    assert wordline("describe", "own.toml", folder=tmp_path).returncode == 0
+    assert here("describe", "own.toml", folder=tmp_path).returncode == 0
 
 
 def test_many_crossbars():
@@ -57,24 +57,24 @@ def test_a_step_costs_little_more_than_its_conversions(name):
 
 
 def test_fit_of_a_design_and_of_a_model(tmp_path):
-    done = wordline("fit", "vowels", "--rows", 32, "--columns", 64, folder=tmp_path)
+    done = here("fit", "vowels", "--rows", 32, "--columns", 64, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 x 2" in done.stdout and "1 x 1" in done.stdout
     rnn = nn.RNN(7, 20, num_layers=2)
     tensors = {f"rnn.{name}": value for name, value in rnn.state_dict().items()}
     tensors |= {f"out.{name}": value for name, value in nn.Linear(20, 3).state_dict().items()}
     torch.save(tensors, tmp_path / "mine.pt")
-    done = wordline("fit", "mine.pt", "--rows", 20, "--lanes", 2, folder=tmp_path)
+    done = here("fit", "mine.pt", "--rows", 20, "--lanes", 2, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "layers.1" in done.stdout and "20 x 20" in done.stdout
 
 
 def test_mistakes_are_named(tmp_path):
-    done = wordline("fit", "vowels", "--columns", 3, folder=tmp_path)
+    done = here("fit", "vowels", "--columns", 3, folder=tmp_path)
     assert "array.columns = 3 has no room for the 4 gates of a unit; raise it to 4" in complaint(
         done
     )
-    done = wordline("fit", "vowels", "--design", "vowels", folder=tmp_path)
+    done = here("fit", "vowels", "--design", "vowels", folder=tmp_path)
     assert "--design is for a model's file, and vowels is a whole design" in complaint(done)
 
 
