@@ -34,7 +34,7 @@ takes its time to compile."""
 GROUP = 16
 """Rows of a sum that it is given at once where there are more."""
 
-AROUND = 8
+AROUND = 9
 """Cycles of `array.settle` that a serial sum has not: to cells, and from a charge to a sample."""
 
 
@@ -177,7 +177,8 @@ class SerialColumns(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a sample to its charge: at most `shape.settle` - 4."""
+        """Cycles from a sample to its charge: at most `shape.settle` - 5, since the sample comes a
+        cycle late, and there are three more stages."""
         terms = self.at_once * _code(self.shape).width
         return self.shape.description.dac.pulse_cycles + self.groups + sum_cycles(terms) + 3
 

@@ -120,21 +120,28 @@ class CrossbarModel(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         """Cycle n: sample, read the column. n + 1: sum. n + settle - 1: noise, gain, hold. In
-        stages, what leads there is in the three cycles before, and in those before them."""
+        stages, what leads there is in the three cycles before, and in those before them; and what
+        comes from afar first gets registers."""
         m = Module()
         shape, description = self.shape, self.shape.description
         settle = shape.settle
 
         taken = Signal(settle - 1)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += taken.eq((taken << 1) | self.sample)
+        sample, select = self._stage(m, self.sample), self._stage(m, self.select)
+        rows, gain_now = self._stage(m, self.rows.as_value()), self._stage(m, self.gain)
         gain = Signal(description.adc.gain_bits)
-        with m.If(self.sample):
-            m.d.sync += gain.eq(self.gain)
+        with m.If(sample):
+            m.d.sync += gain.eq(gain_now)
         errors = self._errors(m, taken[0], gain)
 
         m.d.comb += self.program.ready.eq(1)
         for lane, (read, lane_gain, error) in enumerate(errors):
-            charge = self._stage(m, self._columns(m, lane) + read)
+            columns = self._columns(m, lane)
+            m.d.comb += [
+                *(columns.sample.eq(sample), columns.select.eq(select), columns.rows.eq(rows))
+            ]
+            charge = self._stage(m, columns.charge + read)
             staged = self.shape.staged
             gained = registered_product(m, charge, lane_gain) if staged else [charge * lane_gain]
             converted = tree_sum([*gained, error]).shift_right(shape.adc_shift)
@@ -214,8 +221,8 @@ class CrossbarModel(wiring.Component):
                     m.d.sync += register.eq(self.parameters.data[: len(register)])
         return registers
 
-    def _columns(self, m: Module, lane: int) -> Signal:
-        """The charge of the column of a lane that `select` chose, as its columns give it."""
+    def _columns(self, m: Module, lane: int) -> Any:
+        """The columns of a lane, into which its cells are written."""
         shape, program = self.shape, self.program.payload
         m.submodules[f"columns_{lane}"] = columns = self.columns(shape)
         here = self.program.valid & self.program.ready & (program.lane == lane)
@@ -225,16 +232,13 @@ class CrossbarModel(wiring.Component):
         if shape.selects != 1 << len(columns.write_select):
             here &= program.select < shape.selects
         m.d.comb += [
-            columns.sample.eq(self.sample),
-            columns.select.eq(self.select),
-            columns.rows.eq(self.rows.as_value()),
             columns.write.eq(self._stage(m, here)),
             columns.write_select.eq(self._stage(m, program.select)),
             columns.write_row.eq(self._stage(m, program.row)),
             columns.write_cell.positive.eq(self._stage(m, program.positive)),
             columns.write_cell.negative.eq(self._stage(m, program.negative)),
         ]
-        return columns.charge
+        return columns
 
 
 class CrossbarStub(wiring.Component):

@@ -178,8 +178,11 @@ class Bridge(wiring.Component):
             ended["read"].eq(self.s_axil_rvalid),
             ended["take"].eq(self.m_axis_tvalid),
         ]
-        beyond = field(ADDRESS, ADDRESS)[len(self.s_axil_araddr) :]
-        written_beyond = field(ADDRESS + WORD, ADDRESS)[len(self.s_axil_awaddr) :]
+        beyond, written_beyond = Signal(), Signal()
+        m.d.sync += [
+            beyond.eq(field(ADDRESS, ADDRESS)[len(self.s_axil_araddr) :].any()),
+            written_beyond.eq(field(ADDRESS + WORD, ADDRESS)[len(self.s_axil_awaddr) :].any()),
+        ]
         with m.FSM():
             with m.State("begin"):
                 m.d.comb += self.i.ready.eq(1)
@@ -206,7 +209,7 @@ class Bridge(wiring.Component):
                     self.s_axil_awaddr.eq(field(ADDRESS + WORD, ADDRESS)),
                     self.s_axil_wdata.eq(field(WORD, WORD)),
                 ]
-                with m.If(written_beyond.any()):
+                with m.If(written_beyond):
                     say(Const(Response.DECERR, 8), size=1)
                 with m.Else():
                     m.d.sync += [self.s_axil_awvalid.eq(1), self.s_axil_wvalid.eq(1)]
@@ -216,7 +219,7 @@ class Bridge(wiring.Component):
                 say(self.s_axil_bresp, size=1)
             with m.State("read"):
                 m.d.sync += self.s_axil_araddr.eq(field(ADDRESS, ADDRESS))
-                with m.If(beyond.any()):
+                with m.If(beyond):
                     say(Const(Response.DECERR, 8), Const(0, BUS_BITS), size=1 + WORD)
                 with m.Else():
                     m.d.sync += self.s_axil_arvalid.eq(1)

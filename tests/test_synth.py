@@ -273,7 +273,7 @@ def test_the_shortest_time_to_settle_in_stages_is_enough(inputs, lanes, dac):
     )
     for shape in description.arrays.values():
         serial = SerialColumns(shape.macro)
-        assert serial.latency <= shape.settle - 4
+        assert serial.latency <= shape.settle - 5
         assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns >= 1
     assert not small(array={"settle": STAGED - 1}).layers[0].staged
 
