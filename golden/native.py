@@ -79,11 +79,8 @@ def library() -> ctypes.CDLL | None:
     compiler = shutil.which("g++")
     if compiler is None:
         return None
-    # What `native` stands for differs between machines that share a folder.
-    query = [compiler, *FLAGS[:2], "-Q", "--help=target", "--version"]
-    machine = subprocess.run(query, capture_output=True, check=False).stdout
     code = b"".join(source.read_bytes() for source in SOURCES)
-    key = hashlib.sha256(code + repr(FLAGS).encode() + machine).hexdigest()[:16]
+    key = hashlib.sha256(code + repr(FLAGS).encode() + machine(compiler)).hexdigest()[:16]
     name = f"kernels-{key}.so"
     try:
         with contextlib.suppress(OSError):
@@ -94,6 +91,13 @@ def library() -> ctypes.CDLL | None:
     except subprocess.CalledProcessError as error:
         print(f"wordline: the kernels did not compile: {error.stderr}", file=sys.stderr)
     return None
+
+
+def machine(compiler: str) -> bytes:
+    """What -march=native stands for, which differs between machines that share a folder, and the
+    compiler's version."""
+    query = [compiler, "-march=native", "-Q", "--help=target", "--version"]
+    return subprocess.run(query, capture_output=True, check=False).stdout
 
 
 def _load(compiler: str, path: Path) -> ctypes.CDLL:

@@ -49,7 +49,7 @@ from hw.loadmap import LoadMap
 from hw.replay import Replay
 from hw.voter import Voter
 from sim import chip, streams
-from sim.toolchain import LeanVerilator
+from sim.toolchain import AT_ONCE, LeanVerilator
 
 SEQUENCES, STEPS = 16, 5
 """How many sequences a bench sends, and the longest of them."""
@@ -58,20 +58,9 @@ SEQUENCES, STEPS = 16, 5
 class QuickVerilator(LeanVerilator):
     """Builds in the least time: a block's bench is over before optimising has paid."""
 
-    OPTIONS = ("-O1", "--no-timing")  # type: ignore[assignment]
+    OPTIONS = ("-O1", "--no-timing")
     CFLAGS = "-O0"
-
-    def build(self, *, build_dir: Path, **options: Any) -> None:
-        """Build; of another design in `build_dir`, Verilator's own run time alone is kept, which
-        takes the longest to compile."""
-        for path in [*build_dir.glob("Vtop*"), *build_dir.glob("verilator.o")]:
-            path.unlink()
-        super().build(build_dir=build_dir, **options)
-
-    def _build_command(self) -> list[list[str]]:
-        # The run time depends on the make file for its options alone, and they do not change.
-        verilate, make = super()._build_command()
-        return [verilate, [*make, "-o", "Vtop.mk"]]
+    MAKE = (AT_ONCE,)
 
 
 @dataclass(frozen=True)
@@ -222,9 +211,8 @@ class Stimuli:
 def simulate(
     block: str, description: Description, folder: Path, *, seed: int = 0
 ) -> dict[str, Any]:
-    """Emit, build and run a block of the description's first layer, or its head, in `folder`;
-    one folder does for any number of blocks, one after the other. Of an odd seed, cells are
-    programmed by their levels where the block can, else by conductance codes.
+    """Emit, build and run a block of the description's first layer, or its head, in `folder`. Of an
+    odd seed, cells are programmed by their levels where the block can, else by conductance codes.
 
     Returns `passed`, `values_compared`, `build_seconds` and `sim_seconds`; the bench's words are
     in sim.log. Raises WordlineError for a block that there is not, or that cannot be built.

@@ -1,5 +1,7 @@
 """Verilator: where it is, what it needs, and the lean way to build with it."""
 
+import contextlib
+import hashlib
 import importlib.util
 import re
 import shutil
@@ -12,11 +14,14 @@ from typing import Any
 import cocotb_tools.config
 from cocotb_tools.runner import Verilator, VerilatorControlFile
 
-from golden import files
+from golden import files, native
 from golden.errors import WordlineError
 
 OLDEST = (5, 36)
 """The oldest Verilator that cocotb 2 works with."""
+
+AT_ONCE = "VM_PARALLEL_BUILDS=0"
+"""For make: to compile the model as one file, which takes the least time without optimising."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,22 @@ class LeanVerilator(Verilator):
     @property
     def how(self) -> str:
         """All that a build depends on but for its sources."""
+        return self.flags
+
+    @property
+    def flags(self) -> str:
+        """What a build of any design in this way depends on."""
         return f"{self.toolchain.version} {self.OPTIONS} {self.CFLAGS} {self.MAKE}"
+
+    def build(self, *, build_dir: Path, waves: bool = False, **options: Any) -> None:
+        """Build. Verilator's own run time, which takes the longest to compile, is kept for other
+        builds: beside this file, where that can be written to."""
+        how = f"{self.flags} {self.toolchain.executable} {waves}".encode() + native.machine("g++")
+        kept = Path(__file__).parent / "__pycache__" / hashlib.sha256(how).hexdigest()[:16]
+        _copy_run_time(kept, build_dir)
+        super().build(build_dir=build_dir, waves=waves, **options)
+        with contextlib.suppress(OSError):
+            _copy_run_time(build_dir, kept)
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
@@ -111,7 +131,8 @@ class LeanVerilator(Verilator):
             *self.build_args,
             *(*self._main(), *control, *verilog),
         ]
-        compile_ = ["make", "-j", "2", "-C", str(self.build_dir), "-f", "Vtop.mk"]
+        # The run time depends on the make file for its options alone, which are its folder's.
+        compile_ = ["make", "-j", "2", "-C", str(self.build_dir), "-f", "Vtop.mk", "-o", "Vtop.mk"]
         compile_ += [f"VM_TRACE={int(self.waves)}", *self.toolchain.make, *self.MAKE]
         return [verilate, compile_]
 
@@ -121,6 +142,14 @@ class LeanVerilator(Verilator):
         link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
         share = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
         return ["--vpi", "-o", str(self.hdl_toplevel), "-LDFLAGS", link, str(share)]
+
+
+def _copy_run_time(source: Path, target: Path) -> None:
+    """Objects that there are no others of yet."""
+    for path in source.glob("verilated*.o"):
+        if not (target / path.name).exists():
+            with files.atomic(target / path.name) as beside:
+                shutil.copyfile(path, beside)
 
 
 class BatchVerilator(LeanVerilator):
@@ -139,11 +168,12 @@ class BatchVerilator(LeanVerilator):
         self.header = header
         fast, slow, run_time = ("-O0", "-O0", "-O0") if quick else ("-O3", "-O1", "-O2")
         self.MAKE = (f"OPT_FAST={fast}", f"OPT_SLOW={slow}", f"OPT_GLOBAL={run_time}")
+        self.MAKE += (AT_ONCE,) * quick
 
     @property
     def how(self) -> str:
         """The C++ too."""
-        return super().how + self.header + self.MAIN.read_text()
+        return self.flags + self.header + self.MAIN.read_text()
 
     def build(self, *, build_dir: Path, **options: Any) -> None:
         """Write the header beside the model, and build."""

@@ -11,10 +11,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from cocotb_tools.runner import Verilator
 
 from gen import image, stages, vectors
 from golden.errors import WordlineError
-from sim import batch, chip, scoreboard
+from sim import batch, chip, scoreboard, toolchain
 from sim.scoreboard import Scoreboard
 from tests.helpers import random_codes, random_program, small
 
@@ -303,3 +304,25 @@ def test_the_scoreboard_adds_up():
     assert board.by_quantity == {"c": {"compared": 12, "mismatches": 2}}
     assert (board.values_compared, board.mismatches) == (12, 2)
     assert str(board.first) == "c at sequence 5, step 2: golden 0, RTL 5"
+
+
+def test_verilator_s_run_time_is_compiled_once(tmp_path, monkeypatch):
+    """For each way to build; where it cannot be kept, for each build."""
+    found = []
+
+    def build(self, *, build_dir, **options):
+        found.append((build_dir / "verilated.o").exists())
+        build_dir.mkdir(exist_ok=True)
+        (build_dir / "verilated.o").write_text("it")
+
+    monkeypatch.setattr(Verilator, "build", build)
+    monkeypatch.setattr(toolchain, "__file__", str(tmp_path / "toolchain.py"))
+    ways = [toolchain.BatchVerilator("header"), toolchain.BatchVerilator("header", quick=True)]
+    for n, (way, waves) in enumerate([(0, False), (0, False), (1, False), (1, True), (1, True)]):
+        ways[way].build(build_dir=tmp_path / str(n), waves=waves)
+    assert found == [False, True, False, False, True]
+    monkeypatch.setattr(toolchain, "__file__", str(tmp_path / "a_file" / "toolchain.py"))
+    (tmp_path / "a_file").write_text("no folder")
+    for n in (5, 6):
+        ways[0].build(build_dir=tmp_path / str(n))
+    assert found[5:] == [False, False]

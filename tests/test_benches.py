@@ -97,12 +97,6 @@ BENCHES = {
 }
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all builds, which share Verilator's run time."""
-    return tmp_path_factory.mktemp("blocks")
-
-
 def description(name: str) -> Description:
     return Description.from_dict({"name": name} | DESCRIPTIONS[name])
 
@@ -125,9 +119,9 @@ SLOW = {
         for name in names
     ],
 )
-def test_block(block: str, name: str, folder: Path) -> None:
-    result = blocks.simulate(block, description(name), folder, seed=1)
-    assert result["passed"], (folder / "sim.log").read_text()
+def test_block(block: str, name: str, tmp_path: Path) -> None:
+    result = blocks.simulate(block, description(name), tmp_path, seed=1)
+    assert result["passed"], (tmp_path / "sim.log").read_text()
     assert result["values_compared"] > 0
 
 
@@ -135,6 +129,6 @@ def test_every_block_has_a_bench() -> None:
     assert BENCHES.keys() == blocks.BLOCKS.keys()
 
 
-def test_a_block_that_there_is_not(folder: Path) -> None:
+def test_a_block_that_there_is_not(tmp_path: Path) -> None:
     with pytest.raises(WordlineError, match="no block 'lstm'; give one of dac, adc, crossbar"):
-        blocks.simulate("lstm", description("odd"), folder)
+        blocks.simulate("lstm", description("odd"), tmp_path)
