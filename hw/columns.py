@@ -21,7 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape
 from golden.fixed import ceil_div, index_bits
-from hw.fixed import by_bits, registered_sum, tree_sum
+from hw.fixed import by_bits, registered, registered_sum, tree_sum
 from hw.ports import loaded_memory
 
 SOURCE = Path(__file__).with_name("columns.v")
@@ -162,98 +162,65 @@ class ColumnsInstance(wiring.Component):
         return m
 
 
-class SerialColumns(wiring.Component):
-    """The columns of a lane where the model is staged: a group of rows (`rows_at_once`) a cycle,
-    out of a memory as wide as a group, and registers after every four terms of a sum. Made
-    for an FPGA, whose memories are narrow and deep.
+class RowGroups(wiring.Component):
+    """Where the model is staged: leads the columns of all lanes, which are sampled at once, through
+    groups of rows (`rows_at_once`), one a cycle.
 
-    charge: `latency` cycles after the sample; it stays until the next sample's first group.
+    sample, select, rows: as of `columns_signature`. reads: in a cycle with it, cells are read at
+    `address`, a group of a column. codes: what is on the rows of a group, two cycles after its
+    address; 0 on those that fill the last one. adds, first: a group's sum is there, `depth` cycles
+    after its address, and it is the first.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape, self.at_once = shape, rows_at_once(shape)
         self.groups = ceil_div(shape.rows, self.at_once)
-        super().__init__(columns_signature(shape))
+        self.group_bits = (self.groups - 1).bit_length()
+        terms = self.at_once * _code(shape).width
+        self.depth = sum_cycles(terms) + 3
+        signature = columns_signature(shape)
+        super().__init__(
+            {name: signature.members[name] for name in ("sample", "select", "rows")}
+            | {
+                "reads": Out(1),
+                "address": Out(self.group_bits + index_bits(shape.selects)),
+                "codes": Out(terms),
+                "adds": Out(1),
+                "first": Out(1),
+            }
+        )
 
     @property
     def latency(self) -> int:
         """Cycles from a sample to its charge: at most `shape.settle` - 5, since the sample comes a
         cycle late, and there are three more stages."""
-        terms = self.at_once * _code(self.shape).width
-        return self.shape.description.dac.pulse_cycles + self.groups + sum_cycles(terms) + 3
+        return self.shape.description.dac.pulse_cycles + self.groups + self.depth
 
     def elaborate(self, platform: object) -> Module:
-        """Cycle k: address of a group. k + 1: its cells are read. k + 2: differences. k + 3: first
-        terms. A register is in between each; the sum of all groups is the last."""
+        """A counter, and what comes after its cycles."""
         m = Module()
-        shape, at_once = self.shape, self.at_once
-        group, reads = self._sequence(m)
-        column = data.View(
-            data.ArrayLayout(cell_layout(shape), at_once), self._read(m, group, reads)
-        )
-        code = _code(shape)
-        codes = self._codes(m)
-        chosen = Signal.like(group, reset_less=True)
-        of_group = data.View(data.ArrayLayout(code, at_once), Signal(at_once * code.width))
-        m.d.sync += [
-            chosen.eq(group),
-            of_group.as_value().eq(codes.word_select(chosen, at_once * code.width)),
-        ]
-        terms = []
-        for row in range(at_once):
-            difference = column[row].positive - column[row].negative
-            weight = Signal(difference.shape(), name=f"weight_{row}", reset_less=True)
-            on_row = Signal(code.width, name=f"code_{row}", reset_less=True)
-            m.d.sync += [weight.eq(difference), on_row.eq(of_group[row])]
-            terms += by_bits(on_row.as_signed(), weight)
-        total = registered_sum(m, terms)
-
-        depth = sum_cycles(len(terms)) + 3
-        comes, first = Signal(depth), Signal(depth)
-        m.d.sync += [comes.eq(Cat(reads, comes)), first.eq(Cat(group == 0, first))]
-        charge = Signal.like(self.charge, reset_less=True)
-        with m.If(comes[-1]):
-            m.d.sync += charge.eq(Mux(first[-1], 0, charge) + total)
-        m.d.comb += self.charge.eq(charge)
-        return m
-
-    def _sequence(self, m: Module) -> tuple[Signal, Value]:
-        """The group whose address is given, and whether one is: all of them after a sample, or
-        after its pulses."""
         cycles = self.shape.description.dac.pulse_cycles
         left = Signal(range(cycles + self.groups))
-        group = Signal(range(self.groups))
-        reads: Value = left != 0
-        if cycles > 1:
-            reads &= left <= self.groups
+        group = Signal(self.group_bits)
+        m.d.comb += self.reads.eq((left != 0) & (left <= self.groups if cycles > 1 else 1))
         with m.If(self.sample):
             m.d.sync += [left.eq(cycles + self.groups - 1), group.eq(0)]
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
-            with m.If(reads):
+            with m.If(self.reads):
                 m.d.sync += group.eq(group + 1)
-        return group, reads
-
-    def _read(self, m: Module, group: Signal, reads: Value) -> Signal:
-        """The cells of a group of the column that was sampled, two cycles after its address."""
-        shape, cell, at_once = self.shape, cell_layout(self.shape), self.at_once
-        depth = max(2, shape.selects) << len(group)
-        m.submodules.cells = cells = loaded_memory(unsigned(at_once * cell.size), depth)
-        write, read = cells.write_port(granularity=cell.size), cells.read_port()
-        within = (at_once - 1).bit_length()
-        m.d.comb += [
-            write.addr.eq(Cat((self.write_row >> within)[: len(group)], self.write_select)),
-            write.data.eq(self.write_cell.as_value().replicate(at_once)),
-        ]
-        with m.If(self.write):
-            m.d.comb += write.en.eq(Const(1, at_once) << self.write_row[:within])
         select = Signal.like(self.select, reset_less=True)
         with m.If(self.sample):
             m.d.sync += select.eq(self.select)
-        m.d.comb += [read.addr.eq(Cat(group, select)), read.en.eq(reads)]
-        column = Signal(at_once * cell.size, reset_less=True)
-        m.d.sync += column.eq(read.data)
-        return column
+        chosen = registered(m, group)
+        of_group = self._codes(m).word_select(chosen, len(self.codes))
+        comes, first = Signal(self.depth), Signal(self.depth)
+        m.d.sync += [comes.eq(Cat(self.reads, comes)), first.eq(Cat(group == 0, first))]
+        m.d.comb += [
+            *(self.address.eq(Cat(group, select)), self.codes.eq(registered(m, of_group))),
+            *(self.adds.eq(comes[-1]), self.first.eq(first[-1])),
+        ]
+        return m
 
     def _codes(self, m: Module) -> Value:
         """What each row contributes, 0 on those that fill the last group: what is on it, or the
@@ -274,3 +241,60 @@ class SerialColumns(wiring.Component):
                 so_far = Mux(left == dac.pulse_cycles, 0, count)
                 m.d.sync += count.eq(so_far + pulse)
         return Cat(counts, none)
+
+
+class SerialColumns(wiring.Component):
+    """The columns of a lane where the model is staged: a group of rows a cycle, out of a memory as
+    wide as a group, and registers after every four terms of a sum. Made for an FPGA, whose
+    memories are narrow and deep.
+
+    reads, address, codes, adds, first: of `RowGroups`. write, ...: as of `columns_signature`.
+    charge: the column's after its last group; it stays until the next sample's first one.
+    """
+
+    led = ("reads", "address", "codes", "adds", "first")
+
+    def __init__(self, shape: ArrayShape) -> None:
+        self.shape, self.groups = shape, RowGroups(shape)
+        own = ("write", "write_select", "write_row", "write_cell", "charge")
+        signature = columns_signature(shape)
+        super().__init__(
+            {name: self.groups.signature.members[name].flip() for name in self.led}
+            | {name: signature.members[name] for name in own}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Cycle k: address of a group. k + 1: its cells are read. k + 2: differences. k + 3: first
+        terms. A register is in between each; the sum of all groups is the last."""
+        m = Module()
+        at_once, code = self.groups.at_once, _code(self.shape)
+        column = data.View(data.ArrayLayout(cell_layout(self.shape), at_once), self._read(m))
+        codes = data.View(data.ArrayLayout(code, at_once), registered(m, self.codes))
+        terms = []
+        for row in range(at_once):
+            weight = registered(m, column[row].positive - column[row].negative)
+            terms += by_bits(codes[row], weight)
+        total = registered_sum(m, terms)
+        charge = Signal.like(self.charge, reset_less=True)
+        with m.If(self.adds):
+            m.d.sync += charge.eq(Mux(self.first, 0, charge) + total)
+        m.d.comb += self.charge.eq(charge)
+        return m
+
+    def _read(self, m: Module) -> Signal:
+        """The cells of a group, two cycles after its address."""
+        shape, cell, at_once = self.shape, cell_layout(self.shape), self.groups.at_once
+        group_bits = self.groups.group_bits
+        m.submodules.cells = cells = loaded_memory(
+            unsigned(at_once * cell.size), max(2, shape.selects) << group_bits
+        )
+        write, read = cells.write_port(granularity=cell.size), cells.read_port()
+        within = (at_once - 1).bit_length()
+        m.d.comb += [
+            write.addr.eq(Cat((self.write_row >> within)[:group_bits], self.write_select)),
+            write.data.eq(self.write_cell.as_value().replicate(at_once)),
+            *(read.addr.eq(self.address), read.en.eq(self.reads)),
+        ]
+        with m.If(self.write):
+            m.d.comb += write.en.eq(Const(1, at_once) << self.write_row[:within])
+        return registered(m, read.data)

@@ -11,7 +11,7 @@ from golden import noise
 from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape
 from golden.fixed import index_bits
 from hw.adc import above_layout, trial_layout
-from hw.columns import Columns, SerialColumns
+from hw.columns import Columns, RowGroups, SerialColumns
 from hw.fixed import half_up, registered, registered_product, saturate, tree_sum
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
@@ -128,19 +128,21 @@ class CrossbarModel(wiring.Component):
 
         taken = Signal(settle - 1)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += taken.eq((taken << 1) | self.sample)
-        sample, select = self._stage(m, self.sample), self._stage(m, self.select)
-        rows, gain_now = self._stage(m, self.rows.as_value()), self._stage(m, self.gain)
-        gain = Signal(description.adc.gain_bits)
-        with m.If(sample):
-            m.d.sync += gain.eq(gain_now)
+        inputs = {"sample": self.sample, "select": self.select, "rows": self.rows.as_value()}
+        inputs = {name: self._stage(m, value) for name, value in inputs.items()}
+        gain, now = Signal(description.adc.gain_bits), self._stage(m, self.gain)
+        with m.If(inputs["sample"]):
+            m.d.sync += gain.eq(now)
+        if shape.staged:
+            m.submodules.groups = groups = RowGroups(shape)
+            m.d.comb += [getattr(groups, name).eq(value) for name, value in inputs.items()]
+            inputs = {name: getattr(groups, name) for name in SerialColumns.led}
         errors = self._errors(m, taken[0], gain)
 
         m.d.comb += self.program.ready.eq(1)
         for lane, (read, lane_gain, error) in enumerate(errors):
             columns = self._columns(m, lane)
-            m.d.comb += [
-                *(columns.sample.eq(sample), columns.select.eq(select), columns.rows.eq(rows))
-            ]
+            m.d.comb += [getattr(columns, name).eq(value) for name, value in inputs.items()]
             charge = self._stage(m, columns.charge + read)
             staged = self.shape.staged
             gained = registered_product(m, charge, lane_gain) if staged else [charge * lane_gain]

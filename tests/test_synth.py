@@ -16,7 +16,7 @@ from golden import network
 from golden.description import SETTLE_MAX, STAGED
 from golden.errors import WordlineError
 from golden.presets import PRESETS
-from hw.columns import SerialColumns, rows_at_once
+from hw.columns import RowGroups, rows_at_once
 from hw.crossbar import AFTER_NOISE
 from hw.noise import NoiseGenerator
 from sim import system
@@ -272,8 +272,7 @@ def test_the_shortest_time_to_settle_in_stages_is_enough(inputs, lanes, dac):
         dac={"kind": dac, "bits": 8 if dac == "level" else 3},
     )
     for shape in description.arrays.values():
-        serial = SerialColumns(shape.macro)
-        assert serial.latency <= shape.settle - 5
+        assert RowGroups(shape.macro).latency <= shape.settle - 5
         assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns >= 1
     assert not small(array={"settle": STAGED - 1}).layers[0].staged
 
