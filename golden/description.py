@@ -58,7 +58,7 @@ Frac = Annotated[Int, Field(ge=0, le=8)]
 SETTLE_MAX = 64
 """The most that `array.settle` may be."""
 
-STAGED = 19
+STAGED = 23
 """`array.settle` from which on there is time for registers wherever an FPGA wants them."""
 
 HiddenBits = Annotated[Int, Field(ge=3, le=12)]

@@ -34,7 +34,7 @@ takes its time to compile."""
 GROUP = 16
 """Rows of a sum that it is given at once where there are more."""
 
-AROUND = 9
+AROUND = 10
 """Cycles of `array.settle` that a serial sum has not: to cells, and from a charge to a sample."""
 
 
@@ -192,8 +192,8 @@ class RowGroups(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a sample to its charge: at most `shape.settle` - 5, since the sample comes a
-        cycle late, and there are three more stages."""
+        """Cycles from a sample to its charge: at most `shape.settle` - 6, since the sample comes a
+        cycle late, and there are four more stages."""
         return self.shape.description.dac.pulse_cycles + self.groups + self.depth
 
     def elaborate(self, platform: object) -> Module:

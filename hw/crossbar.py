@@ -16,8 +16,8 @@ from hw.fixed import half_up, registered, registered_product, saturate, tree_sum
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
 
-AFTER_NOISE = 4
-"""Stages from a sample's noise to what is held: charge, gain, error, code."""
+AFTER_NOISE = 5
+"""Stages from a sample's noise to what is held: charge, gain (two), error, code."""
 
 
 def cell_place(shape: ArrayShape) -> dict[str, Shape]:
@@ -120,7 +120,7 @@ class CrossbarModel(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         """Cycle n: sample, read the column. n + 1: sum. n + settle - 1: noise, gain, hold. In
-        stages, what leads there is in the three cycles before, and in those before them; and what
+        stages, what leads there is in the four cycles before, and in those before them; and what
         comes from afar first gets registers."""
         m = Module()
         shape, description = self.shape, self.shape.description

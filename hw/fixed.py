@@ -40,22 +40,25 @@ MULTIPLIED = 17
 """Bits of a number without a sign that an FPGA's multiplier takes; it takes 18 with a sign."""
 
 
-def registered(m: Module, value: Value) -> Signal:
-    """The value a cycle later; reset has nothing to do with it."""
-    register = Signal(value.shape(), reset_less=True)
-    m.d.sync += register.eq(value)
-    return register
+def registered(m: Module, value: Value, cycles: int = 1) -> Value:
+    """The value so many cycles later; reset has nothing to do with it."""
+    for _ in range(cycles):
+        register = Signal(value.shape(), reset_less=True)
+        m.d.sync += register.eq(value)
+        value = register
+    return value
 
 
 def registered_product(m: Module, a: Value, b: Value) -> list[Value]:
-    """Terms of a * b, a cycle later: what an FPGA's multipliers give, and for a few bits more than
-    they take, sums of `TOGETHER` bits' terms. b: of no more bits than they take."""
+    """Terms of a * b: what an FPGA's multipliers give, and for a few bits more than they take, sums
+    of `TOGETHER` bits' terms. Two cycles later, since multipliers are where they are, far from what
+    they work for. b: of no more bits than they take."""
     if len(a) <= MULTIPLIED:
-        return [registered(m, a * b)]
+        return [registered(m, a * b, 2)]
     high = a[MULTIPLIED:].as_signed() if a.shape().signed else a[MULTIPLIED:]
     upper = _together(by_bits(high, b)) if len(high) <= FEW else [high * b]
-    above = [registered(m, part).shift_left(MULTIPLIED) for part in upper]
-    return [registered(m, a[:MULTIPLIED] * b), *above]
+    above = [registered(m, part, 2).shift_left(MULTIPLIED) for part in upper]
+    return [registered(m, a[:MULTIPLIED] * b, 2), *above]
 
 
 def tree_sum(terms: list[Value]) -> Value:

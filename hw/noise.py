@@ -13,7 +13,7 @@ from hw.fixed import half_up, registered, registered_product, tree_sum
 
 WORD_BITS = 32
 
-STAGES = 15
+STAGES = 18
 """Cycles from which on noise is made in a pipeline."""
 
 
@@ -94,9 +94,9 @@ class NoiseGenerator(wiring.Component):
         return m
 
     def _pipeline(self, m: Module) -> None:
-        """Cycle 2: place of the sample. 3: of the lane. 4, 5: first multiplication. 6: its bits
-        mixed. 7, 8: second. 9 to 11: look-up. 12: sum. 13: amplitudes. 14: rounding. Each of
-        `at_once` pipelines has every `at_once`th lane."""
+        """Cycle 2: place of the sample. 3: of the lane. 4 to 6: first multiplication. 7: its bits
+        mixed. 8 to 10: second. 11 to 13: look-up. 14: sum. 15, 16: amplitudes. 17: rounding. Each
+        of `at_once` pipelines has every `at_once`th lane."""
         shape = self.shape
         at_once = ceil_div(shape.lanes, self.turns)
         # What comes from afar first gets registers of its own; a run that is set is multiplied in
@@ -106,7 +106,7 @@ class NoiseGenerator(wiring.Component):
         m.d.sync += [late.eq(early), begins.eq(self._begins(early))]
         run, set_run, set_early = Signal.like(self.run), Signal(), Signal()
         m.d.sync += [run.eq(self.run), set_early.eq(self.set_run), set_run.eq(set_early)]
-        words = [_multiplied(m, run, factor) for factor in noise.RUN]
+        words = [_multiplied(m, run, factor, 1) for factor in noise.RUN]
         place, step = self._place(m, late, begins, set_run, words)
         comes = Signal(self.latency)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += comes.eq(Cat(self.sample, comes))
@@ -232,12 +232,14 @@ def _word(value: Value) -> Value:
     return value[:WORD_BITS]
 
 
-def _multiplied(m: Module, value: Value, factor: int) -> Value:
-    """Their product modulo 2^32, a cycle later: parts of 16 bits are multiplied in this one, and
-    added in the next."""
+def _multiplied(m: Module, value: Value, factor: int, cycles: int = 2) -> Value:
+    """Their product modulo 2^32, some cycles later: parts of 16 bits are multiplied in this one,
+    and added in that."""
     half = WORD_BITS // 2
     low, high = value[:half], value[half:WORD_BITS]
     parts = [low * (factor % 2**half), low * (factor >> half), high * (factor % 2**half)]
     sizes = (WORD_BITS, half, half)
-    low, *above = (registered(m, part[:size]) for part, size in zip(parts, sizes, strict=True))
+    low, *above = (
+        registered(m, part[:size], cycles) for part, size in zip(parts, sizes, strict=True)
+    )
     return _word(low + ((above[0] + above[1]) << half))

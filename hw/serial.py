@@ -183,11 +183,14 @@ class Bridge(wiring.Component):
             beyond.eq(field(ADDRESS, ADDRESS)[len(self.s_axil_araddr) :].any()),
             written_beyond.eq(field(ADDRESS + WORD, ADDRESS)[len(self.s_axil_awaddr) :].any()),
         ]
+        # A block RAM is slow: a byte is looked at a cycle after it came.
+        byte, there = Signal(8), Signal()
+        m.d.sync += [byte.eq(self.i.payload), there.eq(self.i.valid & ~self.i.ready)]
         with m.FSM():
             with m.State("begin"):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += command.eq(self.i.payload)  # a block RAM is slow: look at it later
-                with m.If(self.i.valid):
+                m.d.comb += self.i.ready.eq(there)
+                m.d.sync += command.eq(byte)
+                with m.If(there):
                     m.next = "look"
             with m.State("look"):
                 m.next = "begin"
@@ -197,13 +200,13 @@ class Bridge(wiring.Component):
                             m.d.sync += left.eq(size)
                             m.next = "collect"
             with m.State("collect"):
-                m.d.comb += self.i.ready.eq(left != 0)
+                m.d.comb += self.i.ready.eq(there & (left != 0))
                 with m.If(left == 0), m.Switch(command):
                     for code in sizes:
                         with m.Case(code):
                             m.next = code.name.lower()
-                with m.Elif(self.i.valid):
-                    m.d.sync += [given.eq(Cat(given[8:], self.i.payload)), left.eq(left - 1)]
+                with m.Elif(there):
+                    m.d.sync += [given.eq(Cat(given[8:], byte)), left.eq(left - 1)]
             with m.State("write"):
                 m.d.sync += [
                     self.s_axil_awaddr.eq(field(ADDRESS + WORD, ADDRESS)),

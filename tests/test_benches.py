@@ -42,7 +42,7 @@ DESCRIPTIONS = {
     # bits, that what is rounded wrong shows in a code; a number of votes that just fits the sums.
     "slow": {
         "network": {"inputs": 3, "hidden": [5], "classes": 5},
-        "array": {"lanes": 2, "settle": 19},
+        "array": {"lanes": 2, "settle": 23},
         "device": {"conductance_bits": 3},
         "dac": {"bits": 2},
         "adc": {"bits": 6},
@@ -72,7 +72,7 @@ DESCRIPTIONS = {
     # Pulses, and a ramp, in stages.
     "pulses": {
         "network": {"inputs": 3, "hidden": [5], "classes": 3},
-        "array": {"rows": 4, "lanes": 2, "settle": 19},
+        "array": {"rows": 4, "lanes": 2, "settle": 23},
         "dac": {"bits": 3, "kind": "pulse-width"},
         "adc": {"bits": 3, "kind": "ramp"},
         "cell": {"kind": "rnn", "frac": 1},
@@ -88,7 +88,7 @@ DESCRIPTIONS = {
 BENCHES = {
     "dac": ["narrow", "wide"],
     "adc": ["odd", "narrow", "tiles", "pulses"],
-    "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 19
+    "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 23
     "gates": ["odd", "narrow", "wide", "vanilla"],
     "layer": ["odd", "narrow", "vanilla", "tiles", "pulses"],
     "head": ["odd", "narrow", "vanilla", "least", "scores", "steps", "tiles"],

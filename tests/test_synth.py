@@ -272,7 +272,7 @@ def test_the_shortest_time_to_settle_in_stages_is_enough(inputs, lanes, dac):
         dac={"kind": dac, "bits": 8 if dac == "level" else 3},
     )
     for shape in description.arrays.values():
-        assert RowGroups(shape.macro).latency <= shape.settle - 5
+        assert RowGroups(shape.macro).latency <= shape.settle - 6
         assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns >= 1
     assert not small(array={"settle": STAGED - 1}).layers[0].staged
 
