@@ -248,18 +248,19 @@ class SerialColumns(wiring.Component):
     wide as a group, and registers after every four terms of a sum. Made for an FPGA, whose
     memories are narrow and deep.
 
-    reads, address, codes, adds, first: of `RowGroups`. write, ...: as of `columns_signature`.
-    charge: the column's after its last group; it stays until the next sample's first one.
+    groups: what leads it. reads, address, codes, adds, first: of that. write, ...: as of
+    `columns_signature`. charge: the column's after its last group; it stays until the next
+    sample's first one.
     """
 
     led = ("reads", "address", "codes", "adds", "first")
 
-    def __init__(self, shape: ArrayShape) -> None:
-        self.shape, self.groups = shape, RowGroups(shape)
+    def __init__(self, shape: ArrayShape, groups: RowGroups) -> None:
+        self.shape, self.groups = shape, groups
         own = ("write", "write_select", "write_row", "write_cell", "charge")
         signature = columns_signature(shape)
         super().__init__(
-            {name: self.groups.signature.members[name].flip() for name in self.led}
+            {name: groups.signature.members[name].flip() for name in self.led}
             | {name: signature.members[name] for name in own}
         )
 

@@ -1,6 +1,7 @@
 """The crossbar macro: one port list (docs/macro.md) and its behavioural model."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed, unsigned
@@ -115,7 +116,7 @@ class CrossbarModel(wiring.Component):
 
     def __init__(self, shape: ArrayShape, columns: Callable[[ArrayShape], Any] = Columns) -> None:
         self.shape = shape
-        self.columns = SerialColumns if shape.staged else columns
+        self.columns = columns
         super().__init__(macro_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
@@ -133,15 +134,18 @@ class CrossbarModel(wiring.Component):
         gain, now = Signal(description.adc.gain_bits), self._stage(m, self.gain)
         with m.If(inputs["sample"]):
             m.d.sync += gain.eq(now)
+        make: Callable[[ArrayShape], Any] = self.columns
         if shape.staged:
             m.submodules.groups = groups = RowGroups(shape)
+            make = partial(SerialColumns, groups=groups)
             m.d.comb += [getattr(groups, name).eq(value) for name, value in inputs.items()]
             inputs = {name: getattr(groups, name) for name in SerialColumns.led}
         errors = self._errors(m, taken[0], gain)
 
         m.d.comb += self.program.ready.eq(1)
         for lane, (read, lane_gain, error) in enumerate(errors):
-            columns = self._columns(m, lane)
+            m.submodules[f"columns_{lane}"] = columns = make(shape)
+            self._write(m, lane, columns)
             m.d.comb += [getattr(columns, name).eq(value) for name, value in inputs.items()]
             charge = self._stage(m, columns.charge + read)
             staged = self.shape.staged
@@ -223,10 +227,9 @@ class CrossbarModel(wiring.Component):
                     m.d.sync += register.eq(self.parameters.data[: len(register)])
         return registers
 
-    def _columns(self, m: Module, lane: int) -> Any:
-        """The columns of a lane, into which its cells are written."""
+    def _write(self, m: Module, lane: int, columns: Any) -> None:
+        """Cells of a lane into its columns."""
         shape, program = self.shape, self.program.payload
-        m.submodules[f"columns_{lane}"] = columns = self.columns(shape)
         here = self.program.valid & self.program.ready & (program.lane == lane)
         # A place that there is not has no effect.
         if shape.rows != 1 << len(columns.write_row):
@@ -240,7 +243,6 @@ class CrossbarModel(wiring.Component):
             columns.write_cell.positive.eq(self._stage(m, program.positive)),
             columns.write_cell.negative.eq(self._stage(m, program.negative)),
         ]
-        return columns
 
 
 class CrossbarStub(wiring.Component):
