@@ -93,11 +93,12 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
-def machine(compiler: str) -> bytes:
+def machine(compiler: str, arch: str = "native") -> bytes:
     """What -march=native stands for, which differs between machines that share a folder, and the
     compiler's version."""
-    query = [compiler, "-march=native", "-Q", "--help=target", "--version"]
-    return subprocess.run(query, capture_output=True, check=False).stdout
+    # -### says how it would call itself; --help=target says nothing beside --version.
+    query = [compiler, f"-march={arch}", "-###", "-E", "-x", "c++", "/dev/null"]
+    return subprocess.run(query, capture_output=True, check=False).stderr
 
 
 def _load(compiler: str, path: Path) -> ctypes.CDLL:

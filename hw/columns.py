@@ -1,4 +1,4 @@
-"""The columns of one lane of the crossbar's model: cells in memory, charge by multiply-add."""
+"""The columns of the crossbar's model, lane by lane: cells in memory, charge by multiply-add."""
 
 from pathlib import Path
 from typing import Any

@@ -76,10 +76,10 @@ class DacSequencer(wiring.Component):
             h = Signal(data.ArrayLayout(code, beats * self.units_per_beat))
             h_full = Signal()
             h_done = _collect(m, h, self.feedback, self.feed, beats)
+            # The last beat need not wait in the register: that would be a cycle of every step.
             h_there, begin = h_full | h_done, (beats - 1) * self.units_per_beat
             if self.description.array.staged:
                 h_there, begin = h_full, self.units
-            # The last beat need not wait in the register: that would be a cycle of every step.
             back = [h[n] for n in range(begin)]
             back += [Mux(h_full, h[n], self.feedback[n - begin]) for n in range(begin, self.units)]
             m.d.comb += go.eq(x_full & (first | h_there) & (~self.o.valid | self.o.ready))

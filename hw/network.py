@@ -24,10 +24,10 @@ class Accelerator(wiring.Component):
     `i`: x as DAC codes, `input_beat` a transfer, lowest channel first; `last` with the last step
     of a sequence. `o`: the class of each sequence, in order; or of each step, or scores, or h of
     the last layer, as another accelerator's `i` takes it (`description.output`).
-    `load`: writes of (address, data) by the load map; a transaction ends with the transfer that
-    has `last`. It begins when no sequence is under way, and no sequence begins before it ends,
-    so a sequence is always computed with the numbers of one transaction. A transfer outside
-    the map is taken and has no effect.
+    `load`: writes of (address, data) by the load map; a transaction ends when the transfer that
+    has `last` is written, a cycle or more after it is taken. It begins when no sequence is under
+    way, and no sequence begins before it ends, so a sequence is always computed with the numbers
+    of one transaction. A transfer outside the map is taken and has no effect.
     Where the description has a replay buffer, each sequence is computed `votes` times, a number
     that is loaded as well, and its class is voted on; once after power-up.
     `busy`: a sequence is under way, from its first beat to its last result.

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,10 @@ OLDEST = (5, 36)
 
 AT_ONCE = "VM_PARALLEL_BUILDS=0"
 """For make: to compile the model as one file, which takes the least time without optimising."""
+
+
+GIVEN = ("CPPFLAGS", "CXXFLAGS", "OPT", "USER_CPPFLAGS")
+"""Variables of the environment that Verilator's make files heed."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,17 @@ class LeanVerilator(Verilator):
     @property
     def flags(self) -> str:
         """What a build of any design in this way depends on."""
-        return f"{self.toolchain.version} {self.OPTIONS} {self.CFLAGS} {self.MAKE}"
+        tool, given = self.toolchain, {name: os.environ.get(name) for name in GIVEN}
+        how = f"{tool.version} {tool.executable} {self.OPTIONS} {self.CFLAGS} {self.MAKE} {given}"
+        return how + hashlib.sha256(native.machine("g++")).hexdigest()
 
     def build(self, *, build_dir: Path, waves: bool = False, **options: Any) -> None:
         """Build. Verilator's own run time, which takes the longest to compile, is kept for other
         builds: beside this file, where that can be written to."""
-        how = f"{self.flags} {self.toolchain.executable} {waves}".encode() + native.machine("g++")
-        kept = Path(__file__).parent / "__pycache__" / hashlib.sha256(how).hexdigest()[:16]
-        _copy_run_time(kept, build_dir)
+        key = hashlib.sha256(f"{self.flags} {waves}".encode()).hexdigest()
+        kept = Path(__file__).parent / "__pycache__" / key[:16]
+        with contextlib.suppress(OSError):
+            _copy_run_time(kept, build_dir)
         super().build(build_dir=build_dir, waves=waves, **options)
         with contextlib.suppress(OSError):
             _copy_run_time(build_dir, kept)

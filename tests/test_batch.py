@@ -14,6 +14,7 @@ import torch
 from cocotb_tools.runner import Verilator
 
 from gen import image, stages, vectors
+from golden import native
 from golden.errors import WordlineError
 from sim import batch, chip, scoreboard, toolchain
 from sim.scoreboard import Scoreboard
@@ -321,8 +322,16 @@ def test_verilator_s_run_time_is_compiled_once(tmp_path, monkeypatch):
     for n, (way, waves) in enumerate([(0, False), (0, False), (1, False), (1, True), (1, True)]):
         ways[way].build(build_dir=tmp_path / str(n), waves=waves)
     assert found == [False, True, False, False, True]
+    monkeypatch.setenv("CXXFLAGS", "-D_GLIBCXX_DEBUG")
+    ways[0].build(build_dir=tmp_path / "5")
+    monkeypatch.setattr(native, "machine", lambda compiler: b"another")
+    ways[0].build(build_dir=tmp_path / "6")
     monkeypatch.setattr(toolchain, "__file__", str(tmp_path / "a_file" / "toolchain.py"))
     (tmp_path / "a_file").write_text("no folder")
-    for n in (5, 6):
+    for n in (7, 8):
         ways[0].build(build_dir=tmp_path / str(n))
-    assert found[5:] == [False, False]
+    assert found[5:] == [False] * 4
+
+
+def test_machines_are_told_apart():
+    assert native.machine("g++", "x86-64") != native.machine("g++", "x86-64-v2")

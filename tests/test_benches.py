@@ -86,12 +86,12 @@ DESCRIPTIONS = {
 }
 
 BENCHES = {
-    "dac": ["narrow", "wide"],
+    "dac": ["narrow", "wide", "slow"],
     "adc": ["odd", "narrow", "tiles", "pulses"],
     "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 23
     "gates": ["odd", "narrow", "wide", "vanilla"],
     "layer": ["odd", "narrow", "vanilla", "tiles", "pulses"],
-    "head": ["odd", "narrow", "vanilla", "least", "scores", "steps", "tiles"],
+    "head": ["odd", "narrow", "vanilla", "least", "scores", "steps", "tiles", "slow"],
     "replay": ["vanilla", "slow", "least"],
     "voter": ["vanilla", "slow", "least"],
 }
