@@ -125,9 +125,9 @@ class CrossbarModel(wiring.Component):
         comes from afar first gets registers."""
         m = Module()
         shape, description = self.shape, self.shape.description
-        settle = shape.settle
+        staged = shape.staged
 
-        taken = Signal(settle - 1)  # bit k: a sample, k + 1 cycles ago
+        taken = Signal(shape.settle - 1)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += taken.eq((taken << 1) | self.sample)
         inputs = {"sample": self.sample, "select": self.select, "rows": self.rows.as_value()}
         inputs = {name: self._stage(m, value) for name, value in inputs.items()}
@@ -135,7 +135,7 @@ class CrossbarModel(wiring.Component):
         with m.If(inputs["sample"]):
             m.d.sync += gain.eq(now)
         make: Callable[[ArrayShape], Any] = self.columns
-        if shape.staged:
+        if staged:
             m.submodules.groups = groups = RowGroups(shape)
             make = partial(SerialColumns, groups=groups)
             m.d.comb += [getattr(groups, name).eq(value) for name, value in inputs.items()]
@@ -148,7 +148,6 @@ class CrossbarModel(wiring.Component):
             self._write(m, lane, columns)
             m.d.comb += [getattr(columns, name).eq(value) for name, value in inputs.items()]
             charge = self._stage(m, columns.charge + read)
-            staged = self.shape.staged
             gained = registered_product(m, charge, lane_gain) if staged else [charge * lane_gain]
             converted = tree_sum([*gained, error]).shift_right(shape.adc_shift)
             if staged:  # beyond the codes there is nothing to compare with

@@ -24,7 +24,6 @@ OLDEST = (5, 36)
 AT_ONCE = "VM_PARALLEL_BUILDS=0"
 """For make: to compile the model as one file, which takes the least time without optimising."""
 
-
 GIVEN = ("CPPFLAGS", "CXXFLAGS", "OPT", "USER_CPPFLAGS")
 """Variables of the environment that Verilator's make files heed."""
 
