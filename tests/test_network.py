@@ -6,6 +6,7 @@ from itertools import pairwise
 import hypothesis
 import pytest
 import torch
+from amaranth.hdl import Cat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ from tests.helpers import (
     small,
     transfers,
     vector_payloads,
+    waits,
 )
 
 
@@ -281,3 +283,77 @@ def test_a_load_waits_for_the_last_of_what_comes_out(of, steps):
         await ctx.tick().until(chip.load.ready)
 
     simulate(chip, host, taker)
+
+
+@pytest.mark.parametrize("stall", [None, 5])
+def test_a_load_ends_when_it_is_written(stall):
+    """Transactions behind one another, each with another memory's word as its last, and sequences
+    on offer all the while: a transfer is written once and in order, and nothing begins before the
+    last one of a transaction is."""
+    description = small(voting={"replay_steps": 2})
+    chip, program = Accelerator(description), random_program(description, 1)
+    regions, votes = dict(chip.load_map.regions), chip.load_map.regions["votes"]
+    del regions["votes"]  # which has no port
+
+    def as_written(transfer):
+        for name, region in regions.items():
+            if region.holds(int(transfer.address)):
+                offset, word = (1 << region.bits) - 1, (1 << region.data_bits) - 1
+                return name, int(transfer.address) & offset, int(transfer.data) & word
+        return None
+
+    words = image.words(program)
+    of_each = {
+        name: next((word for word in words if region.holds(word[0])), (region.base, 0))
+        for name, region in regions.items()
+    }
+    level = of_each["head.cell_levels"]
+    ends = [*of_each.values(), (votes.address(), 1), (chip.load_map.nowhere, 0)]
+    transactions = [[*words, level]]
+    for end in ends:
+        transactions += [[end, level], [level, end]]
+    lengths = [1, 2] * (len(transactions) // 2)
+    x = random_codes(description, 1, len(lengths), 2, description.network.inputs)
+    events: list = []
+
+    async def watch(ctx):
+        signals = [
+            *(chip.load.valid & chip.load.ready, chip.load.payload),
+            chip.i.valid & chip.i.ready,
+        ]
+        for name, region in regions.items():
+            block, _, port_name = name.rpartition(".")
+            port = getattr(chip.blocks[block], port_name)
+            if port_name in ("cells", "cell_levels"):
+                at, what = (
+                    Cat(port.payload[field] for field, _ in fields)
+                    for fields in (region.fields, region.data)
+                )
+                signals += [port.valid & port.ready, at, what]
+            else:
+                signals += [port.enable, port.address, port.data]
+        async for _, _, is_taken, transfer, is_beat, *now in ctx.tick().sample(*signals):
+            events.extend([("taken", transfer)] * is_taken + [("beat", None)] * is_beat)
+            for name, enable, at, what in zip(regions, *(now[n::3] for n in range(3)), strict=True):
+                events.extend([("written", (name, at, what))] * enable)
+
+    async def host(ctx):
+        for transaction in transactions:
+            await sender(chip.load, load_payloads(transaction), waits(stall))(ctx)
+
+    async def sequences(ctx):
+        await ctx.tick().until(chip.load.ready)
+        await sender(chip.i, vector_payloads(x, lengths, chip.input_beat))(ctx)
+
+    simulate(chip, host, sequences, receiver(chip.o, len(lengths), []), watchers=[watch])
+    pending, last = [], 1
+    for event, what in events:
+        if event == "written":
+            assert what == pending.pop(0)
+        elif event == "beat":
+            assert last and not pending
+        else:
+            assert not (last and pending)
+            last = what.last
+            pending += [write for write in [as_written(what)] if write]
+    assert not pending
