@@ -275,9 +275,9 @@ class LstmCell:
 
     @property
     def staged_pipeline(self) -> int:
-        """The same with registers in front of each table, the products, the sum in c and the
-        rounding to h, and behind them."""
-        return 14
+        """The same with registers in front of each table, the products, the sums in c and in h and
+        the rounding to h, and behind them."""
+        return 15
 
     @property
     def gate_range(self) -> Range:

@@ -13,7 +13,7 @@ from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, Arr
 from golden.fixed import index_bits
 from hw.adc import above_layout, trial_layout
 from hw.columns import Columns, RowGroups, SerialColumns
-from hw.fixed import half_up, registered, registered_product, saturate, tree_sum
+from hw.fixed import half_up, registered, registered_product, saturate
 from hw.noise import WORD_BITS, NoiseGenerator
 from hw.ports import WritePort, instance
 
@@ -148,8 +148,8 @@ class CrossbarModel(wiring.Component):
             self._write(m, lane, columns)
             m.d.comb += [getattr(columns, name).eq(value) for name, value in inputs.items()]
             charge = self._stage(m, columns.charge + read)
-            gained = registered_product(m, charge, lane_gain) if staged else [charge * lane_gain]
-            converted = tree_sum([*gained, error]).shift_right(shape.adc_shift)
+            gained = self._product(m, lane_gain, charge)
+            converted = (gained + error).shift_right(shape.adc_shift)
             if staged:  # beyond the codes there is nothing to compare with
                 converted = saturate(self._stage(m, converted), description.adc.range)
             lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
@@ -163,6 +163,10 @@ class CrossbarModel(wiring.Component):
         if not self.shape.staged:
             return value
         return registered(m, value)
+
+    def _product(self, m: Module, a: Value, b: Value) -> Value:
+        """Their product, two cycles later where samples have time for that."""
+        return registered_product(m, a, b) if self.shape.staged else a * b
 
     def _errors(self, m: Module, taken: Value, gain: Signal) -> list[tuple[Value, ...]]:
         """For each lane the read noise (charge), its gain, and what it adds (charge times gain)
@@ -191,7 +195,7 @@ class CrossbarModel(wiring.Component):
             error = half_up(lsb, shift) if shift >= 0 else lsb.shift_left(-shift)
             error = self._stage(m, error + (1 << (shape.adc_shift - 1)))
             factor = self._stage(m, written["gain_error", lane] + 2**noise.GAIN_ERROR_SHIFT)
-            gained = self._stage(m, gain * factor)
+            gained = self._product(m, gain, factor)
             # The factor is not negative: what was written is at least -1/2.
             lane_gain = Signal(gain.shape().width + 1, name=f"gain_{lane}")
             with m.If(1 if self.shape.staged else taken):

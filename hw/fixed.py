@@ -1,6 +1,6 @@
 """Rounding, saturation and sums in logic (docs/contract.md, 1). Nothing narrows by assignment."""
 
-from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 
 from golden.fixed import Range
 
@@ -13,13 +13,18 @@ def half_up(a: Value, shift: int) -> Value:
 
 
 def saturate(a: Value, to: Range) -> Value:
-    """The nearest number in `to`, in the narrowest shape that holds `to`."""
-    low, high = (Const(bound, Shape.cast(range(to.low, to.high + 1))) for bound in to)
-    inside = a[: low.shape().width]
-    if low.shape().signed:
-        inside = inside.as_signed()
-    result = Mux(a > to.high, high, Mux(a < to.low, low, inside))
-    return result.as_signed() if low.shape().signed else result
+    """The nearest number in `to`, a signed or a symmetric range, in the narrowest shape that holds
+    it. Upper bits tell whether a number is in there: a comparison would be a carry chain."""
+    bits = to.high.bit_length()
+    assert to.high == 2**bits - 1 and to.low in (-to.high, -to.high - 1), to
+    negative = a[-1] if a.shape().signed else Const(0)
+    upper = a[bits:] if a.shape().signed else Cat(a[bits:], 0)
+    above, below = ~negative & upper.any(), negative & ~upper.all()
+    if to.low == -to.high:
+        below |= negative & ~a[:bits].any()
+    low, high = (Const(bound, signed(bits + 1)) for bound in to)
+    inside = a[: bits + 1].as_signed() if a.shape().signed else Cat(a[:bits], 0).as_signed()
+    return Mux(above, high, Mux(below, low, inside)).as_signed()
 
 
 def narrow(a: Value, shift: int, to: Range) -> Value:
@@ -28,16 +33,23 @@ def narrow(a: Value, shift: int, to: Range) -> Value:
 
 
 def by_bits(a: Value, b: Value) -> list[Value]:
-    """Terms of a * b, one for each bit of a: not worth an FPGA's multiplier where those are few."""
+    """Terms of a * b, one for each bit of a."""
     terms = [Mux(bit, b, 0).shift_left(n) for n, bit in enumerate(a)]
     return [*terms[:-1], -terms[-1]] if a.shape().signed else terms
 
 
-FEW = 8
-"""Bits of a factor up to which an FPGA multiplies in logic."""
-
-MULTIPLIED = 17
-"""Bits of a number without a sign that an FPGA's multiplier takes; it takes 18 with a sign."""
+def by_digits(a: Value, factor: int, bits: int) -> list[Value]:
+    """Terms of a * factor modulo 2^bits, one for each digit of the factor's non-adjacent form: with
+    -1, 0 and 1 as digits, none has fewer that are not 0."""
+    terms = []
+    for n in range(bits):
+        if factor & 1:
+            digit = 2 - (factor & 3)
+            term = a[: bits - n].shift_left(n)
+            terms.append(term if digit > 0 else -term)
+            factor -= digit
+        factor >>= 1
+    return terms
 
 
 def registered(m: Module, value: Value, cycles: int = 1) -> Value:
@@ -47,18 +59,6 @@ def registered(m: Module, value: Value, cycles: int = 1) -> Value:
         m.d.sync += register.eq(value)
         value = register
     return value
-
-
-def registered_product(m: Module, a: Value, b: Value) -> list[Value]:
-    """Terms of a * b: what an FPGA's multipliers give, and for a few bits more than they take, sums
-    of `TOGETHER` bits' terms. Two cycles later, since multipliers are where they are, far from what
-    they work for. b: of no more bits than they take."""
-    if len(a) <= MULTIPLIED:
-        return [registered(m, a * b, 2)]
-    high = a[MULTIPLIED:].as_signed() if a.shape().signed else a[MULTIPLIED:]
-    upper = _together(by_bits(high, b)) if len(high) <= FEW else [high * b]
-    above = [registered(m, part, 2).shift_left(MULTIPLIED) for part in upper]
-    return [registered(m, a[:MULTIPLIED] * b, 2), *above]
 
 
 def tree_sum(terms: list[Value]) -> Value:
@@ -73,13 +73,21 @@ TOGETHER = 4
 """Terms that are summed in a cycle where an FPGA is to keep up."""
 
 
-def _together(terms: list[Value]) -> list[Value]:
+def together(terms: list[Value]) -> list[Value]:
+    """What is summed in a cycle."""
     return [tree_sum(terms[n : n + TOGETHER]) for n in range(0, len(terms), TOGETHER)]
 
 
 def registered_sum(m: Module, terms: list[Value]) -> Value:
-    """The same with a register after every `TOGETHER` terms: as many cycles later as it has
+    """The sum with a register after every `TOGETHER` terms: as many cycles later as it has
     levels."""
     while len(terms) > 1:
-        terms = [registered(m, term) for term in _together(terms)]
+        terms = [registered(m, term) for term in together(terms)]
     return terms[0]
+
+
+def registered_product(m: Module, a: Value, b: Value) -> Value:
+    """a * b, two cycles later, as a sum of terms for the bits of a, of which there are 5 to 16. An
+    FPGA's multipliers are fast enough themselves, but far from what they work for."""
+    assert TOGETHER < len(a) <= TOGETHER**2, "two levels"
+    return registered_sum(m, by_bits(a, b))

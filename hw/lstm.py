@@ -7,7 +7,7 @@ from amaranth.lib import data, memory
 from amaranth.lib.wiring import In
 
 from golden.description import ArrayShape, LstmCell
-from hw.fixed import half_up, narrow, saturate
+from hw.fixed import by_bits, half_up, narrow, saturate, together, tree_sum
 from hw.gates import GatePipeline, dac_code, stage
 from hw.ports import WritePort, loaded_memory
 
@@ -38,15 +38,15 @@ class LstmGates(GatePipeline):
         fc, ig, o = [], [], []
         for place in places:
             i_, f_, g_, o_ = (table[place] for table in tables)
-            fc.append(f_[: cell.gate_bits] * before[place])
-            ig.append(i_[: cell.gate_bits] * g_.as_signed())
+            fc.append(self._product(f_[: cell.gate_bits], before[place]))
+            ig.append(self._product(i_[: cell.gate_bits], g_.as_signed()))
             o.append(o_[: cell.gate_bits])
 
         # Stage 3: c = saturate(half_up((f * c + i * g) >> n)).
         valid, codes, word, last, fc, ig, o = stage(m, advance, [*carried, fc, ig, o])
         carried, sums = self._apart(
             *(m, advance, [valid, codes, word, last, o]),
-            [half_up(a + b, cell.gate_bits) for a, b in zip(fc, ig, strict=True)],
+            [half_up(tree_sum([*a, *b]), cell.gate_bits) for a, b in zip(fc, ig, strict=True)],
         )
         valid, codes, word, last, o = carried
         c = [saturate(value, cell.state_range) for value in sums]
@@ -65,14 +65,23 @@ class LstmGates(GatePipeline):
         found = [port.data for port in tanh]
         carried, of_c = self._apart(m, advance, carried, found, read=True)
         valid, codes, last, o, c = stage(m, advance, carried)
-        product = [o[place] * of_c[place].as_signed() for place in places]
+        terms = [self._product(o[place], of_c[place].as_signed()) for place in places]
 
         # Stage 6: h as a DAC code.
-        valid, codes, last, c, product = stage(m, advance, [valid, codes, last, c, product])
+        valid, codes, last, c, terms = stage(m, advance, [valid, codes, last, c, terms])
+        carried, product = self._apart(
+            *(m, advance, [valid, codes, last, c], [tree_sum(of_place) for of_place in terms])
+        )
+        valid, codes, last, c = carried
         h = [dac_code(product[place], self.shape) for place in places]
         (valid, codes, last, c), h = self._apart(m, advance, [valid, codes, last, c], h)
         self._back(m, valid, last, codes, h, c=c)
         return m
+
+    def _product(self, a: Value, b: Value) -> list[Value]:
+        """Terms of a * b, of which a is the one of fewer bits: one; or, where there is time, what
+        an FPGA makes of it near by, while its multipliers are far away."""
+        return together(by_bits(a, b)) if self.shape.staged else [a * b]
 
     def _tanh_table(self, m: Module, reads: Value) -> list[Any]:
         """Read ports [place] of the table of tanh."""

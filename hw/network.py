@@ -148,21 +148,21 @@ class Accelerator(wiring.Component):
         """Lead each transfer of `load` to the memory its address belongs to: in the cycle after it,
         or the first one in which that is ready, so that decoding has a cycle. `loaded`: this was
         the last one."""
-        held, ready, moves = Signal(), Signal(), Signal()
+        held, ready = Signal(), Signal()
         transfer = Signal(self.load_map.layout, reset_less=True)
         m.d.comb += [
             loaded.eq(held & ready & transfer.last),
             self.load.ready.eq(loading & (~held | (ready & ~transfer.last))),
-            moves.eq(self.load.valid & self.load.ready),
             ready.eq(1),
         ]
-        with m.If(moves):
-            m.d.sync += [held.eq(1), transfer.eq(self.load.payload)]
+        # What is taken need not wait for whether there is anything, which comes late.
+        with m.If(self.load.ready):
+            m.d.sync += [held.eq(self.load.valid), transfer.eq(self.load.payload)]
         with m.Elif(ready):
             m.d.sync += held.eq(0)
         for region in self.load_map.regions.values():
             here = Signal(name=f"at_{region.name.replace('.', '_')}")
-            with m.If(moves):
+            with m.If(self.load.ready):
                 m.d.sync += here.eq(region.holds(self.load.payload.address))
             if region.name == "votes":
                 self._votes(m, held & here, transfer.data, region)

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden import noise
 from golden.description import ADC_NOISE_BITS, ArrayShape
 from golden.fixed import ceil_div, index_bits
-from hw.fixed import half_up, registered, registered_product, tree_sum
+from hw.fixed import by_digits, half_up, registered, registered_product, registered_sum
 
 WORD_BITS = 32
 
@@ -104,9 +104,9 @@ class NoiseGenerator(wiring.Component):
         early, late, begins = Signal(self.inputs), Signal(self.inputs), Signal()
         m.d.sync += [early[name].eq(getattr(self, name)) for name in self.inputs.members]
         m.d.sync += [late.eq(early), begins.eq(self._begins(early))]
-        run, set_run, set_early = Signal.like(self.run), Signal(), Signal()
-        m.d.sync += [run.eq(self.run), set_early.eq(self.set_run), set_run.eq(set_early)]
-        words = [_multiplied(m, run, factor, 1) for factor in noise.RUN]
+        words = [_multiplied(m, self.run, factor) for factor in noise.RUN]
+        set_early, set_run = Signal(), Signal()
+        m.d.sync += [set_early.eq(self.set_run), set_run.eq(set_early)]
         place, step = self._place(m, late, begins, set_run, words)
         comes = Signal(self.latency)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += comes.eq(Cat(self.sample, comes))
@@ -130,9 +130,9 @@ class NoiseGenerator(wiring.Component):
         found = []
         for draw in self._look_up(m, mixed):
             drawn = draws_layout()(registered(m, draw.as_value()))
-            read = registered_product(m, self.read_noise, drawn.read)
+            read = registered_product(m, drawn.read, self.read_noise)
             own = registered_product(m, drawn.adc, self.adc_noise)
-            found.append((half_up(tree_sum(read), noise.READ_NOISE_SHIFT), tree_sum(own)))
+            found.append((half_up(read, noise.READ_NOISE_SHIFT), own))
         for lane, own in enumerate(self.noise):
             turn, pipeline = divmod(lane, at_once)
             held = Signal.like(own, name=f"noise_{lane}")
@@ -232,14 +232,6 @@ def _word(value: Value) -> Value:
     return value[:WORD_BITS]
 
 
-def _multiplied(m: Module, value: Value, factor: int, cycles: int = 2) -> Value:
-    """Their product modulo 2^32, some cycles later: parts of 16 bits are multiplied in this one,
-    and added in that."""
-    half = WORD_BITS // 2
-    low, high = value[:half], value[half:WORD_BITS]
-    parts = [low * (factor % 2**half), low * (factor >> half), high * (factor % 2**half)]
-    sizes = (WORD_BITS, half, half)
-    low, *above = (
-        registered(m, part[:size], cycles) for part, size in zip(parts, sizes, strict=True)
-    )
-    return _word(low + ((above[0] + above[1]) << half))
+def _multiplied(m: Module, value: Value, factor: int) -> Value:
+    """Their product modulo 2^32, two cycles later: constants have 11 to 13 digits."""
+    return _word(registered_sum(m, by_digits(value, factor, WORD_BITS)))

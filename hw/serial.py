@@ -190,11 +190,7 @@ class Bridge(wiring.Component):
             with m.State("begin"):
                 m.d.comb += self.i.ready.eq(there)
                 m.d.sync += command.eq(byte)
-                with m.If(there):
-                    m.next = "look"
-            with m.State("look"):
-                m.next = "begin"
-                with m.Switch(command):
+                with m.If(there), m.Switch(byte):
                     for code, size in sizes.items():
                         with m.Case(code):
                             m.d.sync += left.eq(size)

@@ -136,14 +136,14 @@ def test_the_main_job(quick):
     np.savez(quick / "x.npz", x=x, lengths=[7, 1, 4], labels=[0, 1, 2])
     np.savez(quick / "codes.npz", codes=rng.integers(-7, 8, (2, 4, 12)))
     for file, count in (("x.npz", 3), ("codes.npz", 2)):
-        done = wordline("sim", "quick.toml", "--input", file, "--stall", 0.2, folder=quick)
+        done = here("sim", "quick.toml", "--input", file, "--stall", 0.2, folder=quick)
         assert done.returncode == 0, (done.stdout, done.stderr)
         summary = json.loads((quick / "build/quick/summary.json").read_text())
         assert (summary["sequences"], summary["mismatches"]) == (count, 0)
         assert (summary["golden_accuracy"] is None) == (file == "codes.npz")
 
     # What the hardware does, and how much of it.
-    done = wordline(
+    done = here(
         *("sim", "quick.toml", "--sequences", 4, "--effects", "all", "--seed", 3), folder=quick
     )
     assert done.returncode == 0, (done.stdout, done.stderr)
@@ -157,17 +157,17 @@ def test_the_main_job(quick):
     assert own["arrays"]["layers.0"]["adc_noise_lsb"] == pytest.approx(0.3, abs=1 / 512)
 
     # A difference is red, with exit status 1.
-    done = wordline("sim", "quick.toml", "--sequences", 1, folder=quick)
+    done = here("sim", "quick.toml", "--sequences", 1, folder=quick)
     assert done.returncode == 0, (done.stdout, done.stderr)
     image = quick / "build/quick/image.hex"
     lines = image.read_text().splitlines()
     lines[1] = lines[1].split()[0] + " ffff"
     image.write_text("\n".join(lines) + "\n")
-    done = wordline("sim", "quick.toml", "--sequences", 1, folder=quick)
+    done = here("sim", "quick.toml", "--sequences", 1, folder=quick)
     assert done.returncode == 1, (done.stdout, done.stderr)
     assert "RED" in done.stdout and "values differ, first layers.0." in done.stdout
     image.unlink()  # emitted again next time
-    assert wordline("sim", "quick.toml", "--sequences", 1, folder=quick).returncode == 0
+    assert here("sim", "quick.toml", "--sequences", 1, folder=quick).returncode == 0
     assert not parts(quick)
 
 

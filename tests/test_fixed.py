@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Const, Module, Signal, signed, unsigned
 from amaranth.sim import Simulator
 from hypothesis import given
 from hypothesis import strategies as st
 
 import hw.fixed
+from golden import noise
 from golden.fixed import (
     Range,
     bipolar,
@@ -29,20 +30,28 @@ def test_narrow_exhaustive(shift, to):
     assert narrow(values, shift, to).tolist() == expected
     assert narrow(values.double(), shift, to).tolist() == expected
 
+
+@pytest.mark.parametrize("shift", [0, 1, 3, 5])
+@pytest.mark.parametrize("to", [Range(-8, 7), Range(-7, 7), Range(-1, 1), Range(-2, 1)])
+@pytest.mark.parametrize("shape", [signed(9), signed(4), signed(2), unsigned(9), unsigned(3)])
+def test_narrow_in_logic(shape, to, shift):
+    """Every number, also of shapes that need no saturation."""
     m = Module()
-    a, result = Signal(signed(10)), Signal(signed(12))
+    a, result = Signal(shape), Signal(signed(12))
     m.d.comb += result.eq(hw.fixed.narrow(a, shift, to))
+    low = -(2 ** (shape.width - 1)) if shape.signed else 0
+    values = range(low, low + 2**shape.width)
     got = []
 
     async def bench(ctx):
-        for value in values.tolist():
+        for value in values:
             ctx.set(a, value)
             got.append(ctx.get(result))
 
     simulator = Simulator(m)
     simulator.add_testbench(bench)
     simulator.run()
-    assert got == expected
+    assert got == [reference.narrow(value, shift, *to) for value in values]
 
 
 @given(st.integers(-(2**40), 2**40), st.integers(0, 30), st.integers(2, 20))
@@ -97,30 +106,55 @@ def test_look_up_gradients():
     assert table.grad.tolist() == [[1, 1, 0, 1]]
 
 
-@pytest.mark.parametrize("make", [signed, unsigned])
-@pytest.mark.parametrize("bits", [12, 17, 18, 20, 22, 25, 26, 34])
-def test_products_in_parts(bits, make):
-    """Of factors that one multiplier takes, that want few bits more, and many."""
-    m = Module()
-    a, b = Signal(make(bits)), Signal(signed(11))
-    terms = hw.fixed.registered_product(m, a, b)
-    result = Signal(signed(bits + 16))
-    m.d.comb += result.eq(hw.fixed.tree_sum(terms))
-    low = -(1 << bits - 1) if make is signed else 0
-    factors = [low, low + 1, low + 2**bits - 1, 0, 1, 2**bits // 3, low + 2**bits // 5]
-    got, expected = [], []
+def two_cycles_later(make, inputs, settings):
+    """What `make(m, *inputs)` gives two cycles after each of the settings."""
+    m, got = Module(), []
+    made = make(m, *inputs)
+    result = Signal(made.shape())
+    m.d.comb += result.eq(made)
 
     async def bench(ctx):
-        for x in factors:
-            for y in (-1024, -1, 0, 1, 1023, 683):
-                ctx.set(a, x)
-                ctx.set(b, y)
-                await ctx.tick().repeat(2)
-                got.append(ctx.get(result))
-                expected.append(ctx.get(a) * y)
+        for setting in settings:
+            for signal, value in zip(inputs, setting, strict=True):
+                ctx.set(signal, value)
+            await ctx.tick().repeat(2)
+            got.append(ctx.get(result))
 
     simulator = Simulator(m)
     simulator.add_clock(1e-8)
     simulator.add_testbench(bench)
     simulator.run()
-    assert got == expected
+    return got
+
+
+@pytest.mark.parametrize("b_shape", [signed(11), unsigned(21)])
+@pytest.mark.parametrize("make", [signed, unsigned])
+@pytest.mark.parametrize("bits", [5, 8, 11, 13, 16])
+def test_products_by_bits(bits, make, b_shape):
+    low = -(1 << bits - 1) if make is signed else 0
+    lowest = -1024 if b_shape.signed else 0
+    settings = [
+        (a, b)
+        for a in (low, low + 1, low + 2**bits - 1, 0, 1, low + 2**bits // 3, low + 2**bits // 5)
+        for b in (lowest, 0, 1, 683, lowest + 2**b_shape.width - 1)
+    ]
+    got = two_cycles_later(
+        hw.fixed.registered_product, [Signal(make(bits)), Signal(b_shape)], settings
+    )
+    assert got == [a * b for a, b in settings]
+
+
+@pytest.mark.parametrize("factor", [*noise.RUN, *noise.MIX, 1, 2**32 - 1, 0xAAAAAAAA, 0x55555555])
+def test_products_by_digits(factor):
+    """Modulo 2^32, and of no more terms than two cycles have time for."""
+
+    def make(m, a):
+        terms = hw.fixed.by_digits(a, factor, 32)
+        assert len(terms) <= hw.fixed.TOGETHER**2
+        if len(terms) <= hw.fixed.TOGETHER:
+            terms += [Const(0)] * hw.fixed.TOGETHER
+        return hw.fixed.registered_sum(m, terms)[:32]
+
+    values = [0, 1, 2**31, 2**32 - 1, 0x12345678, 0xDEADBEEF]
+    got = two_cycles_later(make, [Signal(32)], [(a,) for a in values])
+    assert got == [a * factor % 2**32 for a in values]
