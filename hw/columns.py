@@ -166,10 +166,10 @@ class RowGroups(wiring.Component):
     """Where the model is staged: leads the columns of all lanes, which are sampled at once, through
     groups of rows (`rows_at_once`), one a cycle.
 
-    sample, select, rows: as of `columns_signature`. reads: in a cycle with it, cells are read at
-    `address`, a group of a column. codes: what is on the rows of a group, two cycles after its
-    address; 0 on those that fill the last one. adds, first: a group's sum is there, `depth` cycles
-    after its address, and it is the first.
+    sample, select, rows: as of `columns_signature`. address: of the cells of a column's group.
+    codes: what is on the rows of a group, two cycles after its address; 0 on those that fill the
+    last one. adds, first: a group's sum is there, `depth` cycles after its address, and it is the
+    first.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -182,7 +182,6 @@ class RowGroups(wiring.Component):
         super().__init__(
             {name: signature.members[name] for name in ("sample", "select", "rows")}
             | {
-                "reads": Out(1),
                 "address": Out(self.group_bits + index_bits(shape.selects)),
                 "codes": Out(terms),
                 "adds": Out(1),
@@ -202,12 +201,13 @@ class RowGroups(wiring.Component):
         cycles = self.shape.description.dac.pulse_cycles
         left = Signal(range(cycles + self.groups))
         group = Signal(self.group_bits)
-        m.d.comb += self.reads.eq((left != 0) & (left <= self.groups if cycles > 1 else 1))
+        reads = Signal()  # cells of a group
+        m.d.comb += reads.eq((left != 0) & (left <= self.groups if cycles > 1 else 1))
         with m.If(self.sample):
             m.d.sync += [left.eq(cycles + self.groups - 1), group.eq(0)]
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
-            with m.If(self.reads):
+            with m.If(reads):
                 m.d.sync += group.eq(group + 1)
         select = Signal.like(self.select, reset_less=True)
         with m.If(self.sample):
@@ -215,7 +215,7 @@ class RowGroups(wiring.Component):
         chosen = registered(m, group)
         of_group = self._codes(m).word_select(chosen, len(self.codes))
         comes, first = Signal(self.depth), Signal(self.depth)
-        m.d.sync += [comes.eq(Cat(self.reads, comes)), first.eq(Cat(group == 0, first))]
+        m.d.sync += [comes.eq(Cat(reads, comes)), first.eq(Cat(group == 0, first))]
         m.d.comb += [
             *(self.address.eq(Cat(group, select)), self.codes.eq(registered(m, of_group))),
             *(self.adds.eq(comes[-1]), self.first.eq(first[-1])),
@@ -248,12 +248,12 @@ class SerialColumns(wiring.Component):
     wide as a group, and registers after every four terms of a sum. Made for an FPGA, whose
     memories are narrow and deep.
 
-    groups: what leads it. reads, address, codes, adds, first: of that. write, ...: as of
+    groups: what leads it. address, codes, adds, first: of that. write, ...: as of
     `columns_signature`. charge: the column's after its last group; it stays until the next
     sample's first one.
     """
 
-    led = ("reads", "address", "codes", "adds", "first")
+    led = ("address", "codes", "adds", "first")
 
     def __init__(self, shape: ArrayShape, groups: RowGroups) -> None:
         self.shape, self.groups = shape, groups
@@ -294,7 +294,7 @@ class SerialColumns(wiring.Component):
         m.d.comb += [
             write.addr.eq(Cat((self.write_row >> within)[:group_bits], self.write_select)),
             write.data.eq(self.write_cell.as_value().replicate(at_once)),
-            *(read.addr.eq(self.address), read.en.eq(self.reads)),
+            read.addr.eq(self.address),  # always: an enable would have far to go
         ]
         with m.If(self.write):
             m.d.comb += write.en.eq(Const(1, at_once) << self.write_row[:within])

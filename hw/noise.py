@@ -9,7 +9,15 @@ from amaranth.lib.wiring import In, Out
 from golden import noise
 from golden.description import ADC_NOISE_BITS, ArrayShape
 from golden.fixed import ceil_div, index_bits
-from hw.fixed import by_digits, half_up, registered, registered_product, registered_sum
+from hw.fixed import (
+    by_digits,
+    half_up,
+    registered,
+    registered_product,
+    registered_sum,
+    together,
+    tree_sum,
+)
 
 WORD_BITS = 32
 
@@ -99,14 +107,15 @@ class NoiseGenerator(wiring.Component):
         of `at_once` pipelines has every `at_once`th lane."""
         shape = self.shape
         at_once = ceil_div(shape.lanes, self.turns)
-        # What comes from afar first gets registers of its own; a run that is set is multiplied in
-        # the time of the second.
+        # What comes from afar first gets registers of its own; a run that is set is multiplied
+        # meanwhile.
         early, late, begins = Signal(self.inputs), Signal(self.inputs), Signal()
         m.d.sync += [early[name].eq(getattr(self, name)) for name in self.inputs.members]
         m.d.sync += [late.eq(early), begins.eq(self._begins(early))]
-        words = [_multiplied(m, self.run, factor) for factor in noise.RUN]
-        set_early, set_run = Signal(), Signal()
+        run, set_early, set_run = registered(m, self.run), Signal(), Signal()
         m.d.sync += [set_early.eq(self.set_run), set_run.eq(set_early)]
+        parts = [together(by_digits(run, factor, WORD_BITS)) for factor in noise.RUN]
+        words = [_word(tree_sum([registered(m, part) for part in of_run])) for of_run in parts]
         place, step = self._place(m, late, begins, set_run, words)
         comes = Signal(self.latency)  # bit k: a sample, k + 1 cycles ago
         m.d.sync += comes.eq(Cat(self.sample, comes))
@@ -114,7 +123,7 @@ class NoiseGenerator(wiring.Component):
         for first in range(at_once):
             names = ("start", "start_mixed", "once", "once_mixed", "twice", "twice_mixed")
             start, start_mixed, once, once_mixed, twice, twice_mixed = (
-                Signal(WORD_BITS, name=f"{name}_{first}") for name in names
+                Signal(WORD_BITS, name=f"{name}_{first}", reset_less=True) for name in names
             )
             following = _word(start + self._of_lanes(at_once))
             at = Mux(comes[2], _word(place + self._of_lanes(first)), following)

@@ -147,7 +147,7 @@ class Bridge(wiring.Component):
         }
         longest = max(sizes.values())
         given, left = Signal(8 * longest), Signal(range(longest + 1))
-        command = Signal(8)
+        command, more = Signal(8), Signal()  # more: left is not 0
         answer, to_say = Signal(8 * (1 + max(WORD, result))), Signal(range(2 + max(WORD, result)))
 
         def field(first: int, size: int) -> Value:
@@ -184,25 +184,29 @@ class Bridge(wiring.Component):
             written_beyond.eq(field(ADDRESS + WORD, ADDRESS)[len(self.s_axil_awaddr) :].any()),
         ]
         # A block RAM is slow: a byte is looked at a cycle after it came.
-        byte, there = Signal(8), Signal()
-        m.d.sync += [byte.eq(self.i.payload), there.eq(self.i.valid & ~self.i.ready)]
+        byte, there, take = Signal(8), Signal(), Signal()
+        m.d.sync += [
+            *(byte.eq(self.i.payload), self.i.ready.eq(take)),
+            there.eq(self.i.valid & ~self.i.ready & ~take),
+        ]
         with m.FSM():
             with m.State("begin"):
-                m.d.comb += self.i.ready.eq(there)
+                m.d.comb += take.eq(there)
                 m.d.sync += command.eq(byte)
                 with m.If(there), m.Switch(byte):
                     for code, size in sizes.items():
                         with m.Case(code):
-                            m.d.sync += left.eq(size)
+                            m.d.sync += [left.eq(size), more.eq(size != 0)]
                             m.next = "collect"
             with m.State("collect"):
-                m.d.comb += self.i.ready.eq(there & (left != 0))
-                with m.If(left == 0), m.Switch(command):
+                m.d.comb += take.eq(there & more)
+                with m.If(~more), m.Switch(command):
                     for code in sizes:
                         with m.Case(code):
                             m.next = code.name.lower()
                 with m.Elif(there):
-                    m.d.sync += [given.eq(Cat(given[8:], byte)), left.eq(left - 1)]
+                    m.d.sync += given.eq(Cat(given[8:], byte))
+                    m.d.sync += [left.eq(left - 1), more.eq(left != 1)]
             with m.State("write"):
                 m.d.sync += [
                     self.s_axil_awaddr.eq(field(ADDRESS + WORD, ADDRESS)),
@@ -269,14 +273,14 @@ class Board(wiring.Component):
         m = Module()
         m.domains.sync = sync = ClockDomain(reset_less=True)
         m.d.comb += sync.clk.eq(self.clk)
-        waking, awake = Signal(range(WAKING + 1), init=WAKING), Signal()
-        m.d.sync += awake.eq(waking == 0)
+        waking, asleep = Signal(range(WAKING + 1), init=WAKING), Signal(init=1)
+        m.d.sync += asleep.eq(waking != 0)
 
         m.submodules.receiver = receiver = Receiver(self.bit_cycles)
         m.submodules.sender = sender = Sender(self.bit_cycles)
-        asleep = ResetInserter(~awake)
         queue, bridge = SyncFIFOBuffered(width=8, depth=QUEUE), Bridge(self.inside)
-        m.submodules.queue, m.submodules.bridge = asleep(queue), asleep(bridge)
+        m.submodules.queue = ResetInserter(asleep)(queue)
+        m.submodules.bridge = ResetInserter(asleep)(bridge)
         with m.If(receiver.broken):
             m.d.sync += waking.eq(WAKING)
         with m.Elif(waking != 0):
@@ -290,7 +294,7 @@ class Board(wiring.Component):
         wiring.connect(m, queue.r_stream, bridge.i)
         wiring.connect(m, bridge.o, sender.i)
 
-        ports: dict[str, Any] = {"i_aclk": ClockSignal(), "i_aresetn": awake}
+        ports: dict[str, Any] = {"i_aclk": ClockSignal(), "i_aresetn": ~asleep}
         for name, member in self.inside.members.items():
             direction = "i" if member.flow == In else "o"
             port = getattr(bridge, name) if hasattr(bridge, name) else Signal(name=name)

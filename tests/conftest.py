@@ -1,11 +1,13 @@
 """Settings for all tests: one torch thread, and Hypothesis that repeats itself."""
 
+import os
 import signal
 
 import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start: those of two wait actively
 
 # A job in the background of a shell ignores Ctrl-C, and so does what it starts; some tests press
 # it.

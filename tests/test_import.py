@@ -4,6 +4,7 @@ are worth in integers."""
 import dataclasses
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -143,14 +144,24 @@ def test_inputs_of_any_scale_are_taken_up_by_the_first_layer():
     assert error < 0.3  # 4-bit everything, untrained weights
 
 
+PORTABLE = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+}
+"""Trains the same network on every processor, as far as can be asked for. What converting loses
+depends on the luck of the training: of eight seeds -0.5 to 12 points at 6 bits of ADC."""
+
+
 @pytest.fixture(scope="module")
 def speaker(tmp_path_factory):
     """The script of docs/import.md, run: a trained network, and its data."""
     folder = tmp_path_factory.mktemp("speaker")
     (script,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/import.md").read_text(), re.DOTALL)
     assert len([line for line in script.splitlines() if line.strip()]) <= 30
+    command = [sys.executable, "-W", "ignore", "-c", script]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=folder, capture_output=True, text=True
+        command, cwd=folder, env=os.environ | PORTABLE, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -158,8 +169,7 @@ def speaker(tmp_path_factory):
 
 @pytest.mark.parametrize(("adc", "points"), [(4, 6), (6, 3)])
 def test_converting_loses_little(speaker, adc, points):
-    """Held-out sequences; the goal is three points at 6 bits of ADC. With 4 it is 0.5 to 3.5, by
-    the processor on which the float network was trained."""
+    """Held-out sequences; the goal is three points at 6 bits of ADC."""
     own = foreign.read(speaker / "speaker.safetensors")
     data = datasets.load("vowels")
     found = golden.convert(own, describe(own, adc={"bits": adc}), data.train)

@@ -290,7 +290,12 @@ def test_a_load_ends_when_it_is_written(stall):
     """Transactions behind one another, each with another memory's word as its last, and sequences
     on offer all the while: a transfer is written once and in order, and nothing begins before the
     last one of a transaction is."""
-    description = small(voting={"replay_steps": 2})
+    description = small(
+        network={"inputs": 1, "hidden": [1], "classes": 1},
+        cell={"frac": 0},
+        adc={"bits": 3},
+        voting={"replay_steps": 2},
+    )
     chip, program = Accelerator(description), random_program(description, 1)
     regions, votes = dict(chip.load_map.regions), chip.load_map.regions["votes"]
     del regions["votes"]  # which has no port
