@@ -23,7 +23,7 @@ from golden import files
 from golden.description import SETTLE_MAX, STAGED, Description
 from golden.errors import WordlineError
 from golden.fixed import ceil_div
-from hw.columns import AROUND, sum_cycles
+from hw.columns import AROUND, REPLICATED, sum_cycles
 from hw.crossbar import AFTER_NOISE
 from hw.noise import STAGES
 
@@ -180,7 +180,11 @@ def _script(source: Path, description: Description) -> str:
     return "\n".join(
         [
             f"read_verilog {verilog}",
-            f"{flow} -run begin:map_luts",
+            f"{flow} -run begin:coarse",
+            "proc",
+            "flatten",
+            f"setattr -set keep 1 a:{REPLICATED} %ci:+[Q] t:$dff %i",
+            f"{flow} -run coarse:map_luts",
             "check -assert",
             "check -latchonly -assert",
             "techmap -map +/lattice/latches_map.v",

@@ -31,6 +31,9 @@ UNROLLED = 128
 """Rows up to which a simulator's compiler is given the whole sum at once; it is the fastest, but
 takes its time to compile."""
 
+REPLICATED = "replicated"
+"""Attribute of a register that others are alike, each near what it is for: not to be merged."""
+
 GROUP = 16
 """Rows of a sum that it is given at once where there are more."""
 
@@ -270,7 +273,9 @@ class SerialColumns(wiring.Component):
         m = Module()
         at_once, code = self.groups.at_once, _code(self.shape)
         column = data.View(data.ArrayLayout(cell_layout(self.shape), at_once), self._read(m))
-        codes = data.View(data.ArrayLayout(code, at_once), registered(m, self.codes))
+        here = Signal.like(self.codes, reset_less=True, attrs={REPLICATED: 1})
+        m.d.sync += here.eq(self.codes)
+        codes = data.View(data.ArrayLayout(code, at_once), here)
         terms = []
         for row in range(at_once):
             weight = registered(m, column[row].positive - column[row].negative)

@@ -336,9 +336,14 @@ def test_a_pin_that_leads_to_logic_is_told():
 def test_a_design_and_its_model_fit_on_an_ecp5(tmp_path):
     result = ecp5.place(TINY, tmp_path, device="45k", case="CABGA381")
     assert result.mhz > 100 and result.settle == ecp5.for_board(TINY).array.settle
+    modules = json.loads((tmp_path / "mapped.json").read_text())["modules"]
+    cells = modules[package.board_module(TINY)]["cells"]
+    replicated = {name.partition(".here_")[0] for name in cells if ".here_" in name}
+    assert len(replicated) == sum(shape.lanes for shape in TINY.arrays.values())
     assert result.unconstrained == [] and result.used["pins"][0] == 3
-    assert all(0 < used <= there for used, there in result.used.values())
-    for kind in ("flip-flops", "multipliers", "block RAMs"):
+    assert all(used <= there for used, there in result.used.values())
+    assert {kind for kind, (used, _) in result.used.items() if not used} == {"multipliers"}
+    for kind in ("flip-flops", "block RAMs"):
         assert sum(b.cells.get(kind, 0) for b in result.blocks) == result.used[kind][0]
     assert (tmp_path / "tiny.bit").stat().st_size > 10_000
     with pytest.raises(WordlineError, match=r"nextpnr stopped: ERROR: .*; .*nextpnr.log says more"):
