@@ -140,7 +140,9 @@ class Readout(wiring.Component):
             self.o.payload.eq(queue.r_data),
             queue.r_en.eq(self.o.ready),
         ]
-        m.d.sync += room.eq(room - (self.sample & begins) + (self.o.valid & self.o.ready))
+        frees = Signal()
+        m.d["sync" if shape.staged else "comb"] += frees.eq(self.o.valid & self.o.ready)
+        m.d.sync += room.eq(room - (self.sample & begins) + frees)
         return m
 
     def _gains(self, m: Module, gate: Signal) -> None:

@@ -173,7 +173,8 @@ class CrossbarModel(wiring.Component):
         with the half of an LSB by which is rounded, in time for cycle n + settle - 1 or the stages
         before it."""
         shape = self.shape
-        written = self._parameters(m)
+        enable, address, parameter = self._written(m)
+        written = self._parameters(m, enable, address, parameter)
         cycles = shape.settle - AFTER_NOISE if self.shape.staged else 2
         m.submodules.noise = generator = NoiseGenerator(shape, cycles)
         m.d.comb += [
@@ -183,9 +184,8 @@ class CrossbarModel(wiring.Component):
         m.d.comb += [
             getattr(generator, name).eq(written[name]) for name in ("read_noise", "adc_noise")
         ]
-        run = self.parameters.address[index_bits(shape.lanes) :] == PARAMETERS.index("run")
-        m.d.comb += generator.run.eq(self.parameters.data)
-        m.d.comb += generator.set_run.eq(self.parameters.enable & run)
+        run = address[index_bits(shape.lanes) :] == PARAMETERS.index("run")
+        m.d.comb += [generator.run.eq(parameter), generator.set_run.eq(enable & run)]
 
         errors = []
         for lane in range(shape.lanes):
@@ -203,7 +203,18 @@ class CrossbarModel(wiring.Component):
             errors.append((own.read, lane_gain, error))
         return errors
 
-    def _parameters(self, m: Module) -> dict[Any, Signal]:
+    def _written(self, m: Module) -> tuple[Value, Value, Value]:
+        """What is on `parameters`; a cycle later where samples have time for that."""
+        port = self.parameters
+        if not self.shape.staged:
+            return port.enable, port.address, port.data
+        enable = Signal(name="parameters_enable")  # reset takes back a run
+        m.d.sync += enable.eq(port.enable)
+        return enable, registered(m, port.address), registered(m, port.data)
+
+    def _parameters(
+        self, m: Module, enable: Value, address: Value, parameter: Value
+    ) -> dict[Any, Signal]:
         """Registers for what comes in on `parameters`, by name, or by name and lane; reset keeps
         them."""
         shape, split = self.shape, index_bits(self.shape.lanes)
@@ -213,7 +224,7 @@ class CrossbarModel(wiring.Component):
             "offset": signed(OFFSET_BITS),
             "gain_error": signed(GAIN_ERROR_BITS),
         }
-        lane, number = self.parameters.address[:split], self.parameters.address[split:]
+        lane, number = address[:split], address[split:]
         registers: dict[Any, Signal] = {}
         for name in PARAMETERS:
             if name == "run":  # the noise generator counts it
@@ -225,9 +236,9 @@ class CrossbarModel(wiring.Component):
                     shapes.get(name, unsigned(WORD_BITS)), name=label, reset_less=True
                 )
                 registers[name if own is None else (name, own)] = register
-                here = self.parameters.enable & (number == PARAMETERS.index(name))
+                here = enable & (number == PARAMETERS.index(name))
                 with m.If(here if own is None else here & (lane == own)):
-                    m.d.sync += register.eq(self.parameters.data[: len(register)])
+                    m.d.sync += register.eq(parameter[: len(register)])
         return registers
 
     def _write(self, m: Module, lane: int, columns: Any) -> None:

@@ -64,10 +64,17 @@ class DacSequencer(wiring.Component):
         x_full, x_last = Signal(), Signal()
         first = Signal(init=1)  # the step in the x register begins a sequence
 
-        x_done = _collect(m, x, self.i.payload.codes, self.i.valid & self.i.ready, self.beats)
+        # Where there is time, a beat has a register of its own, since it comes from afar.
+        beat, there = self.i.payload, self.i.valid
         m.d.comb += self.i.ready.eq(~x_full)
+        if self.description.array.staged:
+            beat, there = Signal.like(self.i.payload, reset_less=True), Signal()
+            m.d.comb += self.i.ready.eq(~there | ~x_full)
+            with m.If(self.i.ready):
+                m.d.sync += [beat.eq(self.i.payload), there.eq(self.i.valid)]
+        x_done = _collect(m, x, beat.codes, there & ~x_full, self.beats)
         with m.If(x_done):
-            m.d.sync += [x_full.eq(1), x_last.eq(self.i.payload.last)]
+            m.d.sync += [x_full.eq(1), x_last.eq(beat.last)]
 
         rows = self.o.payload.rows
         go = Signal()

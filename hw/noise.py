@@ -112,9 +112,9 @@ class NoiseGenerator(wiring.Component):
         early, late, begins = Signal(self.inputs), Signal(self.inputs), Signal()
         m.d.sync += [early[name].eq(getattr(self, name)) for name in self.inputs.members]
         m.d.sync += [late.eq(early), begins.eq(self._begins(early))]
-        run, set_early, set_run = registered(m, self.run), Signal(), Signal()
-        m.d.sync += [set_early.eq(self.set_run), set_run.eq(set_early)]
-        parts = [together(by_digits(run, factor, WORD_BITS)) for factor in noise.RUN]
+        set_run = Signal()
+        m.d.sync += set_run.eq(self.set_run)
+        parts = [together(by_digits(self.run, factor, WORD_BITS)) for factor in noise.RUN]
         words = [_word(tree_sum([registered(m, part) for part in of_run])) for of_run in parts]
         place, step = self._place(m, late, begins, set_run, words)
         comes = Signal(self.latency)  # bit k: a sample, k + 1 cycles ago
