@@ -28,8 +28,6 @@ class DacSequencer(wiring.Component):
     `array.feedback_latency`. Throughput: a vector every `beats` + 1 cycles.
     """
 
-    latency = 2
-
     def __init__(
         self,
         *,
@@ -42,6 +40,7 @@ class DacSequencer(wiring.Component):
         self.description = description
         self.inputs, self.beat = inputs, beat
         self.units, self.units_per_beat = units, units_per_beat
+        self.latency = 3 if description.array.staged else 2
         members: dict[str, wiring.Member] = {
             "i": In(vector_stream(beat, description)),
             "o": Out(stream.Signature(step_layout(inputs + units, description))),
