@@ -38,7 +38,8 @@ clean:  ## everything that is made here
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Wordline needs Python 3.11 or newer; make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,attacks,synth]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,attacks,synth]'
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # on all cores; templates are no Python
 	touch $@
 
 $(PEERS_READY): peers/requirements.txt
