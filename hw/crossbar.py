@@ -110,7 +110,7 @@ class CrossbarModel(wiring.Component):
     cycle. Cells and parameters are written while no sequence is under way, until two cycles before
     a sample; all parameters are 0, no error at all, until then.
     Where samples have time for it (`shape.staged`) all is in stages, with no more than a
-    multiplication or a few additions between registers: that is for an FPGA.
+    few additions between registers: that is for an FPGA.
     columns: what makes a lane's cells and their charge elsewhere; `ColumnsInstance` for Verilog.
     """
 

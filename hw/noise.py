@@ -10,6 +10,7 @@ from golden import noise
 from golden.description import ADC_NOISE_BITS, ArrayShape
 from golden.fixed import ceil_div, index_bits
 from hw.fixed import (
+    TOGETHER,
     by_digits,
     half_up,
     registered,
@@ -48,8 +49,8 @@ class NoiseGenerator(wiring.Component):
     words of the array. `run`: the number of the next run, taken when `set_run` is high; 0 after
     reset. `read_noise`, `adc_noise`: amplitudes (docs/contract.md, 10).
     Latency: `noise` is that of a sample from `latency` cycles after it until the next one's.
-    cycles: what that may be. With `STAGES` or more, no cycle has more than a multiplication or
-    three additions, and lanes are hashed one after the other where there is time for it.
+    cycles: what that may be. With `STAGES` or more, no cycle has more than a few additions,
+    and lanes are hashed one after the other where there is time for it.
     """
 
     def __init__(self, shape: ArrayShape, cycles: int = 2) -> None:
@@ -243,4 +244,6 @@ def _word(value: Value) -> Value:
 
 def _multiplied(m: Module, value: Value, factor: int) -> Value:
     """Their product modulo 2^32, two cycles later: constants have 11 to 13 digits."""
-    return _word(registered_sum(m, by_digits(value, factor, WORD_BITS)))
+    terms = by_digits(value, factor, WORD_BITS)
+    assert TOGETHER < len(terms) <= TOGETHER**2, "two levels"
+    return _word(registered_sum(m, terms))

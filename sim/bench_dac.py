@@ -143,8 +143,10 @@ async def in_time(dut: Any) -> None:
     alone = [step[None] for sequence in vectors["x"] for step in sequence]
     bench.send(alone, alone)
     await bench.finish(len(alone))
-    # One beat may have a register to wait in.
-    assert (np.diff(bench.input.moved[::beats])[1:] == beats + 1).all()
+    begun = np.diff(bench.input.moved[::beats])
+    if job["timing"]["latency"] > 2:  # the second vector's first beat has a register to wait in
+        begun = begun[1:]
+    assert (begun == beats + 1).all()
     assert (np.diff(bench.output.moved) == beats + 1).all()
 
 

@@ -199,10 +199,14 @@ def test_samples_never_pause_without_stalls(kind, adc, bits, settle):
     assert [select for _, select in samples] == once * 2
 
 
-@pytest.mark.parametrize("macro", [CrossbarModel, DigitalArray])
-def test_extreme_charges_do_not_overflow(macro):
+@pytest.mark.parametrize(
+    ("macro", "settle"), [(CrossbarModel, 3), (CrossbarModel, 23), (DigitalArray, 3)]
+)
+def test_extreme_charges_do_not_overflow(macro, settle):
     """Every row and cell at its end: the largest charges of both signs, at every gain."""
-    description = small(device={"conductance_bits": 12}, adc={"gain_bits": 12})
+    description = small(
+        device={"conductance_bits": 12}, adc={"gain_bits": 12}, array={"settle": settle}
+    )
     shape = description.layers[0]
     part = random_program(description, 0).layers[0]
     part.positive.fill_(4095)

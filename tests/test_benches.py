@@ -49,6 +49,12 @@ DESCRIPTIONS = {
         "cell": {"kind": "rnn"},
         "voting": {"replay_steps": 4, "max_votes": 4},
     },
+    # An LSTM in stages, its products of as many bits as there can be.
+    "stages": {
+        "network": {"inputs": 3, "hidden": [5], "classes": 2},
+        "array": {"lanes": 2, "settle": 23},
+        "cell": {"gate_bits": 12, "state_bits": 20, "state_index_bits": 10},
+    },
     # Scores of every step leave, more slowly than h comes.
     "scores": {
         "network": {"inputs": 3, "hidden": [3], "classes": 7},
@@ -89,7 +95,7 @@ BENCHES = {
     "dac": ["narrow", "wide", "slow"],
     "adc": ["odd", "narrow", "tiles", "pulses"],
     "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 23
-    "gates": ["odd", "narrow", "wide", "vanilla"],
+    "gates": ["odd", "narrow", "wide", "vanilla", "stages"],
     "layer": ["odd", "narrow", "vanilla", "tiles", "pulses"],
     "head": ["odd", "narrow", "vanilla", "least", "scores", "steps", "tiles", "slow"],
     "replay": ["vanilla", "slow", "least"],

@@ -107,24 +107,24 @@ def test_look_up_gradients():
 
 
 def two_cycles_later(make, inputs, settings):
-    """What `make(m, *inputs)` gives two cycles after each of the settings."""
+    """What `make(m, *inputs)` gives two cycles after each of the settings, one a cycle."""
     m, got = Module(), []
     made = make(m, *inputs)
     result = Signal(made.shape())
     m.d.comb += result.eq(made)
 
     async def bench(ctx):
-        for setting in settings:
+        for setting in [*settings, settings[0]]:
             for signal, value in zip(inputs, setting, strict=True):
                 ctx.set(signal, value)
-            await ctx.tick().repeat(2)
+            await ctx.tick()
             got.append(ctx.get(result))
 
     simulator = Simulator(m)
     simulator.add_clock(1e-8)
     simulator.add_testbench(bench)
     simulator.run()
-    return got
+    return got[1:]
 
 
 @pytest.mark.parametrize("b_shape", [signed(11), unsigned(21)])

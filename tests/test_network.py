@@ -96,6 +96,11 @@ def test_cycles_per_step(hidden, lanes, bits, settle, kind):
     assert {b - a for a, b in pairwise(steps)} == {chip.cycles_per_step}
 
 
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+def test_cycles_per_step_in_stages(kind):
+    test_cycles_per_step(5, 2, 3, 23, kind)
+
+
 def test_the_next_sequence_does_not_wait_for_h():
     chip, run = check(small(), [1, 1, 1, 1, 1, 1], seed=0)
     cycles = [cycle for cycle, _ in run.layers[0]][:: chip.layers[0].shape.units]
