@@ -173,7 +173,8 @@ def _read(pins: Path) -> str:
 
 def _script(source: Path, description: Description) -> str:
     """Yosys' own flow for the family, with its plain mapper in the place of ABC9, which stops with
-    an assertion on designs like these."""
+    an assertion on designs like these; and registers that are `REPLICATED` stay so, while it makes
+    one of others that are alike."""
     paths = [*package.sources(source), source / package.board(description)]
     verilog = " ".join(str(path.relative_to(source.parent)) for path in paths)
     flow = f"synth_lattice -family ecp5 -top {package.board_module(description)}"

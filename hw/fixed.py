@@ -17,13 +17,13 @@ def saturate(a: Value, to: Range) -> Value:
     it. Upper bits tell whether a number is in there: a comparison would be a carry chain."""
     bits = to.high.bit_length()
     assert to.high == 2**bits - 1 and to.low in (-to.high, -to.high - 1), to
-    negative = a[-1] if a.shape().signed else Const(0)
-    upper = a[bits:] if a.shape().signed else Cat(a[bits:], 0)
+    if not a.shape().signed:
+        a = Cat(a, Const(0, 1)).as_signed()
+    negative, upper, inside = a[-1], a[bits:], a[: bits + 1].as_signed()
     above, below = ~negative & upper.any(), negative & ~upper.all()
     if to.low == -to.high:
         below |= negative & ~a[:bits].any()
     low, high = (Const(bound, signed(bits + 1)) for bound in to)
-    inside = a[: bits + 1].as_signed() if a.shape().signed else Cat(a[:bits], 0).as_signed()
     return Mux(above, high, Mux(below, low, inside)).as_signed()
 
 
@@ -87,7 +87,12 @@ def registered_sum(m: Module, terms: list[Value]) -> Value:
 
 
 def registered_product(m: Module, a: Value, b: Value) -> Value:
-    """a * b, two cycles later, as a sum of terms for the bits of a, of which there are 5 to 16. An
-    FPGA's multipliers are fast enough themselves, but far from what they work for."""
-    assert TOGETHER < len(a) <= TOGETHER**2, "two levels"
-    return registered_sum(m, by_bits(a, b))
+    """a * b, two cycles later, as a sum of terms for the bits of a. An FPGA's multipliers are fast
+    enough themselves, but far from what they work for."""
+    return two_levels(m, by_bits(a, b))
+
+
+def two_levels(m: Module, terms: list[Value]) -> Value:
+    """The registered sum of as many terms, 5 to 16, as make it two cycles late."""
+    assert TOGETHER < len(terms) <= TOGETHER**2, len(terms)
+    return registered_sum(m, terms)

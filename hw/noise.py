@@ -10,14 +10,13 @@ from golden import noise
 from golden.description import ADC_NOISE_BITS, ArrayShape
 from golden.fixed import ceil_div, index_bits
 from hw.fixed import (
-    TOGETHER,
     by_digits,
     half_up,
     registered,
     registered_product,
-    registered_sum,
     together,
     tree_sum,
+    two_levels,
 )
 
 WORD_BITS = 32
@@ -244,6 +243,4 @@ def _word(value: Value) -> Value:
 
 def _multiplied(m: Module, value: Value, factor: int) -> Value:
     """Their product modulo 2^32, two cycles later: constants have 11 to 13 digits."""
-    terms = by_digits(value, factor, WORD_BITS)
-    assert TOGETHER < len(terms) <= TOGETHER**2, "two levels"
-    return _word(registered_sum(m, terms))
+    return _word(two_levels(m, by_digits(value, factor, WORD_BITS)))
