@@ -26,7 +26,7 @@ from rich.box import SQUARE, Box
 from rich.table import Table
 from torch import Tensor, nn
 
-from gen import stages
+from gen import keys, stages
 from golden import effects, fast, files, native, network, presets
 from golden.datasets import Sequences
 from golden.description import Description, Network
@@ -354,7 +354,7 @@ def run(
         "kernels": "none" if native.library() is None else "compiled",
         "matrix_unit": native.has_tiles(),
         "machine": {"processor": _processor(), "cores": os.cpu_count()},
-        "versions": stages.versions(),
+        "versions": keys.versions(),
     }
 
 

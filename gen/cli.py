@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from gen import activity, ecp5, image, package, ppa, stages, synth
+from gen import activity, ecp5, image, keys, package, ppa, stages, synth
 from gen import fit as fitting
 from golden import datasets, digital, effects, files, foreign, presets, training
 from golden.conversion import ArrayReport
@@ -716,7 +716,7 @@ def ppa_(
         "worth": {side: training.measured(program, test) for side, program in programs.items()},
         **ppa.report(figures, counted["analog"], counted["digital"]),
         "figures": {name: dataclasses.asdict(figure) for name, figure in figures.items()},
-        "versions": stages.versions(),
+        "versions": keys.versions(),
     }
     files.write_text(folder / "ppa.json", json.dumps(found, indent=1) + "\n")
     for table in ppa.tables(found):

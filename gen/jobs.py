@@ -7,9 +7,7 @@ result lies in the folder under its key, a hash of everything it depends on; a s
 interrupted goes on with what is not there.
 """
 
-import functools
 import importlib
-import inspect
 import json
 import os
 import platform
@@ -17,18 +15,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import joblib
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-import golden
-from gen import stages
-from golden import datasets, files, native
+from gen import keys
+from golden import datasets, files, native, presets
 from golden.datasets.sets import DATA
 from golden.errors import WordlineError
+from golden.source import code_hash
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -75,12 +72,17 @@ class Runner:
     workers: int = 1
 
     def key(self, job: Job) -> str:
-        """Hash of everything that a job's result depends on."""
-        module = importlib.import_module(job.function.partition(":")[0])
+        """Hash of everything that a job's result depends on.
+
+        The function counts by its name without its module, and by the code that it reaches, so a
+        file may move.
+        """
+        name = job.function.partition(":")[2]
+        given = self._given(job)
         data = ""
-        if "dataset" in job.arguments:
-            data = datasets.fingerprint(job.arguments["dataset"], self.data_dir)
-        return stages.digest(job.function, self._given(job), data, _code(module), self.device)[:24]
+        if dataset := job.arguments.get("dataset", ""):
+            data = datasets.fingerprint(dataset, self.data_dir)
+        return keys.digest(name, given, data, _code(job.function, _uses(job)), self.device)[:24]
 
     def _given(self, job: Job) -> dict[str, Any]:
         """A job's arguments, other jobs as their keys."""
@@ -118,16 +120,26 @@ class Runner:
             return None  # what was damaged is done again
 
 
-@functools.cache
-def _code(module: ModuleType) -> str:
-    """Hash of the code behind a module's jobs, as it was when the first was asked for: golden, the
-    modules of runs, and the packages that decide numbers."""
-    own = [inspect.getsource(module)]
-    own += [
-        path.read_text() for path in sorted((Path(__file__).parent / "studies").glob("*runs.py"))
-    ]
+def _uses(job: Job) -> keys.Only:
+    """The entries of registries that a job uses: those that its arguments name, and the cells of
+    the jobs that it starts from; any cell, where none is named."""
+    dataset, preset = (job.arguments.get(name, "") for name in ("dataset", "preset"))
+    return keys.uses(dataset=dataset, preset=preset, cells=_cells(job) or None)
+
+
+def _cells(job: Job) -> set[str]:
+    cells = {job.arguments["cell"]} if "cell" in job.arguments else set()
+    if "preset" in job.arguments:
+        cells.add(presets.load(job.arguments["preset"]).description.cell.kind)
+    return cells.union(*(_cells(a) for a in job.arguments.values() if isinstance(a, Job)))
+
+
+def _code(function: str, only: keys.Only) -> str:
+    """Hash of the code behind a job, as it was when the first was asked for, of the packages that
+    decide numbers, and of how golden's kernels are run."""
+    packages = [name for name in keys.PACKAGES if name != "wordline"]
     about = (platform.machine(), native.library() is not None)
-    return stages.digest(stages.source(golden), own, stages.versions(), about)
+    return keys.digest(code_hash(function, only=only), keys.versions(packages), about)
 
 
 def cores() -> int:

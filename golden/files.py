@@ -7,6 +7,27 @@ from pathlib import Path
 
 from golden.errors import WordlineError
 
+_given: list[Path] = []
+
+
+def cache_dir() -> Path:
+    """The folder of what is made once for a user and used again: compiled kernels, parsed code.
+
+    Nothing in it is missed when it is deleted. By default `wordline` in $XDG_CACHE_HOME, or in
+    ~/.cache.
+    """
+    if _given:
+        return _given[-1]
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG base directory specification says to ignore a relative path.
+    base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    return base / "wordline"
+
+
+def set_cache_dir(folder: Path) -> None:
+    """Use another cache folder from now on, in this process."""
+    _given[:] = [folder.absolute()]
+
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:

@@ -11,9 +11,9 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from golden import files
+from golden import files, source
 
-SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("kernels", "float_kernels"))
+SOURCES = tuple(map(Path(__file__).with_name, ("kernels.cpp", "float_kernels.cpp")))
 
 # Contraction would round a product and a sum once, where PyTorch rounds twice.
 FLAGS = (
@@ -79,12 +79,12 @@ def library() -> ctypes.CDLL | None:
     compiler = shutil.which("g++")
     if compiler is None:
         return None
-    code = b"".join(source.read_bytes() for source in SOURCES)
-    key = hashlib.sha256(code + repr(FLAGS).encode() + machine(compiler)).hexdigest()[:16]
+    code = "".join(map(source.data_hash, SOURCES))
+    key = hashlib.sha256(f"{code}{FLAGS}".encode() + machine(compiler)).hexdigest()[:16]
     name = f"kernels-{key}.so"
     try:
         with contextlib.suppress(OSError):
-            return _load(compiler, SOURCES[0].parent / "__pycache__" / name)
+            return _load(compiler, files.cache_dir() / "kernels" / name)
         # A folder that cannot be written, or not be loaded from: for this process alone.
         with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as folder:
             return _load(compiler, Path(folder) / name)

@@ -20,6 +20,7 @@ from golden.description import (
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.levels import Levels
+from golden.source import registry
 from golden.training import Training
 
 
@@ -58,38 +59,38 @@ _KJV_CHAR = Description(
 )
 _CHARACTERS = Training(dataset="kjv-char", float_epochs=3, epochs=3, batch=32, learning_rate=0.005)
 
-PRESETS = {
-    recipe.description.name: recipe
-    for recipe in (
-        Recipe(_VOWELS),
-        Recipe(_VOWELS.replace(name="vowels-deep", network={"hidden": [24, 16]})),
-        Recipe(_VOWELS.replace(name="vowels-fast", array={"lanes": 8})),
-        Recipe(_VOWELS.replace(name="vowels-rnn", cell={"kind": "rnn"})),
-        Recipe(
+PRESETS = registry(
+    "presets",
+    {
+        "vowels": Recipe(_VOWELS),
+        "vowels-deep": Recipe(_VOWELS.replace(name="vowels-deep", network={"hidden": [24, 16]})),
+        "vowels-fast": Recipe(_VOWELS.replace(name="vowels-fast", array={"lanes": 8})),
+        "vowels-rnn": Recipe(_VOWELS.replace(name="vowels-rnn", cell={"kind": "rnn"})),
+        "vowels-levels": Recipe(
             _VOWELS.replace(name="vowels-levels", device={"weight_bits": 3, "levels": "trained"}),
             levels=Levels(separation=2.0, noise="pcm"),
         ),
-        Recipe(_VOWELS.replace(name="vowels-vote", voting={"replay_steps": 32})),
-        Recipe(
+        "vowels-vote": Recipe(_VOWELS.replace(name="vowels-vote", voting={"replay_steps": 32})),
+        "vowels-rnn-vote": Recipe(
             _VOWELS.replace(
                 name="vowels-rnn-vote", cell={"kind": "rnn"}, voting={"replay_steps": 32}
             )
         ),
-        Recipe(
+        "mnist-rows": Recipe(
             _MNIST_ROWS,
             Training(
                 dataset="mnist-rows", float_epochs=15, epochs=10, batch=64, learning_rate=0.003
             ),
         ),
-        Recipe(
+        "strokes": Recipe(
             Description(name="strokes", network=Network(inputs=3, hidden=(64,), classes=10)),
             Training(dataset="strokes", float_epochs=12, epochs=10, batch=64, learning_rate=0.004),
         ),
-        Recipe(
+        "har": Recipe(
             Description(name="har", network=Network(inputs=6, hidden=(64,), classes=7)),
             Training(dataset="har", float_epochs=24, epochs=24, batch=64, learning_rate=0.002),
         ),
-        Recipe(
+        "load-forecast": Recipe(
             Description(
                 name="load-forecast",
                 network=Network(inputs=1, hidden=(32,), classes=1),
@@ -106,8 +107,8 @@ PRESETS = {
                 learning_rate=0.01,
             ),
         ),
-        Recipe(_KJV_CHAR, _CHARACTERS),
-        Recipe(
+        "kjv-char": Recipe(_KJV_CHAR, _CHARACTERS),
+        "kjv-char-deep": Recipe(
             _KJV_CHAR.replace(
                 name="kjv-char-deep",
                 network={"hidden": [256, 256]},
@@ -115,8 +116,8 @@ PRESETS = {
             ),
             _CHARACTERS,
         ),
-    )
-}
+    },
+)
 """vowels: the main job. vowels-deep: two layers. vowels-fast: twice the ADCs. vowels-rnn: the
 vanilla cell. vowels-levels: eight levels a weight, placed in training. -vote: with a replay buffer
 and a voter; no sequence is longer than 29 steps. mnist-rows: digits, a row of pixels a step; needs

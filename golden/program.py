@@ -28,6 +28,7 @@ from golden.description import (
 )
 from golden.errors import WordlineError
 from golden.fixed import Range, signed_range
+from golden.source import registry
 
 FORMAT = "wordline program 4"
 
@@ -81,7 +82,9 @@ class RnnProgram(LayerProgram):
     """A vanilla RNN layer."""
 
 
-LAYER_PROGRAMS: dict[str, type[LayerProgram]] = {"lstm": LstmProgram, "rnn": RnnProgram}
+LAYER_PROGRAMS: dict[str, type[LayerProgram]] = registry(
+    "cells", {"lstm": LstmProgram, "rnn": RnnProgram}
+)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape
 from golden.fixed import ceil_div
+from golden.source import registry
 from hw.array import LOADED, MacroMaker, TiledArray
 from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
@@ -14,7 +15,7 @@ from hw.lstm import LstmGates
 from hw.ports import vector_stream
 from hw.rnn import RnnGates
 
-GATES: dict[str, type[GatePipeline]] = {"lstm": LstmGates, "rnn": RnnGates}
+GATES: dict[str, type[GatePipeline]] = registry("cells", {"lstm": LstmGates, "rnn": RnnGates})
 
 
 class RecurrentLayer(wiring.Component):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gen import package, ppa, stages, synth
+from gen import keys, package, ppa, synth
 from golden import digital, files
 from golden.errors import WordlineError
 from golden.program import Program
@@ -35,11 +35,11 @@ def measure(
     """
     program = digital.twin(program) if side == "digital" else program
     description, cells = program.description, ppa.CELLS
-    key = stages.digest(
+    key = keys.digest(
         *(description.to_toml(), side, cells.liberty(library).read_text()),
-        {name: stages.tensor_digest(tensor) for name, tensor in program.tensors().items()},
-        *(stages.tensor_digest(x), stages.tensor_digest(lengths)),
-        stages.netlist_sources(),
+        {name: keys.tensor_digest(tensor) for name, tensor in program.tensors().items()},
+        *(keys.tensor_digest(x), keys.tensor_digest(lengths)),
+        keys.netlist(description.cell.kind),
     )
     kept = folder / "counted.json"
     if kept.exists():

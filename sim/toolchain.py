@@ -15,7 +15,7 @@ from typing import Any
 import cocotb_tools.config
 from cocotb_tools.runner import Verilator, VerilatorControlFile
 
-from golden import files, native
+from golden import files, native, source
 from golden.errors import WordlineError
 
 OLDEST = (5, 36)
@@ -111,9 +111,9 @@ class LeanVerilator(Verilator):
 
     def build(self, *, build_dir: Path, waves: bool = False, **options: Any) -> None:
         """Build. Verilator's own run time, which takes the longest to compile, is kept for other
-        builds: beside this file, where that can be written to."""
+        builds in the cache folder, where that can be written to."""
         key = hashlib.sha256(f"{self.flags} {waves}".encode()).hexdigest()
-        kept = Path(__file__).parent / "__pycache__" / key[:16]
+        kept = files.cache_dir() / "verilator" / key[:16]
         with contextlib.suppress(OSError):
             _copy_run_time(kept, build_dir)
         super().build(build_dir=build_dir, waves=waves, **options)
@@ -180,7 +180,7 @@ class BatchVerilator(LeanVerilator):
     @property
     def how(self) -> str:
         """The C++ too."""
-        return self.flags + self.header + self.MAIN.read_text()
+        return self.flags + self.header + source.data_hash(self.MAIN)
 
     def build(self, *, build_dir: Path, **options: Any) -> None:
         """Write the header beside the model, and build."""

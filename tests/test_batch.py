@@ -14,7 +14,7 @@ import torch
 from cocotb_tools.runner import Verilator
 
 from gen import image, stages, vectors
-from golden import native
+from golden import files, native
 from golden.errors import WordlineError
 from sim import batch, chip, scoreboard, toolchain
 from sim.scoreboard import Scoreboard
@@ -317,7 +317,7 @@ def test_verilator_s_run_time_is_compiled_once(tmp_path, monkeypatch):
         (build_dir / "verilated.o").write_text("it")
 
     monkeypatch.setattr(Verilator, "build", build)
-    monkeypatch.setattr(toolchain, "__file__", str(tmp_path / "toolchain.py"))
+    monkeypatch.setattr(files, "_given", [tmp_path / "cache"])
     ways = [toolchain.BatchVerilator("header"), toolchain.BatchVerilator("header", quick=True)]
     for n, (way, waves) in enumerate([(0, False), (0, False), (1, False), (1, True), (1, True)]):
         ways[way].build(build_dir=tmp_path / str(n), waves=waves)
@@ -326,7 +326,7 @@ def test_verilator_s_run_time_is_compiled_once(tmp_path, monkeypatch):
     ways[0].build(build_dir=tmp_path / "5")
     monkeypatch.setattr(native, "machine", lambda compiler: b"another")
     ways[0].build(build_dir=tmp_path / "6")
-    monkeypatch.setattr(toolchain, "__file__", str(tmp_path / "a_file" / "toolchain.py"))
+    monkeypatch.setattr(files, "_given", [tmp_path / "a_file"])
     (tmp_path / "a_file").write_text("no folder")
     for n in (7, 8):
         ways[0].build(build_dir=tmp_path / str(n))

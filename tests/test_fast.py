@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden import fast, layer, native, network
+from golden import fast, files, layer, native, network, source
 from golden.injection import Injection
 from tests.helpers import descriptions, random_codes, random_program, small
 
@@ -323,10 +323,12 @@ def test_a_layer_s_gradients_can_be_had_once():
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """native as if nothing had been compiled, with its source where the test says."""
-    copies = tuple(tmp_path / source.name for source in native.SOURCES)
-    for copy, source in zip(copies, native.SOURCES, strict=True):
-        copy.write_text(source.read_text())
+    copies = tuple(tmp_path / path.name for path in native.SOURCES)
+    for copy, path in zip(copies, native.SOURCES, strict=True):
+        copy.write_text(path.read_text())
     monkeypatch.setattr(native, "SOURCES", copies)
+    monkeypatch.setattr(files, "_given", [tmp_path / "cache"])
+    source.data_hash.cache_clear()
     native.library.cache_clear()
     yield copies[0]
     native.library.cache_clear()
@@ -349,12 +351,12 @@ def test_kernels_that_do_not_compile_are_said_so(fresh, capsys):
     fresh.write_text("nonsense")
     assert native.library() is None
     assert "the kernels did not compile" in capsys.readouterr().err
-    assert not list((fresh.parent / "__pycache__").glob("*kernels*"))
+    assert not list((files.cache_dir() / "kernels").iterdir())
 
 
 def test_kernels_are_compiled_once(fresh, monkeypatch):
     assert native.library() is not None
-    (built,) = (fresh.parent / "__pycache__").glob("kernels-*.so")
+    (built,) = (files.cache_dir() / "kernels").glob("kernels-*.so")
     compiled = subprocess.run
     commands = []
 
@@ -366,23 +368,25 @@ def test_kernels_are_compiled_once(fresh, monkeypatch):
     native.library.cache_clear()
     assert native.library() is not None
     assert [("-o" in command) for command in commands] == [False]  # only asked what `native` is
-    fresh.write_text(fresh.read_text() + "\n")
-    native.library.cache_clear()
-    assert native.library() is not None
-    assert len(list((fresh.parent / "__pycache__").glob("kernels-*.so"))) == 2
+    for code, count in (("// a comment", 1), ("int another;", 2)):
+        fresh.write_text(f"{fresh.read_text()}{code}\n")
+        source.data_hash.cache_clear()
+        native.library.cache_clear()
+        assert native.library() is not None
+        assert len(list((files.cache_dir() / "kernels").iterdir())) == count
     assert built.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_no_hindrance(fresh, monkeypatch, tmp_path):
-    (fresh.parent / "__pycache__").write_text("a file in the folder's place")
+    files.cache_dir().write_text("a file in the folder's place")
     monkeypatch.setattr(native.tempfile, "tempdir", str(tmp_path))
     assert native.library() is not None
     description = small()
     program = random_program(description, 0)
     x, lengths = random_codes(description, 0, 4, 3, 3), torch.full((4,), 3)
     expect_equal(*both(program, x, lengths))
-    names = {source.name for source in native.SOURCES}
-    assert {path.name for path in tmp_path.iterdir()} == names | {"__pycache__"}
+    names = {path.name for path in native.SOURCES}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"cache"}
 
 
 def test_a_coarser_float32_is_not_trusted(monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 
 from gen import jobs
 from gen.jobs import Job, Runner
+from golden import source
 from golden.errors import WordlineError
 
 ROOT = Path(__file__).parent.parent
@@ -62,22 +63,42 @@ def test_what_a_result_depends_on_tells_jobs_apart(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("where", "what", "other"),
     [
-        ("inspect", "getsource", "other code"),
-        ("stages", "source", "another golden"),
-        ("stages", "versions", {"torch": "another"}),
-        ("native", "library", None),
+        (jobs, "code_hash", "other code"),
+        (jobs.keys, "versions", {"torch": "another"}),
+        (jobs.native, "library", None),
     ],
 )
 def test_other_code_is_another_job(where, what, other, tmp_path, monkeypatch):
-    """But for a run under way: what it imported stays what it is."""
     job = Job(ADD, {"a": 1})
     before = Runner(tmp_path).key(job)
-    monkeypatch.setattr(getattr(jobs, where), what, lambda *_: other)
-    assert Runner(tmp_path).key(job) == before
-    jobs._code.cache_clear()
+    monkeypatch.setattr(where, what, lambda *_, **__: other)
     assert Runner(tmp_path).key(job) != before
-    monkeypatch.undo()
-    jobs._code.cache_clear()
+
+
+def test_a_job_that_moves_to_another_file_keeps_its_key(tmp_path, monkeypatch):
+    text = (ROOT / "tests/job_functions.py").read_text()
+    (tmp_path / "moved_functions.py").write_text(f'"""Elsewhere."""\n{text}')
+    monkeypatch.syspath_prepend(tmp_path)
+    before = Runner(tmp_path).key(Job(ADD, {"a": 1}))
+    assert Runner(tmp_path).key(Job("moved_functions:add", {"a": 1})) == before
+    assert Runner(tmp_path).key(Job("moved_functions:leave", {"a": 1})) != before
+
+
+def test_a_training_does_not_depend_on_what_simulates(tmp_path):
+    """Nor on cells that it does not use; a job on the chip depends on both."""
+    train = Job(
+        "gen.studies.chip_runs:train_preset", {"dataset": "vowels", "preset": "vowels", "seed": 0}
+    )
+    reached = syntax_of(train)
+    assert {"golden.training", "golden.lstm"} <= reached
+    assert not {name for name in reached if name.startswith(("hw", "sim"))}
+    chip = Job("gen.studies.chip_runs:chip", {"dataset": "vowels", "program": train})
+    assert {"sim.batch", "hw.lstm", "gen.emit", "golden.lstm"} <= syntax_of(chip)
+    assert "hw.rnn" not in syntax_of(chip)
+
+
+def syntax_of(job):
+    return set(source._Code([job.function], jobs._uses(job)).modules)
 
 
 def test_jobs_leave_files_for_others(tmp_path):

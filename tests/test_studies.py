@@ -479,8 +479,8 @@ def test_mistakes_are_sentences(arguments, sentence, tmp_path):
 
 
 def test_a_study_without_the_attacks_says_what_to_install(monkeypatch):
-    found = studies.stages.versions() | {"adversarial-robustness-toolbox": "none"}
-    monkeypatch.setattr(studies.stages, "versions", lambda: found)
+    found = studies.keys.versions() | {"adversarial-robustness-toolbox": "none"}
+    monkeypatch.setattr(studies.keys, "versions", lambda: found)
     with pytest.raises(WordlineError, match=r"defence needs adversarial-.*wordline.attacks"):
         studies.known("defence").check()
     studies.known("images").check()

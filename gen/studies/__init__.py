@@ -17,7 +17,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from gen import ppa, stages, synth
+from gen import keys, ppa, synth
 from gen.jobs import Runner
 from gen.studies.common import claims_table
 from golden import datasets, files
@@ -41,7 +41,7 @@ class Known:
 
     def check(self) -> None:
         """WordlineError where the package of attacks, or what simulates or maps, is absent."""
-        if self.attacks and "none" in stages.versions()["adversarial-robustness-toolbox"]:
+        if self.attacks and "none" in keys.versions()["adversarial-robustness-toolbox"]:
             raise WordlineError(
                 "The study defence needs adversarial-robustness-toolbox; install wordline[attacks]."
             )
@@ -92,7 +92,7 @@ def run(name: str, folder: Path, runner: Runner, *, full: bool = False) -> dict[
     for data in reads(settings):
         datasets.fingerprint(data, runner.data_dir)  # before anything that takes long
     results = {"study": name, "full": full} | settings.run(runner)
-    results |= {"device": runner.device, "versions": stages.versions()}
+    results |= {"device": runner.device, "versions": keys.versions()}
     results = json.loads(json.dumps(results))  # as it is read again
     shown = [claims_table(results, box=MARKDOWN), *code.tables(results, box=MARKDOWN)]
     files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")

@@ -29,13 +29,11 @@ def chip(
     seed: int,
     votes: int,
     by: str,
-    source: str,
     read_sigma: float = 0.0,
     snr_db: float | None = None,
 ) -> dict[str, Any]:
     """Accuracy of the Verilog with the hardware's own noise (`gen.studies.runs.chip_of`), and how
-    many of its values were compared with golden's and differ. source: of all that makes the chip.
-    """
+    many of its values were compared with golden's and differ."""
     from sim import batch  # cocotb is slow to import
 
     data = datasets.load(dataset, here.data_dir)
@@ -96,12 +94,9 @@ def train_preset(
     return {"float": trained.reference["accuracy"], "clean": trained.golden["accuracy"]}
 
 
-def count(
-    here: Here, *, dataset: str, program: str, sequences: int, side: str, source: str
-) -> dict[str, Any]:
+def count(here: Here, *, dataset: str, program: str, sequences: int, side: str) -> dict[str, Any]:
     """What the first sequences of the test set change in the netlist of a design, or of its twin
-    (`sim.ppa.measure`), and what that is worth on all of it. source: of all that makes a netlist.
-    """
+    (`sim.ppa.measure`), and what that is worth on all of it."""
     from sim import ppa as gates  # cocotb is slow to import
 
     data = datasets.load(dataset, here.data_dir)

@@ -16,7 +16,7 @@ from typing import Any
 from rich.box import SQUARE, Box
 from rich.table import Table
 
-from gen import nodes, ppa, stages
+from gen import nodes, ppa
 from gen.jobs import Job, Runner
 from gen.studies.common import claim, drawing, legend_below
 from golden import presets
@@ -138,13 +138,12 @@ class EfficiencyStudy:
             for task in self.tasks
         }
         runner.run("train", list(trained.values()))
-        source = stages.netlist_sources()
         counts = {
             (task.preset, side): Job(
                 "gen.studies.chip_runs:count",
                 {
                     **{"dataset": task.dataset, "program": trained[task.preset]},
-                    **{"sequences": task.sequences, "side": side, "source": source},
+                    **{"sequences": task.sequences, "side": side},
                 },
             )
             for task in self.tasks

@@ -12,7 +12,6 @@ from typing import Any
 from rich.box import SQUARE, Box
 from rich.table import Table
 
-from gen import stages
 from gen.jobs import Job, Runner
 from gen.studies.common import drawing, line, over_seeds, rtl_claims, shown
 
@@ -105,7 +104,6 @@ class NoiseStudy:
         jobs = []
         for training, sigma, votes, by in wanted:
             given = self._place(programs, training, sigma, votes, seed) | {"by": by}
-            given["source"] = stages.chip_sources()
             jobs.append(Job("gen.studies.chip_runs:chip", given))
         found = dataclasses.replace(runner, workers=1).run("Verilog", jobs)
         points = []

@@ -14,7 +14,6 @@ from typing import Any
 from rich.box import SQUARE, Box
 from rich.table import Table
 
-from gen import stages
 from gen.jobs import Job, Runner
 from gen.studies.common import claim, drawing, line, over_seeds, rtl_claims, shown
 
@@ -134,7 +133,6 @@ class VotesStudy:
                 for by in WAYS if votes > 1 else WAYS[:1]:
                     given = {"dataset": task.dataset, "program": programs[training, seed]}
                     given |= {"seed": seed, "votes": votes, "by": by, "snr_db": self.snr_db}
-                    given["source"] = stages.chip_sources()
                     jobs.append(Job("gen.studies.chip_runs:chip", given))
                     places.append({"training": training, "votes": votes, "by": by})
         one = dataclasses.replace(runner, workers=1)

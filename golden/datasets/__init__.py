@@ -15,6 +15,7 @@ from golden.datasets import cifar, har, idx, strokes, taylor, text
 from golden.datasets.packages import Progress
 from golden.datasets.sets import DATA, SETS, FileSet
 from golden.errors import WordlineError
+from golden.source import registry
 
 TRAIN_CHARACTERS = 128
 TEST_CHARACTERS = 1024
@@ -252,35 +253,39 @@ def _read_ts(path: Path) -> Sequences:
     )
 
 
-TASKS = {
-    "vowels": Task("speaker of a Japanese vowel, 12 cepstra a step", None, _vowels),
-    "mnist-rows": Task(
-        "digit, a row of 28 pixels a step", SETS["mnist"], partial(_mnist_rows, "mnist")
-    ),
-    "strokes": Task(
-        "digit, a movement of a pen a step: right, down, in the air", SETS["mnist"], _strokes
-    ),
-    "fashion-rows": Task(
-        "clothes, a row of 28 pixels a step",
-        SETS["fashion-mnist"],
-        partial(_mnist_rows, "fashion-mnist"),
-    ),
-    "cifar10-rows": Task(
-        "photograph, a row of 32 coloured pixels a step", SETS["cifar10"], _cifar10_rows
-    ),
-    "har": Task("exercise, 6 channels of a smartwatch a step", SETS["har"], _har),
-    "load-forecast": Task(
-        "electricity demand of the next half hour, a real number", SETS["taylor"], _load_forecast
-    ),
-    **{
-        f"{name}-char": Task(
-            f"the next character of {what}", SETS[name], partial(_characters, name)
-        )
-        for name, what in (
-            ("kjv", "the King James Bible"),
-            ("ptb", "Penn Treebank"),
-            ("text", "your own text"),
-        )
+TASKS = registry(
+    "data sets",
+    {
+        "vowels": Task("speaker of a Japanese vowel, 12 cepstra a step", None, _vowels),
+        "mnist-rows": Task(
+            "digit, a row of 28 pixels a step", SETS["mnist"], partial(_mnist_rows, "mnist")
+        ),
+        "strokes": Task(
+            "digit, a movement of a pen a step: right, down, in the air", SETS["mnist"], _strokes
+        ),
+        "fashion-rows": Task(
+            "clothes, a row of 28 pixels a step",
+            SETS["fashion-mnist"],
+            partial(_mnist_rows, "fashion-mnist"),
+        ),
+        "cifar10-rows": Task(
+            "photograph, a row of 32 coloured pixels a step", SETS["cifar10"], _cifar10_rows
+        ),
+        "har": Task("exercise, 6 channels of a smartwatch a step", SETS["har"], _har),
+        "load-forecast": Task(
+            "electricity demand of the next half hour, a real number",
+            SETS["taylor"],
+            _load_forecast,
+        ),
+        "kjv-char": Task(
+            "the next character of the King James Bible", SETS["kjv"], partial(_characters, "kjv")
+        ),
+        "ptb-char": Task(
+            "the next character of Penn Treebank", SETS["ptb"], partial(_characters, "ptb")
+        ),
+        "text-char": Task(
+            "the next character of your own text", SETS["text"], partial(_characters, "text")
+        ),
     },
-}
+)
 """The data sets that a recipe's training.dataset may name."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from golden.datasets import cifar, har, idx, packages, taylor, text
 from golden.datasets.packages import Package, Progress
 from golden.errors import WordlineError
+from golden.source import registry
 
 DATA = Path("data")
 """The data folder where no other is asked for."""
@@ -146,10 +147,10 @@ class FileSet:
             raise
 
 
-SETS = {
-    known.name: known
-    for known in (
-        FileSet(
+SETS = registry(
+    "files",
+    {
+        "mnist": FileSet(
             "mnist",
             "Handwritten digits: 60,000 images of 28 x 28 to train, 10,000 to test; 10 classes.",
             "Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0 as commonly stated",
@@ -177,21 +178,21 @@ SETS = {
                 54_950_048,
             ),
         ),
-        FileSet(
+        "fashion-mnist": FileSet(
             "fashion-mnist",
             "Clothes: 60,000 images of 28 x 28 to train, 10,000 to test; 10 classes.",
             "Zalando SE; MIT",
             tuple(idx.PARTS.values()),
             idx.collect,
         ),
-        FileSet(
+        "cifar10": FileSet(
             "cifar10",
             "Photographs: 50,000 images of 32 x 32 x 3 to train, 10,000 to test; 10 classes.",
             "A. Krizhevsky; no licence stated",
             tuple(f"{batch}.bin" for batch in (*cifar.TRAIN, cifar.TEST)),
             cifar.collect,
         ),
-        FileSet(
+        "har": FileSet(
             "har",
             "Seven shoulder exercises of ten subjects, by a smartwatch: 6 channels at 50 Hz.",
             "D. M. Burns; BSD-3-Clause",
@@ -201,7 +202,7 @@ SETS = {
                 "pip", "seglearn", "1.2.5", "seglearn/data", {har.FILE: har.SHA256}, 18_118_091
             ),
         ),
-        FileSet(
+        "taylor": FileSet(
             "taylor",
             "Half-hourly electricity demand of England and Wales, 12 weeks of 2000, in MW.",
             "J. W. Taylor; in a package under MIT",
@@ -216,26 +217,26 @@ SETS = {
                 35_522,
             ),
         ),
-        FileSet(
+        "kjv": FileSet(
             "kjv",
             "The King James Bible: 4.14 million characters, 63 different ones.",
             "public domain (in the United Kingdom: the Crown's patent)",
             tuple(f"{part}.txt" for part in text.PARTS),
             text.collect_kjv,
         ),
-        FileSet(
+        "ptb": FileSet(
             "ptb",
             "Penn Treebank, the text of language models: ptb.train.txt, .valid.txt, .test.txt.",
             "Linguistic Data Consortium; licensed",
             tuple(f"{part}.txt" for part in text.PARTS),
             text.collect_ptb,
         ),
-        FileSet(
+        "text": FileSet(
             "text",
             "Your own text, in one .txt file, or in three: train, valid and test.",
             "yours",
             tuple(f"{part}.txt" for part in text.PARTS),
             text.collect,
         ),
-    )
-}
+    },
+)
