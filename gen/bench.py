@@ -198,11 +198,11 @@ def golden(progress: Progress, peers: dict[str, Any] | None = None) -> Found:
 def _best(peers: dict[str, Any], workload: Workload, *, noise: bool) -> float:
     """Time of aihwkit's fastest inference with converters, in those of torch.nn.LSTM beside it."""
     wanted = ("aihwkit", "inference", noise, True, dataclasses.asdict(workload))
-    keys = ("peer", "mode", "noise", "converters", "workload")
+    named = ("peer", "mode", "noise", "converters", "workload")
     found = [
         result["ratio_to_float_lstm"]
         for result in peers["results"]
-        if wanted == tuple(result[key] for key in keys)
+        if wanted == tuple(result[key] for key in named)
     ]
     if not found:
         raise WordlineError(f"The peers' results lack aihwkit for {workload}; run `make peers`.")

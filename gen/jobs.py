@@ -90,9 +90,9 @@ class Runner:
 
     def run(self, stage: str, jobs: Sequence[Job]) -> list[Any]:
         """The results of jobs, in their order; those that are not there yet are done first."""
-        keys = [self.key(job) for job in jobs]
-        wanted = {key: job for key, job in zip(keys, jobs, strict=True) if self.read(key) is None}
-        self.progress(stage, len(set(keys)) - len(wanted), len(set(keys)))
+        own = [self.key(job) for job in jobs]
+        wanted = {key: job for key, job in zip(own, jobs, strict=True) if self.read(key) is None}
+        self.progress(stage, len(set(own)) - len(wanted), len(set(own)))
         tasks = []
         for key, job in wanted.items():
             here = Here(self.folder.resolve(), key, self.data_dir.resolve(), self.device)
@@ -100,13 +100,13 @@ class Runner:
         done = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")
         try:
             for n, _ in enumerate(done(tasks), 1):
-                self.progress(stage, len(set(keys)) - len(wanted) + n, len(set(keys)))
+                self.progress(stage, len(set(own)) - len(wanted) + n, len(set(own)))
         except TerminatedWorkerError:
             raise WordlineError(
                 f"A worker of the stage {stage!r} was killed, most likely for want of memory; give "
                 f"fewer --workers than {self.workers} and run it again: it goes on from here."
             ) from None
-        return [self.read(key) for key in keys]
+        return [self.read(key) for key in own]
 
     def read(self, key: str) -> Any:
         """A result that is there, with the file that the job left, or None."""

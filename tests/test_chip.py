@@ -8,9 +8,9 @@ import torch
 
 import hw.adc
 import hw.lstm
-import hw.noise
 from gen import image, stages, vectors
 from golden import gates, network
+from hw import noise as hw_noise
 from hw.crossbar import PARAMETERS
 from hw.fixed import narrow
 from hw.loadmap import LoadMap
@@ -218,12 +218,12 @@ def _no_carry(product, shape):
     return narrow(product >> shape.description.hidden_shift, 0, to)
 
 
-ORIGINAL_LOOK_UP = hw.noise.NoiseGenerator._look_up
+ORIGINAL_LOOK_UP = hw_noise.NoiseGenerator._look_up
 ORIGINAL_SAR = hw.adc.Readout._approximate
 MUTANTS = {
     "the SAR logic": (hw.adc.Readout, "_approximate", _stuck_bit, "codes"),
     "the gate pipeline": (hw.lstm, "dac_code", _no_carry, "h"),
-    "the noise": (hw.noise.NoiseGenerator, "_look_up", _half_table, "codes"),
+    "the noise": (hw_noise.NoiseGenerator, "_look_up", _half_table, "codes"),
 }
 
 
