@@ -52,12 +52,12 @@ def texts(
 ) -> dict[str, str]:
     """The package's files, by their paths in its folder. period_ns: of the clock."""
     name = description.name
-    design, verilog = emit.verilog_files(description)
+    design, sources = emit.verilog_files(description)
     top = Top(System(description, lambda _: CoreInstance(design, emit.module_name(description))))
     ending = {"blackbox": "stub", "model": "model", "digital": "digital"}[macro]
     body = f"{name}_crossbar_{ending}.v"
     if macro == "digital":
-        verilog[body] = emit.digital_arrays(description)
+        sources[body] = emit.digital_arrays(description)
     map_ = top.inside.control.map
     if map_.address_bits > BUS_BITS:
         raise WordlineError(
@@ -65,8 +65,8 @@ def texts(
             f"{BUS_BITS} here; make the network smaller, or load it by the accelerator's own port."
         )
     found = {
-        f"rtl/{name}.v": verilog[f"{name}.v"],
-        f"rtl/{body}": verilog[body],
+        f"rtl/{name}.v": sources[f"{name}.v"],
+        f"rtl/{body}": sources[body],
         f"rtl/{name}_axi.v": emit.to_verilog(top, axi_module(description)),
         "registers/wordline_regs.h": regmap.c_header(map_),
         "registers/registers.md": regmap.markdown(map_),

@@ -34,8 +34,8 @@ class Gates(BlockBench):
         """A step (gates, units) as the readout sends it; lanes past the last unit hold anything."""
         sizes, fields = self.job["sizes"], self.job["fields"]["i__payload"]
         beats = []
-        for block in range(sizes["blocks"]):
-            for gate in codes[:, block * sizes["lanes"] :].tolist():
+        for n in range(sizes["blocks"]):
+            for gate in codes[:, n * sizes["lanes"] :].tolist():
                 lanes = gate[: sizes["lanes"]]
                 lanes += [self.draw.getrandbits(3) for _ in range(sizes["lanes"] - len(lanes))]
                 beats.append(streams.pack(fields, codes=lanes, first=first, last=last))

@@ -222,10 +222,10 @@ def simulate(
     kind, top = BLOCKS[block], f"wordline_{block}"
     component = kind.make(description)
     folder.mkdir(parents=True, exist_ok=True)
-    verilog, control = folder / f"{top}.v", folder / f"{top}.vlt"
+    source, control = folder / f"{top}.v", folder / f"{top}.vlt"
     inside, traced = kind.trace(component) if kind.trace else (None, None)
     more = kind.source.read_text() if kind.source else ""
-    verilog.write_text(emit.to_verilog(component, top) + more)
+    source.write_text(emit.to_verilog(component, top) + more)
     control.write_text(_control_file(component, top, inside))
 
     stimuli = Stimuli(description, seed, on_levels="cell_levels" in kind.cells and seed % 2 == 1)
@@ -258,7 +258,7 @@ def simulate(
         "replay_steps": description.voting.replay_steps,
     }
     started = time.monotonic()
-    runner = chip.build([control, verilog], top, folder, runner=QuickVerilator())
+    runner = chip.build([control, source], top, folder, runner=QuickVerilator())
     built = time.monotonic()
     result = chip.run(
         runner, module=f"sim.bench_{block}", top=top, folder=folder, job=job, seed=seed

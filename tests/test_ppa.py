@@ -108,13 +108,13 @@ def test_the_twin_is_the_same_network():
                 for layer in program.layers
             ),
         )
-        twin = digital.twin(whole)
-        for layer, own in zip(whole.layers, twin.layers, strict=True):
+        both = digital.twin(whole)
+        for layer, own in zip(whole.layers, both.layers, strict=True):
             weight = layer.positive - layer.negative
             assert torch.equal((own.positive - own.negative) * spacing, weight)
             assert int(own.positive.max()) <= 7 and not own.read_noise.any()
-        x = random_codes(twin.description, seed, 2, 4, twin.description.network.inputs)
-        network.run(twin, x, torch.tensor([4, 3]))  # is a program that runs
+        x = random_codes(both.description, seed, 2, 4, both.description.network.inputs)
+        network.run(both, x, torch.tensor([4, 3]))  # is a program that runs
     with pytest.raises(WordlineError, match=r"device\.levels"):
         digital.twin_description(PRESETS["vowels-levels"].description)
 
