@@ -9,10 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape
 from hw.adc import Readout, codes_layout
-from hw.crossbar import parameter_fields, program_layout, tile_fields
 from hw.dac import RowDrivers, step_layout
 from hw.levels import LevelTable
-from hw.noise import WORD_BITS
+from hw.macro.crossbar import parameter_fields, program_layout, tile_fields
+from hw.macro.noise import WORD_BITS
 from hw.ports import WritePort
 
 MacroMaker = Callable[[ArrayShape], Any]

@@ -8,9 +8,9 @@ from golden.description import ArrayShape, Description
 from golden.fixed import index_bits
 from hw.adc import codes_layout
 from hw.array import LOADED, MacroMaker, TiledArray
-from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
 from hw.gates import stage
+from hw.macro.crossbar import CrossbarModel
 from hw.ports import WritePort, vector_stream
 from hw.voter import Voter, label_stream, score_stream
 

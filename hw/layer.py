@@ -8,10 +8,10 @@ from golden.description import ArrayShape
 from golden.fixed import ceil_div
 from golden.source import registry
 from hw.array import LOADED, MacroMaker, TiledArray
-from hw.crossbar import CrossbarModel
 from hw.dac import DacSequencer
 from hw.gates import GatePipeline
 from hw.lstm import LstmGates
+from hw.macro.crossbar import CrossbarModel
 from hw.ports import vector_stream
 from hw.rnn import RnnGates
 

@@ -10,10 +10,10 @@ from amaranth.lib.wiring import In, Out
 from golden.description import Description
 from golden.fixed import ceil_div, index_bits
 from hw.array import MacroMaker
-from hw.crossbar import CrossbarModel
 from hw.head import Head
 from hw.layer import RecurrentLayer
 from hw.loadmap import LoadMap, Region
+from hw.macro.crossbar import CrossbarModel
 from hw.ports import vector_stream
 from hw.replay import Replay
 

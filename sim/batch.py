@@ -2,7 +2,8 @@
 
 sim/batch.cpp drives the clock and the streams and writes down what comes out and what the probes
 show; here chunks of sequences are spread over threads, each with a chip of its own, and compared
-with the vectors as they finish. It says what sim/bench_network.py says, of the same emitted files.
+with the vectors as they finish. It says what sim/benches/bench_network.py says, of the same emitted
+files.
 """
 
 import concurrent.futures
@@ -22,10 +23,11 @@ from typing import Any
 import numpy as np
 
 from golden.errors import WordlineError
-from sim import chip, scoreboard
+from sim import chip
+from sim.benches import scoreboard
+from sim.benches.scoreboard import Output, Recorded, Scoreboard
 from sim.chip import Progress
-from sim.scoreboard import Output, Recorded, Scoreboard
-from sim.toolchain import BatchVerilator
+from sim.verilator import BatchVerilator
 
 CHUNK = 64
 """Sequences that a chip runs from a reset on; what is compared at once."""

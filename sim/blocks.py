@@ -16,7 +16,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 from torch import Tensor
 
-from gen import emit, image
+from gen.rtl import image, verilog
 from golden import adc, crossbar, dac, gates, head, layer, lstm, rnn
 from golden.description import (
     GAIN_ERROR_BITS,
@@ -39,17 +39,18 @@ from golden.program import (
     VoteBy,
     ideal_macro,
 )
-from hw import columns
 from hw.adc import Readout
-from hw.crossbar import PARAMETERS, CrossbarModel
 from hw.dac import DacSequencer
 from hw.head import Head
 from hw.layer import GATES, RecurrentLayer
 from hw.loadmap import LoadMap
+from hw.macro import columns
+from hw.macro.crossbar import PARAMETERS, CrossbarModel
 from hw.replay import Replay
 from hw.voter import Voter
-from sim import chip, streams
-from sim.toolchain import AT_ONCE, LeanVerilator
+from sim import chip
+from sim.benches import streams
+from sim.verilator import AT_ONCE, LeanVerilator
 
 SEQUENCES, STEPS = 16, 5
 """How many sequences a bench sends, and the longest of them."""
@@ -225,7 +226,7 @@ def simulate(
     source, control = folder / f"{top}.v", folder / f"{top}.vlt"
     inside, traced = kind.trace(component) if kind.trace else (None, None)
     more = kind.source.read_text() if kind.source else ""
-    source.write_text(emit.to_verilog(component, top) + more)
+    source.write_text(verilog.to_verilog(component, top) + more)
     control.write_text(_control_file(component, top, inside))
 
     stimuli = Stimuli(description, seed, on_levels="cell_levels" in kind.cells and seed % 2 == 1)
@@ -244,7 +245,7 @@ def simulate(
             for name, port in _ports(component).items()
             if isinstance(port, data.View)
         },
-        "trace": emit.fields(traced.trace.shape()) if traced is not None else None,
+        "trace": verilog.fields(traced.trace.shape()) if traced is not None else None,
         "trace_inside": inside,
         "sizes": _sizes(description.arrays[kind.array]),
         "timing": kind.timing(component),
@@ -273,7 +274,7 @@ def _fields(name: str, layout: data.Layout) -> dict[str, Any]:
     """A port's layout; a bare array is its one field, `name`."""
     if isinstance(layout, data.ArrayLayout):
         layout = data.StructLayout({name: layout})
-    return emit.fields(layout)
+    return verilog.fields(layout)
 
 
 def _ports(component: wiring.Component) -> dict[str, Any]:
@@ -283,7 +284,7 @@ def _ports(component: wiring.Component) -> dict[str, Any]:
 def _control_file(component: wiring.Component, top: str, inside: str | None) -> str:
     """As the chip's: ports, and a trace inside, are public; the generated style is waived."""
     lines = ["`verilator_config"]
-    lines += [f'lint_off -rule {rule} -file "*{top}.v"' for rule in emit.WAIVED]
+    lines += [f'lint_off -rule {rule} -file "*{top}.v"' for rule in verilog.WAIVED]
     inputs = {
         "__".join(map(str, path_))
         for path_, member, _ in component.signature.flatten(component)
@@ -314,7 +315,7 @@ def _load(
         here = [[at - region.base, word] for at, word in words if region.holds(at)]
         if name in kind.cells:
             port = kind.cells[name]
-            fields = emit.fields(getattr(component, port).payload.shape())
+            fields = verilog.fields(getattr(component, port).payload.shape())
             cells[port] = [
                 streams.pack(fields, **_split(region.fields, offset), **_split(region.data, word))
                 for offset, word in here

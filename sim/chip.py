@@ -13,7 +13,7 @@ from cocotb_tools.runner import Runner, get_results
 
 from golden import files
 from golden.errors import WordlineError
-from sim.toolchain import LeanVerilator, StockVerilator
+from sim.verilator import LeanVerilator, StockVerilator
 
 AnyVerilator = LeanVerilator | StockVerilator
 
@@ -207,7 +207,7 @@ def simulate(
     """
     result = run(
         **chip.arguments | {"job": chip.job | {"stall": stall}},
-        module="sim.bench_network",
+        module="sim.benches.bench_network",
         seed=seed,
         waves=waves,
         progress=progress,

@@ -1,4 +1,4 @@
-"""A design behind AXI: write its package, build it, and run sim/bench_system.py on it."""
+"""A design behind AXI: write its package, build it, and run sim/benches/bench_system.py on it."""
 
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -8,16 +8,20 @@ from typing import Any
 from cocotb_tools.runner import Icarus
 from torch import Tensor
 
-from gen import activity, emit, image, package, synth, vectors
-from gen.activity import Activity
+from gen.cost import activity
+from gen.cost.activity import Activity
+from gen.impl import synth
+from gen.ip import package
+from gen.rtl import image, vectors, verilog
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.program import Program
-from hw.axi import StreamIn
-from hw.serial import Board
-from hw.system import System
-from sim import blocks, chip, streams
+from hw.bus.axi import StreamIn
+from hw.bus.serial import Board
+from hw.bus.system import System
+from sim import blocks, chip
+from sim.benches import streams
 from sim.chip import Progress
 
 UNDISTURBED = r"whole_set/stall=0\.0$"
@@ -62,8 +66,8 @@ def simulate_board(
     noisy: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The same behind a serial line with so many cycles a bit, by sim/bench_board.py. noisy: a
-    second run of x comes to something else."""
+    """The same behind a serial line with so many cycles a bit, by sim/benches/bench_board.py.
+    noisy: a second run of x comes to something else."""
     description = program.description
     system = System(description)
     job = _prepare(program, x, lengths, folder) | {"bit_cycles": bit_cycles, "noisy": noisy}
@@ -71,7 +75,7 @@ def simulate_board(
     top, axi = package.board_module(description), package.axi_module(description)
     board = Board(system.signature, axi, bit_cycles=bit_cycles)
     path = folder / package.board(description)
-    files.write_text(path, emit.to_verilog(board, top))
+    files.write_text(path, verilog.to_verilog(board, top))
     return _run("bench_board", top, [path], folder, job, seed)
 
 
@@ -93,7 +97,7 @@ def simulate_netlist(
     netlist: its Verilog, and that of its cells. macros: it has crossbar macros, which are their
     model. hasty: it is not the driver that loads.
     Returns and raises what `simulate` does. What its nets and its macros' ports do, from the
-    first beat of x to the last result, is in RECORD, in `folder` (gen/activity.py).
+    first beat of x to the last result, is in RECORD, in `folder` (gen/cost/activity.py).
     """
     description = program.description
     job = _prepare(program, x, lengths, folder)
@@ -121,7 +125,7 @@ def simulate_netlist(
         raise WordlineError(f"Icarus could not build {top}; {log} says why.") from error
     return chip.run(
         runner,
-        module="sim.bench_system",
+        module="sim.benches.bench_system",
         top=top,
         folder=work,
         job=job,

@@ -16,10 +16,10 @@ from golden import network, tables
 from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Description
 from golden.fixed import ceil_div, index_bits, signed_range
 from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, padded
-from hw.crossbar import PARAMETERS, parameter_fields, tile_place
 from hw.layer import GATES
+from hw.macro.crossbar import PARAMETERS, parameter_fields, tile_place
 from hw.network import Accelerator
-from sim import toolchain
+from sim import verilator
 
 SMALL = {"name": "small", "network": {"inputs": 3, "hidden": [5], "classes": 4}}
 """A description that simulates in seconds."""
@@ -540,7 +540,7 @@ def finds_nothing(command: Sequence[str], **options: Any) -> None:
 
 def verilator_finds_nothing(control: Path, verilog: Sequence[Path], top: str) -> None:
     """Nothing to warn of, but for what the control file waives."""
-    tools = toolchain.find()
+    tools = verilator.find()
     command = [str(tools.executable), "--lint-only", "-Wall", str(control), *map(str, verilog)]
     finds_nothing([*command, "--top-module", top], env=tools.environment)
 

@@ -1,4 +1,4 @@
-"""Functions for the tests of `gen.jobs`."""
+"""Functions for the tests of `wordline.jobs`."""
 
 import os
 import signal

@@ -1,0 +1,198 @@
+"""The image: a program as words on the load bus, and its file."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golden import crossbar, files
+from golden.description import ArrayShape, Description
+from golden.errors import WordlineError
+from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
+from hw.loadmap import LoadMap, Region
+from hw.macro.crossbar import PARAMETERS, tile_place
+
+Word = tuple[int, int]
+"""Address and data of one write."""
+
+LINES = 2**16
+"""Lines written at once."""
+
+
+def words(program: Program) -> list[Word]:
+    """Every write that loads a program: level tables first, for cells are programmed through
+    them, then in ascending address order."""
+    return [(address, data) for address, data in _words(program).tolist()]
+
+
+def _words(program: Program) -> np.ndarray:
+    """`words` as (words, 2) integers: a large network has millions."""
+    description = program.description
+    regions = LoadMap(description).regions
+    parts: list[np.ndarray] = []
+    for n, (layer, shape) in enumerate(zip(program.layers, description.layers, strict=True)):
+        parts += _array(layer, shape, regions, f"layers.{n}")
+        parts += _layer(layer, shape, regions, f"layers.{n}")
+    if program.head is not None:
+        parts += _array(program.head, description.head, regions, "head")
+        parts.append(_part(regions["head.bias"], {"class": (0,)}, {"bias": program.head.bias}))
+    if description.voting.replay_steps:
+        votes = {"votes": program.votes, "by_sum": int(program.vote_by == "sum")}
+        parts.append(_part(regions["votes"], {}, votes))
+    image = np.concatenate(parts)
+    tables = [region for name, region in regions.items() if name.endswith(".levels")]
+    later = ~np.any([region.holds(image[:, 0]) for region in tables], axis=0)
+    return image[np.lexsort((image[:, 0], later))]
+
+
+def _part(region: Region, places: dict[str, Any], data: dict[str, Any]) -> np.ndarray:
+    """Words (words, 2) of a region: the fields of their addresses and of their data, which are
+    integers or arrays that broadcast together. A field given as (n,) is the index along axis n
+    of the data."""
+    values = {name: np.asarray(value, np.int64) for name, value in data.items()}
+    shape = np.broadcast_shapes(*(value.shape for value in values.values()))
+    index = np.indices(shape, np.int64, sparse=True) if shape else ()
+    fields = {n: index[p[0]] if isinstance(p, tuple) else p for n, p in places.items()}
+    columns = (region.address(**fields), region.word(**values))
+    return np.stack([np.broadcast_to(c, shape).reshape(-1) for c in columns], axis=1)
+
+
+def _array(
+    part: ArrayProgram, shape: ArrayShape, regions: dict[str, Region], name: str
+) -> list[np.ndarray]:
+    gate, unit, row = np.indices(part.positive.shape, np.int64, sparse=True)
+    select, lane = shape.column(unit, gate)
+    row_tile, row = _tile_of(row, [tile.start for tile in shape.row_tiles])
+    column_tile, lane = np.divmod(lane, shape.macro.lanes)
+    tiles = tile_place(shape, row_tile=row_tile, column_tile=column_tile)
+    place = {"row": row, "select": select, "lane": lane, **tiles}
+    entries = dict(zip(("positive", "negative"), crossbar.pair(part.levels), strict=True))
+    cells = {"positive": part.positive, "negative": part.negative}
+    numbers = level_numbers(part)
+    return [
+        _part(regions[f"{name}.gains"], _of_gains(shape), {"gain": part.gain}),
+        *_parameters(part, shape, regions[f"{name}.parameters"]),
+        _part(regions[f"{name}.levels"], {"level": (0,)}, entries),
+        _part(regions[f"{name}.cells"], place, cells)
+        if numbers is None
+        else _part(regions[f"{name}.cell_levels"], place, {"level": numbers}),
+    ]
+
+
+def level_numbers(part: ArrayProgram) -> Tensor | None:
+    """The number of each cell's level, or None where some cell is not on the level table: what a
+    device missed, or is stuck at, is written by its codes."""
+    numbers = torch.searchsorted(part.levels, part.positive - part.negative)
+    on = part.levels[numbers.clamp(max=len(part.levels) - 1)]
+    positive, negative = crossbar.pair(on)
+    if torch.equal(positive, part.positive) and torch.equal(negative, part.negative):
+        return numbers
+    return None
+
+
+def _tile_of(row: np.ndarray, starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The row tile of each row, and its number there."""
+    tile = np.searchsorted(starts, row, side="right") - 1
+    return tile, row - np.array(starts)[tile]
+
+
+def _of_gains(shape: ArrayShape) -> dict[str, Any]:
+    """Places of the gains (row tiles, gates)."""
+    tiles = tile_place(shape, row_tile=(0,), column_tile=None)
+    return {name: axis for name, axis in tiles.items() if axis} | {"gate": (1,)}
+
+
+def _parameters(part: ArrayProgram, shape: ArrayShape, region: Region) -> list[np.ndarray]:
+    """The parameters of each crossbar; noise begins again with run 0."""
+    words = []
+    for r in range(len(shape.row_tiles)):
+        for c in range(shape.column_tiles):
+            number = tile_place(shape, row_tile=r, column_tile=c)
+            lanes = slice(c * shape.macro.lanes, (c + 1) * shape.macro.lanes)
+            key = part.key[r, c]
+            values = {"key_0": key[:1], "key_1": key[1:], "run": [0]}
+            values |= {"read_noise": part.read_noise[r : r + 1]}
+            values |= {"adc_noise": part.adc_noise.reshape(1)}
+            values |= {name: getattr(part, name)[r, lanes] for name in ("offset", "gain_error")}
+            for name, of_lanes in values.items():
+                place = {"lane": (0,), "parameter": PARAMETERS.index(name), **number}
+                words.append(_part(region, place, {"value": of_lanes}))
+    return words
+
+
+def _layer(
+    layer: LayerProgram, shape: ArrayShape, regions: dict[str, Region], name: str
+) -> list[np.ndarray]:
+    gate, unit = np.indices(layer.bias.shape, np.int64, sparse=True)
+    word, place = np.divmod(unit, shape.units_per_beat)
+    at = {"word": word, "place": place, "gate": gate}
+    parts = [_part(regions[f"{name}.bias"], at, {"bias": layer.bias})]
+    tables = {"gate_tables": layer.gate_tables}
+    if isinstance(layer, LstmProgram):
+        tables["tanh_table"] = layer.tanh_table
+    for table, entries in tables.items():
+        index = np.indices(entries.shape, np.int64, sparse=True)
+        # An index addresses the memory in two's complement; a table has the lowest first.
+        fields = {"index": index[-1] - entries.shape[-1] // 2}
+        if len(index) > 1:
+            fields["gate"] = index[0]
+        parts.append(_part(regions[f"{name}.{table}"], fields, {"entry": entries}))
+    return parts
+
+
+def write(path: Path, program: Program) -> None:
+    """Write the image as a Verilog hex file for $readmemh: `@address data` a line."""
+    load_map = LoadMap(program.description)
+    with files.atomic(path) as beside, beside.open("wb") as file:
+        title = f"// {program.description.name}: words of the load bus, see the JSON sidecar\n"
+        file.write(title.encode())
+        for part in np.array_split(image := _words(program), -(-len(image) // LINES)):
+            address, data = (
+                _hex(part[:, 0], load_map.address_bits),
+                _hex(part[:, 1], load_map.data_bits),
+            )
+            marks = (np.full((len(part), 1), ord(mark), np.uint8) for mark in "@ \n")
+            at, space, end = marks
+            file.write(np.concatenate([at, address, space, data, end], axis=1).tobytes())
+
+
+def write_binary(path: Path, program: Program) -> None:
+    """Write the image as the driver takes it: address and data of each word, 32 bits each,
+    little-endian."""
+    with files.atomic(path) as beside:
+        beside.write_bytes(_words(program).astype("<u4").tobytes())
+
+
+def _hex(numbers: np.ndarray, bits: int) -> np.ndarray:
+    """Numbers (n,) as text (n, digits), a character a byte."""
+    shifts = np.arange(-(-bits // 4))[::-1] * 4
+    return np.frombuffer(b"0123456789abcdef", np.uint8)[numbers[:, None] >> shifts & 15]
+
+
+def read(path: Path, description: Description) -> list[Word]:
+    """Read such a file; WordlineError if a line is not `@address data` or does not fit the bus."""
+    load_map = LoadMap(description)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise WordlineError(
+            f"{path} cannot be read ({error.strerror}); run `wordline emit`."
+        ) from None
+    image = []
+    for number, line in enumerate(lines, 1):
+        if line.startswith("//") or not line.strip():
+            continue
+        match = re.fullmatch(r"@([0-9a-fA-F]+)\s+([0-9a-fA-F]+)\s*", line)
+        if match is None:
+            raise WordlineError(f"{path}, line {number}: {line!r} is not `@address data` in hex.")
+        address, data = int(match[1], 16), int(match[2], 16)
+        if address >> load_map.address_bits or data >> load_map.data_bits:
+            raise WordlineError(
+                f"{path}, line {number}: {line!r} does not fit {load_map.address_bits} address "
+                f"and {load_map.data_bits} data bits; run `wordline emit` again."
+            )
+        image.append((address, data))
+    return image

@@ -1,0 +1,106 @@
+"""A digital body of the crossbar macro: weights in memory, multiply-accumulate in logic. It is what
+the analog one is measured against (docs/efficiency.md)."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+
+from golden.description import ArrayShape
+from golden.errors import WordlineError
+from golden.fixed import ceil_div, index_bits
+from hw.fixed import half_up, tree_sum
+from hw.macro.crossbar import compare, macro_signature
+from hw.ports import loaded_memory
+
+
+class DigitalArray(wiring.Component):
+    """The macro's port list and timing (docs/macro.md) with nothing analog behind it.
+
+    A lane has a memory of its own for its weights g+ - g-, as wide as a group of rows; there are as
+    many groups as `settle` has cycles for, so that there are few multipliers.
+    Nothing errs, so `parameters` are ignored.
+    Raises WordlineError for pulse-width DACs, whose codes are never on the rows at once.
+    """
+
+    def __init__(self, shape: ArrayShape) -> None:
+        if shape.description.dac.kind == "pulse-width":
+            raise WordlineError(
+                "dac.kind = 'pulse-width' has no digital array, which needs all of a code at once; "
+                "write 'level' or 'bit-serial'."
+            )
+        self.shape = shape
+        self.at_once = ceil_div(shape.rows, min(shape.rows, shape.settle - 2))
+        self.groups = ceil_div(shape.rows, self.at_once)
+        super().__init__(macro_signature(shape))
+
+    def elaborate(self, platform: object) -> Module:
+        """Cycle n: sample, read the first group. n + 1 to n + groups: sums, and reads of the next
+        one. n + settle - 1: gain, hold."""
+        m = Module()
+        shape = self.shape
+        taken = Signal(shape.settle - 1)  # bit k: a sample, k + 1 cycles ago
+        gain, select = (Signal.like(signal, reset_less=True) for signal in (self.gain, self.select))
+        m.d.sync += taken.eq((taken << 1) | self.sample)
+        with m.If(self.sample):
+            m.d.sync += [gain.eq(self.gain), select.eq(self.select)]
+        bits = index_bits(self.groups)
+        group, read_group = Signal(bits, reset_less=True), Signal(bits)
+        m.d.sync += group.eq(read_group)
+        for n in range(1, self.groups):
+            with m.If(taken[n - 1]):
+                m.d.comb += read_group.eq(n)
+        reads: Value = self.sample
+        if self.groups > 1:
+            reads |= taken[: self.groups - 1].any()
+        place = Cat(Mux(self.sample, self.select, select), read_group)
+
+        m.d.comb += self.program.ready.eq(1)
+        rows = self._rows(m, group)
+        for lane in range(shape.lanes):
+            weights = self._weights(m, lane, place, reads)
+            total = tree_sum([weight * row for weight, row in zip(weights, rows, strict=True)])
+            charge = Signal(signed(shape.charge_max.bit_length() + 1), name=f"charge_{lane}")
+            with m.If(taken[: self.groups].any()):
+                m.d.sync += charge.eq(Mux(taken[0], 0, charge) + total)
+            converted = half_up(charge * gain, shape.adc_shift)
+            lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
+            with m.If(taken[-1]):
+                m.d.sync += lsbs.eq(converted)
+            m.d.comb += self.above[lane].eq(compare(self, lane, lsbs))
+        return m
+
+    def _rows(self, m: Module, group: Signal) -> list[Signal]:
+        """What is on the rows of a group; 0 on those that fill the last one."""
+        code = self.rows[0].shape()
+        found = []
+        for place in range(self.at_once):
+            row = Signal(code, name=f"row_{place}")
+            with m.Switch(group):
+                for n, number in enumerate(range(place, self.shape.rows, self.at_once)):
+                    with m.Case(n):
+                        m.d.comb += row.eq(self.rows[number])
+            found.append(row)
+        return found
+
+    def _weights(self, m: Module, lane: int, place: Value, reads: Value) -> list[Value]:
+        """The weights of a lane's column for a group of rows, a cycle after `place`."""
+        shape, program, at_once = self.shape, self.program.payload, self.at_once
+        weight = program.positive - program.negative
+        bits = len(weight)
+        depth = self.groups << len(self.select)
+        memory = m.submodules[f"weights_{lane}"] = loaded_memory(at_once * bits, depth)
+        write, read = memory.write_port(granularity=bits), memory.read_port()
+        here = self.program.valid & self.program.ready & (program.lane == lane)
+        group = Signal(index_bits(self.groups), name=f"write_group_{lane}")
+        m.d.comb += [
+            read.addr.eq(place),
+            read.en.eq(reads),
+            write.addr.eq(Cat(program.select, group)),
+            write.data.eq(weight.as_unsigned().replicate(at_once)),
+        ]
+        with m.Switch(program.row):
+            for row in range(shape.rows):
+                with m.Case(row):
+                    m.d.comb += group.eq(row // at_once)
+                    with m.If(here):
+                        m.d.comb += write.en.eq(Const(1 << row % at_once, at_once))
+        return [read.data[n * bits : (n + 1) * bits].as_signed() for n in range(at_once)]

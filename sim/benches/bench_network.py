@@ -1,0 +1,151 @@
+"""cocotb bench of the whole chip: load a program, stream sequences, compare every value.
+
+It reads emitted files alone (sidecar, image, vectors); the job file names them.
+"""
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge, with_timeout
+from cocotb.utils import get_sim_time
+
+from sim.benches import scoreboard, streams
+from sim.benches.scoreboard import Output, Recorded, Scoreboard
+from sim.benches.streams import PERIOD_NS, Probe, Sink, Source
+
+
+class Chip:
+    """Handles, drivers and monitors of an emitted chip."""
+
+    def __init__(self, dut: Any, job: dict[str, Any]) -> None:
+        self.dut, self.job = dut, job
+        self.sidecar = json.loads(Path(job["sidecar"]).read_text())
+        self.ports = self.sidecar["ports"]
+        stall, seed = job["stall"], job["seed"]
+        self.draw = random.Random(seed)
+
+        def stalls(n: int) -> streams.Stall:
+            return streams.at_random(stall, 40, seed + n) if stall else streams.never
+
+        self.input = Source(dut, "i", stalls(0))
+        self.load_port = Source(dut, "load", stalls(1))
+        self.output = Sink(dut, "o", stalls(2))
+        self.probes = {}
+        for name, probe in self.sidecar["probes"].items():
+            block = dut
+            for part in probe["path"]:
+                block = getattr(block, part)
+            self.probes[name] = Probe(dut.clk, block.trace, block.trace_valid)
+
+    async def load(self, image: Path) -> None:
+        """Write an image over the load bus, as one transaction."""
+        words = [
+            [int(part, 16) for part in line[1:].split()]
+            for line in image.read_text().splitlines()
+            if line.startswith("@")
+        ]
+        fields = self.ports["load__payload"]["fields"]
+        await self.load_port.send(
+            streams.pack(fields, address=address, data=data, last=n == len(words) - 1)
+            for n, (address, data) in enumerate(words)
+        )
+
+    def beats(self, x: np.ndarray) -> list[int]:
+        """The transfers of one sequence (steps, inputs)."""
+        fields = self.ports["i__payload"]["fields"]
+        return streams.beats(fields, x, self.draw)
+
+    def forget(self) -> None:
+        """Drop everything recorded so far."""
+        self.output.taken.clear()
+        for probe in self.probes.values():
+            probe.taken.clear()
+
+    def values(self, output: Output) -> np.ndarray:
+        """What came out, in the shape of the vectors'."""
+        name, _ = scoreboard.output_field(self.sidecar)
+        fields = self.ports["o__payload"]["fields"]
+        return output.values(streams.unpack(fields, self.output.taken)[name])
+
+    def recorded(self, vectors: dict[str, np.ndarray]) -> Recorded:
+        """What the probes have shown, in the shapes of the vectors."""
+        lengths, passes = vectors["lengths"], scoreboard.count_passes(vectors)
+        valid = np.arange(vectors["x"].shape[1])[None] < lengths[:, None]
+        valid = valid.repeat(passes // len(lengths), axis=0)
+        found: Recorded = {}
+        for name, shape in self.sidecar["arrays"].items():
+            if name != "head":
+                steps = self._steps(name, shape, valid)
+                found |= {f"{name}.{quantity}": values for quantity, values in steps.items()}
+        if "head" not in self.probes:
+            return found
+        fields = self.sidecar["probes"]["head"]["trace"]
+        scores = streams.unpack(fields, self.probes["head"].taken)["score"]
+        if vectors["scores"].ndim == 2:
+            return found | {"scores": scores.reshape(vectors["scores"].shape)}
+        classes = vectors["scores"].shape[-1]
+        return found | {"scores": streams.placed(scores.reshape(-1, classes), valid)}
+
+    def _steps(self, name: str, shape: dict[str, int], valid: np.ndarray) -> dict[str, np.ndarray]:
+        """A layer's record as padded arrays, (passes, steps, [gates,] units)."""
+        fields = self.sidecar["probes"][name]["trace"]
+        flat = streams.unpack(fields, self.probes[name].taken)
+        return streams.by_unit(flat, shape["units"], valid)
+
+
+@cocotb.test()
+async def whole_set(dut: Any) -> None:
+    """Every sequence of the vectors, back to back, everything compared."""
+    job = json.loads(Path(cocotb.plusargs["job"]).read_text())
+    with np.load(job["vectors"]) as file:
+        vectors = dict(file)
+    chip = Chip(dut, job)
+    await streams.start(dut)
+    await chip.load(Path(job["image"]))
+
+    sequences, lengths = len(vectors["lengths"]), vectors["lengths"]
+    began = get_sim_time("ns") / PERIOD_NS
+    clock = time.monotonic()
+
+    async def feed() -> None:
+        for n in range(sequences):
+            await chip.input.send(chip.beats(vectors["x"][n, : lengths[n]]))
+
+    cocotb.start_soon(feed())
+    passes = scoreboard.count_passes(vectors)
+    patience = scoreboard.patience(chip.sidecar, lengths, passes, job["stall"])
+    output = Output.of_vectors(chip.sidecar, vectors)
+    total = output.transfers
+    done = chip.output.until(
+        total, lambda count: _report(job, count * sequences // total, sequences)
+    )
+    await with_timeout(done, patience * PERIOD_NS, "ns")
+    cycles = get_sim_time("ns") / PERIOD_NS - began
+    for _ in range(chip.sidecar["cycles_per_step"]):
+        await RisingEdge(dut.clk)
+    assert len(chip.output.taken) == total, "more came out than belongs to what went in"
+
+    board, values = Scoreboard(), chip.values(output)
+    scoreboard.compare(board, vectors, chip.recorded(vectors), output, values)
+    result = scoreboard.result(
+        board,
+        lengths=lengths,
+        passes=passes,
+        cycles=round(cycles),
+        output=output.flat(values),
+        golden_output=output.flat(vectors[output.of]),
+        seconds=time.monotonic() - clock,
+    )
+    Path(job["result"]).write_text(json.dumps(result))
+    assert board.mismatches == 0, board.first
+
+
+def _report(job: dict[str, Any], done: int, total: int) -> None:
+    """Not each time: a sequence is over soon."""
+    if done % 5 == 0 or done == total:
+        streams.report(job, done, total)

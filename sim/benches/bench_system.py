@@ -1,0 +1,531 @@
+"""cocotb bench of a design behind AXI: cocotbext-axi's masters, sources and sinks on all of it.
+
+Loading is the driver's, in C, as software would do it; its reads and writes of the bus are
+transactions here.
+"""
+
+import ctypes
+import itertools
+import json
+import logging
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.task import bridge, resume
+from cocotb.triggers import RisingEdge, with_timeout
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiResp,
+    AxiStreamBus,
+    AxiStreamFrame,
+    AxiStreamSink,
+    AxiStreamSource,
+)
+
+from sim.benches import streams
+from sim.benches.scoreboard import Output, Scoreboard
+from sim.benches.streams import PERIOD_NS
+
+STALLS = (0.0, 0.3, 0.8)
+"""Chances, in each cycle, that a channel waits."""
+
+
+HASTE = 256
+"""Words that are on their way at a time where loading is not to take long."""
+
+LONGEST_NS = 4_000_000
+"""After which a test hangs."""
+
+STILL_BUSY, OUT_OF_RANGE = 4, 5
+"""The driver's WORDLINE_STILL_BUSY and WORDLINE_OUT_OF_RANGE."""
+
+
+class Word(ctypes.Structure):
+    """`struct wordline_word`."""
+
+    _fields_ = (("address", ctypes.c_uint32), ("data", ctypes.c_uint32))
+
+
+class Counters(ctypes.Structure):
+    """`struct wordline_counters`."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint32)
+        for name in (
+            *("cycles", "busy_cycles", "steps", "sequences"),
+            *("input_stalls", "input_waits", "output_stalls"),
+        )
+    )
+
+
+class System:
+    """The design's interfaces, each channel of which waits at random; and its driver."""
+
+    image_is_there = False
+    """The tests share a simulation: one of them has loaded the image."""
+
+    def __init__(self, dut: Any, job: dict[str, Any], stall: float) -> None:
+        clock, reset = dut.aclk, dut.aresetn
+        lite = AxiLiteBus.from_prefix(dut, "s_axil")
+        self.take_up(dut, job, AxiLiteMaster(lite, clock, reset, reset_active_level=False))
+        x = AxiStreamBus.from_prefix(dut, "s_axis")
+        self.source = AxiStreamSource(x, clock, reset, reset_active_level=False)
+        out = AxiStreamBus.from_prefix(dut, "m_axis")
+        self.sink = AxiStreamSink(out, clock, reset, reset_active_level=False)
+        channels = [
+            *(self.lite.write_if.aw_channel, self.lite.write_if.w_channel),
+            *(self.lite.write_if.b_channel, self.lite.read_if.ar_channel),
+            *(self.lite.read_if.r_channel, self.source, self.sink),
+        ]
+        for n, channel in enumerate(channels):
+            if stall:
+                channel.set_pause_generator(pauses(stall, f"{job['seed']} {stall} {n}"))
+
+    def take_up(self, dut: Any, job: dict[str, Any], lite: Any) -> None:
+        """What a job has, and a master of the bus."""
+        self.dut, self.job, self.lite = dut, job, lite
+        with np.load(job["vectors"]) as file:
+            self.vectors = dict(file)
+        self.sidecar = json.loads(Path(job["sidecar"]).read_text())
+        self.registers = self.sidecar["axi"]["registers"]
+        self.window = self.sidecar["axi"]["window"]
+        self.driver = ctypes.CDLL(job["driver"])
+
+    async def start(self) -> None:
+        """Clock and reset."""
+        cocotb.start_soon(Clock(self.dut.aclk, PERIOD_NS, unit="ns").start())
+        await self.reset()
+
+    async def reset(self) -> None:
+        """A few cycles of reset."""
+        self.dut.aresetn.value = 0
+        for _ in range(3):
+            await RisingEdge(self.dut.aclk)
+        self.dut.aresetn.value = 1
+        await RisingEdge(self.dut.aclk)
+
+    async def call(self, name: str, *arguments: Any) -> int:
+        """A function of the driver, at base 0: what it reads and writes is read and written."""
+
+        @resume
+        async def read(address: int) -> int:
+            answer = await self.lite.read(address, 4)
+            assert answer.resp == AxiResp.OKAY, (hex(address), answer.resp)
+            return int.from_bytes(answer.data, "little")
+
+        @resume
+        async def write(address: int, value: int) -> None:
+            answer = await self.lite.write(address, value.to_bytes(4, "little"))
+            assert answer.resp == AxiResp.OKAY, (hex(address), answer.resp)
+
+        read_type = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_size_t)
+        write_type = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_uint32)
+        callbacks = read_type(read), write_type(write)
+
+        def run() -> int:
+            self.driver.wordline_bus(*callbacks)
+            return int(getattr(self.driver, name)(ctypes.c_size_t(0), *arguments))
+
+        return await bridge(run)()
+
+    def image(self, name: str = "image") -> list[tuple[int, int]]:
+        """Words of the load map."""
+        lines = Path(self.job[name]).read_text().splitlines()
+        words = [line[1:].split() for line in lines if line.startswith("@")]
+        return [(int(address, 16), int(data, 16)) for address, data in words]
+
+    async def loaded(self) -> None:
+        """Load, unless a test before this one has: a reset keeps what was loaded."""
+        if not System.image_is_there:
+            await self.load()
+
+    async def load(self) -> None:
+        """The whole image, by the driver; or, where there is no time for that, as fast as the bus
+        takes it."""
+        words = self.image()
+        if self.job.get("hasty"):
+            await self._load_hastily(words)
+            return
+        image = (Word * len(words))(*(Word(*word) for word in words))
+        assert await self.call("wordline_load", image, ctypes.c_size_t(len(words)), 1000) == 0
+        System.image_is_there = True
+
+    async def _load_hastily(self, words: list[tuple[int, int]]) -> None:
+        """What the driver does, without waiting for the answer to a word before the next one."""
+        control, status = (self.registers[name]["offset"] for name in ("control", "status"))
+        fields = self.registers["status"]["fields"]
+        await self.lite.write(control, (1).to_bytes(4, "little"))
+        opened = 1 << fields["load_open"]["low"]
+        while not int.from_bytes((await self.lite.read(status, 4)).data, "little") & opened:
+            pass
+        for n in range(0, len(words), HASTE):
+            asked = [
+                self.lite.init_write(self.window + 4 * address, data.to_bytes(4, "little"))
+                for address, data in words[n : n + HASTE]
+            ]
+            for answer in asked:
+                await answer.wait()
+                assert answer.data.resp == AxiResp.OKAY
+        await self.lite.write(control, (0).to_bytes(4, "little"))
+        System.image_is_there = True
+
+    def event(self, name: str) -> int:
+        """The mask of an event."""
+        return 1 << int(self.registers["irq_status"]["fields"][name]["low"])
+
+    @property
+    def patience(self) -> int:
+        """Cycles after which the design hangs."""
+        steps = int(self.vectors["lengths"].sum()) + 20
+        return 40 * steps * int(self.sidecar["cycles_per_step"])
+
+    def packet(self, sequence: int) -> bytes:
+        """x of a sequence; the codes at the ends of the DAC's range are any that are beyond it."""
+        x = self.vectors["x"][sequence, : self.vectors["lengths"][sequence]].astype(np.int64)
+        draw = np.random.default_rng([self.job["seed"], sequence])
+        for end, most in zip(self.job["dac_range"], (-128, 127), strict=True):
+            beyond = draw.integers(min(end, most), max(end, most), x.shape, endpoint=True)
+            x = np.where(x == end, beyond, x)
+        padding = np.full((len(x), -x.shape[1] % self.job["beat"]), 0x55)
+        return np.concatenate([x, padding], axis=1).astype(np.int8).tobytes()
+
+    async def results(self, count: int, *, patience: int) -> list[AxiStreamFrame]:
+        """The packets that come out, `count` of them."""
+
+        async def take() -> list[AxiStreamFrame]:
+            frames = []
+            for n in range(count):
+                streams.report(self.job, n, count)
+                frames.append(await self.sink.recv())
+            return frames
+
+        return await with_timeout(cocotb.start_soon(take()), patience * PERIOD_NS, "ns")
+
+    def compare(self, frames: list[AxiStreamFrame], first: int = 0) -> Scoreboard:
+        """What came out for the sequences from `first` on, against the vectors, value by value."""
+        vectors = {k: v[first : first + len(frames)] for k, v in self.vectors.items()}
+        output = Output.of_vectors(self.sidecar, vectors)
+        kind = np.dtype("i1" if output.of == "state" else "<i4")
+        values = [np.frombuffer(bytes(frame.tdata), kind) for frame in frames]
+        flat = np.concatenate(values).astype(np.int64)
+        board = Scoreboard()
+        steps = vectors["lengths"] if output.every_step else np.ones(len(frames), int)
+        each = [len(v) for v in values]
+        assert each == (steps * (len(flat) // steps.sum())).tolist(), "packets of the wrong length"
+        golden = vectors[output.of]
+        board.compare(output.of, output.axes, golden, output.values(flat.reshape(-1, output.beat)))
+        return board
+
+
+def pauses(chance: float, seed: str) -> Iterator[bool]:
+    """Whether to wait, cycle by cycle."""
+    draw = random.Random(seed)
+    return (draw.random() < chance for _ in itertools.count())
+
+
+async def hold(dut: Any, prefix: str, payload: tuple[str, ...]) -> None:
+    """For as long as the simulation lasts: a channel out of the design holds what it offers."""
+    names = (f"{prefix}valid", f"{prefix}ready", *(f"{prefix}{name}" for name in payload))
+    valid, ready, *signals = (getattr(dut, name) for name in names)
+    held: list[int] | None = None
+    while True:
+        await RisingEdge(dut.aclk)
+        if not dut.aresetn.value:
+            held = None
+            continue
+        offered = [int(signal.value) for signal in signals] if valid.value else None
+        assert held is None or offered == held, f"{prefix}: not held"
+        held = None if ready.value else offered
+
+
+async def known(dut: Any, outputs: list[str]) -> None:
+    """For as long as the simulation lasts: from a reset on no bit of an output is X or Z."""
+    signals = [getattr(dut, name) for name in outputs]
+    while True:
+        await RisingEdge(dut.aclk)
+        if dut.aresetn.value:
+            unknown = [s._name for s in signals if not s.value.is_resolvable]
+            assert not unknown, f"X on {', '.join(unknown)}"
+
+
+async def started(dut: Any, stall: float) -> System:
+    """The design, reset, and its channels watched."""
+    job = json.loads(Path(cocotb.plusargs["job"]).read_text())
+    cocotb.log.info("seed %d", job["seed"])
+    logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
+    system = System(dut, job, stall)
+    await system.start()
+    for prefix, payload in (
+        ("s_axil_b", ("resp",)),
+        ("s_axil_r", ("data", "resp")),
+        ("m_axis_t", ("data", "last")),
+    ):
+        cocotb.start_soon(hold(dut, prefix, payload))
+    if job.get("four_states"):
+        ports = system.sidecar["axi"]["ports"].items()
+        outputs = [name for name, port in ports if port["direction"] == "output"]
+        cocotb.start_soon(known(dut, outputs))
+    return system
+
+
+@cocotb.test()  # of any size: what it waits for has limits of its own
+@cocotb.parametrize(stall=STALLS)
+async def whole_set(dut: Any, stall: float) -> None:
+    """The driver finds the design and loads it; each packet in is a packet out, every value as
+    golden has it; events, the interrupt and counters say what happened."""
+    system = await started(dut, stall)
+    assert await system.call("wordline_check") == 0
+    assert not await system.call("wordline_loaded")
+    first = not system.image_is_there
+    limit = 2000 * len(system.image()) * PERIOD_NS
+    await with_timeout(cocotb.start_soon(system.loaded()), limit, "ns")
+    assert bool(await system.call("wordline_loaded")) == first
+    assert not dut.irq.value
+    await system.call("wordline_enable", ctypes.c_uint32(system.event("done")))
+    loads = system.event("load_open") if first else 0
+    assert await system.call("wordline_take_events") == loads
+    await system.call("wordline_clear_counters")
+    count = len(system.vectors["lengths"])
+    for n in range(count):
+        await system.source.send(AxiStreamFrame(system.packet(n)))
+    frames = await system.results(count, patience=system.patience)
+    await RisingEdge(dut.aclk)
+    await RisingEdge(dut.aclk)
+    assert dut.irq.value and not await system.call("wordline_busy")
+    assert await system.call("wordline_take_events") == system.event("done")
+    assert not dut.irq.value
+    counters = Counters()
+    await system.call("wordline_read_counters", ctypes.byref(counters))
+    lengths = system.vectors["lengths"]
+    assert (counters.sequences, counters.steps) == (count, int(lengths.sum()))
+    least = system.sidecar["arrays"]["layers.0"]["conversion_cycles"] * int(lengths.sum())
+    assert least < counters.busy_cycles < counters.cycles
+    assert counters.input_stalls > 0 and counters.input_waits > 0
+    if stall in (STALLS[0], STALLS[-1]):  # between, by chance
+        assert (counters.output_stalls > 0) == (stall > 0)
+    before = counters.cycles
+    await system.call("wordline_clear_counters")
+    await system.call("wordline_read_counters", ctypes.byref(counters))
+    assert (counters.sequences, counters.steps, counters.busy_cycles) == (0, 0, 0)
+    assert counters.cycles < before
+    assert system.sink.empty() and not dut.m_axis_tvalid.value
+    streams.conclude(system.job, system.compare(frames))
+
+
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
+async def in_mid_packet(dut: Any) -> None:
+    """A packet that pauses keeps the design busy. A load that is asked for meanwhile, and is not
+    wanted any more when its turn comes, opens no window. Events are cleared one by one."""
+    system = await started(dut, 0.0)
+    await system.loaded()
+    names = ("control", "status", "irq_status")
+    control, status, happened = (system.registers[name]["offset"] for name in names)
+    await system.call("wordline_take_events")
+
+    async def read(address: int) -> int:
+        return int.from_bytes((await system.lite.read(address, 4)).data, "little")
+
+    async def write(address: int, value: int) -> AxiResp:
+        answer = await system.lite.write(address, value.to_bytes(4, "little"))
+        return AxiResp(answer.resp)
+
+    n = int(system.vectors["lengths"].argmax())
+    await system.source.send(AxiStreamFrame(system.packet(n)))
+    while not (dut.s_axis_tvalid.value and dut.s_axis_tready.value):
+        await RisingEdge(dut.aclk)
+    system.source.pause = True
+    for _ in range(4 * int(system.sidecar["cycles_per_step"])):
+        await RisingEdge(dut.aclk)
+    assert await system.call("wordline_busy")
+    assert await write(control, 1) == await write(control, 0) == AxiResp.OKAY
+    system.source.pause = False
+    frames = await system.results(1, patience=system.patience)
+    for _ in range(20):
+        await RisingEdge(dut.aclk)
+    assert await read(status) & 1 == 0 and await read(happened) == system.event("done")
+
+    address, word = system.image()[0]
+    for _ in range(2):
+        loaded = await system.call("wordline_loaded")
+        assert await write(control, 1) == AxiResp.OKAY
+        while not await read(status) & 1:
+            pass
+        assert await system.call("wordline_loaded") == loaded
+        beyond = system.window + 4 * system.sidecar["axi"]["load_words"]
+        assert beyond < 2 * system.window and await write(beyond, 0) == AxiResp.DECERR
+        assert await write(system.window + 4 * address, word) == AxiResp.OKAY
+        assert not await system.call("wordline_loaded")
+        assert await write(control, 0) == AxiResp.OKAY
+        assert await system.call("wordline_loaded")
+    assert await read(happened) == system.event("done") | system.event("load_open")
+    await write(happened, system.event("done"))
+    assert await read(happened) == system.event("load_open")
+    streams.conclude(system.job, system.compare(frames, n))
+
+
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
+@cocotb.parametrize(stall=STALLS)
+async def cut_packets(dut: Any, stall: float) -> None:
+    """A packet that ends in mid-step is filled with 0, says so, and puts nothing out of step."""
+    system = await started(dut, stall)
+    await system.loaded()
+    cut, beat = system.job["cut"], system.job["beat"]
+    await system.call("wordline_take_events")
+    count = len(system.vectors["lengths"])
+    for n in range(count):
+        whole = system.packet(n)
+        await system.source.send(AxiStreamFrame(whole[: len(whole) - beat * cut[n]]))
+    frames = await system.results(count, patience=system.patience)
+    events = await system.call("wordline_take_events")
+    assert bool(events & system.event("frame_error")) == any(cut)
+    streams.conclude(system.job, system.compare(frames))
+
+
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
+@cocotb.parametrize(stall=STALLS)
+async def registers(dut: Any, stall: float) -> None:
+    """Every register holds what the map says; what is not to be done is answered with the error
+    that says so, and has no effect."""
+    system = await started(dut, stall)
+    draw = random.Random(f"{system.job['seed']} {stall}")
+    okay, refused, nothing = AxiResp.OKAY, AxiResp.SLVERR, AxiResp.DECERR
+
+    async def read(address: int, size: int = 4) -> tuple[AxiResp, int]:
+        answer = await system.lite.read(address, size)
+        return answer.resp, int.from_bytes(answer.data, "little")
+
+    async def write(address: int, value: int, size: int = 4) -> AxiResp:
+        answer = await system.lite.write(address, value.to_bytes(size, "little"))
+        return AxiResp(answer.resp)
+
+    def reset_value(register: dict[str, Any]) -> int:
+        fields = register["fields"].values()
+        return sum(field.get("value", 0) << field["low"] for field in fields)
+
+    def bits(register: dict[str, Any], access: str) -> int:
+        fields = [f for f in register["fields"].values() if f["access"] == access]
+        return sum(((1 << f["width"]) - 1) << f["low"] for f in fields)
+
+    for name, register in system.registers.items():
+        resp, value = await read(register["offset"])
+        assert resp == okay
+        if "cycles" not in name and "waits" not in name:
+            assert value == reset_value(register), name
+    # All fields of software's, but for what opens the window, and back.
+    for name, register in system.registers.items():
+        own = bits(register, "control")
+        answer = await write(register["offset"], 0xFFFFFFFF if name != "control" else 0)
+        assert answer == (okay if register["writable"] else refused), name
+        if name != "control" and own:
+            assert (await read(register["offset"]))[1] == own
+            for address, size in ((register["offset"], 2), (register["offset"] + 1, 1)):
+                assert await write(address, 0, size) == refused
+            assert (await read(register["offset"]))[1] == own
+            assert await write(register["offset"], 0) == okay
+        if bits(register, "constant"):
+            assert (await read(register["offset"]))[1] == reset_value(register)
+    assert await write(system.registers["sizes"]["offset"] + 2, 0, 2) == refused
+    # Every byte at an address that is no multiple of 4; and no byte at all.
+    own, channels = system.registers["irq_enable"]["offset"], system.lite.write_if
+    for at, strobe in ((own + 1, 0xF), (own, 0)):
+        address, word = (c._transaction_obj() for c in (channels.aw_channel, channels.w_channel))
+        address.awaddr, address.awprot = at, 0
+        word.wdata, word.wstrb = 0xFFFFFFFF, strobe
+        await channels.aw_channel.send(address)
+        await channels.w_channel.send(word)
+        assert int((await channels.b_channel.recv()).bresp) == refused
+    assert (await read(system.registers["irq_enable"]["offset"]))[1] == 0
+    assert (await read(system.registers["id"]["offset"] + 1, 1)) == (refused, 0)
+
+    # Where there is nothing; the first of it, the last, and some between.
+    window, end = system.window, 4 * len(system.registers)
+    for address in (end, window - 4, *(draw.randrange(end, window, 4) for _ in range(8))):
+        assert (await read(address)) == (nothing, 0)
+        assert await write(address, draw.getrandbits(32)) == nothing
+    held = {address for address, _ in system.image()}
+    last = 2 * window - 4
+    assert (last - window) // 4 not in held  # never an address of the load map's
+    assert await write(last, 1) == nothing and (await read(last))[0] == nothing
+    some = [window + 4 * address for address in draw.sample(sorted(held), 8)]
+    for address in some:
+        assert await read(address) == (refused, 0)
+        assert await write(address, 0) == refused  # it is closed
+
+    # Open: what is whole is taken, and nothing else.
+    control, status = (system.registers[name]["offset"] for name in ("control", "status"))
+    assert await write(control, 1) == okay
+    while not (await read(status))[1] & 1:
+        pass
+    assert await write(some[0], 0, 2) == refused and await write(some[0] + 1, 0, 1) == refused
+    assert await read(some[0]) == (refused, 0)
+    assert await write(last, 1) == nothing
+    assert await write(control, 0) == okay
+    assert (await read(status))[1] == 0  # nothing was written, so nothing is loaded
+    # A write of both halves of the bus at once, and reads meanwhile, are all answered.
+    jobs = [cocotb.start_soon(write(system.registers["irq_enable"]["offset"], n)) for n in (5, 2)]
+    reads = [cocotb.start_soon(read(system.registers["id"]["offset"])) for _ in range(4)]
+    assert [await job for job in jobs] == [okay] * 2
+    assert {await job for job in reads} == {(okay, reset_value(system.registers["id"]))}
+    assert (await read(system.registers["irq_enable"]["offset"]))[1] == 2
+
+
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
+@cocotb.parametrize(stall=STALLS[:2])
+async def load_in_mid_stream(dut: Any, stall: float) -> None:
+    """A load while packets come: it waits for its turn, they for theirs, and nothing is lost."""
+    system = await started(dut, stall)
+    await system.loaded()
+    count = len(system.vectors["lengths"])
+    for n in range(count):
+        await system.source.send(AxiStreamFrame(system.packet(n)))
+    taken = cocotb.start_soon(system.results(count, patience=20 * system.patience))
+    await system.load()
+    # One that is not waited for changes nothing.
+    word, none = (Word * 1)(Word(*system.image()[0])), ctypes.c_size_t(0)
+    assert await system.call("wordline_load", word, ctypes.c_size_t(1), 0) == STILL_BUSY
+    assert await system.call("wordline_load", word, none, 0) == 0
+    word[0].address = system.sidecar["axi"]["load_words"]
+    assert await system.call("wordline_load", word, ctypes.c_size_t(1), 9) == OUT_OF_RANGE
+    assert await system.call("wordline_loaded")  # as before
+    streams.conclude(system.job, system.compare(await taken))
+
+
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
+@cocotb.parametrize(stall=STALLS[:2])
+async def reset_midway(dut: Any, stall: float) -> None:
+    """Reset at any time: in a load, which is then not whole; in sequences, whose program stays."""
+    system = await started(dut, stall)
+    draw = random.Random(f"{system.job['seed']} reset {stall}")
+    control, status = (system.registers[name]["offset"] for name in ("control", "status"))
+    words = system.image()
+    for _ in range(3):
+        await system.lite.write(control, (1).to_bytes(4, "little"))
+        while not int.from_bytes((await system.lite.read(status, 4)).data, "little") & 1:
+            pass
+        for address, word in draw.sample(words, 30):
+            system.lite.init_write(system.window + 4 * address, word.to_bytes(4, "little"))
+        for _ in range(draw.randint(40, 120)):
+            await RisingEdge(dut.aclk)
+        await system.reset()
+        assert not await system.call("wordline_loaded")
+    await system.load()
+    for _ in range(6):
+        for n in range(len(system.vectors["lengths"])):
+            await system.source.send(AxiStreamFrame(system.packet(n)))
+        for _ in range(draw.randint(1, 4 * system.sidecar["cycles_per_step"])):
+            await RisingEdge(dut.aclk)
+        system.source.clear()
+        await system.reset()
+        system.sink.clear()
+        assert not await system.call("wordline_loaded") and not await system.call("wordline_busy")
+    count = len(system.vectors["lengths"])
+    for n in range(count):
+        await system.source.send(AxiStreamFrame(system.packet(n)))
+    frames = await system.results(count, patience=system.patience)
+    streams.conclude(system.job, system.compare(frames))

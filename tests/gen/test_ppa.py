@@ -1,0 +1,303 @@
+"""Energy and area: what is counted, what it costs, and what is said of it."""
+
+import dataclasses
+import json
+import random
+import shutil
+import subprocess
+
+import pytest
+import torch
+from rich.console import Console
+
+from gen.cost import activity, ppa, technology, twin
+from gen.impl import memories, synth
+from golden import network
+from golden.errors import WordlineError
+from golden.presets import PRESETS
+from tests.gen.test_synth import OSU, TINY, needs_tools
+from tests.helpers import random_codes, random_program, small
+from wordline.flow import measure as runs
+
+VCD = """\
+$timescale 1ps $end
+$scope module top $end
+$var wire 1 ! aclk $end
+$var wire 2 " d [1:0] $end
+$var wire 1 # \\a.b[3] $end
+$var wire 1 ! same $end
+$scope module \\table $end
+$var wire 1 $ read_en $end
+$upscope $end
+$upscope $end
+$scope module other $end
+$var wire 1 % d $end
+$upscope $end
+$enddefinitions $end
+#10
+$dumpvars
+0!
+b1x "
+1#
+0$
+1%
+$end
+#15
+1!
+b1 "
+#20
+0!
+1$
+#25
+1!
+0#
+0%
+#30
+0!
+b10 "
+0$
+#40
+$dumpoff
+x!
+#50
+1!
+"""
+
+
+def test_what_nets_did(tmp_path):
+    path = tmp_path / "nets.vcd"
+    path.write_text(VCD)
+    found = activity.read(path, "top")
+    assert found.duration == 30
+    assert found.changes == {
+        **{"aclk": 4, "same": 4, "d[1]": 2, "d[0]": 2, "a.b[3]": 1, "table/read_en": 2}
+    }
+    assert found.high == {
+        **{"aclk": 10, "same": 10, "d[1]": 15, "d[0]": 15, "a.b[3]": 15, "table/read_en": 10}
+    }
+
+
+def test_nodes_are_as_published():
+    # The corrigendum's example: 1 pJ at 65 nm and 1.3 V is 0.1755 pJ at 32 nm and 0.9 V.
+    ratio = technology.node_energy(32, 0.9) / technology.node_energy(65, 1.3)
+    assert ratio == pytest.approx(0.1755, abs=1e-4)
+    assert technology.scale(180, 32).area == 0.025
+    figures = ppa.read_figures()
+    for name in ("energy", "area"):
+        published = getattr(technology.scale(ppa.CELLS_NODE, ppa.NODE), name)
+        assert figures[f"node_{name}"].typical == pytest.approx(published, rel=0.01)
+    same = technology.scale(28, 28)
+    assert (same.energy, same.delay, same.area) == (1, 1, 1)
+    between = [technology.scale(180, node).area for node in (32, 28, 22, 20)]
+    assert between == sorted(between, reverse=True)
+    with pytest.raises(ValueError, match="5 nm"):
+        technology.scale(180, 5)
+
+
+def test_the_twin_is_the_same_network():
+    for seed in range(5):
+        program = random_program(small(device={"conductance_bits": 6}), seed, noisy=True)
+        spacing = 63 // 7
+        whole = dataclasses.replace(
+            program,
+            layers=tuple(
+                dataclasses.replace(
+                    layer,
+                    positive=layer.positive // 9 * spacing,
+                    negative=layer.negative // 9 * spacing,
+                )
+                for layer in program.layers
+            ),
+        )
+        both = twin.twin(whole)
+        for layer, own in zip(whole.layers, both.layers, strict=True):
+            weight = layer.positive - layer.negative
+            assert torch.equal((own.positive - own.negative) * spacing, weight)
+            assert int(own.positive.max()) <= 7 and not own.read_noise.any()
+        x = random_codes(both.description, seed, 2, 4, both.description.network.inputs)
+        network.run(both, x, torch.tensor([4, 3]))  # is a program that runs
+    with pytest.raises(WordlineError, match=r"device\.levels"):
+        twin.twin_description(PRESETS["vowels-levels"].description)
+
+
+MISTAKES = {
+    "a figure that is none": ("[adc_energy]", "[adc_enrgy]", "adc_enrgy"),
+    "values out of order": ("low = 0.226", "low = 2.26", "must ascend"),
+    "no number": ("low = 0.226", "low = true", "adc_energy.low"),
+    "not above 0": ("low = 0.226", "low = 0", "adc_energy.low"),
+    "a key that is missing": ("typical = 0.575\n", "", "adc_energy"),
+    "no TOML": ("[adc_energy]", "[adc_energy", "not TOML"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_in_figures(mistake, tmp_path):
+    before, after, says = MISTAKES[mistake]
+    text = ppa.COMPONENTS.read_text()
+    assert before in text
+    path = tmp_path / "figures.toml"
+    path.write_text(text.replace(before, after, 1))
+    with pytest.raises(WordlineError, match=says) as raised:
+        ppa.read_figures(path)
+    assert str(path) in str(raised.value)
+
+
+def test_figures_that_are_lacking(tmp_path):
+    path = tmp_path / "figures.toml"
+    with pytest.raises(WordlineError, match="cannot be read"):
+        ppa.read_figures(path)
+    text = ppa.COMPONENTS.read_text()
+    path.write_text(text[: text.index("[node_area]")])
+    with pytest.raises(WordlineError, match=r"lacks \[node_area\]"):
+        ppa.read_figures(path)
+
+
+ANALOG = ppa.Counted(
+    **{"steps": 10, "operations": 2000, "cycles": 400.0, "period_ns": 10.0, "adc_bits": 4},
+    **{"period_cycles": 4, "energy": {"gates": 100.0}, "area": {"gates": 1000.0}},
+    memories=[ppa.Memory("table", memories.Shape(64, 8, 2), 30.0, 10.0)],
+    arrays=[ppa.Array("macro", 4, 5, 4, 80, 40.0, 60.0, 100.0)],
+)
+DIGITAL = dataclasses.replace(ANALOG, arrays=[], energy={"gates": 100.0, "macro": 5000.0})
+
+
+def test_a_cost_is_the_sum_of_its_parts():
+    figures = ppa.read_figures()
+    v = {name: figure.typical for name, figure in figures.items()}
+    cost = ppa.cost(ANALOG, v)
+    assert cost.energy == pytest.approx(
+        {
+            "gates": 10 * v["node_energy"] * v["digital_overhead"],
+            "memories": 4 * 8 * v["memory_energy"],
+            "ADCs": 4 * v["adc_energy"],
+            "front ends": 4 * v["front_end_energy"],
+            "DACs": 6 * v["dac_energy"],
+            "cells": 10 * v["cell_power"] * v["settle"] * 1e-6,
+        }
+    )
+    assert cost.area == pytest.approx(
+        {
+            "gates": 1000 * v["node_area"] * v["utilisation"],
+            "memories": 64 * 8 * 2 * v["memory_area"],
+            "ADCs": 4 * v["adc_area"],
+            "front ends": 4 * v["front_end_area"],
+            "DACs": 20 * v["dac_area"],
+            "cells": 80 * v["cell_area"],
+        }
+    )
+    # A column settles in more than four cycles, which a digital array does not wait for.
+    cycle = 10 * technology.scale(180, 32).delay
+    assert v["settle"] > 4 * cycle
+    assert cost.step_ns == pytest.approx(10 * v["settle"])
+    assert ppa.cost(DIGITAL, v).step_ns == pytest.approx(40 * cycle)
+    more = ppa.cost(ANALOG, v, adc_bits=6)
+    growth = v["adc_energy_growth"] ** 2
+    assert more.energy["ADCs"] == pytest.approx(cost.energy["ADCs"] * growth)
+    assert more.area["ADCs"] == pytest.approx(cost.area["ADCs"] * v["adc_area_growth"] ** 2)
+    assert cost.tops_per_watt == pytest.approx(200 / sum(cost.energy.values()))
+    assert cost.tops_per_mm2 == pytest.approx(2e5 / cost.step_ns / sum(cost.area.values()))
+
+
+def test_a_range_is_of_all_choices():
+    figures = ppa.read_figures()
+    found = json.loads(json.dumps({"name": "x"} | ppa.report(figures, ANALOG, DIGITAL)))
+    for measure in ppa.MEASURES:
+        ratio = found["ratio"][measure]
+        assert ratio["low"] < ratio["typical"] < ratio["high"]
+        alone = [end for ends in ratio["one_at_a_time"].values() for end in ends]
+        assert ratio["low"] <= min(alone) and max(alone) <= ratio["high"]
+        assert found["next_adc_bit"][measure] < 1
+    low, high = (
+        {name: getattr(figure, case) for name, figure in figures.items()}
+        for case in ("low", "high")
+    )
+    watts = found["analog"]["tops_per_watt"]
+    assert watts["high"] == pytest.approx(ppa.cost(ANALOG, low).tops_per_watt)
+    assert watts["low"] == pytest.approx(ppa.cost(ANALOG, high).tops_per_watt)
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    for table in ppa.tables(found):
+        console.print(table)
+    said = console.export_text() + ppa.sentence(found)
+    assert "ADCs" in said and "TOPS/W" in said and "gates" in said
+    assert ppa.from_dict(json.loads(json.dumps(dataclasses.asdict(ANALOG)))) == ANALOG
+
+
+def test_a_head_works_once_a_sequence_or_every_step():
+    every = {"of": "scores", "steps": "every"}
+    lengths = torch.tensor([2, 1, 3])
+    for output, times in (({}, 3), (every, 6)):
+        description = small(output=output)
+        layer, head = description.layers[0], description.head
+        macs = 6 * layer.rows * layer.units * 4 + times * head.rows * head.units
+        assert ppa.operations(description, lengths) == 2 * macs
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")
+def test_a_memory_macro_is_a_memory(tmp_path):
+    shape, draw = memories.Shape(words=5, width=3, reads=2), random.Random(0)
+    words, read = [0] * 5, [0, 0]
+    lines, wanted = [], []
+    for n in range(200):
+        en, at = draw.randrange(4), [draw.randrange(5), draw.randrange(5)]
+        mask, where, data = draw.randrange(8), draw.randrange(5), draw.randrange(8)
+        if n < 5:
+            mask, where = 7, n  # nothing unknown is read
+            en = 0
+        lines.append(
+            f"read_en = {en}; read_addr = {at[1] << 3 | at[0]}; write_en = {mask}; "
+            f"write_addr = {where}; write_data = {data}; #1 clk = 1; #1 clk = 0; "
+            f'$display("%b", read_data);'
+        )
+        read = [words[at[k]] if en >> k & 1 else read[k] for k in range(2)]
+        words[where] = words[where] & ~mask | data & mask
+        wanted.append(f"{read[1]:03b}{read[0]:03b}")
+    bench = "\n".join(
+        [
+            "module bench; reg clk = 0; reg [1:0] read_en; reg [5:0] read_addr;",
+            "reg [2:0] write_en, write_addr, write_data; wire [5:0] read_data;",
+            f"{shape.module} dut(clk, read_en, read_addr, read_data,",
+            "write_en, write_addr, write_data);",
+            "initial begin dut.read_data = 0;",
+            *lines,
+            "end endmodule",
+        ]
+    )
+    (tmp_path / "bench.v").write_text(memories.verilog(shape) + bench)
+    subprocess.run(["iverilog", "-o", "bench", "bench.v"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == wanted
+    assert memories.of_module(shape.module) == shape
+    assert memories.of_module("wordline_vowels_crossbar_44r") is None
+
+
+@needs_tools
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")
+@pytest.mark.parametrize("side", ppa.SIDES)
+def test_a_design_is_counted_in_gates(side, tmp_path):
+    # h of every step is compared: a class of two would say little.
+    net = {"inputs": 2, "hidden": [4], "classes": 0}
+    output = {"of": "state", "steps": "every"}
+    description = TINY.replace(cell={"kind": "lstm"}, adc={"bits": 4}, network=net, output=output)
+    program = random_program(description, 0)
+    lengths = torch.tensor([2, 1, 3])
+    x = random_codes(description, 0, len(lengths), 3, description.network.inputs)
+    stages_ = []
+    found = runs.measure(program, x, lengths, tmp_path, side, stage=stages_.append)
+    assert (found.steps, stages_[-1]) == (6, "count")
+    shape = description.layers[0]
+    assert found.operations == 2 * 6 * shape.rows * shape.units * 4
+    assert found.cycles > 6 * shape.conversion_cycles
+    assert all(energy >= 0 for energy in found.energy.values())
+    assert found.energy["layer_0.gates"] > 0 and found.energy[synth.CLOCK_NET] > 0
+    tables = [m for m in found.memories if ".table_" in m.block]
+    assert all(m.reads == 6 * shape.units and m.writes == 0 for m in tables)
+    if side == "analog":
+        (layer,) = found.arrays
+        assert layer.conversions == 6 * shape.units * 4
+        assert layer.bits_changed > 0 and layer.reads > 0
+        assert "layer_0.array.macro.macro" not in found.area
+    else:
+        assert found.arrays == [] and found.energy["layer_0.array.macro.macro"] > 0
+    again = runs.measure(program, x, lengths, tmp_path, side, stage=stages_.append)
+    assert again == found and stages_.count("count") == 1
+    assert OSU == ppa.CELLS

@@ -1,0 +1,320 @@
+"""A design behind AXI: the bench of it in Verilator, the register map in its forms, the package."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gen.impl import ecp5
+from gen.ip import package, registers, wavedrom
+from golden import crossbar
+from golden.presets import PRESETS
+from hw.bus.registers import RegisterMap
+from hw.loadmap import LoadMap
+from sim import system, verilator
+from tests.gen.test_synth import TINY
+from tests.helpers import (
+    icarus_finds_nothing,
+    random_codes,
+    random_program,
+    small,
+    verilator_finds_nothing,
+    yosys_finds_nothing,
+)
+
+DESIGNS = {
+    # Beats of two channels, three a step; a class.
+    "odd": small(name="odd", network={"inputs": 5, "hidden": [3], "classes": 4}, array={"beat": 2}),
+    # Scores of every step; a beat is a channel.
+    "steps": small(
+        name="steps",
+        network={"inputs": 3, "hidden": [3], "classes": 4},
+        array={"beat": 1},
+        output={"of": "scores", "steps": "every"},
+    ),
+    # The state, in beats whose last is partly padding; codes that fill their bytes.
+    "state": small(
+        name="state",
+        network={"inputs": 3, "hidden": [5], "classes": 0},
+        array={"beat": 2},
+        output={"of": "state"},
+        dac={"bits": 8},
+    ),
+    # A step a beat, of codes that have no 0; passes that vote.
+    "votes": small(
+        name="votes",
+        network={"inputs": 3, "hidden": [3], "classes": 2},
+        dac={"bits": 1},
+        voting={"replay_steps": 5},
+    ),
+    # The state of every step, of the second layer.
+    "deep": small(
+        name="deep",
+        network={"inputs": 3, "hidden": [3, 5], "classes": 0},
+        array={"beat": 2, "lanes": 2},
+        output={"of": "state", "steps": "every"},
+    ),
+}
+
+
+SLOW = ("odd", "deep")
+"""Left to `make test-all`."""
+
+
+SLOW_BOARDS = ("odd", "state")
+
+
+def on_levels(program):
+    """Cells that are on their level table, so that they are loaded by their levels."""
+    draw = torch.Generator().manual_seed(0)
+
+    def placed(part):
+        which = torch.randint(len(part.levels), part.positive.shape, generator=draw)
+        positive, negative = crossbar.pair(part.levels[which])
+        return dataclasses.replace(part, positive=positive, negative=negative)
+
+    return dataclasses.replace(
+        program,
+        layers=[placed(layer) for layer in program.layers],
+        head=program.head and placed(program.head),
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in DESIGNS]
+)
+def test_everything_behind_axi(name, tmp_path):
+    description = DESIGNS[name]
+    program = random_program(description, 0)
+    if name in ("odd", "votes"):
+        program = on_levels(program)
+    if name == "votes":
+        program = dataclasses.replace(program, votes=3)
+    lengths = torch.tensor([4, 1, 2, 3, 5, 2, 1, 3])
+    x = random_codes(description, 0, len(lengths), 5, description.network.inputs)
+    result = system.simulate(program, x, lengths, tmp_path, seed=1)
+    assert result["passed"], (tmp_path / "verilator/sim.log").read_text()
+    assert result["values_compared"] > 0
+
+
+@pytest.mark.parametrize(
+    ("description", "noisy"),
+    [
+        (TINY, False),
+        *(pytest.param(DESIGNS[n], n == "odd", marks=pytest.mark.slow) for n in SLOW_BOARDS),
+    ],
+)
+def test_everything_behind_a_serial_line(description, noisy, tmp_path):
+    """Of a design whose model is in stages, as it is on a board."""
+    description = ecp5.for_board(description)
+    program = random_program(description, 0, noisy=noisy)
+    lengths = torch.tensor([4, 1, 2, 3])
+    x = random_codes(description, 0, len(lengths), 4, description.network.inputs)
+    result = system.simulate_board(program, x, lengths, tmp_path, bit_cycles=5, noisy=noisy)
+    assert result["passed"], (tmp_path / "verilator/sim.log").read_text()
+    assert result["values_compared"] >= 2 * len(lengths)
+
+
+@pytest.fixture(scope="module")
+def map_():
+    return RegisterMap(PRESETS["vowels"].description)
+
+
+def test_no_two_registers_share_an_address_and_all_fit(map_):
+    offsets = [register.offset for register in map_.registers]
+    assert offsets == sorted(set(offsets)) and offsets[-1] < map_.window
+    load = LoadMap(map_.description)
+    assert map_.window_words >= 1 << load.address_bits
+    held = np.arange(1 << load.address_bits)
+    held = np.any([region.holds(held) for region in load.regions.values()], axis=0)
+    assert held[: load.words].all() and not held[load.words :].any()
+    assert not held[load.nowhere]
+
+
+def test_systemrdl_says_the_same(map_, tmp_path):
+    """As its compiler reads it, every field is where the logic has it."""
+    from systemrdl import RDLCompiler
+    from systemrdl.node import MemNode, RegNode
+    from systemrdl.rdltypes import AccessType
+
+    path = tmp_path / "map.rdl"
+    path.write_text(registers.systemrdl(map_))
+    compiler = RDLCompiler()
+    compiler.compile_file(str(path))
+    top = compiler.elaborate().top
+    software = {"constant": "r", "status": "r", "control": "rw", "pulse": "w", "event": "rw"}
+    found = {}
+    for node in top.children():
+        if isinstance(node, RegNode):
+            found[node.inst_name] = (
+                node.absolute_address,
+                [(f.inst_name, f.low, f.width, f.get_property("sw")) for f in node.fields()],
+                [f.get_property("reset") for f in node.fields()],
+            )
+        else:
+            assert isinstance(node, MemNode)
+            size = (node.absolute_address, node.get_property("mementries"))
+            assert size == (map_.window, map_.window_words)
+    assert found == {
+        register.name: (
+            register.offset,
+            [
+                (field.name, low, field.bits, AccessType[software[field.access]])
+                for field, low in registers.placed(register)
+            ],
+            [None if f.access == "status" else f.value for f in register.fields],
+        )
+        for register in map_.registers
+    }
+
+
+def test_c_says_the_same(map_, tmp_path):
+    """As its compiler reads it."""
+    (tmp_path / "wordline_regs.h").write_text(registers.c_header(map_))
+    wanted = {"WINDOW": map_.window, "LOAD_WORDS": map_.load_words}
+    for register in map_.registers:
+        name = register.name.upper()
+        wanted[name] = register.offset
+        for field, low in registers.placed(register):
+            inside = name if field.name == "value" else f"{name}_{field.name.upper()}"
+            if field.name != "value":
+                wanted[inside] = (2**field.bits - 1) << low
+            if field.access == "constant":
+                wanted[f"{inside}_IS"] = field.value << low
+    prints = "\n".join(f'printf("{name} %u\\n", WORDLINE_{name});' for name in wanted)
+    program = f'#include <stdio.h>\n#include "wordline_regs.h"\nint main(void) {{ {prints} }}\n'
+    (tmp_path / "all.c").write_text(program)
+    out = str(tmp_path / "all")
+    command = ["gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", out]
+    subprocess.run([*command, str(tmp_path / "all.c")], check=True)
+    said = subprocess.run([out], capture_output=True, text=True, check=True).stdout.split()
+    assert dict(zip(said[::2], map(int, said[1::2]), strict=True)) == wanted
+    macros = re.findall(r"#define WORDLINE_(\w+) +0x", registers.c_header(map_))
+    assert sorted(macros) == sorted(wanted)
+
+
+def test_the_page_has_every_field(map_):
+    rows = [line.split(" | ") for line in registers.markdown(map_).splitlines() if "`" in line]
+    fields = [(f"`{r.name}`", f"`{f.name}`") for r in map_.registers for f in r.fields]
+    assert [(row[1], row[3]) for row in rows if len(row) == 7] == fields
+
+
+@pytest.fixture(scope="module", params=package.MACROS)
+def written(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    package.write(DESIGNS["odd"], request.param, folder)
+    return request.param, folder
+
+
+def test_a_package_is_the_same_bytes_each_time(written, tmp_path):
+    macro, folder = written
+    package.write(DESIGNS["odd"], macro, tmp_path)
+    files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    for file in files:
+        assert (folder / file).read_bytes() == (tmp_path / file).read_bytes()
+
+
+TOP = package.axi_module(DESIGNS["odd"])
+
+
+def tops(macro, folder):
+    """Each top module of a package with its sources."""
+    found = [(TOP, package.sources(folder))]
+    if macro == "model":
+        board = folder / package.board(DESIGNS["odd"])
+        found.append((package.board_module(DESIGNS["odd"]), [*package.sources(folder), board]))
+    return found
+
+
+def test_verilator_finds_nothing_to_warn_of(written):
+    macro, folder = written
+    for top, sources in tops(macro, folder):
+        verilator_finds_nothing(folder / "odd.vlt", sources, top)
+
+
+def test_yosys_finds_no_latch_and_no_loop(written):
+    macro, folder = written
+    for top, sources in tops(macro, folder):
+        yosys_finds_nothing(sources, top)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+def test_icarus_takes_it_up(written, tmp_path):
+    macro, folder = written
+    if macro == "blackbox":
+        pytest.skip("a module with nothing in it is not to be run")
+    for top, sources in tops(macro, folder):
+        icarus_finds_nothing(sources, top, tmp_path)
+
+
+@pytest.mark.parametrize("target", ["lint", pytest.param("verilate", marks=pytest.mark.slow)])
+def test_fusesoc_takes_it_up(written, target, tmp_path):
+    """Its own flow, by the core file alone."""
+    _, folder = written
+    tools = verilator.find()
+    path = os.pathsep.join([str(tools.executable.parent), os.environ["PATH"]])
+    fusesoc = [str(Path(sys.executable).with_name("fusesoc")), "--cores-root", str(folder)]
+    command = [*fusesoc, "run", "--build", "--target", target, "wordline::odd"]
+    if target == "verilate":
+        command += ["--make_options", " ".join([*tools.make, "OPT_FAST=-O0"])]
+    environment = {**os.environ, **tools.environment, "PATH": path}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "%Warning" not in done.stdout + done.stderr
+    libraries = [*tmp_path.rglob(f"libV{TOP}.a")]
+    assert bool(libraries) == (target == "verilate")
+
+
+def test_slang_takes_it_up(written):
+    from pyslang.driver import CommandLineOptions, Driver
+
+    _, folder = written
+    driver = Driver()
+    driver.addStandardArgs()
+    files = " ".join(map(str, package.sources(folder)))
+    command = f"slang --top {TOP} {files}"
+    assert driver.parseCommandLine(command, CommandLineOptions())
+    assert driver.processOptions() and driver.parseAllSources()
+    found = driver.createCompilation().getAllDiagnostics()
+    assert [str(one.code) for one in found if one.isError()] == []
+
+
+@pytest.mark.parametrize("flags", [["-ffreestanding"], ["-ffreestanding", "-m32"], ["-Os"]])
+def test_the_driver_needs_no_library(written, flags, tmp_path):
+    _, folder = written
+    command = ["gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-c", *flags]
+    command += [f"-I{folder / 'registers'}", str(folder / "driver/wordline.c")]
+    done = subprocess.run([*command, "-o", str(tmp_path / "driver.o")], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    names = subprocess.run(
+        ["nm", "-u", str(tmp_path / "driver.o")], capture_output=True, text=True, check=True
+    )
+    assert set(names.stdout.split()) <= {"U", "_GLOBAL_OFFSET_TABLE_"}
+
+
+@pytest.mark.parametrize("adc", ["sar", "flash", "ramp"])
+@pytest.mark.parametrize("dac", ["level", "pulse-width", "bit-serial"])
+def test_a_figure_of_the_macro_has_its_cycles(dac, adc):
+    shape = small(dac={"kind": dac}, adc={"kind": adc}).layers[0].macro
+    figure = json.loads(wavedrom.macro("m", shape))
+    lanes = {lane["name"]: lane for lane in figure["signal"]}
+    assert len({len(lane["wave"]) for lane in lanes.values()}) == 1
+    for lane in lanes.values():
+        assert lane["wave"].count("=") == len(lane.get("data", []))
+    assert [n for n, mark in enumerate(lanes["sample"]["wave"]) if mark == "1"] == [0, shape.period]
+    answers = [n for n, mark in enumerate(lanes["above"]["wave"]) if mark == "="]
+    each = range(shape.description.adc.conversion_cycles)
+    assert answers == [begin + shape.settle + n for begin in (0, shape.period) for n in each]
+    assert ("trial" in lanes) == (adc != "flash")
+    ends = lanes["rows"]["wave"].rindex("x")
+    pulse = 1 + shape.description.dac.pulse_cycles
+    assert ends == shape.period + (pulse if dac == "pulse-width" else shape.settle)

@@ -1,0 +1,196 @@
+"""The benchmark: that it measures what it says and judges it rightly. Nothing here times."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from golden.description import Description, Network
+from golden.errors import WordlineError
+from golden.injection import Injection
+from wordline import bench
+from wordline.bench import Workload
+from wordline.cli import commands
+
+TINY = Workload(3, 4, 2, 5)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Small workloads, each run as often as it takes to see it run."""
+    monkeypatch.setattr(bench, "WORKLOADS", (TINY,))
+    whole = bench.fastest
+    monkeypatch.setattr(bench, "fastest", lambda runs: whole(runs, seconds=0.0))
+
+
+FOUND = {"claims": [bench.claim("golden / float", 500.0, 250.0, 1000.0, "steps/s")], "seed": 0}
+
+
+def ignore(*_):
+    pass
+
+
+def result(ratio, **changes):
+    """What peers/run.py says of a path."""
+    workload = {"inputs": 3, "hidden": 4, "steps": 2, "batch": 5}
+    fields = {"peer": "aihwkit", "mode": "inference", "noise": False, "converters": True}
+    return fields | {"workload": workload, "ratio_to_float_lstm": ratio} | changes
+
+
+def test_a_claim_knows_whether_more_is_better():
+    def met(goal, ours, unit):
+        return bench.claim("x", goal, ours, None, unit)["met"]
+
+    assert met(5, 6, "steps/s") and not met(5, 4, "steps/s")
+    for unit in ("s", "ms", "GiB", "values"):
+        assert met(5, 4, unit) and not met(5, 6, unit)
+    assert met(0, 0, "values") and not met(0, 1, "values")
+
+
+def test_what_is_compared_takes_turns():
+    turns = []
+    runs = {name: lambda name=name: turns.append(name) for name in "abc"}
+    found = bench.fastest(runs)
+    assert turns == list("abc") * 6  # the first turn is not timed
+    assert all(
+        times["turns"] == 5 and times["least"] <= times["median"] for times in found.values()
+    )
+
+
+def test_golden_and_training_beside_their_anchors(tmp_path):
+    results = bench.run(["golden", "training"], tmp_path, None, ignore)
+    names = [claim["name"] for claim in results["claims"]]
+    assert names == [
+        "golden, I3 H4 T2 B5 / nn.LSTM float32",
+        "golden, read noise, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, no noise, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, 3 dB, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, 3 dB, every, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, read noise, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, float, 3 dB, I3 H4 T2 B5 / nn.LSTM float32",
+        "training, float, 3 dB, every, I3 H4 T2 B5 / nn.LSTM float32",
+    ]
+    (golden,), (training,) = results["golden"], results["training"]
+    for name, times in golden["seconds"].items():
+        speed = golden["steps_per_second"][name]
+        assert speed == pytest.approx(TINY.steps * TINY.batch / times["least"])
+    quiet = results["claims"][0]
+    assert quiet["anchor"] == pytest.approx(golden["steps_per_second"][bench.ANCHOR], rel=1e-3)
+    assert quiet["goal"] == pytest.approx(quiet["anchor"] / 2, rel=1e-3)
+    noisy = results["claims"][5]
+    assert noisy["anchor"] == pytest.approx(1e3 * training["seconds"]["float"]["least"], rel=1e-3)
+    assert noisy["goal"] == pytest.approx(4 * noisy["anchor"], rel=1e-3)
+    json.dumps(results)
+    assert {"versions", "seed", "threads", "machine"} <= set(results)
+
+
+def test_read_noise_is_on_where_it_is_said_to_be():
+    subject = bench.Subject.of(TINY.description, TINY.batch, TINY.steps)
+    quiet, noisy = subject.program(), subject.program(bench.READ_NOISE)
+    assert not any(part.read_noise.any() for part in (*quiet.layers, quiet.head))
+    assert all(part.read_noise.any() for part in (*noisy.layers, noisy.head))
+    subject.step(injection=Injection(snr_db=3.0))
+    assert all(bool(p.grad.abs().sum() > 0) for p in subject.trainable.parameters())
+
+
+def test_peers_are_compared_by_what_they_are_to_the_float_lstm(tmp_path):
+    """The best path that does the same work: converters, the same noise, the same workload."""
+    peers = [
+        result(6.0),
+        result(5.0),
+        result(2.0, converters=False),
+        result(3.0, mode="training"),
+        result(1.0, peer="torch"),
+        result(1.5, workload={"inputs": 4, "hidden": 4, "steps": 2, "batch": 5}),
+        result(8.0, noise=True),
+    ]
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps({"results": peers}))
+    claims = bench.run(["golden"], tmp_path, path, ignore)["claims"]
+    of_peers = [claim for claim in claims if claim["name"].endswith("/ aihwkit")]
+    anchors = [claim["anchor"] for claim in claims if claim["name"].endswith("float32")]
+    for claim, anchor, ratio in zip(of_peers, anchors, (5.0, 8.0), strict=True):
+        assert claim["anchor"] == pytest.approx(anchor / ratio, rel=1e-3)
+        assert claim["goal"] == pytest.approx(4 * anchor / ratio, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "cannot be read .No such file or directory.; run `make peers`"),
+        ("{", "is not what peers/run.py writes; run `make peers`"),
+        ('{"results": []}', "lack aihwkit for I3 H4 T2 B5; run `make peers`"),
+    ],
+)
+def test_peers_that_are_missing_are_named(tmp_path, text, sentence):
+    path = tmp_path / "peers.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(WordlineError, match=sentence):
+        bench.run(["golden"], tmp_path, path, ignore)
+
+
+def test_an_unknown_part_is_named(tmp_path):
+    with pytest.raises(WordlineError, match="no benchmark 'x'; there is: golden, training"):
+        commands.bench_(["golden", "x"], None, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_command_writes_results_and_a_table(tmp_path, capsys):
+    commands.bench_(["training"], None, tmp_path)
+    results = json.loads((tmp_path / "bench" / "results.json").read_text())
+    assert len(results["claims"]) == 6
+    assert (tmp_path / "bench" / "figure.svg").stat().st_size > 1000
+    assert "claims, and every figure" in capsys.readouterr().out
+
+
+def test_peers_that_were_measured_are_taken_by_themselves(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(bench, "run", lambda *arguments: given.append(arguments[2]) or FOUND)
+    commands.bench_(["golden"], None, tmp_path)
+    (tmp_path / "bench" / "peers.json").write_text("{}")
+    commands.bench_(["golden"], None, tmp_path)
+    commands.bench_(["golden"], tmp_path / "mine.json", tmp_path)
+    assert given == [None, tmp_path / "bench" / "peers.json", tmp_path / "mine.json"]
+
+
+def test_the_table_says_what_was_missed():
+    results = {
+        "claims": [
+            bench.claim("golden / float", 500.0, 250.0, 1000.0, "steps/s"),
+            bench.claim("emission", 60, 30.0, None, "s"),
+        ]
+    }
+    console = Console(width=80, record=True)
+    console.print(bench.table(results))
+    _, missed, met = (line for line in console.export_text().splitlines() if line.startswith("│"))
+    assert "0.25" in missed and ">= 0.5" in missed and "MISSED" in missed
+    assert "<= 60" in met and "MISSED" not in met
+
+
+@pytest.mark.slow
+def test_emission_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):
+    folder = tmp_path / "big"
+    folder.mkdir()
+    (folder / "emitted.sha256").write_text("of an earlier run")
+    raw, claims = bench.emission(folder, ignore)
+    assert [claim["unit"] for claim in claims] == ["s", "GiB", "s", "values"]
+    assert raw[0]["emission"]["seconds"] > 1 and raw[0]["verilation"]["seconds"] > 1
+    assert 0.1 < raw[0]["emission"]["peak_gib"] < 24
+    assert raw[0]["simulation"]["values_compared"] > 0 and claims[3]["ours"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.slow
+def test_the_runners_are_compared_on_the_same_chip(monkeypatch, tmp_path):
+    net = Network(inputs=3, hidden=(4,), classes=3)
+    recipe = bench.presets.Recipe(Description(name="tiny", network=net))
+    monkeypatch.setattr(bench.presets, "load", lambda name: recipe)
+    monkeypatch.setattr(bench, "CHIPS", {"tiny": (6, 5)})
+    raw, claims = bench.simulation(tmp_path, ignore)
+    assert {runner: len(found) for runner, found in raw[0]["steps_per_second"].items()} == {
+        "cocotb, stock": 3,
+        "cocotb, lean": 3,
+        "batch": 9,
+    }
+    assert [round(claim["goal"] / claim["anchor"]) for claim in claims] == [20, 5]

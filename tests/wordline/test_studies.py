@@ -1,0 +1,626 @@
+"""Studies in small: what they keep, what they say, what they draw."""
+
+import dataclasses
+import json
+import shutil
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gen.cost import technology
+from golden import dac, datasets, effects, network
+from golden.convnet import ConvNet
+from golden.datasets import Sequences
+from golden.datasets.sets import SETS
+from golden.errors import WordlineError
+from golden.levels import METHODS
+from golden.presets import PRESETS, Recipe
+from golden.program import Program
+from tests.gen.test_ppa import ANALOG, DIGITAL
+from tests.gen.test_synth import needs_tools
+from tests.golden.test_data import idx_bytes, mnist_files, put
+from tests.helpers import random_program, small
+from tests.wordline.test_cli import complaint, wordline
+from wordline import studies
+from wordline.cli import commands
+from wordline.jobs import Here, Runner
+from wordline.studies import (
+    common,
+    defence,
+    dni,
+    efficiency,
+    image_runs,
+    images,
+    levels,
+    noise,
+    runs,
+    tolerance,
+    votes,
+)
+
+
+def words(table):
+    """A table as text, wide enough for all of it."""
+    console = Console(width=400, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(table)
+    return console.export_text()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One folder of jobs for all studies here, as users have it."""
+    return tmp_path_factory.mktemp("studies")
+
+
+def study(monkeypatch, folder, name, settings, **options):
+    """A study with other settings: twice, the second time from what it kept."""
+    monkeypatch.setattr(studies.module(name), "STUDY", settings)
+    said = []
+    runner = Runner(folder / "jobs", lambda *told: said.append(told), **options)
+    results = studies.run(name, folder / name, runner)
+    assert said
+    made = {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+    assert set(made) == {"results.json", "table.md", "figure.svg"}
+    before = sorted((folder / "jobs").glob("*.json"))
+    assert studies.run(name, folder / name, runner) == results
+    assert sorted((folder / "jobs").glob("*.json")) == before
+    assert made == {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+    assert json.loads(made["results.json"]) == results
+    for row in results["claims"]:
+        assert {"name", "goal", "ours", "anchor", "unit", "met"} <= set(row)
+    drawing = " ".join(ElementTree.fromstring(made["figure.svg"]).itertext())
+    assert any(word in drawing for word in ("accuracy", "gain", "energy of an operation"))
+    return results, made["table.md"].decode(), drawing
+
+
+# Vowels, which are in the project
+
+FEW = dataclasses.replace(dni.VOWELS[0], clean=12, noisy=6, quantised=3, trained=((0.0,), (0.0,)))
+
+
+@pytest.mark.slow
+def test_dni_in_small(monkeypatch, shared):
+    settings = dni.DniStudy(
+        (FEW, dataclasses.replace(FEW, cell="rnn", clean=2, noisy=1, quantised=0)),
+        seeds=(0,),
+        tested=(None, 0.0),
+        votes=4,
+        plain_votes=2,
+    )
+    results, table, drawing = study(monkeypatch, shared, "dni", settings)
+    places = [
+        (row["cell"], row["bits"], row["placement"], row["trained_db"]) for row in results["rows"]
+    ]
+    assert len(places) == len(set(places)) == 6 + 4 + 6
+    place = {"cell": "lstm", "bits": "float", "placement": "pre-activations"}
+    plain, noisy = (dni.find(results["rows"], trained_db=t, **place) for t in (None, 0.0))
+    assert dni.at(plain, None)["one"]["mean"] > 80  # chance is 11: held-out data
+    assert dni.at(noisy, 0.0)["one"]["mean"] > dni.at(plain, 0.0)["one"]["mean"]
+    assert dni.at(noisy, 0.0)["votes"] == 4 and "votes" not in dni.at(noisy, None)
+    longer = dni.find(results["rows"], trained_db="longer", **place)
+    assert dni.at(longer, None) != dni.at(plain, None) and "none, as long" in table
+    # Without noise, the placement of a plain network's noise means nothing.
+    other = dni.find(results["rows"], trained_db=None, **place | {"placement": "every"})
+    assert dni.at(other, None) == dni.at(plain, None)
+    assert dni.at(other, 0.0)["one"]["mean"] < dni.at(plain, 0.0)["one"]["mean"] - 20
+    assert "tested: 0 dB" in table and "signal-to-noise ratio of the test" in drawing
+    assert results["claims"] == []  # what is asked for is asked of strokes
+
+
+def test_what_dni_claims_of_strokes():
+    value = {"mean": 93.0, "spread": 0.5, "seeds": [93.0]}
+    plain = {"tested_db": 0.0, "one": value | {"mean": 70.0}}
+    voted = {"tested_db": 0.0, "one": value, "votes": 4, "majority": value}
+    voted["sum"] = value | {"mean": 95.0}
+    place = {"dataset": "strokes", "cell": "lstm", "bits": "float"}
+    place["placement"] = "pre-activations"
+    rows = [place | {"trained_db": None, "tests": [plain]}]
+    rows.append(place | {"trained_db": 0.0, "tests": [voted]})
+    found = dni.STUDY._claims(rows)
+    assert [(c["ours"], c["goal"], c["met"]) for c in found] == [
+        (70.0, None, None),
+        (93.0, None, None),
+        (95.0, 94.0, True),
+    ]
+    voted["sum"] = value
+    assert not dni.STUDY._claims(rows)[-1]["met"]
+
+
+def test_tolerance_in_small(monkeypatch, shared):
+    task = dataclasses.replace(tolerance.VOWELS, float_epochs=12, epochs=4, bits=(2, 4))
+    settings = tolerance.ToleranceStudy(
+        (task,), seeds=(0, 1), adc_lsb=(0.0, 4.0), weight=(0.0, 0.4), chips=2
+    )
+    results, table, drawing = study(monkeypatch, shared, "tolerance", settings)
+    (row,) = results["rows"]
+    base = [points[1] for points in row["bits"].values()]
+    assert base[0] == base[1] == base[2] and base[0]["bits"] == 4
+    assert row["bits"]["ADC"][0]["mean"] < base[0]["mean"]  # 2 bits are few
+    for name in ("adc", "weight"):
+        clean, noisy = row[name]
+        assert clean["mean"] == pytest.approx(base[0]["mean"]) and noisy["mean"] < clean["mean"] - 5
+        assert 0 < row[f"{name}_one_point"] < noisy["sigma"]
+    assert "% of w_max" in table and "noise of a conversion (ADC LSB)" in drawing
+
+
+@pytest.mark.slow
+def test_levels_in_small(monkeypatch, shared, tmp_path):
+    """One task by accuracy and one by bits, in which less is better."""
+    words = {"train": "banana band " * 60, "valid": "b", "test": "banana band " * 10}
+    files = {f"{part}.txt": text.encode() for part, text in words.items()}
+    SETS["text"].take(put(tmp_path / "mine", files), tmp_path / "data")
+    vowels = dataclasses.replace(levels.VOWELS, float_epochs=12, epochs=3, seeds=(0, 1))
+    text = levels.Task("text-char", 8, 12, 4, 2, 0.01, (0, 1), levels.BITS, converters=6)
+    settings = levels.LevelsStudy((vowels, text), counts=(3, 16), noise=("pcm",), drawn=(3,))
+    results, table, drawing = study(
+        monkeypatch, shared, "levels", settings, data_dir=tmp_path / "data"
+    )
+    for row in results["rows"]:
+        assert len(row["points"]) == 2 * 4 * 2 and row["float"] != row["float_longer"]
+        for method in METHODS:
+            ideal, noisy = (levels.find(row, 16, method, noise) for noise in ("none", "pcm"))
+            assert ideal["seeds"] != noisy["seeds"]
+        assert len({tuple(placed["positions"]) for placed in row["placed"]}) == 4
+        assert all(len(placed["positions"]) == 3 for placed in row["placed"])
+        edges = np.diff(row["histogram"]["edges"])
+        assert (edges * row["histogram"]["share"]).sum() == pytest.approx(1, abs=1e-3)
+    accuracy, bits = results["rows"]
+    assert levels.find(accuracy, 16, "k-means")["mean"] > 80  # chance is 11
+    assert 0 < levels.find(bits, 16, "k-means")["mean"] < 2 < np.log2(6)
+    assert len(results["claims"]) == 2 + 2 + 1
+    assert "lost to 16 levels" in table and "bits a character, test set" in drawing
+    assert "weight (standard deviations)" in drawing
+
+
+def test_what_levels_claims():
+    def row(measure, reference, values):
+        points = [
+            {"levels": n, "method": method, "noise": "none", "mean": v, "spread": 0, "seeds": [v]}
+            for n, found in values.items()
+            for method, v in zip(METHODS, found, strict=True)
+        ]
+        reference = {"mean": reference, "seeds": [reference]}
+        return {"dataset": measure, "measure": measure, "float": reference, "points": points}
+
+    rows = [
+        row("accuracy", 98.0, {4: (95, 96, 94, 93), 16: (97.9, 97.0, 97.8, 97.5)}),
+        row("bits", 2.0, {4: (2.3, 2.4, 2.2, 2.5), 16: (2.1, 2.04, 2.05, 2.06)}),
+    ]
+    found = levels._claims(rows)
+    assert [(c["ours"], c["met"]) for c in found] == [
+        (pytest.approx(-0.2), True),  # accuracy: k-means, three tenths may be lost
+        (pytest.approx(-0.04), False),  # bits: Lloyd-Max, three hundredths may
+        (1.0, None),
+        (pytest.approx(0.1), None),
+        (2, True),
+    ]
+    assert "16 levels (k-means)" in found[0]["name"] and "lloyd-max" in found[1]["name"]
+    rows[1]["points"][2] |= {"mean": 2.35, "seeds": [2.35]}
+    assert levels._claims(rows)[-1]["met"] is False
+
+
+@pytest.mark.parametrize(
+    ("means", "lost"),
+    [((95, 94.5, 93.5), 0.15), ((95, 94, 90), 0.1), ((95, 95, 94.5), None), ((95, 85, 94), 0.01)],
+)
+def test_where_a_point_is_lost(means, lost):
+    points = [{"sigma": 0.1 * n, "mean": mean} for n, mean in enumerate(means)]
+    found = tolerance.one_point_lost(points)
+    assert found is None if lost is None else found == pytest.approx(lost)
+
+
+def test_votes_in_small(monkeypatch, shared):
+    task = dataclasses.replace(votes.VOWELS, float_epochs=12, epochs=4, rtl=())
+    settings = votes.VotesStudy((task,), seeds=(0, 1), votes=(1, 2, 4, 8))
+    results, table, drawing = study(monkeypatch, shared, "votes", settings)
+    for row in results["rows"]:
+        first, last = row["points"][0], row["points"][-1]
+        assert first["votes"] == 1 and first["majority"] == first["sum"]
+        assert last["votes"] == 8 and last["sum"]["mean"] > first["sum"]["mean"]
+    assert len(results["rows"]) == 4 and results["claims"] == []  # nothing was compared
+    assert "hardware" in table and "votes K" in drawing
+
+
+@pytest.mark.slow
+def test_the_verilog_is_on_the_curve(monkeypatch, shared):
+    """A point of either study of votes, whole: build, simulate, compare."""
+    task = dataclasses.replace(votes.VOWELS, hidden=6, float_epochs=2, epochs=1, rtl=(2,))
+    settings = votes.VotesStudy((task,), seeds=(0,), votes=(1, 2))
+    results, _, _ = study(monkeypatch, shared, "votes", settings)
+    assert len(results["rtl"]) == 4
+    for point in results["rtl"]:
+        assert round(point["rtl"], 4) == point["golden"]
+        assert point["mismatches"] == 0 and point["values_compared"] > 100_000
+    compared = sum(point["values_compared"] for point in results["rtl"])
+    met = [(claim["ours"], claim["met"]) for claim in results["claims"]]
+    assert met == [(0, True), (0, True), (compared, True)]
+
+
+def test_noise_in_small(monkeypatch, shared):
+    settings = noise.NoiseStudy(
+        seeds=(0,), trainings=("none",), read=(0.0, 0.4), votes=(1, 3), rtl_read=(), rtl_votes=()
+    )
+    results, _, drawing = study(monkeypatch, shared, "noise", settings)
+    by_place = {(p["read_sigma"], p["votes"]): p for p in results["curve"]}
+    assert set(by_place) == {(0.0, 1), (0.4, 1), (settings.vote_sigma, 3)}
+    assert by_place[0.0, 1]["sum"]["mean"] > 95 > 70 > by_place[0.4, 1]["sum"]["mean"]
+    assert by_place[0.0, 1]["sum"] == by_place[0.0, 1]["majority"]
+    assert results["read_noise_lsb"]["0.4"] > 3
+    rtl = {"training": "none", "seed": 0, "read_sigma": 0.4, "votes": 1, "by": "majority"}
+    shown = noise.tables(results | {"rtl": [rtl | {"rtl": 51.5}]})[0]
+    assert "51.50" in list(shown.columns[6].cells)
+    assert "read noise of a device" in drawing and "votes K" in drawing
+
+
+def test_the_command_tells_of_a_study(monkeypatch, tmp_path):
+    """And ends with 1 where the Verilog differs."""
+    row = {"dataset": "vowels", "noise": "hardware", "training": "plain"}
+    point = {"votes": 1, "majority": common.over_seeds([90.0]), "sum": common.over_seeds([91.0])}
+    found = {"rows": [row | {"points": [point]}], "rtl": [], "settings": {"seeds": [0, 1]}}
+    asked = []
+
+    def run(name, folder, runner, *, full):
+        asked.append((name, folder, runner.folder, runner.workers, runner.device, full))
+        return found | {"claims": claims}
+
+    monkeypatch.setattr(studies, "run", run)
+    monkeypatch.setattr(commands, "console", Console(width=400))
+    arguments = ["study", "votes", "--full", "--workers", "3", "--build-dir", str(tmp_path)]
+    arguments += ["--device", "cpu"]
+    for mismatches, status in ((0, 0), (4, 1)):
+        point_ = {"rtl": 90.0, "golden": 90.0, "mismatches": mismatches, "values_compared": 9}
+        claims = common.rtl_claims([point_])
+        done = CliRunner().invoke(commands.app, arguments)
+        assert done.exit_code == status, done.output
+        assert "90.00 ± 0.00" in done.output and "RTL values that differ" in done.output
+        said = " ".join(done.output.split())  # however it was wrapped
+        assert ("seeds 0, 1, on cpu" in said) == (status == 0)
+    folder = tmp_path / "studies"
+    assert asked[0] == ("votes", folder / "votes", folder / "jobs", 3, "cpu", True)
+
+
+# What runs compute
+
+
+def test_a_curve_of_votes():
+    """Three passes of two sequences, by hand; the lowest-numbered of equals."""
+    score = torch.tensor([[[3, 1], [0, 5], [2, 1]], [[0, 1], [2, 0], [0, 9]]])
+    found = runs.curve(score, torch.tensor([0, 1]))
+    assert found["votes"] == [1, 2]
+    assert found["one"] == pytest.approx(100 * 4 / 6)
+    assert found["majority"] == [100.0, 50.0]  # a tie goes to class 0
+    assert found["sum"] == [100.0, 0.0]
+    assert runs.curve(score.double() / 7, torch.tensor([0, 1])) == found
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.2])
+def test_noise_of_weights(sigma):
+    # The largest weight is less than full scale.
+    levels = {"levels": [-150, -40, 0, 60, 150]}
+    description = small(network={"inputs": 60, "hidden": [40]}, device=levels)
+    ideal = random_program(description, 0)
+    noisy = runs.weights_with_noise(ideal, sigma, torch.Generator().manual_seed(0))
+    top = max(description.device.level_table)
+    for a, b in zip((*ideal.layers, ideal.head), (*noisy.layers, noisy.head), strict=True):
+        before, after = a.positive - a.negative, b.positive - b.negative
+        assert not (b.positive * b.negative).any()  # one device of a pair is at 0
+        assert after.abs().max() <= description.device.conductance_max
+        inside = before.abs() < (1 - 4 * sigma) * top
+        if inside.sum() > 2000:
+            change = (after - before)[inside].double()
+            assert change.std() == pytest.approx(sigma * top, rel=0.05)
+            assert abs(change.mean()) < 0.1 * sigma * top
+    again = runs.weights_with_noise(ideal, sigma, torch.Generator().manual_seed(0))
+    assert torch.equal(noisy.layers[0].positive, again.layers[0].positive)
+
+
+@pytest.mark.parametrize("snr_db", [6.0, 0.0])
+def test_hardware_noise_of_a_ratio(snr_db):
+    """ADC noise as strong, over the valid steps, as the clean pre-activations ask for."""
+    description = small(network={"inputs": 9, "hidden": [12]}, adc={"bits": 6})
+    ideal = random_program(description, 1)
+    lengths = torch.tensor([5, 2, 4] * 20)
+    data = Sequences(torch.randn(60, 5, 9), lengths, torch.zeros(60))
+    data.x[~data.valid] = 1e6  # padding does not count
+    noisy = runs.at_snr(ideal, data, snr_db, seed=4)
+    codes = datasets_codes(ideal, data)
+    clean = network.run(ideal, codes, lengths).layers[0].codes[data.valid].double()
+    power = (clean + ideal.layers[0].bias / 2**description.cell.frac).square().mean()
+    sigma = noisy.layers[0].adc_noise.item() / 256
+    ratio = 10 * torch.log10(power / sigma**2)
+    assert ratio == pytest.approx(snr_db, abs=0.05)
+    assert noisy.head.adc_noise == 0 and noisy.layers[0].key.any()
+    other = runs.at_snr(ideal, data, snr_db, seed=5)
+    assert not torch.equal(noisy.layers[0].key, other.layers[0].key)
+    assert isinstance(effects.apply(noisy, effects.Effects()), Program)
+
+
+def datasets_codes(program, data):
+    return dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
+
+
+# Images, of sets that are made here
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A data folder with sets like MNIST that are easily learned: a bar at one of ten places."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for name in ("mnist", "fashion-mnist"):
+        files = {}
+        for part, count in (("train", 2600), ("t10k", 200)):
+            labels = (np.arange(count) % 10).astype(np.uint8)
+            x = random.integers(0, 60, (count, 28, 28), np.uint8)
+            for image, label in zip(x, labels, strict=True):
+                image[4 + 2 * label : 7 + 2 * label, 4:24] = 220
+            files[f"{part}-images-idx3-ubyte"] = idx_bytes(x)
+            files[f"{part}-labels-idx1-ubyte"] = idx_bytes(labels)
+        SETS[name].take(put(folder / f"mine-{name}", files), folder / "data")
+    return folder / "data"
+
+
+@pytest.mark.slow
+def test_images_in_small(monkeypatch, shared, pictures):
+    settings = images.ImagesStudy(
+        width=4, seeds=(0, 1), clean=3, noisy=(3,), batch=16, votes=4, plain_votes=2,
+        learning_rate=0.01, tested=(None, 0.0, -6.0), datasets=("mnist-rows",),
+    )  # fmt: skip
+    results, table, drawing = study(monkeypatch, shared, "images", settings, data_dir=pictures)
+    place = {(r["placement"], r["injected"]): r["tests"] for r in results["rows"]}
+    assert len(place) == 4
+    plain, noisy = place["pre-activations", False], place["pre-activations", True]
+    assert plain[0]["one"]["mean"] > 40  # chance is 10
+    assert noisy[1]["one"]["mean"] > plain[1]["one"]["mean"]
+    assert noisy[1]["votes"] == 4 and plain[1]["votes"] == 2
+    named = {claim["name"]: claim for claim in results["claims"]}
+    voted = named["MNIST, noise on every, 0 dB: injected, 4 votes, sum"]
+    assert (voted["anchor"], voted["goal"]) == (99.5, 99.3)
+    assert named["MNIST, noise on every, 0 dB: plain training"]["met"] is None
+    assert "MNIST" in table and "paper 21.1" in drawing
+
+
+@pytest.mark.slow
+def test_defence_in_small(monkeypatch, shared, pictures):
+    pytest.importorskip("art")
+    settings = defence.DefenceStudy(
+        width=4, seeds=(0, 1), plain=1, adversarial=1, noisy=1, batch=100, learning_rate=0.01,
+        tested=(None, 10.0), votes=2,
+    )  # fmt: skip
+    monkeypatch.setitem(defence.ATTACKS, "PGD", defence.ATTACKS["PGD"] | {"steps": 2})
+    results, table, drawing = study(monkeypatch, shared, "defence", settings, data_dir=pictures)
+    assert len(results["rows"]) == 4
+    for row in results["rows"]:
+        assert {p["snr_db"] for p in row["points"]} == {None, 10.0}
+        assert row["gain_one"]["snr_db"] == 10.0
+        quiet, loud = (
+            next(
+                p
+                for p in row["points"]
+                if (p["part"], p["by"], p["snr_db"]) == ("test", "one", snr)
+            )
+            for snr in (None, 10.0)
+        )
+        gains = [b - a for a, b in zip(quiet["seeds"], loud["seeds"], strict=True)]
+        assert row["gain_one"]["seeds"] == pytest.approx(gains)
+    assert "paper: +0.5" in drawing and "PGD" in table
+
+
+def test_attacks_stay_within_their_bound_and_do_harm(shared, pictures):
+    pytest.importorskip("art")
+    here = Here(shared, "none", pictures, "cpu")
+    parts = image_runs.images(here, "mnist-rows")
+    assert [len(parts[p][1]) for p in ("train", "held", "test")] == [600, 2000, 200]
+    x, labels = parts["test"]
+    torch.manual_seed(0)
+    net = ConvNet(4)
+    clean = torch.nn.functional.cross_entropy(net(x), labels).item()
+    for how in defence.ATTACKS.values():
+        made = image_runs.attacker(net, "cpu", seed=0, **how | {"eps": 0.1, "step": 0.05})
+        bad = made(x, labels)
+        assert bad.shape == x.shape and bad.min() >= 0 and bad.max() <= 1
+        assert 0.05 < (bad - x).abs().max() <= 0.1 + 1e-6
+        harm = torch.nn.functional.cross_entropy(net(bad), labels).item()
+        assert harm > clean + 1e-3
+
+
+# What all share
+
+
+def test_claims():
+    met = common.claim("a", 94.2, "%", goal=94, anchor=89.6, spread=0.1)
+    assert met["met"] and met["at_least"]
+    missed = common.claim("b", 3, "values", goal=0, least=False)
+    assert missed["met"] is False
+    shown = words(common.claims_table({"claims": [met, missed]}))
+    assert "94.20 ± 0.10 %" in shown and "+4.60" in shown and ">= 94" in shown
+    assert "<= 0" in shown and "MISSED" in shown
+    value = common.over_seeds([1.0, 3.0])
+    assert (value["mean"], value["spread"]) == (2.0, pytest.approx(2**0.5))
+    assert common.over_seeds([1.0])["spread"] == 0.0
+
+
+def test_claims_of_the_verilog_can_be_missed():
+    point = {"rtl": 90.0, "golden": 90.0, "mismatches": 0, "values_compared": 5}
+    assert [claim["met"] for claim in common.rtl_claims([point])] == [True, True, True]
+    wrong = [point | {"rtl": 80.0, "mismatches": 7, "values_compared": 0}]
+    found = [(claim["ours"], claim["met"]) for claim in common.rtl_claims(wrong)]
+    assert found == [(1, False), (7, False), (0, False)]
+    assert common.rtl_claims([]) == []
+
+
+def test_every_study_is_known_and_can_be_told(tmp_path):
+    for name, known in studies.STUDIES.items():
+        code = studies.module(name)
+        assert known.takes and known.full and code.STUDY.__doc__.strip()
+        for settings in (code.STUDY, code.FULL):
+            assert set(studies.reads(settings)) <= set(datasets.TASKS)
+    assert "strokes" in studies.reads(votes.FULL)
+    listed = wordline("study", "--list", folder=tmp_path, env={"COLUMNS": "250"})
+    assert listed.returncode == 0
+    assert all(name in listed.stdout for name in studies.STUDIES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nothing"], "There is no study 'nothing'; there is: noise, dni"),
+        (["dni"], "The data set mnist is not in data/; `wordline data mnist` fetches it."),
+        (["images"], "The data set mnist is not in data/"),
+        (["noise", "--device", "cuda:9"], "The device 'cuda:9' cannot be used"),
+    ],
+)
+def test_mistakes_are_sentences(arguments, sentence, tmp_path):
+    done = wordline("study", *arguments, folder=tmp_path)
+    assert sentence in complaint(done)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_study_without_the_attacks_says_what_to_install(monkeypatch):
+    found = studies.cache.versions() | {"adversarial-robustness-toolbox": "none"}
+    monkeypatch.setattr(studies.cache, "versions", lambda: found)
+    with pytest.raises(WordlineError, match=r"defence needs adversarial-.*wordline.attacks"):
+        studies.known("defence").check()
+    studies.known("images").check()
+
+
+def test_training_of_images_leaves_scores_without_noise(monkeypatch, pictures, tmp_path):
+    seen, forward = [], ConvNet.forward
+
+    def watched(self, x, injection=None, *, noisy_head=True):
+        seen.append((injection is not None, noisy_head))
+        return forward(self, x, injection, noisy_head=noisy_head)
+
+    monkeypatch.setattr(ConvNet, "forward", watched)
+    fit = {"epochs": 1, "batch": 100, "learning_rate": 0.01}
+    given = {"dataset": "mnist-rows", "width": 4, "fit": fit, "seed": 0, "snr_db": 0.0}
+    image_runs.train(Here(tmp_path, "key", pictures, "cpu"), **given)
+    assert {head for noisy, head in seen if noisy} == {False}
+
+
+def test_scores_that_training_fits():
+    wanted = image_runs.wanted_scores(torch.tensor([3, 0]))
+    assert wanted[0, 3] == 1 and wanted[1, 0] == 1
+    assert torch.allclose(wanted.sum(1), torch.zeros(2), atol=1e-6)
+    assert torch.allclose(wanted[0, :3], torch.full((3,), -1 / 9))
+
+
+def test_few_images_are_too_few(tmp_path):
+    SETS["mnist"].take(put(tmp_path / "mine", mnist_files()[0]), tmp_path)
+    with pytest.raises(WordlineError, match=r"mnist-rows has 12 images to train, of which 2,000"):
+        image_runs.images(Here(tmp_path, "", tmp_path, "cpu"), "mnist-rows")
+
+
+def test_the_ratio_of_a_gain_is_chosen_on_held_images():
+    """Where the test set would have chosen another."""
+
+    def points(part, at_10, at_20):
+        values = {None: 50.0, 10.0: at_10, 20.0: at_20}
+        both = {"votes": [1, 2], "majority": [0.0, 0.0]}
+        curve = [{"snr_db": s, "one": v, "sum": [0.0, v], **both} for s, v in values.items()]
+        return {part: [{"source": 0.0}, *curve]}
+
+    seed = points("held", 55.0, 52.0) | points("test", 51.0, 58.0)
+    row = defence.STUDY._row([seed, seed], "adversarial", "plain", "PGD")
+    for by in ("one", "sum"):
+        assert row[f"gain_{by}"]["snr_db"] == 10.0 and row[f"gain_{by}"]["mean"] == 1.0
+
+
+# Gates, and what has been published
+
+PARTS = {"layer_0.gates": 60.0, "head.scores": 20.0, "axi.control": 10.0, "clock net": 10.0}
+
+
+class Counted:
+    """A runner whose jobs were done."""
+
+    def run(self, stage, jobs):
+        sides = {"analog": ANALOG, "digital": DIGITAL}
+        if stage == "train":
+            return [{"float": 90.0, "clean": 90.0} for _ in jobs]
+        found = []
+        for job in jobs:
+            counted = dataclasses.replace(sides[job.arguments["side"]], energy=PARTS, area=PARTS)
+            if job.arguments["side"] == "digital":
+                energy = PARTS | {"layer_0.array.macro.macro": 1000.0}
+                counted = dataclasses.replace(counted, energy=energy)
+            found.append({"counted": dataclasses.asdict(counted), "worth": {"accuracy": 90.0}})
+        return found
+
+
+def test_what_efficiency_says(tmp_path):
+    results = json.loads(json.dumps(efficiency.STUDY.run(Counted())))
+    claims = {row["name"]: row for row in results["claims"]}
+    for preset in ("vowels", "strokes"):
+        watt = claims[f"{preset}: TOPS/W, over the digital twin's"]
+        area = claims[f"{preset}: TOPS/mm2, over the digital twin's"]
+        assert (watt["anchor"], area["anchor"]) == (2.4, 40)
+        for row in (watt, area):
+            lowest, highest = (claims[f"{row['name']}, {end}"] for end in ("lowest", "highest"))
+            assert lowest["ours"] < row["ours"] < highest["ours"]
+        assert claims[f"{preset}: steps in gates, equal to golden"]["ours"] == ANALOG.steps
+        chipmunk = claims[f"{preset}: TOPS/W, over Chipmunk's"]["ours"]
+        ours = results["rows"][0]["analog"]["tops_per_watt"]["typical"]
+        assert chipmunk == pytest.approx(
+            ours / 3.08 / 4 * technology.scale(65, 32).energy, abs=1e-4
+        )
+        assert f"{preset}: TOPS/mm2, over EdgeDRNN's" not in claims  # its area is not known
+        assert 0 < claims[f"{preset}: TOPS/W lost to another ADC bit"]["ours"] < 100
+    said = "".join(map(words, efficiency.tables(results)))
+    assert "multipliers and adders" in said and "dac_energy" in said and "HERMES" in said
+    efficiency.figures(results, tmp_path)
+    drawing = " ".join(ElementTree.parse(tmp_path / "figure.svg").getroot().itertext())
+    assert "ISAAC" in drawing and "scores and class" in drawing and "vowels" in drawing
+
+
+def test_published_accelerators_at_the_same_bits_and_node():
+    anchors = {anchor.name: anchor for anchor in efficiency.ANCHORS}
+    isaac = anchors["ISAAC"].normalised()
+    assert isaac == pytest.approx({"tops_per_watt": 16 * 0.63, "tops_per_mm2": 16 * 0.48})
+    to = technology.scale(14, 32)  # a conductance counts as four bits
+    assert anchors["HERMES"].normalised() == pytest.approx(
+        {"tops_per_watt": 2 * 10.5 / to.energy, "tops_per_mm2": 2 * 1.59 / to.area / to.delay}
+    )
+    assert {name for name, anchor in anchors.items() if anchor.digital} == {
+        *("Chipmunk", "TPUv1", "T4", "EdgeDRNN")
+    }
+
+
+def test_every_part_of_a_design_has_a_kind():
+    parts = {
+        **{"cells": 1.0, "ADCs": 1.0, "memories": 1.0, "clock net": 1.0},
+        **{"layer_0.gates": 1.0, "layer_1": 2.0, "layer_0.dac": 1.0, "head.dac": 2.0},
+        **{"layer_0.array.readout.queue": 1.0, "head.array.level_table": 2.0},
+        **{"head.array.macro.macro": 1.0, "layer_0.array.macro": 2.0},
+        **{"head": 1.0, "head.decision": 2.0, "switch": 1.0, "axi": 2.0, "axi.control": 3.0},
+    }
+    assert efficiency.by_kind(parts) == {
+        **{"cells": 1, "ADCs": 1, "arrays": 3, "memories": 1, "gates": 3, "dac": 3, "readout": 3},
+        **{"bus": 6, "clock net": 1, "scores": 3},
+    }
+
+
+@pytest.mark.slow
+@needs_tools
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")
+def test_efficiency_in_small(monkeypatch, shared):
+    recipe = PRESETS["vowels"]
+    net = {"hidden": [4], "inputs": 12, "classes": 9}
+    tiny = Recipe(
+        recipe.description.replace(network=net, cell={"gate_bits": 4, "state_index_bits": 4}),
+        dataclasses.replace(recipe.training, float_epochs=2, epochs=1),
+    )
+    monkeypatch.setitem(PRESETS, "tiny", tiny)
+    settings = efficiency.EfficiencyStudy((efficiency.Task("tiny", 1),))
+    results, table, drawing = study(monkeypatch, shared, "efficiency", settings)
+    (row,) = results["rows"]
+    assert row["steps"] > 1 and row["analog"]["energy_pj"]["ADCs"] > 0
+    assert 1 < row["ratio"]["tops_per_watt"]["typical"] < 20
+    assert "tiny" in table and "tiny" in drawing
+    with pytest.raises(WordlineError, match="Icarus, which simulates gates, is not"):
+        monkeypatch.setattr(shutil, "which", lambda name: name if name == "sta" else None)
+        studies.known("efficiency").check()

@@ -1,0 +1,84 @@
+"""A design and its digital twin in gates: mapped onto cells, run on a test set, and counted."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from torch import Tensor
+
+from gen.cost import ppa, twin
+from gen.impl import synth
+from gen.ip import package
+from golden import files
+from golden.errors import WordlineError
+from golden.program import Program
+from sim import system
+from sim.chip import Progress
+from wordline.flow import cache
+
+
+def measure(
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    folder: Path,
+    side: str,
+    *,
+    library: Path | None = None,
+    stage: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> ppa.Counted:
+    """Map a program's design, or that of its twin, onto cells with memories as macros, run DAC
+    codes x through the netlist, and count what it did. What was counted is kept in `folder`, and
+    used again where nothing it depends on has changed.
+
+    Raises WordlineError where a tool or the cells are missing, or where the netlist does not do
+    what golden does.
+    """
+    program = twin.twin(program) if side == "digital" else program
+    description, cells = program.description, ppa.CELLS
+    key = cache.digest(
+        *(description.to_toml(), side, cells.liberty(library).read_text()),
+        {name: cache.tensor_digest(tensor) for name, tensor in program.tensors().items()},
+        *(cache.tensor_digest(x), cache.tensor_digest(lengths)),
+        cache.netlist(description.cell.kind),
+    )
+    kept = folder / "counted.json"
+    if kept.exists():
+        found = json.loads(kept.read_text())
+        if found["key"] == key:
+            return ppa.from_dict(found["counted"])
+    mapped = synth.map_cells(
+        description,
+        cells,
+        folder,
+        macro=ppa.SIDES[side],
+        memory_macros=True,
+        library=library,
+        progress=stage,
+    )
+    stage("simulate")
+    netlist = folder / "netlist.v"
+    done = system.simulate_netlist(
+        *(program, x, lengths, folder / "simulation"),
+        [netlist, folder / "memories.v", cells.verilog(library)],
+        macros=side == "analog",
+        hasty=True,
+        progress=progress,
+    )
+    if not done["passed"]:
+        raise WordlineError(
+            f"The netlist of {description.name} does not do what golden does; "
+            f"{folder / 'simulation' / 'icarus' / 'sim.log'} says where."
+        )
+    stage("count")
+    counted = ppa.count(
+        *(program, x, lengths, mapped),
+        *system.counted(description, cells, folder, library),
+        synth.macro_instances(netlist),
+        period_ns=package.PERIOD_NS,
+        cycle=system.CYCLE,
+    )
+    files.write_text(kept, json.dumps({"key": key, "counted": asdict(counted)}, indent=1))
+    return counted

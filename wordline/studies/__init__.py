@@ -1,0 +1,111 @@
+"""Studies: questions about networks on noisy crossbars, answered by golden and by the Verilog.
+
+A study is a module here with STUDY and FULL, its settings and those of the longer version; `tables`
+and `figures`, of what `run` returned. Its runs are jobs (`wordline.jobs`), kept in one folder for
+all studies: what two of them need is done once.
+"""
+
+import importlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+
+from gen.cost import ppa
+from gen.impl import synth
+from golden import datasets, files
+from golden.errors import WordlineError
+from wordline.flow import cache
+from wordline.jobs import Runner
+from wordline.studies.common import claims_table
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a study before it is run.
+
+    takes, full: how long it and its longer version take on two cores. attacks: whether it needs the
+    package of attacks. rtl: whether it simulates Verilog. gates: whether it maps designs onto
+    standard cells.
+    """
+
+    takes: str
+    full: str
+    attacks: bool = False
+    rtl: bool = False
+    gates: bool = False
+
+    def check(self) -> None:
+        """WordlineError where the package of attacks, or what simulates or maps, is absent."""
+        if self.attacks and "none" in cache.versions()["adversarial-robustness-toolbox"]:
+            raise WordlineError(
+                "The study defence needs adversarial-robustness-toolbox; install wordline[attacks]."
+            )
+        if self.rtl:
+            from sim import verilator  # cocotb is slow to import
+
+            verilator.find()
+        if self.gates:
+            synth.check_gates(ppa.CELLS)
+
+
+STUDIES = {
+    "noise": Known("3 minutes", "3 minutes", rtl=True),
+    "dni": Known("1 hour", "20 hours"),
+    "images": Known("70 minutes", "12 hours"),
+    "tolerance": Known("12 minutes", "2 hours"),
+    "levels": Known("1 hour", "6 hours"),
+    "votes": Known("8 minutes", "3 hours", rtl=True),
+    "defence": Known("25 minutes", "4 hours", attacks=True),
+    "efficiency": Known("1 hour", "8 hours", gates=True),
+}
+
+
+def known(name: str) -> Known:
+    """A study by its name; WordlineError if there is none."""
+    if name not in STUDIES:
+        raise WordlineError(f"There is no study {name!r}; there is: {', '.join(STUDIES)}.")
+    return STUDIES[name]
+
+
+def module(name: str) -> ModuleType:
+    """The code of a study."""
+    return importlib.import_module(f"wordline.studies.{name}")
+
+
+def reads(settings: Any) -> tuple[str, ...]:
+    """The data sets that settings of a study read."""
+    if hasattr(settings, "tasks"):
+        return tuple(dict.fromkeys(task.dataset for task in settings.tasks))
+    return getattr(settings, "datasets", None) or (settings.dataset,)
+
+
+def run(name: str, folder: Path, runner: Runner, *, full: bool = False) -> dict[str, Any]:
+    """Run a study and write results.json, table.md and its figures into `folder`."""
+    code = module(name)
+    settings = code.FULL if full else code.STUDY
+    known(name).check()
+    for data in reads(settings):
+        datasets.fingerprint(data, runner.data_dir)  # before anything that takes long
+    results = {"study": name, "full": full} | settings.run(runner)
+    results |= {"device": runner.device, "versions": cache.versions()}
+    results = json.loads(json.dumps(results))  # as it is read again
+    shown = [claims_table(results, box=MARKDOWN), *code.tables(results, box=MARKDOWN)]
+    files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
+    files.write_text(folder / "table.md", "\n".join(map(markdown, shown)))
+    code.figures(results, folder)
+    return results
+
+
+def markdown(table: Table) -> str:
+    """A table in Markdown, below its title if it has one."""
+    text = io.StringIO()
+    title, table.title = table.title, None
+    Console(width=400, file=text).print(table)
+    return (f"**{title}**\n\n" if title else "") + text.getvalue().strip() + "\n"

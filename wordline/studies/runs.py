@@ -1,0 +1,316 @@
+"""The runs of the studies of recurrent networks: training, and accuracy under noise.
+
+Functions for `wordline.jobs`: of a `Here` and plain values, to plain values. Accuracies are of
+held-out test sets, in percent.
+"""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from golden import crossbar, dac, datasets, effects, head, network, training
+from golden.datasets import Dataset, Sequences
+from golden.description import Description, Network
+from golden.effects import Effects
+from golden.float_network import FloatModel
+from golden.injection import Injection
+from golden.levels import Levels
+from golden.measures import percent
+from golden.program import Program
+from golden.training import Trainable, Training, fit_float, fit_quantised
+from wordline.jobs import Here
+
+Fields = dict[str, Any]
+
+
+def describe(data: Dataset, cell: str, hidden: int, sections: Fields | None = None) -> Description:
+    """The design of a study: one layer of `hidden` units, 4/4/4 bits but for `sections`."""
+    net = Network(inputs=data.channels, hidden=(hidden,), classes=data.classes)
+    description = Description(name="study", network=net)
+    steps = "every" if data.train.every_step else "last"
+    sections = {"cell": {"kind": cell}, "output": {"steps": steps}} | (sections or {})
+    return description.replace(**sections)
+
+
+def injection(snr_db: float | None, placement: str) -> Injection | None:
+    """The noise of a ratio, None of None."""
+    if snr_db is None:
+        return None
+    return Injection(snr_db=snr_db, placement=placement)  # type: ignore[arg-type]
+
+
+def train_float(
+    here: Here,
+    *,
+    dataset: str,
+    cell: str,
+    hidden: int,
+    fit: Fields,
+    seed: int,
+    start: str | None = None,
+    snr_db: float | None = None,
+    placement: str = "pre-activations",
+) -> Fields:
+    """Train a float network, from `start` if there is one, with noise if there is a ratio.
+
+    fit: epochs, batch, learning_rate.
+    """
+    data = datasets.load(dataset, here.data_dir)
+    description = describe(data, cell, hidden)
+    settings = {"float_epochs": fit["epochs"], "batch": fit["batch"]}
+    settings |= {"learning_rate": fit["learning_rate"], "dataset": dataset, "seed": seed}
+    torch.manual_seed(seed)
+    model = fit_float(
+        description,
+        Training(**settings),
+        data.train,
+        device=here.device,
+        start=None if start is None else FloatModel.load(here.file(start), description),
+        injection=injection(snr_db, placement),
+    )
+    model.save(here.file())
+    return measured(model.scores(data.test), data.test)
+
+
+def train_quantised(
+    here: Here,
+    *,
+    dataset: str,
+    cell: str,
+    hidden: int,
+    fit: Fields,
+    seed: int,
+    start: str,
+    sections: Fields | None = None,
+    levels: Fields | None = None,
+    snr_db: float | None = None,
+    placement: str = "pre-activations",
+) -> Fields:
+    """Train the quantised network from a float one, with noise if there is a ratio.
+
+    fit: epochs, batch, learning_rate. sections: of the description, where it is not 4/4/4 bits.
+    levels: how level tables are found, where the sections leave that to training.
+    """
+    data = datasets.load(dataset, here.data_dir)
+    settings = {**fit, "dataset": dataset, "seed": seed, "placement": placement}
+    if snr_db is not None:
+        settings["noise"] = snr_db
+    model = FloatModel.load(here.file(start), describe(data, cell, hidden))
+    torch.manual_seed(seed)
+    program = fit_quantised(
+        model,
+        describe(data, cell, hidden, sections),
+        Training(**settings),
+        data.train,
+        device=here.device,
+        levels=Levels(**levels or {}),
+    )
+    program.save(here.file())
+    return measured_exactly(program, data.test)
+
+
+def measured(score: Tensor, data: Sequences) -> Fields:
+    """What real scores, (labels' shape, classes), are worth: accuracy; bits a label, where every
+    step has one."""
+    found = training.worth(score, data)
+    return {"clean": found.pop("accuracy"), **found}
+
+
+def measured_exactly(program: Program, data: Sequences) -> Fields:
+    """`measured`, of a program in exact integers."""
+    return measured(program.real(training.scores(program, data)[:, 0]), data)
+
+
+def programmed(here: Here, *, dataset: str, program: str, noise: str, seed: int) -> Fields:
+    """A program on a chip whose devices missed their targets as a device model does."""
+    ideal = Program.load(here.file(program))
+    chip = effects.apply(ideal, Effects(programming=noise, seed=seed))  # type: ignore[arg-type]
+    return measured_exactly(chip, datasets.load(dataset, here.data_dir).test)
+
+
+def placed(
+    here: Here, *, dataset: str, cell: str, hidden: int, start: str, designs: list[Fields]
+) -> Fields:
+    """Where levels are before fine-tuning, in the first layer, for each of `designs` (sections and
+    levels of `train_quantised`), in standard deviations of its weights; and their histogram."""
+    data = datasets.load(dataset, here.data_dir)
+    model = FloatModel.load(here.file(start), describe(data, cell, hidden))
+    found: Fields = {"positions": []}
+    for design in designs:
+        description = describe(data, cell, hidden, design["sections"])
+        trainable = Trainable(model, data.train, description, Levels(**design["levels"]))
+        weights, levels = trainable.layers[0].in_deviations()
+        found["positions"].append([round(value, 4) for value in levels.unique().tolist()])
+    share, edges = torch.histogram(weights.float().cpu(), 61, range=(-3.5, 3.5), density=True)
+    found["histogram"] = {
+        "edges": [round(value, 4) for value in edges.tolist()],
+        "share": [round(value, 5) for value in share.tolist()],
+    }
+    return found
+
+
+def curve(score: Tensor, truth: Tensor) -> Fields:
+    """Accuracy of one pass (the mean over all), and of votes of the first K, K = 1, 2, 4, ...
+
+    score: (sequences, passes, classes), integers or real numbers.
+    """
+    label = score.argmax(-1)
+    votes = [1 << n for n in range(score.shape[1].bit_length())]
+    ones = torch.nn.functional.one_hot(label, score.shape[-1])
+    return {
+        "one": percent(label, truth[:, None]),
+        "votes": votes,
+        "majority": [percent(head.label(ones[:, :k].sum(1)), truth) for k in votes],
+        "sum": [percent(score[:, :k].sum(1).argmax(-1), truth) for k in votes],
+    }
+
+
+def evaluate(
+    here: Here,
+    *,
+    dataset: str,
+    cell: str,
+    hidden: int,
+    model: str,
+    quantised: bool,
+    placement: str,
+    seed: int,
+    points: list[tuple[float | None, int]],
+) -> list[Fields]:
+    """`curve` of a trained network at each of `points`: a signal-to-noise ratio in dB, or None,
+    and the number of passes."""
+    data = datasets.load(dataset, here.data_dir)
+    test = data.test
+    if quantised:
+        program = Program.load(here.file(model))
+        codes = dac.encode(test.x, program.input_mean, program.input_step, program.description.dac)
+    else:
+        float_model = FloatModel.load(here.file(model), describe(data, cell, hidden))
+    found = []
+    torch.manual_seed(seed)
+    for snr_db, passes in points:
+        noise = injection(snr_db, placement)
+        scores = []
+        for _ in range(passes):
+            if quantised:
+                scores.append(network.scores(program, codes, test.lengths, noise)[:, 0])
+            else:
+                scores.append(float_model.scores(test, noise))
+        found.append({"snr_db": snr_db, **curve(torch.stack(scores, 1), test.labels)})
+    return found
+
+
+def disturb(
+    here: Here,
+    *,
+    dataset: str,
+    program: str,
+    adc_lsb: list[float],
+    weight: list[float],
+    chips: int,
+    seed: int,
+) -> Fields:
+    """Accuracy of a program against noise of the ADCs in LSB, and against noise of the weights, a
+    fraction of the largest weight; the mean over `chips` draws of either."""
+    test = datasets.load(dataset, here.data_dir).test
+    ideal = Program.load(here.file(program))
+
+    def accuracies(disturbed: list[Program]) -> float:
+        return sum(training.measured(p, test)["accuracy"] for p in disturbed) / len(disturbed)
+
+    found: Fields = {"adc": [], "weight": []}
+    for sigma in adc_lsb:
+        noisy = [
+            effects.apply(ideal, Effects(adc_sigma=sigma), seed=seed * chips + chip)
+            for chip in range(chips)
+        ]
+        found["adc"].append(accuracies(noisy if sigma else [ideal]))
+    for sigma in weight:
+        generator = torch.Generator().manual_seed(seed)
+        noisy = [weights_with_noise(ideal, sigma, generator) for _ in range(chips)]
+        found["weight"].append(accuracies(noisy if sigma else [ideal]))
+    return found
+
+
+def weights_with_noise(program: Program, sigma: float, generator: torch.Generator) -> Program:
+    """The program with a normal deviation on every weight, a fraction of the largest level, once
+    for all: N(0, (sigma * w_max)^2), rounded to conductance codes and cut at full scale."""
+    most = program.description.device.conductance_max
+
+    def noisy(array: Any) -> Any:
+        differential = (array.positive - array.negative).double()
+        normal = torch.randn(differential.shape, generator=generator, dtype=torch.float64)
+        top = array.levels.max()
+        changed = (differential + sigma * top * normal + 0.5).floor().clamp(-most, most).long()
+        positive, negative = crossbar.pair(changed)
+        return dataclasses.replace(array, positive=positive, negative=negative)
+
+    return dataclasses.replace(
+        program,
+        layers=tuple(noisy(layer) for layer in program.layers),
+        head=noisy(program.head),
+    )
+
+
+def at_snr(program: Program, data: Sequences, snr_db: float, seed: int) -> Program:
+    """The program with ADC noise of that signal-to-noise ratio in its layers, as the hardware has
+    it: one amplitude an array, from the mean square of clean pre-activations in ADC LSB over a
+    data set. The head has none."""
+    codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
+    frac = program.description.cell.frac
+    power, count = [0.0] * len(program.layers), 0
+    for part, trace in network.in_parts(program, codes, data.lengths):
+        valid = torch.arange(codes.shape[1]) < data.lengths[part][:, None]
+        count += int(valid.sum())
+        for n, (layer, array) in enumerate(zip(trace.layers, program.layers, strict=True)):
+            assert layer.codes is not None
+            signal = layer.codes[valid].double() + array.bias / 2**frac
+            power[n] += float(signal.square().mean((1, 2)).sum())
+    ratio = 10 ** (-snr_db / 10)
+    sigmas = [(total / count * ratio) ** 0.5 for total in power]
+    layers = tuple(
+        effects.apply(program, Effects(adc_sigma=sigma), seed=seed).layers[n]
+        for n, sigma in enumerate(sigmas)
+    )
+    return dataclasses.replace(program, layers=layers)
+
+
+def chip_of(
+    program: Program, data: Dataset, *, seed: int, read_sigma: float = 0.0, snr_db: float | None
+) -> Program:
+    """A trained program with the hardware's own noise: read noise, a fraction of full scale, or
+    ADC noise of a ratio (`at_snr`, measured over the training set)."""
+    if snr_db is not None:
+        return at_snr(program, data.train, snr_db, seed)
+    return effects.apply(program, Effects(seed=seed, read_sigma=read_sigma))
+
+
+def vote(
+    here: Here,
+    *,
+    dataset: str,
+    program: str,
+    seed: int,
+    votes: list[int],
+    read_sigma: float = 0.0,
+    snr_db: float | None = None,
+) -> list[Fields]:
+    """Accuracy of a program with the hardware's own noise (`chip_of`) by either way to vote, at
+    each of `votes` passes; the passes are those that the Verilog computes."""
+    data = datasets.load(dataset, here.data_dir)
+    test = data.test
+    chip = chip_of(
+        Program.load(here.file(program)), data, seed=seed, read_sigma=read_sigma, snr_db=snr_db
+    )
+    codes = dac.encode(test.x, chip.input_mean, chip.input_step, chip.description.dac)
+    found = []
+    for passes in votes:
+        voting = dataclasses.replace(chip, votes=passes)
+        scores = network.scores(voting, codes, test.lengths)
+        point: Fields = {"votes": passes}
+        for by in ("majority", "sum"):
+            point[by] = percent(head.vote(scores, by), test.labels)  # type: ignore[arg-type]
+        found.append(point)
+    return found

@@ -1,0 +1,223 @@
+"""Votes: how accuracy grows with the number of noisy passes that vote, at 0 dB.
+
+After Qin and Vucinic, arXiv 1811.10649 (voting; strokes of MNIST at 0 dB: 89.6 %). Noise is of two
+kinds: the hardware's own, on every conversion, whose amplitude is that of the clean pre-activations
+(one number an array, over the training set), which the Verilog computes too; and noise injected
+into every pre-activation at the ratio, as in the study `dni`.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import SQUARE, Box
+from rich.table import Table
+
+from wordline.jobs import Job, Runner
+from wordline.studies.common import claim, drawing, line, over_seeds, rtl_claims, shown
+
+Fields = dict[str, Any]
+
+WAYS = ("majority", "sum")
+PAPER = 89.6
+"""Percent on strokes of MNIST at 0 dB, with noise training and votes (arXiv 1811.10649)."""
+KINDS = {"hardware": "ADC noise, the hardware's own", "injected": "injected into pre-activations"}
+TRAININGS = {"plain": "plain training", "injected": "trained with 0 dB"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and how networks are trained on it. float_epochs: the float network; epochs: the
+    quantised one. rtl: passes of the first seed that the Verilog computes too."""
+
+    dataset: str
+    hidden: int
+    float_epochs: int
+    epochs: int
+    batch: int
+    learning_rate: float
+    replay_steps: int
+    rtl: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class VotesStudy:
+    """How does the accuracy at 0 dB grow with the votes, by majority and by summed scores?"""
+
+    tasks: tuple[Task, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    votes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    snr_db: float = 0.0
+
+    def run(self, runner: Runner) -> Fields:
+        """Train and test; returns what results.json holds."""
+        rows, rtl = [], []
+        for task in self.tasks:
+            mine, points = self._task(runner, task)
+            rows += mine
+            rtl += points
+        settings = dataclasses.asdict(self)
+        claims = self._claims(rows, rtl)
+        return {"settings": settings, "rows": rows, "rtl": rtl, "claims": claims}
+
+    def _task(self, runner: Runner, task: Task) -> tuple[list[Fields], list[Fields]]:
+        fit = {"batch": task.batch, "learning_rate": task.learning_rate}
+        net = {"dataset": task.dataset, "cell": "lstm", "hidden": task.hidden}
+        programs: dict[tuple[str, int], Job] = {}
+        floats = []
+        for seed in self.seeds:
+            given = net | {"fit": fit | {"epochs": task.float_epochs}, "seed": seed}
+            start = Job("wordline.studies.runs:train_float", given)
+            floats.append(start)
+            given = net | {"fit": fit | {"epochs": task.epochs}, "seed": seed, "start": start}
+            given["sections"] = {"voting": {"replay_steps": task.replay_steps}}
+            for training in TRAININGS:
+                noise = {} if training == "plain" else {"snr_db": self.snr_db}
+                job = Job("wordline.studies.runs:train_quantised", given | noise)
+                programs[training, seed] = job
+        runner.run(f"{task.dataset}: float", floats)
+        runner.run(f"{task.dataset}: quantise", list(programs.values()))
+
+        hardware = [
+            Job(
+                "wordline.studies.runs:vote",
+                {
+                    **{"dataset": task.dataset, "program": job, "seed": seed},
+                    **{"votes": self.votes, "snr_db": self.snr_db},
+                },
+            )
+            for (_, seed), job in programs.items()
+        ]
+        points = [(self.snr_db, max(self.votes))]
+        injected = [
+            Job(
+                "wordline.studies.runs:evaluate",
+                net
+                | {"model": job, "quantised": True, "placement": "pre-activations"}
+                | {"seed": seed, "points": points},
+            )
+            for (_, seed), job in programs.items()
+        ]
+        found = {
+            "hardware": runner.run(f"{task.dataset}: vote, hardware's noise", hardware),
+            "injected": [
+                [
+                    {"votes": k, "majority": m, "sum": s}
+                    for k, m, s in zip(r["votes"], r["majority"], r["sum"], strict=True)
+                ]
+                for (r,) in runner.run(f"{task.dataset}: vote, injected noise", injected)
+            ],
+        }
+        rows = []
+        for kind, results in found.items():
+            by_program = dict(zip(programs, results, strict=True))
+            for training in TRAININGS:
+                each = [by_program[training, seed] for seed in self.seeds]
+                row: Fields = {"dataset": task.dataset, "noise": kind, "training": training}
+                row["points"] = [
+                    {"votes": points[0]["votes"]}
+                    | {by: over_seeds([p[by] for p in points]) for by in WAYS}
+                    for points in zip(*each, strict=True)
+                ]
+                rows.append(row)
+        return rows, self._rtl(runner, task, programs, rows)
+
+    def _rtl(
+        self, runner: Runner, task: Task, programs: dict[tuple[str, int], Job], rows: list[Fields]
+    ) -> list[Fields]:
+        """Points of the first seed through the Verilog, one after the other: they share a build."""
+        seed, jobs, places = self.seeds[0], [], []
+        for training in TRAININGS:
+            for votes in task.rtl:
+                for by in WAYS if votes > 1 else WAYS[:1]:
+                    given = {"dataset": task.dataset, "program": programs[training, seed]}
+                    given |= {"seed": seed, "votes": votes, "by": by, "snr_db": self.snr_db}
+                    jobs.append(Job("wordline.studies.chip_runs:chip", given))
+                    places.append({"training": training, "votes": votes, "by": by})
+        one = dataclasses.replace(runner, workers=1)
+        found = one.run(f"{task.dataset}: Verilog", jobs)
+        points = []
+        for place, result in zip(places, found, strict=True):
+            row = next(
+                r
+                for r in rows
+                if (r["noise"], r["training"]) == ("hardware", place["training"])
+                and r["dataset"] == task.dataset
+            )
+            point = next(p for p in row["points"] if p["votes"] == place["votes"])
+            golden = point[place["by"]]["seeds"][0]
+            points.append(
+                {"dataset": task.dataset, "seed": seed, **place, "golden": golden, **result}
+            )
+        return points
+
+    def _claims(self, rows: list[Fields], rtl: list[Fields]) -> list[Fields]:
+        claims = rtl_claims(rtl)
+        for row in rows:
+            if row["dataset"] != "strokes" or row["training"] != "injected":
+                continue
+            last = row["points"][-1]
+            name = f"strokes, 4/4/4 bits, 0 dB, {KINDS[row['noise']]}: {last['votes']} votes, sum"
+            ours = {"ours": last["sum"]["mean"], "spread": last["sum"]["spread"]}
+            claims.append(claim(name, unit="%", goal=91.0, anchor=PAPER, **ours))
+        return claims
+
+
+VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, 32, (1, 4, 16))
+STROKES = Task("strokes", 128, 8, 6, 128, 0.003, 96, (1, 4))
+STUDY = VotesStudy((VOWELS,))
+FULL = VotesStudy((VOWELS, STROKES))
+
+
+def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
+    """Percent of the test set by votes: golden over seeds, the Verilog of the first."""
+    heads = [*WAYS, *(f"Verilog, seed {results['settings']['seeds'][0]}, {by}" for by in WAYS)]
+    table = Table("data", "noise", "training", "votes", *heads, box=box)
+    rtl = {(p["dataset"], p["training"], p["votes"], p["by"]): p["rtl"] for p in results["rtl"]}
+    for row in results["rows"]:
+        for point in row["points"]:
+            place = (row["dataset"], row["training"], point["votes"])
+            found = [rtl.get((*place, by)) if row["noise"] == "hardware" else None for by in WAYS]
+            table.add_row(
+                *(row["dataset"], row["noise"], row["training"], str(point["votes"])),
+                *(shown(point[by]) for by in WAYS),
+                *("" if value is None else f"{value:.2f}" for value in found),
+            )
+    return [table]
+
+
+def figures(results: Fields, folder: Path) -> None:
+    """figure.svg: accuracy against votes, a panel for each data set and kind of noise."""
+    panels = list(dict.fromkeys((row["dataset"], row["noise"]) for row in results["rows"]))
+    votes = results["settings"]["votes"]
+    seed = results["settings"]["seeds"][0]
+    size = (9.0, 3.8 * len(panels) / 2)
+    with drawing(folder / "figure.svg", len(panels) // 2, 2, size) as axes:
+        for (dataset, noise), axis in zip(panels, axes.flatten(), strict=True):
+            for row in results["rows"]:
+                if (row["dataset"], row["noise"]) != (dataset, noise):
+                    continue
+                n = list(TRAININGS).index(row["training"])
+                for by, style in zip(WAYS, ("--", "-"), strict=True):
+                    values = [point[by] for point in row["points"]]
+                    name = f"{TRAININGS[row['training']]}, {by}"
+                    look = {"color": f"C{n}", "linestyle": style, "label": name}
+                    line(axis, votes, values, **look)
+                    if noise == "hardware" and any(p["dataset"] == dataset for p in results["rtl"]):
+                        first = [value["seeds"][0] for value in values]
+                        axis.plot(votes, first, style, color=f"C{n}", linewidth=0.6)
+            points = [p for p in results["rtl"] if p["dataset"] == dataset]
+            if noise == "hardware" and points:
+                x, y = [p["votes"] for p in points], [p["rtl"] for p in points]
+                label = f"Verilog, seed {seed} (thin lines)"
+                axis.plot(x, y, "kx", label=label, markersize=5, zorder=5)
+            if dataset == "strokes":
+                axis.axhline(PAPER, color="black", linestyle=":", label=f"paper: {PAPER:g}")
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(votes, [str(k) for k in votes])
+            axis.set_xlabel("votes K")
+            axis.set_ylabel(f"accuracy on {dataset}, test set (%)")
+            axis.set_title(f"{dataset}, 0 dB, {KINDS[noise]}", fontsize=8)
+            axis.grid(alpha=0.3)
+            axis.legend(fontsize=6)
