@@ -7,6 +7,9 @@ from pathlib import Path
 
 from golden.errors import WordlineError
 
+DATA = Path("data")
+"""The folder of data sets where no other is asked for."""
+
 _given: list[Path] = []
 
 

@@ -35,7 +35,7 @@ from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection
 from golden.program import Program
 from golden.training import Trainable
-from wordline.flow import cache, stages
+from wordline.flow import cache, emit
 
 Found = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 """Raw figures, and claims."""
@@ -281,7 +281,7 @@ def emit_big(folder: str) -> None:
     the most memory that it had, in GiB."""
     torch.set_num_threads(1)
     subject = Subject.of(BIG, 2, 4)
-    stages.emit_all(subject.program(), subject.codes, subject.lengths, Path(folder))
+    emit.emit_all(subject.program(), subject.codes, subject.lengths, Path(folder))
     # Not getrusage: that begins with what the parent had.
     status = Path("/proc/self/status").read_text()
     print(int(status.partition("VmHWM:")[2].split()[0]) / 2**20)
@@ -300,7 +300,7 @@ def simulation(folder: Path, progress: Progress) -> Found:
         progress("simulation", 2 * n, 2 * len(CHIPS))
         subject = Subject.of(presets.load(name).description, *size)
         place = folder / name
-        stages.emit_all(subject.program(), subject.codes, subject.lengths, place)
+        emit.emit_all(subject.program(), subject.codes, subject.lengths, place)
         stock, lean = chip.prepare(place, name, stock=True), chip.prepare(place, name)
         built = batch.prepare(place, name)
         progress("simulation", 2 * n + 1, 2 * len(CHIPS))

@@ -22,8 +22,8 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from golden import datasets, files, native, presets
-from golden.datasets.sets import DATA
 from golden.errors import WordlineError
+from golden.files import DATA
 from golden.source import code_hash
 from wordline.flow import cache
 

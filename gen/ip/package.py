@@ -5,9 +5,11 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gen.ip import liberty, registers, wavedrom
+from gen.ip.options import PERIOD_NS as PERIOD_NS
+from gen.ip.options import Macro as Macro
 from gen.rtl import verilog
 from golden import files
 from golden.description import Description
@@ -17,14 +19,6 @@ from hw.bus.serial import Board
 from hw.bus.system import CoreInstance, System, Top
 
 DRIVER = Path(__file__).with_name("driver")
-
-Macro = Literal["blackbox", "model", "digital"]
-MACROS: tuple[Macro, ...] = ("blackbox", "model", "digital")
-"""The body of the crossbar macros: none, for a chip; their behaviour, for an FPGA and for
-simulation; or digital arrays in their place."""
-
-PERIOD_NS = 10.0
-"""The clock that the constraints ask for unless told otherwise."""
 
 IMAGES = ("image.hex", "image.bin")
 """A trained network in a package."""

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from golden.datasets import cifar, har, idx, strokes, taylor, text
 from golden.datasets.packages import Progress
-from golden.datasets.sets import DATA, SETS, FileSet
+from golden.datasets.sets import SETS, FileSet
 from golden.errors import WordlineError
+from golden.files import DATA
 from golden.source import registry
 
 TRAIN_CHARACTERS = 128

@@ -15,10 +15,9 @@ from pathlib import Path
 from golden.datasets import cifar, har, idx, packages, taylor, text
 from golden.datasets.packages import Package, Progress
 from golden.errors import WordlineError
+from golden.files import DATA
 from golden.source import registry
 
-DATA = Path("data")
-"""The data folder where no other is asked for."""
 SUMS = "SHA256SUMS"
 
 

@@ -20,7 +20,7 @@ from tests.helpers import (
     verilator_finds_nothing,
     yosys_finds_nothing,
 )
-from wordline.flow import stages
+from wordline.flow import emit as flow_emit
 
 ODD = small(
     name="odd",
@@ -38,7 +38,7 @@ DESIGNS = [PRESETS["vowels"].description, PRESETS["vowels-deep"].description, sm
 def emit_everything(description, folder):
     program = random_program(description, 0)
     x = random_codes(description, 0, 3, 4, description.network.inputs)
-    stages.emit_all(program, x, torch.tensor([4, 2, 1]), folder)
+    flow_emit.emit_all(program, x, torch.tensor([4, 2, 1]), folder)
     program.save(folder / "program.safetensors")
 
 

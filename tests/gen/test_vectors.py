@@ -9,7 +9,8 @@ import torch
 from gen.rtl import vectors
 from golden import network
 from tests.helpers import random_codes, random_program, small
-from wordline.flow import cache, stages
+from wordline.flow import cache
+from wordline.flow import emit as flow_emit
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_emission_is_reused_for_the_same_inputs_alone(tmp_path):
         (other, lengths - 1),
         (x[:, :3], lengths - 1),
     )
-    reused = [stages.emit_all(program, *inputs, tmp_path)[1] for inputs in runs]
+    reused = [flow_emit.emit_all(program, *inputs, tmp_path).reused for inputs in runs]
     assert reused == [False, True, False, False, False]
     assert (
         cache.tensor_digest(x)

@@ -31,7 +31,7 @@ from golden.errors import WordlineError
 from golden.presets import Recipe
 from tests.wordline.test_cli import complaint, refused, wordline
 from wordline.cli.commands import app
-from wordline.flow import stages
+from wordline.flow import train
 
 ROOT = Path(__file__).parents[2]
 MNIST = SETS["mnist"]
@@ -233,7 +233,7 @@ def test_training_is_done_again_on_other_data(tmp_path):
         files, _ = mnist_files(seed=seed)
         MNIST.take(put(tmp_path / str(seed), files), tmp_path / "data")
         recipe = Recipe(design, settings)
-        reused.append(stages.train(recipe, tmp_path, data_dir=tmp_path / "data").reused)
+        reused.append(train.train(recipe, tmp_path, data_dir=tmp_path / "data").reused)
     assert reused == [False, True, False]
 
 

@@ -20,7 +20,7 @@ from sim import batch, chip, verilator
 from sim.benches import scoreboard
 from sim.benches.scoreboard import Scoreboard
 from tests.helpers import random_codes, random_program, small
-from wordline.flow import stages
+from wordline.flow import emit as flow_emit
 
 pytestmark = pytest.mark.xdist_group("batch")  # what is built is built once
 
@@ -64,7 +64,7 @@ def inputs(description):
 
 
 def emitted(folder, description, **votes):
-    stages.emit_all(program(description, **votes), *inputs(description), folder)
+    flow_emit.emit_all(program(description, **votes), *inputs(description), folder)
     return folder
 
 

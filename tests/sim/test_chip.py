@@ -16,7 +16,7 @@ from hw.macro import noise as hw_noise
 from hw.macro.crossbar import PARAMETERS
 from sim import batch, blocks, chip
 from tests.helpers import random_codes, random_program, small
-from wordline.flow import stages
+from wordline.flow import emit as flow_emit
 
 pytestmark = pytest.mark.xdist_group("chip")  # what is built is built once
 
@@ -44,7 +44,7 @@ def inputs():
 
 def prepare(folder):
     x, lengths = inputs()
-    stages.emit_all(program(), x, lengths, folder)
+    flow_emit.emit_all(program(), x, lengths, folder)
     return chip.prepare(folder, "chip")
 
 
@@ -107,7 +107,7 @@ def expect_everything(result, loaded):
 def test_the_rnn_is_equal(tmp_path):
     description = DESCRIPTION.replace(cell={"kind": "rnn"}, voting={"replay_steps": 0})
     x, lengths = inputs()
-    stages.emit_all(random_program(description, SEED, noisy=True), x, lengths, tmp_path)
+    flow_emit.emit_all(random_program(description, SEED, noisy=True), x, lengths, tmp_path)
     result = batch.simulate(batch.prepare(tmp_path, "chip", quick=True), seed=SEED, stall=0.3)
     assert (result["passed"], result["mismatches"]) == (True, 0)
     steps, per_step = int(lengths.sum()), sum(units * 2 for units in (4, 6))
@@ -123,7 +123,7 @@ def test_reset_and_reload_where_every_step_has_scores(tmp_path):
     output = {"of": "scores", "steps": "every"}
     description = DESCRIPTION.replace(voting={"replay_steps": 0}, output=output)
     loaded = random_program(description, SEED, noisy=True)
-    stages.emit_all(loaded, *inputs(), tmp_path)
+    flow_emit.emit_all(loaded, *inputs(), tmp_path)
     reset_and_reload(chip.prepare(tmp_path, "chip"), loaded)
 
 
@@ -236,7 +236,7 @@ def test_a_fault_in_the_logic_turns_the_chip_red(fault, tmp_path, monkeypatch):
     where, name, mutant, quantity = MUTANTS[fault]
     monkeypatch.setattr(where, name, mutant)
     x, lengths = inputs()
-    stages.emit_all(program(), x, lengths, tmp_path)
+    flow_emit.emit_all(program(), x, lengths, tmp_path)
     result = batch.simulate(batch.prepare(tmp_path, "chip", quick=True), seed=SEED)
     assert not result["passed"]
     assert result["mismatches"] > 0

@@ -10,7 +10,7 @@ from golden.errors import WordlineError
 from golden.injection import Injection
 from wordline import bench
 from wordline.bench import Workload
-from wordline.cli import commands
+from wordline.cli import studies as commands
 
 TINY = Workload(3, 4, 2, 5)
 

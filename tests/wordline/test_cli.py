@@ -18,7 +18,7 @@ from gen.impl import ecp5
 from golden.presets import PRESETS
 from tests.helpers import random_program, small
 from wordline import __main__
-from wordline.cli import commands
+from wordline.cli.train import worth
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -113,9 +113,9 @@ def test_presets_and_describe(tmp_path):
 
 
 def test_what_a_network_is_worth_in_words():
-    words = commands._worth({"accuracy": 51.234, "bits": 2.0634})
+    words = worth({"accuracy": 51.234, "bits": 2.0634})
     assert words == "51.23 %, 2.063 bits a label"
-    assert commands._worth({"rmse": 0.05826}) == "RMSE 0.0583"
+    assert worth({"rmse": 0.05826}) == "RMSE 0.0583"
 
 
 def test_the_main_job(quick):
@@ -339,7 +339,8 @@ def test_a_full_disk_at_the_end_of_training(quick, tmp_path):
 
 IN_A_DESTRUCTOR = """
 import signal, time
-from gen import cli, entry
+from wordline import __main__
+from wordline.cli import commands
 
 class Collected:
     def __del__(self):
@@ -350,8 +351,8 @@ def work():
     time.sleep(60)
     print("not interrupted")
 
-cli.main = work
-entry.main()
+commands.main = work
+__main__.main()
 """
 
 

@@ -27,6 +27,7 @@ from tests.helpers import random_program, small
 from tests.wordline.test_cli import complaint, wordline
 from wordline import studies
 from wordline.cli import commands
+from wordline.cli.app import terminal
 from wordline.jobs import Here, Runner
 from wordline.studies import (
     common,
@@ -268,7 +269,7 @@ def test_the_command_tells_of_a_study(monkeypatch, tmp_path):
         return found | {"claims": claims}
 
     monkeypatch.setattr(studies, "run", run)
-    monkeypatch.setattr(commands, "console", Console(width=400))
+    monkeypatch.setattr(terminal, "console", Console(width=400))
     arguments = ["study", "votes", "--full", "--workers", "3", "--build-dir", str(tmp_path)]
     arguments += ["--device", "cpu"]
     for mismatches, status in ((0, 0), (4, 1)):

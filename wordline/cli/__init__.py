@@ -1,0 +1,1 @@
+"""The `wordline` command: one file a group of subcommands."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gen.cost import ppa, twin
 from gen.impl import synth
-from gen.ip import package
+from gen.ip.options import PERIOD_NS
 from golden import files
 from golden.errors import WordlineError
 from golden.program import Program
@@ -77,7 +77,7 @@ def measure(
         *(program, x, lengths, mapped),
         *system.counted(description, cells, folder, library),
         synth.macro_instances(netlist),
-        period_ns=package.PERIOD_NS,
+        period_ns=PERIOD_NS,
         cycle=system.CYCLE,
     )
     files.write_text(kept, json.dumps({"key": key, "counted": asdict(counted)}, indent=1))

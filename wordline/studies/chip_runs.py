@@ -17,7 +17,8 @@ from golden.description import replaced
 from golden.effects import Effects
 from golden.measures import percent
 from golden.program import Program
-from wordline.flow import stages
+from wordline.flow import emit
+from wordline.flow.sequences import encode
 from wordline.jobs import Here
 from wordline.studies.runs import chip_of
 
@@ -47,7 +48,7 @@ def chip(
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        stages.emit_all(made, stages.encode(made, data.test), data.test.lengths, folder)
+        emit.emit_all(made, encode(made, data.test), data.test.lengths, folder)
         result = batch.simulate(batch.prepare(folder, made.description.name))
     return {
         "rtl": percent(torch.tensor(result["output"]), data.test.labels),
@@ -103,7 +104,7 @@ def count(here: Here, *, dataset: str, program: str, sequences: int, side: str) 
     data = datasets.load(dataset, here.data_dir)
     chip_ = Program.load(here.file(program))
     lengths = data.test.lengths[:sequences]
-    codes = stages.encode(chip_, data.test)[:sequences, : int(lengths.max())]
+    codes = encode(chip_, data.test)[:sequences, : int(lengths.max())]
     folder = here.folder / "gates" / here.key
     counted = gates.measure(chip_, codes, lengths, folder, side)
     shutil.rmtree(folder)  # tens of megabytes

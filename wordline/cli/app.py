@@ -1,0 +1,181 @@
+"""The `wordline` command: what its subcommands share. Nothing slow is imported before it is needed.
+
+A subcommand parses options, calls a function of `wordline.flow` with them and prints what it
+returns.
+"""
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from golden import files
+from golden.errors import WordlineError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""LSTMs and RNNs from PyTorch to Verilog for NVM crossbar accelerators, proved bit-exact.
+
+    NAME is a preset (`wordline presets`) or the path of a TOML file. Results go to build/NAME/,
+    data sets to data/. `wordline sim NAME` runs the whole flow: train, emit, build with Verilator,
+    run the test set, compare every value with the golden model.
+
+    Exit status: 0 all values equal, 1 RTL and golden differ, 2 invalid input, 130 interrupted.
+    """,
+)
+
+Name = Annotated[str, typer.Argument(help="A preset, or the path of a TOML file.")]
+BuildDir = Annotated[Path, typer.Option(help="Folder of build folders.")]
+DataDir = Annotated[Path, typer.Option(help="Folder of data sets (`wordline data`).")]
+Seed = Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.", min=0)]
+Device = Annotated[str, typer.Option(help="PyTorch device for training: cpu, cuda, ...")]
+Noise = Annotated[
+    str | None,
+    typer.Option(
+        help="Train with noise: a signal-to-noise ratio (dB), 'hardware' (the effects) or 'none'."
+    ),
+]
+Placement = Annotated[
+    str | None,
+    typer.Option(help="Where noise of a ratio is added: pre-activations, or every (vector)."),
+]
+EffectsName = Annotated[
+    str | None,
+    typer.Option(
+        "--effects", help="Non-idealities of the hardware: none, pcm, reram, all, or a TOML file."
+    ),
+]
+Votes = Annotated[int, typer.Option(help="Passes over each sequence, which vote on its class.")]
+VoteBy = Annotated[str, typer.Option(help="How passes vote: majority, or sum (of scores).")]
+Period = Annotated[float | None, typer.Option(help="Target clock period (ns).", min=0.1, max=1e6)]
+Cells = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the cells' .lib, .lef and .v files; default: Debian's."),
+]
+BUILD, DATA = Path("build"), files.DATA
+
+Progress = Callable[[str, int, int], None]
+
+
+class Terminal:
+    """Where a command prints. quiet: only what it says last, and errors."""
+
+    quiet = False
+
+    @functools.cached_property
+    def console(self) -> "Console":
+        """Standard output."""
+        from rich.console import Console
+
+        return Console()
+
+    def show(self, *tables: "RenderableType") -> None:
+        """Print tables."""
+        if not self.quiet:
+            for table in tables:
+                self.console.print(table)
+
+    def say(self, sentence: str, **style: Any) -> None:
+        """Print words as they are: a path may have brackets."""
+        self.console.print(sentence, markup=False, highlight=False, **style)
+
+    @contextlib.contextmanager
+    def bars(self) -> Iterator[Progress]:
+        """A progress bar a stage: call with the stage, what is done, and the total."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console, disable=self.quiet) as progress:
+            tasks: dict[str, Any] = {}
+
+            def update(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = progress.add_task(stage, total=total)
+                progress.update(tasks[stage], completed=done)
+
+            yield update
+
+
+terminal = Terminal()
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one sentence and exit status 2."""
+    try:
+        app()
+    except WordlineError as error:
+        sys.exit(complain(str(error), 2))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(complain(f"{where}{error.strerror or error}; nothing was half-written.", 2))
+
+
+def complain(sentence: str, status: int) -> int:
+    """Print an error on standard error; returns the exit status."""
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"wordline: {sentence}", markup=False, highlight=False, style="red")
+    return status
+
+
+def interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Ctrl-C ends a command with a sentence and exit status 130."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise typer.Exit(
+                complain("Interrupted; finished stages are kept, run it again to go on.", 130)
+            ) from None
+
+    return run
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"wordline {metadata.version('wordline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Print only the result and errors.")
+    ] = False,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of compiled kernels; default: wordline in $XDG_CACHE_HOME."),
+    ] = None,
+) -> None:
+    """Options of all commands."""
+    terminal.quiet = quiet
+    if cache_dir is not None:
+        files.set_cache_dir(cache_dir)

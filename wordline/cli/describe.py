@@ -1,0 +1,142 @@
+"""presets, describe, fit: what there is, and what a design comes to. They build nothing."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from golden.errors import WordlineError
+from wordline.cli.app import Name, app, terminal
+
+if TYPE_CHECKING:
+    from gen.cost import resources
+
+
+@app.command("presets")
+def presets_() -> None:
+    """List the presets."""
+    from rich import box
+    from rich.table import Table
+
+    from golden import presets
+
+    titles = ("name", "cell", "network", "w/DAC/ADC", "lanes", "votes", "data")
+    table = Table(*titles, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, recipe in presets.PRESETS.items():
+        d = recipe.description
+        bits = f"{d.device.weight_bits}/{d.dac.bits}/{d.adc.bits}"
+        network = "-".join(map(str, (d.network.inputs, *d.network.hidden, d.network.classes)))
+        votes = str(d.voting.max_votes) if d.voting.replay_steps else "-"
+        lanes = str(d.array.lanes)
+        table.add_row(name, d.cell.kind, network, bits, lanes, votes, recipe.training.dataset)
+    terminal.show(table)
+
+
+@app.command()
+def describe(
+    name: Name,
+    toml: Annotated[bool, typer.Option("--toml", help="Print the recipe, every field.")] = False,
+) -> None:
+    """Show what a description comes to: arrays, converters, cycles. Builds nothing.
+
+    `wordline describe vowels --toml > mine.toml` is the start of your own.
+    """
+    from rich.table import Table
+
+    from golden import presets
+
+    recipe = presets.load(name)
+    if toml:
+        print(recipe.to_toml(), end="")
+        return
+    description = recipe.description
+    table = Table("", *description.arrays, title=description.name)
+    rows = {
+        "rows": "rows",
+        "units x gates": "",
+        "lanes (ADCs)": "lanes",
+        "conversions a lane and step": "selects",
+        "conversion cycles a step": "conversion_cycles",
+        "largest column charge": "charge_max",
+        "ADC shift": "adc_shift",
+        "units a cycle in the gates": "units_per_beat",
+    }
+    for label, attribute in rows.items():
+        shapes = description.arrays.values()
+        values = [
+            str(getattr(s, attribute)) if attribute else f"{s.units} x {s.gates}" for s in shapes
+        ]
+        table.add_row(label, *values)
+    terminal.show(table)
+    terminal.say(f"fingerprint {description.fingerprint}")
+
+
+@app.command()
+def fit(
+    network: Annotated[
+        str, typer.Argument(help="A preset or TOML file, or a model as `wordline import` takes.")
+    ],
+    design: Annotated[
+        str | None, typer.Option(help="For a model: the preset or TOML file to complete it from.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="Maximum rows per crossbar.")] = None,
+    columns: Annotated[int | None, typer.Option(help="Maximum columns per crossbar.")] = None,
+    lanes: Annotated[int | None, typer.Option(help="ADCs per crossbar.")] = None,
+) -> None:
+    """Say what a network needs: crossbars, ADCs, memories and cycles. Builds nothing.
+
+    `wordline fit vowels --rows 32 --columns 32` tries smaller crossbars.
+    """
+    from rich.table import Table
+
+    from gen.cost import resources
+    from golden import presets
+    from golden.frontends import pytorch
+
+    if Path(network).suffix in pytorch.FILES:
+        recipe = presets.load(design or "vowels")
+        description = pytorch.read(Path(network)).fit(recipe.description)
+    elif design is not None:
+        raise WordlineError(
+            f"--design is for a model's file, and {network} is a whole design; leave it out."
+        )
+    else:
+        description = presets.load(network).description
+    given = {"rows": rows, "columns": columns, "lanes": lanes}
+    description = description.replace(array={k: v for k, v in given.items() if v is not None})
+    arrays = resources.needs(description)
+    table = Table("", *(array.name for array in arrays), "all", title=description.name)
+    for label, values in _fit_rows(arrays, description.output.every_step).items():
+        table.add_row(label, *values)
+    terminal.show(table)
+
+
+def _fit_rows(arrays: Sequence["resources.ArrayNeeds"], every_step: bool) -> dict[str, list[str]]:
+    """Lines of the table, by their titles: each array's, then what all of them have. every_step:
+    the head works in every step too."""
+    busy = [array for array in arrays if every_step or array.name != "head"]
+
+    def line(of: Callable[["resources.ArrayNeeds"], int], whole: int | None = None) -> list[str]:
+        values = [of(array) for array in arrays]
+        return [f"{value:,}" for value in (*values, sum(values) if whole is None else whole)]
+
+    total = sum(a.used for a in arrays) / sum(a.cells for a in arrays)
+    shares = [*(a.used / a.cells for a in arrays), total]
+    tiles = [f"{a.crossbars[0]} x {a.crossbars[1]}" for a in arrays]
+    return {
+        "crossbars (row x column tiles)": [
+            *tiles,
+            f"{sum(a.crossbars[0] * a.crossbars[1] for a in arrays):,}",
+        ],
+        "rows x columns of each": [*(f"{a.size[0]} x {a.size[1]}" for a in arrays), ""],
+        "cells (pairs)": line(lambda a: a.cells),
+        "of them used": [f"{100 * share:.0f} %" for share in shares],
+        "ADCs": line(lambda a: a.adcs),
+        "bits of a column's code": [*(str(a.code_bits) for a in arrays), ""],
+        "memory in bits": line(lambda a: a.memory_bits),
+        "ADC cycles a step": line(
+            lambda a: a.conversion_cycles, max(a.conversion_cycles for a in busy)
+        ),
+        "cycles a step": line(lambda a: a.cycles, max(a.cycles for a in busy)),
+    }

@@ -1,0 +1,192 @@
+"""emit, sim: files of a design, and its Verilog beside the golden model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gen.ip.options import PERIOD_NS
+from golden.errors import WordlineError
+from wordline.cli.app import (
+    BUILD,
+    DATA,
+    BuildDir,
+    DataDir,
+    Device,
+    EffectsName,
+    Name,
+    Noise,
+    Period,
+    Placement,
+    Seed,
+    VoteBy,
+    Votes,
+    app,
+    interruptible,
+    terminal,
+)
+from wordline.cli.train import WORTH
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@app.command()
+@interruptible
+def emit(
+    name: Name,
+    program: Annotated[
+        Path | None, typer.Option(help="A trained program; default: the one in build/NAME.")
+    ] = None,
+    design_only: Annotated[
+        bool, typer.Option("--design-only", help="Emit no image and no vectors: needs no program.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default: build/NAME.")] = None,
+    macro: Annotated[
+        str | None,
+        typer.Option(
+            help="Write an IP package too, with this view of the crossbars: blackbox (for a chip), "
+            "model (for an FPGA) or digital (no crossbars)."
+        ),
+    ] = None,
+    period: Period = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the effects.", min=0)] = None,
+    effects_: EffectsName = None,
+    votes: Votes = 1,
+    vote_by: VoteBy = "majority",
+    data_dir: DataDir = DATA,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Write Verilog, macro stub, sidecar, and a trained program's image and golden vectors.
+
+    With --macro also an IP package, FOLDER/package, for an ASIC or FPGA flow: the design behind
+    AXI, its constraints, registers, driver, FuseSoC core (docs/integration.md). --period is that of
+    its clock.
+    """
+    from wordline.flow import emit as flow
+    from wordline.flow import recipe as recipes
+
+    recipe = recipes.load(name, seed=seed, effects_=effects_)
+    if design_only and (effects_ or votes != 1):
+        raise WordlineError(
+            "--design-only writes nothing that effects or votes change; leave them out, or it."
+        )
+    emitted = flow.emit(
+        *(recipe, build_dir),
+        program=program,
+        design_only=design_only,
+        out=out,
+        macro=macro,
+        period_ns=PERIOD_NS if period is None else period,
+        votes=votes,
+        vote_by=vote_by,
+        data_dir=data_dir,
+    )
+    on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
+    terminal.say(f"emitted {emitted.folder}/{on and f' with {on}'}")
+
+
+@app.command()
+@interruptible
+def sim(
+    name: Name,
+    seed: Seed = None,
+    sequences: Annotated[
+        int | None, typer.Option(help="Number of sequences of the test set; default: all.", min=1)
+    ] = None,
+    stall: Annotated[
+        float, typer.Option(help="Probability of a stall at each transfer.", min=0, max=0.95)
+    ] = 0.0,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", help="An .npz with x or codes, lengths, labels, instead of the test set."
+        ),
+    ] = None,
+    program: Annotated[
+        Path | None, typer.Option(help="A trained program; default: train one.")
+    ] = None,
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            help="batch: all cores, fast (the default). cocotb: the bench that has --waves."
+        ),
+    ] = None,
+    waves: Annotated[bool, typer.Option("--waves", help="Write dump.vcd; runs cocotb.")] = False,
+    noise: Noise = None,
+    placement: Placement = None,
+    effects_: EffectsName = None,
+    votes: Votes = 1,
+    vote_by: VoteBy = "majority",
+    device: Device = "cpu",
+    data_dir: DataDir = DATA,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Train, emit, build and run the test set through the Verilog; compare every value.
+
+    With `--effects`, the chip's devices and converters err, and the golden model with them; with
+    `--votes`, each sequence is run so many times (the description needs a replay buffer).
+    What has not changed since the last run is reused. Results: build/NAME/summary.json.
+    """
+    from wordline.flow import recipe as recipes
+    from wordline.flow import simulate as flow
+
+    recipe = recipes.load(name, seed=seed, noise=noise, placement=placement, effects_=effects_)
+    with terminal.bars() as bar:
+        result = flow.simulate(
+            *(recipe, build_dir),
+            program=program,
+            inputs=inputs,
+            first=sequences,
+            stall=stall,
+            runner=runner,
+            waves=waves,
+            votes=votes,
+            vote_by=vote_by,
+            device=device,
+            data_dir=data_dir,
+            progress=bar,
+        )
+    terminal.show(_summary_table(result.summary))
+    if result.mismatches:
+        first = f"{result.mismatches:,} values differ, first {result.first_difference}"
+        terminal.say(f"RED: {first}", style="bold red")
+    else:
+        equal = f"{result.values_compared:,} values equal"
+        terminal.say(f"GREEN: {equal} in {result.folder}/", style="bold green")
+    if result.waves:
+        terminal.say(f"waves: {result.waves}")
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _effects_on(on: tuple[str, ...] | list[str], seed: int) -> str:
+    return f"{', '.join(on)} (seed {seed})" if on else ""
+
+
+def _summary_table(summary: dict[str, Any]) -> "Table":
+    """The table at the end."""
+    from rich.table import Table
+
+    table = Table(show_header=False, title=f"{summary['name']}, seed {summary['seed']}")
+    labels = ["float", "golden", "rtl"]
+    if summary["effects"]["on"] or summary["votes"] > 1:
+        labels.insert(1, "ideal")
+    for name, how in WORTH.items():
+        for label in labels:
+            if f"{label}_{name}" in summary:
+                value = summary[f"{label}_{name}"]
+                words = "-" if value is None else how.removeprefix("RMSE").strip().format(value)
+                table.add_row(f"{label} {name}", words)
+    if on := summary["effects"]["on"]:
+        table.add_row("effects", _effects_on(on, summary["effects"]["given"]["seed"]))
+    if summary["votes"] > 1:
+        table.add_row("votes", f"{summary['votes']}, by {summary['vote_by']}")
+    table.add_row("sequences, steps", f"{summary['sequences']:,}, {summary['timesteps']:,}")
+    table.add_row("values compared", f"{summary['values_compared']:,}")
+    table.add_row("mismatches", f"{summary['mismatches']:,}")
+    cycles = f"{summary['cycles_per_step']} (ADC: {summary['adc_cycles_per_step']})"
+    table.add_row("cycles a step", cycles)
+    seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in summary["seconds"].items())
+    table.add_row("seconds", seconds)
+    return table

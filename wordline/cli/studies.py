@@ -1,0 +1,126 @@
+"""study, bench: questions about networks on real hardware, and how fast all of this is."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from golden import files
+from golden.errors import WordlineError
+from wordline.cli.app import BUILD, DATA, BuildDir, DataDir, app, interruptible, terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@app.command("study")
+@interruptible
+def study_(
+    name: Annotated[str, typer.Argument(help="Which study; none: list them.")] = "",
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the studies and what each costs.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The longer version: all of the grid, longer training.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs at once; all cores, if not given.", min=1)
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="PyTorch device; auto: cuda where there is one, else cpu.")
+    ] = "auto",
+    data_dir: DataDir = DATA,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Answer a question about networks on real hardware; goes on where it was interrupted.
+
+    Results: results.json, table.md and figure.svg in build/studies/NAME/.
+    """
+    import torch
+
+    from golden.training import check_device
+    from wordline import jobs, studies
+    from wordline.studies import common
+
+    if list_ or not name:
+        terminal.show(_studies(data_dir))
+        return
+    studies.known(name)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(device)
+    folder = build_dir / "studies"
+    with terminal.bars() as bar:
+        # Processes share one GPU: more than a few only wait for each other.
+        workers = workers or (jobs.cores() if device == "cpu" else 2)
+        runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers)
+        results = studies.run(name, folder / name, runner, full=full)
+    terminal.show(common.claims_table(results), *studies.module(name).tables(results))
+    if any(claim["name"].startswith("RTL") and not claim["met"] for claim in results["claims"]):
+        raise typer.Exit(1)
+    seeds = ", ".join(map(str, results["settings"]["seeds"]))
+    written = "results.json (claims, and every figure), table.md, figure.svg"
+    terminal.say(f"{folder / name}/: {written}; seeds {seeds}, on {device}")
+
+
+def _studies(data_dir: Path) -> "Table":
+    """What there is, and what each costs."""
+    from rich.table import Table
+
+    from golden import datasets
+    from wordline import studies
+
+    table = Table("study", "question", "two cores", "--full", "data")
+    for name, known in studies.STUDIES.items():
+        code = studies.module(name)
+        about = (type(code.STUDY).__doc__ or "").partition("\n")[0]
+        needs = {name: datasets.task(name).files for name in studies.reads(code.STUDY)}
+        data = ", ".join(
+            data if files_ is None or files_.present(data_dir) else f"{data} (absent)"
+            for data, files_ in needs.items()
+        )
+        table.add_row(name, about, known.takes, known.full, data)
+    return table
+
+
+@app.command("bench")
+@interruptible
+def bench_(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="golden, training, emission, simulation; none: all.")
+    ] = None,
+    peers: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `make peers` measured; else build/bench/peers.json if it is there."
+        ),
+    ] = None,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Measure how fast this is: golden, training, emission, simulation, each beside its anchor.
+
+    Everything in one thread, what is compared in turns, the fastest of several turns. Takes about
+    five minutes. Results: results.json, table.md and figure.svg in build/bench/.
+    """
+    from rich import box
+
+    from wordline import bench, studies
+
+    wanted = parts or list(bench.PARTS)
+    for part in wanted:
+        if part not in bench.PARTS:
+            known = ", ".join(bench.PARTS)
+            raise WordlineError(f"There is no benchmark {part!r}; there is: {known}.")
+    folder = build_dir / "bench"
+    if peers is None and (folder / "peers.json").exists():
+        peers = folder / "peers.json"
+    with terminal.bars() as bar:
+        results = bench.run(wanted, folder, peers, bar)
+    files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
+    bench.figure(results, folder / "figure.svg")
+    table = studies.markdown(bench.table(results, box=box.MARKDOWN))
+    files.write_text(folder / "table.md", table)
+    terminal.show(bench.table(results))
+    written = "results.json (claims, and every figure), table.md, figure.svg"
+    terminal.say(f"{folder}/: {written}; seed {results['seed']}")

@@ -1,0 +1,240 @@
+"""synth, ppa: a design onto standard cells or an FPGA, its energy and its area."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gen.ip.options import PERIOD_NS
+from golden.errors import WordlineError
+from wordline.cli.app import (
+    BUILD,
+    DATA,
+    BuildDir,
+    Cells,
+    DataDir,
+    Name,
+    Period,
+    app,
+    interruptible,
+    terminal,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from wordline.flow.synthesise import NetlistRun, Placement, Synthesis
+
+
+@app.command("synth")
+@interruptible
+def synth_(
+    context: typer.Context,
+    name: Name,
+    target: Annotated[
+        str, typer.Option(help="Standard cells (osu018, osu035), or an FPGA (ecp5).")
+    ] = "osu018",
+    period: Period = None,
+    cells: Cells = None,
+    sequences: Annotated[
+        int,
+        typer.Option(help="Number of test sequences to run through the netlist of cells.", min=0),
+    ] = 0,
+    data_dir: DataDir = DATA,
+    device: Annotated[str, typer.Option(help="ecp5: 25k, 45k or 85k (LUTs).")] = "85k",
+    case: Annotated[str, typer.Option(help="ecp5: the device's package.")] = "CABGA756",
+    pins: Annotated[
+        Path | None, typer.Option(help="ecp5: an .lpf file; default: pins go anywhere.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="ecp5: seed of the placer.", min=0)] = 0,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Map a design onto standard cells or an FPGA: what each block takes, and how fast it is.
+
+    Standard cells: the crossbar macros are black boxes, timed by their budget
+    (docs/integration.md). Needs Yosys (pip install 'wordline[synth]'), OpenSTA (`sta`), the cells.
+    --sequences: the trained network in build/NAME in gates, in Icarus (`iverilog`), every result
+    compared, and no X on any output.
+
+    ecp5: the design behind a serial line, which has three pins. The crossbars' model is part of
+    it, so it computes the same and takes more cycles; the trained network in build/NAME, if there
+    is one, goes into the package. Needs Yosys and nextpnr (the same `pip install`).
+    """
+
+    from gen.impl.synth import CELLS
+    from wordline.flow import recipe as recipes
+    from wordline.flow import synthesise as flow
+
+    recipe = recipes.load(name)
+    period_ns = PERIOD_NS if period is None else period
+    if target == "ecp5":
+        _refuse(context, ("sequences", "cells", "data_dir"), "standard cells")
+        with terminal.bars() as bar:
+            placement = flow.place(
+                *(recipe, build_dir),
+                device=device,
+                case=case,
+                pins=pins,
+                period_ns=period_ns,
+                seed=seed,
+                progress=bar,
+            )
+        terminal.show(*_device_tables(placement, recipe.description.name))
+        terminal.say(_placed(placement, recipe.description.name, period_ns, seed))
+        return
+    if target in CELLS:
+        _refuse(context, ("device", "case", "pins", "seed"), "ecp5")
+    with terminal.bars() as bar:
+        result = flow.synthesise(
+            *(recipe, build_dir),
+            target=target,
+            period_ns=period_ns,
+            library=cells,
+            first=sequences,
+            data_dir=data_dir,
+            progress=bar,
+        )
+    terminal.show(_blocks_table(result, recipe.description.name))
+    mapped = result.mapped
+    terminal.say(
+        f"{result.folder}/: shortest period {mapped.period_ns:.2f} ns "
+        f"({1e3 / mapped.period_ns:.0f} MHz, no wires), no latch, no combinational loop, "
+        f"{len(mapped.unconstrained)} unconstrained endpoints ({_versions(mapped.versions)})"
+    )
+    if result.run is not None:
+        _report_run(result.run, recipe.description.name)
+
+
+def _refuse(context: typer.Context, options: Sequence[str], other: str) -> None:
+    """Complain of options that were given, and are for another target."""
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name != "DEFAULT":
+            said, target = option.replace("_", "-"), context.params["target"]
+            raise WordlineError(f"--{said} is for {other}; leave it out with {target}.")
+
+
+def _blocks_table(result: "Synthesis", name: str) -> "Table":
+    """Cells and area by block."""
+    from rich.table import Table
+
+    mapped = result.mapped
+    title = f"{name}, {result.cells.name}"
+    table = Table("block", "cells", "flip-flops", "area in um2", "%", title=title)
+    for block in mapped.blocks:
+        share = f"{100 * block.area / mapped.area:.1f}"
+        numbers = (f"{block.cells:,}", f"{block.flip_flops:,}", f"{block.area:,.0f}", share)
+        table.add_row(block.name, *numbers)
+    sums = (sum(b.cells for b in mapped.blocks), sum(b.flip_flops for b in mapped.blocks))
+    table.add_row("all", *(f"{n:,}" for n in sums), f"{mapped.area:,.0f}", "100")
+    return table
+
+
+def _report_run(run: "NetlistRun", name: str) -> None:
+    """The verdict on a netlist, and its energies."""
+    if not run.passed:
+        terminal.say(
+            f"RED: the netlist does not do what golden does, or gives an X; {run.log} says where."
+        )
+        raise typer.Exit(1)
+    terminal.show(_energies(run, name))
+    values = f"{run.values_compared:,} values equal"
+    terminal.say(
+        f"GREEN: {run.sequences} sequences through the netlist, {values}, no X on any output"
+    )
+
+
+def _energies(run: "NetlistRun", name: str) -> "Table":
+    """Energy and power by block, in a run of so many steps."""
+    from rich.table import Table
+
+    from gen.impl.synth import Energy
+
+    assert run.nets is not None and run.energies is not None
+    seconds = run.nets.changes["aclk"] / 2 * PERIOD_NS * 1e-9
+    title = f"{name}, {run.steps} steps, at {1e3 / PERIOD_NS:.0f} MHz, no wires"
+    table = Table("block", "nJ a step", "of it clock", "mW", "leakage in uW", title=title)
+    ordered = sorted(run.energies.items(), key=lambda entry: -entry[1].dynamic)
+    whole = sum(run.energies.values(), Energy(0, 0, 0))
+    for block, energy in [*ordered, ("all", whole)]:
+        each = energy.dynamic / 1e3 / run.steps, energy.clock / 1e3 / run.steps
+        milliwatts = energy.dynamic * 1e-9 / seconds
+        leakage = energy.leakage_nw / 1e3
+        table.add_row(block, *(f"{v:.3f}" for v in (*each, milliwatts, leakage)))
+    return table
+
+
+def _device_tables(placement: "Placement", name: str) -> tuple["Table", "Table"]:
+    """What a design takes of a device, by block and in all."""
+    from rich.table import Column, Table
+
+    from gen.impl import ecp5
+
+    placed = placement.placed
+    device = f"LFE5U-{placement.device.removesuffix('k')}F, speed grade {ecp5.SPEED}"
+    kinds = [*ecp5.KINDS.values()]
+    # Names are what one reads: let headings wrap.
+    column = Column("block", no_wrap=True, min_width=max(len(b.name) for b in placed.blocks))
+    table = Table(column, *kinds, title=f"{name}, {device}")
+    for block in placed.blocks:
+        table.add_row(block.name, *(f"{block.cells.get(kind, 0):,}" for kind in kinds))
+    sums = [sum(b.cells.get(kind, 0) for b in placed.blocks) for kind in kinds]
+    table.add_row("all", *(f"{n:,}" for n in sums))
+    used = Table("of the device", "used", "of", "%")
+    for kind, (taken, there) in placed.used.items():
+        used.add_row(kind, f"{taken:,}", f"{there:,}", f"{100 * taken / there:.0f}")
+    return table, used
+
+
+def _placed(placement: "Placement", name: str, period_ns: float, seed: int) -> str:
+    placed = placement.placed
+    return (
+        f"{placement.folder}/{name}.bit: {placed.mhz:.1f} MHz (asked for {1e3 / period_ns:.1f}; "
+        f"seed {seed}) with array.settle = {placed.settle}, no latch, no combinational loop, "
+        f"{len(placed.unconstrained)} unconstrained ports ({_versions(placed.versions)})"
+    )
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{tool} {version}" for tool, version in versions.items())
+
+
+@app.command("ppa")
+@interruptible
+def ppa_(
+    name: Name,
+    sequences: Annotated[
+        int, typer.Option(help="Number of test sequences to run through both netlists.", min=1)
+    ] = 5,
+    components: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file of figures instead of gen/cost/components.toml."),
+    ] = None,
+    cells: Cells = None,
+    data_dir: DataDir = DATA,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Energy and area of the trained network in build/NAME, and of its digital twin.
+
+    Both are mapped onto standard cells of 180 nm, run in gates, compared with golden, and counted;
+    cells are scaled to 32 nm, converters, arrays and memories cost what has been published
+    (docs/efficiency.md). Needs what `wordline synth --sequences` does. What was counted is kept:
+    other figures take no time.
+    """
+
+    from gen.cost import ppa
+    from wordline.flow import cost
+    from wordline.flow import recipe as recipes
+
+    with terminal.bars() as bar:
+        result = cost.cost(
+            *(recipes.load(name), build_dir),
+            first=sequences,
+            components=components,
+            library=cells,
+            data_dir=data_dir,
+            progress=bar,
+        )
+    terminal.show(*ppa.tables(result.found))
+    terminal.say(f"{result.folder}/ppa.json: {ppa.sentence(result.found)}")

@@ -1,0 +1,166 @@
+"""train, import: a program from a data set, or from a network that was trained elsewhere."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordline.cli.app import (
+    BUILD,
+    DATA,
+    BuildDir,
+    DataDir,
+    Device,
+    EffectsName,
+    Name,
+    Noise,
+    Placement,
+    Seed,
+    app,
+    interruptible,
+    terminal,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from golden.frontends.convert import ArrayReport
+    from wordline.flow.train import SeedRun
+
+WORTH = {"accuracy": "{:.2f} %", "bits": "{:.3f} bits a label", "rmse": "RMSE {:.4f}"}
+"""How `golden.measures` are written."""
+
+
+def worth(values: dict[str, float]) -> str:
+    """Measures in words."""
+    return ", ".join(WORTH[name].format(value) for name, value in values.items())
+
+
+@app.command()
+@interruptible
+def train(
+    name: Name,
+    seed: Seed = None,
+    noise: Noise = None,
+    placement: Placement = None,
+    effects_: EffectsName = None,
+    seeds: Annotated[
+        int,
+        typer.Option(help="Number of seeds to train and compare; saves nothing if over 1.", min=1),
+    ] = 1,
+    device: Device = "cpu",
+    data_dir: DataDir = DATA,
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Train a float network, then the quantised one from it; accuracies are of the test set.
+
+    The result is the program of an ideal chip; effects enter with `--noise hardware` alone.
+    """
+    from wordline.flow import recipe as recipes
+    from wordline.flow import train as flow
+
+    recipe = recipes.load(name, seed=seed, noise=noise, placement=placement, effects_=effects_)
+    if seeds > 1:
+        with terminal.bars() as bar:
+            runs = flow.train_seeds(recipe, seeds, device=device, data_dir=data_dir, progress=bar)
+        terminal.show(_seeds_table(runs))
+        return
+    folder = build_dir / recipe.description.name
+    with terminal.bars() as bar:
+        trained = flow.train(recipe, folder, device=device, data_dir=data_dir, progress=bar)
+    terminal.say(
+        f"{folder / 'program.safetensors'}: float {worth(trained.reference)}; quantised "
+        f"{worth(trained.golden)} (seed {recipe.training.seed}, noise {recipe.training.noise})"
+    )
+
+
+def _seeds_table(runs: Sequence["SeedRun"]) -> "Table":
+    """Of each seed, and of all of them, the first measure."""
+    from rich.table import Table
+
+    table = Table("seed", "float", "quantised")
+    name = next(iter(runs[0].reference))
+    rows = [(run.reference[name], run.golden[name]) for run in runs]
+    for run, row in zip(runs, rows, strict=True):
+        table.add_row(str(run.seed), *(worth({name: value}) for value in row))
+    columns = list(zip(*rows, strict=True))
+    table.add_row("mean", *(f"{mean(c):.4g} ± {stdev(c):.2g}" for c in columns))
+    return table
+
+
+@app.command("import")
+@interruptible
+def import_(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="ONNX (.onnx), or a state_dict (.safetensors, or .pt with nothing else)."
+        ),
+    ],
+    calibration: Annotated[
+        Path,
+        typer.Option(help="Typical inputs, .npz: `x`; `lengths`; `labels` to fine-tune with."),
+    ],
+    design: Annotated[
+        str | None,
+        typer.Option(help="A preset or TOML file: all of it but name, network and cell.kind."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the design; default: the file's.")
+    ] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Train the quantised network on.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of fine-tuning; default: the design's.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Held-out sequences with `labels`, to measure on.")
+    ] = None,
+    seed: Seed = None,
+    device: Device = "cpu",
+    build_dir: BuildDir = BUILD,
+) -> None:
+    """Quantise a trained LSTM or RNN of yours: the same exact program as from training here.
+
+    Takes nn.LSTM or nn.RNN layers in one direction, then one nn.Linear, or none.
+    """
+    from wordline.flow import importing
+
+    with terminal.bars() as bar:
+        imported = importing.import_model(
+            *(model, calibration),
+            design=design,
+            name=name,
+            fine_tune=fine_tune,
+            epochs=epochs,
+            test=test,
+            seed=seed,
+            device=device,
+            build_dir=build_dir,
+            progress=bar,
+        )
+    terminal.show(_arrays_table(imported.conversion.arrays))
+    for stage, values in imported.measures.items():
+        terminal.say(f"{stage}: {worth(values)} on {test}")
+    folder = imported.folder
+    toml, program = folder / f"{folder.name}.toml", folder / "program.safetensors"
+    terminal.say(f"{program}: wordline sim {toml} --program {program} --input YOUR.npz")
+
+
+def _arrays_table(arrays: Sequence["ArrayReport"]) -> "Table":
+    """What conversion does to each array."""
+    from rich.table import Table
+
+    table = Table("array", "signal", "error", "dB", "clipped", "weight error", "bias corrected")
+    for array in arrays:
+        ratio = 20 * math.log10(max(array.signal, 1e-12) / max(array.error, 1e-12))
+        table.add_row(
+            *(array.name, f"{array.signal:.3f}", f"{array.error:.3f}", f"{ratio:.1f}"),
+            *(f"{100 * array.clipped:.1f} %", f"{100 * array.weight_error:.1f} %"),
+            f"{array.bias:.3f}",
+        )
+    return table

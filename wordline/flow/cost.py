@@ -1,0 +1,76 @@
+"""Energy and area of a trained network, beside its digital twin."""
+
+import functools
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gen.cost import ppa, twin
+from gen.impl import synth
+from golden import files, training
+from golden.files import DATA
+from golden.presets import Recipe
+from wordline.flow import cache, measure, sequences
+from wordline.flow.synthesise import netlist_inputs, stages
+from wordline.flow.train import Progress
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What `gen.cost.ppa.report` says, with measures of both sides on the test set, the figures
+    that were used and versions: what ppa.json in `folder` holds."""
+
+    folder: Path
+    found: dict[str, Any]
+
+
+def cost(
+    recipe: Recipe,
+    build_dir: Path = Path("build"),
+    *,
+    first: int = 5,
+    components: Path | None = None,
+    library: Path | None = None,
+    data_dir: Path = DATA,
+    progress: Progress = lambda *_: None,
+) -> Cost:
+    """Energy and area of the trained network in build_dir/NAME, and of its digital twin.
+
+    first: so many sequences of the test set run through both netlists. components: a TOML file of
+    figures (docs/efficiency.md). library: the folder of the cells' files; else Debian's. What was
+    counted is kept. Raises WordlineError where a tool, the cells or the program is missing, or
+    where there is no twin.
+    """
+    figures = ppa.read_figures(components or ppa.COMPONENTS)
+    folder = build_dir / recipe.description.name / "ppa"
+    twin.twin_description(recipe.description)  # a mistake is found before what takes long
+    synth.check_gates(ppa.CELLS, library)
+    loaded, codes, lengths = netlist_inputs(recipe, build_dir, first, data_dir)
+    counted = {}
+    for side in ppa.SIDES:
+        of_side = functools.partial(_of_side, progress, side)
+        stage = stages(of_side)
+        counted[side] = measure.measure(
+            *(loaded, codes, lengths, folder / side, side),
+            library=library,
+            stage=stage,
+            progress=functools.partial(of_side, "sequences"),
+        )
+        stage("")
+    test = sequences.test_set(recipe, data_dir)
+    programs = {"analog": loaded, "digital": twin.twin(loaded)}
+    found = {
+        "name": recipe.description.name,
+        "sequences": len(lengths),
+        "worth": {side: training.measured(program, test) for side, program in programs.items()},
+        **ppa.report(figures, counted["analog"], counted["digital"]),
+        "figures": {name: asdict(figure) for name, figure in figures.items()},
+        "versions": cache.versions(),
+    }
+    files.write_text(folder / "ppa.json", json.dumps(found, indent=1) + "\n")
+    return Cost(folder, found)
+
+
+def _of_side(progress: Progress, side: str, stage: str, done: int, total: int) -> None:
+    progress(f"{side}: {stage}", done, total)

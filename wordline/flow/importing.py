@@ -1,0 +1,131 @@
+"""A trained network from elsewhere, quantised for a design and kept as a program."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import torch
+
+from golden import files, presets, training
+from golden.description import plain, replaced
+from golden.frontends import convert, pytorch
+from golden.frontends.convert import Conversion
+from golden.presets import Recipe
+from golden.program import Program
+from wordline.flow import cache
+from wordline.flow.sequences import labelled, read_sequences
+from wordline.flow.train import Progress, torch_threads
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A network from elsewhere as a program, before and after fine-tuning (None: there was none),
+    and what each stage is worth on held-out sequences (`golden.measures`), where there are some."""
+
+    recipe: Recipe
+    conversion: Conversion
+    tuned: Program | None
+    measures: dict[str, dict[str, float]]
+    folder: Path
+
+    @property
+    def program(self) -> Program:
+        """The last one."""
+        return self.tuned or self.conversion.program
+
+
+def import_model(
+    model: Path,
+    calibration: Path,
+    *,
+    design: str | None = None,
+    name: str | None = None,
+    fine_tune: bool = False,
+    epochs: int | None = None,
+    test: Path | None = None,
+    seed: int | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    build_dir: Path = Path("build"),
+    progress: Progress = lambda *_: None,
+) -> Imported:
+    """Quantise a model's file for a design, by calibration sequences; train on if `fine_tune`.
+
+    Writes NAME.toml, program.safetensors and import.json into build_dir/NAME.
+
+    model: ONNX, or a state_dict (docs/import.md). calibration, test: .npz files of sequences.
+    design: a preset or a TOML file, whose network, cell and name are replaced; else vowels' with no
+    effects. name: of the new design; else the file's. epochs, seed: of fine-tuning, in the place of
+    the design's. Raises WordlineError for a model that cannot be taken, or a mistake in a file.
+    """
+    recipe = presets.load(design) if design else Recipe(presets.PRESETS["vowels"].description)
+    name = name or re.sub(r"[^a-z0-9_-]+", "-", model.stem.lower()).strip("-_0123456789") or "model"
+    recipe = dataclasses.replace(recipe, description=recipe.description.replace(name=name))
+    changes = {k: v for k, v in (("seed", seed), ("epochs", epochs)) if v is not None}
+    recipe = dataclasses.replace(recipe, training=replaced(recipe.training, **changes))
+    with torch_threads(threads):
+        return _import(
+            *(model, recipe, calibration, build_dir / name),
+            fine_tune=fine_tune,
+            test=test,
+            device=device,
+            progress=progress,
+        )
+
+
+def _import(
+    model: Path,
+    recipe: Recipe,
+    calibration: Path,
+    folder: Path,
+    *,
+    fine_tune: bool,
+    test: Path | None,
+    device: str,
+    progress: Progress,
+) -> Imported:
+    own = pytorch.read(model)
+    recipe = dataclasses.replace(recipe, description=own.fit(recipe.description))
+    description = recipe.description
+    data = read_sequences(calibration, description)
+    held = None
+    if test is not None:
+        held = labelled(read_sequences(test, description), test, description)
+    if fine_tune:
+        labelled(data, calibration, description)
+    conversion = convert.convert(own, description, data, recipe.levels)
+    tuned = None
+    if fine_tune:
+        torch.manual_seed(recipe.training.seed)
+        tuned = training.fit_quantised(
+            *(conversion.model, description, recipe.training, data),
+            lambda what, done, total, _: progress(f"train, {what}", done, total),
+            *(device, recipe.effects, recipe.levels),
+        )
+    found: dict[str, dict[str, float]] = {}
+    if held is not None:
+        found["float"] = training.worth(conversion.model.scores(held), held)
+        found["converted"] = training.measured(conversion.program, held)
+        if tuned is not None:
+            found["fine-tuned"] = training.measured(tuned, held)
+    for values in found.values():
+        values |= {name: round(value, 4) for name, value in values.items()}
+    imported = Imported(recipe, conversion, tuned, found, folder)
+    given = {"model": model, "calibration": calibration} | ({"test": test} if test else {})
+    about = {
+        "imported": {k: hashlib.sha256(p.read_bytes()).hexdigest() for k, p in given.items()},
+        "fine_tuned": fine_tune,
+        "training": plain(recipe.training) if fine_tune else None,
+        "versions": cache.versions(),
+    }
+    report = about | {
+        "name": description.name,
+        "measures": imported.measures,
+        "arrays": [dataclasses.asdict(array) for array in conversion.arrays],
+    }
+    files.write_text(folder / f"{description.name}.toml", recipe.to_toml())
+    files.write_text(folder / "import.json", json.dumps(report, indent=1) + "\n")
+    dataclasses.replace(imported.program, about=about).save(folder / "program.safetensors")
+    return imported

@@ -1,0 +1,236 @@
+"""The main job: train, emit, build with Verilator, run, and compare every value with golden."""
+
+import contextlib
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golden import datasets, effects, files, head
+from golden.errors import WordlineError
+from golden.files import DATA
+from golden.measures import measures, percent
+from golden.presets import Recipe
+from golden.program import Program, check_votes
+from wordline.flow import cache, emit, sequences
+from wordline.flow import train as training
+from wordline.flow.recipe import on_chip
+from wordline.flow.train import Progress, torch_threads
+
+RUNNERS = ("batch", "cocotb")
+"""batch: all cores, no Python between two cycles. cocotb: the bench, which can write waves."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What the Verilog of a design did, beside golden.
+
+    folder: where summary.json and the emitted files are. summary: what that file holds. waves: the
+    VCD file, if one was asked for.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    waves: Path | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every value is equal, and the run came to its end."""
+        return bool(self.summary["passed"]) and not self.summary["mismatches"]
+
+    @property
+    def values_compared(self) -> int:
+        """How many values were compared."""
+        return int(self.summary["values_compared"])
+
+    @property
+    def mismatches(self) -> int:
+        """How many of them differ."""
+        return int(self.summary["mismatches"])
+
+    @property
+    def first_difference(self) -> str | None:
+        """The first that differs, in words."""
+        found = self.summary["first_difference"]
+        return None if found is None else str(found)
+
+
+def simulate(
+    recipe: Recipe,
+    build_dir: Path = Path("build"),
+    *,
+    program: Path | None = None,
+    inputs: Path | None = None,
+    first: int | None = None,
+    stall: float = 0.0,
+    runner: str | None = None,
+    waves: bool = False,
+    votes: int = 1,
+    vote_by: str = "majority",
+    device: str = "cpu",
+    data_dir: Path = DATA,
+    threads: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Simulation:
+    """Run a recipe's network through its Verilog and compare every value with golden.
+
+    What has not changed since the last run is used again. The summary goes to
+    build_dir/NAME/summary.json.
+
+    program: a trained program; without it one is trained, or taken from the folder. inputs: an .npz
+    file of sequences in the place of the test set. first: only so many of the sequences. stall: the
+    chance of a pause at each transfer, 0 to 0.95. threads: PyTorch's. runner: one of `RUNNERS`;
+    waves: write a VCD file, which the runner "batch" cannot. votes: passes over each sequence.
+    Raises WordlineError for a mistake in what was given, or a missing tool.
+    """
+    from sim import batch, chip, verilator  # cocotb is slow to import
+
+    if runner not in (None, *RUNNERS):
+        raise WordlineError(f"There is no runner {runner!r}; there is: {', '.join(RUNNERS)}.")
+    if waves and runner == "batch":
+        raise WordlineError("--waves needs the cocotb runner; leave --runner out, or --waves.")
+    runner = runner or ("cocotb" if waves else "batch")
+    verilator.find()  # before anything that takes long
+    description = recipe.description
+    data = sequences.test_set(recipe, data_dir) if inputs is None else None
+    longest = (int(data.lengths.max()),) if data is not None else ()
+    check_votes(description, votes, vote_by, *longest)
+    folder = build_dir / description.name
+    seconds = _Seconds()
+    if program is None:
+        trained = training.train(
+            *(recipe, folder),
+            device=device,
+            data_dir=data_dir,
+            threads=threads,
+            progress=progress,
+        )
+        ideal, seconds.of["train"] = trained.program, trained.seconds
+    else:
+        ideal, seconds.of["train"] = Program.load(program, description), 0.0
+    loaded = on_chip(ideal, recipe, votes, vote_by)
+
+    labels: Tensor | None
+    if data is not None:
+        codes, lengths, labels = sequences.encode(loaded, data), data.lengths, data.labels
+    else:
+        assert inputs is not None
+        codes, lengths, labels = sequences.read_input(inputs, loaded)
+    if first is not None:
+        codes, lengths = codes[:first], lengths[:first]
+        labels = None if labels is None else labels[:first]
+    if labels is not None:
+        labels = datasets.Sequences(codes, lengths, labels).labelled(labels)
+    progress("emit", 0, 1)
+    with torch_threads(threads):
+        seconds.of["emit"] = emit.emit_all(loaded, codes, lengths, folder).seconds
+    progress("emit", 1, 1)
+    progress("build", 0, 1)
+    with seconds.stage("build"):
+        run: Callable[..., dict[str, Any]]
+        if runner == "batch":
+            run = functools.partial(batch.simulate, batch.prepare(folder, description.name))
+        else:
+            built = chip.prepare(folder, description.name, waves=waves)
+            run = functools.partial(chip.simulate, built, waves=waves)
+    progress("build", 1, 1)
+    with seconds.stage("simulate"):
+        result = run(
+            seed=recipe.training.seed,
+            stall=stall,
+            progress=lambda done, total: progress("simulate", done, total),
+        )
+        progress("simulate", result["sequences"], result["sequences"])
+    result["runner"] = runner
+    errs = effects.describe(ideal, loaded, recipe.effects)
+    seed = recipe.training.seed
+    summary = summarise(loaded, errs, result, labels, seconds.all(), seed)
+    files.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    written = folder / "verilator-waves" / "dump.vcd" if waves else None
+    return Simulation(folder, summary, written)
+
+
+class _Seconds:
+    """Wall time of stages, and in all."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, float] = {}
+        self.began = time.monotonic()
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """The time of a block."""
+        began = time.monotonic()
+        yield
+        self.of[name] = time.monotonic() - began
+
+    def all(self) -> dict[str, float]:
+        """By stage, and the total."""
+        return self.of | {"total": time.monotonic() - self.began}
+
+
+def _measures(program: Program, output: np.ndarray, labels: Tensor | None) -> dict[str, float]:
+    """What came out of a chip is worth, with labels."""
+    if labels is None:
+        return {}
+    found, description = torch.from_numpy(np.asarray(output)), program.description
+    if description.output.of == "class":
+        values = {"accuracy": percent(found, labels)}
+    else:
+        label = None if labels.is_floating_point() else head.label(found)
+        every_step = description.output.every_step
+        values = measures(program.real(found), labels, label, every_step=every_step)
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def summarise(
+    program: Program,
+    effects: dict[str, Any],
+    result: dict[str, Any],
+    labels: Tensor | None,
+    seconds: dict[str, float],
+    seed: int,
+) -> dict[str, Any]:
+    """The main job's summary.json; effects: what `golden.effects.describe` says. labels: of
+    sequences, or of all their steps, one after the other.
+
+    Measures (`golden.measures`) are of the float network and of an ideal chip in one pass, both on
+    the recipe's test set, and of golden and the RTL on these sequences.
+    """
+    about, description = program.about, program.description
+    found = {
+        "float": training.of_stage(about, "float"),
+        "ideal": training.of_stage(about, "golden"),
+        "golden": _measures(program, result["golden_output"], labels),
+        "rtl": _measures(program, result["output"], labels),
+    }
+    names = list(found["rtl"] or found["float"])
+    return {
+        "name": description.name,
+        "fingerprint": description.fingerprint,
+        "dataset": about.get("dataset"),
+        **{f"{stage}_{name}": found[stage].get(name) for name in names for stage in found},
+        "votes": program.votes,
+        "vote_by": program.vote_by if program.votes > 1 else None,
+        "effects": effects,
+        "runner": result["runner"],
+        "passed": result["passed"],
+        **{key: result[key] for key in ("sequences", "passes", "timesteps")},
+        **{key: result[key] for key in ("values_compared", "mismatches")},
+        "first_difference": result["first_difference"],
+        "compared": result["by_quantity"],
+        "cycles": result["cycles"],
+        "cycles_per_step": result["cycles_per_step"],
+        "adc_cycles_per_step": max(shape.conversion_cycles for shape in description.layers),
+        "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
+        "seed": seed,
+        "training": about.get("training"),
+        "versions": cache.versions(),
+    }

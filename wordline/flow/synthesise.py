@@ -1,0 +1,191 @@
+"""A design onto standard cells or an FPGA: what each block takes, and how fast it is."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gen.cost.activity import Activity
+from gen.impl import ecp5, synth
+from gen.impl.synth import CELLS
+from gen.ip.options import PERIOD_NS
+from golden.errors import WordlineError
+from golden.files import DATA
+from golden.presets import Recipe
+from golden.program import Program
+from wordline.flow import emit, sequences
+from wordline.flow.recipe import on_chip
+from wordline.flow.train import Progress
+
+Stage = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class NetlistRun:
+    """Sequences of the test set through a netlist of cells.
+
+    passed: every result is golden's, and no output was X. log: what the simulator said. energies:
+    by block, and nets: what each net did; None where the run did not pass.
+    """
+
+    sequences: int
+    steps: int
+    passed: bool
+    values_compared: int
+    log: Path
+    energies: dict[str, synth.Energy] | None
+    nets: Activity | None
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """A design in standard cells, and what its netlist did where it was run."""
+
+    folder: Path
+    cells: synth.Cells
+    mapped: synth.Result
+    run: NetlistRun | None
+
+
+def synthesise(
+    recipe: Recipe,
+    build_dir: Path = Path("build"),
+    *,
+    target: str = "osu018",
+    period_ns: float = PERIOD_NS,
+    library: Path | None = None,
+    first: int = 0,
+    data_dir: Path = DATA,
+    progress: Progress = lambda *_: None,
+) -> Synthesis:
+    """Map a design onto standard cells, in build_dir/NAME/synth-TARGET.
+
+    target: one of `CELLS`. period_ns: of the clock that is aimed at. library: the
+    folder of the cells' files; else Debian's. first: run so many sequences of the test set through
+    the netlist, of the trained program in build_dir/NAME. Raises WordlineError where a tool, the
+    cells or the program is missing.
+    """
+    if target not in CELLS:
+        raise WordlineError(f"--target {target} is not known; give {targets()}.")
+    onto, description = CELLS[target], recipe.description
+    folder = build_dir / description.name / f"synth-{target}"
+    inputs = None
+    if first:  # before anything that takes long
+        synth.check_gates(onto, library)
+        inputs = netlist_inputs(recipe, build_dir, first, data_dir)
+    stage = stages(progress)
+    mapped = synth.synthesise(
+        *(description, onto, folder), period_ns=period_ns, library=library, progress=stage
+    )
+    stage("")
+    run = _run(*inputs, folder, onto, library, progress) if inputs else None
+    return Synthesis(folder, onto, mapped, run)
+
+
+def _run(
+    program: Program,
+    codes: Tensor,
+    lengths: Tensor,
+    folder: Path,
+    onto: synth.Cells,
+    library: Path | None,
+    progress: Progress,
+) -> NetlistRun:
+    from sim import system  # cocotb is slow to import
+
+    count, netlist = len(lengths), [folder / "netlist.v", onto.verilog(library)]
+    progress("simulate", 0, count)
+    result = system.simulate_netlist(
+        *(program, codes, lengths, folder / "simulation", netlist),
+        progress=lambda done, total: progress("simulate", done, total),
+    )
+    progress("simulate", count, count)
+    energies = nets = None
+    if result["passed"]:
+        progress("count", 0, 1)
+        energies, nets = system.counted(program.description, onto, folder, library)
+        progress("count", 1, 1)
+    return NetlistRun(
+        sequences=count,
+        steps=int(lengths.sum()),
+        passed=bool(result["passed"]),
+        values_compared=int(result.get("values_compared", 0)),
+        log=folder / "simulation" / "icarus" / "sim.log",
+        energies=energies,
+        nets=nets,
+    )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A design placed and routed on an FPGA, behind a serial line. folder: where the bit stream
+    and the package are."""
+
+    folder: Path
+    device: str
+    placed: ecp5.Result
+
+
+def place(
+    recipe: Recipe,
+    build_dir: Path = Path("build"),
+    *,
+    device: str = "85k",
+    progress: Progress = lambda *_: None,
+    **options: Any,
+) -> Placement:
+    """Put a design onto a Lattice ECP5, in build_dir/NAME/synth-ecp5.
+
+    The trained program in build_dir/NAME, if there is one, goes into the package. device: one of
+    `gen.impl.ecp5.DEVICES`. options: those of `gen.impl.ecp5.place`. Raises WordlineError where a
+    tool is missing or the design does not fit.
+    """
+    if device not in ecp5.DEVICES:
+        raise WordlineError(f"--device {device} is not known; give {' or '.join(ecp5.DEVICES)}.")
+    description = recipe.description
+    folder = build_dir / description.name / "synth-ecp5"
+    trained, board = folder.parent / "program.safetensors", None
+    if trained.exists():
+        loaded = on_chip(Program.load(trained, description), recipe)
+        board = dataclasses.replace(loaded, description=ecp5.for_board(description))
+    stage = stages(progress)
+    placed = ecp5.place(description, folder, device=device, **options, progress=stage)
+    stage("")
+    if board is not None:
+        emit.write_images(board, folder / "package")
+    return Placement(folder, device, placed)
+
+
+def targets() -> str:
+    """What can be synthesised for, in words."""
+    return " or ".join([*CELLS, "ecp5"])
+
+
+def netlist_inputs(
+    recipe: Recipe, build_dir: Path, first: int, data_dir: Path
+) -> tuple[Program, Tensor, Tensor]:
+    """The trained program in build_dir/NAME, and DAC codes and lengths of the first sequences of
+    its test set."""
+    path = build_dir / recipe.description.name / "program.safetensors"
+    loaded = on_chip(Program.load(path, recipe.description), recipe)
+    test = sequences.test_set(recipe, data_dir)
+    lengths = test.lengths[:first]
+    return loaded, sequences.encode(loaded, test)[:first, : int(lengths.max())], lengths
+
+
+def stages(progress: Progress) -> Stage:
+    """Tells stages of unknown length to a progress callback; an empty name ends the last one."""
+    before = ""
+
+    def stage(name: str) -> None:
+        nonlocal before
+        if before:
+            progress(before, 1, 1)
+        before = name
+        if name:
+            progress(name, 0, 1)
+
+    return stage

@@ -1,0 +1,150 @@
+"""Training of a recipe: the program it gives is kept, and used again if nothing has changed."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from golden import datasets, training
+from golden.description import plain, replaced
+from golden.errors import WordlineError
+from golden.files import DATA
+from golden.presets import Recipe
+from golden.program import Program
+from wordline.flow import cache
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, what is done of it, and how much there is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained program.
+
+    seconds: what training took, 0 if the program was there already. reused: whether it was. folder:
+    where program.safetensors is.
+    """
+
+    program: Program
+    seconds: float
+    reused: bool
+    folder: Path
+
+    @property
+    def reference(self) -> dict[str, float]:
+        """Measures of the float network on the test set (`golden.measures`), by name."""
+        return of_stage(self.program.about, "float")
+
+    @property
+    def golden(self) -> dict[str, float]:
+        """The same of the quantised network, on an ideal chip."""
+        return of_stage(self.program.about, "golden")
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedRun:
+    """Measures of one seed on the test set: of the float network and of the quantised one."""
+
+    seed: int
+    reference: dict[str, float]
+    golden: dict[str, float]
+
+
+def train_seeds(
+    recipe: Recipe,
+    seeds: int,
+    *,
+    device: str = "cpu",
+    data_dir: Path = DATA,
+    threads: int = 1,
+    progress: Progress = lambda *_: None,
+) -> list[SeedRun]:
+    """Train so many seeds, from the recipe's on; nothing is kept but what they measure."""
+    data = datasets.load(recipe.training.dataset, data_dir)
+    runs = []
+    with torch_threads(threads):
+        for seed in range(recipe.training.seed, recipe.training.seed + seeds):
+            result = training.train(
+                *(recipe.description, replaced(recipe.training, seed=seed), data),
+                device=device,
+                effects=recipe.effects,
+                levels=recipe.levels,
+            )
+            runs.append(SeedRun(seed, result.reference, result.golden))
+            progress("seeds", len(runs), seeds)
+    return runs
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    data_dir: Path = DATA,
+    threads: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Trained:
+    """The trained program of a recipe, from `folder` if it is there and nothing changed.
+
+    What is trained is the program of an ideal chip; the recipe's effects enter where
+    `training.noise` is "hardware". threads: PyTorch's, while it trains; another number may round
+    sums in another order and give another program.
+    """
+    path = folder / "program.safetensors"
+    # Effects matter to training where it is told to use them.
+    used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
+    levels = plain(recipe.levels) if recipe.description.device.levels == "trained" else None
+    fingerprint = datasets.fingerprint(recipe.training.dataset, data_dir)
+    key = cache.digest(
+        *(recipe.description.to_toml(), plain(recipe.training), used, levels, fingerprint),
+        *(cache.training(recipe.training.dataset, recipe.description.cell.kind), device, threads),
+    )
+    if path.exists():
+        try:
+            program = Program.load(path, recipe.description)
+            if program.about.get("key") == key:
+                return Trained(program, 0.0, True, folder)
+        except WordlineError:
+            pass  # of another description, or damaged: train again
+    started = time.monotonic()
+    data = datasets.load(recipe.training.dataset, data_dir)
+    with torch_threads(threads):
+        result = training.train(
+            *(recipe.description, recipe.training, data),
+            lambda what, done, total, _: progress(f"train, {what}", done, total),
+            *(device, recipe.effects, recipe.levels),
+        )
+    about = {
+        "dataset": data.name,
+        "training": plain(recipe.training),
+        **{f"float_{name}": round(value, 4) for name, value in result.reference.items()},
+        **{f"golden_{name}": round(value, 4) for name, value in result.golden.items()},
+        "versions": cache.versions(),
+        "key": key,
+    }
+    program = dataclasses.replace(result.program, about=about)
+    program.save(path)
+    return Trained(program, time.monotonic() - started, False, folder)
+
+
+def of_stage(about: dict[str, Any], stage: str) -> dict[str, float]:
+    """What training measured of "float" or "golden", by name, out of what a program says of
+    itself."""
+    start = f"{stage}_"
+    return {key.removeprefix(start): v for key, v in about.items() if key.startswith(start)}
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads of PyTorch in a block. One is the fastest for the sizes here, and the same
+    order of sums on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
