@@ -7,8 +7,8 @@ from amaranth.lib import wiring
 from golden.description import ArrayShape
 from golden.errors import WordlineError
 from golden.fixed import ceil_div, index_bits
-from hw.crossbar import compare, macro_signature
 from hw.fixed import half_up, tree_sum
+from hw.interface import compare, macro_signature
 from hw.ports import loaded_memory
 
 
