@@ -16,7 +16,8 @@ class DigitalArray(wiring.Component):
     """The macro's port list and timing (docs/macro.md) with nothing analog behind it.
 
     A lane has a memory of its own for its weights g+ - g-, as wide as a group of rows; there are as
-    many groups as `settle` has cycles for, so that there are few multipliers.
+    many groups as `settle` has cycles for, so that there are few multipliers. The pipeline around
+    it may be either.
     Nothing errs, so `parameters` are ignored.
     Raises WordlineError for pulse-width DACs, whose codes are never on the rows at once.
     """

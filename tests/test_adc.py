@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden import adc, crossbar
-from golden.description import ADC_NOISE_BITS, Pipeline
+from golden import adc, crossbar, digital
+from golden.description import ADC_NOISE_BITS, SETTLE_MAX, Pipeline
 from golden.errors import WordlineError
 from hw.adc import Readout
 from hw.array import TiledArray, crossbar_model
@@ -178,6 +178,19 @@ def test_a_slow_macro_is_the_golden_adc_with_either_pipeline(description, settle
     assert type(crossbar_model(shape.macro)) is model
     codes, _ = convert(description, rows, part, shape, None)
     assert torch.equal(codes, golden(rows, part, shape))
+
+
+def test_a_ramp_that_takes_longer_than_a_sample_may_settle_has_a_twin():
+    description = small(array={"lanes": 2}, adc={"kind": "ramp", "bits": 7}, cell={"frac": 0})
+    program = digital.twin(random_program(description, 1))
+    shape, part = program.description.layers[0], program.layers[0]
+    assert (shape.settle, shape.gate_latency) == (SETTLE_MAX, 7)
+    assert shape.period == description.layers[0].period == 127
+    rows = random_codes(description, 1, 2, shape.rows)
+    codes, samples = convert(program.description, rows, part, shape, None, macro=DigitalArray)
+    assert torch.equal(codes, golden(rows, part, shape)) and len(codes.unique()) > 15
+    cycles = [cycle for cycle, _ in samples[: shape.samples]]
+    assert {b - a for a, b in pairwise(cycles)} == {127}
 
 
 def test_the_largest_errors_do_not_overflow():
