@@ -12,7 +12,7 @@ from golden import crossbar, files
 from golden.description import ArrayShape, Description
 from golden.errors import WordlineError
 from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
-from hw.crossbar import PARAMETERS, tile_place
+from hw.interface import PARAMETERS, tile_place
 from hw.loadmap import LoadMap, Region
 
 Word = tuple[int, int]

@@ -9,8 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
 from golden.fixed import ceil_div, index_bits
-from hw.array import MacroMaker
-from hw.crossbar import CrossbarModel
+from hw.array import MacroMaker, crossbar_model
 from hw.head import Head
 from hw.layer import RecurrentLayer
 from hw.loadmap import LoadMap, Region
@@ -35,7 +34,7 @@ class Accelerator(wiring.Component):
     off a load leaves half of it, so load again. Nothing keeps sequences out before the first load.
     """
 
-    def __init__(self, description: Description, macro: MacroMaker = CrossbarModel) -> None:
+    def __init__(self, description: Description, macro: MacroMaker = crossbar_model) -> None:
         self.description = description
         self.load_map = LoadMap(description)
         self.input_beat = beat = description.input_beat

@@ -14,7 +14,7 @@ from sim.streams import Source, Watch
 
 
 class Model:
-    """Drives the macro as a readout does, by the contract and no better (hw/crossbar.py)."""
+    """Drives the macro as a readout does, by the contract and no better (hw/interface.py)."""
 
     def __init__(
         self, dut: Any, job: dict[str, Any], vectors: dict[str, np.ndarray], into: float = 0.0

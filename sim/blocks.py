@@ -41,9 +41,10 @@ from golden.program import (
 )
 from hw import columns
 from hw.adc import Readout
-from hw.crossbar import PARAMETERS, CrossbarModel
+from hw.array import crossbar_model
 from hw.dac import DacSequencer
 from hw.head import Head
+from hw.interface import PARAMETERS
 from hw.layer import GATES, RecurrentLayer
 from hw.loadmap import LoadMap
 from hw.replay import Replay
@@ -542,7 +543,7 @@ BLOCKS = {
         timing=lambda block: {"latency": block.latency},
     ),
     "crossbar": Block(
-        make=lambda description: CrossbarModel(_first(description), columns.ColumnsInstance),
+        make=lambda description: crossbar_model(_first(description), columns.ColumnsInstance),
         vectors=_crossbar_vectors,
         source=columns.SOURCE,
         cells={"cells": "program"},

@@ -16,7 +16,7 @@ from golden import network, tables
 from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Description
 from golden.fixed import ceil_div, index_bits, signed_range
 from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, padded
-from hw.crossbar import PARAMETERS, parameter_fields, tile_place
+from hw.interface import PARAMETERS, parameter_fields, tile_place
 from hw.layer import GATES
 from hw.network import Accelerator
 from sim import toolchain

@@ -11,8 +11,8 @@ import hw.lstm
 from gen import image, stages, vectors
 from golden import gates, network
 from hw import noise as hw_noise
-from hw.crossbar import PARAMETERS
 from hw.fixed import narrow
+from hw.interface import PARAMETERS
 from hw.loadmap import LoadMap
 from sim import batch, blocks, chip
 from tests.helpers import random_codes, random_program, small

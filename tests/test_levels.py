@@ -17,7 +17,7 @@ from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.levels import METHODS, Levels, place, spacing
 from golden.program import Program
-from hw.crossbar import cell_place, tile_place
+from hw.interface import cell_place, tile_place
 from hw.levels import LevelTable
 from hw.loadmap import LoadMap
 from hw.network import Accelerator
