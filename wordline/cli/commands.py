@@ -8,6 +8,7 @@ import math
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from gen.rtl import image
 from golden import datasets, effects, files, presets, training
 from golden.datasets import sets
 from golden.description import Description, build, plain, replaced
-from golden.errors import WordlineError
+from golden.errors import WordlineError, WordlineNote
 from golden.frontends import pytorch
 from golden.frontends.convert import ArrayReport
 from golden.presets import Recipe
@@ -81,7 +82,8 @@ def main() -> None:
     """Run the command; a user's mistake is one sentence and exit status 2."""
     torch.set_num_threads(1)  # the sizes here are small: more threads only wait for each other
     try:
-        app()
+        with _notes():
+            app()
     except WordlineError as error:
         sys.exit(_complain(str(error), 2))
     except OSError as error:
@@ -89,8 +91,27 @@ def main() -> None:
         sys.exit(_complain(f"{where}{error.strerror or error}; nothing was half-written.", 2))
 
 
-def _complain(sentence: str, status: int) -> int:
-    _say(f"wordline: {sentence}", Console(stderr=True, soft_wrap=True), style="red")
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """A note of the library is a line on stderr, once; other warnings are shown as Python does."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def line(message: Warning | str, category: type[Warning], *args: Any, **more: Any) -> None:
+            if not issubclass(category, WordlineNote):
+                show(message, category, *args, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                _complain(str(message), 0, style="yellow")
+
+        warnings.showwarning = line
+        warnings.simplefilter("always", WordlineNote)
+        yield
+
+
+def _complain(sentence: str, status: int, style: str = "red") -> int:
+    _say(f"wordline: {sentence}", Console(stderr=True, soft_wrap=True), style=style)
     return status
 
 
@@ -212,6 +233,8 @@ def describe(
         ]
         table.add_row(label, *values)
     console.print(table)
+    array, latency = description.array, description.layers[0].gate_latency
+    _say(f"pipeline {array.pipeline} (gates take {latency} cycles), settle {array.settle} cycles")
     _say(f"fingerprint {description.fingerprint}")
 
 
@@ -751,9 +774,9 @@ def _place(description: Description, folder: Path, **options: Any) -> None:
     console.print(used)
     _say(
         f"{folder}/{description.name}.bit: {result.mhz:.1f} MHz (asked for "
-        f"{1e3 / options['period_ns']:.1f}; seed {options['seed']}) with array.settle = "
-        f"{result.settle}, no latch, no combinational loop, {len(result.unconstrained)} "
-        f"unconstrained ports ({_versions(result.versions)})"
+        f"{1e3 / options['period_ns']:.1f}; seed {options['seed']}) with the deep pipeline and "
+        f"array.settle = {result.settle}, no latch, no combinational loop, "
+        f"{len(result.unconstrained)} unconstrained ports ({_versions(result.versions)})"
     )
 
 
