@@ -8,6 +8,7 @@ computes a width of its own. The numbers are explained in docs/contract.md.
 import dataclasses
 import hashlib
 import tomllib
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
@@ -18,7 +19,7 @@ import pydantic
 import tomli_w
 from pydantic import ConfigDict, Discriminator, Field, Strict, Tag
 
-from golden.errors import WordlineError
+from golden.errors import WordlineError, WordlineNote
 from golden.fixed import Range, ceil_div, index_bits, signed_range, symmetric_range
 
 T = TypeVar("T")
@@ -58,8 +59,11 @@ Frac = Annotated[Int, Field(ge=0, le=8)]
 SETTLE_MAX = 64
 """The most that `array.settle` may be."""
 
-STAGED = 23
-"""`array.settle` from which on there is time for registers wherever an FPGA wants them."""
+DEEP_SETTLE = 23
+"""The least `array.settle` with which `array.pipeline` may be "deep"."""
+
+Pipeline = Literal["short", "deep"]
+"""How deep the logic is pipelined: as a chip needs it, or as an FPGA does."""
 
 HiddenBits = Annotated[Int, Field(ge=3, le=12)]
 
@@ -140,6 +144,9 @@ class Array:
     lanes:  ADCs of a crossbar that work at the same time.
     beat:   codes carried by one transfer of the input stream.
     settle: clock cycles from `sample` to a valid comparator (docs/macro.md).
+    pipeline: "short", for a chip, whatever `settle` is; "deep", for an FPGA: no more than a few
+            additions between registers, which needs `settle` >= DEEP_SETTLE. The numbers that are
+            computed are the same.
     """
 
     rows: Count = 4096
@@ -147,16 +154,24 @@ class Array:
     lanes: Count = 4
     beat: Count = 16
     settle: Annotated[Int, Field(ge=3, le=SETTLE_MAX)] = 3
+    pipeline: Pipeline = "short"
+
+    def __post_init__(self) -> None:
+        if self.deep and self.settle < DEEP_SETTLE:
+            raise ValueError(
+                f"array.pipeline = 'deep' needs array.settle >= {DEEP_SETTLE}, but array.settle = "
+                f"{self.settle}; raise it to {DEEP_SETTLE}, or write 'short'"
+            )
 
     @property
-    def staged(self) -> bool:
-        """Whether there is time for more registers than a chip needs."""
-        return bool(self.settle >= STAGED)
+    def deep(self) -> bool:
+        """Whether the pipeline is the deep one."""
+        return self.pipeline == "deep"
 
     @property
     def feedback_latency(self) -> int:
         """Cycles from the last beat of h to the next step on the rows."""
-        return 2 if self.staged else 1
+        return 2 if self.deep else 1
 
 
 @frozen
@@ -268,16 +283,10 @@ class LstmCell:
         """Names of the gates, in PyTorch's order."""
         return ("i", "f", "g", "o")
 
-    @property
-    def pipeline(self) -> int:
-        """Stages of the gate pipeline, from a block of codes to h."""
-        return 7
-
-    @property
-    def staged_pipeline(self) -> int:
-        """The same with registers in front of each table, the products, the sums in c and in h and
-        the rounding to h, and behind them."""
-        return 15
+    def gate_latency(self, pipeline: Pipeline) -> int:
+        """Cycles from a block of codes to h. The deep pipeline has registers in front of each
+        table, the products, the sums in c and in h and the rounding to h, and behind them."""
+        return 15 if pipeline == "deep" else 7
 
     @property
     def gate_range(self) -> Range:
@@ -342,16 +351,10 @@ class RnnCell:
         """Names of the gates: there is only the pre-activation of h."""
         return ("h",)
 
-    @property
-    def pipeline(self) -> int:
-        """Stages of the gate pipeline, from a block of codes to h."""
-        return 3
-
-    @property
-    def staged_pipeline(self) -> int:
-        """The same with registers in front of the gate's table and behind it, and behind the
-        rounding to h."""
-        return 6
+    def gate_latency(self, pipeline: Pipeline) -> int:
+        """Cycles from a block of codes to h. The deep pipeline has registers in front of the gate's
+        table and behind it, and behind the rounding to h."""
+        return 6 if pipeline == "deep" else 3
 
     @property
     def hidden_range(self) -> Range:
@@ -523,15 +526,14 @@ class ArrayShape:
         return max(self.description.adc.conversion_cycles, self.settle)
 
     @property
-    def staged(self) -> bool:
-        """Whether there is time for more registers than a chip needs."""
-        return self.description.array.staged
+    def deep(self) -> bool:
+        """Whether the array and what is around it have the deep pipeline."""
+        return self.description.array.deep
 
     @property
-    def pipeline(self) -> int:
-        """Stages of the gate pipeline, from a block of codes to h."""
-        cell = self.description.cell
-        return int(cell.staged_pipeline if self.staged else cell.pipeline)
+    def gate_latency(self) -> int:
+        """Cycles from a block of codes to h, through the gates."""
+        return int(self.description.cell.gate_latency(self.description.array.pipeline))
 
     @property
     def samples(self) -> int:
@@ -598,11 +600,11 @@ class ArrayShape:
 
     def loop_cycles(self, units_per_beat: int) -> int:
         """Cycles from a recurrent layer's step to the next one, through h: all samples, the last
-        one's conversion, the gate pipeline, what is left of the last block, the rows."""
+        one's conversion, the gates, what is left of the last block, the rows."""
         tail = self.units - (self.blocks - 1) * self.lanes
         left = ceil_div(tail, units_per_beat) - 1
-        pipeline = self.pipeline + self.description.array.feedback_latency
-        return (self.samples - 1) * self.period + self.readout_latency + left + pipeline
+        back = self.gate_latency + self.description.array.feedback_latency
+        return (self.samples - 1) * self.period + self.readout_latency + left + back
 
     @property
     def read_noise_bits(self) -> int:
@@ -750,8 +752,9 @@ class Description:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], *, source: str = "description") -> Self:
-        """Build from plain dicts; `source` names them in the error."""
-        return build(cls, fields, source)
+        """Build from plain dicts; `source` names them in the error, and in the note (a warning
+        of the category WordlineNote) where they are of the format before `array.pipeline`."""
+        return build(cls, _with_pipeline(fields, source), source)
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:
@@ -773,6 +776,23 @@ class Description:
             else:
                 fields[section] = value
         return self.from_dict(fields)
+
+
+def _with_pipeline(fields: dict[str, Any], source: str) -> dict[str, Any]:
+    """The fields of a description; where they are of the format before `array.pipeline`, in which
+    a long `array.settle` meant the deep one, with it and with a note."""
+    array = fields.get("array")
+    if not isinstance(array, dict) or "pipeline" in array:
+        return fields
+    settle = array.get("settle")
+    if not isinstance(settle, int) or not DEEP_SETTLE <= settle <= SETTLE_MAX:
+        return fields
+    note = (
+        f"{source}: array.pipeline is missing; it is read as 'deep', which array.settle = {settle} "
+        f"meant before there was that field. Set it to 'deep' or to 'short'."
+    )
+    warnings.warn(note, WordlineNote, stacklevel=3)
+    return fields | {"array": array | {"pipeline": "deep"}}
 
 
 def preset_or_toml(name: str, presets: Mapping[str, T], no: str) -> T | dict[str, Any]:

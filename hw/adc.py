@@ -40,7 +40,7 @@ class Readout(wiring.Component):
 
     `i`: a step on the rows; ready in the last cycle in which the rows must hold. `o`: codes, one
     beat a column of every lane, selects in order. The other ports are the macro's
-    (hw/macro/crossbar.py), `gain`, `trial` and `above` with one element for each row tile; the
+    (hw/macro/interface.py), `gain`, `trial` and `above` with one element for each row tile; the
     macro is never held up: a sample is only taken when there is room for its codes. `plane`: of the
     bits on the rows, where each has a sample, the highest first. Latency: settle + conversion
     cycles from a sample, the last plane's, to its codes; one more where there is something to add
@@ -141,7 +141,7 @@ class Readout(wiring.Component):
             queue.r_en.eq(self.o.ready),
         ]
         frees = Signal()
-        m.d["sync" if shape.staged else "comb"] += frees.eq(self.o.valid & self.o.ready)
+        m.d["sync" if shape.deep else "comb"] += frees.eq(self.o.valid & self.o.ready)
         m.d.sync += room.eq(room - (self.sample & begins) + frees)
         return m
 

@@ -11,12 +11,24 @@ from golden.description import ArrayShape
 from hw.adc import Readout, codes_layout
 from hw.dac import RowDrivers, step_layout
 from hw.levels import LevelTable
-from hw.macro.crossbar import parameter_fields, program_layout, tile_fields
+from hw.macro.columns import Columns
+from hw.macro.crossbar import BehaviouralCrossbar, ShortCrossbar
+from hw.macro.crossbar_deep import DeepCrossbar
+from hw.macro.interface import parameter_fields, program_layout, tile_fields
 from hw.macro.noise import WORD_BITS
 from hw.ports import WritePort
 
 MacroMaker = Callable[[ArrayShape], Any]
 """Gives the body of the crossbar macro for an array that is not cut into tiles."""
+
+
+def crossbar_model(
+    shape: ArrayShape, columns: Callable[[ArrayShape], Any] = Columns
+) -> BehaviouralCrossbar:
+    """The macro's behavioural model, with the pipeline that the description asks for. columns: of
+    the short one, see there."""
+    return DeepCrossbar(shape) if shape.deep else ShortCrossbar(shape, columns)
+
 
 LOADED = ("cells", "cell_levels", "levels", "parameters", "gains")
 """Names of the ports through which an array is loaded."""

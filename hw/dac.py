@@ -40,7 +40,7 @@ class DacSequencer(wiring.Component):
         self.description = description
         self.inputs, self.beat = inputs, beat
         self.units, self.units_per_beat = units, units_per_beat
-        self.latency = 3 if description.array.staged else 2
+        self.latency = 3 if description.array.deep else 2
         members: dict[str, wiring.Member] = {
             "i": In(vector_stream(beat, description)),
             "o": Out(stream.Signature(step_layout(inputs + units, description))),
@@ -63,10 +63,10 @@ class DacSequencer(wiring.Component):
         x_full, x_last = Signal(), Signal()
         first = Signal(init=1)  # the step in the x register begins a sequence
 
-        # Where there is time, a beat has a register of its own, since it comes from afar.
+        # In the deep pipeline a beat has a register of its own, since it comes from afar.
         beat, there = self.i.payload, self.i.valid
         m.d.comb += self.i.ready.eq(~x_full)
-        if self.description.array.staged:
+        if self.description.array.deep:
             beat, there = Signal.like(self.i.payload, reset_less=True), Signal()
             m.d.comb += self.i.ready.eq(~there | ~x_full)
             with m.If(self.i.ready):
@@ -84,7 +84,7 @@ class DacSequencer(wiring.Component):
             h_done = _collect(m, h, self.feedback, self.feed, beats)
             # The last beat need not wait in the register: that would be a cycle of every step.
             h_there, begin = h_full | h_done, (beats - 1) * self.units_per_beat
-            if self.description.array.staged:
+            if self.description.array.deep:
                 h_there, begin = h_full, self.units
             back = [h[n] for n in range(begin)]
             back += [Mux(h_full, h[n], self.feedback[n - begin]) for n in range(begin, self.units)]

@@ -30,7 +30,7 @@ class GatePipeline(wiring.Component):
     def __init__(self, shape: ArrayShape, **ports: wiring.Member) -> None:
         self.shape = shape
         description, cell = shape.description, shape.description.cell
-        self.latency = shape.pipeline
+        self.latency = shape.gate_latency
         self.words = ceil_div(shape.units, shape.units_per_beat)
         bias_address = index_bits(shape.gates) + self._place_bits + index_bits(self.words)
         table_address = index_bits(shape.gates) + shape.index_bits
@@ -93,10 +93,10 @@ class GatePipeline(wiring.Component):
         *,
         read: bool = False,
     ) -> tuple[list[Any], list[Any]]:
-        """What a stage carries and what it has found; a stage later where there is time to keep
-        tables, which are slow, apart from what is around them. read: it was found in a table, so
-        it is there a stage after what is carried."""
-        if not self.shape.staged:
+        """What a stage carries and what it has found; a stage later in the deep pipeline, which
+        keeps tables, which are slow, apart from what is around them. read: it was found in a
+        table, so it is there a stage after what is carried."""
+        if not self.shape.deep:
             return carried, found
         later = stage(m, advance, carried)
         valid = later[0] if read else carried[0]

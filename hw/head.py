@@ -7,10 +7,9 @@ from amaranth.lib.wiring import In, Out
 from golden.description import ArrayShape, Description
 from golden.fixed import index_bits
 from hw.adc import codes_layout
-from hw.array import LOADED, MacroMaker, TiledArray
+from hw.array import LOADED, MacroMaker, TiledArray, crossbar_model
 from hw.dac import DacSequencer
 from hw.gates import stage
-from hw.macro.crossbar import CrossbarModel
 from hw.ports import WritePort, vector_stream
 from hw.voter import Voter, label_stream, score_stream
 
@@ -26,7 +25,7 @@ class Scores(wiring.Component):
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
-        self.latency = 3 if shape.staged else 2
+        self.latency = 3 if shape.deep else 2
         description = shape.description
         super().__init__(
             {
@@ -39,8 +38,8 @@ class Scores(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Stage 0 shifts the codes out, stage 1 adds the bias, and a score goes out of it; where
-        there is time, out of a register of its own."""
+        """Stage 0 shifts the codes out, stage 1 adds the bias, and a score goes out of it; in the
+        deep pipeline, out of a register of its own."""
         m = Module()
         shape, description = self.shape, self.shape.description
         advance = Signal()
@@ -80,7 +79,7 @@ class Scores(wiring.Component):
         given_out = [valid, codes[0], number == shape.units - 1, end]
         valid, code, last, end = stage(m, advance, given_out)
         score = code.shift_left(description.cell.frac) + read.data
-        if shape.staged:
+        if shape.deep:
             valid, score, last, end = stage(m, advance, [valid, score, last, end])
         m.d.comb += [
             self.o.valid.eq(valid),
@@ -140,7 +139,7 @@ class Head(wiring.Component):
     the voter, where the description has one.
     """
 
-    def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel) -> None:
+    def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = crossbar_model) -> None:
         self.shape = shape
         self.dac = DacSequencer(inputs=shape.rows, beat=beat, description=shape.description)
         self.array = TiledArray(shape, macro)

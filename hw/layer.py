@@ -7,11 +7,10 @@ from amaranth.lib.wiring import In, Out
 from golden.description import ArrayShape
 from golden.fixed import ceil_div
 from golden.source import registry
-from hw.array import LOADED, MacroMaker, TiledArray
+from hw.array import LOADED, MacroMaker, TiledArray, crossbar_model
 from hw.dac import DacSequencer
 from hw.gates import GatePipeline
 from hw.lstm import LstmGates
-from hw.macro.crossbar import CrossbarModel
 from hw.ports import vector_stream
 from hw.rnn import RnnGates
 
@@ -28,7 +27,7 @@ class RecurrentLayer(wiring.Component):
     step of a sequence need not wait for h.
     """
 
-    def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = CrossbarModel) -> None:
+    def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = crossbar_model) -> None:
         self.shape = shape
         self.dac = DacSequencer(
             inputs=shape.inputs,

@@ -5,7 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import ArrayShape
-from hw.macro.crossbar import cell_place, program_layout
+from hw.macro.interface import cell_place, program_layout
 from hw.ports import WritePort
 
 

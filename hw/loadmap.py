@@ -13,7 +13,7 @@ from amaranth.lib import data
 
 from golden.description import ArrayShape, Description, LstmCell
 from golden.fixed import ceil_div, index_bits
-from hw.macro.crossbar import cell_place, parameter_fields, tile_fields
+from hw.macro.interface import cell_place, parameter_fields, tile_fields
 from hw.macro.noise import WORD_BITS
 
 

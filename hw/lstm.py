@@ -79,9 +79,9 @@ class LstmGates(GatePipeline):
         return m
 
     def _product(self, a: Value, b: Value) -> list[Value]:
-        """Terms of a * b, of which a is the one of fewer bits: one; or, where there is time, what
-        an FPGA makes of it near by, while its multipliers are far away."""
-        return together(by_bits(a, b)) if self.shape.staged else [a * b]
+        """Terms of a * b, of which a is the one of fewer bits: one; in the deep pipeline partial
+        products, since an FPGA makes those near by, while its multipliers are far away."""
+        return together(by_bits(a, b)) if self.shape.deep else [a * b]
 
     def _tanh_table(self, m: Module, reads: Value) -> list[Any]:
         """Read ports [place] of the table of tanh."""

@@ -9,11 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
 from golden.fixed import ceil_div, index_bits
-from hw.array import MacroMaker
+from hw.array import MacroMaker, crossbar_model
 from hw.head import Head
 from hw.layer import RecurrentLayer
 from hw.loadmap import LoadMap, Region
-from hw.macro.crossbar import CrossbarModel
 from hw.ports import vector_stream
 from hw.replay import Replay
 
@@ -35,7 +34,7 @@ class Accelerator(wiring.Component):
     off a load leaves half of it, so load again. Nothing keeps sequences out before the first load.
     """
 
-    def __init__(self, description: Description, macro: MacroMaker = CrossbarModel) -> None:
+    def __init__(self, description: Description, macro: MacroMaker = crossbar_model) -> None:
         self.description = description
         self.load_map = LoadMap(description)
         self.input_beat = beat = description.input_beat

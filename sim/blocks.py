@@ -40,12 +40,13 @@ from golden.program import (
     ideal_macro,
 )
 from hw.adc import Readout
+from hw.array import crossbar_model
 from hw.dac import DacSequencer
 from hw.head import Head
 from hw.layer import GATES, RecurrentLayer
 from hw.loadmap import LoadMap
 from hw.macro import columns
-from hw.macro.crossbar import PARAMETERS, CrossbarModel
+from hw.macro.interface import PARAMETERS
 from hw.replay import Replay
 from hw.voter import Voter
 from sim import chip
@@ -543,7 +544,7 @@ BLOCKS = {
         timing=lambda block: {"latency": block.latency},
     ),
     "crossbar": Block(
-        make=lambda description: CrossbarModel(_first(description), columns.ColumnsInstance),
+        make=lambda description: crossbar_model(_first(description), columns.ColumnsInstance),
         vectors=_crossbar_vectors,
         source=columns.SOURCE,
         cells={"cells": "program"},

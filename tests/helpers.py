@@ -17,7 +17,7 @@ from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Descrip
 from golden.fixed import ceil_div, index_bits, signed_range
 from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, padded
 from hw.layer import GATES
-from hw.macro.crossbar import PARAMETERS, parameter_fields, tile_place
+from hw.macro.interface import PARAMETERS, parameter_fields, tile_place
 from hw.network import Accelerator
 from sim import verilator
 

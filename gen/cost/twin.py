@@ -5,16 +5,19 @@ from typing import Any
 
 import torch
 
-from golden.description import Description
+from golden.description import SETTLE_MAX, Description
 from golden.errors import WordlineError
 from golden.fixed import symmetric_range
 from golden.program import Program, ideal_macro
 
 
 def twin_description(description: Description) -> Description:
-    """A description of weights that are integers of as few bits as they need, of a step as long.
+    """A description of weights that are integers of as few bits as they need, with the pipeline of
+    the design and its period.
 
-    `array.settle` is all the time between two samples: a digital array can use it.
+    `array.settle` is the time between two samples, which a digital array can use, as far as it may
+    be: a period above SETTLE_MAX is the ADC's conversion, which goes on after a sample has settled,
+    so it stays what it is.
     Raises WordlineError where weights are not equally spaced: they are no such integers.
     """
     device = description.device
@@ -24,7 +27,7 @@ def twin_description(description: Description) -> Description:
             f"give a network with device.levels = 'uniform'."
         )
     period = max(shape.period for shape in description.arrays.values())
-    settle = period - description.dac.pulse_cycles + 1
+    settle = min(period - description.dac.pulse_cycles + 1, SETTLE_MAX)
     device = dataclasses.replace(device, conductance_bits=max(1, device.weight_bits - 1))
     return description.replace(device=dataclasses.asdict(device), array={"settle": settle})
 

@@ -20,11 +20,11 @@ from typing import Any
 from gen.impl.synth import block_name, run_tool, run_yosys
 from gen.ip import package
 from golden import files
-from golden.description import SETTLE_MAX, STAGED, Description
+from golden.description import DEEP_SETTLE, SETTLE_MAX, Description
 from golden.errors import WordlineError
 from golden.fixed import ceil_div
-from hw.macro.columns import AROUND, REPLICATED, sum_cycles
-from hw.macro.crossbar import AFTER_NOISE
+from hw.macro.columns_deep import AROUND, REPLICATED, sum_cycles
+from hw.macro.crossbar_deep import AFTER_NOISE
 from hw.macro.noise import STAGES
 
 DEVICES = ("25k", "45k", "85k")
@@ -82,16 +82,16 @@ class Result:
 
 
 def for_board(description: Description) -> Description:
-    """The same network and numbers, its `array.settle` raised until the crossbars' model sums no
-    more than `ROWS` rows a cycle and hashes its noise lane by lane (docs/macro.md), or as far as it
-    can be."""
-    settle = max(description.array.settle, STAGED)
+    """The same network and numbers with the deep pipeline, its `array.settle` raised until the
+    crossbars' model sums no more than `ROWS` rows a cycle and hashes its noise lane by lane
+    (docs/macro.md), or as far as it can be."""
+    settle = max(description.array.settle, DEEP_SETTLE)
     for shape in description.arrays.values():
         macro, dac = shape.macro, description.dac
         bits = dac.drive_width if dac.planes > 1 else dac.width
         groups = ceil_div(macro.rows, ROWS) + sum_cycles(ROWS * bits) + AROUND
         settle = max(settle, groups, macro.lanes + STAGES - 1 + AFTER_NOISE)
-    return description.replace(array={"settle": min(settle, SETTLE_MAX)})
+    return description.replace(array={"settle": min(settle, SETTLE_MAX), "pipeline": "deep"})
 
 
 def place(

@@ -10,7 +10,7 @@ from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 
 from golden.description import ArrayShape
-from hw.macro.crossbar import macro_signature
+from hw.macro.interface import macro_signature
 
 SETUP, HOLD, CLOCK_TO_OUTPUT, COMPARE = 0.2, 0.0, 0.2, 0.4
 """Parts of the clock's period: for which an input is stable before the edge and after it, after

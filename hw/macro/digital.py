@@ -8,7 +8,7 @@ from golden.description import ArrayShape
 from golden.errors import WordlineError
 from golden.fixed import ceil_div, index_bits
 from hw.fixed import half_up, tree_sum
-from hw.macro.crossbar import compare, macro_signature
+from hw.macro.interface import compare, macro_signature
 from hw.ports import loaded_memory
 
 
@@ -16,7 +16,8 @@ class DigitalArray(wiring.Component):
     """The macro's port list and timing (docs/macro.md) with nothing analog behind it.
 
     A lane has a memory of its own for its weights g+ - g-, as wide as a group of rows; there are as
-    many groups as `settle` has cycles for, so that there are few multipliers.
+    many groups as `settle` has cycles for, so that there are few multipliers. The pipeline around
+    it may be either.
     Nothing errs, so `parameters` are ignored.
     Raises WordlineError for pulse-width DACs, whose codes are never on the rows at once.
     """

@@ -15,7 +15,7 @@ from sim.benches.streams import STALLS
 
 class Macro:
     """The side of an array's ideal macros of their ports, row drivers included, and their demands
-    on the readout (hw/macro/crossbar.py).
+    on the readout (hw/macro/interface.py).
 
     A sample taken in cycle n is compared from n + settle on, until the next one gets there; before
     the first one the comparators say anything.

@@ -14,7 +14,7 @@ from sim.benches.streams import Source, Watch
 
 
 class Model:
-    """Drives the macro as a readout does, by the contract and no better (hw/macro/crossbar.py)."""
+    """Drives the macro as a readout does, by the contract and no better (hw/macro/interface.py)."""
 
     def __init__(
         self, dut: Any, job: dict[str, Any], vectors: dict[str, np.ndarray], into: float = 0.0

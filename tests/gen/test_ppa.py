@@ -120,6 +120,18 @@ def test_the_twin_is_the_same_network():
         twin.twin_description(PRESETS["vowels-levels"].description)
 
 
+@pytest.mark.parametrize(("bits", "settle", "pipeline"), [(5, 3, "short"), (6, 30, "deep")])
+def test_the_twin_has_the_pipeline_of_its_design(bits, settle, pipeline):
+    """Of a ramp, in all of whose conversion the twin can compute."""
+    array = {"settle": settle, "pipeline": pipeline}
+    description = small(array=array, adc={"kind": "ramp", "bits": bits})
+    other = twin.twin_description(description)
+    assert other.array.settle == 2**bits - 1
+    for own, shape in zip(other.layers, description.layers, strict=True):
+        assert own.gate_latency == shape.gate_latency == (15 if pipeline == "deep" else 7)
+        assert own.period == shape.period
+
+
 MISTAKES = {
     "a figure that is none": ("[adc_energy]", "[adc_enrgy]", "adc_enrgy"),
     "values out of order": ("low = 0.226", "low = 2.26", "must ascend"),

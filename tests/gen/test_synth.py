@@ -14,11 +14,11 @@ import torch
 from gen.impl import buffers, ecp5, synth
 from gen.ip import package
 from golden import network
-from golden.description import SETTLE_MAX, STAGED
+from golden.description import DEEP_SETTLE, SETTLE_MAX
 from golden.errors import WordlineError
 from golden.presets import PRESETS
-from hw.macro.columns import RowGroups, rows_at_once
-from hw.macro.crossbar import AFTER_NOISE
+from hw.macro.columns_deep import RowGroups, rows_at_once
+from hw.macro.crossbar_deep import AFTER_NOISE
 from hw.macro.noise import NoiseGenerator
 from sim import system
 from tests.helpers import random_codes, random_program, small
@@ -245,12 +245,13 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         synth.run_yosys("no_such_command\n", tmp_path)
 
 
-def test_a_board_s_design_is_the_same_but_for_the_time_to_settle():
+def test_a_board_s_design_is_the_same_but_for_pipeline_and_time_to_settle():
     """And computes the same."""
     for name in ("vowels", "mnist-rows", "load-forecast"):
         description = PRESETS[name].description
         board = ecp5.for_board(description)
-        assert board.replace(array={"settle": description.array.settle}) == description
+        assert board.array.deep
+        assert board.replace(array=dataclasses.asdict(description.array)) == description
         for shape in board.arrays.values():
             assert rows_at_once(shape.macro) <= ecp5.ROWS
             assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns == shape.lanes
@@ -265,17 +266,19 @@ def test_a_board_s_design_is_the_same_but_for_the_time_to_settle():
 
 @pytest.mark.parametrize("dac", ["level", "bit-serial", "pulse-width"])
 @pytest.mark.parametrize(("inputs", "lanes"), [(1, 1), (4095, 1), (3000, 64)])
-def test_the_shortest_time_to_settle_in_stages_is_enough(inputs, lanes, dac):
+def test_the_least_settle_of_the_deep_pipeline_is_enough(inputs, lanes, dac):
     """For all rows at once, where there are many, and for the draws of all lanes."""
     description = small(
         network={"inputs": inputs, "hidden": [lanes], "classes": 2},
-        array={"rows": 4096, "columns": 4096, "lanes": lanes, "settle": STAGED},
+        array={
+            **{"rows": 4096, "columns": 4096, "lanes": lanes},
+            **{"settle": DEEP_SETTLE, "pipeline": "deep"},
+        },
         dac={"kind": dac, "bits": 8 if dac == "level" else 3},
     )
     for shape in description.arrays.values():
         assert RowGroups(shape.macro).latency <= shape.settle - 6
         assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns >= 1
-    assert not small(array={"settle": STAGED - 1}).layers[0].staged
 
 
 def test_a_file_of_pins_is_read_before_anything_else(tmp_path, monkeypatch):

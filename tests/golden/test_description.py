@@ -1,12 +1,14 @@
 import re
+import warnings
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import presets
-from golden.description import Description
-from golden.errors import WordlineError
+from golden.description import Array, Description, Network
+from golden.errors import WordlineError, WordlineNote
 from tests import reference
 from tests.helpers import SMALL, descriptions, small
 
@@ -36,6 +38,11 @@ def test_toml_round_trip(tmp_path_factory, description):
         ({"device": {"levels": "even"}}, "device.levels = 'even' is not known; write 'uniform'"),
         ({"array": {"lanes": 0}}, "array.lanes = 0 is below 1"),
         ({"array": {"settle": 2}}, "array.settle = 2 is below 3"),
+        (
+            {"array": {"settle": 22, "pipeline": "deep"}},
+            "array.pipeline = 'deep' needs array.settle >= 23, but .* = 22; raise it .* 'short'",
+        ),
+        ({"array": {"pipeline": "long"}}, "array.pipeline = 'long' is not known; write 'short' or"),
         ({"dac": {"bits": 9}}, "dac.bits = 9 is above 8"),
         ({"dac": {"kind": "pwm"}}, "dac.kind = 'pwm' is not known; write 'level'"),
         ({"adc": {"bits": 1}}, "adc.bits = 1 is below 2"),
@@ -69,6 +76,44 @@ def test_files_that_are_no_toml(tmp_path):
         presets.load(str(tmp_path / "bad.toml"))
     with pytest.raises(WordlineError, match="There is no preset 'vowel'; give one of vowels"):
         presets.load("vowel")
+
+
+def without_pipeline(description):
+    """The fields of the format before `array.pipeline`."""
+    fields = description.to_dict()
+    del fields["array"]["pipeline"]
+    return fields
+
+
+@pytest.mark.parametrize(("settle", "pipeline"), [(3, "short"), (22, "short"), (23, "deep")])
+def test_a_file_of_the_format_before_has_the_pipeline_it_meant(settle, pipeline, tmp_path):
+    """A note says so where that is the deep one."""
+    path = tmp_path / "before.toml"
+    wanted = small(array={"settle": settle, "pipeline": pipeline})
+    path.write_text(tomli_w.dumps(without_pipeline(wanted)))
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        assert Description.from_toml(path) == presets.load(str(path)).description == wanted
+    if pipeline == "short":
+        assert not notes
+        return
+    assert [note.category for note in notes] == [WordlineNote] * 2
+    sentence = str(notes[0].message)
+    assert sentence.startswith(f"{path}: array.pipeline is missing; it is read as 'deep', which ")
+    path.write_text(wanted.to_toml())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Description.from_toml(path) == wanted
+
+
+def test_a_long_settle_alone_does_not_deepen_the_pipeline():
+    network = Network(inputs=3, hidden=(5,), classes=4)
+    built = Description(name="small", network=network, array=Array(settle=40))
+    assert built == small(array={"settle": 40})
+    assert (built.array.pipeline, built.array.feedback_latency) == ("short", 1)
+    assert built.layers[0].gate_latency == 7
+    deep = built.replace(array={"pipeline": "deep"})
+    assert (deep.layers[0].gate_latency, deep.array.feedback_latency) == (15, 2)
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)

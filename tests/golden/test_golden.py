@@ -1,6 +1,7 @@
 """The golden model against plain Python, against itself in a batch, and in floats."""
 
 import dataclasses
+import json
 
 import pytest
 import safetensors.torch
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden import crossbar, dac, head, network, tables
-from golden.errors import WordlineError
+from golden.errors import WordlineError, WordlineNote
 from golden.presets import PRESETS
 from golden.program import Program
 from tests import reference
@@ -227,6 +228,19 @@ def test_a_program_survives_the_disk(tmp_path):
         assert torch.equal(loaded.tensors()[name], tensor), name
     loaded.save(again)
     assert path.read_bytes() == again.read_bytes()
+
+
+def test_a_program_of_the_format_before_has_the_pipeline_it_meant(tmp_path):
+    description = small(array={"settle": 40, "pipeline": "deep"})
+    path = tmp_path / "p.safetensors"
+    random_program(description, 3).save(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["wordline"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert about["description"]["array"].pop("pipeline") == "deep"
+    safetensors.torch.save_file(tensors, path, {"wordline": json.dumps(about)})
+    with pytest.warns(WordlineNote, match=r"p.safetensors \(its description\): array.pipeline is"):
+        assert Program.load(path, description).description == description
 
 
 @pytest.mark.parametrize("about", ["[1]", '{"format": "wordline program 4"}', "{}"])

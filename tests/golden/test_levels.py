@@ -19,7 +19,7 @@ from golden.levels import METHODS, Levels, place, spacing
 from golden.program import Program
 from hw.levels import LevelTable
 from hw.loadmap import LoadMap
-from hw.macro.crossbar import cell_place, tile_place
+from hw.macro.interface import cell_place, tile_place
 from hw.network import Accelerator
 from tests.helpers import (
     descriptions,

@@ -1,18 +1,21 @@
 """The readout with a comparator of our own, and with the crossbar model."""
 
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gen.cost import twin
 from golden import adc, crossbar
-from golden.description import ADC_NOISE_BITS
+from golden.description import ADC_NOISE_BITS, SETTLE_MAX, Pipeline
 from golden.errors import WordlineError
 from hw.adc import Readout
-from hw.array import TiledArray
-from hw.macro.crossbar import CrossbarModel
+from hw.array import TiledArray, crossbar_model
+from hw.macro.crossbar import ShortCrossbar
+from hw.macro.crossbar_deep import DeepCrossbar
 from hw.macro.digital import DigitalArray
 from tests.helpers import (
     array_loader,
@@ -95,7 +98,7 @@ def found(shape, groups, above):
     return [int(code) for beat in out for code in beat.codes]
 
 
-def convert(description, rows, part, shape, seed, every=3, macro=CrossbarModel):
+def convert(description, rows, part, shape, seed, every=3, macro=crossbar_model):
     """Codes (steps, gates, units) of steps (steps, rows), and the cycles of samples; each
     `every`-th step begins a sequence. macro: the body of the crossbars."""
     dut = TiledArray(shape, macro)
@@ -160,6 +163,37 @@ def test_a_digital_array_is_the_golden_adc_too(description, seed, stall, settle)
     assert torch.equal(codes, golden(rows, part, shape))
 
 
+@settings(max_examples=6)
+@given(
+    descriptions(most_rows=4),
+    st.integers(23, 40),
+    st.sampled_from(get_args(Pipeline)),
+    st.booleans(),
+)
+def test_a_slow_macro_is_the_golden_adc_with_either_pipeline(description, settle, pipeline, noisy):
+    description = description.replace(array={"settle": settle, "pipeline": pipeline})
+    shape = description.layers[0]
+    part = random_program(description, settle, noisy=noisy).layers[0]
+    rows = random_codes(description, settle, 2, shape.rows)
+    model = DeepCrossbar if pipeline == "deep" else ShortCrossbar
+    assert type(crossbar_model(shape.macro)) is model
+    codes, _ = convert(description, rows, part, shape, None)
+    assert torch.equal(codes, golden(rows, part, shape))
+
+
+def test_a_ramp_that_takes_longer_than_a_sample_may_settle_has_a_twin():
+    description = small(array={"lanes": 2}, adc={"kind": "ramp", "bits": 7}, cell={"frac": 0})
+    program = twin.twin(random_program(description, 1))
+    shape, part = program.description.layers[0], program.layers[0]
+    assert (shape.settle, shape.gate_latency) == (SETTLE_MAX, 7)
+    assert shape.period == description.layers[0].period == 127
+    rows = random_codes(description, 1, 2, shape.rows)
+    codes, samples = convert(program.description, rows, part, shape, None, macro=DigitalArray)
+    assert torch.equal(codes, golden(rows, part, shape)) and len(codes.unique()) > 15
+    cycles = [cycle for cycle, _ in samples[: shape.samples]]
+    assert {b - a for a, b in pairwise(cycles)} == {127}
+
+
 def test_the_largest_errors_do_not_overflow():
     """Every amplitude, offset and gain error at its end."""
     for sign in (0, -1):
@@ -200,13 +234,16 @@ def test_samples_never_pause_without_stalls(kind, adc, bits, settle):
 
 
 @pytest.mark.parametrize(
-    ("macro", "settle"), [(CrossbarModel, 3), (CrossbarModel, 23), (DigitalArray, 3)]
+    ("macro", "array"),
+    [
+        (crossbar_model, {"settle": 3}),
+        (crossbar_model, {"settle": 23, "pipeline": "deep"}),
+        (DigitalArray, {"settle": 3}),
+    ],
 )
-def test_extreme_charges_do_not_overflow(macro, settle):
+def test_extreme_charges_do_not_overflow(macro, array):
     """Every row and cell at its end: the largest charges of both signs, at every gain."""
-    description = small(
-        device={"conductance_bits": 12}, adc={"gain_bits": 12}, array={"settle": settle}
-    )
+    description = small(device={"conductance_bits": 12}, adc={"gain_bits": 12}, array=array)
     shape = description.layers[0]
     part = random_program(description, 0).layers[0]
     part.positive.fill_(4095)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gen.rtl import image, verilog
 from golden import network
 from hw.loadmap import LoadMap
-from hw.macro.columns import rows_at_once
+from hw.macro.columns_deep import rows_at_once
 from hw.network import Accelerator
 from tests.conftest import RANDOM_DESCRIPTION_SEEDS
 from tests.helpers import (
@@ -82,11 +82,11 @@ def test_fifty_random_descriptions(seed):
     ("hidden", "lanes"),
     [(1, 1), (5, 2), (6, 3), (4, 4), pytest.param(16, 16, marks=pytest.mark.slow)],
 )
-def test_cycles_per_step(hidden, lanes, bits, settle, kind):
+def test_cycles_per_step(hidden, lanes, bits, settle, kind, pipeline="short"):
     """With x there and h taken, a step costs exactly what `cycles_per_step` says."""
     description = small(
         network={"inputs": 2, "hidden": [hidden]},
-        array={"lanes": lanes, "settle": settle},
+        array={"lanes": lanes, "settle": settle, "pipeline": pipeline},
         adc={"bits": bits},
         cell={"kind": kind, "frac": 0},
     )
@@ -96,9 +96,10 @@ def test_cycles_per_step(hidden, lanes, bits, settle, kind):
     assert {b - a for a, b in pairwise(steps)} == {chip.cycles_per_step}
 
 
+@pytest.mark.parametrize("pipeline", ["short", "deep"])
 @pytest.mark.parametrize("kind", ["lstm", "rnn"])
-def test_cycles_per_step_in_stages(kind):
-    test_cycles_per_step(5, 2, 3, 23, kind)
+def test_cycles_per_step_of_a_slow_macro(kind, pipeline):
+    test_cycles_per_step(5, 2, 3, 23, kind, pipeline)
 
 
 def test_the_next_sequence_does_not_wait_for_h():
@@ -158,17 +159,19 @@ def test_votes(kind, by, stall):
     check(description, [3, 1, 2, 3], 4, stall, votes=7, by=by)
 
 
-@pytest.mark.parametrize("settle", [3, 8, 23, 25])
-def test_noise_with_more_time_to_settle(settle):
-    check(small(array={"settle": settle, "lanes": 3}), [3, 1, 2], 6)
+@pytest.mark.parametrize(
+    ("settle", "pipeline"), [(3, "short"), (8, "short"), (40, "short"), (23, "deep"), (25, "deep")]
+)
+def test_noise_with_more_time_to_settle(settle, pipeline):
+    check(small(array={"settle": settle, "pipeline": pipeline, "lanes": 3}), [3, 1, 2], 6)
 
 
 @pytest.mark.parametrize("kind", ["bit-serial", "pulse-width"])
-def test_a_model_in_stages(kind):
+def test_a_model_with_the_deep_pipeline(kind):
     """Groups of two rows a cycle, of which the last is half filled; lanes hashed one by one."""
     description = small(
         network={"inputs": 9, "hidden": [8]},
-        array={"settle": 24, "lanes": 4},
+        array={"settle": 24, "pipeline": "deep", "lanes": 4},
         dac={"bits": 3, "kind": kind},
     )
     assert [rows_at_once(shape) for shape in description.arrays.values()] == [2, 1]

@@ -38,21 +38,27 @@ DESCRIPTIONS = {
         "cell": {"kind": "rnn"},
         "voting": {"replay_steps": blocks.STEPS, "max_votes": 5},
     },
-    # A sample that settles for so long that the model is in stages; so little charge, and so many
-    # bits, that what is rounded wrong shows in a code; a number of votes that just fits the sums.
+    # The deep pipeline; so little charge, and so many bits, that what is rounded wrong shows in a
+    # code; a number of votes that just fits the sums.
     "slow": {
         "network": {"inputs": 3, "hidden": [5], "classes": 5},
-        "array": {"lanes": 2, "settle": 23},
+        "array": {"lanes": 2, "settle": 23, "pipeline": "deep"},
         "device": {"conductance_bits": 3},
         "dac": {"bits": 2},
         "adc": {"bits": 6},
         "cell": {"kind": "rnn"},
         "voting": {"replay_steps": 4, "max_votes": 4},
     },
-    # An LSTM in stages, its products of as many bits as there can be.
-    "stages": {
+    # A sample that settles for as long, with the short pipeline.
+    "patient": {
         "network": {"inputs": 3, "hidden": [5], "classes": 2},
-        "array": {"lanes": 2, "settle": 23},
+        "array": {"lanes": 2, "beat": 2, "settle": 40, "pipeline": "short"},
+        "cell": {"kind": "rnn"},
+    },
+    # An LSTM with the deep pipeline, its products of as many bits as there can be.
+    "deep": {
+        "network": {"inputs": 3, "hidden": [5], "classes": 2},
+        "array": {"lanes": 2, "settle": 23, "pipeline": "deep"},
         "cell": {"gate_bits": 12, "state_bits": 20, "state_index_bits": 10},
     },
     # Scores of every step leave, more slowly than h comes.
@@ -75,10 +81,10 @@ DESCRIPTIONS = {
         "adc": {"bits": 3, "kind": "flash"},
         "cell": {"frac": 0},
     },
-    # Pulses, and a ramp, in stages.
+    # Pulses, and a ramp, with the deep pipeline.
     "pulses": {
         "network": {"inputs": 3, "hidden": [5], "classes": 3},
-        "array": {"rows": 4, "lanes": 2, "settle": 23},
+        "array": {"rows": 4, "lanes": 2, "settle": 23, "pipeline": "deep"},
         "dac": {"bits": 3, "kind": "pulse-width"},
         "adc": {"bits": 3, "kind": "ramp"},
         "cell": {"kind": "rnn", "frac": 1},
@@ -92,10 +98,10 @@ DESCRIPTIONS = {
 }
 
 BENCHES = {
-    "dac": ["narrow", "wide", "slow"],
-    "adc": ["odd", "narrow", "tiles", "pulses"],
-    "crossbar": ["odd", "narrow", "vanilla", "slow"],  # settle = 3, 5, 4, 23
-    "gates": ["odd", "narrow", "wide", "vanilla", "stages"],
+    "dac": ["narrow", "wide", "slow", "patient"],
+    "adc": ["odd", "narrow", "tiles", "pulses", "patient"],
+    "crossbar": ["odd", "narrow", "vanilla", "slow", "patient"],  # settle = 3, 5, 4, 23, 40
+    "gates": ["odd", "narrow", "wide", "vanilla", "deep"],
     "layer": ["odd", "narrow", "vanilla", "tiles", "pulses"],
     "head": ["odd", "narrow", "vanilla", "least", "scores", "steps", "tiles", "slow"],
     "replay": ["vanilla", "slow", "least"],
@@ -112,6 +118,9 @@ SLOW = {
     ("layer", "narrow"),
     ("adc", "pulses"),
     ("adc", "tiles"),
+    ("dac", "patient"),
+    ("adc", "patient"),
+    ("crossbar", "patient"),
     ("head", "tiles"),
 }
 """Left to `make test-all`."""

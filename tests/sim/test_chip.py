@@ -13,7 +13,7 @@ from golden import gates, network
 from hw.fixed import narrow
 from hw.loadmap import LoadMap
 from hw.macro import noise as hw_noise
-from hw.macro.crossbar import PARAMETERS
+from hw.macro.interface import PARAMETERS
 from sim import batch, blocks, chip
 from tests.helpers import random_codes, random_program, small
 from wordline.flow import emit as flow_emit

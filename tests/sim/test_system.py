@@ -113,7 +113,7 @@ def test_everything_behind_axi(name, tmp_path):
     ],
 )
 def test_everything_behind_a_serial_line(description, noisy, tmp_path):
-    """Of a design whose model is in stages, as it is on a board."""
+    """Of a design with the deep pipeline, as it is on a board."""
     description = ecp5.for_board(description)
     program = random_program(description, 0, noisy=noisy)
     lengths = torch.tensor([4, 1, 2, 3])

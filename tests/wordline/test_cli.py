@@ -112,6 +112,20 @@ def test_presets_and_describe(tmp_path):
     assert toml == PRESETS["vowels"].to_toml()
 
 
+def test_a_note_is_a_line_on_stderr(tmp_path):
+    """As often as a command is called."""
+    toml = PRESETS["vowels"].description.replace(array={"settle": 40}).to_toml()
+    (tmp_path / "mine.toml").write_text(toml.replace('pipeline = "short"\n', ""))
+    for _ in range(2):
+        done = here("describe", "mine.toml", folder=tmp_path)
+        assert done.returncode == 0 and "pipeline deep (gates take 15 cycles)" in done.stdout
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("wordline: mine.toml: array.pipeline is missing; it is read as 'd")
+    (tmp_path / "mine.toml").write_text(toml)
+    done = here("describe", "mine.toml", folder=tmp_path)
+    assert "pipeline short (gates take 7 cycles), settle 40" in done.stdout and not done.stderr
+
+
 def test_what_a_network_is_worth_in_words():
     words = worth({"accuracy": 51.234, "bits": 2.0634})
     assert words == "51.23 %, 2.063 bits a label"

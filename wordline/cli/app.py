@@ -7,6 +7,7 @@ returns.
 import contextlib
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from golden import files
-from golden.errors import WordlineError
+from golden.errors import WordlineError, WordlineNote
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -123,7 +124,8 @@ terminal = Terminal()
 def main() -> None:
     """Run the command; a user's mistake is one sentence and exit status 2."""
     try:
-        app()
+        with _notes():
+            app()
     except WordlineError as error:
         sys.exit(complain(str(error), 2))
     except OSError as error:
@@ -131,12 +133,31 @@ def main() -> None:
         sys.exit(complain(f"{where}{error.strerror or error}; nothing was half-written.", 2))
 
 
-def complain(sentence: str, status: int) -> int:
-    """Print an error on standard error; returns the exit status."""
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """A note of the library is a line on stderr, once; other warnings are shown as Python does."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def line(message: Warning | str, category: type[Warning], *args: Any, **more: Any) -> None:
+            if not issubclass(category, WordlineNote):
+                show(message, category, *args, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                complain(str(message), 0, style="yellow")
+
+        warnings.showwarning = line
+        warnings.simplefilter("always", WordlineNote)
+        yield
+
+
+def complain(sentence: str, status: int, style: str = "red") -> int:
+    """Print an error, or a note, on standard error; returns the exit status."""
     from rich.console import Console
 
     console = Console(stderr=True, soft_wrap=True)
-    console.print(f"wordline: {sentence}", markup=False, highlight=False, style="red")
+    console.print(f"wordline: {sentence}", markup=False, highlight=False, style=style)
     return status
 
 

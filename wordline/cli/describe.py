@@ -69,6 +69,10 @@ def describe(
         ]
         table.add_row(label, *values)
     terminal.show(table)
+    array, latency = description.array, description.layers[0].gate_latency
+    terminal.say(
+        f"pipeline {array.pipeline} (gates take {latency} cycles), settle {array.settle} cycles"
+    )
     terminal.say(f"fingerprint {description.fingerprint}")
 
 

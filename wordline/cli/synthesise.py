@@ -191,8 +191,9 @@ def _placed(placement: "Placement", name: str, period_ns: float, seed: int) -> s
     placed = placement.placed
     return (
         f"{placement.folder}/{name}.bit: {placed.mhz:.1f} MHz (asked for {1e3 / period_ns:.1f}; "
-        f"seed {seed}) with array.settle = {placed.settle}, no latch, no combinational loop, "
-        f"{len(placed.unconstrained)} unconstrained ports ({_versions(placed.versions)})"
+        f"seed {seed}) with the deep pipeline and array.settle = {placed.settle}, no latch, no "
+        f"combinational loop, {len(placed.unconstrained)} unconstrained ports "
+        f"({_versions(placed.versions)})"
     )
 
 
