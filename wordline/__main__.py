@@ -24,3 +24,7 @@ def _again(lost: "sys.UnraisableHookArgs") -> None:
         threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(lost)
+
+
+if __name__ == "__main__":
+    main()

@@ -64,7 +64,7 @@ def test_what_a_result_depends_on_tells_jobs_apart(tmp_path, monkeypatch):
     ("where", "what", "other"),
     [
         (jobs, "code_hash", "other code"),
-        (jobs.keys, "versions", {"torch": "another"}),
+        (jobs.cache, "versions", {"torch": "another"}),
         (jobs.native, "library", None),
     ],
 )

@@ -482,8 +482,8 @@ def test_mistakes_are_sentences(arguments, sentence, tmp_path):
 
 
 def test_a_study_without_the_attacks_says_what_to_install(monkeypatch):
-    found = studies.keys.versions() | {"adversarial-robustness-toolbox": "none"}
-    monkeypatch.setattr(studies.keys, "versions", lambda: found)
+    found = studies.cache.versions() | {"adversarial-robustness-toolbox": "none"}
+    monkeypatch.setattr(studies.cache, "versions", lambda: found)
     with pytest.raises(WordlineError, match=r"defence needs adversarial-.*wordline.attacks"):
         studies.known("defence").check()
     studies.known("images").check()

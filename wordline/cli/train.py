@@ -68,11 +68,10 @@ def train(
             runs = flow.train_seeds(recipe, seeds, device=device, data_dir=data_dir, progress=bar)
         terminal.show(_seeds_table(runs))
         return
-    folder = build_dir / recipe.description.name
     with terminal.bars() as bar:
-        trained = flow.train(recipe, folder, device=device, data_dir=data_dir, progress=bar)
+        trained = flow.train(recipe, build_dir, device=device, data_dir=data_dir, progress=bar)
     terminal.say(
-        f"{folder / 'program.safetensors'}: float {worth(trained.reference)}; quantised "
+        f"{trained.folder / 'program.safetensors'}: float {worth(trained.reference)}; quantised "
         f"{worth(trained.golden)} (seed {recipe.training.seed}, noise {recipe.training.noise})"
     )
 

@@ -7,19 +7,25 @@ import torch
 from torch import Tensor
 
 from golden import dac, datasets, network, training
-from golden.datasets import Sequences
+from golden.datasets import Dataset, Sequences
 from golden.description import Description
 from golden.errors import WordlineError
+from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
 
 
-def test_set(recipe: Recipe, data_dir: Path) -> Sequences:
-    """The test set of a recipe; WordlineError where its labels are of other steps than the
-    output."""
+def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:
+    """The training set and the test set of a recipe; WordlineError where they are absent, or where
+    their labels are of other steps than the output."""
     data = datasets.load(recipe.training.dataset, data_dir)
     training.check_data(recipe.description, data)
-    return data.test
+    return data
+
+
+def test_set(recipe: Recipe, data_dir: Path) -> Sequences:
+    """The test set of a recipe; raises what `dataset` does."""
+    return dataset(recipe, data_dir).test
 
 
 def encode(program: Program, data: Sequences) -> Tensor:

@@ -106,7 +106,7 @@ def simulate(
     seconds = _Seconds()
     if program is None:
         trained = training.train(
-            *(recipe, folder),
+            *(recipe, build_dir),
             device=device,
             data_dir=data_dir,
             threads=threads,

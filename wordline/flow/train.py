@@ -81,19 +81,20 @@ def train_seeds(
 
 def train(
     recipe: Recipe,
-    folder: Path,
+    build_dir: Path = Path("build"),
     *,
     device: str = "cpu",
     data_dir: Path = DATA,
     threads: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Trained:
-    """The trained program of a recipe, from `folder` if it is there and nothing changed.
+    """The trained program of a recipe, from build_dir/NAME if it is there and nothing changed.
 
     What is trained is the program of an ideal chip; the recipe's effects enter where
     `training.noise` is "hardware". threads: PyTorch's, while it trains; another number may round
     sums in another order and give another program.
     """
+    folder = build_dir / recipe.description.name
     path = folder / "program.safetensors"
     # Effects matter to training where it is told to use them.
     used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
