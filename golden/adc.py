@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from golden import crossbar, dac, noise
-from golden.description import ArrayShape
 from golden.fixed import Range, half_up, narrow
+from golden.geometry import ArrayShape
 from golden.noise import Draws
 from golden.program import ArrayProgram
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golden.description import ArrayShape
+from golden.geometry import ArrayShape
 
 
 def column_charge(rows: Tensor, differential: Tensor, shape: ArrayShape) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golden.description import Dac, Description
+from golden.description import Description
 from golden.fixed import bipolar, narrow, quantise
+from golden.parameters import Dac
 
 
 def encode(x: Tensor, mean: Tensor, step: Tensor, dac: Dac) -> Tensor:

@@ -18,21 +18,13 @@ from pydantic import Field, Strict
 from torch import Tensor
 
 from golden import noise
-from golden.description import (
-    ADC_NOISE_BITS,
-    GAIN_ERROR_BITS,
-    OFFSET_BITS,
-    ArrayShape,
-    Int,
-    build,
-    frozen,
-    plain,
-    preset_or_toml,
-)
 from golden.errors import WordlineError
 from golden.fixed import Range, quantise, signed_range
+from golden.geometry import ArrayShape
+from golden.parameters import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS
 from golden.program import ArrayProgram, Program, ideal_macro
 from golden.source import registry
+from golden.validation import Int, build, frozen, plain, preset_or_toml
 
 A = TypeVar("A", bound=ArrayProgram)
 

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from golden import adc, native, noise
-from golden.description import ADC_NOISE_BITS, OFFSET_BITS, ArrayShape, LstmCell
+from golden.cells import LstmCell
 from golden.fixed import slopes
+from golden.geometry import ArrayShape
 from golden.injection import Injected, Injection
+from golden.parameters import ADC_NOISE_BITS, OFFSET_BITS
 from golden.program import LayerProgram, LstmProgram
 
 EXACT = 2**24

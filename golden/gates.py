@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from golden.description import ArrayShape
 from golden.fixed import narrow
+from golden.geometry import ArrayShape
 from golden.injection import StepNoise
 
 

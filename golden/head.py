@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from golden import adc
-from golden.description import ArrayShape
+from golden.geometry import ArrayShape
 from golden.program import HeadProgram, VoteBy
 
 

@@ -16,8 +16,8 @@ import torch
 from pydantic import Field, Strict
 from torch import Tensor
 
-from golden.description import frozen
 from golden.fixed import Range, quantise
+from golden.validation import frozen
 
 Placement = Literal["pre-activations", "every"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from golden import adc, fast, gates, lstm, rnn
-from golden.description import ArrayShape
+from golden.geometry import ArrayShape
 from golden.injection import Injected, Injection
 from golden.program import LayerProgram, LstmProgram, RnnProgram
 

@@ -16,9 +16,9 @@ import torch
 from pydantic import Field, Strict
 from torch import Tensor
 
-from golden.description import Int, frozen
 from golden.effects import Fraction, deviation
 from golden.errors import WordlineError
+from golden.validation import Int, frozen
 
 Method = Literal["uniform", "lloyd-max", "k-means", "pruning"]
 METHODS: tuple[Method, ...] = get_args(Method)

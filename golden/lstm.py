@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from golden.cells import LstmCell
 from golden.dac import feed_back
-from golden.description import ArrayShape, LstmCell
 from golden.fixed import look_up, narrow
+from golden.geometry import ArrayShape
 from golden.injection import StepNoise
 from golden.program import LstmProgram
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from golden import head, layer
-from golden.description import ArrayShape
 from golden.errors import WordlineError
+from golden.geometry import ArrayShape
 from golden.injection import Injection, rounded_noise
 from golden.layer import LayerTrace
 from golden.program import HeadProgram, Program, check_votes

@@ -5,23 +5,15 @@ from dataclasses import dataclass, field
 import tomli_w
 
 from golden import effects
-from golden.description import (
-    Adc,
-    Array,
-    Dac,
-    Description,
-    LstmCell,
-    Network,
-    Output,
-    build,
-    plain,
-    preset_or_toml,
-)
+from golden.cells import LstmCell
+from golden.description import Description
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.levels import Levels
+from golden.parameters import Adc, Array, Dac, Network, Output
 from golden.source import registry
 from golden.training import Training
+from golden.validation import build, plain, preset_or_toml
 
 
 @dataclass(frozen=True)

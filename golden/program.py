@@ -17,17 +17,12 @@ import torch
 from torch import Tensor
 
 from golden import files
-from golden.description import (
-    ADC_NOISE_BITS,
-    GAIN_ERROR_BITS,
-    OFFSET_BITS,
-    ArrayShape,
-    Description,
-    Device,
-    LstmCell,
-)
+from golden.cells import LstmCell
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.fixed import Range, signed_range
+from golden.geometry import ArrayShape
+from golden.parameters import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, Device
 from golden.source import registry
 
 FORMAT = "wordline program 4"

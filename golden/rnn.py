@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from golden.dac import feed_back
-from golden.description import ArrayShape
 from golden.fixed import look_up
+from golden.geometry import ArrayShape
 from golden.injection import StepNoise
 from golden.program import RnnProgram
 

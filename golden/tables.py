@@ -6,8 +6,10 @@ differentiable in its scale.
 import torch
 from torch import Tensor
 
-from golden.description import ArrayShape, Description, LstmCell
+from golden.cells import LstmCell
+from golden.description import Description
 from golden.fixed import Range, quantise
+from golden.geometry import ArrayShape
 
 
 def gate_tables(step: Tensor, shape: ArrayShape) -> Tensor:

@@ -19,16 +19,18 @@ from torch import Tensor, nn
 
 from golden import crossbar, dac, head, network, tables
 from golden.datasets import Dataset, Sequences
-from golden.description import ArrayShape, Description, Int, frozen, replaced
+from golden.description import Description
 from golden.effects import Effects
 from golden.effects import apply as apply_effects
 from golden.errors import WordlineError
 from golden.fixed import Range, quantise
 from golden.float_network import FloatModel, FloatNetwork
+from golden.geometry import ArrayShape
 from golden.injection import Injection, Placement
 from golden.levels import IMPORTANT, Levels, Table, place
 from golden.measures import loss, measures
 from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro, padded
+from golden.validation import Int, frozen, replaced
 
 CALIBRATION = 4096
 """Sequences from which the ranges of the quantised network begin."""

@@ -7,7 +7,7 @@ from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.description import ArrayShape
+from golden.geometry import ArrayShape
 from hw.adc import Readout, codes_layout
 from hw.dac import RowDrivers, step_layout
 from hw.levels import LevelTable

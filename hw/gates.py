@@ -6,8 +6,9 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.description import ArrayShape, LstmCell
+from golden.cells import LstmCell
 from golden.fixed import ceil_div, index_bits
+from golden.geometry import ArrayShape
 from hw.adc import codes_layout
 from hw.fixed import narrow
 from hw.ports import WritePort, loaded_memory, vector_stream

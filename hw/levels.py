@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.description import ArrayShape
+from golden.geometry import ArrayShape
 from hw.macro.interface import cell_place, program_layout
 from hw.ports import WritePort
 

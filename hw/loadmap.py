@@ -11,8 +11,10 @@ import numpy as np
 from amaranth.hdl import unsigned
 from amaranth.lib import data
 
-from golden.description import ArrayShape, Description, LstmCell
+from golden.cells import LstmCell
+from golden.description import Description
 from golden.fixed import ceil_div, index_bits
+from golden.geometry import ArrayShape
 from hw.macro.interface import cell_place, parameter_fields, tile_fields
 from hw.macro.noise import WORD_BITS
 

@@ -6,7 +6,8 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In
 
-from golden.description import ArrayShape, LstmCell
+from golden.cells import LstmCell
+from golden.geometry import ArrayShape
 from hw.fixed import by_bits, half_up, narrow, saturate, together, tree_sum
 from hw.gates import GatePipeline, dac_code, stage
 from hw.ports import WritePort, loaded_memory

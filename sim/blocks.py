@@ -18,16 +18,13 @@ from torch import Tensor
 
 from gen.rtl import image, verilog
 from golden import adc, crossbar, dac, gates, head, layer, lstm, rnn
-from golden.description import (
-    GAIN_ERROR_BITS,
-    OFFSET_BITS,
-    ArrayShape,
-    Description,
-    LstmCell,
-)
+from golden.cells import LstmCell
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.fixed import Range, ceil_div, signed_range
+from golden.geometry import ArrayShape
 from golden.noise import WORD
+from golden.parameters import GAIN_ERROR_BITS, OFFSET_BITS
 from golden.program import (
     LAYER_PROGRAMS,
     ArrayProgram,

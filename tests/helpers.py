@@ -13,8 +13,10 @@ from amaranth.sim import Simulator
 from hypothesis import strategies as st
 
 from golden import network, tables
-from golden.description import GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape, Description
+from golden.description import Description
 from golden.fixed import ceil_div, index_bits, signed_range
+from golden.geometry import ArrayShape
+from golden.parameters import GAIN_ERROR_BITS, OFFSET_BITS
 from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, padded
 from hw.layer import GATES
 from hw.macro.interface import PARAMETERS, parameter_fields, tile_place

@@ -5,7 +5,7 @@ import math
 from statistics import NormalDist
 from typing import Any
 
-from golden.description import ArrayShape
+from golden.geometry import ArrayShape
 from golden.program import Program
 
 WORD = 1 << 32

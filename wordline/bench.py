@@ -28,11 +28,12 @@ from torch import Tensor, nn
 
 from golden import effects, fast, files, native, network, presets
 from golden.datasets import Sequences
-from golden.description import Description, Network
+from golden.description import Description
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection
+from golden.parameters import Network
 from golden.program import Program
 from golden.training import Trainable
 from wordline.flow import cache, emit

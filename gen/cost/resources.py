@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from golden.description import ArrayShape, Description, LstmCell
+from golden.cells import LstmCell
+from golden.description import Description
+from golden.geometry import ArrayShape
 from hw.network import Accelerator
 
 

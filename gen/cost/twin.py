@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 
-from golden.description import SETTLE_MAX, Description
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.fixed import symmetric_range
+from golden.parameters import SETTLE_MAX
 from golden.program import Program, ideal_macro
 
 

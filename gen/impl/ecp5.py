@@ -20,9 +20,10 @@ from typing import Any
 from gen.impl.synth import block_name, run_tool, run_yosys
 from gen.ip import package
 from golden import files
-from golden.description import DEEP_SETTLE, SETTLE_MAX, Description
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.fixed import ceil_div
+from golden.parameters import DEEP_SETTLE, SETTLE_MAX
 from hw.macro.columns_deep import AROUND, REPLICATED, sum_cycles
 from hw.macro.crossbar_deep import AFTER_NOISE
 from hw.macro.noise import STAGES

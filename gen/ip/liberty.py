@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 
-from golden.description import ArrayShape
+from golden.geometry import ArrayShape
 from hw.macro.interface import macro_signature
 
 SETUP, HOLD, CLOCK_TO_OUTPUT, COMPARE = 0.2, 0.0, 0.2, 0.4

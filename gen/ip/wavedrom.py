@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from golden.description import ArrayShape
+from golden.geometry import ArrayShape
 
 
 def macro(module: str, shape: ArrayShape) -> str:

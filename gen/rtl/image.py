@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from golden import crossbar, files
-from golden.description import ArrayShape, Description
+from golden.description import Description
 from golden.errors import WordlineError
+from golden.geometry import ArrayShape
 from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
 from hw.loadmap import LoadMap, Region
 from hw.macro.interface import PARAMETERS, tile_place

@@ -14,7 +14,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from golden import files
-from golden.description import ArrayShape, Description
+from golden.description import Description
+from golden.geometry import ArrayShape
 from hw.array import crossbar_model
 from hw.macro import columns
 from hw.macro.columns import ColumnsInstance

@@ -7,8 +7,9 @@ from amaranth.hdl import Module, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 
 from golden import noise
-from golden.description import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, ArrayShape
 from golden.fixed import index_bits
+from golden.geometry import ArrayShape
+from golden.parameters import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS
 from hw.fixed import half_up
 from hw.macro.columns import Columns
 from hw.macro.interface import PARAMETERS, compare, macro_signature

@@ -4,9 +4,9 @@ the analog one is measured against (docs/efficiency.md)."""
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 
-from golden.description import ArrayShape
 from golden.errors import WordlineError
 from golden.fixed import ceil_div, index_bits
+from golden.geometry import ArrayShape
 from hw.fixed import half_up, tree_sum
 from hw.macro.interface import compare, macro_signature
 from hw.ports import loaded_memory

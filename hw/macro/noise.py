@@ -7,8 +7,9 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden import noise
-from golden.description import ADC_NOISE_BITS, ArrayShape
 from golden.fixed import ceil_div, index_bits
+from golden.geometry import ArrayShape
+from golden.parameters import ADC_NOISE_BITS
 from hw.fixed import (
     by_digits,
     half_up,

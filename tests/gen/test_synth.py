@@ -14,8 +14,8 @@ import torch
 from gen.impl import buffers, ecp5, synth
 from gen.ip import package
 from golden import network
-from golden.description import DEEP_SETTLE, SETTLE_MAX
 from golden.errors import WordlineError
+from golden.parameters import DEEP_SETTLE, SETTLE_MAX
 from golden.presets import PRESETS
 from hw.macro.columns_deep import RowGroups, rows_at_once
 from hw.macro.crossbar_deep import AFTER_NOISE

@@ -26,9 +26,9 @@ from golden import datasets, presets
 from golden.datasets import cifar, idx, packages, text
 from golden.datasets.packages import Package
 from golden.datasets.sets import SETS, SUMS
-from golden.description import replaced
 from golden.errors import WordlineError
 from golden.presets import Recipe
+from golden.validation import replaced
 from tests.wordline.test_cli import complaint, refused, wordline
 from wordline.cli.commands import app
 from wordline.flow import train

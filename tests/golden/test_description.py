@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import presets
-from golden.description import Array, Description, Network
+from golden.description import Description
 from golden.errors import WordlineError, WordlineNote
+from golden.parameters import Array, Network
 from tests import reference
 from tests.helpers import SMALL, descriptions, small
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from golden import convnet, fast, float_layer, layer, lstm, network
 from golden.convnet import ConvNet
 from golden.datasets import Sequences
-from golden.description import build
 from golden.errors import WordlineError
 from golden.float_layer import _readable
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injected, Injection, StepNoise, add_noise
 from golden.training import Training, ramp
+from golden.validation import build
 from tests.helpers import random_codes, random_program, small
 
 PLACEMENTS = ("pre-activations", "every")

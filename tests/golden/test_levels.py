@@ -12,11 +12,11 @@ from gen.rtl import image
 from golden import crossbar, datasets, levels, presets, training
 from golden.crossbar import nearest_level
 from golden.datasets import Sequences
-from golden.description import build
 from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.levels import METHODS, Levels, place, spacing
 from golden.program import Program
+from golden.validation import build
 from hw.levels import LevelTable
 from hw.loadmap import LoadMap
 from hw.macro.interface import cell_place, tile_place

@@ -220,7 +220,9 @@ def test_every_data_file_of_the_packages_is_named_by_code():
     for package in ("golden", "hw", "gen", "sim"):
         folder = Path(__file__).parents[2] / package
         for path in folder.rglob("*"):
-            if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
+            if path.suffix in ("", ".py", ".pyc", ".typed"):
+                continue
+            if path.is_file():
                 assert path in named or path.name in names, f"{path} is named by nothing"
 
 

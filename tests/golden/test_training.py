@@ -4,13 +4,13 @@ import torch
 from golden import dac, datasets, injection, network, training
 from golden import effects as effects_
 from golden.datasets import Dataset, Sequences, text
-from golden.description import build, replaced
 from golden.effects import Effects
 from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.presets import PRESETS
 from golden.program import ideal_macro
 from golden.training import Trainable, Training
+from golden.validation import build, replaced
 from tests.helpers import small
 
 SHORT = Training(float_epochs=12, epochs=4, batch=30)

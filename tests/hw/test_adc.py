@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gen.cost import twin
 from golden import adc, crossbar
-from golden.description import ADC_NOISE_BITS, SETTLE_MAX, Pipeline
 from golden.errors import WordlineError
+from golden.parameters import ADC_NOISE_BITS, SETTLE_MAX, Pipeline
 from hw.adc import Readout
 from hw.array import TiledArray, crossbar_model
 from hw.macro.crossbar import ShortCrossbar

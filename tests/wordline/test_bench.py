@@ -5,9 +5,10 @@ import json
 import pytest
 from rich.console import Console
 
-from golden.description import Description, Network
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.injection import Injection
+from golden.parameters import Network
 from wordline import bench
 from wordline.bench import Workload
 from wordline.cli import studies as commands

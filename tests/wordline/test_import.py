@@ -21,10 +21,11 @@ from torch import nn
 import golden
 from golden import datasets, training
 from golden.datasets import Sequences
-from golden.description import Description, Network
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.frontends import pytorch
 from golden.levels import Levels
+from golden.parameters import Network
 from golden.program import Program
 from tests.golden.test_data import run
 from tests.wordline.test_cli import ROOT, wordline

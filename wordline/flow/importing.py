@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from golden import files, presets, training
-from golden.description import plain, replaced
 from golden.frontends import convert, pytorch
 from golden.frontends.convert import Conversion
 from golden.presets import Recipe
 from golden.program import Program
+from golden.validation import plain, replaced
 from wordline.flow import cache
 from wordline.flow.sequences import labelled, read_sequences
 from wordline.flow.train import Progress, torch_threads

@@ -4,10 +4,10 @@ import contextlib
 import dataclasses
 
 from golden import effects, presets
-from golden.description import build, plain, replaced
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training import Training
+from golden.validation import build, plain, replaced
 
 
 def load(

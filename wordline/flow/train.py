@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from golden import datasets, training
-from golden.description import plain, replaced
 from golden.errors import WordlineError
 from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
+from golden.validation import plain, replaced
 from wordline.flow import cache
 
 Progress = Callable[[str, int, int], None]

@@ -13,10 +13,10 @@ import torch
 
 from gen.cost import twin
 from golden import datasets, effects, presets, training
-from golden.description import replaced
 from golden.effects import Effects
 from golden.measures import percent
 from golden.program import Program
+from golden.validation import replaced
 from wordline.flow import emit
 from wordline.flow.sequences import encode
 from wordline.jobs import Here

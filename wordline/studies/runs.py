@@ -12,12 +12,13 @@ from torch import Tensor
 
 from golden import crossbar, dac, datasets, effects, head, network, training
 from golden.datasets import Dataset, Sequences
-from golden.description import Description, Network
+from golden.description import Description
 from golden.effects import Effects
 from golden.float_network import FloatModel
 from golden.injection import Injection
 from golden.levels import Levels
 from golden.measures import percent
+from golden.parameters import Network
 from golden.program import Program
 from golden.training import Trainable, Training, fit_float, fit_quantised
 from wordline.jobs import Here

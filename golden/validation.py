@@ -1,0 +1,147 @@
+"""Dataclasses that validate themselves, and files of them: a mistake is one sentence."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import pydantic
+from pydantic import ConfigDict, Field, Strict, Tag
+
+from golden.errors import WordlineError
+
+T = TypeVar("T")
+
+Int = Annotated[int, Strict()]
+"""A whole number: no string, no float, no bool."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def frozen(cls: type[T]) -> type[T]:
+    """A frozen, keyword-only dataclass that validates its fields and rejects unknown ones."""
+    config = ConfigDict(extra="forbid")
+    return cast(
+        type[T],
+        pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=config)(cls),
+    )
+
+
+def replaced(instance: T, **changes: Any) -> T:
+    """A copy of a dataclass made by `frozen`, with fields replaced; WordlineError for a mistake."""
+    kind = type(instance)
+    return build(kind, plain(instance) | changes, kind.__name__.lower())
+
+
+def plain(instance: object) -> dict[str, Any]:
+    """A dataclass made by `frozen`, and those in it, as dicts."""
+    return dataclasses.asdict(cast(Any, instance))
+
+
+def preset_or_toml(name: str, presets: Mapping[str, T], no: str) -> T | dict[str, Any]:
+    """A preset by its name, or the fields of a .toml file; else a WordlineError that begins with
+    `no` ("There is no preset")."""
+    if name in presets:
+        return presets[name]
+    if not name.endswith(".toml"):
+        raise WordlineError(f"{no} {name!r}; give one of {', '.join(presets)}, or a .toml file.")
+    return read_toml(Path(name))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; WordlineError if it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WordlineError(
+            f"{path} cannot be read ({error.strerror}); give the path of a TOML description."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WordlineError(f"{path} is not valid TOML: {error}.") from None
+
+
+def build(cls: type[T], fields: dict[str, Any], source: str, section: str = "") -> T:
+    """Validate plain dicts into a dataclass; WordlineError with the first mistake as a sentence,
+    which names the field as `section.field` where these are a section of a file."""
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(fields)
+    except pydantic.ValidationError as error:
+        raise WordlineError(f"{source}: {_sentence(cls, error, section)}") from None
+
+
+def _sentence(cls: type, error: pydantic.ValidationError, section: str) -> str:
+    """The first mistake of a validation: the field, its value, what is allowed."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    # The branch of a union is no field.
+    path = [part for part in path if not part.startswith(("literal[", "tuple["))]
+    path = [part for part in path if part not in ("float", "str")]
+    cls, path = _without_tags(cls, path)
+    field = ".".join([section, *path] if section else path)
+    value, context = first["input"], first.get("ctx", {})
+    match first["type"]:
+        case "missing":
+            return f"{field} is missing; add it."
+        case "unexpected_keyword_argument":
+            return f"{field} is not a field; the fields here are {_fields(cls)}."
+        case "value_error":
+            return f"{context['error']}."
+        case "greater_than_equal":
+            return f"{field} = {value!r} is below {context['ge']}, the least it can be."
+        case "less_than_equal":
+            return f"{field} = {value!r} is above {context['le']}, the most it can be."
+        case "int_type":
+            return f"{field} = {value!r} is not an integer; write a whole number."
+        case "union_tag_invalid":
+            kind, known = context["tag"], context["expected_tags"].replace(", ", " or ")
+            return f"{field}.kind = {kind!r} is not known; write {known}."
+        case "literal_error":
+            return f"{field} = {value!r} is not known; write {context['expected']}."
+        case "string_pattern_mismatch":
+            return (
+                f"{field} = {value!r} must be lower-case letters, digits, '-' or '_', begin with "
+                f"a letter and have at most 40 characters."
+            )
+        case _:
+            return f"{field} = {value!r} is wrong: {first['msg']}."
+
+
+def _without_tags(cls: type, path: list[str]) -> tuple[type, list[str]]:
+    """The dataclass that has the last field of a path, and the path without tags of unions, which
+    are no fields."""
+    kept: list[str] = []
+    kind: Any = cls
+    for part in path:
+        branches = {tag: branch for branch in get_args(kind) for tag in _tags(branch)}
+        if part in branches:
+            kind = get_args(branches[part])[0]
+            continue
+        if dataclasses.is_dataclass(kind):
+            cls = cast(type, kind)
+        kept.append(part)
+        hints = get_type_hints(kind, include_extras=True) if dataclasses.is_dataclass(kind) else {}
+        kind = hints.get(part)
+        while get_origin(kind) is Annotated and not _tags(kind):
+            kind = get_args(kind)[0]
+    return cls, kept
+
+
+def _tags(annotation: Any) -> list[str]:
+    """The tag of a branch of a union, if it has one."""
+    return [
+        extra.tag for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, Tag)
+    ]
+
+
+def _fields(cls: type) -> str:
+    """Names of the fields of a dataclass."""
+    return ", ".join(field.name for field in dataclasses.fields(cls))
