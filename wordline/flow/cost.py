@@ -45,8 +45,8 @@ def cost(
     figures = ppa.read_figures(components or ppa.COMPONENTS)
     folder = build_dir / recipe.description.name / "ppa"
     twin.twin_description(recipe.description)  # a mistake is found before what takes long
-    synth.check_gates(ppa.CELLS, library)
     loaded, codes, lengths = netlist_inputs(recipe, build_dir, first, data_dir)
+    synth.check_gates(ppa.CELLS, library)
     counted = {}
     for side in ppa.SIDES:
         of_side = functools.partial(_of_side, progress, side)

@@ -74,8 +74,8 @@ def synthesise(
     folder = build_dir / description.name / f"synth-{target}"
     inputs = None
     if first:  # before anything that takes long
-        synth.check_gates(onto, library)
         inputs = netlist_inputs(recipe, build_dir, first, data_dir)
+        synth.check_gates(onto, library)
     stage = stages(progress)
     mapped = synth.synthesise(
         *(description, onto, folder), period_ns=period_ns, library=library, progress=stage
