@@ -318,20 +318,6 @@ def test_cells_are_programmed_by_level_or_by_codes(description, seed, stall):
     assert [{name: int(cell[name]) for name in names} for cell in out] == wanted
 
 
-def on_levels(program, seed=0):
-    """The program with cells that are on their level tables."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def moved(part):
-        size = part.positive.shape
-        numbers = torch.randint(0, len(part.levels), size, generator=generator)
-        positive, negative = crossbar.pair(part.levels[numbers])
-        return dataclasses.replace(part, positive=positive, negative=negative)
-
-    layers = tuple(moved(layer) for layer in program.layers)
-    return dataclasses.replace(program, layers=layers, head=moved(program.head))
-
-
 def written(words, description):
     """Names of the regions that words go to."""
     regions = LoadMap(description).regions.values()
@@ -341,7 +327,7 @@ def written(words, description):
 @pytest.mark.parametrize("stall", [None, 3])
 def test_a_chip_programmed_by_levels_computes_what_golden_does(stall):
     description = small(device={"weight_bits": 3, "levels": "trained"})
-    program = on_levels(random_program(description, 4))
+    program = random_program(description, 4, on_levels=True)
     words = image.words(program)
     names = written(words, description)
     assert {"layers.0.cell_levels", "head.cell_levels", "head.levels"} <= names
@@ -360,7 +346,7 @@ def test_a_chip_programmed_by_levels_computes_what_golden_does(stall):
 
 def test_what_a_device_missed_is_written_by_its_codes():
     description = small(device={"weight_bits": 3})
-    program = on_levels(random_program(description, 5))
+    program = random_program(description, 5, on_levels=True)
     off = program.head.positive.clone()
     off[0, 1, 0] += 1 if off[0, 1, 0] < 255 else -1
     missed = dataclasses.replace(program, head=dataclasses.replace(program.head, positive=off))

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from gen import ecp5, package, regmap, waves
-from golden import crossbar
 from golden.presets import PRESETS
 from hw.loadmap import LoadMap
 from hw.registers import RegisterMap
@@ -71,30 +70,13 @@ SLOW = ("odd", "deep")
 SLOW_BOARDS = ("odd", "state")
 
 
-def on_levels(program):
-    """Cells that are on their level table, so that they are loaded by their levels."""
-    draw = torch.Generator().manual_seed(0)
-
-    def placed(part):
-        which = torch.randint(len(part.levels), part.positive.shape, generator=draw)
-        positive, negative = crossbar.pair(part.levels[which])
-        return dataclasses.replace(part, positive=positive, negative=negative)
-
-    return dataclasses.replace(
-        program,
-        layers=[placed(layer) for layer in program.layers],
-        head=program.head and placed(program.head),
-    )
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in DESIGNS]
 )
 def test_everything_behind_axi(name, tmp_path):
     description = DESIGNS[name]
-    program = random_program(description, 0)
-    if name in ("odd", "votes"):
-        program = on_levels(program)
+    # By the numbers of levels, or by codes.
+    program = random_program(description, 0, on_levels=name in ("odd", "votes"))
     if name == "votes":
         program = dataclasses.replace(program, votes=3)
     lengths = torch.tensor([4, 1, 2, 3, 5, 2, 1, 3])
