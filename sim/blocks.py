@@ -55,7 +55,7 @@ class QuickVerilator(LeanVerilator):
 
     OPTIONS = ("-O1", "--no-timing")
     CFLAGS = "-O0"
-    MAKE = (AT_ONCE,)
+    MAKE = (AT_ONCE, "OPT_FAST=-O0", "OPT_GLOBAL=-O0")
 
 
 @dataclass(frozen=True)
