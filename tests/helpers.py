@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from amaranth.sim import Simulator
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from golden import network
@@ -25,6 +27,9 @@ from sim.stimuli import Stimuli, random_description
 SMALL = {"name": "small", "network": {"inputs": 3, "hidden": [5], "classes": 4}}
 """A description that simulates in seconds."""
 
+FEW_ENTRIES = {"frac": 1, "state_index_bits": 4}
+"""A cell with tables that are loaded in no time: most cycles of a small chip go into that."""
+
 
 LONGEST = 60_000
 """Cycles that no simulation here needs."""
@@ -33,6 +38,32 @@ LONGEST = 60_000
 def small(**sections: Any) -> Description:
     """SMALL with sections replaced."""
     return Description.from_dict(SMALL).replace(**sections)
+
+
+def examples(count: int) -> settings:
+    """How many examples a Hypothesis test runs: `count` in `make test-all`, in `make test` as many
+    percent of that as its profile in tests/conftest.py says."""
+    percent = settings().max_examples
+    return settings(max_examples=max(3, count * percent // 100))
+
+
+def covering(*axes: Sequence[Any]) -> list[Any]:
+    """All combinations of an element of each axis, for `pytest.mark.parametrize`; `make test` runs
+    some of them, in which any two elements of different axes meet."""
+    combinations = list(itertools.product(*(range(len(axis)) for axis in axes)))
+    pairs = {c: {*itertools.combinations(enumerate(c), min(2, len(c)))} for c in combinations}
+    missing, chosen = set().union(*pairs.values()), set()
+    while missing:
+        best = max(combinations, key=lambda c: len(pairs[c] & missing))
+        chosen.add(best)
+        missing -= pairs[best]
+    return [
+        pytest.param(
+            *(axis[n] for axis, n in zip(axes, c, strict=True)),
+            marks=[] if c in chosen else pytest.mark.slow,
+        )
+        for c in combinations
+    ]
 
 
 @st.composite

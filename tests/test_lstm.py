@@ -4,13 +4,14 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import lstm
 from golden.gates import pre_activation
 from tests.helpers import (
     descriptions,
+    examples,
     random_program,
     run_gates,
     small,
@@ -36,7 +37,7 @@ def expected(description, codes, lengths, program):
     return torch.stack(hs), torch.stack(cs)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     descriptions(kind="lstm"),
     st.lists(st.integers(1, 4), min_size=1, max_size=3),
