@@ -44,7 +44,7 @@ from hw.replay import Replay
 from hw.voter import Voter
 from sim import chip, streams
 from sim.stimuli import Stimuli
-from sim.toolchain import AT_ONCE, LeanVerilator
+from sim.toolchain import QUICK, LeanVerilator
 
 SEQUENCES, STEPS = 16, 5
 """How many sequences a bench sends, and the longest of them."""
@@ -55,7 +55,7 @@ class QuickVerilator(LeanVerilator):
 
     OPTIONS = ("-O1", "--no-timing")
     CFLAGS = "-O0"
-    MAKE = (AT_ONCE, "OPT_FAST=-O0", "OPT_GLOBAL=-O0")
+    MAKE = QUICK
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ OLDEST = (5, 36)
 AT_ONCE = "VM_PARALLEL_BUILDS=0"
 """For make: to compile the model as one file, which takes the least time without optimising."""
 
+QUICK = (AT_ONCE, "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
+"""For make: to compile in the least time."""
+
 GIVEN = ("CPPFLAGS", "CXXFLAGS", "OPT", "USER_CPPFLAGS")
 """Variables of the environment that Verilator's make files heed."""
 
@@ -136,7 +139,8 @@ class LeanVerilator(Verilator):
             _copy_run_time(kept, build_dir)
             # Where the model is compiled as several files, Verilator precompiles headers itself.
             if AT_ONCE in self.MAKE and " " not in str(kept):
-                files.write_text(kept / "wordline.h", HEADER)
+                if not (kept / "wordline.h").exists():
+                    files.write_text(kept / "wordline.h", HEADER)
                 self.precompiled = kept / "wordline.h"
         super().build(build_dir=build_dir, waves=waves, **options)
         with contextlib.suppress(OSError):
@@ -199,9 +203,7 @@ class BatchVerilator(LeanVerilator):
     def __init__(self, header: str, *, quick: bool = False) -> None:
         super().__init__()
         self.header = header
-        fast, slow, run_time = ("-O0", "-O0", "-O0") if quick else ("-O3", "-O1", "-O2")
-        self.MAKE = (f"OPT_FAST={fast}", f"OPT_SLOW={slow}", f"OPT_GLOBAL={run_time}")
-        self.MAKE += (AT_ONCE,) * quick
+        self.MAKE = QUICK if quick else ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
 
     @property
     def how(self) -> str:

@@ -90,8 +90,16 @@ def test_no_table_has_a_smaller_error(seed, method, count, symmetric, separation
 SQUARES = {"pcm": (25.0, (0.26348, 1.9650, -1.1731)), "reram": (40.0, (0.348, 16.03, -43.853, 45.393, -16.815))}  # fmt: skip  # noqa: E501
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(
+    ("method", "symmetric"),
+    [
+        *zip(METHODS, (False, True, False, True), strict=True),
+        *(
+            pytest.param(*two, marks=pytest.mark.slow)
+            for two in zip(METHODS, (True, False, True, False), strict=True)
+        ),
+    ],
+)
 def test_levels_may_be_close(method, symmetric):
     how = Levels(method=method, symmetric=symmetric)
     found = place(*weights_of(7, 4000), how, 16, 255).levels
@@ -124,16 +132,23 @@ def test_levels_keep_apart(method, symmetric, noise, count):
         assert b - a >= separation * 255 * mean**0.5
 
 
-def test_lloyd_max_of_a_normal_distribution():
+@pytest.mark.parametrize(
+    ("count", "outer", "error"),
+    [
+        (4, 1.510, 0.1175),
+        pytest.param(8, 2.152, 0.03454, marks=pytest.mark.slow),
+        pytest.param(16, 2.733, 0.009497, marks=pytest.mark.slow),
+    ],
+)
+def test_lloyd_max_of_a_normal_distribution(count, outer, error):
     """J. Max, "Quantizing for minimum distortion" (IRE Transactions IT-6, 1960), table I."""
     weights = torch.special.ndtri((torch.arange(100_000).double() + 0.5) / 100_000)
-    for count, outer, error in ((4, 1.510, 0.1175), (8, 2.152, 0.03454), (16, 2.733, 0.009497)):
-        how = Levels(method="lloyd-max", symmetric=True)
-        found = place(weights, weights, how, count, 4095)
-        assert set(found.levels) <= set(levels.candidates(4095).tolist())
-        assert found.clip == pytest.approx(outer, abs=0.25)
-        assert found.error == pytest.approx(error, rel=0.02)
-        assert len(found.levels) == count
+    how = Levels(method="lloyd-max", symmetric=True)
+    found = place(weights, weights, how, count, 4095)
+    assert set(found.levels) <= set(levels.candidates(4095).tolist())
+    assert found.clip == pytest.approx(outer, abs=0.25)
+    assert found.error == pytest.approx(error, rel=0.02)
+    assert len(found.levels) == count
 
 
 def test_equally_spaced_levels_of_a_normal_distribution():
@@ -333,7 +348,7 @@ def written(words, description):
     return {r.name for r in regions for a, _ in words if r.holds(a)}
 
 
-@pytest.mark.parametrize("stall", [None, 3])
+@pytest.mark.parametrize("stall", [pytest.param(None, marks=pytest.mark.slow), 3])
 def test_a_chip_programmed_by_levels_computes_what_golden_does(stall):
     description = small(device={"weight_bits": 3, "levels": "trained"}, cell=FEW_ENTRIES)
     program = random_program(description, 4, on_levels=True)
