@@ -188,14 +188,14 @@ class _Draw:
     def head(self) -> HeadProgram:
         shape = self.description.head
         array = self.array(shape)
-        bias = self.any(shape.index_range, shape.units)
+        # No class is so far off, by its lane or its bias, that it wins always or never.
+        array["offset"] = array["offset"] // 16
+        bias = self.any(shape.index_range, shape.units) // 8
         if self.extreme:
-            # Some classes are there twice, so that scores are often equal; and none is so far off,
-            # by its lane or its bias, that it wins always or never.
+            # Some are there twice, so that scores are often equal.
             twice = torch.arange(shape.units) % max(2, ceil_div(shape.units, 2))
             array |= {name: array[name][:, twice] for name in ("positive", "negative")}
-            array["offset"] = array["offset"] // 16
-            bias = bias[twice] // 8
+            bias = bias[twice]
         return HeadProgram(**array, bias=bias)
 
     def array(self, shape: ArrayShape) -> dict[str, Tensor]:
