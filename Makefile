@@ -11,10 +11,10 @@ PEERS_READY := $(PEERS)/.ready
 sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
 	$(BIN)/wordline sim $(NAME)
 
-test: $(READY)  ## every test but the slow ones
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+test: $(READY)  ## every kind of check: no slow tests, few random examples
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" --hypothesis-profile quick
 
-test-all: $(READY)  ## every test
+test-all: $(READY)  ## every test, with all examples
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: $(READY)  ## style and types

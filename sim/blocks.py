@@ -17,19 +17,14 @@ from amaranth.lib.wiring import In
 from torch import Tensor
 
 from gen.rtl import image, verilog
-from golden import adc, crossbar, dac, gates, head, layer, lstm, rnn
-from golden.cells import LstmCell
+from golden import adc, dac, gates, head, layer, lstm, rnn
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.fixed import Range, ceil_div, signed_range
 from golden.geometry import ArrayShape
 from golden.noise import WORD
-from golden.parameters import GAIN_ERROR_BITS, OFFSET_BITS
 from golden.program import (
-    LAYER_PROGRAMS,
     ArrayProgram,
-    HeadProgram,
-    LayerProgram,
     LstmProgram,
     Program,
     RnnProgram,
@@ -48,7 +43,8 @@ from hw.replay import Replay
 from hw.voter import Voter
 from sim import chip
 from sim.benches import streams
-from sim.verilator import AT_ONCE, LeanVerilator
+from sim.stimuli import Stimuli
+from sim.verilator import QUICK, LeanVerilator
 
 SEQUENCES, STEPS = 16, 5
 """How many sequences a bench sends, and the longest of them."""
@@ -59,7 +55,7 @@ class QuickVerilator(LeanVerilator):
 
     OPTIONS = ("-O1", "--no-timing")
     CFLAGS = "-O0"
-    MAKE = (AT_ONCE,)
+    MAKE = QUICK
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class Block:
     """
 
     make: Callable[[Description], Any]
-    vectors: Callable[["Stimuli"], dict[str, Tensor]]
+    vectors: Callable[["BlockStimuli"], dict[str, Tensor]]
     timing: Callable[[Any], dict[str, int]] = lambda block: {}
     array: str = "layers.0"
     cells: dict[str, str] = field(default_factory=dict)
@@ -100,111 +96,22 @@ class Untraced(wiring.Component):
         return m
 
 
-class Stimuli:
-    """Seeded random programs and codes of a description.
+class BlockStimuli(Stimuli):
+    """Stimuli of a block's bench.
 
-    lengths: of the sequences; among them are the shortest and the longest. runs: their numbers,
-    if they are sent in order from a reset on. on_levels: all cells are on their level table, so
-    that an image has the numbers of their levels.
+    program, other: the one that it is loaded with, and another for later. lengths: of the
+    sequences; among them are the shortest and the longest. runs: their numbers, if they are sent
+    in order from a reset on.
     """
 
     def __init__(self, description: Description, seed: int, *, on_levels: bool = False) -> None:
-        self.description, self.on_levels = description, on_levels
-        self.generator = torch.Generator().manual_seed(seed)
-        self.program, self.other = self._program(), self._program()
+        super().__init__(description, seed)
+        self.program, self.other = (
+            self.random_program(noisy=True, extreme=True, on_levels=on_levels) for _ in range(2)
+        )
         self.lengths = self.integers(Range(1, STEPS), SEQUENCES)
         self.lengths[:2] = torch.tensor([1, STEPS])
         self.runs = torch.arange(SEQUENCES)
-
-    def integers(self, range_: Range, *size: int) -> Tensor:
-        """Integers of the whole range."""
-        return torch.randint(range_.low, range_.high + 1, size, generator=self.generator)
-
-    def extremes(self, range_: Range, *size: int) -> Tensor:
-        """Integers of the whole range, every other of them an end of it."""
-        draws = self.integers(range_, *size)
-        ends = torch.tensor(range_)[self.integers(Range(0, 1), *size)]
-        return torch.where(self.integers(Range(0, 1), *size) == 0, draws, ends)
-
-    def dac_codes(self, *size: int) -> Tensor:
-        """What the DAC makes of real numbers that go a little beyond its range."""
-        high = self.description.dac.range.high
-        x = (torch.rand(size, generator=self.generator) - 0.5) * (2 * high + 2)
-        one = torch.ones(size[-1])
-        return dac.encode(x, one * 0, one, self.description.dac).long()
-
-    def _program(self) -> Program:
-        description = self.description
-        units = description.head.units
-        # Some classes twice, so that scores are often equal.
-        twice = torch.arange(units) % max(2, ceil_div(units, 2))
-        array = self._array(description.head)
-        array |= {name: array[name][:, twice] for name in ("positive", "negative")}
-        # None so far off, by its lane or its bias, that it wins always or never.
-        array["offset"] //= 16
-        bias = self.extremes(description.head.index_range, units)[twice] // 8
-        zeros = torch.zeros(description.network.inputs, dtype=torch.float64)
-        return Program(
-            description,
-            layers=tuple(self._layer(shape) for shape in description.layers),
-            head=HeadProgram(**array, bias=bias),
-            input_mean=zeros,
-            input_step=zeros + 1,
-            score_mean=torch.zeros(description.outputs, dtype=torch.float64),
-            score_step=torch.ones(description.outputs, dtype=torch.float64),
-        )
-
-    def _layer(self, shape: ArrayShape) -> LayerProgram:
-        cell = self.description.cell
-        fields = self._array(shape)
-        fields["bias"] = self.extremes(shape.index_range, shape.gates, shape.units) // 2
-        # Ends of the ranges: trained tables would seldom saturate c.
-        entries = 2**shape.index_bits
-        tables = [self.extremes(range_, entries) for range_ in cell.table_ranges]
-        fields["gate_tables"] = torch.stack(tables)
-        if isinstance(cell, LstmCell):
-            fields["tanh_table"] = self.extremes(cell.hidden_range, 2**cell.state_index_bits)
-        return LAYER_PROGRAMS[cell.kind](**fields)
-
-    def _array(self, shape: ArrayShape) -> dict[str, Tensor]:
-        description = self.description
-        codes = Range(0, description.device.conductance_max)
-        # Typical charge is below the bound by sqrt(rows): some codes saturate, most do not.
-        most = min(2**description.adc.gain_bits - 1, int(48 * shape.macro.rows**0.5))
-        cells = (shape.gates, shape.units, shape.rows)
-        levels = self.levels()
-        positive, negative = self.extremes(codes, *cells), self.extremes(codes, *cells)
-        if self.on_levels:
-            numbers = self.integers(Range(0, len(levels) - 1), *cells)
-            positive, negative = crossbar.pair(levels[numbers])
-        return {
-            "positive": positive,
-            "negative": negative,
-            "levels": levels,
-            "gain": self.integers(Range(most // 4, most), len(shape.row_tiles), shape.gates),
-            **self._errors(shape, most),
-        }
-
-    def levels(self) -> Tensor:
-        """A level table of any codes, both ends of their range among them."""
-        most = self.description.device.conductance_max
-        count = 2**self.description.device.weight_bits
-        return self.extremes(Range(-most, most), count).sort().values
-
-    def _errors(self, shape: ArrayShape, gain: int) -> dict[str, Tensor]:
-        """Errors of the macro, of every kind; read noise of about an LSB at `gain`."""
-        read = min(2**shape.read_noise_bits - 1, ceil_div(16 * 2**shape.adc_shift, gain))
-        # Every other lane is off by any number of LSBs: the most leave little but saturated codes.
-        lanes = len(shape.row_tiles), shape.lanes
-        offset = self.extremes(Range(-256, 256), *lanes)
-        offset[:, 1::2] = self.extremes(signed_range(OFFSET_BITS), *lanes)[:, 1::2]
-        return {
-            "key": self.integers(Range(0, WORD - 1), lanes[0], shape.column_tiles, 2),
-            "read_noise": self.integers(Range(read // 2, read), lanes[0]),
-            "adc_noise": self.integers(Range(256, 512)),
-            "offset": offset,
-            "gain_error": self.extremes(signed_range(GAIN_ERROR_BITS), *lanes),
-        }
 
 
 def simulate(
@@ -227,7 +134,9 @@ def simulate(
     source.write_text(verilog.to_verilog(component, top) + more)
     control.write_text(_control_file(component, top, inside))
 
-    stimuli = Stimuli(description, seed, on_levels="cell_levels" in kind.cells and seed % 2 == 1)
+    stimuli = BlockStimuli(
+        description, seed, on_levels="cell_levels" in kind.cells and seed % 2 == 1
+    )
     vectors = {name: t.numpy() for name, t in kind.vectors(stimuli).items()}
     vectors["lengths"] = stimuli.lengths.numpy()
     np.savez(folder / "vectors.npz", **vectors)  # type: ignore[arg-type]
@@ -370,11 +279,11 @@ def _make_dac(description: Description) -> DacSequencer:
     )
 
 
-def _dac_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+def _dac_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """rows: x_t, then h_{t-1}, which a sequence begins with at the DAC's code of 0."""
     description = stimuli.description
     cell, units = description.cell, _first(description).units
-    x = stimuli.dac_codes(SEQUENCES, STEPS, description.network.inputs)
+    x = stimuli.encoded(SEQUENCES, STEPS, description.network.inputs)
     most = cell.hidden_range.high << cell.product_shift
     products = stimuli.integers(Range(-most, most), SEQUENCES, STEPS, units)
     h = dac.feed_back(products, description)
@@ -389,10 +298,10 @@ def _codes(program: ArrayProgram, rows: Tensor, shape: ArrayShape, runs: Tensor)
     return torch.stack(steps, dim=1)
 
 
-def _adc_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+def _adc_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """rows and ADC codes of the layer's crossbar; its macro, in the bench, is ideal."""
     shape = _first(stimuli.description)
-    rows = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
+    rows = stimuli.encoded(SEQUENCES, STEPS, shape.rows)
     program = replace(stimuli.program.layers[0], **ideal_macro(shape))
     return {
         "rows": rows,
@@ -401,11 +310,11 @@ def _adc_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     }
 
 
-def _crossbar_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+def _crossbar_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """rows and ADC codes: of two programs, of the first without errors, and of the first in
     later runs, which begin with those of `later`."""
     shape = _first(stimuli.description)
-    rows = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
+    rows = stimuli.encoded(SEQUENCES, STEPS, shape.rows)
     program, other = stimuli.program.layers[0], stimuli.other.layers[0]
     ideal = replace(program, **ideal_macro(shape))
     first = stimuli.integers(Range(SEQUENCES, WORD - 1), 2)
@@ -423,7 +332,7 @@ def _crossbar_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     }
 
 
-def _gates_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+def _gates_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """codes in; h, and c of an LSTM, of the golden cell, step by step."""
     shape = _first(stimuli.description)
     program = stimuli.program.layers[0]
@@ -441,19 +350,19 @@ def _gates_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
     return {"codes": codes, "h": h} | ({"c": c} if isinstance(program, LstmProgram) else {})
 
 
-def _layer_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+def _layer_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """x in; everything the golden layer computed."""
     description = stimuli.description
-    x = stimuli.dac_codes(SEQUENCES, STEPS, description.network.inputs)
+    x = stimuli.encoded(SEQUENCES, STEPS, description.network.inputs)
     trace = layer.run(stimuli.program.layers[0], x, _first(description), stimuli.runs)
     return {"x": x, **trace.quantities()}
 
 
-def _head_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+def _head_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """h of each pass in; scores of its last step, or of all steps, and labels."""
     shape, program = stimuli.description.head, stimuli.program.head
     assert program is not None
-    h = stimuli.dac_codes(SEQUENCES, STEPS, shape.rows)
+    h = stimuli.encoded(SEQUENCES, STEPS, shape.rows)
     if stimuli.description.output.every_step:
         steps = [head.scores(program, h[:, t], shape, stimuli.runs, t) for t in range(STEPS)]
         scores = torch.stack(steps, 1)
@@ -503,14 +412,14 @@ def _make_replay(description: Description) -> Replay:
     return Replay(beats=beats, beat=beat, description=description)
 
 
-def _replay_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+def _replay_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """x, with as many steps again as fit into the buffer."""
     description = stimuli.description
     steps = STEPS + description.voting.replay_steps
-    return {"x": stimuli.dac_codes(SEQUENCES, steps, description.network.inputs)}
+    return {"x": stimuli.encoded(SEQUENCES, steps, description.network.inputs)}
 
 
-def _voter_vectors(stimuli: Stimuli) -> dict[str, Tensor]:
+def _voter_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """scores of passes, and labels; many are equal, and sums are as far off as they can be."""
     description = stimuli.description
     whole = signed_range(description.score_bits)

@@ -24,8 +24,25 @@ OLDEST = (5, 36)
 AT_ONCE = "VM_PARALLEL_BUILDS=0"
 """For make: to compile the model as one file, which takes the least time without optimising."""
 
+QUICK = (AT_ONCE, "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
+"""For make: to compile in the least time."""
+
 GIVEN = ("CPPFLAGS", "CXXFLAGS", "OPT", "USER_CPPFLAGS")
 """Variables of the environment that Verilator's make files heed."""
+
+
+HEADER = "".join(
+    f"#include <{name}>\n"
+    for name in ("verilated.h", "verilated_dpi.h", "verilated_vpi.h", "map", "vector")
+)
+"""What takes the longest to compile of a small model."""
+
+PRECOMPILE = """\
+%.gch: %
+\t$(CXX) $(CXXFLAGS) $(CPPFLAGS) $(OPT_FAST) -x c++-header -o $@.$$PPID $<
+\tmv $@.$$PPID $@
+"""
+"""For make: how HEADER is, whole or not at all."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +110,9 @@ class LeanVerilator(Verilator):
     CFLAGS = "-O2 -march=native"
     MAKE: tuple[str, ...] = ()
 
+    precompiled: Path | None = None
+    """What is precompiled, kept beside this file as well."""
+
     def __init__(self) -> None:
         super().__init__()
         self.toolchain = find()
@@ -114,8 +134,14 @@ class LeanVerilator(Verilator):
         builds in the cache folder, where that can be written to."""
         key = hashlib.sha256(f"{self.flags} {waves}".encode()).hexdigest()
         kept = files.cache_dir() / "verilator" / key[:16]
+        self.precompiled = None
         with contextlib.suppress(OSError):
             _copy_run_time(kept, build_dir)
+            # Where the model is compiled as several files, Verilator precompiles headers itself.
+            if AT_ONCE in self.MAKE and " " not in str(kept):
+                if not (kept / "wordline.h").exists():
+                    files.write_text(kept / "wordline.h", HEADER)
+                self.precompiled = kept / "wordline.h"
         super().build(build_dir=build_dir, waves=waves, **options)
         with contextlib.suppress(OSError):
             _copy_run_time(build_dir, kept)
@@ -133,15 +159,19 @@ class LeanVerilator(Verilator):
             *("-cc", "--exe", "-Mdir", str(self.build_dir)),
             *("--top-module", str(self.hdl_toplevel), "--prefix", "Vtop"),
             *("-CFLAGS", self.CFLAGS),
+            *(["-CFLAGS", f"-include {self.precompiled}"] if self.precompiled else []),
             *self.OPTIONS,
             *(["--trace"] if self.waves else []),
             *self.build_args,
             *(*self._main(), *control, *verilog),
         ]
         # The run time depends on the make file for its options alone, which are its folder's.
-        compile_ = ["make", "-j", "2", "-C", str(self.build_dir), "-f", "Vtop.mk", "-o", "Vtop.mk"]
-        compile_ += [f"VM_TRACE={int(self.waves)}", *self.toolchain.make, *self.MAKE]
-        return [verilate, compile_]
+        make = ["make", "-j", "2", "-C", str(self.build_dir), "-f", "Vtop.mk", "-o", "Vtop.mk"]
+        make += [f"VM_TRACE={int(self.waves)}", *self.toolchain.make, *self.MAKE]
+        commands = [verilate, make]
+        if self.precompiled and not self.precompiled.with_suffix(".h.gch").exists():
+            commands.insert(1, [*make, "--eval", PRECOMPILE, f"{self.precompiled}.gch"])
+        return commands
 
     def _main(self) -> list[str]:
         """What the model is linked with: cocotb's simulator."""
@@ -173,9 +203,7 @@ class BatchVerilator(LeanVerilator):
     def __init__(self, header: str, *, quick: bool = False) -> None:
         super().__init__()
         self.header = header
-        fast, slow, run_time = ("-O0", "-O0", "-O0") if quick else ("-O3", "-O1", "-O2")
-        self.MAKE = (f"OPT_FAST={fast}", f"OPT_SLOW={slow}", f"OPT_GLOBAL={run_time}")
-        self.MAKE += (AT_ONCE,) * quick
+        self.MAKE = QUICK if quick else ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
 
     @property
     def how(self) -> str:

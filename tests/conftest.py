@@ -24,10 +24,12 @@ def pytest_terminal_summary(terminalreporter):
 
 
 settings.register_profile(
-    "wordline",
+    "thorough",
+    max_examples=100,  # of a test that does not say how many; see `helpers.examples`
     deadline=None,  # tests do not time
     derandomize=True,  # the same examples on every machine
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.load_profile("wordline")
+settings.register_profile("quick", settings.get_profile("thorough"), max_examples=24)
+settings.load_profile("thorough")  # but for what --hypothesis-profile says, as in `make test`

@@ -8,23 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from amaranth.sim import Simulator
+from hypothesis import settings
 from hypothesis import strategies as st
 
-from golden import network, tables
+from golden import network
 from golden.description import Description
-from golden.fixed import ceil_div, index_bits, signed_range
+from golden.fixed import ceil_div, index_bits
 from golden.geometry import ArrayShape
-from golden.parameters import GAIN_ERROR_BITS, OFFSET_BITS
-from golden.program import LAYER_PROGRAMS, HeadProgram, Program, ideal_macro, padded
+from golden.program import Program
 from hw.layer import GATES
 from hw.macro.interface import PARAMETERS, parameter_fields, tile_place
 from hw.network import Accelerator
 from sim import verilator
+from sim.stimuli import Stimuli, random_description
 
 SMALL = {"name": "small", "network": {"inputs": 3, "hidden": [5], "classes": 4}}
 """A description that simulates in seconds."""
+
+FEW_ENTRIES = {"frac": 1, "state_index_bits": 4}
+"""A cell with tables that are loaded in no time: most cycles of a small chip go into that."""
 
 
 LONGEST = 60_000
@@ -36,168 +41,46 @@ def small(**sections: Any) -> Description:
     return Description.from_dict(SMALL).replace(**sections)
 
 
-HARDWARE = (
-    *[("level", "sar", {})] * 3,
-    ("level", "flash", {"rows": 5}),
-    ("level", "ramp", {"columns": 8}),
-    ("level", "sar", {"rows": 3, "columns": 9}),
-    ("pulse-width", "sar", {}),
-    ("pulse-width", "flash", {"rows": 4}),
-    ("bit-serial", "sar", {}),
-    ("bit-serial", "ramp", {"rows": 5, "columns": 5}),
-)
-"""Kinds of DAC and ADC, and sizes of a crossbar, for `descriptions`."""
+def examples(count: int) -> settings:
+    """How many examples a Hypothesis test runs: `count` in `make test-all`, in `make test` as many
+    percent of that as its profile in tests/conftest.py says."""
+    percent = settings().max_examples
+    return settings(max_examples=max(3, count * percent // 100))
+
+
+def covering(*axes: Sequence[Any]) -> list[Any]:
+    """All combinations of an element of each axis, for `pytest.mark.parametrize`; `make test` runs
+    some of them, in which any two elements of different axes meet."""
+    combinations = list(itertools.product(*(range(len(axis)) for axis in axes)))
+    pairs = {c: {*itertools.combinations(enumerate(c), min(2, len(c)))} for c in combinations}
+    missing, chosen = set().union(*pairs.values()), set()
+    while missing:
+        best = max(combinations, key=lambda c: len(pairs[c] & missing))
+        chosen.add(best)
+        missing -= pairs[best]
+    return [
+        pytest.param(
+            *(axis[n] for axis, n in zip(axes, c, strict=True)),
+            marks=[] if c in chosen else pytest.mark.slow,
+        )
+        for c in combinations
+    ]
 
 
 @st.composite
-def descriptions(
-    draw: Any, *, most_rows: int = 12, kind: str | None = None, head: bool = False
-) -> Description:
-    """Any description that is small enough to simulate: every bit width, odd sizes, 1 upwards;
-    either cell, if no kind is asked for; with and without a voter; every output; with and, unless
-    there is to be one, without a head."""
-    whole = st.integers
-    replay_steps = draw(st.sampled_from((0, 0, 4, 5)))
-    output = {}
-    if not replay_steps:
-        output["of"] = draw(st.sampled_from(("class", "scores", *([] if head else ["state"]))))
-        output["steps"] = draw(st.sampled_from(("last", "every")))
-    weight_bits = draw(whole(1, 8))
-    gate_bits = draw(whole(4, 8))
-    state_bits = draw(whole(gate_bits + 2, 14))
-    # What takes 2^bits cycles, or a table of so many entries, takes long to simulate: one of these.
-    dac_kind, adc_kind, tiles = draw(st.sampled_from(HARDWARE))
-    plain = (dac_kind, tiles) == ("level", {})
-    dac_bits = draw(whole(1, 8 if dac_kind == "level" else 4))
-    adc_bits = draw(whole(2, 10 if adc_kind == "sar" and plain else 5))
-    hidden = draw(st.lists(whole(1, most_rows // 2), min_size=1, max_size=2))
-    cell = {
-        "kind": kind or draw(st.sampled_from(("lstm", "rnn"))),
-        "frac": draw(whole(0, max(0, 8 - adc_bits) if plain else 1)),  # tables take long to load
-        "hidden_bits": draw(whole(max(3, dac_bits), 9)),
-    }
-    if cell["kind"] == "lstm":
-        cell |= {"gate_bits": gate_bits, "state_bits": state_bits}
-        cell["state_index_bits"] = draw(whole(4, 6))
-    return Description.from_dict(
-        {
-            "name": "drawn",
-            "network": {
-                "inputs": draw(whole(1, most_rows // 2)),
-                "hidden": hidden,
-                "classes": 0 if output.get("of") == "state" else draw(whole(1, 6)),
-            },
-            "device": {
-                "weight_bits": weight_bits,
-                "conductance_bits": draw(whole(max(1, weight_bits - 1), 8)),
-            },
-            "array": {
-                **tiles,
-                "lanes": draw(whole(1, 7)),
-                "beat": draw(whole(1, 7)),
-                "settle": draw(whole(3, 6)),
-            },
-            "dac": {"bits": dac_bits, "kind": dac_kind},
-            "adc": {
-                "bits": adc_bits,
-                "kind": adc_kind,
-                "gain_bits": draw(whole(6, 12)),
-            },
-            "cell": cell,
-            "voting": {
-                "replay_steps": replay_steps,
-                "max_votes": draw(whole(2, 5)),
-            },
-            "output": output,
-        }
-    )
+def descriptions(draw: Any, **options: Any) -> Description:
+    """Descriptions that are small enough to simulate; options: of `random_description`."""
+    return random_description(draw(st.randoms(use_true_random=False)), **options)
 
 
-def random_program(description: Description, seed: int, *, noisy: bool = False) -> Program:
-    """A program of random numbers over their full ranges, gains such that codes spread.
-
-    noisy: with errors of every kind; else the macros are ideal.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(low: int, high: int, *size: int) -> torch.Tensor:
-        return torch.randint(low, high + 1, size, generator=generator)
-
-    def array(shape: ArrayShape) -> dict[str, torch.Tensor]:
-        cells = (shape.gates, shape.units, shape.rows)
-        most = description.device.conductance_max
-        gain = gain_of(shape)
-        return {
-            "positive": draw(0, most, *cells),
-            "negative": draw(0, most, *cells),
-            "levels": levels(),
-            "gain": draw(max(1, gain // 2), gain, len(shape.row_tiles), shape.gates),
-            **macro(shape),
-        }
-
-    def levels() -> torch.Tensor:
-        """The description's level table or, where training is to find one, any."""
-        device = description.device
-        if device.level_table is not None:
-            return padded(device.level_table, device)
-        most = device.conductance_max
-        return draw(-most, most, 2**device.weight_bits).sort().values
-
-    def macro(shape: ArrayShape) -> dict[str, torch.Tensor]:
-        """Errors of every kind or, where not `noisy`, none."""
-        if not noisy:
-            return ideal_macro(shape)
-        lsb = 2**shape.adc_shift // gain_of(shape)  # of charge
-        tiles = len(shape.row_tiles)
-        return {
-            "key": draw(0, 2**32 - 1, tiles, shape.column_tiles, 2),
-            "read_noise": draw(0, min(2**shape.read_noise_bits - 1, 16 * lsb), tiles),
-            "adc_noise": draw(0, 2 * 256),
-            "offset": draw(*signed_range(OFFSET_BITS), tiles, shape.lanes),
-            "gain_error": draw(*signed_range(GAIN_ERROR_BITS), tiles, shape.lanes),
-        }
-
-    def gain_of(shape: ArrayShape) -> int:
-        # Typical charge is far below the bound, by sqrt(rows): put it in the ADC's range.
-        return min(2**description.adc.gain_bits - 1, int(100 * shape.macro.rows**0.5))
-
-    layers = []
-    for shape in description.layers:
-        step = 0.5 + torch.rand(shape.gates, generator=generator).double()
-        step *= 8.0 / 2**shape.index_bits
-        low, high = shape.index_range
-        extra = {}
-        if description.cell.kind == "lstm":
-            extra["tanh_table"] = tables.tanh_table(description).long()
-        layers.append(
-            LAYER_PROGRAMS[description.cell.kind](
-                **array(shape),
-                bias=draw(low // 4, high // 4, shape.gates, shape.units),
-                gate_tables=tables.gate_tables(step, shape).long(),
-                **extra,
-            )
-        )
-    head = None
-    if description.network.classes:
-        bias = draw(*description.head.index_range, description.head.units)
-        head = HeadProgram(**array(description.head), bias=bias)
-    channels = description.network.inputs
-    return Program(
-        description=description,
-        layers=tuple(layers),
-        head=head,
-        input_mean=torch.zeros(channels, dtype=torch.float64),
-        input_step=torch.ones(channels, dtype=torch.float64),
-        score_mean=torch.zeros(description.outputs, dtype=torch.float64),
-        score_step=torch.ones(description.outputs, dtype=torch.float64),
-    )
+def random_program(description: Description, seed: int, **options: Any) -> Program:
+    """A program of random numbers; options: of `Stimuli.random_program`."""
+    return Stimuli(description, seed).random_program(**options)
 
 
 def random_codes(description: Description, seed: int, *size: int) -> torch.Tensor:
     """Random DAC codes of a shape."""
-    low, high = description.dac.range
-    codes = torch.randint(low, high + 1, size, generator=torch.Generator().manual_seed(seed))
-    return torch.where(codes == 0, 1, codes) if description.dac.bits == 1 else codes
+    return Stimuli(description, seed).random_codes(*size)
 
 
 def simulate(dut: Any, *processes: Callable, watchers: Iterable[Callable] = ()) -> None:

@@ -1,5 +1,6 @@
 """Emission: the same bytes twice, clean lint, and taken up by tools that are not ours."""
 
+import hashlib
 import json
 import shutil
 
@@ -22,6 +23,8 @@ from tests.helpers import (
 )
 from wordline.flow import emit as flow_emit
 
+pytestmark = pytest.mark.xdist_group("emit")  # a design is emitted once
+
 ODD = small(
     name="odd",
     network={"inputs": 5, "hidden": [3, 7], "classes": 1},
@@ -32,7 +35,8 @@ ODD = small(
     voting={"replay_steps": 1, "max_votes": 2},
 )
 RNN = small(name="rnn", cell={"kind": "rnn"}, voting={"replay_steps": 5}, array={"settle": 6})
-DESIGNS = [PRESETS["vowels"].description, PRESETS["vowels-deep"].description, small(), ODD, RNN]
+SLOW = [PRESETS["vowels"].description, PRESETS["vowels-deep"].description, small()]
+"""Left to `make test-all`."""
 
 
 def emit_everything(description, folder):
@@ -40,24 +44,6 @@ def emit_everything(description, folder):
     x = random_codes(description, 0, 3, 4, description.network.inputs)
     flow_emit.emit_all(program, x, torch.tensor([4, 2, 1]), folder)
     program.save(folder / "program.safetensors")
-
-
-@pytest.fixture(scope="module")
-def emitted(tmp_path_factory):
-    folders = {}
-    for description in DESIGNS:
-        folders[description.name] = folder = tmp_path_factory.mktemp(description.name)
-        emit_everything(description, folder)
-    return folders
-
-
-@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
-def test_two_emissions_are_the_same_bytes(description, emitted, tmp_path):
-    emit_everything(description, tmp_path)
-    files = sorted(path.name for path in tmp_path.iterdir())
-    assert files == sorted(path.name for path in emitted[description.name].iterdir())
-    for file in files:
-        assert (tmp_path / file).read_bytes() == (emitted[description.name] / file).read_bytes()
 
 
 def test_arrays_share_a_macro_only_if_they_are_alike():
@@ -71,84 +57,100 @@ def test_arrays_share_a_macro_only_if_they_are_alike():
     assert verilog.macro_name(first) == verilog.macro_name(second)
 
 
-def sources(emitted, description, body):
-    folder, name = emitted[description.name], description.name
-    return [folder / f"{name}.v", folder / f"{name}_crossbar_{body}.v"]
+@pytest.fixture(
+    scope="module",
+    params=[ODD, RNN, *(pytest.param(design, marks=pytest.mark.slow) for design in SLOW)],
+    ids=lambda design: design.name,
+)
+def emitted(request, tmp_path_factory):
+    """A description, and the folder of what was emitted of it."""
+    folder = tmp_path_factory.mktemp(request.param.name)
+    emit_everything(request.param, folder)
+    return request.param, folder
+
+
+@pytest.mark.parametrize(
+    "emitted",
+    [RNN, *(pytest.param(design, marks=pytest.mark.slow) for design in (ODD, *SLOW))],
+    indirect=True,
+    ids=lambda design: design.name,
+)
+def test_two_emissions_are_the_same_bytes(emitted, tmp_path):
+    description, folder = emitted
+    emit_everything(description, tmp_path)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == sorted(path.name for path in folder.iterdir())
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (folder / file).read_bytes()
+
+
+def sources(emitted, body):
+    description, folder = emitted
+    return [folder / f"{description.name}{end}.v" for end in ("", f"_crossbar_{body}")]
 
 
 @pytest.mark.parametrize("body", ["model", "stub"])
-@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
-def test_verilator_finds_nothing_to_warn_of(description, body, emitted):
-    control = emitted[description.name] / f"{description.name}.vlt"
-    files = sources(emitted, description, body)
-    verilator_finds_nothing(control, files, verilog.module_name(description))
+def test_verilator_finds_nothing_to_warn_of(body, emitted):
+    description, folder = emitted
+    control = folder / f"{description.name}.vlt"
+    verilator_finds_nothing(control, sources(emitted, body), verilog.module_name(description))
 
 
 def test_waivers_stand_in_the_control_file_alone(emitted):
-    for name, folder in emitted.items():
-        for path in folder.glob("*.v"):
-            assert "lint_off" not in path.read_text()
-        waived = {line.split()[2] for line in (folder / f"{name}.vlt").read_text().splitlines()
-                  if line.startswith("lint_off")}  # fmt: skip
-        assert waived <= {*verilog.WAIVED, *verilog.WAIVED_IN_STUB}
+    description, folder = emitted
+    for path in folder.glob("*.v"):
+        assert "lint_off" not in path.read_text()
+    control = (folder / f"{description.name}.vlt").read_text()
+    waived = {line.split()[2] for line in control.splitlines() if line.startswith("lint_off")}
+    assert waived <= {*verilog.WAIVED, *verilog.WAIVED_IN_STUB}
 
 
 @pytest.mark.parametrize("body", ["model", "stub"])
-@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
-def test_yosys_takes_it_up(description, body, emitted):
-    yosys_finds_nothing(sources(emitted, description, body), verilog.module_name(description))
+def test_yosys_takes_it_up(body, emitted):
+    yosys_finds_nothing(sources(emitted, body), verilog.module_name(emitted[0]))
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
-@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
-def test_icarus_takes_it_up(description, emitted, tmp_path):
-    files = sources(emitted, description, "model")
-    icarus_finds_nothing(files, verilog.module_name(description), tmp_path)
+def test_icarus_takes_it_up(emitted, tmp_path):
+    icarus_finds_nothing(sources(emitted, "model"), verilog.module_name(emitted[0]), tmp_path)
 
 
 def test_stub_and_model_have_the_same_ports(emitted):
-    for name, folder in emitted.items():
-        ports = []
-        for body in ("model", "stub"):
-            text = (folder / f"{name}_crossbar_{body}.v").read_text()
-            lines = [line.strip() for line in text.splitlines()]
-            found: dict[str, set] = {}
-            for line in lines:
-                if line.startswith("module wordline"):
-                    module = found.setdefault(line.split("(")[0], set())
-                elif line.startswith("module"):
-                    module = set()
-                elif line.startswith(("input", "output")):
-                    module.add(line)
-            ports.append({m: p for m, p in found.items() if "." not in m})
-        assert ports[0] == ports[1]
+    ports = []
+    for body in ("model", "stub"):
+        found: dict[str, set] = {}
+        for line in map(str.strip, sources(emitted, body)[1].read_text().splitlines()):
+            if line.startswith("module wordline"):
+                module = found.setdefault(line.split("(")[0], set())
+            elif line.startswith("module"):
+                module = set()
+            elif line.startswith(("input", "output")):
+                module.add(line)
+        ports.append({m: p for m, p in found.items() if "." not in m})
+    assert ports[0] == ports[1]
 
 
 def test_the_sidecar_tells_what_was_emitted(emitted):
-    for description in DESIGNS:
-        folder = emitted[description.name]
-        sidecar = json.loads((folder / f"{description.name}.json").read_text())
-        assert Description.from_dict(sidecar["description"]) == description
-        assert sidecar["fingerprint"] == description.fingerprint
-        for file, digest in sidecar["sha256"].items():
-            import hashlib
-
-            assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
-        text = (folder / f"{description.name}.v").read_text()
-        for port in sidecar["ports"]:
-            assert f" {port};" in text
+    description, folder = emitted
+    sidecar = json.loads((folder / f"{description.name}.json").read_text())
+    assert Description.from_dict(sidecar["description"]) == description
+    assert sidecar["fingerprint"] == description.fingerprint
+    for file, digest in sidecar["sha256"].items():
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
+    text = (folder / f"{description.name}.v").read_text()
+    for port in sidecar["ports"]:
+        assert f" {port};" in text
 
 
 def test_nothing_of_this_machine_is_in_the_files(emitted, tmp_path):
-    for folder in emitted.values():
-        for path in folder.iterdir():
-            if path.suffix not in (".npz", ".safetensors"):
-                assert str(tmp_path.parent.parent) not in path.read_text()
-                assert "site-packages" not in path.read_text()
+    for path in emitted[1].iterdir():
+        if path.suffix not in (".npz", ".safetensors"):
+            assert str(tmp_path.parent.parent) not in path.read_text()
+            assert "site-packages" not in path.read_text()
 
 
-@pytest.mark.parametrize("description", DESIGNS, ids=lambda d: d.name)
-def test_every_word_of_an_image_has_an_address_of_its_own(description, emitted):
+def test_every_word_of_an_image_has_an_address_of_its_own(emitted):
+    description, folder = emitted
     words = image.words(random_program(description, 0))
     addresses = [address for address, _ in words]
     load_map = LoadMap(description)
@@ -160,7 +162,7 @@ def test_every_word_of_an_image_has_an_address_of_its_own(description, emitted):
     assert addresses == sorted(first) + sorted(set(addresses) - set(first))
     cells = sum(2 * s.rows * s.units * s.gates for s in (*description.layers, description.head)) / 2
     assert len(words) > cells
-    assert image.read(emitted[description.name] / "image.hex", description) == words
+    assert image.read(folder / "image.hex", description) == words
 
 
 def test_damaged_images_are_named(tmp_path):

@@ -24,6 +24,8 @@ from sim import system
 from tests.helpers import random_codes, random_program, small
 
 OSU = synth.CELLS["osu018"]
+pytestmark = pytest.mark.xdist_group("synth")  # a design is mapped once
+
 needs_tools = pytest.mark.skipif(
     shutil.which("sta") is None or not OSU.folder.is_dir(),
     reason="OpenSTA (`sta`) or Debian's qflow-tech-osu018 is not installed",
@@ -166,7 +168,11 @@ def test_scores_are_known_before_the_first_one(tmp_path):
 
 
 @needs_tools
-def test_what_no_clock_judges_is_named(tmp_path, monkeypatch):
+def test_what_no_clock_judges_is_named(mapped, tmp_path, monkeypatch):
+    folder = tmp_path / "mapped"
+    shutil.copytree(mapped[0], folder)
+    done = synth.Mapped(mapped[1].blocks, constants=set())
+    monkeypatch.setattr(synth, "map_cells", lambda *_, **options: done)
     timing = package.timing
 
     def forgetful(*arguments):
@@ -176,7 +182,7 @@ def test_what_no_clock_judges_is_named(tmp_path, monkeypatch):
         return texts | {sdc: "\n".join(lines) + "\n"}
 
     monkeypatch.setattr(package, "timing", forgetful)
-    assert "irq" in synth.synthesise(TINY, OSU, tmp_path).unconstrained
+    assert "irq" in synth.synthesise(TINY, OSU, folder).unconstrained
 
 
 @needs_tools
@@ -187,11 +193,9 @@ def test_what_no_clock_judges_is_named(tmp_path, monkeypatch):
         ("wire a, b; assign a = ~b; assign b = a & irq;", "problems in 'check -assert'"),
     ],
 )
-def test_a_latch_and_a_loop_are_refused(more, words, tmp_path, monkeypatch):
-    write = package.write
-
+def test_a_latch_and_a_loop_are_refused(more, words, mapped, tmp_path, monkeypatch):
     def wrong(description, macro, folder, **options):
-        write(description, macro, folder, **options)
+        shutil.copytree(mapped[0] / "package", folder)
         path = folder / "rtl/tiny_axi.v"
         start, head, end = path.read_text().partition(f"module {package.axi_module(TINY)}(")
         path.write_text(start + head + end.replace("endmodule", f"{more} endmodule", 1))

@@ -61,7 +61,8 @@ def test_the_file_is_the_same_bytes_each_time(tmp_path):
         assert all(np.array_equal(file[name], array) for name, array in made.items())
 
 
-def test_emission_is_reused_for_the_same_inputs_alone(tmp_path):
+def test_emission_is_reused_for_the_same_inputs_alone(tmp_path, monkeypatch):
+    """And the design for all inputs, where it lies there as it was emitted."""
     program = random_program(small(), 0)
     x, lengths = torch.zeros(2, 4, 3).long(), torch.tensor([4, 4])
     other = x.clone()
@@ -73,8 +74,24 @@ def test_emission_is_reused_for_the_same_inputs_alone(tmp_path):
         (other, lengths - 1),
         (x[:, :3], lengths - 1),
     )
+    designs, emit = [], flow_emit.verilog.emit
+    monkeypatch.setattr(flow_emit.verilog, "emit", lambda *of: (designs.append(1), emit(*of)))
     reused = [flow_emit.emit_all(program, *inputs, tmp_path).reused for inputs in runs]
-    assert reused == [False, True, False, False, False]
+    assert reused == [False, True, False, False, False] and len(designs) == 1
+    # Damaged, or of other code, it would be emitted again.
+    monkeypatch.setattr(flow_emit.verilog, "emit", lambda *of: designs.append(1))
+    path = tmp_path / "small_crossbar_model.v"
+    whole = path.read_bytes()
+    for count, damage in enumerate((lambda: path.write_bytes(whole[:-1]), path.unlink), 2):
+        damage()
+        flow_emit.emit_design(program.description, tmp_path)
+        assert len(designs) == count
+        path.write_bytes(whole)
+    flow_emit.emit_design(program.description, tmp_path)
+    assert len(designs) == 3
+    monkeypatch.setattr(cache, "emission", lambda _: "other code")
+    flow_emit.emit_design(program.description, tmp_path)
+    assert len(designs) == 4
     assert (
         cache.tensor_digest(x)
         != cache.tensor_digest(x.int())

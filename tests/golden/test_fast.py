@@ -6,12 +6,12 @@ import subprocess
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import fast, files, layer, native, network, source
 from golden.injection import Injection
-from tests.helpers import descriptions, random_codes, random_program, small
+from tests.helpers import descriptions, examples, random_codes, random_program, small
 
 GRADIENTS = ("positive", "negative", "gain", "bias", "gate_tables")
 
@@ -51,7 +51,7 @@ INJECTIONS = (
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(descriptions(), st.integers(0, 999), st.booleans(), st.sampled_from(INJECTIONS))
 def test_the_fast_path_is_the_readable_one(description, seed, noisy, injection):
     program = random_program(description, seed, noisy=noisy)
@@ -274,7 +274,7 @@ def gradients(part, x, shape, injection, way, seed):
     return dict(zip(("x", *GRADIENTS), found, strict=True))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     descriptions(),
     st.integers(0, 999),
@@ -322,11 +322,13 @@ def test_a_layer_s_gradients_can_be_had_once():
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
-    """native as if nothing had been compiled, with its source where the test says."""
+    """native as if nothing had been compiled, with its source where the test says; what is compiled
+    is so in the least time."""
     copies = tuple(tmp_path / path.name for path in native.SOURCES)
     for copy, path in zip(copies, native.SOURCES, strict=True):
         copy.write_text(path.read_text())
     monkeypatch.setattr(native, "SOURCES", copies)
+    monkeypatch.setattr(native, "FLAGS", ("-O0", *native.FLAGS[1:]))
     monkeypatch.setattr(files, "_given", [tmp_path / "cache"])
     source.data_hash.cache_clear()
     native.library.cache_clear()

@@ -6,7 +6,7 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import crossbar, dac, head, network, tables
@@ -14,7 +14,7 @@ from golden.errors import WordlineError, WordlineNote
 from golden.presets import PRESETS
 from golden.program import Program
 from tests import reference
-from tests.helpers import descriptions, random_codes, random_program, small
+from tests.helpers import descriptions, examples, random_codes, random_program, small
 
 
 def voting(program, draw_votes):
@@ -27,7 +27,7 @@ def voting(program, draw_votes):
 VOTES = st.tuples(st.integers(1, 4), st.sampled_from(("majority", "sum")))
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(descriptions(), st.integers(0, 999), VOTES, st.booleans(), st.booleans())
 def test_golden_is_the_contract(description, seed, votes, noisy, readable):
     program = voting(random_program(description, seed, noisy=noisy), votes)
@@ -52,7 +52,7 @@ def test_golden_is_the_contract(description, seed, votes, noisy, readable):
             assert (label[:length] if label.dim() else label).tolist() == expected["label"]
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(descriptions(), st.integers(0, 999), VOTES, st.booleans())
 def test_training_arithmetic_is_the_golden_arithmetic(description, seed, votes, noisy):
     program = voting(random_program(description, seed, noisy=noisy), votes)
@@ -79,7 +79,7 @@ def test_a_sequence_is_the_same_alone_and_in_a_batch():
         assert torch.equal(alone.scores[0], batch.scores[n])
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(descriptions(head=True), st.integers(0, 999), st.booleans())
 def test_a_score_of_every_step_is_that_of_the_sequence_up_to_it(description, seed, noisy):
     """With noise, of the step's own number: the head's noise of a whole sequence is of step 0."""

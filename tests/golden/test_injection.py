@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import convnet, fast, float_layer, layer, lstm, network
@@ -16,7 +16,7 @@ from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injected, Injection, StepNoise, add_noise
 from golden.training import Training, ramp
 from golden.validation import build
-from tests.helpers import random_codes, random_program, small
+from tests.helpers import examples, random_codes, random_program, small
 
 PLACEMENTS = ("pre-activations", "every")
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
@@ -162,7 +162,7 @@ def passes(x, parameters, gates, injection, readable, seed):
 
 
 @needs_compiler
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.sampled_from((1, 4)),
     st.sampled_from((20.0, 0.0, -6.0)),

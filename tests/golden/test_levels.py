@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gen.rtl import image
@@ -22,7 +22,10 @@ from hw.loadmap import LoadMap
 from hw.macro.interface import cell_place, tile_place
 from hw.network import Accelerator
 from tests.helpers import (
+    FEW_ENTRIES,
+    covering,
     descriptions,
+    examples,
     first_difference,
     random_codes,
     random_program,
@@ -48,7 +51,7 @@ def weights_of(seed, size=60):
     return weights, torch.rand(size, generator=generator, dtype=torch.float64)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(
     seed=st.integers(0, 2**31), method=st.sampled_from(["lloyd-max", "k-means"]),
     count=st.integers(2, 4), symmetric=st.booleans(), separation=st.sampled_from([0.0, 4.0, 8.0]),
@@ -87,12 +90,31 @@ def test_no_table_has_a_smaller_error(seed, method, count, symmetric, separation
 SQUARES = {"pcm": (25.0, (0.26348, 1.9650, -1.1731)), "reram": (40.0, (0.348, 16.03, -43.853, 45.393, -16.815))}  # fmt: skip  # noqa: E501
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("symmetric", [False, True])
-@pytest.mark.parametrize(("noise", "separation"), [("pcm", 2.0), ("reram", 3.0), (0.02, 4.0)])
-@pytest.mark.parametrize("count", [3, 16])
-def test_levels_keep_apart(method, symmetric, noise, separation, count):
+@pytest.mark.parametrize(
+    ("method", "symmetric"),
+    [
+        *zip(METHODS, (False, True, False, True), strict=True),
+        *(
+            pytest.param(*two, marks=pytest.mark.slow)
+            for two in zip(METHODS, (True, False, True, False), strict=True)
+        ),
+    ],
+)
+def test_levels_may_be_close(method, symmetric):
+    how = Levels(method=method, symmetric=symmetric)
+    found = place(*weights_of(7, 4000), how, 16, 255).levels
+    apart = [b - a for a, b in itertools.pairwise(found)]
+    assert len(found) in (15, 16)
+    assert max(apart) - min(apart) <= 1 if method == "uniform" else min(apart) < 25
+
+
+@pytest.mark.parametrize(
+    ("method", "symmetric", "noise", "count"),
+    covering(METHODS, [False, True], [("pcm", 2.0), ("reram", 3.0), (0.02, 4.0)], [3, 16]),
+)
+def test_levels_keep_apart(method, symmetric, noise, count):
     """By the device models' published polynomials, written out again."""
+    noise, separation = noise
 
     def square(code):
         if isinstance(noise, float):
@@ -108,23 +130,25 @@ def test_levels_keep_apart(method, symmetric, noise, separation, count):
     for a, b in itertools.pairwise(found):
         mean = (square(a) + square(b)) / 2 + square(0)  # of pairs, one device of which is at 0
         assert b - a >= separation * 255 * mean**0.5
-    # Without noise they need not.
-    free = place(weights, importance, Levels(method=method, symmetric=symmetric), 16, 255).levels
-    apart = [b - a for a, b in itertools.pairwise(free)]
-    assert len(free) in (15, 16)
-    assert max(apart) - min(apart) <= 1 if method == "uniform" else min(apart) < 25
 
 
-def test_lloyd_max_of_a_normal_distribution():
+@pytest.mark.parametrize(
+    ("count", "outer", "error"),
+    [
+        (4, 1.510, 0.1175),
+        pytest.param(8, 2.152, 0.03454, marks=pytest.mark.slow),
+        pytest.param(16, 2.733, 0.009497, marks=pytest.mark.slow),
+    ],
+)
+def test_lloyd_max_of_a_normal_distribution(count, outer, error):
     """J. Max, "Quantizing for minimum distortion" (IRE Transactions IT-6, 1960), table I."""
     weights = torch.special.ndtri((torch.arange(100_000).double() + 0.5) / 100_000)
-    for count, outer, error in ((4, 1.510, 0.1175), (8, 2.152, 0.03454), (16, 2.733, 0.009497)):
-        how = Levels(method="lloyd-max", symmetric=True)
-        found = place(weights, weights, how, count, 4095)
-        assert set(found.levels) <= set(levels.candidates(4095).tolist())
-        assert found.clip == pytest.approx(outer, abs=0.25)
-        assert found.error == pytest.approx(error, rel=0.02)
-        assert len(found.levels) == count
+    how = Levels(method="lloyd-max", symmetric=True)
+    found = place(weights, weights, how, count, 4095)
+    assert set(found.levels) <= set(levels.candidates(4095).tolist())
+    assert found.clip == pytest.approx(outer, abs=0.25)
+    assert found.error == pytest.approx(error, rel=0.02)
+    assert len(found.levels) == count
 
 
 def test_equally_spaced_levels_of_a_normal_distribution():
@@ -281,7 +305,7 @@ def cell_of(shape, n, **more):
     return {"lane": lane, "select": select, "row": row, **own, **more}
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(descriptions(), st.integers(0, 99), st.booleans())
 def test_cells_are_programmed_by_level_or_by_codes(description, seed, stall):
     """Every level there is, then codes, then levels again, of a table written before."""
@@ -318,30 +342,16 @@ def test_cells_are_programmed_by_level_or_by_codes(description, seed, stall):
     assert [{name: int(cell[name]) for name in names} for cell in out] == wanted
 
 
-def on_levels(program, seed=0):
-    """The program with cells that are on their level tables."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def moved(part):
-        size = part.positive.shape
-        numbers = torch.randint(0, len(part.levels), size, generator=generator)
-        positive, negative = crossbar.pair(part.levels[numbers])
-        return dataclasses.replace(part, positive=positive, negative=negative)
-
-    layers = tuple(moved(layer) for layer in program.layers)
-    return dataclasses.replace(program, layers=layers, head=moved(program.head))
-
-
 def written(words, description):
     """Names of the regions that words go to."""
     regions = LoadMap(description).regions.values()
     return {r.name for r in regions for a, _ in words if r.holds(a)}
 
 
-@pytest.mark.parametrize("stall", [None, 3])
+@pytest.mark.parametrize("stall", [pytest.param(None, marks=pytest.mark.slow), 3])
 def test_a_chip_programmed_by_levels_computes_what_golden_does(stall):
-    description = small(device={"weight_bits": 3, "levels": "trained"})
-    program = on_levels(random_program(description, 4))
+    description = small(device={"weight_bits": 3, "levels": "trained"}, cell=FEW_ENTRIES)
+    program = random_program(description, 4, on_levels=True)
     words = image.words(program)
     names = written(words, description)
     assert {"layers.0.cell_levels", "head.cell_levels", "head.levels"} <= names
@@ -360,7 +370,7 @@ def test_a_chip_programmed_by_levels_computes_what_golden_does(stall):
 
 def test_what_a_device_missed_is_written_by_its_codes():
     description = small(device={"weight_bits": 3})
-    program = on_levels(random_program(description, 5))
+    program = random_program(description, 5, on_levels=True)
     off = program.head.positive.clone()
     off[0, 1, 0] += 1 if off[0, 1, 0] < 255 else -1
     missed = dataclasses.replace(program, head=dataclasses.replace(program.head, positive=off))

@@ -73,7 +73,7 @@ def characters(words):
     return datasets.Dataset("text-char", *parts, len(set(words)))
 
 
-@pytest.mark.parametrize("steps", ["last", "every"])
+@pytest.mark.parametrize("steps", [pytest.param("last", marks=pytest.mark.slow), "every"])
 def test_training_learns_real_labels(steps):
     """What an input was a step ago, and half of it, of other means; the error by hand."""
     x = torch.randn(400, 8, 1, generator=torch.Generator().manual_seed(0))
@@ -204,8 +204,17 @@ def test_batches_of_a_large_set_have_much_the_same_length():
         assert torch.equal(found, torch.randperm(len(few)))
 
 
-@pytest.mark.parametrize("kind", ["lstm", "rnn"])
-@pytest.mark.parametrize("noise", [3.0, "hardware"])
+@pytest.mark.parametrize(
+    ("kind", "noise"),
+    [
+        ("lstm", "hardware"),
+        ("rnn", 3.0),
+        *(
+            pytest.param(*two, marks=pytest.mark.slow)
+            for two in (("lstm", 3.0), ("rnn", "hardware"))
+        ),
+    ],
+)
 def test_training_with_noise(data, kind, noise):
     """It learns, it repeats itself, it is not what training without noise gives, and what comes
     out is for an ideal chip."""

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gen.cost import twin
@@ -19,7 +19,9 @@ from hw.macro.crossbar_deep import DeepCrossbar
 from hw.macro.digital import DigitalArray
 from tests.helpers import (
     array_loader,
+    covering,
     descriptions,
+    examples,
     random_codes,
     random_program,
     receiver,
@@ -138,7 +140,7 @@ def golden(rows, part, shape, every=3):
     return torch.cat(steps)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(descriptions(most_rows=8), st.integers(0, 99), st.booleans(), st.booleans())
 def test_crossbar_and_readout_are_the_golden_adc(description, seed, stall, noisy):
     shape = description.layers[0]
@@ -148,7 +150,7 @@ def test_crossbar_and_readout_are_the_golden_adc(description, seed, stall, noisy
     assert torch.equal(codes, golden(rows, part, shape))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(descriptions(most_rows=8), st.integers(0, 99), st.booleans(), st.integers(3, 9))
 def test_a_digital_array_is_the_golden_adc_too(description, seed, stall, settle):
     description = description.replace(array={"settle": settle})
@@ -163,7 +165,7 @@ def test_a_digital_array_is_the_golden_adc_too(description, seed, stall, settle)
     assert torch.equal(codes, golden(rows, part, shape))
 
 
-@settings(max_examples=6)
+@examples(24)
 @given(
     descriptions(most_rows=4),
     st.integers(23, 40),
@@ -208,13 +210,16 @@ def test_the_largest_errors_do_not_overflow():
         assert torch.equal(codes, golden(rows, part, shape))
 
 
-@pytest.mark.parametrize("settle", [3, 4, 7])
-@pytest.mark.parametrize("bits", [3, 4, 8])
-@pytest.mark.parametrize("kind", ["level", "pulse-width", "bit-serial"])
-@pytest.mark.parametrize("adc", ["sar", "flash", "ramp"])
-def test_samples_never_pause_without_stalls(kind, adc, bits, settle):
-    if bits == 8 and adc != "sar":
-        return
+@pytest.mark.parametrize(
+    ("adc", "kind", "settle"),
+    covering(
+        [("sar", 3), ("sar", 4), ("sar", 8), *((k, n) for k in ("flash", "ramp") for n in (3, 4))],
+        ["level", "pulse-width", "bit-serial"],
+        [3, 4, 7],
+    ),
+)
+def test_samples_never_pause_without_stalls(adc, kind, settle):
+    adc, bits = adc
     description = small(
         array={"settle": settle, "lanes": 2, "rows": 5},
         dac={"kind": kind, "bits": 3},

@@ -70,7 +70,9 @@ def proves_equal(description, source, monkeypatch, folder):
     return done.returncode == 0
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("whole", "rnn"))) for n in SHAPES]
+)
 def test_both_are_one(name, monkeypatch, tmp_path):
     assert proves_equal(SHAPES[name], columns.SOURCE.read_text(), monkeypatch, tmp_path)
 

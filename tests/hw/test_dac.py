@@ -1,14 +1,23 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.dac import DacSequencer
-from tests.helpers import random_codes, receiver, sender, simulate, small, vector_payloads, waits
+from tests.helpers import (
+    examples,
+    random_codes,
+    receiver,
+    sender,
+    simulate,
+    small,
+    vector_payloads,
+    waits,
+)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     inputs=st.integers(1, 7),
     beat=st.integers(1, 7),
@@ -35,7 +44,7 @@ def test_rows_without_feedback(inputs, beat, bits, lengths, seed):
     assert got == expected
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     units=st.integers(1, 7),
     per_beat=st.integers(1, 3),

@@ -1,7 +1,7 @@
 import torch
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import wiring
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import head
@@ -9,6 +9,7 @@ from hw.head import ArgMax, Head, Scores
 from tests.helpers import (
     array_loader,
     descriptions,
+    examples,
     random_codes,
     random_program,
     receiver,
@@ -46,7 +47,7 @@ class Decision(Elaboratable):
         return m
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     classes=st.integers(1, 9),
     lanes=st.integers(1, 5),
@@ -87,7 +88,7 @@ def test_arg_max(classes, lanes, seed, stall, tie):
     assert head.label(wanted).tolist() == [row.index(max(row)) for row in wanted.tolist()]
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(descriptions(head=True), st.integers(0, 99), st.booleans())
 def test_head_scores_the_last_step_or_every_one(description, seed, stall):
     """Of either classes or scores come out; the last of a sequence is marked where every step has

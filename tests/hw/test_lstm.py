@@ -4,13 +4,15 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import lstm
 from golden.gates import pre_activation
 from tests.helpers import (
+    FEW_ENTRIES,
     descriptions,
+    examples,
     random_program,
     run_gates,
     small,
@@ -36,7 +38,7 @@ def expected(description, codes, lengths, program):
     return torch.stack(hs), torch.stack(cs)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     descriptions(kind="lstm"),
     st.lists(st.integers(1, 4), min_size=1, max_size=3),
@@ -92,7 +94,12 @@ def test_the_state_saturates_at_both_ends():
 @pytest.mark.parametrize(("units", "lanes", "bits"), [(8, 4, 4), (8, 1, 3), (64, 64, 3)])
 def test_the_pipeline_never_stalls_its_readout(units, lanes, bits):
     """Blocks that come as fast as they can be taken leave at a beat a cycle."""
-    description = small(network={"hidden": [units]}, array={"lanes": lanes}, adc={"bits": bits})
+    description = small(
+        network={"hidden": [units]},
+        array={"lanes": lanes},
+        adc={"bits": bits},
+        cell=FEW_ENTRIES,
+    )
     shape = description.layers[0]
     program = random_program(description, 0).layers[0]
     codes = torch.zeros(2, shape.gates, shape.units, dtype=torch.long)

@@ -17,7 +17,10 @@ from hw.macro.columns_deep import rows_at_once
 from hw.network import Accelerator
 from tests.conftest import RANDOM_DESCRIPTION_SEEDS
 from tests.helpers import (
+    FEW_ENTRIES,
+    covering,
     descriptions,
+    examples,
     first_difference,
     load_payloads,
     random_codes,
@@ -53,10 +56,11 @@ def check(description, lengths, seed, stall_seed=None, votes=1, by="majority"):
     ],
 )
 def test_fifty_random_descriptions(seed):
-    """Ten for each seed: simulated with and without stalls, exact; and the first ten emitted."""
+    """Ten for each seed, in `make test` some of them: simulated with and without stalls, exact; and
+    those of the first seed emitted."""
 
     @hypothesis.seed(seed)
-    @settings(max_examples=10, derandomize=False, database=None)
+    @settings(examples(10), derandomize=False, database=None)
     @given(
         description=descriptions(),
         lengths=st.lists(st.integers(1, 4), min_size=1, max_size=4),
@@ -75,20 +79,18 @@ def test_fifty_random_descriptions(seed):
     ten()
 
 
-@pytest.mark.parametrize("kind", ["lstm", "rnn"])
-@pytest.mark.parametrize("settle", [3, 6])
-@pytest.mark.parametrize("bits", [3, 4, 7])
 @pytest.mark.parametrize(
-    ("hidden", "lanes"),
-    [(1, 1), (5, 2), (6, 3), (4, 4), pytest.param(16, 16, marks=pytest.mark.slow)],
+    ("size", "bits", "settle", "kind"),
+    covering([(1, 1), (5, 2), (6, 3), (4, 4), (16, 16)], [3, 4, 7], [3, 6], ["lstm", "rnn"]),
 )
-def test_cycles_per_step(hidden, lanes, bits, settle, kind, pipeline="short"):
+def test_cycles_per_step(size, bits, settle, kind, pipeline="short"):
     """With x there and h taken, a step costs exactly what `cycles_per_step` says."""
+    hidden, lanes = size
     description = small(
         network={"inputs": 2, "hidden": [hidden]},
         array={"lanes": lanes, "settle": settle, "pipeline": pipeline},
         adc={"bits": bits},
-        cell={"kind": kind, "frac": 0},
+        cell={"kind": kind, "frac": 0} | ({"state_index_bits": 4} if kind == "lstm" else {}),
     )
     chip, run = check(description, [5], seed=0)
     words = -(-hidden // chip.layers[0].shape.units_per_beat)
@@ -99,11 +101,11 @@ def test_cycles_per_step(hidden, lanes, bits, settle, kind, pipeline="short"):
 @pytest.mark.parametrize("pipeline", ["short", "deep"])
 @pytest.mark.parametrize("kind", ["lstm", "rnn"])
 def test_cycles_per_step_of_a_slow_macro(kind, pipeline):
-    test_cycles_per_step(5, 2, 3, 23, kind, pipeline)
+    test_cycles_per_step((5, 2), 3, 23, kind, pipeline)
 
 
 def test_the_next_sequence_does_not_wait_for_h():
-    chip, run = check(small(), [1, 1, 1, 1, 1, 1], seed=0)
+    chip, run = check(small(cell=FEW_ENTRIES), [1, 1, 1, 1, 1, 1], seed=0)
     cycles = [cycle for cycle, _ in run.layers[0]][:: chip.layers[0].shape.units]
     conversion = chip.layers[0].shape.conversion_cycles
     assert all(b - a <= conversion + 4 for a, b in pairwise(cycles))
@@ -134,7 +136,8 @@ def test_states_leave(steps, hidden):
 
 
 def test_two_layers_with_stalls():
-    check(small(network={"hidden": [6, 5]}, array={"lanes": 2}), [4, 1, 2, 3], 3, stall_seed=5)
+    description = small(network={"hidden": [6, 5]}, array={"lanes": 2}, cell=FEW_ENTRIES)
+    check(description, [4, 1, 2, 3], 3, stall_seed=5)
 
 
 @pytest.mark.slow
@@ -145,15 +148,15 @@ def test_many_lanes_use_several_units_a_cycle():
     check(description, [3, 1], 2)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "rnn"])
-@pytest.mark.parametrize("by", ["majority", "sum"])
-@pytest.mark.parametrize("stall", [None, 7])
+@pytest.mark.parametrize(
+    ("kind", "by", "stall"), covering(["lstm", "rnn"], ["majority", "sum"], [None, 7])
+)
 def test_votes(kind, by, stall):
     """As many passes as the voter can count, sequences that just fit the replay buffer."""
     description = small(
         network={"inputs": 5},
         array={"beat": 2},
-        cell={"kind": kind, "frac": 1},
+        cell={"kind": "rnn", "frac": 1} if kind == "rnn" else FEW_ENTRIES,
         voting={"replay_steps": 3, "max_votes": 7},
     )
     check(description, [3, 1, 2, 3], 4, stall, votes=7, by=by)
@@ -163,7 +166,10 @@ def test_votes(kind, by, stall):
     ("settle", "pipeline"), [(3, "short"), (8, "short"), (40, "short"), (23, "deep"), (25, "deep")]
 )
 def test_noise_with_more_time_to_settle(settle, pipeline):
-    check(small(array={"settle": settle, "pipeline": pipeline, "lanes": 3}), [3, 1, 2], 6)
+    description = small(
+        array={"settle": settle, "pipeline": pipeline, "lanes": 3}, cell=FEW_ENTRIES
+    )
+    check(description, [2, 1], 6)
 
 
 @pytest.mark.parametrize("kind", ["bit-serial", "pulse-width"])
@@ -173,15 +179,16 @@ def test_a_model_with_the_deep_pipeline(kind):
         network={"inputs": 9, "hidden": [8]},
         array={"settle": 24, "pipeline": "deep", "lanes": 4},
         dac={"bits": 3, "kind": kind},
+        cell=FEW_ENTRIES,
     )
     assert [rows_at_once(shape) for shape in description.arrays.values()] == [2, 1]
-    check(description, [3, 1, 2], 6)
+    check(description, [2, 1], 6)
 
 
 def test_other_votes_in_mid_run():
     """K is written while sequences are under way: it is taken up between two of them, and runs go
     on being counted."""
-    description = small(voting={"replay_steps": 4, "max_votes": 4})
+    description = small(voting={"replay_steps": 4, "max_votes": 4}, cell=FEW_ENTRIES)
     program = random_program(description, 3, noisy=True)
     x, lengths = random_codes(description, 3, 4, 4, 3), [4, 2, 3, 1]
     beats = vector_payloads(x, lengths, 3)
@@ -216,9 +223,12 @@ def test_other_votes_in_mid_run():
     assert not any(h)
 
 
-@pytest.mark.parametrize(("written", "taken"), [(0, 1), (3, 3), (5, 5), (6, 5), (7, 5)])
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [(0, 1), pytest.param(3, 3, marks=pytest.mark.slow), (5, 5), (6, 5), (7, 5)],
+)
 def test_a_number_of_votes_that_there_is_not_is_the_nearest(written, taken):
-    description = small(voting={"replay_steps": 4, "max_votes": 5})
+    description = small(voting={"replay_steps": 4, "max_votes": 5}, cell=FEW_ENTRIES)
     program = dataclasses.replace(random_program(description, 3, noisy=True), votes=taken)
     votes = LoadMap(description).regions["votes"]
     words = dict(image.words(program)) | {votes.address(): written}
@@ -227,7 +237,9 @@ def test_a_number_of_votes_that_there_is_not_is_the_nearest(written, taken):
     assert first_difference(run, program, x, lengths) == ""
 
 
-@pytest.mark.parametrize("count", [8, 14, 15, 16, 17, 18, 40])
+@pytest.mark.parametrize(
+    "count", [8, *(pytest.param(n, marks=pytest.mark.slow) for n in (14, 15, 17, 18)), 16, 40]
+)
 def test_a_full_chip_is_not_loaded(count):
     """Short sequences and a sink that takes no class: whatever is in there, and this chip could
     hold more than it counts, a load waits for all of them."""
@@ -266,7 +278,7 @@ def test_a_full_chip_is_not_loaded(count):
 def test_a_load_waits_for_the_last_of_what_comes_out(of, steps):
     """Of two sequences: until the very last transfer is taken no load begins, then one does."""
     network = {"classes": 0, "hidden": [5]} if of == "state" else {}
-    description = small(output={"of": of, "steps": steps}, network=network)
+    description = small(output={"of": of, "steps": steps}, network=network, cell=FEW_ENTRIES)
     words = image.words(random_program(description, 1))
     chip, lengths = Accelerator(description), [3, 2]
     count = transfers(chip, lengths)
@@ -300,7 +312,7 @@ def test_a_load_ends_when_it_is_written(stall):
     last one of a transaction is."""
     description = small(
         network={"inputs": 1, "hidden": [1], "classes": 1},
-        cell={"frac": 0},
+        cell=FEW_ENTRIES | {"frac": 0},
         adc={"bits": 3},
         voting={"replay_steps": 2},
     )

@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.fixed import ceil_div
 from hw.replay import Replay
 from tests.helpers import (
+    examples,
     random_codes,
     receiver,
     recorder,
@@ -61,7 +62,7 @@ def eager(stream, expected, into):
     return process
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     inputs=st.integers(1, 5),
     beat=st.integers(1, 5),

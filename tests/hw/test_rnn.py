@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import rnn
@@ -12,6 +12,7 @@ from golden.gates import pre_activation
 from hw.rnn import RnnGates
 from tests.helpers import (
     descriptions,
+    examples,
     gates_loader,
     random_program,
     receiver,
@@ -28,7 +29,7 @@ def expected(description, codes, program):
     return rnn.step(pre_activation(codes, program.bias, shape), program, shape)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(descriptions(kind="rnn"), st.integers(1, 5), st.integers(0, 99), st.booleans())
 def test_gates_are_golden(description, steps, seed, stall):
     shape = description.layers[0]

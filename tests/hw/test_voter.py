@@ -3,12 +3,12 @@
 from itertools import pairwise
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import head
 from hw.voter import Voter
-from tests.helpers import receiver, recorder, sender, simulate, small, waits
+from tests.helpers import examples, receiver, recorder, sender, simulate, small, waits
 
 
 def run(description, scores, by_sum, seed=None):
@@ -42,7 +42,7 @@ def run(description, scores, by_sum, seed=None):
     return [int(payload.label) for payload in out], taken, offered
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     classes=st.integers(1, 6),
     votes=st.integers(1, 5),

@@ -16,7 +16,7 @@ from cocotb_tools.runner import Verilator
 from gen.rtl import image, vectors
 from golden import files, native
 from golden.errors import WordlineError
-from sim import batch, chip, verilator
+from sim import batch, blocks, chip, verilator
 from sim.benches import scoreboard
 from sim.benches.scoreboard import Scoreboard
 from tests.helpers import random_codes, random_program, small
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("batch")  # what is built is built once
 # two units a beat; words wider than 64 bits on `i` and on a probe.
 WIDE = small(
     name="wide__r-",
-    network={"inputs": 35, "hidden": [14, 6], "classes": 11},
+    network={"inputs": 20, "hidden": [10, 5], "classes": 11},
     array={"lanes": 14, "beat": 17},
     adc={"bits": 3},
     voting={"replay_steps": 6, "max_votes": 4},
@@ -97,9 +97,10 @@ def wide(tmp_path_factory):
     ],
     ids=lambda d: d.name,
 )
-def test_it_says_what_cocotb_says(description, tmp_path):
+def test_it_says_what_cocotb_says(description, tmp_path, monkeypatch):
     votes = {"votes": 3, "by": "sum"} if description is WIDE else {}
     emitted(tmp_path, description, **votes)
+    monkeypatch.setattr(chip, "LeanVerilator", blocks.QuickVerilator)
     cocotb = chip.simulate(chip.prepare(tmp_path, description.name))
     ours = batch.simulate(batch.prepare(tmp_path, description.name, quick=True))
     assert cocotb["passed"] and cocotb["timesteps"] > 40

@@ -7,6 +7,7 @@ import pytest
 from golden.description import Description
 from golden.errors import WordlineError
 from sim import blocks
+from tests.helpers import FEW_ENTRIES
 
 DESCRIPTIONS = {
     # Nothing is a multiple of anything: the last block of units is partly filled, the last beat
@@ -14,6 +15,7 @@ DESCRIPTIONS = {
     "odd": {
         "network": {"inputs": 3, "hidden": [5], "classes": 4},
         "array": {"lanes": 2, "beat": 2},
+        "cell": FEW_ENTRIES,
     },
     # The narrowest converters and label, and a sample that settles for longer than it converts.
     "narrow": {
@@ -22,6 +24,7 @@ DESCRIPTIONS = {
         "dac": {"bits": 1},
         "adc": {"bits": 3},
         "device": {"weight_bits": 1},
+        "cell": FEW_ENTRIES,
     },
     # Lanes enough for two units in each beat of h, the last beat half filled.
     "wide": {
@@ -29,13 +32,14 @@ DESCRIPTIONS = {
         "array": {"lanes": 14},
         "adc": {"bits": 3},
         "device": {"conductance_bits": 3},
+        "cell": FEW_ENTRIES,
     },
     # Vanilla cells, two in each beat of h; the head's codes come faster than they are taken; votes
     # of up to five, on the longest sequences.
     "vanilla": {
         "network": {"inputs": 3, "hidden": [7], "classes": 7},
         "array": {"lanes": 6, "beat": 2, "settle": 4},
-        "cell": {"kind": "rnn"},
+        "cell": {"kind": "rnn", "frac": 1},
         "voting": {"replay_steps": blocks.STEPS, "max_votes": 5},
     },
     # The deep pipeline; so little charge, and so many bits, that what is rounded wrong shows in a
@@ -46,32 +50,34 @@ DESCRIPTIONS = {
         "device": {"conductance_bits": 3},
         "dac": {"bits": 2},
         "adc": {"bits": 6},
-        "cell": {"kind": "rnn"},
+        "cell": {"kind": "rnn", "frac": 1},
         "voting": {"replay_steps": 4, "max_votes": 4},
     },
     # A sample that settles for as long, with the short pipeline.
     "patient": {
         "network": {"inputs": 3, "hidden": [5], "classes": 2},
         "array": {"lanes": 2, "beat": 2, "settle": 40, "pipeline": "short"},
-        "cell": {"kind": "rnn"},
+        "cell": {"kind": "rnn", "frac": 1},
     },
     # An LSTM with the deep pipeline, its products of as many bits as there can be.
     "deep": {
         "network": {"inputs": 3, "hidden": [5], "classes": 2},
         "array": {"lanes": 2, "settle": 23, "pipeline": "deep"},
-        "cell": {"gate_bits": 12, "state_bits": 20, "state_index_bits": 10},
+        "cell": {"gate_bits": 12, "state_bits": 20, "state_index_bits": 4},
     },
     # Scores of every step leave, more slowly than h comes.
     "scores": {
         "network": {"inputs": 3, "hidden": [3], "classes": 7},
         "array": {"lanes": 2, "beat": 2},
         "output": {"of": "scores", "steps": "every"},
+        "cell": FEW_ENTRIES,
     },
     # The class of every step, at settle = bits.
     "steps": {
         "network": {"inputs": 3, "hidden": [6], "classes": 5},
         "array": {"lanes": 5, "settle": 4},
         "output": {"steps": "every"},
+        "cell": FEW_ENTRIES,
     },
     # Row and column tiles, planes of bits, comparators for all codes.
     "tiles": {
@@ -79,7 +85,7 @@ DESCRIPTIONS = {
         "array": {"rows": 3, "columns": 12, "lanes": 2},
         "dac": {"bits": 3, "kind": "bit-serial"},
         "adc": {"bits": 3, "kind": "flash"},
-        "cell": {"frac": 0},
+        "cell": FEW_ENTRIES | {"frac": 0},
     },
     # Pulses, and a ramp, with the deep pipeline.
     "pulses": {
@@ -92,7 +98,7 @@ DESCRIPTIONS = {
     # One of everything.
     "least": {
         "network": {"inputs": 1, "hidden": [1], "classes": 1},
-        "cell": {"kind": "rnn"},
+        "cell": {"kind": "rnn", "frac": 1},
         "voting": {"replay_steps": 1, "max_votes": 2},
     },
 }
@@ -113,23 +119,23 @@ def description(name: str) -> Description:
     return Description.from_dict({"name": name} | DESCRIPTIONS[name])
 
 
-SLOW = {
-    ("layer", "pulses"),
-    ("layer", "narrow"),
-    ("adc", "pulses"),
-    ("adc", "tiles"),
-    ("dac", "patient"),
-    ("adc", "patient"),
-    ("crossbar", "patient"),
-    ("head", "tiles"),
+QUICK = {
+    "dac": ["narrow"],
+    "adc": ["odd"],
+    "crossbar": ["odd"],
+    "gates": ["narrow", "vanilla", "deep"],
+    "layer": ["odd"],
+    "head": ["odd", "scores"],
+    "replay": ["vanilla"],
+    "voter": ["vanilla"],
 }
-"""Left to `make test-all`."""
+"""Of these, those of `make test`: every test of every bench, with few and odd sizes."""
 
 
 @pytest.mark.parametrize(
     ("block", "name"),
     [
-        pytest.param(block, name, marks=[pytest.mark.slow] * ((block, name) in SLOW))
+        pytest.param(block, name, marks=[pytest.mark.slow] * (name not in QUICK[block]))
         for block, names in BENCHES.items()
         for name in names
     ],
@@ -141,7 +147,7 @@ def test_block(block: str, name: str, tmp_path: Path) -> None:
 
 
 def test_every_block_has_a_bench() -> None:
-    assert BENCHES.keys() == blocks.BLOCKS.keys()
+    assert BENCHES.keys() == QUICK.keys() == blocks.BLOCKS.keys()
 
 
 def test_a_block_that_there_is_not(tmp_path: Path) -> None:

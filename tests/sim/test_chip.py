@@ -25,8 +25,10 @@ DESCRIPTION = small(
     name="chip",
     network={"inputs": 2, "hidden": [4, 6], "classes": 13},
     array={"lanes": 4, "beat": 1},
+    cell={"frac": 3, "state_index_bits": 5},
     voting={"replay_steps": 6, "max_votes": 4},
 )
+ONE_LAYER = DESCRIPTION.replace(network={"hidden": [4]}, voting={"replay_steps": 0})
 SEQUENCES, STEPS, SEED = 24, 6, 55
 
 
@@ -105,13 +107,13 @@ def expect_everything(result, loaded):
 
 
 def test_the_rnn_is_equal(tmp_path):
-    description = DESCRIPTION.replace(cell={"kind": "rnn"}, voting={"replay_steps": 0})
+    description = ONE_LAYER.replace(cell={"kind": "rnn", "frac": 3})
     x, lengths = inputs()
     flow_emit.emit_all(random_program(description, SEED, noisy=True), x, lengths, tmp_path)
     result = batch.simulate(batch.prepare(tmp_path, "chip", quick=True), seed=SEED, stall=0.3)
     assert (result["passed"], result["mismatches"]) == (True, 0)
-    steps, per_step = int(lengths.sum()), sum(units * 2 for units in (4, 6))
-    assert result["values_compared"] == steps * per_step + SEQUENCES * (13 + 1)
+    steps = int(lengths.sum())
+    assert result["values_compared"] == steps * 4 * 2 + SEQUENCES * (13 + 1)
 
 
 def test_reset_and_reload_while_it_runs(built):
@@ -236,7 +238,8 @@ def test_a_fault_in_the_logic_turns_the_chip_red(fault, tmp_path, monkeypatch):
     where, name, mutant, quantity = MUTANTS[fault]
     monkeypatch.setattr(where, name, mutant)
     x, lengths = inputs()
-    flow_emit.emit_all(program(), x, lengths, tmp_path)
+    loaded = random_program(ONE_LAYER, SEED, noisy=True)
+    flow_emit.emit_all(loaded, x, lengths, tmp_path)
     result = batch.simulate(batch.prepare(tmp_path, "chip", quick=True), seed=SEED)
     assert not result["passed"]
     assert result["mismatches"] > 0

@@ -1,6 +1,7 @@
 """A design behind AXI: the bench of it in Verilator, the register map in its forms, the package."""
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -15,13 +16,14 @@ import torch
 
 from gen.impl import ecp5
 from gen.ip import package, registers, wavedrom
-from golden import crossbar
+from gen.rtl import verilog
 from golden.presets import PRESETS
 from hw.bus.registers import RegisterMap
 from hw.loadmap import LoadMap
 from sim import system, verilator
 from tests.gen.test_synth import TINY
 from tests.helpers import (
+    FEW_ENTRIES,
     icarus_finds_nothing,
     random_codes,
     random_program,
@@ -30,12 +32,20 @@ from tests.helpers import (
     yosys_finds_nothing,
 )
 
+pytestmark = pytest.mark.xdist_group("system")  # a design is emitted once
+
 DESIGNS = {
     # Beats of two channels, three a step; a class.
-    "odd": small(name="odd", network={"inputs": 5, "hidden": [3], "classes": 4}, array={"beat": 2}),
+    "odd": small(
+        name="odd",
+        network={"inputs": 5, "hidden": [3], "classes": 4},
+        array={"beat": 2},
+        cell=FEW_ENTRIES,
+    ),
     # Scores of every step; a beat is a channel.
     "steps": small(
         name="steps",
+        cell=FEW_ENTRIES,
         network={"inputs": 3, "hidden": [3], "classes": 4},
         array={"beat": 1},
         output={"of": "scores", "steps": "every"},
@@ -43,6 +53,7 @@ DESIGNS = {
     # The state, in beats whose last is partly padding; codes that fill their bytes.
     "state": small(
         name="state",
+        cell=FEW_ENTRIES,
         network={"inputs": 3, "hidden": [5], "classes": 0},
         array={"beat": 2},
         output={"of": "state"},
@@ -51,6 +62,7 @@ DESIGNS = {
     # A step a beat, of codes that have no 0; passes that vote.
     "votes": small(
         name="votes",
+        cell=FEW_ENTRIES,
         network={"inputs": 3, "hidden": [3], "classes": 2},
         dac={"bits": 1},
         voting={"replay_steps": 5},
@@ -58,6 +70,7 @@ DESIGNS = {
     # The state of every step, of the second layer.
     "deep": small(
         name="deep",
+        cell=FEW_ENTRIES,
         network={"inputs": 3, "hidden": [3, 5], "classes": 0},
         array={"beat": 2, "lanes": 2},
         output={"of": "state", "steps": "every"},
@@ -65,27 +78,11 @@ DESIGNS = {
 }
 
 
-SLOW = ("odd", "deep")
+SLOW = ("odd", "state", "deep")
 """Left to `make test-all`."""
 
 
 SLOW_BOARDS = ("odd", "state")
-
-
-def on_levels(program):
-    """Cells that are on their level table, so that they are loaded by their levels."""
-    draw = torch.Generator().manual_seed(0)
-
-    def placed(part):
-        which = torch.randint(len(part.levels), part.positive.shape, generator=draw)
-        positive, negative = crossbar.pair(part.levels[which])
-        return dataclasses.replace(part, positive=positive, negative=negative)
-
-    return dataclasses.replace(
-        program,
-        layers=[placed(layer) for layer in program.layers],
-        head=program.head and placed(program.head),
-    )
 
 
 @pytest.mark.parametrize(
@@ -93,9 +90,8 @@ def on_levels(program):
 )
 def test_everything_behind_axi(name, tmp_path):
     description = DESIGNS[name]
-    program = random_program(description, 0)
-    if name in ("odd", "votes"):
-        program = on_levels(program)
+    # By the numbers of levels, or by codes.
+    program = random_program(description, 0, on_levels=name in ("odd", "votes"))
     if name == "votes":
         program = dataclasses.replace(program, votes=3)
     lengths = torch.tensor([4, 1, 2, 3, 5, 2, 1, 3])
@@ -207,13 +203,27 @@ def test_the_page_has_every_field(map_):
     assert [(row[1], row[3]) for row in rows if len(row) == 7] == fields
 
 
+@functools.cache
+def design_of(name):
+    """A design's Verilog, emitted once for all its packages."""
+    return verilog.verilog_files(DESIGNS[name])
+
+
 @pytest.fixture(scope="module", params=package.MACROS)
 def written(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
-    package.write(DESIGNS["odd"], request.param, folder)
+    design, texts = design_of("odd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(package.emit, "verilog_files", lambda _: (design, dict(texts)))
+        package.write(DESIGNS["odd"], request.param, folder)
     return request.param, folder
 
 
+@pytest.mark.parametrize(
+    "written",
+    [pytest.param(m, marks=[pytest.mark.slow] * (m != "digital")) for m in package.MACROS],
+    indirect=True,
+)
 def test_a_package_is_the_same_bytes_each_time(written, tmp_path):
     macro, folder = written
     package.write(DESIGNS["odd"], macro, tmp_path)

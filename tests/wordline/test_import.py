@@ -2,7 +2,6 @@
 are worth in integers."""
 
 import dataclasses
-import itertools
 import json
 import os
 import re
@@ -28,7 +27,10 @@ from golden.levels import Levels
 from golden.parameters import Network
 from golden.program import Program
 from tests.golden.test_data import run
-from tests.wordline.test_cli import ROOT, wordline
+from tests.helpers import covering
+from tests.wordline.test_cli import ROOT, built_quickly, here, wordline
+
+pytestmark = pytest.mark.xdist_group("import")  # one network is trained
 
 
 class Net(nn.Module):
@@ -69,9 +71,7 @@ def export(module, path, x):
     return path
 
 
-VARIANTS = list(
-    itertools.product((nn.LSTM, nn.RNN), (1, 2), (True, False), (True, False), (False, True))
-)
+VARIANTS = covering((nn.LSTM, nn.RNN), (1, 2), (True, False), (True, False), (False, True))
 
 
 @pytest.mark.parametrize(("kind", "layers", "bias", "batch_first", "every"), VARIANTS)
@@ -274,7 +274,7 @@ def test_the_command_takes_a_regressor_to_verilog(every, tmp_path):
     for file, x in (("some", inputs(200, 7, 3)), ("held", inputs(30, 7, 3, seed=1))):
         labels = module(x)[0] if every else module(x)
         np.savez(tmp_path / f"{file}.npz", x=x, labels=labels.detach())
-    done = wordline(
+    done = here(
         *("import", "own.safetensors", "--calibration", "some.npz", "--test", "held.npz"),
         *("--design", "own.toml", "--fine-tune"),
         folder=tmp_path,
@@ -283,11 +283,12 @@ def test_the_command_takes_a_regressor_to_verilog(every, tmp_path):
     found = json.loads((tmp_path / "build/own/import.json").read_text())["measures"]
     assert found["float"]["rmse"] < 1e-4 < found["fine-tuned"]["rmse"] < 0.6
     assert f"fine-tuned: RMSE {found['fine-tuned']['rmse']:.4f}" in done.stdout
-    done = wordline(
-        *("sim", "build/own/own.toml", "--program", "build/own/program.safetensors"),
-        *("--input", "held.npz"),
-        folder=tmp_path,
-    )
+    with built_quickly():
+        done = here(
+            *("sim", "build/own/own.toml", "--program", "build/own/program.safetensors"),
+            *("--input", "held.npz"),
+            folder=tmp_path,
+        )
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "build/own/summary.json").read_text())
     assert summary["mismatches"] == 0 and "rtl_accuracy" not in summary
@@ -297,7 +298,7 @@ def test_the_command_takes_a_regressor_to_verilog(every, tmp_path):
 
 def test_the_command_converts_and_fine_tunes(speaker):
     """From safetensors; and from ONNX, fine-tuned."""
-    done = wordline("import", "speaker.safetensors", *GIVEN, folder=speaker)
+    done = here("import", "speaker.safetensors", *GIVEN, folder=speaker)
     assert done.returncode == 0, done.stderr
     assert "float: 9" in done.stdout and "clipped" in done.stdout
     folder = speaker / "build/speaker"
@@ -307,7 +308,7 @@ def test_the_command_converts_and_fine_tunes(speaker):
     assert set(report["imported"]) == {"model", "calibration", "test"}
     program = Program.load(folder / "program.safetensors")
     more = ("--name", "tuned", "--fine-tune", "--epochs", 8, "--seed", 1)
-    done = wordline("import", "speaker.onnx", *GIVEN, *more, folder=speaker)
+    done = here("import", "speaker.onnx", *GIVEN, *more, folder=speaker)
     assert done.returncode == 0 and "fine-tuned: 9" in done.stdout, done.stderr
     tuned = Program.load(speaker / "build/tuned/program.safetensors")
     report = json.loads((speaker / "build/tuned/import.json").read_text())

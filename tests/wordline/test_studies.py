@@ -24,7 +24,7 @@ from tests.gen.test_ppa import ANALOG, DIGITAL
 from tests.gen.test_synth import needs_tools
 from tests.golden.test_data import idx_bytes, mnist_files, put
 from tests.helpers import random_program, small
-from tests.wordline.test_cli import complaint, wordline
+from tests.wordline.test_cli import here, refused
 from wordline import studies
 from wordline.cli import commands
 from wordline.cli.app import terminal
@@ -131,6 +131,7 @@ def test_what_dni_claims_of_strokes():
     assert not dni.STUDY._claims(rows)[-1]["met"]
 
 
+@pytest.mark.slow
 def test_tolerance_in_small(monkeypatch, shared):
     task = dataclasses.replace(tolerance.VOWELS, float_epochs=12, epochs=4, bits=(2, 4))
     settings = tolerance.ToleranceStudy(
@@ -241,6 +242,7 @@ def test_the_verilog_is_on_the_curve(monkeypatch, shared):
     assert met == [(0, True), (0, True), (compared, True)]
 
 
+@pytest.mark.slow
 def test_noise_in_small(monkeypatch, shared):
     settings = noise.NoiseStudy(
         seeds=(0,), trainings=("none",), read=(0.0, 0.4), votes=(1, 3), rtl_read=(), rtl_votes=()
@@ -454,14 +456,15 @@ def test_claims_of_the_verilog_can_be_missed():
     assert common.rtl_claims([]) == []
 
 
-def test_every_study_is_known_and_can_be_told(tmp_path):
+def test_every_study_is_known_and_can_be_told(monkeypatch, tmp_path):
     for name, known in studies.STUDIES.items():
         code = studies.module(name)
         assert known.takes and known.full and code.STUDY.__doc__.strip()
         for settings in (code.STUDY, code.FULL):
             assert set(studies.reads(settings)) <= set(datasets.TASKS)
     assert "strokes" in studies.reads(votes.FULL)
-    listed = wordline("study", "--list", folder=tmp_path, env={"COLUMNS": "250"})
+    monkeypatch.setattr(commands, "console", Console(width=250))
+    listed = here("study", "--list", folder=tmp_path)
     assert listed.returncode == 0
     assert all(name in listed.stdout for name in studies.STUDIES)
 
@@ -476,8 +479,7 @@ def test_every_study_is_known_and_can_be_told(tmp_path):
     ],
 )
 def test_mistakes_are_sentences(arguments, sentence, tmp_path):
-    done = wordline("study", *arguments, folder=tmp_path)
-    assert sentence in complaint(done)
+    assert sentence in refused("study", *arguments, folder=tmp_path)
     assert not list(tmp_path.rglob("*.json"))
 
 

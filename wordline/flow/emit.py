@@ -1,5 +1,7 @@
 """Files of a design in a folder: Verilog, sidecar, image, golden vectors, and the package."""
 
+import hashlib
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +91,7 @@ def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> Emit
     started = time.monotonic()
     made = vectors.make(program, x, lengths)  # before anything is written: it may refuse
     stamp.unlink(missing_ok=True)
-    verilog.emit(program.description, folder)
+    _emit(program.description, folder)
     image.write(folder / "image.hex", program)
     vectors.write(folder / "vectors.npz", made)
     files.write_text(stamp, key)
@@ -99,7 +101,30 @@ def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> Emit
 def emit_design(description: Description, folder: Path) -> None:
     """The design alone; what lies in `folder` of an earlier program is emitted anew next time."""
     (folder / "emitted.sha256").unlink(missing_ok=True)
+    _emit(description, folder)
+
+
+def _emit(description: Description, folder: Path) -> None:
+    """Emit a design, unless `folder` holds it as it was emitted."""
+    stamp = folder / "design.sha256"
+    key = cache.digest(description.to_toml(), cache.emission(description.cell.kind))
+    if _read(stamp) == key and _whole(folder / f"{description.name}.json"):
+        return
+    stamp.unlink(missing_ok=True)
     verilog.emit(description, folder)
+    files.write_text(stamp, key)
+
+
+def _whole(sidecar: Path) -> bool:
+    """Whether the files that a sidecar names lie beside it, as they were written."""
+    try:
+        hashes = json.loads(sidecar.read_text())["sha256"]
+        return all(
+            hashlib.sha256((sidecar.parent / file).read_bytes()).hexdigest() == wanted
+            for file, wanted in hashes.items()
+        )
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def emit_package(
