@@ -23,7 +23,7 @@ from torch import Tensor
 from gen.cost import technology
 from gen.cost.activity import Activity
 from gen.impl import memories, synth
-from gen.ip import package
+from gen.ip.options import Macro
 from golden import dac, network
 from golden.description import Description
 from golden.errors import WordlineError
@@ -43,7 +43,7 @@ CELLS_NODE = 180
 CYCLE = technology.scale(CELLS_NODE, NODE).delay
 """What a clock's period at the cells' node is multiplied by."""
 
-SIDES: dict[str, package.Macro] = {"analog": "blackbox", "digital": "digital"}
+SIDES: dict[str, Macro] = {"analog": "blackbox", "digital": "digital"}
 """A design with crossbars, and its twin: the body of the macros."""
 
 CASES = ("low", "typical", "high")

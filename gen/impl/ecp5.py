@@ -19,6 +19,7 @@ from typing import Any
 
 from gen.impl.synth import block_name, run_tool, run_yosys
 from gen.ip import package
+from gen.ip.options import PERIOD_NS
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
@@ -102,7 +103,7 @@ def place(
     device: str = "85k",
     case: str = "CABGA756",
     pins: Path | None = None,
-    period_ns: float = package.PERIOD_NS,
+    period_ns: float = PERIOD_NS,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Result:

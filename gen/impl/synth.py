@@ -22,6 +22,7 @@ from typing import Any
 from gen.cost.activity import Activity
 from gen.impl import buffers, memories
 from gen.ip import package
+from gen.ip.options import PERIOD_NS, Macro
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
@@ -181,7 +182,7 @@ def synthesise(
     cells: Cells,
     folder: Path,
     *,
-    period_ns: float = package.PERIOD_NS,
+    period_ns: float = PERIOD_NS,
     library: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Result:
@@ -230,9 +231,9 @@ def map_cells(
     cells: Cells,
     folder: Path,
     *,
-    macro: package.Macro = "blackbox",
+    macro: Macro = "blackbox",
     memory_macros: bool = False,
-    period_ns: float = package.PERIOD_NS,
+    period_ns: float = PERIOD_NS,
     library: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Mapped:
@@ -562,7 +563,7 @@ def energies(
     liberty, top = cells.liberty(library), package.axi_module(description)
     script = [
         *(f"read_liberty {liberty}", "read_verilog netlist.v", f"link_design {top}"),
-        f"create_clock -name aclk -period {package.PERIOD_NS} [get_ports aclk]",
+        f"create_clock -name aclk -period {PERIOD_NS} [get_ports aclk]",
         SHARP_CLOCK,
         *("set_power_activity -global -activity 0 -duty 0.5", 'puts "== still"'),
         "report_power -digits 8 -instances [get_cells *]",
@@ -572,7 +573,7 @@ def energies(
     said = _run_sta(script, _sta(), folder, "power").split("== ")
     still, busy = (_powers(part) for part in (said[1], said[2]))
     found: dict[str, Energy] = {}
-    watts_to_pj = package.PERIOD_NS * 1000  # in one cycle; energies do not depend on the period
+    watts_to_pj = PERIOD_NS * 1000  # in one cycle; energies do not depend on the period
     pins, volts = _capacitances(liberty)
     cycles = activity.changes["aclk"] / 2
     on_clock = 0.0

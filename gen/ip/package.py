@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.ip import liberty, registers, wavedrom
-from gen.ip.options import PERIOD_NS as PERIOD_NS
-from gen.ip.options import Macro as Macro
+from gen.ip.options import PERIOD_NS, Macro
 from gen.rtl import verilog
 from golden import files
 from golden.description import Description

@@ -16,6 +16,7 @@ import torch
 
 from gen.impl import ecp5
 from gen.ip import package, registers, wavedrom
+from gen.ip.options import MACROS
 from gen.rtl import verilog
 from golden.presets import PRESETS
 from hw.bus.registers import RegisterMap
@@ -209,7 +210,7 @@ def design_of(name):
     return verilog.verilog_files(DESIGNS[name])
 
 
-@pytest.fixture(scope="module", params=package.MACROS)
+@pytest.fixture(scope="module", params=MACROS)
 def written(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
     design, texts = design_of("odd")
@@ -221,7 +222,7 @@ def written(request, tmp_path_factory):
 
 @pytest.mark.parametrize(
     "written",
-    [pytest.param(m, marks=[pytest.mark.slow] * (m != "digital")) for m in package.MACROS],
+    [pytest.param(m, marks=[pytest.mark.slow] * (m != "digital")) for m in MACROS],
     indirect=True,
 )
 def test_a_package_is_the_same_bytes_each_time(written, tmp_path):
