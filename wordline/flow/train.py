@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from golden import datasets, training
+from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.files import DATA
 from golden.presets import Recipe
@@ -130,6 +131,13 @@ def train(
     program = dataclasses.replace(result.program, about=about)
     program.save(path)
     return Trained(program, time.monotonic() - started, False, folder)
+
+
+def evaluate(program: Program, data: Sequences, *, threads: int = 1) -> dict[str, float]:
+    """Measures of a program on labelled sequences (`golden.measures`), by name; with the program's
+    noise and votes, where it has some."""
+    with torch_threads(threads):
+        return training.measured(program, data)
 
 
 def of_stage(about: dict[str, Any], stage: str) -> dict[str, float]:
