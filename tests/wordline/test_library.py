@@ -1,0 +1,134 @@
+"""The library: what a notebook or a script calls, and that the command calls the same."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import wordline
+from tests.wordline.test_cli import QUICK
+from tests.wordline.test_cli import wordline as command
+
+TEXTS = ("quick.v", "quick_crossbar_model.v", "quick_crossbar_stub.v", "quick.vlt", "quick.json")
+
+
+def python(code, folder, *options):
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+LIBRARY = """
+import wordline
+recipe = wordline.load("quick.toml")
+trained = wordline.train(recipe, threads=1)
+emitted = wordline.emit(recipe)
+"""
+
+
+def test_library_and_command_give_the_same_bytes(tmp_path):
+    """Though torch has other threads, and another Yosys is asked for in the environment."""
+    folders = {name: tmp_path / name for name in ("library", "command")}
+    for folder in folders.values():
+        folder.mkdir()
+        (folder / "quick.toml").write_text(QUICK.replace("epochs = 2", "epochs = 1"))
+    said = python(f"import torch; torch.set_num_threads(2)\n{LIBRARY}", folders["library"])
+    assert said == ""  # nothing is printed
+    for verb in ("train", "emit"):
+        assert command(verb, "quick.toml", folder=folders["command"]).returncode == 0
+    paths = [Path("build/quick") / name for name in (*TEXTS, "image.hex", "program.safetensors")]
+    for path in paths:
+        library, other = ((folder / path).read_bytes() for folder in folders.values())
+        assert library == other, path
+
+
+def test_import_sets_nothing_and_loads_nothing_slow(tmp_path):
+    code = """
+import os, sys
+before = dict(os.environ)
+import wordline
+wordline.load, wordline.WordlineError
+slow = {"torch", "cocotb", "matplotlib", "onnx", "amaranth"} & sys.modules.keys()
+assert dict(os.environ) == before
+print(sorted(slow))
+"""
+    assert "cocotb" not in python(code, tmp_path) and "onnx" not in python(code, tmp_path)
+    first = code.replace("wordline.load, wordline.WordlineError", "")
+    assert python(first, tmp_path).strip() == "[]"
+
+
+def test_help_loads_nothing_slow(tmp_path):
+    code = """
+import sys
+from wordline.cli import commands
+slow = {"torch", "cocotb", "matplotlib", "onnx", "amaranth", "pydantic"}
+print(sorted(slow & sys.modules.keys()))
+"""
+    assert python(code, tmp_path).strip() == "[]"
+
+
+def test_every_name_is_there():
+    for name in wordline.__all__:
+        assert getattr(wordline, name) is not None, name
+    assert set(dir(wordline)) == set(wordline.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        wordline.nothing  # noqa: B018
+
+
+def test_threads_are_put_back(tmp_path):
+    recipe = wordline.load("vowels")
+    recipe = dataclasses.replace(
+        recipe,
+        description=recipe.description.replace(network={"hidden": [2]}),
+        training=dataclasses.replace(recipe.training, float_epochs=1, epochs=1),
+    )
+    before, seen = torch.get_num_threads(), []
+    wordline.train(
+        recipe,
+        tmp_path,
+        threads=2,
+        progress=lambda *told: seen.append((*told, torch.get_num_threads())),
+    )
+    assert torch.get_num_threads() == before
+    assert {threads for *_, threads in seen} == {2}
+    stages = [stage for stage, *_ in seen]
+    assert stages[0] == "train, float" and stages[-1] == "train, quantised"
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda folder: wordline.load("vowel"), "There is no preset 'vowel'; give one of vowels"),
+        (lambda folder: wordline.load("vowels", noise="loud"), "noise = 'loud' is neither"),
+        (
+            lambda folder: wordline.emit(wordline.load("vowels"), folder, macro="best"),
+            "no view 'best' of the crossbars; give blackbox or model or digital",
+        ),
+        (
+            lambda folder: wordline.emit(wordline.load("vowels"), folder),
+            "program.safetensors cannot be read",
+        ),
+        (
+            lambda folder: wordline.simulate(wordline.load("vowels"), folder, runner="x"),
+            "There is no runner 'x'; there is: batch, cocotb",
+        ),
+        (
+            lambda folder: wordline.synthesise(wordline.load("vowels"), folder, target="ice40"),
+            "no target 'ice40'; give osu018",
+        ),
+        (
+            lambda folder: wordline.place(wordline.load("vowels"), folder, device="12k"),
+            "no device '12k'; give 25k or 45k or 85k",
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(call, sentence, tmp_path):
+    with pytest.raises(wordline.WordlineError, match=sentence) as caught:
+        call(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
