@@ -18,11 +18,15 @@ import numpy as np
 import pytest
 
 from gen.impl import ecp5
+from gen.impl.synth import CELLS
+from gen.ip.options import MACROS
+from golden import effects, files
 from golden.presets import PRESETS
 from sim import batch
 from tests.helpers import random_program, small
 from wordline import __main__
 from wordline.cli.train import worth
+from wordline.flow import simulate
 
 pytestmark = pytest.mark.xdist_group("cli")  # one network is trained and built
 
@@ -101,6 +105,39 @@ def test_several_seeds_are_trained_with_the_recipe_s_levels(tmp_path):
     for call, arguments in ((here, ()), (wordline, ("--seeds", 2))):
         done = call("train", "apart.toml", *arguments, folder=tmp_path)
         assert complaint(done).startswith("levels.separation = 100.0 leaves no room for two levels")
+
+
+def test_the_version_is_that_of_the_package(tmp_path):
+    done = here("--version", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"wordline {metadata.version('wordline')}\n")
+
+
+def test_quiet_prints_the_result_alone(tmp_path):
+    (tmp_path / "quick.toml").write_text(QUICK.replace("epochs = 2", "epochs = 1"))
+    done = here("-q", "train", "quick.toml", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " ".join(done.stdout.split()).startswith("build/quick/program.safetensors: float ")
+    assert here("-q", "presets", folder=tmp_path).stdout == ""
+    assert "vowels" in here("presets", folder=tmp_path).stdout
+    assert "There is no preset" in complaint(here("-q", "train", "no", folder=tmp_path))
+
+
+def test_the_cache_folder_is_an_option(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_given", [])
+    here("--cache-dir", "mine", "presets", folder=tmp_path)
+    assert files.cache_dir() == tmp_path / "mine"
+
+
+def test_help_names_what_there_is(tmp_path):
+    """The help of an option is written by hand, so that it loads nothing: all entries are in it."""
+
+    def help_of(command):
+        text = here(command, "--help", folder=tmp_path).stdout
+        return " ".join(text.replace("│", " ").split())
+
+    assert all(name in help_of("sim") for name in (*effects.PRESETS, *simulate.RUNNERS))
+    assert all(name in help_of("emit") for name in MACROS)
+    assert all(name in help_of("synth") for name in (*CELLS, *ecp5.DEVICES))
 
 
 @pytest.mark.parametrize(
