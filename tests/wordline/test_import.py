@@ -17,12 +17,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-import golden
 from golden import datasets, training
 from golden.datasets import Sequences
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.frontends import pytorch
+from golden.frontends.convert import convert
 from golden.levels import Levels
 from golden.parameters import Network
 from golden.program import Program
@@ -86,9 +86,9 @@ def test_a_network_is_the_same_three_ways(kind, layers, bias, batch_first, every
     own = pytorch.from_module(module)
     description = describe(own)
     assert description.network.hidden == (7,) * layers
-    first = golden.convert(module, description, x)
+    first = convert(module, description, x)
     for name in ("own.safetensors", "own.pt", "own.onnx"):
-        again = golden.convert(pytorch.read(tmp_path / name), description, x)
+        again = convert(pytorch.read(tmp_path / name), description, x)
         for tensor_name, tensor in first.program.tensors().items():
             assert torch.equal(tensor, again.program.tensors()[tensor_name]), (name, tensor_name)
     data = Sequences(x, torch.full((40,), 6), torch.zeros(40, 6).long())
@@ -108,9 +108,9 @@ def test_without_a_linear_layer_the_state_comes_out(kind, tmp_path):
     export(module, tmp_path / "own.onnx", x[:4])
     description = describe(pytorch.from_module(module), output={"steps": "every"})
     assert (description.output.of, description.network.classes) == ("state", 0)
-    first = golden.convert(module, description, x)
+    first = convert(module, description, x)
     for name in ("own.safetensors", "own.onnx"):
-        again = golden.convert(pytorch.read(tmp_path / name), description, x).program.tensors()
+        again = convert(pytorch.read(tmp_path / name), description, x).program.tensors()
         assert all(torch.equal(t, again[name]) for name, t in first.program.tensors().items())
     data = Sequences(x, torch.full((40,), 6), module(x)[0].detach())
     assert torch.allclose(first.model.scores(data), data.labels, atol=1e-5)
@@ -126,7 +126,7 @@ def test_layers_of_different_sizes_are_a_chain(tmp_path):
     for own in (pytorch.from_module(module), pytorch.read(tmp_path / "own.safetensors")):
         assert [layer.units for layer in own.layers] == [8, 6]
         assert torch.equal(own.layers[1].weight_ih, parts["lstm10"].weight_ih_l0)
-    golden.convert(module, describe(own), inputs(20, 5, 5))  # cannot be called: not compared
+    convert(module, describe(own), inputs(20, 5, 5))  # cannot be called: not compared
 
 
 def test_inputs_of_any_scale_are_taken_up_by_the_first_layer():
@@ -137,7 +137,7 @@ def test_inputs_of_any_scale_are_taken_up_by_the_first_layer():
     module = net(batch_first=True)
     with torch.no_grad():
         module.rnn.weight_ih_l0 /= x.std((0, 1))
-    found = golden.convert(module, describe(pytorch.from_module(module)), x)
+    found = convert(module, describe(pytorch.from_module(module)), x)
     data = Sequences(x, torch.full((60,), 9), torch.zeros(60).long())
     wanted = module(x).detach()
     assert torch.allclose(found.model.scores(data), wanted, atol=1e-4)
@@ -174,7 +174,7 @@ def test_converting_loses_little(speaker, adc, points):
     """Held-out sequences; the goal is three points at 6 bits of ADC."""
     own = pytorch.read(speaker / "speaker.safetensors")
     data = datasets.load("vowels")
-    found = golden.convert(own, describe(own, adc={"bits": adc}), data.train)
+    found = convert(own, describe(own, adc={"bits": adc}), data.train)
     before = training.worth(found.model.scores(data.test), data.test)["accuracy"]
     after = training.measured(found.program, data.test)["accuracy"]
     assert before > 92 and after > before - points
@@ -195,7 +195,7 @@ def test_biases_are_corrected(speaker, monkeypatch):
         exact = (training.scores(program, every)[:, 0] * program.score_step)[data.train.valid]
         return (exact.mean(0) - real.mean(0)).abs().max()
 
-    found = golden.convert(own, description, data.train)
+    found = convert(own, description, data.train)
     uncorrected = training.Trainable(found.model, data.train, description).program()
     assert off(found.program) < 0.2 * off(uncorrected.to(torch.int64))
     for array in found.arrays:
@@ -234,13 +234,13 @@ def test_targets_that_are_far_from_0_are_standardised():
     description = describe(
         pytorch.from_module(module), output={"of": "scores"}, dac={"bits": 6}, adc={"bits": 7}
     )
-    found = golden.convert(module, description, data)
+    found = convert(module, description, data)
     assert torch.allclose(found.model.scores(data), labels, rtol=1e-4)
     real = found.program.real(training.scores(found.program, data)[:, 0])
     off = (real - labels).square().mean(0).sqrt() / labels.std(0)
     assert off.max() < 0.6  # untrained: states hardly move
     with pytest.raises(WordlineError, match="score 0 has a bias that is large beside how much"):
-        golden.convert(module, description, x)
+        convert(module, description, x)
 
 
 @pytest.mark.parametrize(
@@ -321,10 +321,10 @@ def test_levels_are_placed_for_it(speaker):
     own = pytorch.read(speaker / "speaker.onnx")
     data = datasets.load("vowels").train
     description = describe(own, device={"weight_bits": 3, "levels": "trained"})
-    by_importance = golden.convert(own, description, data)
+    by_importance = convert(own, description, data)
     with pytest.raises(WordlineError, match=r"'k-means' places levels by .* needs labels; give"):
-        golden.convert(own, description, data.x)
-    without = golden.convert(own, description, data.x, Levels(method="lloyd-max"))
+        convert(own, description, data.x)
+    without = convert(own, description, data.x, Levels(method="lloyd-max"))
     assert not torch.equal(by_importance.program.head.levels, without.program.head.levels)
 
 
@@ -389,7 +389,7 @@ def test_a_module_that_does_more_than_a_chain_is_refused(kind):
     module = kind(batch_first=True)
     own = pytorch.from_module(module)
     with pytest.raises(WordlineError, match=r"is no chain .* calibration its output differs"):
-        golden.convert(module, describe(own), inputs(30, 6, 5))
+        convert(module, describe(own), inputs(30, 6, 5))
     assert module.training  # it is left as it was
 
 
@@ -398,19 +398,19 @@ def test_descriptions_and_calibrations_that_do_not_fit_are_named():
     description = describe(pytorch.from_module(module))
     wide = description.replace(network={"hidden": [8]})
     with pytest.raises(WordlineError, match=r"network.hidden = \[7\], the description has \[8\]"):
-        golden.convert(module, wide, inputs(9, 6, 5))
+        convert(module, wide, inputs(9, 6, 5))
     rnn = description.replace(cell={"kind": "rnn"})
     with pytest.raises(WordlineError, match=r"cell.kind = 'lstm', the description has 'rnn'"):
-        golden.convert(module, rnn, inputs(9, 6, 5))
+        convert(module, rnn, inputs(9, 6, 5))
     for x in (inputs(9, 6, 4), inputs(9, 5), inputs(0, 6, 5)):
         with pytest.raises(WordlineError, match=r"calibration has shape .*, steps, 5\), none of"):
-            golden.convert(module, description, x)
+            convert(module, description, x)
     with pytest.raises(WordlineError, match="calibration holds a number that is not finite"):
-        golden.convert(module, description, inputs(9, 6, 5) / 0)
+        convert(module, description, inputs(9, 6, 5) / 0)
     with torch.no_grad():
         module.linear.bias[0] = torch.nan
     with pytest.raises(WordlineError, match=r"linear.bias holds a number that is not finite"):
-        golden.convert(module, description, inputs(9, 6, 5))
+        convert(module, description, inputs(9, 6, 5))
 
 
 # ONNX, by hand
@@ -455,7 +455,7 @@ def test_onnx_orders_gates_in_another_way(tmp_path):
         None, {"x": x.numpy(), "state": np.zeros((1, 4, 7), np.float32)}
     )
     data = Sequences(x.transpose(0, 1), torch.full((4,), 6), torch.zeros(4).long())
-    found = golden.convert(own, describe(own), data).model.scores(data)
+    found = convert(own, describe(own), data).model.scores(data)
     assert np.allclose(found.numpy(), wanted, atol=1e-5)
 
 
