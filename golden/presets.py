@@ -12,7 +12,7 @@ from golden.errors import WordlineError
 from golden.levels import Levels
 from golden.parameters import Adc, Array, Dac, Network, Output
 from golden.source import registry
-from golden.training import Training
+from golden.training.settings import Training
 from golden.validation import build, plain, preset_or_toml
 
 

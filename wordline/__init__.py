@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from golden.network import run
     from golden.presets import PRESETS, Recipe
     from golden.program import Program
-    from golden.training import Training
+    from golden.training.settings import Training
     from wordline import nn
     from wordline.flow.cost import Cost, cost
     from wordline.flow.emit import Emitted, emit
@@ -50,7 +50,7 @@ _WHERE = {
     "golden.network": ("run",),
     "golden.presets": ("PRESETS", "Recipe"),
     "golden.program": ("Program",),
-    "golden.training": ("Training",),
+    "golden.training.settings": ("Training",),
     "wordline.flow.cost": ("Cost", "cost"),
     "wordline.flow.emit": ("Emitted", "emit"),
     "wordline.flow.importing": ("Imported", "import_model"),

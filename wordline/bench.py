@@ -35,7 +35,7 @@ from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection
 from golden.parameters import Network
 from golden.program import Program
-from golden.training import Trainable
+from golden.training.quantised import Trainable
 from wordline.flow import cache, emit
 
 Found = tuple[list[dict[str, Any]], list[dict[str, Any]]]

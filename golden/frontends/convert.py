@@ -22,7 +22,8 @@ from golden.frontends import pytorch
 from golden.frontends.pytorch import Foreign
 from golden.levels import IMPORTANT, Levels
 from golden.program import ArrayProgram, Program
-from golden.training import Trainable, TrainableArray, over_rows, statistics, target_statistics
+from golden.training.evaluate import statistics, target_statistics
+from golden.training.quantised import Trainable, TrainableArray, over_rows
 
 CORRECTION = 512
 """Sequences from which biases are corrected and errors measured."""

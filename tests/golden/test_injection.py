@@ -14,7 +14,8 @@ from golden.errors import WordlineError
 from golden.float_layer import _readable
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injected, Injection, StepNoise, add_noise
-from golden.training import Training, ramp
+from golden.training.float import ramp
+from golden.training.settings import Training
 from golden.validation import build
 from tests.helpers import examples, random_codes, random_program, small
 

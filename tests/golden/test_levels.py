@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gen.rtl import image
-from golden import crossbar, datasets, levels, presets, training
+from golden import crossbar, datasets, levels, presets
 from golden.crossbar import nearest_level
 from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.levels import METHODS, Levels, place, spacing
 from golden.program import Program
+from golden.training import quantised
+from golden.training.run import train
 from golden.validation import build
 from hw.levels import LevelTable
 from hw.loadmap import LoadMap
@@ -230,14 +232,14 @@ def test_recipes_say_how_levels_are_found(tmp_path):
     many = recipe(tmp_path, "levels = {count = 9}")
     data = datasets.load("vowels")
     with pytest.raises(WordlineError, match=r"count = 9 is above the 8 levels that .*weight_bits"):
-        training.train(many.description, many.training, data, levels=many.levels)
+        train(many.description, many.training, data, levels=many.levels)
 
 
 def test_each_array_is_trained_with_a_table_of_its_own(tmp_path):
     found = recipe(tmp_path, 'levels = {separation = 1.5, noise = "pcm"}')
     data = datasets.load("vowels")
     given = (found.description, found.training, data)
-    program = training.train(*given, levels=found.levels).program
+    program = train(*given, levels=found.levels).program
     tables = [program.layers[0].levels, program.head.levels]
     assert not torch.equal(*tables)
     apart = spacing(found.levels, torch.arange(-255, 256))
@@ -250,7 +252,7 @@ def test_each_array_is_trained_with_a_table_of_its_own(tmp_path):
     program.save(tmp_path / "p.safetensors")
     loaded = Program.load(tmp_path / "p.safetensors")
     assert torch.equal(loaded.head.levels, tables[1])
-    other = training.train(*given, levels=Levels(method="lloyd-max")).program
+    other = train(*given, levels=Levels(method="lloyd-max")).program
     assert not torch.equal(other.layers[0].levels, tables[0])
     falling = dataclasses.replace(program.head, levels=tables[1].flip(0))
     dataclasses.replace(program, head=falling).save(tmp_path / "q.safetensors")
@@ -262,25 +264,27 @@ def test_importance_is_known_from_so_many_steps(monkeypatch):
     """Long sequences: fewer of them."""
     model = FloatModel(FloatNetwork(small()), torch.zeros(3), torch.ones(3))
     seen = []
-    monkeypatch.setattr(training, "_loss", lambda s, d: (seen.append(len(d)), s.square().mean())[1])
+    monkeypatch.setattr(
+        quantised, "batch_loss", lambda s, d: (seen.append(len(d)), s.square().mean())[1]
+    )
     data = Sequences(torch.randn(50, 20, 3), torch.full((50,), 20), torch.zeros(50).long())
     for most, sequences in ((100, 5), (10, 1), (2000, 50)):
-        monkeypatch.setattr(training, "IMPORTANCE_STEPS", most)
+        monkeypatch.setattr(quantised, "IMPORTANCE_STEPS", most)
         seen.clear()
-        training._importance(model, data)
+        quantised._importance(model, data)
         assert seen == [1] * sequences
 
 
 def test_importance_is_the_mean_square_of_single_gradients(monkeypatch):
     """Against one backward pass a sequence, with PyTorch's own gradients."""
-    monkeypatch.setattr(training, "IMPORTANCE", 5)
+    monkeypatch.setattr(quantised, "IMPORTANCE", 5)
     data = datasets.load("vowels").train
     data = Sequences(data.x[::30], data.lengths[::30], data.labels[::30])
     description = presets.PRESETS["vowels"].description.replace(network={"hidden": [3, 2]})
     torch.manual_seed(0)
     reference = FloatNetwork(description)
     model = FloatModel(reference, torch.zeros(12), torch.ones(12))
-    found = training._importance(model, data)
+    found = quantised._importance(model, data)
     wanted = [torch.zeros_like(part) for part in found]
     for n in range(0, 9, 2):
         reference.zero_grad()

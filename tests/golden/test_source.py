@@ -203,7 +203,7 @@ def test_the_code_behind_the_keys_is_reached():
     def reached(*modules, **uses):
         return set(source._Code(modules, cache.uses(**uses)).modules)
 
-    training = reached("golden.training", "golden.datasets", dataset="vowels", cells=["rnn"])
+    training = reached("golden.training.run", "golden.datasets", dataset="vowels", cells=["rnn"])
     assert {"golden.adc", "golden.rnn", "golden.fast", "golden.native"} <= training
     assert not {"golden.datasets.cifar", "golden.datasets.text", "hw.fixed"} & training
     emission = reached("gen.rtl.verilog", "gen.rtl.image", "gen.rtl.vectors", cells=["lstm"])

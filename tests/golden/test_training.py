@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from golden import dac, datasets, injection, network, training
+from golden import dac, datasets, injection, network
 from golden import effects as effects_
 from golden.datasets import Dataset, Sequences, text
 from golden.effects import Effects
@@ -9,7 +9,10 @@ from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.presets import PRESETS
 from golden.program import ideal_macro
-from golden.training import Trainable, Training
+from golden.training import evaluate, optimise, quantised
+from golden.training import run as run_training
+from golden.training.quantised import Trainable
+from golden.training.settings import Training
 from golden.validation import build, replaced
 from tests.helpers import small
 
@@ -34,9 +37,9 @@ def test_an_unknown_data_set_is_named():
 
 
 def test_training_learns_and_repeats_itself(data):
-    first = training.train(VOWELS, SHORT, data)
-    again = training.train(VOWELS, SHORT, data)
-    other = training.train(VOWELS, replaced(SHORT, seed=1), data)
+    first = run_training.train(VOWELS, SHORT, data)
+    again = run_training.train(VOWELS, SHORT, data)
+    other = run_training.train(VOWELS, replaced(SHORT, seed=1), data)
     assert first.golden["accuracy"] > 60  # chance is 11: held-out data, four epochs
     for name, tensor in first.program.tensors().items():
         assert torch.equal(tensor, again.program.tensors()[name]), name
@@ -90,9 +93,9 @@ def test_training_learns_real_labels(steps):
         network=net, output={"of": "scores", "steps": steps}, dac={"bits": 6}, adc={"bits": 7}
     )
     how = Training(dataset="echo", float_epochs=15, epochs=10, batch=10, learning_rate=0.02)
-    result = training.train(description, how, data)
+    result = run_training.train(description, how, data)
     program = result.program
-    codes = training.scores(program, test)[:, 0]
+    codes = evaluate.scores(program, test)[:, 0]
     off = [codes[..., n] * program.score_step[n] + program.score_mean[n] for n in range(2)]
     off = [(a - test.labels[..., n]).square().mean().sqrt().item() for n, a in enumerate(off)]
     spread = [test.labels[..., n].std().item() for n in range(2)]
@@ -101,10 +104,10 @@ def test_training_learns_real_labels(steps):
     assert result.golden["rmse"] == pytest.approx(mean_square**0.5, rel=1e-5)
     assert result.reference["rmse"] < result.golden["rmse"]
     with pytest.raises(WordlineError, match="labels are real numbers; write 'scores'"):
-        training.train(description.replace(output={"of": "class"}), how, data)
+        run_training.train(description.replace(output={"of": "class"}), how, data)
     state = description.replace(network={"classes": 0}, output={"of": "state"})
     with pytest.raises(WordlineError, match=r"16 units do not fit .* 1 channels and 2 targets"):
-        training.train(state, how, data)
+        run_training.train(state, how, data)
 
 
 def test_training_learns_labels_at_every_step():
@@ -113,16 +116,16 @@ def test_training_learns_labels_at_every_step():
     net = {"inputs": data.channels, "hidden": [16], "classes": data.classes}
     description = VOWELS.replace(network=net, output={"steps": "every"})
     how = Training(dataset="text-char", float_epochs=10, epochs=10, batch=4)
-    result = training.train(description, how, data)
+    result = run_training.train(description, how, data)
     assert result.reference["accuracy"] > 90 and result.golden["accuracy"] > 90
     program = result.program
-    scores = training.scores(program, data.test)[:, 0]
+    scores = evaluate.scores(program, data.test)[:, 0]
     bits = result.golden["bits"]
     # By hand: -log2 of the softmax's share of what is right, where a sequence has steps.
     share = (scores * program.score_step).softmax(-1)
     right = share.gather(2, data.test.labels[..., None])[..., 0][data.test.valid]
     assert bits == pytest.approx(-right.log2().mean().item())
-    assert bits < 0.5 < training.worth(0 * scores.double(), data.test)["bits"]
+    assert bits < 0.5 < evaluate.worth(0 * scores.double(), data.test)["bits"]
     exact = (scores.argmax(-1) == data.test.labels)[data.test.valid].double().mean()
     assert result.golden["accuracy"] == pytest.approx(100 * float(exact))
     # A symbol is at full scale, and nothing else moves.
@@ -133,7 +136,7 @@ def test_training_learns_labels_at_every_step():
 def test_calibration_on_a_part_is_much_the_same(data, monkeypatch):
     """A part that is spread over all classes: they come one after the other."""
     whole = Trainable(untrained(), data.train, VOWELS)
-    monkeypatch.setattr(training, "CALIBRATION", 60)
+    monkeypatch.setattr(quantised, "CALIBRATION", 60)
     part = Trainable(untrained(), data.train, VOWELS)
     for a, b in zip(whole.layers, part.layers, strict=True):
         assert not torch.equal(a.log_lsb, b.log_lsb)
@@ -146,16 +149,16 @@ def test_a_channel_that_hardly_moves_is_not_scaled_up(data):
     x[..., 0] = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
     x[0, 0, 1] = 1.0
     lengths = torch.full((1000,), 4)
-    mean, spread = training.statistics(datasets.Sequences(x, lengths, lengths))
+    mean, spread = evaluate.statistics(datasets.Sequences(x, lengths, lengths))
     assert spread[1] == pytest.approx(0.1 * float(spread[0]))
     assert (1 - mean[1]) / spread[1] < 11
     every = data.train.x[data.train.valid].std(0)
-    assert torch.equal(training.statistics(data.train)[1], every)  # these all move
+    assert torch.equal(evaluate.statistics(data.train)[1], every)  # these all move
 
 
 def test_weights_only_take_levels(data):
     description = VOWELS.replace(device={"levels": [-200, -30, 0, 20, 255]})
-    program = training.train(description, replaced(SHORT, epochs=1), data).program
+    program = run_training.train(description, replaced(SHORT, epochs=1), data).program
     cells = program.layers[0].positive - program.layers[0].negative
     assert set(cells.unique().tolist()) <= {-200, -30, 0, 20, 255}
 
@@ -190,7 +193,7 @@ def test_the_gradient_flows_through_the_signal_s_power():
 def test_batches_of_a_large_set_have_much_the_same_length():
     torch.manual_seed(0)
     lengths = torch.randint(1, 90, (10_000,))
-    batches = training._batches(lengths, 10)
+    batches = optimise._batches(lengths, 10)
     assert torch.equal(torch.cat(batches).sort().values, torch.arange(10_000))
     spread = torch.stack([lengths[batch].max() - lengths[batch].min() for batch in batches])
     assert spread.float().mean() < 10 and {len(batch) for batch in batches} == {10}
@@ -199,7 +202,7 @@ def test_batches_of_a_large_set_have_much_the_same_length():
     # Small sets, and those of one length, are shuffled and no more.
     for few in (lengths[:600], torch.full((10_000,), 28)):
         torch.manual_seed(1)
-        found = torch.cat(training._batches(few, 10))
+        found = torch.cat(optimise._batches(few, 10))
         torch.manual_seed(1)
         assert torch.equal(found, torch.randperm(len(few)))
 
@@ -221,9 +224,9 @@ def test_training_with_noise(data, kind, noise):
     description = VOWELS.replace(cell={"kind": kind})
     settings = replaced(SHORT, noise=noise)
     effects = effects_.PRESETS["all"]
-    first = training.train(description, settings, data, effects=effects)
-    again = training.train(description, settings, data, effects=effects)
-    quiet = training.train(description, SHORT, data, effects=effects)
+    first = run_training.train(description, settings, data, effects=effects)
+    again = run_training.train(description, settings, data, effects=effects)
+    quiet = run_training.train(description, SHORT, data, effects=effects)
     assert first.golden["accuracy"] > 40  # chance is 11: held-out data, four epochs
     for name, tensor in first.program.tensors().items():
         assert torch.equal(tensor, again.program.tensors()[name]), name
@@ -236,7 +239,7 @@ def test_training_with_noise(data, kind, noise):
 
 def test_every_batch_sees_another_chip_and_every_sequence_another_run(data, monkeypatch):
     chips, numbers = [], []
-    apply_effects, run = training.apply_effects, network.run
+    apply_effects, run = quantised.apply_effects, network.run
 
     def apply(program, effects, seed):
         chips.append(seed)
@@ -246,10 +249,10 @@ def test_every_batch_sees_another_chip_and_every_sequence_another_run(data, monk
         numbers.extend([] if runs is None else runs.tolist())
         return run(program, x, lengths, runs, *rest, **options)
 
-    monkeypatch.setattr(training, "apply_effects", apply)
-    monkeypatch.setattr(training.network, "run", recorded)
+    monkeypatch.setattr(quantised, "apply_effects", apply)
+    monkeypatch.setattr(quantised.network, "run", recorded)
     settings = replaced(SHORT, float_epochs=1, epochs=2, noise="hardware")
-    training.train(VOWELS, settings, data, effects=Effects(read_sigma=0.1))
+    run_training.train(VOWELS, settings, data, effects=Effects(read_sigma=0.1))
     assert len(set(chips)) == len(chips) == 18
     own = numbers[: 2 * 270]
     assert len(set(own)) == 2 * 270
@@ -260,9 +263,9 @@ def test_training_with_the_hardware_s_noise_helps_on_the_hardware(data):
     settings = replaced(SHORT, epochs=15)
     scores = []
     for noise in ("none", "hardware"):
-        trained = training.train(VOWELS, replaced(settings, noise=noise), data, effects=effects)
+        trained = run_training.train(VOWELS, replaced(settings, noise=noise), data, effects=effects)
         scores.append(
-            training.measured(effects_.apply(trained.program, effects), data.test)["accuracy"]
+            evaluate.measured(effects_.apply(trained.program, effects), data.test)["accuracy"]
         )
     assert scores[1] > scores[0] + 5
 
@@ -270,14 +273,14 @@ def test_training_with_the_hardware_s_noise_helps_on_the_hardware(data):
 @pytest.mark.parametrize("effects", [None, Effects()])
 def test_hardware_noise_needs_an_effect(data, effects):
     with pytest.raises(WordlineError, match="noise = 'hardware', but no effect is on; give some"):
-        training.train(VOWELS, replaced(SHORT, noise="hardware"), data, effects=effects)
+        run_training.train(VOWELS, replaced(SHORT, noise="hardware"), data, effects=effects)
 
 
 def test_a_description_that_does_not_fit_the_data_is_named(data):
     with pytest.raises(WordlineError, match=r"network.inputs = 3 .*has 12 channels and 9 classes"):
-        training.train(small(), SHORT, data)
+        run_training.train(small(), SHORT, data)
     with pytest.raises(WordlineError, match="The device 'cuda:77' cannot be used"):
-        training.train(VOWELS, SHORT, data, device="cuda:77")
+        run_training.train(VOWELS, SHORT, data, device="cuda:77")
 
 
 @pytest.mark.parametrize("noise", [True, None, [3.0]])

@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from golden import datasets, training
+from golden import datasets
 from golden.datasets import Sequences
 from golden.description import Description
 from golden.errors import WordlineError
@@ -26,6 +26,7 @@ from golden.frontends.convert import convert
 from golden.levels import Levels
 from golden.parameters import Network
 from golden.program import Program
+from golden.training import evaluate, quantised
 from tests.golden.test_data import run
 from tests.helpers import covering
 from tests.wordline.test_cli import ROOT, built_quickly, here, wordline
@@ -114,7 +115,7 @@ def test_without_a_linear_layer_the_state_comes_out(kind, tmp_path):
         assert all(torch.equal(t, again[name]) for name, t in first.program.tensors().items())
     data = Sequences(x, torch.full((40,), 6), module(x)[0].detach())
     assert torch.allclose(first.model.scores(data), data.labels, atol=1e-5)
-    assert 0 < training.measured(first.program, data)["rmse"] < 0.5 * data.labels.std()
+    assert 0 < evaluate.measured(first.program, data)["rmse"] < 0.5 * data.labels.std()
     assert [array.name for array in first.arrays] == ["layers.0"]
 
 
@@ -141,7 +142,7 @@ def test_inputs_of_any_scale_are_taken_up_by_the_first_layer():
     data = Sequences(x, torch.full((60,), 9), torch.zeros(60).long())
     wanted = module(x).detach()
     assert torch.allclose(found.model.scores(data), wanted, atol=1e-4)
-    exact = training.scores(found.program, data)[:, 0] * found.program.score_step
+    exact = evaluate.scores(found.program, data)[:, 0] * found.program.score_step
     error = (exact - wanted).square().mean() / wanted.square().mean()
     assert error < 0.3  # 4-bit everything, untrained weights
 
@@ -175,8 +176,8 @@ def test_converting_loses_little(speaker, adc, points):
     own = pytorch.read(speaker / "speaker.safetensors")
     data = datasets.load("vowels")
     found = convert(own, describe(own, adc={"bits": adc}), data.train)
-    before = training.worth(found.model.scores(data.test), data.test)["accuracy"]
-    after = training.measured(found.program, data.test)["accuracy"]
+    before = evaluate.worth(found.model.scores(data.test), data.test)["accuracy"]
+    after = evaluate.measured(found.program, data.test)["accuracy"]
     assert before > 92 and after > before - points
 
 
@@ -192,11 +193,11 @@ def test_biases_are_corrected(speaker, monkeypatch):
         stepwise = description.replace(output={"steps": "every"})
         program = dataclasses.replace(program, description=stepwise)
         real = found.model.scores(every)[data.train.valid]
-        exact = (training.scores(program, every)[:, 0] * program.score_step)[data.train.valid]
+        exact = (evaluate.scores(program, every)[:, 0] * program.score_step)[data.train.valid]
         return (exact.mean(0) - real.mean(0)).abs().max()
 
     found = convert(own, description, data.train)
-    uncorrected = training.Trainable(found.model, data.train, description).program()
+    uncorrected = quantised.Trainable(found.model, data.train, description).program()
     assert off(found.program) < 0.2 * off(uncorrected.to(torch.int64))
     for array in found.arrays:
         assert 0 < array.error < array.signal and array.bias > 0
@@ -236,7 +237,7 @@ def test_targets_that_are_far_from_0_are_standardised():
     )
     found = convert(module, description, data)
     assert torch.allclose(found.model.scores(data), labels, rtol=1e-4)
-    real = found.program.real(training.scores(found.program, data)[:, 0])
+    real = found.program.real(evaluate.scores(found.program, data)[:, 0])
     off = (real - labels).square().mean(0).sqrt() / labels.std(0)
     assert off.max() < 0.6  # untrained: states hardly move
     with pytest.raises(WordlineError, match="score 0 has a bias that is large beside how much"):

@@ -39,7 +39,7 @@ def study_(
     """
     import torch
 
-    from golden.training import check_device
+    from golden.training.evaluate import check_device
     from wordline import jobs, studies
     from wordline.studies import common
 

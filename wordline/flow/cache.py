@@ -72,7 +72,9 @@ def uses(*, dataset: str = "", cells: Collection[str] | None = None, preset: str
 
 def training(dataset: str, cell: str) -> str:
     """Hash of the code behind a trained program, and of what decides its numbers."""
-    code = code_hash("golden.training", "golden.datasets", only=uses(dataset=dataset, cells=[cell]))
+    code = code_hash(
+        "golden.training.run", "golden.datasets", only=uses(dataset=dataset, cells=[cell])
+    )
     return digest(code, versions(MODEL), platform.machine())
 
 

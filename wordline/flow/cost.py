@@ -8,9 +8,10 @@ from typing import Any
 
 from gen.cost import ppa, twin
 from gen.impl import synth
-from golden import files, training
+from golden import files
 from golden.files import DATA
 from golden.presets import Recipe
+from golden.training import evaluate
 from wordline.flow import cache, measure, sequences
 from wordline.flow.synthesise import netlist_inputs, stages
 from wordline.flow.train import Progress
@@ -63,7 +64,7 @@ def cost(
     found = {
         "name": recipe.description.name,
         "sequences": len(lengths),
-        "worth": {side: training.measured(program, test) for side, program in programs.items()},
+        "worth": {side: evaluate.measured(program, test) for side, program in programs.items()},
         **ppa.report(figures, counted["analog"], counted["digital"]),
         "figures": {name: asdict(figure) for name, figure in figures.items()},
         "versions": cache.versions(),

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from golden import files, presets, training
+from golden import files, presets
 from golden.frontends import convert, pytorch
 from golden.frontends.convert import Conversion
 from golden.presets import Recipe
 from golden.program import Program
+from golden.training import evaluate, quantised
 from golden.validation import plain, replaced
 from wordline.flow import cache
 from wordline.flow.sequences import labelled, read_sequences
@@ -99,17 +100,17 @@ def _import(
     tuned = None
     if fine_tune:
         torch.manual_seed(recipe.training.seed)
-        tuned = training.fit_quantised(
+        tuned = quantised.fit_quantised(
             *(conversion.model, description, recipe.training, data),
             lambda what, done, total, _: progress(f"train, {what}", done, total),
             *(device, recipe.effects, recipe.levels),
         )
     found: dict[str, dict[str, float]] = {}
     if held is not None:
-        found["float"] = training.worth(conversion.model.scores(held), held)
-        found["converted"] = training.measured(conversion.program, held)
+        found["float"] = evaluate.worth(conversion.model.scores(held), held)
+        found["converted"] = evaluate.measured(conversion.program, held)
         if tuned is not None:
-            found["fine-tuned"] = training.measured(tuned, held)
+            found["fine-tuned"] = evaluate.measured(tuned, held)
     for values in found.values():
         values |= {name: round(value, 4) for name, value in values.items()}
     imported = Imported(recipe, conversion, tuned, found, folder)

@@ -6,7 +6,7 @@ import dataclasses
 from golden import effects, presets
 from golden.presets import Recipe
 from golden.program import Program
-from golden.training import Training
+from golden.training.settings import Training
 from golden.validation import build, plain, replaced
 
 

@@ -6,20 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golden import dac, datasets, network, training
+from golden import dac, datasets, network
 from golden.datasets import Dataset, Sequences
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
+from golden.training import evaluate
 
 
 def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:
     """The training set and the test set of a recipe; WordlineError where they are absent, or where
     their labels are of other steps than the output."""
     data = datasets.load(recipe.training.dataset, data_dir)
-    training.check_data(recipe.description, data)
+    evaluate.check_data(recipe.description, data)
     return data
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
-from golden import datasets, training
+from golden import datasets
 from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
+from golden.training import run as run_training
+from golden.training.evaluate import measured
 from golden.validation import plain, replaced
 from wordline.flow import cache
 
@@ -69,7 +71,7 @@ def train_seeds(
     runs = []
     with torch_threads(threads):
         for seed in range(recipe.training.seed, recipe.training.seed + seeds):
-            result = training.train(
+            result = run_training.train(
                 *(recipe.description, replaced(recipe.training, seed=seed), data),
                 device=device,
                 effects=recipe.effects,
@@ -115,7 +117,7 @@ def train(
     started = time.monotonic()
     data = datasets.load(recipe.training.dataset, data_dir)
     with torch_threads(threads):
-        result = training.train(
+        result = run_training.train(
             *(recipe.description, recipe.training, data),
             lambda what, done, total, _: progress(f"train, {what}", done, total),
             *(device, recipe.effects, recipe.levels),
@@ -137,7 +139,7 @@ def evaluate(program: Program, data: Sequences, *, threads: int = 1) -> dict[str
     """Measures of a program on labelled sequences (`golden.measures`), by name; with the program's
     noise and votes, where it has some."""
     with torch_threads(threads):
-        return training.measured(program, data)
+        return measured(program, data)
 
 
 def of_stage(about: dict[str, Any], stage: str) -> dict[str, float]:

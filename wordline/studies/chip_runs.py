@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from gen.cost import twin
-from golden import datasets, effects, presets, training
+from golden import datasets, effects, presets
 from golden.effects import Effects
 from golden.measures import percent
 from golden.program import Program
+from golden.training import evaluate
+from golden.training import run as run_training
 from golden.validation import replaced
 from wordline.flow import emit
 from wordline.flow.sequences import encode
@@ -89,7 +91,7 @@ def train_preset(
     settings = replaced(recipe.training, seed=seed)
     if noise is not None:
         settings = replaced(settings, noise=noise)
-    trained = training.train(
+    trained = run_training.train(
         recipe.description, settings, data, device=here.device, effects=effects_
     )
     trained.program.save(here.file())
@@ -109,4 +111,4 @@ def count(here: Here, *, dataset: str, program: str, sequences: int, side: str) 
     counted = gates.measure(chip_, codes, lengths, folder, side)
     shutil.rmtree(folder)  # tens of megabytes
     run = twin.twin(chip_) if side == "digital" else chip_
-    return {"counted": dataclasses.asdict(counted), "worth": training.measured(run, data.test)}
+    return {"counted": dataclasses.asdict(counted), "worth": evaluate.measured(run, data.test)}

@@ -16,7 +16,7 @@ from golden.convnet import CLASSES, ConvNet
 from golden.errors import WordlineError
 from golden.injection import Injection
 from golden.measures import percent
-from golden.training import ramp
+from golden.training.float import ramp
 from wordline.jobs import Here
 from wordline.studies.runs import curve, injection
 
@@ -62,7 +62,7 @@ def train(
     attack: Fields | None = None,
 ) -> Fields:
     """Train a network, from `start` if there is one; with noise if there is a ratio, which falls
-    as `golden.training.ramp` says; on attacked images if there is an attack.
+    as `golden.training.float.ramp` says; on attacked images if there is an attack.
 
     The head has no noise in training, and scores are fitted by their squared error to 1 for the
     class and -1/9 for any other. Noise in proportion to the scores is then as small as it can be

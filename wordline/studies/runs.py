@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golden import crossbar, dac, datasets, effects, head, network, training
+from golden import crossbar, dac, datasets, effects, head, network
 from golden.datasets import Dataset, Sequences
 from golden.description import Description
 from golden.effects import Effects
@@ -20,7 +20,11 @@ from golden.levels import Levels
 from golden.measures import percent
 from golden.parameters import Network
 from golden.program import Program
-from golden.training import Trainable, Training, fit_float, fit_quantised
+from golden.training import evaluate as of_programs
+from golden.training.evaluate import worth
+from golden.training.float import fit_float
+from golden.training.quantised import Trainable, fit_quantised
+from golden.training.settings import Training
 from wordline.jobs import Here
 
 Fields = dict[str, Any]
@@ -115,13 +119,13 @@ def train_quantised(
 def measured(score: Tensor, data: Sequences) -> Fields:
     """What real scores, (labels' shape, classes), are worth: accuracy; bits a label, where every
     step has one."""
-    found = training.worth(score, data)
+    found = worth(score, data)
     return {"clean": found.pop("accuracy"), **found}
 
 
 def measured_exactly(program: Program, data: Sequences) -> Fields:
     """`measured`, of a program in exact integers."""
-    return measured(program.real(training.scores(program, data)[:, 0]), data)
+    return measured(program.real(of_programs.scores(program, data)[:, 0]), data)
 
 
 def programmed(here: Here, *, dataset: str, program: str, noise: str, seed: int) -> Fields:
@@ -219,7 +223,7 @@ def disturb(
     ideal = Program.load(here.file(program))
 
     def accuracies(disturbed: list[Program]) -> float:
-        return sum(training.measured(p, test)["accuracy"] for p in disturbed) / len(disturbed)
+        return sum(of_programs.measured(p, test)["accuracy"] for p in disturbed) / len(disturbed)
 
     found: Fields = {"adc": [], "weight": []}
     for sigma in adc_lsb:

@@ -9,28 +9,26 @@ Step Size Quantization", ICLR 2020); the rest is ours.
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field, Strict
 from torch import Tensor, nn
 
-from golden import crossbar, dac, head, network, tables
-from golden.datasets import Dataset, Sequences
+from golden import crossbar, dac, network, tables
+from golden.datasets import Sequences
 from golden.description import Description
 from golden.effects import Effects
 from golden.effects import apply as apply_effects
 from golden.errors import WordlineError
 from golden.fixed import Range, quantise
-from golden.float_network import FloatModel, FloatNetwork
+from golden.float_network import FloatModel
 from golden.geometry import ArrayShape
-from golden.injection import Injection, Placement
 from golden.levels import IMPORTANT, Levels, Table, place
-from golden.measures import loss, measures
 from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro, padded
-from golden.validation import Int, frozen, replaced
+from golden.training.evaluate import FULL_SCALE
+from golden.training.optimise import Progress, batch_loss, fit
+from golden.training.settings import Training
 
 CALIBRATION = 4096
 """Sequences from which the ranges of the quantised network begin."""
@@ -38,68 +36,8 @@ CALIBRATION = 4096
 CLIP = 2.5
 """Standard deviations of the weights that a level table spans, where training does not find it."""
 
-FULL_SCALE = 2.5
-"""Standard deviations of an input at which the DAC is at full scale; a symbol's 1 is there."""
-
 IMPORTANCE, IMPORTANCE_STEPS = 1024, 2**15
 """Sequences from which the importance of weights is known, and how many steps they are at most."""
-
-POOL = 16
-"""Batches whose sequences are sorted by length together."""
-
-RAMP = 10.0
-"""Signal-to-noise ratio in dB at which training a float network with noise begins."""
-
-Progress = Callable[[str, int, int, float], None]
-"""Called after each epoch with the stage, the epoch, how many there are, and the loss."""
-
-
-@frozen
-class Training:
-    """How to train: `float_epochs` of the float network, then `epochs` of the quantised one.
-
-    noise: what the quantised network is trained with: "none"; a number, the signal-to-noise ratio
-    in dB of noise at `placement` (`golden.injection`); or "hardware", the recipe's own effects.
-    """
-
-    dataset: str = "vowels"
-    seed: Annotated[Int, Field(ge=0, le=2**31)] = 0
-    float_epochs: Annotated[Int, Field(ge=1, le=10_000)] = 60
-    epochs: Annotated[Int, Field(ge=1, le=10_000)] = 60
-    batch: Annotated[Int, Field(ge=1, le=65_536)] = 30
-    learning_rate: Annotated[float, Strict(), Field(gt=0, le=1)] = 0.005
-    noise: Annotated[float, Strict()] | str = "none"
-    placement: Placement = "pre-activations"
-
-    def __post_init__(self) -> None:
-        known = self.noise in ("none", "hardware")
-        if not (known or (isinstance(self.noise, float) and -20 <= self.noise <= 60)):
-            raise ValueError(
-                f"noise = {self.noise!r} is neither a signal-to-noise ratio in dB, -20 to 60, nor "
-                f"'hardware' or 'none'; write one of them"
-            )
-        if self.placement != "pre-activations" and not isinstance(self.noise, float):
-            raise ValueError(
-                f"placement = {self.placement!r} has no effect with noise = {self.noise!r}; give "
-                f"noise as a ratio in dB, or leave placement out"
-            )
-
-    @property
-    def injection(self) -> Injection | None:
-        """The noise of a signal-to-noise ratio, if there is one."""
-        if isinstance(self.noise, str):
-            return None
-        return Injection(snr_db=self.noise, placement=self.placement)
-
-
-@dataclass(frozen=True)
-class Result:
-    """A trained program and what was measured on the held-out test set, see `measures`: of the
-    float network and of the program."""
-
-    program: Program
-    reference: dict[str, float]
-    golden: dict[str, float]
 
 
 class TrainableArray(nn.Module):
@@ -345,86 +283,11 @@ def _importance(model: FloatModel, data: Sequences) -> list[Tensor]:
     chosen = range(0, len(data), -(-len(data) // most))
     for n in chosen:
         one = model.standardised(data.part(torch.tensor([n], device=data.x.device)))
-        error = _loss(reference(one.x, one.lengths, every_step=one.every_step), one)
+        error = batch_loss(reference(one.x, one.lengths, every_step=one.every_step), one)
         gradients = torch.autograd.grad(error, [weight for part in parts for weight in part])
         for square, gradient in zip((s for part in squares for s in part), gradients, strict=True):
             square += gradient**2
     return [torch.cat(part, 1) / len(chosen) for part in squares if part]
-
-
-def train(
-    description: Description,
-    training: Training,
-    data: Dataset,
-    progress: Progress | None = None,
-    device: str = "cpu",
-    effects: Effects | None = None,
-    levels: Levels | None = None,
-) -> Result:
-    """Train the float reference, then the quantised network from it; deterministic for a seed.
-
-    effects: what the hardware does, for training with "hardware" noise: another chip with every
-    batch, other read noise with every sequence. levels: how level tables are found, where
-    `device.levels` is "trained". The program that comes back is that of an ideal
-    chip. The test set is only looked at after the last epoch. Raises WordlineError if the
-    description does not fit the data, or if there is no effect to train with.
-    """
-    hardware = training.noise == "hardware"
-    if hardware and not (effects and effects.on):
-        raise WordlineError(
-            "training.noise = 'hardware', but no effect is on; give some (--effects, or [effects] "
-            "in the recipe), or a signal-to-noise ratio in dB."
-        )
-    check_data(description, data)
-    progress = progress or (lambda *_: None)
-    check_device(device)
-    torch.manual_seed(training.seed)
-    model = fit_float(description, training, data.train, progress, device)
-    program = fit_quantised(
-        model, description, training, data.train, progress, device, effects, levels
-    )
-    return Result(
-        program=program,
-        reference=worth(model.scores(data.test), data.test),
-        golden=measured(program, data.test),
-    )
-
-
-def fit_float(
-    description: Description,
-    training: Training,
-    data: Sequences,
-    progress: Progress = lambda *_: None,
-    device: str = "cpu",
-    *,
-    start: FloatModel | None = None,
-    injection: Injection | None = None,
-) -> FloatModel:
-    """Train a float network for `float_epochs`; the caller seeds PyTorch's generator.
-
-    start: go on from this one. injection: train with noise; over the first half of the epochs its
-    signal-to-noise ratio falls evenly in dB from RAMP, or from itself where that is higher.
-    """
-    if start is None:
-        found = (*statistics(data), *target_statistics(description, data))
-        start = FloatModel(FloatNetwork(description), *found)
-    model = start.to(device)
-
-    def loss_of(batch: Sequences, done: float) -> Tensor:
-        noise = None if injection is None else ramp(injection, done)
-        real = model.standardised(batch)
-        scores = model.network(real.x, real.lengths, noise, every_step=real.every_step)
-        return _loss(scores, real)
-
-    epochs = training.float_epochs
-    _fit(model.network, loss_of, data.to(device), training, epochs, "float", progress)
-    return model.to("cpu")
-
-
-def ramp(injection: Injection, done: float) -> Injection:
-    """The noise of a part of training; done: 0 at its beginning, 1 at its end."""
-    above = max(0.0, RAMP - injection.snr_db) * max(0.0, 1 - 2 * done)
-    return replaced(injection, snr_db=injection.snr_db + above)
 
 
 def fit_quantised(
@@ -456,137 +319,8 @@ def fit_quantised(
             spread = trainable.target_spread
             batch = dataclasses.replace(batch, labels=batch.labels / spread)
             real = real / spread
-        return _loss(real, batch)
+        return batch_loss(real, batch)
 
-    _fit(trainable, loss_of, data, training, training.epochs, "quantised", progress)
+    fit(trainable, loss_of, data, training, training.epochs, "quantised", progress)
     with torch.no_grad():
         return trainable.cpu().program().to(torch.int64)
-
-
-def check_data(description: Description, data: Dataset) -> None:
-    """WordlineError where a data set is not of the network's sizes, or its labels are not what the
-    output is, or not of the same steps."""
-    net, of, real = description.network, description.output.of, data.test.real
-    if real and of == "class":
-        raise WordlineError(
-            f"output.of = 'class' does not fit the data set {data.name}, whose labels are real "
-            f"numbers; write 'scores'."
-        )
-    if of == "state" and not real:
-        raise WordlineError(
-            f"output.of = 'state' does not fit the data set {data.name}, whose labels are classes; "
-            f"write 'class' or 'scores', and network.classes = {data.classes}."
-        )
-    if (net.inputs, description.outputs) != (data.channels, data.classes):
-        which = (
-            f"network.classes = {net.classes}" if net.classes else f"{description.outputs} units"
-        )
-        raise WordlineError(
-            f"network.inputs = {net.inputs} and {which} do not fit the data set {data.name}, which "
-            f"has {data.channels} channels and {data.classes} {'targets' if real else 'classes'}."
-        )
-    if description.output.every_step != data.test.every_step:
-        has, write = ("every step", "every") if data.test.every_step else ("a sequence", "last")
-        raise WordlineError(
-            f"output.steps = {description.output.steps!r} does not fit the data set {data.name}, "
-            f"which has a label for {has}; write {write!r}."
-        )
-
-
-def check_device(device: str) -> None:
-    """WordlineError where PyTorch cannot compute on it."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise WordlineError(f"The device {device!r} cannot be used: {reason}.") from None
-
-
-def scores(program: Program, data: Sequences) -> Tensor:
-    """The scores of a program on real inputs, of each pass, in exact integers; see
-    `golden.network.scores`."""
-    codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
-    return network.scores(program, codes, data.lengths)
-
-
-def measured(program: Program, data: Sequences) -> dict[str, float]:
-    """What a program is worth, in exact integers; see `worth`."""
-    found = scores(program, data)
-    label = None if data.real else head.vote(found, program.vote_by)
-    return worth(program.real(found[:, 0].double()), data, label)
-
-
-def worth(score: Tensor, data: Sequences, label: Tensor | None = None) -> dict[str, float]:
-    """`golden.measures` of real scores as `FloatModel.scores` gives them. label: the classes, where
-    they are not those of the highest scores."""
-    truth = data.labelled(data.labels)
-    label = label if label is None else data.labelled(label)
-    return measures(data.labelled(score), truth, label, every_step=data.every_step)
-
-
-def target_statistics(description: Description, data: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each target of a regressor over the labels, (targets,); (1,),
-    0 and 1, where labels are classes or there is no head: a state is what it is."""
-    mean, deviation = torch.zeros(1), torch.ones(1)
-    if data.real and description.network.classes:
-        labels = data.labelled(data.labels).double()
-        found = labels.std(0, correction=0)
-        mean, deviation = labels.mean(0).float(), torch.where(found > 0, found, 1.0).float()
-    return mean, deviation
-
-
-def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over the valid steps; of symbols 0, and what puts
-    their 1 at full scale.
-
-    No deviation is below a tenth of the largest: a pixel at the edge that is lit once in a
-    thousand images would come out as hundreds.
-    """
-    if data.x.dtype == torch.uint8:
-        channels = torch.zeros(data.x.shape[2])
-        return channels, channels + 1 / FULL_SCALE
-    deviation = data.x[data.valid].std(0)
-    return data.x[data.valid].mean(0), deviation.clamp(min=max(1e-6, 0.1 * float(deviation.max())))
-
-
-def _loss(score: Tensor, data: Sequences) -> Tensor:
-    return loss(data.labelled(score), data.labelled(data.labels))
-
-
-def _fit(
-    module: nn.Module,
-    loss_of: Callable[[Sequences, float], Tensor],
-    data: Sequences,
-    training: Training,
-    epochs: int,
-    stage: str,
-    progress: Progress,
-) -> None:
-    """Adam with a cosine schedule over shuffled batches. loss_of: of a batch and of how much of
-    the training is done, 0 to 1."""
-    optimiser = torch.optim.Adam(module.parameters(), training.learning_rate)
-    steps = epochs * -(-len(data) // training.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for epoch in range(epochs):
-        total = 0.0
-        for chosen in _batches(data.lengths, training.batch):
-            error = loss_of(data.part(chosen), schedule.last_epoch / steps)
-            optimiser.zero_grad()
-            error.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            total += error.item() * len(chosen)
-        progress(stage, epoch + 1, epochs, total / len(data))
-
-
-def _batches(lengths: Tensor, size: int) -> list[Tensor]:
-    """All sequences, shuffled, in batches; in a large set those of a batch have much the same
-    length, so that few steps are padding."""
-    order = torch.randperm(len(lengths)).to(lengths.device)
-    batches = order.split(size)
-    if len(batches) < 4 * POOL or lengths.min() == lengths.max():
-        return list(batches)
-    pools = order.split(POOL * size)
-    sorted_ = [b for pool in pools for b in pool[lengths[pool].argsort(stable=True)].split(size)]
-    return [sorted_[n] for n in torch.randperm(len(sorted_)).tolist()]

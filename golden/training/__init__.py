@@ -1,0 +1,1 @@
+"""Training: settings, the float reference, the quantised network, evaluation."""

@@ -1,0 +1,100 @@
+"""Measures of a network on labelled sequences, and whether a data set fits a description."""
+
+import torch
+from torch import Tensor
+
+from golden import dac, head, network
+from golden.datasets import Dataset, Sequences
+from golden.description import Description
+from golden.errors import WordlineError
+from golden.measures import measures
+from golden.program import Program
+
+FULL_SCALE = 2.5
+"""Standard deviations of an input at which the DAC is at full scale; a symbol's 1 is there."""
+
+
+def check_data(description: Description, data: Dataset) -> None:
+    """WordlineError where a data set is not of the network's sizes, or its labels are not what the
+    output is, or not of the same steps."""
+    net, of, real = description.network, description.output.of, data.test.real
+    if real and of == "class":
+        raise WordlineError(
+            f"output.of = 'class' does not fit the data set {data.name}, whose labels are real "
+            f"numbers; write 'scores'."
+        )
+    if of == "state" and not real:
+        raise WordlineError(
+            f"output.of = 'state' does not fit the data set {data.name}, whose labels are classes; "
+            f"write 'class' or 'scores', and network.classes = {data.classes}."
+        )
+    if (net.inputs, description.outputs) != (data.channels, data.classes):
+        which = (
+            f"network.classes = {net.classes}" if net.classes else f"{description.outputs} units"
+        )
+        raise WordlineError(
+            f"network.inputs = {net.inputs} and {which} do not fit the data set {data.name}, which "
+            f"has {data.channels} channels and {data.classes} {'targets' if real else 'classes'}."
+        )
+    if description.output.every_step != data.test.every_step:
+        has, write = ("every step", "every") if data.test.every_step else ("a sequence", "last")
+        raise WordlineError(
+            f"output.steps = {description.output.steps!r} does not fit the data set {data.name}, "
+            f"which has a label for {has}; write {write!r}."
+        )
+
+
+def check_device(device: str) -> None:
+    """WordlineError where PyTorch cannot compute on it."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise WordlineError(f"The device {device!r} cannot be used: {reason}.") from None
+
+
+def scores(program: Program, data: Sequences) -> Tensor:
+    """The scores of a program on real inputs, of each pass, in exact integers; see
+    `golden.network.scores`."""
+    codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
+    return network.scores(program, codes, data.lengths)
+
+
+def measured(program: Program, data: Sequences) -> dict[str, float]:
+    """What a program is worth, in exact integers; see `worth`."""
+    found = scores(program, data)
+    label = None if data.real else head.vote(found, program.vote_by)
+    return worth(program.real(found[:, 0].double()), data, label)
+
+
+def worth(score: Tensor, data: Sequences, label: Tensor | None = None) -> dict[str, float]:
+    """`golden.measures` of real scores as `FloatModel.scores` gives them. label: the classes, where
+    they are not those of the highest scores."""
+    truth = data.labelled(data.labels)
+    label = label if label is None else data.labelled(label)
+    return measures(data.labelled(score), truth, label, every_step=data.every_step)
+
+
+def target_statistics(description: Description, data: Sequences) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each target of a regressor over the labels, (targets,); (1,),
+    0 and 1, where labels are classes or there is no head: a state is what it is."""
+    mean, deviation = torch.zeros(1), torch.ones(1)
+    if data.real and description.network.classes:
+        labels = data.labelled(data.labels).double()
+        found = labels.std(0, correction=0)
+        mean, deviation = labels.mean(0).float(), torch.where(found > 0, found, 1.0).float()
+    return mean, deviation
+
+
+def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel over the valid steps; of symbols 0, and what puts
+    their 1 at full scale.
+
+    No deviation is below a tenth of the largest: a pixel at the edge that is lit once in a
+    thousand images would come out as hundreds.
+    """
+    if data.x.dtype == torch.uint8:
+        channels = torch.zeros(data.x.shape[2])
+        return channels, channels + 1 / FULL_SCALE
+    deviation = data.x[data.valid].std(0)
+    return data.x[data.valid].mean(0), deviation.clamp(min=max(1e-6, 0.1 * float(deviation.max())))

@@ -1,0 +1,52 @@
+"""Training of the float network, which is the reference and what quantised training starts from."""
+
+from torch import Tensor
+
+from golden.datasets import Sequences
+from golden.description import Description
+from golden.float_network import FloatModel, FloatNetwork
+from golden.injection import Injection
+from golden.training.evaluate import statistics, target_statistics
+from golden.training.optimise import Progress, batch_loss, fit
+from golden.training.settings import Training
+from golden.validation import replaced
+
+RAMP = 10.0
+"""Signal-to-noise ratio in dB at which training a float network with noise begins."""
+
+
+def fit_float(
+    description: Description,
+    training: Training,
+    data: Sequences,
+    progress: Progress = lambda *_: None,
+    device: str = "cpu",
+    *,
+    start: FloatModel | None = None,
+    injection: Injection | None = None,
+) -> FloatModel:
+    """Train a float network for `float_epochs`; the caller seeds PyTorch's generator.
+
+    start: go on from this one. injection: train with noise; over the first half of the epochs its
+    signal-to-noise ratio falls evenly in dB from RAMP, or from itself where that is higher.
+    """
+    if start is None:
+        found = (*statistics(data), *target_statistics(description, data))
+        start = FloatModel(FloatNetwork(description), *found)
+    model = start.to(device)
+
+    def loss_of(batch: Sequences, done: float) -> Tensor:
+        noise = None if injection is None else ramp(injection, done)
+        real = model.standardised(batch)
+        scores = model.network(real.x, real.lengths, noise, every_step=real.every_step)
+        return batch_loss(scores, real)
+
+    epochs = training.float_epochs
+    fit(model.network, loss_of, data.to(device), training, epochs, "float", progress)
+    return model.to("cpu")
+
+
+def ramp(injection: Injection, done: float) -> Injection:
+    """The noise of a part of training; done: 0 at its beginning, 1 at its end."""
+    above = max(0.0, RAMP - injection.snr_db) * max(0.0, 1 - 2 * done)
+    return replaced(injection, snr_db=injection.snr_db + above)

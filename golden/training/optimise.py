@@ -1,0 +1,60 @@
+"""What both trainings share: the loss, and Adam over shuffled batches."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from golden.datasets import Sequences
+from golden.measures import loss
+from golden.training.settings import Training
+
+POOL = 16
+"""Batches whose sequences are sorted by length together."""
+
+Progress = Callable[[str, int, int, float], None]
+"""Called after each epoch with the stage, the epoch, how many there are, and the loss."""
+
+
+def batch_loss(score: Tensor, data: Sequences) -> Tensor:
+    """The loss of scores on the labels of a batch."""
+    return loss(data.labelled(score), data.labelled(data.labels))
+
+
+def fit(
+    module: nn.Module,
+    loss_of: Callable[[Sequences, float], Tensor],
+    data: Sequences,
+    training: Training,
+    epochs: int,
+    stage: str,
+    progress: Progress,
+) -> None:
+    """Adam with a cosine schedule over shuffled batches. loss_of: of a batch and of how much of
+    the training is done, 0 to 1."""
+    optimiser = torch.optim.Adam(module.parameters(), training.learning_rate)
+    steps = epochs * -(-len(data) // training.batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for epoch in range(epochs):
+        total = 0.0
+        for chosen in _batches(data.lengths, training.batch):
+            error = loss_of(data.part(chosen), schedule.last_epoch / steps)
+            optimiser.zero_grad()
+            error.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            total += error.item() * len(chosen)
+        progress(stage, epoch + 1, epochs, total / len(data))
+
+
+def _batches(lengths: Tensor, size: int) -> list[Tensor]:
+    """All sequences, shuffled, in batches; in a large set those of a batch have much the same
+    length, so that few steps are padding."""
+    order = torch.randperm(len(lengths)).to(lengths.device)
+    batches = order.split(size)
+    if len(batches) < 4 * POOL or lengths.min() == lengths.max():
+        return list(batches)
+    pools = order.split(POOL * size)
+    sorted_ = [b for pool in pools for b in pool[lengths[pool].argsort(stable=True)].split(size)]
+    return [sorted_[n] for n in torch.randperm(len(sorted_)).tolist()]

@@ -1,0 +1,65 @@
+"""The whole training: the float reference, then the quantised network from it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from golden.datasets import Dataset
+from golden.description import Description
+from golden.effects import Effects
+from golden.errors import WordlineError
+from golden.levels import Levels
+from golden.program import Program
+from golden.training.evaluate import check_data, check_device, measured, worth
+from golden.training.float import fit_float
+from golden.training.optimise import Progress
+from golden.training.quantised import fit_quantised
+from golden.training.settings import Training
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained program and what was measured on the held-out test set, see `measures`: of the
+    float network and of the program."""
+
+    program: Program
+    reference: dict[str, float]
+    golden: dict[str, float]
+
+
+def train(
+    description: Description,
+    training: Training,
+    data: Dataset,
+    progress: Progress | None = None,
+    device: str = "cpu",
+    effects: Effects | None = None,
+    levels: Levels | None = None,
+) -> Result:
+    """Train the float reference, then the quantised network from it; deterministic for a seed.
+
+    effects: what the hardware does, for training with "hardware" noise: another chip with every
+    batch, other read noise with every sequence. levels: how level tables are found, where
+    `device.levels` is "trained". The program that comes back is that of an ideal
+    chip. The test set is only looked at after the last epoch. Raises WordlineError if the
+    description does not fit the data, or if there is no effect to train with.
+    """
+    hardware = training.noise == "hardware"
+    if hardware and not (effects and effects.on):
+        raise WordlineError(
+            "training.noise = 'hardware', but no effect is on; give some (--effects, or [effects] "
+            "in the recipe), or a signal-to-noise ratio in dB."
+        )
+    check_data(description, data)
+    progress = progress or (lambda *_: None)
+    check_device(device)
+    torch.manual_seed(training.seed)
+    model = fit_float(description, training, data.train, progress, device)
+    program = fit_quantised(
+        model, description, training, data.train, progress, device, effects, levels
+    )
+    return Result(
+        program=program,
+        reference=worth(model.scores(data.test), data.test),
+        golden=measured(program, data.test),
+    )
