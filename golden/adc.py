@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from golden import crossbar, dac, noise
-from golden.fixed import Range, half_up, narrow
+from golden.draws import Draws
+from golden.draws import draw as drawn
+from golden.fixed import half_up, narrow
 from golden.geometry import ArrayShape
-from golden.noise import Draws
 from golden.program import ArrayProgram
+from golden.ranges import Range
 
 
 def codes(
@@ -67,7 +69,7 @@ def draw(array: ArrayProgram, shape: ArrayShape, runs: Tensor, step: Tensor | in
     if not (array.read_noise.any() or array.adc_noise.any()):
         return None
     keys, columns = keys_and_columns(array, shape)
-    return noise.draw(keys, runs, step, columns)
+    return drawn(keys, runs, step, columns)
 
 
 def keys_and_columns(array: ArrayProgram, shape: ArrayShape) -> tuple[Tensor, Tensor]:

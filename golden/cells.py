@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from golden.fixed import Range, signed_range, symmetric_range
 from golden.parameters import Pipeline
+from golden.ranges import Range, signed_range, symmetric_range
 from golden.validation import Int, frozen
 
 Frac = Annotated[Int, Field(ge=0, le=8)]

@@ -17,7 +17,6 @@ from pydantic import Field
 
 from golden.cells import Cell, LstmCell
 from golden.errors import WordlineNote
-from golden.fixed import index_bits
 from golden.geometry import ArrayShape
 from golden.parameters import (
     DEEP_SETTLE,
@@ -30,6 +29,7 @@ from golden.parameters import (
     Output,
     Voting,
 )
+from golden.ranges import index_bits
 from golden.validation import build, frozen, plain, read_toml
 
 

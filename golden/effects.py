@@ -19,10 +19,11 @@ from torch import Tensor
 
 from golden import noise
 from golden.errors import WordlineError
-from golden.fixed import Range, quantise, signed_range
+from golden.fixed import quantise
 from golden.geometry import ArrayShape
 from golden.parameters import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS
 from golden.program import ArrayProgram, Program, ideal_macro
+from golden.ranges import Range, signed_range
 from golden.source import registry
 from golden.validation import Int, build, frozen, plain, preset_or_toml
 

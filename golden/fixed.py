@@ -1,4 +1,4 @@
-"""Fixed-point vocabulary: ranges, and the one way to round and narrow (docs/contract.md, 1).
+"""The one way to round and narrow tensors (docs/contract.md, 1).
 
 Every function here takes integer tensors, or floating tensors that hold integers. On integers the
 result is exact integer arithmetic. On floats (float64: exact to 2^53) it is the same number with
@@ -6,38 +6,12 @@ a straight-through gradient, which is how the golden model is trained: there is 
 pass. Only `quantise` takes real numbers.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-
-class Range(NamedTuple):
-    """Inclusive range of a code."""
-
-    low: int
-    high: int
-
-
-def signed_range(bits: int) -> Range:
-    """Two's complement: -8..7 for 4 bits."""
-    return Range(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
-def symmetric_range(bits: int) -> Range:
-    """Signed and symmetric: -7..7 for 4 bits; -1..1 for 2 bits and for 1 bit, which lacks 0."""
-    high = max(1, 2 ** (bits - 1) - 1)
-    return Range(-high, high)
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Quotient of integers, rounded up."""
-    return -(-a // b)
-
-
-def index_bits(count: int) -> int:
-    """Bits of an index below `count`; at least 1."""
-    return max(1, (count - 1).bit_length())
+from golden.ranges import Range
 
 
 def half_up(a: Tensor, shift: int) -> Tensor:

@@ -5,7 +5,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from golden.fixed import Range, ceil_div, signed_range
+from golden.ranges import Range, ceil_div, signed_range
 
 if TYPE_CHECKING:
     from golden.description import Description

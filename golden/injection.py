@@ -16,7 +16,8 @@ import torch
 from pydantic import Field, Strict
 from torch import Tensor
 
-from golden.fixed import Range, quantise
+from golden.fixed import quantise
+from golden.ranges import Range
 from golden.validation import frozen
 
 Placement = Literal["pre-activations", "every"]

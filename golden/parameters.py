@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from golden.fixed import Range, signed_range, symmetric_range
+from golden.ranges import Range, signed_range, symmetric_range
 from golden.validation import Int, frozen
 
 ADC_NOISE_BITS = 12

@@ -20,9 +20,9 @@ from golden import files
 from golden.cells import LstmCell
 from golden.description import Description
 from golden.errors import WordlineError
-from golden.fixed import Range, signed_range
 from golden.geometry import ArrayShape
 from golden.parameters import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, Device
+from golden.ranges import Range, signed_range
 from golden.source import registry
 
 FORMAT = "wordline program 4"

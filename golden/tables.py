@@ -8,8 +8,9 @@ from torch import Tensor
 
 from golden.cells import LstmCell
 from golden.description import Description
-from golden.fixed import Range, quantise
+from golden.fixed import quantise
 from golden.geometry import ArrayShape
+from golden.ranges import Range
 
 
 def gate_tables(step: Tensor, shape: ArrayShape) -> Tensor:

@@ -4,8 +4,8 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fixed import ceil_div, index_bits
 from golden.geometry import ArrayShape
+from golden.ranges import ceil_div, index_bits
 from hw.dac import step_layout
 from hw.fixed import tree_sum
 from hw.ports import WritePort

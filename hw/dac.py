@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
-from golden.fixed import ceil_div, index_bits
+from golden.ranges import ceil_div, index_bits
 from hw.ports import vector_layout, vector_stream
 
 

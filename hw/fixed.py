@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 
-from golden.fixed import Range
+from golden.ranges import Range
 
 
 def half_up(a: Value, shift: int) -> Value:

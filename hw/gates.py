@@ -7,8 +7,8 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.cells import LstmCell
-from golden.fixed import ceil_div, index_bits
 from golden.geometry import ArrayShape
+from golden.ranges import ceil_div, index_bits
 from hw.adc import codes_layout
 from hw.fixed import narrow
 from hw.ports import WritePort, loaded_memory, vector_stream

@@ -5,8 +5,8 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
-from golden.fixed import index_bits
 from golden.geometry import ArrayShape
+from golden.ranges import index_bits
 from hw.adc import codes_layout
 from hw.array import LOADED, MacroMaker, TiledArray, crossbar_model
 from hw.dac import DacSequencer

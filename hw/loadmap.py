@@ -13,8 +13,8 @@ from amaranth.lib import data
 
 from golden.cells import LstmCell
 from golden.description import Description
-from golden.fixed import ceil_div, index_bits
 from golden.geometry import ArrayShape
+from golden.ranges import ceil_div, index_bits
 from hw.macro.interface import cell_place, parameter_fields, tile_fields
 from hw.macro.noise import WORD_BITS
 

@@ -8,7 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
-from golden.fixed import ceil_div, index_bits
+from golden.ranges import ceil_div, index_bits
 from hw.array import MacroMaker, crossbar_model
 from hw.head import Head
 from hw.layer import RecurrentLayer

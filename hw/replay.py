@@ -5,7 +5,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
-from golden.fixed import index_bits
+from golden.ranges import index_bits
 from hw.ports import vector_stream
 
 

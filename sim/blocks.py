@@ -20,7 +20,6 @@ from gen.rtl import image, verilog
 from golden import adc, dac, gates, head, layer, lstm, rnn
 from golden.description import Description
 from golden.errors import WordlineError
-from golden.fixed import Range, ceil_div, signed_range
 from golden.geometry import ArrayShape
 from golden.noise import WORD
 from golden.program import (
@@ -31,6 +30,7 @@ from golden.program import (
     VoteBy,
     ideal_macro,
 )
+from golden.ranges import Range, ceil_div, signed_range
 from hw.adc import Readout
 from hw.array import crossbar_model
 from hw.dac import DacSequencer

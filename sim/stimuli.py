@@ -11,7 +11,6 @@ from torch import Tensor
 from golden import crossbar, dac, tables
 from golden.cells import LstmCell
 from golden.description import Description
-from golden.fixed import Range, ceil_div, signed_range
 from golden.geometry import ArrayShape
 from golden.noise import WORD
 from golden.parameters import GAIN_ERROR_BITS, OFFSET_BITS
@@ -23,6 +22,7 @@ from golden.program import (
     ideal_macro,
     padded,
 )
+from golden.ranges import Range, ceil_div, signed_range
 
 HARDWARE = (
     *[("level", "sar", {})] * 3,

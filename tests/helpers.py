@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from golden import network
 from golden.description import Description
-from golden.fixed import ceil_div, index_bits
 from golden.geometry import ArrayShape
 from golden.program import Program
+from golden.ranges import ceil_div, index_bits
 from hw.layer import GATES
 from hw.macro.interface import PARAMETERS, parameter_fields, tile_place
 from hw.network import Accelerator

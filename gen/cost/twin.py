@@ -7,9 +7,9 @@ import torch
 
 from golden.description import Description
 from golden.errors import WordlineError
-from golden.fixed import symmetric_range
 from golden.parameters import SETTLE_MAX
 from golden.program import Program, ideal_macro
+from golden.ranges import symmetric_range
 
 
 def twin_description(description: Description) -> Description:

@@ -6,7 +6,7 @@ to it, and a net one output however many flip-flops and blocks it goes to.
 
 from typing import Any
 
-from golden.fixed import ceil_div
+from golden.ranges import ceil_div
 
 
 def insert(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> int:

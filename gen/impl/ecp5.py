@@ -23,8 +23,8 @@ from gen.ip.options import PERIOD_NS
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
-from golden.fixed import ceil_div
 from golden.parameters import DEEP_SETTLE, SETTLE_MAX
+from golden.ranges import ceil_div
 from hw.macro.columns_deep import AROUND, REPLICATED, sum_cycles
 from hw.macro.crossbar_deep import AFTER_NOISE
 from hw.macro.noise import STAGES

@@ -21,11 +21,12 @@ from golden.description import Description
 from golden.effects import Effects
 from golden.effects import apply as apply_effects
 from golden.errors import WordlineError
-from golden.fixed import Range, quantise
+from golden.fixed import quantise
 from golden.float_network import FloatModel
 from golden.geometry import ArrayShape
 from golden.levels import IMPORTANT, Levels, Table, place
 from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro, padded
+from golden.ranges import Range
 from golden.training.evaluate import FULL_SCALE
 from golden.training.optimise import Progress, batch_loss, fit
 from golden.training.settings import Training

@@ -12,7 +12,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Member, Out
 
 from golden.description import Description
-from golden.fixed import ceil_div, index_bits
+from golden.ranges import ceil_div, index_bits
 from hw.bus.registers import BUS_BITS, WORD
 from hw.network import sequence_ends
 from hw.ports import vector_stream

@@ -5,7 +5,7 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
-from golden.fixed import index_bits
+from golden.ranges import index_bits
 from hw.bus.axi import RegisterBus, Response
 from hw.bus.registers import BUS_BITS, COUNTERS, EVENTS, WORD, RegisterMap
 

@@ -25,7 +25,7 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from golden.fixed import ceil_div
+from golden.ranges import ceil_div
 from hw.bus.axi import Response
 from hw.bus.registers import BUS_BITS, WORD
 

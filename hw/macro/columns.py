@@ -19,8 +19,8 @@ from amaranth.hdl import (
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fixed import index_bits
 from golden.geometry import ArrayShape
+from golden.ranges import index_bits
 from hw.fixed import tree_sum
 
 SOURCE = Path(__file__).with_name("columns.v")

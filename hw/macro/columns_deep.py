@@ -4,8 +4,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from golden.fixed import ceil_div, index_bits
 from golden.geometry import ArrayShape
+from golden.ranges import ceil_div, index_bits
 from hw.fixed import by_bits, registered, registered_sum
 from hw.macro.columns import cell_layout, columns_signature, row_code
 from hw.ports import loaded_memory

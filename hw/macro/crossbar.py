@@ -7,9 +7,9 @@ from amaranth.hdl import Module, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 
 from golden import noise
-from golden.fixed import index_bits
 from golden.geometry import ArrayShape
 from golden.parameters import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS
+from golden.ranges import index_bits
 from hw.fixed import half_up
 from hw.macro.columns import Columns
 from hw.macro.interface import PARAMETERS, compare, macro_signature

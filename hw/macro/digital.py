@@ -5,8 +5,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 
 from golden.errors import WordlineError
-from golden.fixed import ceil_div, index_bits
 from golden.geometry import ArrayShape
+from golden.ranges import ceil_div, index_bits
 from hw.fixed import half_up, tree_sum
 from hw.macro.interface import compare, macro_signature
 from hw.ports import loaded_memory

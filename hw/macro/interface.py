@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fixed import index_bits
 from golden.geometry import ArrayShape
+from golden.ranges import index_bits
 from hw.adc import above_layout, trial_layout
 from hw.macro.noise import WORD_BITS
 from hw.ports import WritePort, instance

@@ -7,9 +7,9 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden import noise
-from golden.fixed import ceil_div, index_bits
 from golden.geometry import ArrayShape
 from golden.parameters import ADC_NOISE_BITS
+from golden.ranges import ceil_div, index_bits
 from hw.fixed import (
     by_digits,
     half_up,

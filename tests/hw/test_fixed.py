@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 
 import hw.fixed
 from golden import noise
-from golden.fixed import (
-    Range,
-    bipolar,
-    look_up,
-    narrow,
-    quantise,
-    signed_range,
-    slopes,
-    symmetric_range,
-)
+from golden.fixed import bipolar, look_up, narrow, quantise, slopes
+from golden.ranges import Range, signed_range, symmetric_range
 from tests import reference
 
 

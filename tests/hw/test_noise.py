@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from golden import adc, network, noise, tables
+from golden import draws as golden_draws
 from golden.description import Description
 from golden.program import HeadProgram, LstmProgram, Program, ideal_macro, padded
 
@@ -55,7 +56,7 @@ def field(key, first_run=0):
     """Both draws over (runs, steps, columns), float64."""
     words, columns = torch.tensor(key), torch.arange(COLUMNS)
     runs = torch.arange(first_run, first_run + RUNS)
-    steps = [noise.draw(words, runs, t, columns) for t in range(STEPS)]
+    steps = [golden_draws.draw(words, runs, t, columns) for t in range(STEPS)]
     return {
         name: torch.stack([getattr(s, name) for s in steps], 1).double() for name in ("read", "adc")
     }
@@ -91,7 +92,7 @@ BIG = (0, 1, 2, 1000, 2**31 - 1, 2**31, WORD - 1, WORD, 2**40 + 3)
 def test_draws_are_those_of_the_contract(key):
     columns = torch.tensor([[0, 1, 2, 3], [127, 128, 4095, 16383]])
     for step in (0, 1, 7, 65535):
-        got = noise.draw(torch.tensor(key), torch.tensor(BIG), step, columns)
+        got = golden_draws.draw(torch.tensor(key), torch.tensor(BIG), step, columns)
         for n, run in enumerate(BIG):
             wanted = [draws(key, run, step, c) for c in columns.flatten().tolist()]
             both = torch.stack([got.read[n].flatten(), got.adc[n].flatten()], 1)
@@ -115,13 +116,13 @@ def test_a_draw_depends_on_its_place_alone():
     runs = torch.tensor([5, 900, 2**31, 17])
     columns = torch.arange(6).reshape(2, 3)
     words = torch.tensor(KEY)
-    whole = noise.draw(words, runs, 3, columns)
+    whole = golden_draws.draw(words, runs, 3, columns)
     assert whole.read.shape == whole.adc.shape == (4, 2, 3)
     for n in range(4):
-        alone = noise.draw(words, runs[n : n + 1], 3, columns)
+        alone = golden_draws.draw(words, runs[n : n + 1], 3, columns)
         assert torch.equal(alone.read[0], whole.read[n])
         assert torch.equal(alone.adc[0], whole.adc[n])
-    cell = noise.draw(words, runs, 3, columns[1, 2])
+    cell = golden_draws.draw(words, runs, 3, columns[1, 2])
     assert torch.equal(cell.read, whole.read[:, 1, 2])
 
 
@@ -375,7 +376,7 @@ def test_no_amplitude_is_no_noise():
     shape = quiet.description.head
     charge = torch.arange(-6000, 6000).reshape(-1, 1, 1, 4)
     big = torch.full_like(charge, 250)
-    code = adc.convert(charge, quiet.head, shape, noise.Draws(big, -big))
+    code = adc.convert(charge, quiet.head, shape, golden_draws.Draws(big, -big))
     assert torch.equal(code, adc.convert(charge, quiet.head, shape))
 
 

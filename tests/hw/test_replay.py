@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden.fixed import ceil_div
+from golden.ranges import ceil_div
 from hw.replay import Replay
 from tests.helpers import (
     examples,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import rnn
-from golden.fixed import ceil_div
 from golden.gates import pre_activation
+from golden.ranges import ceil_div
 from hw.rnn import RnnGates
 from tests.helpers import (
     descriptions,
