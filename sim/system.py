@@ -8,9 +8,9 @@ from typing import Any
 from cocotb_tools.runner import Icarus
 from torch import Tensor
 
-from gen.cost import activity
+from gen.cost import activity, energy
 from gen.cost.activity import Activity
-from gen.impl import synth
+from gen.impl import cells, yosys
 from gen.ip import package
 from gen.rtl import image, vectors, verilog
 from golden import files
@@ -106,7 +106,7 @@ def simulate_netlist(
     work.mkdir(parents=True, exist_ok=True)
     runner, log = RecordingIcarus(), work / "build.log"
     recorder = folder / "recorder.v"
-    instances = synth.macro_instances(netlist[0])
+    instances = yosys.macro_instances(netlist[0])
     files.write_text(recorder, _recorder(top, instances, folder / RECORD, len(lengths)))
     model = folder / f"rtl/{description.name}_crossbar_model.v"
     try:
@@ -136,14 +136,14 @@ def simulate_netlist(
 
 
 def counted(
-    description: Description, cells: synth.Cells, folder: Path, library: Path | None
-) -> tuple[dict[str, synth.Energy], Activity]:
+    description: Description, cells: cells.Cells, folder: Path, library: Path | None
+) -> tuple[dict[str, energy.Energy], Activity]:
     """By block the energy of a netlist that is in `folder`, in its simulation in `simulation/`
     there, and what its nets did; the record of that, which is large, is deleted."""
     record = folder / "simulation" / RECORD
     nets = activity.read(record, package.axi_module(description))
     record.unlink()
-    return synth.energies(description, cells, folder, nets, library=library), nets
+    return energy.energies(description, cells, folder, nets, library=library), nets
 
 
 TIMESCALE = ("1ns", "1ps")

@@ -20,9 +20,9 @@ import torch
 from rich.table import Column, Table
 from torch import Tensor
 
-from gen.cost import technology
+from gen.cost import energy, technology
 from gen.cost.activity import Activity
-from gen.impl import memories, synth
+from gen.impl import cells, memories, yosys
 from gen.ip.options import Macro
 from golden import dac, network
 from golden.description import Description
@@ -37,7 +37,7 @@ NODE = 32
 ADC_BITS = 4
 """Of the ADCs whose energy and area are among the figures."""
 
-CELLS = synth.CELLS["osu018"]
+CELLS = cells.CELLS["osu018"]
 CELLS_NODE = 180
 
 CYCLE = technology.scale(CELLS_NODE, NODE).delay
@@ -153,8 +153,8 @@ def count(
     program: Program,
     x: Tensor,
     lengths: Tensor,
-    mapped: synth.Mapped,
-    energies: Mapping[str, synth.Energy],
+    mapped: yosys.Mapped,
+    energies: Mapping[str, energy.Energy],
     activity: Activity,
     instances: Mapping[str, str],
     *,
@@ -169,7 +169,7 @@ def count(
     reads = read_devices(program, x, lengths)
     arrays, found = [], []
     for instance, module in sorted(instances.items()):
-        block = synth.block_name(instance)
+        block = yosys.block_name(instance)
         shape = memories.of_module(module)
         if shape is not None:
             ports = [

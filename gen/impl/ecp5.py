@@ -17,7 +17,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from gen.impl.synth import block_name, run_tool, run_yosys
+from gen.impl.tools import run_tool, run_yosys
+from gen.impl.yosys import block_name
 from gen.ip import package
 from gen.ip.options import PERIOD_NS
 from golden import files

@@ -10,8 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from gen.cost import activity, ppa, technology, twin
-from gen.impl import memories, synth
+from gen.cost import activity, energy, ppa, technology, twin
+from gen.impl import memories
 from golden import network
 from golden.errors import WordlineError
 from golden.presets import PRESETS
@@ -300,7 +300,7 @@ def test_a_design_is_counted_in_gates(side, tmp_path):
     assert found.operations == 2 * 6 * shape.rows * shape.units * 4
     assert found.cycles > 6 * shape.conversion_cycles
     assert all(energy >= 0 for energy in found.energy.values())
-    assert found.energy["layer_0.gates"] > 0 and found.energy[synth.CLOCK_NET] > 0
+    assert found.energy["layer_0.gates"] > 0 and found.energy[energy.CLOCK_NET] > 0
     tables = [m for m in found.memories if ".table_" in m.block]
     assert all(m.reads == 6 * shape.units and m.writes == 0 for m in tables)
     if side == "analog":

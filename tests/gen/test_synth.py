@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gen.impl import buffers, ecp5, synth
+from gen.impl import buffers, cells, ecp5, sta, synth, tools, yosys
 from gen.ip import package
 from gen.ip.options import PERIOD_NS
 from golden import network
@@ -24,7 +24,7 @@ from hw.macro.noise import NoiseGenerator
 from sim import system
 from tests.helpers import random_codes, random_program, small
 
-OSU = synth.CELLS["osu018"]
+OSU = cells.CELLS["osu018"]
 pytestmark = pytest.mark.xdist_group("synth")  # a design is mapped once
 
 needs_tools = pytest.mark.skipif(
@@ -74,15 +74,15 @@ def test_nothing_drives_too_many(mapped):
     folder, _ = mapped
     netlist = (folder / "netlist.v").read_text()
     pins = re.findall(r"\.(\w+)\(([^(){}]+)\)", netlist)
-    clocks = {net for pin, net in pins if pin in synth.CLOCKS}
+    clocks = {net for pin, net in pins if pin in cells.CLOCKS}
     inputs = [net for pin, net in pins if pin not in ("Y", "Q")]
     loads = collections.Counter(net for net in inputs if net not in clocks)
     gates = sum(block.clock_gates for block in mapped[1].blocks)
     # The clock itself, and of each gate what it lets through and the inverter in it.
     assert "aclk" in clocks and len(clocks) == 1 + 2 * gates
-    behind = [body for kind, _, body in synth.INSTANCE.findall(netlist) if kind.startswith("BUF")]
+    behind = [body for kind, _, body in yosys.INSTANCE.findall(netlist) if kind.startswith("BUF")]
     assert behind and not any(f".A({clock})" in body for body in behind for clock in clocks)
-    assert max(n for net, n in loads.items() if not net.startswith("1'")) == synth.FANOUT
+    assert max(n for net, n in loads.items() if not net.startswith("1'")) == yosys.FANOUT
 
 
 @pytest.mark.parametrize(("flip_flops", "wanted"), [(16, 0), (17, 2), (256, 16), (257, 17 + 2)])
@@ -118,7 +118,7 @@ def test_every_path_has_a_constraint_and_the_shortest_period_just_fits(mapped):
     assert result.unconstrained == []
     assert 0.5 < result.period_ns < PERIOD_NS
     slack = float(re.search(r"(-?[0-9.]+) +slack", result.worst)[1])
-    assert 0 <= slack <= synth.CLOSE_NS
+    assert 0 <= slack <= sta.CLOSE_NS
     assert (folder / "timing.rpt").read_text() == result.worst
 
 
@@ -160,7 +160,7 @@ def test_the_netlist_does_what_golden_does(fault, mapped, tmp_path):
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")
 def test_scores_are_known_before_the_first_one(tmp_path):
     description = TINY.replace(output={"of": "scores", "steps": "every"})
-    synth.map_cells(description, OSU, tmp_path)
+    yosys.map_cells(description, OSU, tmp_path)
     lengths = torch.tensor([2, 1, 3])
     x = random_codes(description, 0, len(lengths), 3, description.network.inputs)
     netlist = [tmp_path / "netlist.v", OSU.verilog()]
@@ -172,7 +172,7 @@ def test_scores_are_known_before_the_first_one(tmp_path):
 def test_what_no_clock_judges_is_named(mapped, tmp_path, monkeypatch):
     folder = tmp_path / "mapped"
     shutil.copytree(mapped[0], folder)
-    done = synth.Mapped(mapped[1].blocks, constants=set())
+    done = yosys.Mapped(mapped[1].blocks, constants=set())
     monkeypatch.setattr(synth, "map_cells", lambda *_, **options: done)
     timing = package.timing
 
@@ -219,8 +219,8 @@ def test_slack_is_the_worst_of_all_groups_but_for_time_that_is_borrowed(
     rows, slack, monkeypatch, tmp_path
 ):
     said = f"== unconstrained\n== groups\n{rows}\n== path\n 0.4000   slack (MET)\n== end\n"
-    monkeypatch.setattr(synth, "_run_sta", lambda *_: said)
-    timed = synth._time({}, "top", "sta", tmp_path / "cells.lib", tmp_path)
+    monkeypatch.setattr(sta, "run_sta", lambda *_: said)
+    timed = sta.time_netlist({}, "top", "sta", tmp_path / "cells.lib", tmp_path)
     assert timed.slack == slack
 
 
@@ -231,12 +231,12 @@ def test_the_shortest_period_is_found_from_above_and_below(paths, begin):
 
     def time(period):
         slack = min(period * (1 - share) - delay for share, delay in paths)
-        return synth.Timing(slack, "", [])
+        return sta.Timing(slack, "", [])
 
-    period, timed = synth._shortest(time, begin)
+    period, timed = sta.shortest(time, begin)
     shortest = max(delay / (1 - share) for share, delay in paths)
-    assert 0 <= timed.slack <= synth.CLOSE_NS
-    assert shortest <= period <= shortest + 2 * synth.CLOSE_NS
+    assert 0 <= timed.slack <= sta.CLOSE_NS
+    assert shortest <= period <= shortest + 2 * sta.CLOSE_NS
 
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
@@ -247,7 +247,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     with pytest.raises(WordlineError, match="OpenSTA is not installed"):
         synth.synthesise(TINY, OSU, tmp_path, library=tmp_path)
     with pytest.raises(WordlineError, match="Yosys stopped: ERROR"):
-        synth.run_yosys("no_such_command\n", tmp_path)
+        tools.run_yosys("no_such_command\n", tmp_path)
 
 
 def test_a_board_s_design_is_the_same_but_for_pipeline_and_time_to_settle():

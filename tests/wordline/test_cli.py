@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from gen.impl import ecp5
-from gen.impl.synth import CELLS
+from gen.impl.cells import CELLS
 from gen.ip.options import MACROS
 from golden import effects, files
 from golden.presets import PRESETS

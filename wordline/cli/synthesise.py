@@ -62,7 +62,7 @@ def synth_(
     is one, goes into the package. Needs Yosys and nextpnr (the same `pip install`).
     """
 
-    from gen.impl.synth import CELLS
+    from gen.impl.cells import CELLS
     from wordline.flow import recipe as recipes
     from wordline.flow import synthesise as flow
 
@@ -149,7 +149,7 @@ def _energies(run: "NetlistRun", name: str) -> "Table":
     """Energy and power by block, in a run of so many steps."""
     from rich.table import Table
 
-    from gen.impl.synth import Energy
+    from gen.cost.energy import Energy
 
     assert run.nets is not None and run.energies is not None
     seconds = run.nets.changes["aclk"] / 2 * PERIOD_NS * 1e-9

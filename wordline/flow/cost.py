@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.cost import ppa, twin
-from gen.impl import synth
+from gen.impl import cells
 from golden import files
 from golden.files import DATA
 from golden.presets import Recipe
@@ -47,7 +47,7 @@ def cost(
     folder = build_dir / recipe.description.name / "ppa"
     twin.twin_description(recipe.description)  # a mistake is found before what takes long
     loaded, codes, lengths = netlist_inputs(recipe, build_dir, first, data_dir)
-    synth.check_gates(ppa.CELLS, library)
+    cells.check_gates(ppa.CELLS, library)
     counted = {}
     for side in ppa.SIDES:
         of_side = functools.partial(_of_side, progress, side)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gen.cost import ppa, twin
-from gen.impl import synth
+from gen.impl import yosys
 from gen.ip.options import PERIOD_NS
 from golden import files
 from golden.errors import WordlineError
@@ -49,7 +49,7 @@ def measure(
         found = json.loads(kept.read_text())
         if found["key"] == key:
             return ppa.from_dict(found["counted"])
-    mapped = synth.map_cells(
+    mapped = yosys.map_cells(
         description,
         cells,
         folder,
@@ -76,7 +76,7 @@ def measure(
     counted = ppa.count(
         *(program, x, lengths, mapped),
         *system.counted(description, cells, folder, library),
-        synth.macro_instances(netlist),
+        yosys.macro_instances(netlist),
         period_ns=PERIOD_NS,
         cycle=system.CYCLE,
     )

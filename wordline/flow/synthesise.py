@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from gen.cost import energy
 from gen.cost.activity import Activity
-from gen.impl import ecp5, synth
-from gen.impl.synth import CELLS
+from gen.impl import cells, ecp5, synth
+from gen.impl.cells import CELLS
 from gen.ip.options import PERIOD_NS
 from golden.errors import WordlineError
 from golden.files import DATA
@@ -36,7 +37,7 @@ class NetlistRun:
     passed: bool
     values_compared: int
     log: Path
-    energies: dict[str, synth.Energy] | None
+    energies: dict[str, energy.Energy] | None
     nets: Activity | None
 
 
@@ -45,7 +46,7 @@ class Synthesis:
     """A design in standard cells, and what its netlist did where it was run."""
 
     folder: Path
-    cells: synth.Cells
+    cells: cells.Cells
     mapped: synth.Result
     run: NetlistRun | None
 
@@ -75,7 +76,7 @@ def synthesise(
     inputs = None
     if first:  # before anything that takes long
         inputs = netlist_inputs(recipe, build_dir, first, data_dir)
-        synth.check_gates(onto, library)
+        cells.check_gates(onto, library)
     stage = stages(progress)
     mapped = synth.synthesise(
         *(description, onto, folder), period_ns=period_ns, library=library, progress=stage
@@ -90,7 +91,7 @@ def _run(
     codes: Tensor,
     lengths: Tensor,
     folder: Path,
-    onto: synth.Cells,
+    onto: cells.Cells,
     library: Path | None,
     progress: Progress,
 ) -> NetlistRun:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gen.cost import ppa
-from gen.impl import synth
+from gen.impl import cells
 from golden import datasets, files
 from golden.errors import WordlineError
 from wordline.flow import cache
@@ -52,7 +52,7 @@ class Known:
 
             verilator.find()
         if self.gates:
-            synth.check_gates(ppa.CELLS)
+            cells.check_gates(ppa.CELLS)
 
 
 STUDIES = {

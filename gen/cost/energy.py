@@ -1,0 +1,131 @@
+"""Energy of a netlist by block, from what its nets did in a simulation."""
+
+import re
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from gen.cost.activity import Activity
+from gen.impl.cells import CLOCKS, Cells
+from gen.impl.sta import SHARP_CLOCK, run_sta
+from gen.impl.tools import find_sta
+from gen.impl.yosys import INSTANCE, MACRO, block_name, plain_name
+from gen.ip import package
+from gen.ip.options import PERIOD_NS
+from golden.description import Description
+from golden.errors import WordlineError
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What a block of a netlist takes in a simulation, in pJ: by its outputs' changes, by the
+    clock; and what it leaks, in nW."""
+
+    switching: float
+    clock: float
+    leakage_nw: float
+
+    @property
+    def dynamic(self) -> float:
+        """Without what leaks."""
+        return self.switching + self.clock
+
+    def __add__(self, other: "Energy") -> "Energy":
+        return Energy(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+CLOCK_NET = "clock net"
+"""The block of what the clock's own port drives."""
+
+
+def energies(
+    description: Description,
+    cells: Cells,
+    folder: Path,
+    activity: Activity,
+    *,
+    library: Path | None = None,
+) -> dict[str, Energy]:
+    """Energy of a netlist that is in `folder`, in all of a simulation of it, by block. activity: of
+    its nets.
+
+    OpenSTA says what a cell takes with no net changing but the clocks, and with each changing once
+    a cycle; in between it is linear. A cell's share of the first is that of the cycles in which its
+    clock is let through, of the second its output's changes a cycle: both as they were. The version
+    2.0 in use accepts activity by pin, and then puts its own in its place, so this is done here.
+    There are no wires, no clock tree and no glitches in it.
+    Raises WordlineError where the simulation lacks a net of the netlist, or OpenSTA stops.
+    """
+    liberty, top = cells.liberty(library), package.axi_module(description)
+    script = [
+        *(f"read_liberty {liberty}", "read_verilog netlist.v", f"link_design {top}"),
+        f"create_clock -name aclk -period {PERIOD_NS} [get_ports aclk]",
+        SHARP_CLOCK,
+        *("set_power_activity -global -activity 0 -duty 0.5", 'puts "== still"'),
+        "report_power -digits 8 -instances [get_cells *]",
+        *("set_power_activity -global -activity 1 -duty 0.5", 'puts "== busy"'),
+        "report_power -digits 8 -instances [get_cells *]",
+    ]
+    said = run_sta(script, find_sta(), folder, "power").split("== ")
+    still, busy = (_powers(part) for part in (said[1], said[2]))
+    found: dict[str, Energy] = {}
+    watts_to_pj = PERIOD_NS * 1000  # in one cycle; energies do not depend on the period
+    pins, volts = _capacitances(liberty)
+    cycles = activity.changes["aclk"] / 2
+    on_clock = 0.0
+    for kind, name, body in INSTANCE.findall((folder / "netlist.v").read_text()):
+        connected = {pin: plain_name(net) for pin, net in CONNECTED.findall(body)}
+        clock = next((connected[pin] for pin in CLOCKS if pin in connected), None)
+        on_clock += sum(
+            pins.get((kind, pin), 0.0) for pin, net in connected.items() if net == "aclk"
+        )
+        name = plain_name(name)
+        if kind.startswith(MACRO):
+            continue
+        out = connected.get("Y", connected.get("Q", ""))
+        try:
+            changes = activity.changes[out]
+            clocked = activity.changes[clock or out] / 2
+        except KeyError as error:
+            raise WordlineError(
+                f"The simulation has no net {error} of {folder / 'netlist.v'}; simulate again."
+            ) from None
+        (quiet, leaks), (full, _) = still[name], busy[name]
+        energy = Energy(
+            switching=(full - quiet) * watts_to_pj * changes,
+            clock=(quiet - leaks) * watts_to_pj * clocked,
+            leakage_nw=leaks * 1e9,
+        )
+        block = block_name(name.rpartition(".")[0])
+        found[block] = found.get(block, Energy(0, 0, 0)) + energy
+    found[CLOCK_NET] = Energy(0, on_clock * volts**2 * cycles, 0)
+    return found
+
+
+CONNECTED = re.compile(r"\.(\w+)\(([^(){}]+)\)")
+"""A pin of a cell, and its net."""
+
+
+def _powers(report: str) -> dict[str, tuple[float, float]]:
+    """Total and leakage of each cell in W, in OpenSTA's report."""
+    found = {}
+    for line in report.splitlines():
+        fields = line.split()
+        if len(fields) == 5 and fields[0][0].isdigit():
+            found[fields[4]] = (float(fields[3]), float(fields[2]))
+    return found
+
+
+def _capacitances(liberty: Path) -> tuple[dict[tuple[str, str], float], float]:
+    """Capacitance in pF of each cell's pins, and the voltage."""
+    text = liberty.read_text(encoding="utf-8")
+    found = {}
+    for cell in re.split(r"^ *cell *\(", text, flags=re.MULTILINE)[1:]:
+        for pin in re.split(r"^ *pin *\(", cell, flags=re.MULTILINE)[1:]:
+            listed = re.search(r"\bcapacitance *: *([0-9.]+)", pin)
+            if listed:
+                found[cell.partition(")")[0].strip(), pin.partition(")")[0].strip()] = float(
+                    listed[1]
+                )
+    volts = re.search(r"nom_voltage *: *([0-9.]+)", text)
+    assert volts is not None
+    return found, float(volts[1])

@@ -1,0 +1,51 @@
+"""Tools that are not ours: whether they are there, and how they are run."""
+
+import shutil
+import subprocess
+import sys
+from importlib import util
+from pathlib import Path
+
+from golden import files
+from golden.errors import WordlineError
+
+
+def run_yosys(script: str, folder: Path, name: str = "yosys") -> None:
+    """Run a script of Yosys' in `folder`; what it says is in NAME.log. Raises WordlineError with
+    its complaint."""
+    check_yosys()
+    files.write_text(folder / f"{name}.script", script)
+    run = f"from pyosys import libyosys as ys; ys.run_pass('script {name}.script', ys.Design())"
+    run_tool("Yosys", [sys.executable, "-c", run], folder, folder / f"{name}.log")
+
+
+def check_yosys() -> None:
+    """WordlineError where there is no Yosys."""
+    if util.find_spec("pyosys") is None:
+        raise WordlineError("Yosys is not installed here; pip install 'wordline[synth]' does it.")
+
+
+def run_tool(tool: str, command: list[str], folder: Path, log: Path) -> None:
+    """Run a command in `folder`; what it says is in `log`. Raises WordlineError with its first
+    complaint."""
+    with log.open("w") as out:
+        done = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+    if done.returncode:
+        said = [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
+        raise WordlineError(f"{tool} stopped: {(said or ['it crashed'])[0]}; {log} says more.")
+
+
+def find_sta() -> str:
+    """The path of OpenSTA; WordlineError where there is none."""
+    found = shutil.which("sta")
+    if found is None:
+        raise WordlineError(
+            "OpenSTA is not installed here; Debian's package opensta has it, as the command `sta`."
+        )
+    return found
+
+
+def sta_version(sta: str) -> str:
+    """What OpenSTA calls its version."""
+    done = subprocess.run([sta, "-version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()

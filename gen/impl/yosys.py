@@ -1,0 +1,253 @@
+"""A design mapped onto standard cells with Yosys: the netlist, and its area by block."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gen.impl import buffers, memories
+from gen.impl.cells import CLOCKS, Cells
+from gen.impl.sta import constants
+from gen.impl.tools import run_yosys
+from gen.ip import package
+from gen.ip.options import PERIOD_NS, Macro
+from golden import files
+from golden.description import Description
+
+FANOUT = 16
+"""Loads of a net above which a buffer is put in."""
+
+
+MARGIN = 0.8
+"""Part of the clock's period that mapping aims at: wires have no delay there, and macros and what
+is outside have their shares."""
+
+
+LOAD_FF = 50
+"""What an output of a block drives, for sizing it."""
+
+
+GATED = 4
+"""Flip-flops with the same enable from which on their clock is gated."""
+
+
+MACRO = "wordline_"
+"""How names of macros begin, and of no cell."""
+
+
+GATE = "wordline_clock_gate"
+
+
+CLOCK_GATE = f"""\
+// The enable is held while the clock is high. The cells have no such gate of their own.
+module {GATE}(input CE, CLK, output GCLK);
+  wire low, held;
+  INVX1 invert (.A(CLK), .Y(low));
+  LATCH hold (.CLK(low), .D(CE), .Q(held));
+  AND2X2 gate (.A(CLK), .B(held), .Y(GCLK));
+endmodule
+"""
+
+
+RESETS = "".join(
+    f"""\
+module \\$_SDFFE_PP{value}P_ (input D, C, R, E, output Q);
+  wire data, enable;
+  {data}
+  \\$_OR_ either (.A(E), .B(R), .Y(enable));
+  \\$_DFFE_PP_ _TECHMAP_REPLACE_ (.D(data), .C(C), .E(enable), .Q(Q));
+endmodule
+"""
+    for value, data in enumerate(
+        (
+            r"\$_ANDNOT_ zero (.A(D), .B(R), .Y(data));",
+            r"\$_OR_ one (.A(D), .B(R), .Y(data));",
+        )
+    )
+)
+"""For Yosys: a flip-flop with enable and reset as one with an enable, whose clock can be gated."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block came to, without those inside it that are listed themselves.
+
+    area: um2. sequential: of it, flip-flops and the latches of clock gates.
+    """
+
+    name: str
+    cells: int
+    flip_flops: int
+    clock_gates: int
+    area: float
+    sequential: float
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A netlist of cells: its blocks, and where what is 0 or 1 for ever ends, so that no path
+    does."""
+
+    blocks: list[Block]
+    constants: set[str]
+
+
+def map_cells(
+    description: Description,
+    cells: Cells,
+    folder: Path,
+    *,
+    macro: Macro = "blackbox",
+    memory_macros: bool = False,
+    period_ns: float = PERIOD_NS,
+    library: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Mapped:
+    """Map a design onto standard cells, with this body of the crossbar macros. memory_macros:
+    memories are macros (gen/impl/memories.py), where else they are flip-flops.
+
+    Leaves in `folder` and raises what `synthesise` does, but for timing; macros' function for a
+    simulator is in memories.v.
+    """
+    liberty, areas = cells.liberty(library), cells.areas(library)
+    top = package.axi_module(description)
+    progress("emit")
+    source = folder / "package"
+    package.write(description, macro, source, period_ns=period_ns)
+    progress("map")
+    target = round(1000 * MARGIN * period_ns)
+    files.write_text(folder / "abc.script", _abc(target))
+    files.write_text(folder / "abc.constr", f"set_driving_cell {cells.drive}\nset_load {LOAD_FF}\n")
+    files.write_text(folder / "clock_gate.v", CLOCK_GATE)
+    files.write_text(folder / "resets.v", RESETS)
+    shapes: set[memories.Shape] = set()
+    first, rest = _coarse(source, top, liberty), _fine(liberty)
+    if memory_macros:
+        run_yosys("\n".join([*first, "write_json coarse.json", ""]), folder, "coarse")
+        design = json.loads((folder / "coarse.json").read_text())
+        shapes = memories.extract(design)
+        files.write_text(folder / "macros.json", json.dumps(design))
+        first = ["read_json macros.json", f"hierarchy -top {top}"]
+    run_yosys("\n".join([*first, *rest, ""]), folder, "map")
+    mapped = json.loads((folder / "mapped.json").read_text())
+    module = mapped["modules"][top]
+    buffers.insert(module, cells.drive, FANOUT, CLOCKS)
+    files.write_text(folder / "buffered.json", json.dumps(mapped))
+    run_yosys(_finish(top, liberty), folder, "finish")
+    ordered = sorted(shapes, key=lambda shape: shape.module)
+    files.write_text(folder / "memories.v", "".join(map(memories.verilog, ordered)))
+    return Mapped(_blocks(folder / "netlist.v", areas), constants(module))
+
+
+def _coarse(source: Path, top: str, liberty: Path) -> list[str]:
+    """Yosys, block by block, so that each cell is some block's: up to memories and operators."""
+    verilog = " ".join(str(path.relative_to(source.parent)) for path in package.sources(source))
+    return [
+        f"read_liberty -lib {liberty}",
+        f"read_verilog {verilog}",
+        f"hierarchy -check -top {top}",
+        "proc",
+        "design -save blocks",
+        "flatten",
+        "check -assert",
+        "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr",
+        "design -load blocks",
+        f"synth -top {top} -run coarse:fine",
+    ]
+
+
+def _fine(liberty: Path) -> list[str]:
+    """Yosys, from there to cells; flat in the end."""
+    return [
+        "opt -fast -full",
+        "memory_map",
+        "opt_clean",
+        "opt -undriven -fine",
+        "techmap",
+        "opt -fast",
+        "opt_clean",
+        "setattr -unset init w:*",  # nothing has a value when the power comes
+        "techmap -map resets.v",
+        "opt_merge",
+        "opt_clean",  # one name for what is one enable
+        f"clockgate -pos {GATE} CE:CLK:GCLK -min_net_size {GATED}",
+        f"dfflibmap -liberty {liberty}",
+        "techmap -map clock_gate.v",
+        "opt_clean",
+        f"abc -liberty {liberty} -script abc.script -constr abc.constr",
+        "opt_clean -purge",
+        "rename -enumerate -pattern u% c:*",  # so that a cell's name says whose it is
+        "flatten",
+        "opt_clean -purge",
+        "write_json mapped.json",
+    ]
+
+
+def _finish(top: str, liberty: Path) -> str:
+    """Yosys again: the netlist for what reads it."""
+    return "\n".join(
+        [
+            "read_json buffered.json",
+            f"hierarchy -top {top}",
+            f"tee -q -o area.json stat -json -liberty {liberty}",
+            "splitnets -format __",
+            "write_verilog -noattr -simple-lhs netlist.v",
+            "",
+        ]
+    )
+
+
+def _abc(delay_ps: int) -> str:
+    """ABC's own mapping, with buffers, and sizes for a delay."""
+    steps = ["strash", "ifraig", "scorr", "dc2", "dch -f", f"map -B 0.9 -D {delay_ps}", "topo"]
+    steps += [f"buffer -p -c -N {FANOUT}", f"upsize -D {delay_ps}", f"dnsize -D {delay_ps}"]
+    return "\n".join([*steps, "stime -p", ""])
+
+
+def _blocks(netlist: Path, areas: dict[str, float]) -> list[Block]:
+    """The cells of each block, as their names in the flat netlist say; areas: of each kind."""
+    found: dict[str, Counter[str]] = {}
+    for kind, name, _ in INSTANCE.findall(netlist.read_text()):
+        if kind in areas:
+            found.setdefault(block_name(plain_name(name).rpartition(".")[0]), Counter())[kind] += 1
+    blocks = []
+    for name, kinds in found.items():
+        each = {kind: count * areas[kind] for kind, count in kinds.items()}
+        flip_flops = {kind for kind in kinds if kind.startswith("DFF")}
+        blocks.append(
+            Block(
+                name=name,
+                cells=kinds.total(),
+                flip_flops=sum(kinds[kind] for kind in flip_flops),
+                clock_gates=kinds["LATCH"],
+                area=sum(each.values()),
+                sequential=sum(each.get(kind, 0.0) for kind in {*flip_flops, "LATCH"}),
+            )
+        )
+    return sorted(blocks, key=lambda block: -block.area)
+
+
+INSTANCE = re.compile(r"^  (\w+) (\\\S+ |\w+) +\(\n(.*?)^  \);", re.MULTILINE | re.DOTALL)
+"""A cell in a netlist."""
+
+
+def macro_instances(netlist: Path) -> dict[str, str]:
+    """The macros in a netlist, of crossbars and of memories: instance and module."""
+    found = INSTANCE.findall(netlist.read_text())
+    return {plain_name(name): kind for kind, name, _ in found if kind.startswith(MACRO)}
+
+
+def plain_name(name: str) -> str:
+    """Without what Verilog needs around an unusual name."""
+    return name.strip().removeprefix("\\")
+
+
+def block_name(path: str) -> str:
+    """A block, by its instance's path in the top: that in the accelerator; what is around that is
+    `axi`."""
+    inside = path.split(".")[1:]
+    if inside[:1] != ["core"]:
+        return ".".join(["axi", *inside])
+    return ".".join(inside[2:]) or "switch"
