@@ -16,7 +16,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 from torch import Tensor
 
-from gen.rtl import image, verilog
+from gen.rtl import control, image, sidecar, verilog
 from golden import adc, dac, gates, head, layer, lstm, rnn
 from golden.description import Description
 from golden.errors import WordlineError
@@ -152,7 +152,7 @@ def simulate(
             for name, port in _ports(component).items()
             if isinstance(port, data.View)
         },
-        "trace": verilog.fields(traced.trace.shape()) if traced is not None else None,
+        "trace": sidecar.fields(traced.trace.shape()) if traced is not None else None,
         "trace_inside": inside,
         "sizes": _sizes(description.arrays[kind.array]),
         "timing": kind.timing(component),
@@ -181,7 +181,7 @@ def _fields(name: str, layout: data.Layout) -> dict[str, Any]:
     """A port's layout; a bare array is its one field, `name`."""
     if isinstance(layout, data.ArrayLayout):
         layout = data.StructLayout({name: layout})
-    return verilog.fields(layout)
+    return sidecar.fields(layout)
 
 
 def _ports(component: wiring.Component) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _ports(component: wiring.Component) -> dict[str, Any]:
 def _control_file(component: wiring.Component, top: str, inside: str | None) -> str:
     """As the chip's: ports, and a trace inside, are public; the generated style is waived."""
     lines = ["`verilator_config"]
-    lines += [f'lint_off -rule {rule} -file "*{top}.v"' for rule in verilog.WAIVED]
+    lines += [f'lint_off -rule {rule} -file "*{top}.v"' for rule in control.WAIVED]
     inputs = {
         "__".join(map(str, path_))
         for path_, member, _ in component.signature.flatten(component)
@@ -222,7 +222,7 @@ def _load(
         here = [[at - region.base, word] for at, word in words if region.holds(at)]
         if name in kind.cells:
             port = kind.cells[name]
-            fields = verilog.fields(getattr(component, port).payload.shape())
+            fields = sidecar.fields(getattr(component, port).payload.shape())
             cells[port] = [
                 streams.pack(fields, **_split(region.fields, offset), **_split(region.data, word))
                 for offset, word in here

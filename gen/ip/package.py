@@ -9,7 +9,7 @@ from typing import Any
 
 from gen.ip import liberty, registers, wavedrom
 from gen.ip.options import PERIOD_NS, Macro
-from gen.rtl import verilog
+from gen.rtl import control, naming, sidecar, verilog
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
@@ -28,12 +28,12 @@ IO_SHARE = 0.3
 
 def axi_module(description: Description) -> str:
     """Name of the top module with AXI."""
-    return f"{verilog.module_name(description)}_axi"
+    return f"{naming.module_name(description)}_axi"
 
 
 def board_module(description: Description) -> str:
     """Name of the top module for a board."""
-    return f"{verilog.module_name(description)}_board"
+    return f"{naming.module_name(description)}_board"
 
 
 def board(description: Description) -> str:
@@ -47,7 +47,7 @@ def texts(
     """The package's files, by their paths in its folder. period_ns: of the clock."""
     name = description.name
     design, sources = verilog.verilog_files(description)
-    top = Top(System(description, lambda _: CoreInstance(design, verilog.module_name(description))))
+    top = Top(System(description, lambda _: CoreInstance(design, naming.module_name(description))))
     ending = {"blackbox": "stub", "model": "model", "digital": "digital"}[macro]
     body = f"{name}_crossbar_{ending}.v"
     if macro == "digital":
@@ -67,15 +67,15 @@ def texts(
         f"registers/{name}.rdl": registers.systemrdl(map_),
     }
     rtl = [path for path in found if path.startswith("rtl/")]
-    ports = verilog.ports(top)
+    ports = sidecar.ports(top)
     public = {axi_module(description): ports}
     if macro == "model":
         line = Board(top.inside.signature, axi_module(description))
         found[board(description)] = verilog.to_verilog(line, board_module(description))
-        public[board_module(description)] = verilog.ports(line)
+        public[board_module(description)] = sidecar.ports(line)
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")
-    for module, shape in verilog.macros(description).items():
+    for module, shape in naming.macros(description).items():
         found[f"timing/{module}.json"] = wavedrom.macro(module, shape)
     budgets = timing(description, ports, period_ns)
     found |= {
@@ -88,13 +88,13 @@ def texts(
         module: {name: port["direction"] == "input" for name, port in of_module.items()}
         for module, of_module in public.items()
     }
-    found[f"{name}.vlt"] = verilog.control_file(names, written)
+    found[f"{name}.vlt"] = control.control_file(names, written)
     found[f"{name}.f"] = "".join(f"{path}\n" for path in rtl)
     found[f"{name}.core"] = core(description, rtl)
     hashes = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in found.items()}
-    sidecar = verilog.sidecar(design, hashes)
-    sidecar["axi"] = {"module": axi_module(description), "ports": ports, **registers.sidecar(map_)}
-    found[f"{name}.json"] = json.dumps(sidecar, indent=1) + "\n"
+    about = sidecar.sidecar(design, hashes)
+    about["axi"] = {"module": axi_module(description), "ports": ports, **registers.sidecar(map_)}
+    found[f"{name}.json"] = json.dumps(about, indent=1) + "\n"
     return found
 
 
@@ -116,9 +116,9 @@ def write(
 def _left(folder: Path) -> set[str]:
     """Files of a package that lies there, its sidecar and its image among them."""
     paths = set(IMAGES)
-    for sidecar in folder.glob("*.json"):
+    for path in folder.glob("*.json"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            paths |= {sidecar.name, *json.loads(sidecar.read_text())["sha256"]}
+            paths |= {path.name, *json.loads(path.read_text())["sha256"]}
     return paths
 
 
@@ -145,7 +145,7 @@ def timing(description: Description, ports: dict[str, Any], period_ns: float) ->
         *(f"set_input_delay {outside} -clock aclk [get_ports {{{name}}}]" for name in inputs),
     ]
     texts = {f"{description.name}.sdc": "\n".join(lines) + "\n"}
-    for module, shape in verilog.macros(description).items():
+    for module, shape in naming.macros(description).items():
         texts[f"{module}.lib"] = liberty.macro(module, shape, period_ns)
     return texts
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen.rtl import image, vectors, verilog
+from gen.rtl import image, naming, vectors
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.presets import PRESETS
@@ -51,10 +51,10 @@ def test_arrays_share_a_macro_only_if_they_are_alike():
     alike = small(network={"inputs": 4, "hidden": [4, 8], "classes": 16}, array={"lanes": 4})
     layer, _, head = alike.arrays.values()
     assert (layer.rows, layer.selects, layer.lanes) == (head.rows, head.selects, head.lanes)
-    assert verilog.macro_name(layer) != verilog.macro_name(head)
+    assert naming.macro_name(layer) != naming.macro_name(head)
     same = small(network={"inputs": 5, "hidden": [5, 5]})
     first, second, _ = same.arrays.values()
-    assert verilog.macro_name(first) == verilog.macro_name(second)
+    assert naming.macro_name(first) == naming.macro_name(second)
 
 
 @pytest.fixture(
@@ -93,7 +93,7 @@ def sources(emitted, body):
 def test_verilator_finds_nothing_to_warn_of(body, emitted):
     description, folder = emitted
     control = folder / f"{description.name}.vlt"
-    verilator_finds_nothing(control, sources(emitted, body), verilog.module_name(description))
+    verilator_finds_nothing(control, sources(emitted, body), naming.module_name(description))
 
 
 def test_waivers_stand_in_the_control_file_alone(emitted):
@@ -102,17 +102,17 @@ def test_waivers_stand_in_the_control_file_alone(emitted):
         assert "lint_off" not in path.read_text()
     control = (folder / f"{description.name}.vlt").read_text()
     waived = {line.split()[2] for line in control.splitlines() if line.startswith("lint_off")}
-    assert waived <= {*verilog.WAIVED, *verilog.WAIVED_IN_STUB}
+    assert waived <= {*control.WAIVED, *control.WAIVED_IN_STUB}
 
 
 @pytest.mark.parametrize("body", ["model", "stub"])
 def test_yosys_takes_it_up(body, emitted):
-    yosys_finds_nothing(sources(emitted, body), verilog.module_name(emitted[0]))
+    yosys_finds_nothing(sources(emitted, body), naming.module_name(emitted[0]))
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 def test_icarus_takes_it_up(emitted, tmp_path):
-    icarus_finds_nothing(sources(emitted, "model"), verilog.module_name(emitted[0]), tmp_path)
+    icarus_finds_nothing(sources(emitted, "model"), naming.module_name(emitted[0]), tmp_path)
 
 
 def test_stub_and_model_have_the_same_ports(emitted):

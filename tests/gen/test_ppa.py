@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from gen.cost import activity, energy, ppa, technology, twin
+from gen.cost import activity, components, counts, energy, ppa, summary, technology, twin
 from gen.impl import memories
 from golden import network
 from golden.errors import WordlineError
@@ -82,7 +82,7 @@ def test_nodes_are_as_published():
     ratio = technology.node_energy(32, 0.9) / technology.node_energy(65, 1.3)
     assert ratio == pytest.approx(0.1755, abs=1e-4)
     assert technology.scale(180, 32).area == 0.025
-    figures = ppa.read_figures()
+    figures = components.read_figures()
     for name in ("energy", "area"):
         published = getattr(technology.scale(ppa.CELLS_NODE, ppa.NODE), name)
         assert figures[f"node_{name}"].typical == pytest.approx(published, rel=0.01)
@@ -145,36 +145,36 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_in_figures(mistake, tmp_path):
     before, after, says = MISTAKES[mistake]
-    text = ppa.COMPONENTS.read_text()
+    text = components.COMPONENTS.read_text()
     assert before in text
     path = tmp_path / "figures.toml"
     path.write_text(text.replace(before, after, 1))
     with pytest.raises(WordlineError, match=says) as raised:
-        ppa.read_figures(path)
+        components.read_figures(path)
     assert str(path) in str(raised.value)
 
 
 def test_figures_that_are_lacking(tmp_path):
     path = tmp_path / "figures.toml"
     with pytest.raises(WordlineError, match="cannot be read"):
-        ppa.read_figures(path)
-    text = ppa.COMPONENTS.read_text()
+        components.read_figures(path)
+    text = components.COMPONENTS.read_text()
     path.write_text(text[: text.index("[node_area]")])
     with pytest.raises(WordlineError, match=r"lacks \[node_area\]"):
-        ppa.read_figures(path)
+        components.read_figures(path)
 
 
-ANALOG = ppa.Counted(
+ANALOG = counts.Counted(
     **{"steps": 10, "operations": 2000, "cycles": 400.0, "period_ns": 10.0, "adc_bits": 4},
     **{"period_cycles": 4, "energy": {"gates": 100.0}, "area": {"gates": 1000.0}},
-    memories=[ppa.Memory("table", memories.Shape(64, 8, 2), 30.0, 10.0)],
-    arrays=[ppa.Array("macro", 4, 5, 4, 80, 40.0, 60.0, 100.0)],
+    memories=[counts.Memory("table", memories.Shape(64, 8, 2), 30.0, 10.0)],
+    arrays=[counts.Array("macro", 4, 5, 4, 80, 40.0, 60.0, 100.0)],
 )
 DIGITAL = dataclasses.replace(ANALOG, arrays=[], energy={"gates": 100.0, "macro": 5000.0})
 
 
 def test_a_cost_is_the_sum_of_its_parts():
-    figures = ppa.read_figures()
+    figures = components.read_figures()
     v = {name: figure.typical for name, figure in figures.items()}
     cost = ppa.cost(ANALOG, v)
     assert cost.energy == pytest.approx(
@@ -211,7 +211,7 @@ def test_a_cost_is_the_sum_of_its_parts():
 
 
 def test_a_range_is_of_all_choices():
-    figures = ppa.read_figures()
+    figures = components.read_figures()
     found = json.loads(json.dumps({"name": "x"} | ppa.report(figures, ANALOG, DIGITAL)))
     for measure in ppa.MEASURES:
         ratio = found["ratio"][measure]
@@ -227,11 +227,11 @@ def test_a_range_is_of_all_choices():
     assert watts["high"] == pytest.approx(ppa.cost(ANALOG, low).tops_per_watt)
     assert watts["low"] == pytest.approx(ppa.cost(ANALOG, high).tops_per_watt)
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    for table in ppa.tables(found):
+    for table in summary.tables(found):
         console.print(table)
-    said = console.export_text() + ppa.sentence(found)
+    said = console.export_text() + summary.sentence(found)
     assert "ADCs" in said and "TOPS/W" in said and "gates" in said
-    assert ppa.from_dict(json.loads(json.dumps(dataclasses.asdict(ANALOG)))) == ANALOG
+    assert counts.from_dict(json.loads(json.dumps(dataclasses.asdict(ANALOG)))) == ANALOG
 
 
 def test_a_head_works_once_a_sequence_or_every_step():
@@ -241,7 +241,7 @@ def test_a_head_works_once_a_sequence_or_every_step():
         description = small(output=output)
         layer, head = description.layers[0], description.head
         macs = 6 * layer.rows * layer.units * 4 + times * head.rows * head.units
-        assert ppa.operations(description, lengths) == 2 * macs
+        assert counts.operations(description, lengths) == 2 * macs
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")

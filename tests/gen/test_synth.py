@@ -21,7 +21,7 @@ from golden.presets import PRESETS
 from hw.macro.columns_deep import RowGroups, rows_at_once
 from hw.macro.crossbar_deep import AFTER_NOISE
 from hw.macro.noise import NoiseGenerator
-from sim import system
+from sim import netlist
 from tests.helpers import random_codes, random_program, small
 
 OSU = cells.CELLS["osu018"]
@@ -145,7 +145,7 @@ def test_the_netlist_does_what_golden_does(fault, mapped, tmp_path):
         sources[where].write_text(text.replace(before, after))
     lengths = torch.tensor([2, 1, 3])
     x = random_codes(TINY, 0, len(lengths), 3, TINY.network.inputs)
-    result = system.simulate_netlist(
+    result = netlist.simulate_netlist(
         random_program(TINY, 0), x, lengths, tmp_path, [*sources.values()], seed=1
     )
     assert result["passed"] == (fault == "as it is")
@@ -164,7 +164,7 @@ def test_scores_are_known_before_the_first_one(tmp_path):
     lengths = torch.tensor([2, 1, 3])
     x = random_codes(description, 0, len(lengths), 3, description.network.inputs)
     netlist = [tmp_path / "netlist.v", OSU.verilog()]
-    result = system.simulate_netlist(random_program(description, 0), x, lengths, tmp_path, netlist)
+    result = netlist.simulate_netlist(random_program(description, 0), x, lengths, tmp_path, netlist)
     assert result["passed"] and result["values_compared"] >= 6 * 2
 
 

@@ -224,7 +224,7 @@ def ppa_(
     other figures take no time.
     """
 
-    from gen.cost import ppa
+    from gen.cost import summary
     from wordline.flow import cost
     from wordline.flow import recipe as recipes
 
@@ -237,5 +237,5 @@ def ppa_(
             data_dir=data_dir,
             progress=bar,
         )
-    terminal.show(*ppa.tables(result.found))
-    terminal.say(f"{result.folder}/ppa.json: {ppa.sentence(result.found)}")
+    terminal.show(*summary.tables(result.found))
+    terminal.say(f"{result.folder}/ppa.json: {summary.sentence(result.found)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.cost import ppa, twin
+from gen.cost.components import COMPONENTS, read_figures
 from gen.impl import cells
 from golden import files
 from golden.files import DATA
@@ -43,7 +44,7 @@ def cost(
     counted is kept. Raises WordlineError where a tool, the cells or the program is missing, or
     where there is no twin.
     """
-    figures = ppa.read_figures(components or ppa.COMPONENTS)
+    figures = read_figures(components or COMPONENTS)
     folder = build_dir / recipe.description.name / "ppa"
     twin.twin_description(recipe.description)  # a mistake is found before what takes long
     loaded, codes, lengths = netlist_inputs(recipe, build_dir, first, data_dir)

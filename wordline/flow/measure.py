@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gen.cost import ppa, twin
+from gen.cost import counts, ppa, twin
 from gen.impl import yosys
 from gen.ip.options import PERIOD_NS
 from golden import files
 from golden.errors import WordlineError
 from golden.program import Program
-from sim import system
+from sim import netlist
 from sim.chip import Progress
 from wordline.flow import cache
 
@@ -28,7 +28,7 @@ def measure(
     library: Path | None = None,
     stage: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
-) -> ppa.Counted:
+) -> counts.Counted:
     """Map a program's design, or that of its twin, onto cells with memories as macros, run DAC
     codes x through the netlist, and count what it did. What was counted is kept in `folder`, and
     used again where nothing it depends on has changed.
@@ -48,7 +48,7 @@ def measure(
     if kept.exists():
         found = json.loads(kept.read_text())
         if found["key"] == key:
-            return ppa.from_dict(found["counted"])
+            return counts.from_dict(found["counted"])
     mapped = yosys.map_cells(
         description,
         cells,
@@ -59,10 +59,10 @@ def measure(
         progress=stage,
     )
     stage("simulate")
-    netlist = folder / "netlist.v"
-    done = system.simulate_netlist(
+    mapped_to = folder / "netlist.v"
+    done = netlist.simulate_netlist(
         *(program, x, lengths, folder / "simulation"),
-        [netlist, folder / "memories.v", cells.verilog(library)],
+        [mapped_to, folder / "memories.v", cells.verilog(library)],
         macros=side == "analog",
         hasty=True,
         progress=progress,
@@ -73,12 +73,12 @@ def measure(
             f"{folder / 'simulation' / 'icarus' / 'sim.log'} says where."
         )
     stage("count")
-    counted = ppa.count(
+    counted = counts.count(
         *(program, x, lengths, mapped),
-        *system.counted(description, cells, folder, library),
-        yosys.macro_instances(netlist),
+        *netlist.counted(description, cells, folder, library),
+        yosys.macro_instances(mapped_to),
         period_ns=PERIOD_NS,
-        cycle=system.CYCLE,
+        cycle=netlist.CYCLE,
     )
     files.write_text(kept, json.dumps({"key": key, "counted": asdict(counted)}, indent=1))
     return counted

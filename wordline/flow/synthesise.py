@@ -95,19 +95,19 @@ def _run(
     library: Path | None,
     progress: Progress,
 ) -> NetlistRun:
-    from sim import system  # cocotb is slow to import
+    from sim import netlist
 
-    count, netlist = len(lengths), [folder / "netlist.v", onto.verilog(library)]
+    count, sources = len(lengths), [folder / "netlist.v", onto.verilog(library)]
     progress("simulate", 0, count)
-    result = system.simulate_netlist(
-        *(program, codes, lengths, folder / "simulation", netlist),
+    result = netlist.simulate_netlist(
+        *(program, codes, lengths, folder / "simulation", sources),
         progress=lambda done, total: progress("simulate", done, total),
     )
     progress("simulate", count, count)
     energies = nets = None
     if result["passed"]:
         progress("count", 0, 1)
-        energies, nets = system.counted(program.description, onto, folder, library)
+        energies, nets = netlist.counted(program.description, onto, folder, library)
         progress("count", 1, 1)
     return NetlistRun(
         sequences=count,

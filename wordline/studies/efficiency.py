@@ -16,7 +16,8 @@ from typing import Any
 from rich.box import SQUARE, Box
 from rich.table import Table
 
-from gen.cost import ppa, technology
+from gen.cost import components, ppa, summary, technology
+from gen.cost.counts import from_dict
 from golden import presets
 from wordline.jobs import Job, Runner
 from wordline.studies.common import claim, drawing, legend_below
@@ -151,16 +152,14 @@ class EfficiencyStudy:
         }
         found = runner.run("count in gates", list(counts.values()))
         counted = dict(zip(counts, found, strict=True))
-        figures = ppa.read_figures()
+        figures = components.read_figures()
         rows = []
         for task in self.tasks:
             sides = {side: counted[task.preset, side] for side in ppa.SIDES}
             row: Fields = {"preset": task.preset, "sequences": task.sequences}
             row["steps"] = sides["analog"]["counted"]["steps"]
             row["worth"] = {side: of["worth"] for side, of in sides.items()}
-            row |= ppa.report(
-                figures, *(ppa.from_dict(sides[side]["counted"]) for side in ppa.SIDES)
-            )
+            row |= ppa.report(figures, *(from_dict(sides[side]["counted"]) for side in ppa.SIDES))
             rows.append(row)
         anchors = [
             dataclasses.asdict(a) | {"digital": a.digital, "normalised": a.normalised()}
@@ -255,16 +254,16 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
         for measure, unit in ppa.MEASURES.items():
             for side in (*ppa.SIDES, "ratio"):
                 title = f"{side}, {unit}" if side != "ratio" else f"analog / digital, {unit}"
-                values = [ppa.shown(row[side][measure][case]) for case in ppa.CASES]
+                values = [summary.shown(row[side][measure][case]) for case in components.CASES]
                 measures.add_row(row["preset"], title, *values)
             for figure, ends in [*row["ratio"][measure]["one_at_a_time"].items()][:4]:
-                depends.add_row(row["preset"], unit, figure, *map(ppa.shown, ends))
+                depends.add_row(row["preset"], unit, figure, *map(summary.shown, ends))
         columns = [
             by_kind(row[side][what]) for side in ppa.SIDES for what in ("energy_pj", "area_um2")
         ]
         for kind, words in KINDS.items():
             if any(kind in column for column in columns):
-                cells = (ppa.shown(c[kind]) if c.get(kind) else "-" for c in columns)
+                cells = (summary.shown(c[kind]) if c.get(kind) else "-" for c in columns)
                 where.add_row(row["preset"], words, *cells)
     others = Table("", "memory", "nm", "bits", box=box, title="published, and as 4 bits at 32 nm")
     for heading in (*ppa.MEASURES.values(), *(f"{unit} as ours" for unit in ppa.MEASURES.values())):
@@ -273,7 +272,7 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     for anchor in results["anchors"]:
         bits = f"{anchor['input_bits']}/{anchor['weight_bits'] or 'analog'}"
         found = [of[measure] for of in (anchor, anchor["normalised"]) for measure in ppa.MEASURES]
-        shown = ["-" if value is None else ppa.shown(value) for value in found]
+        shown = ["-" if value is None else summary.shown(value) for value in found]
         about = f"{anchor['kind']}: {anchor['source']}"
         others.add_row(
             *(anchor["name"], anchor["memory"], str(anchor["node"]), bits, *shown, about)

@@ -1,0 +1,65 @@
+"""Energy and area as tables and in words."""
+
+import math
+from typing import Any
+
+from rich.table import Column, Table
+
+from gen.cost.components import CASES
+from gen.cost.ppa import MEASURES, SIDES
+
+
+def shown(value: float) -> str:
+    """Three digits."""
+    digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:,.{digits}f}"
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    """A report as tables: parts, results, and what they depend on."""
+    name = found["name"]
+    columns = [found[side][what] for side in SIDES for what in ("energy_pj", "area_um2")]
+    names = dict.fromkeys(name for column in columns for name in column)
+    ordered = sorted(names, key=lambda n: -sum(column.get(n, 0) for column in columns[::2]))
+    # Names are what one reads: let headings wrap.
+    first = Column("part", no_wrap=True, min_width=max(map(len, names)))
+    heads = [f"{side}, {unit}" for side in SIDES for unit in ("pJ a step", "um2")]
+    parts = Table(first, *heads, title=f"{name}, {found['node_nm']} nm, typical figures")
+    for part in ordered:
+        if sum(column.get(part, 0) for column in columns) > 0:
+            parts.add_row(part, *(shown(c[part]) if c.get(part) else "-" for c in columns))
+    parts.add_row("all", *(shown(sum(column.values())) for column in columns))
+    results = Table("", "low", "typical", "high")
+    for measure, label in MEASURES.items():
+        for side in (*SIDES, "ratio"):
+            range_ = found[side][measure]
+            title = f"{side}, {label}" if side != "ratio" else f"analog / digital, {label}"
+            results.add_row(title, *(shown(range_[case]) for case in CASES))
+    depends = Table("analog / digital with one figure alone at", "low", "high")
+    for measure, label in MEASURES.items():
+        for figure, ends in [*found["ratio"][measure]["one_at_a_time"].items()][:4]:
+            depends.add_row(f"{label}: {figure}", *map(shown, ends))
+    return [parts, results, depends]
+
+
+def dominating(found: dict[str, Any], side: str) -> tuple[str, float]:
+    """The part of a design that takes the most energy, and its share."""
+    parts = found[side]["energy_pj"]
+    part = max(parts, key=parts.__getitem__)
+    return part, parts[part] / sum(parts.values())
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """What it comes to."""
+    ratio = {name: found["ratio"][name] for name in MEASURES}
+    watt, area = (
+        f"{shown(r['typical'])} times ({shown(r['low'])} to {shown(r['high'])})"
+        for r in ratio.values()
+    )
+    part, share = dominating(found, "analog")
+    bit = found["next_adc_bit"]["tops_per_watt"]
+    return (
+        f"{watt} the digital twin's TOPS/W, {area} its TOPS/mm2; {100 * share:.0f} % of the "
+        f"energy is that of {part}; with another bit in the ADCs TOPS/W is {shown(bit)} times "
+        f"what it is"
+    )

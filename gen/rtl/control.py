@@ -1,0 +1,48 @@
+"""Verilator's control file of a design: what is waived, and what stays visible."""
+
+from collections.abc import Iterable, Mapping
+
+from gen.rtl.naming import module_name
+from gen.rtl.sidecar import ports, probes
+from hw.network import Accelerator
+
+WAIVED = (
+    "CASEINCOMPLETE",  # a value that an index never has; no latch: `check -assert` sees to it
+    "DECLFILENAME",
+    "PROCASSINIT",
+    "UNUSEDSIGNAL",
+    "WIDTHEXPAND",
+    "WIDTHTRUNC",  # `!` of a vector
+)
+"""Verilator's warnings about the style of what Yosys writes; nothing else is waived."""
+
+
+WAIVED_IN_STUB = ("DECLFILENAME", "UNDRIVEN", "UNUSEDSIGNAL")
+"""Warnings about modules that have nothing inside."""
+
+
+def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]]) -> str:
+    """Verilator control file: the generated style of these files is waived, and signals are public.
+
+    public: of each module, or instance, whether a signal may be written from outside.
+    """
+    lines = ["`verilator_config"]
+    for file in verilog:
+        rules = WAIVED_IN_STUB if file.endswith("_stub.v") else WAIVED
+        lines += [f'lint_off -rule {rule} -file "*{file}"' for rule in rules]
+    for module, signals in public.items():
+        for name, written in signals.items():
+            access = "public_flat_rw" if written else "public_flat_rd"
+            lines.append(f'{access} -module "{module}" -var "{name}"')
+    return "\n".join(lines) + "\n"
+
+
+def design_control_file(design: Accelerator) -> str:
+    """Ports and probes are public."""
+    name, top = design.description.name, module_name(design.description)
+    written = {port: entry["direction"] == "input" for port, entry in ports(design).items()}
+    public = {top: {"clk": True, "rst": True, **written}}
+    for probe in probes(design).values():
+        public[".".join([top, *probe["path"]])] = dict.fromkeys(("trace", "trace_valid"), False)
+    endings = ("", "_crossbar_model", "_crossbar_stub")
+    return control_file([f"{name}{end}.v" for end in endings], public)

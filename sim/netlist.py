@@ -1,0 +1,126 @@
+"""A netlist of standard cells behind AXI in Icarus: run on sequences, compared, and counted."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cocotb_tools.runner import Icarus
+from torch import Tensor
+
+from gen.cost import activity, energy
+from gen.cost.activity import Activity
+from gen.impl import cells, yosys
+from gen.ip import package
+from golden import files
+from golden.description import Description
+from golden.errors import WordlineError
+from golden.program import Program
+from sim import chip
+from sim.benches import streams
+from sim.chip import Progress
+from sim.system import UNDISTURBED, prepare
+
+RECORD, RECORDER = "nets.vcd", "wordline_recorder"
+
+
+def simulate_netlist(
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    folder: Path,
+    netlist: Sequence[Path],
+    *,
+    macros: bool = True,
+    hasty: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Load a netlist of a program's design behind AXI, and run DAC codes x through it, in Icarus:
+    it begins with X everywhere, and none may be on an output once it was reset.
+
+    netlist: its Verilog, and that of its cells. macros: it has crossbar macros, which are their
+    model. hasty: it is not the driver that loads.
+    Returns and raises what `simulate` does. What its nets and its macros' ports do, from the
+    first beat of x to the last result, is in RECORD, in `folder` (gen/cost/activity.py).
+    """
+    description = program.description
+    job = prepare(program, x, lengths, folder)
+    job |= {"cut": [0] * len(lengths), "four_states": True, "hasty": hasty}
+    top, work = package.axi_module(description), folder / "icarus"
+    work.mkdir(parents=True, exist_ok=True)
+    runner, log = RecordingIcarus(), work / "build.log"
+    recorder = folder / "recorder.v"
+    instances = yosys.macro_instances(netlist[0])
+    files.write_text(recorder, _recorder(top, instances, folder / RECORD, len(lengths)))
+    model = folder / f"rtl/{description.name}_crossbar_model.v"
+    try:
+        runner.build(
+            sources=[*netlist, *([model] if macros else []), recorder],
+            hdl_toplevel=top,
+            build_args=["-s", RECORDER],
+            build_dir=work.absolute(),
+            always=True,
+            timescale=TIMESCALE,
+            log_file=log.absolute(),
+        )
+    except SystemExit as error:
+        raise WordlineError(f"Icarus could not build {top} ({error}).") from error
+    except Exception as error:
+        raise WordlineError(f"Icarus could not build {top}; {log} says why.") from error
+    return chip.run(
+        runner,
+        module="sim.benches.bench_system",
+        top=top,
+        folder=work,
+        job=job,
+        seed=seed,
+        tests=UNDISTURBED,
+        progress=progress,
+    )
+
+
+def counted(
+    description: Description, cells: cells.Cells, folder: Path, library: Path | None
+) -> tuple[dict[str, energy.Energy], Activity]:
+    """By block the energy of a netlist that is in `folder`, in its simulation in `simulation/`
+    there, and what its nets did; the record of that, which is large, is deleted."""
+    record = folder / "simulation" / RECORD
+    nets = activity.read(record, package.axi_module(description))
+    record.unlink()
+    return energy.energies(description, cells, folder, nets, library=library), nets
+
+
+TIMESCALE = ("1ns", "1ps")
+
+
+CYCLE = 1000 * streams.PERIOD_NS
+"""Of the clock, in ps."""
+
+
+class RecordingIcarus(Icarus):
+    """cocotb's Icarus runner, which does not keep a design from writing a VCD file."""
+
+    def _test_command(self) -> list[list[str]]:
+        return [
+            [part for part in command if part != "-none"] for command in super()._test_command()
+        ]
+
+
+def _recorder(top: str, instances: Iterable[str], record: Path, packets: int) -> str:
+    """Beside the top, what writes down each change of its nets until so many packets are out."""
+    scopes = ", ".join([top, *(f"{top}.\\{name} " for name in instances)])
+    return f"""\
+module {RECORDER};
+  integer packets = 0;
+  initial begin
+    wait ({top}.s_axis_tvalid === 1'b1);
+    $dumpfile("{record.absolute()}");
+    $dumpvars(1, {scopes});
+  end
+  always @(posedge {top}.aclk)
+    if ({top}.m_axis_tvalid && {top}.m_axis_tready && {top}.m_axis_tlast) begin
+      packets = packets + 1;
+      if (packets == {packets}) $dumpoff;
+    end
+endmodule
+"""
