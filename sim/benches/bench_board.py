@@ -19,8 +19,8 @@ from cocotbext.axi import AxiResp, AxiStreamFrame
 from hw.bus.registers import WORD
 from hw.bus.serial import ADDRESS, LAST, QUEUE, TAKEN, Command
 from sim.benches import streams
-from sim.benches.bench_system import Counters, System
 from sim.benches.streams import PERIOD_NS
+from sim.benches.system import Counters, System
 
 PATIENCE_BITS = 4000
 """Bits after which an answer is not to be expected."""

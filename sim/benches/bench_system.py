@@ -5,228 +5,29 @@ transactions here.
 """
 
 import ctypes
-import itertools
 import json
 import logging
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cocotb
-import numpy as np
-from cocotb.clock import Clock
-from cocotb.task import bridge, resume
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import (
-    AxiLiteBus,
-    AxiLiteMaster,
     AxiResp,
-    AxiStreamBus,
     AxiStreamFrame,
-    AxiStreamSink,
-    AxiStreamSource,
 )
 
 from sim.benches import streams
-from sim.benches.scoreboard import Output, Scoreboard
 from sim.benches.streams import PERIOD_NS
+from sim.benches.system import LONGEST_NS, Counters, System, Word
 
 STALLS = (0.0, 0.3, 0.8)
 """Chances, in each cycle, that a channel waits."""
 
 
-HASTE = 256
-"""Words that are on their way at a time where loading is not to take long."""
-
-LONGEST_NS = 4_000_000
-"""After which a test hangs."""
-
 STILL_BUSY, OUT_OF_RANGE = 4, 5
 """The driver's WORDLINE_STILL_BUSY and WORDLINE_OUT_OF_RANGE."""
-
-
-class Word(ctypes.Structure):
-    """`struct wordline_word`."""
-
-    _fields_ = (("address", ctypes.c_uint32), ("data", ctypes.c_uint32))
-
-
-class Counters(ctypes.Structure):
-    """`struct wordline_counters`."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_uint32)
-        for name in (
-            *("cycles", "busy_cycles", "steps", "sequences"),
-            *("input_stalls", "input_waits", "output_stalls"),
-        )
-    )
-
-
-class System:
-    """The design's interfaces, each channel of which waits at random; and its driver."""
-
-    image_is_there = False
-    """The tests share a simulation: one of them has loaded the image."""
-
-    def __init__(self, dut: Any, job: dict[str, Any], stall: float) -> None:
-        clock, reset = dut.aclk, dut.aresetn
-        lite = AxiLiteBus.from_prefix(dut, "s_axil")
-        self.take_up(dut, job, AxiLiteMaster(lite, clock, reset, reset_active_level=False))
-        x = AxiStreamBus.from_prefix(dut, "s_axis")
-        self.source = AxiStreamSource(x, clock, reset, reset_active_level=False)
-        out = AxiStreamBus.from_prefix(dut, "m_axis")
-        self.sink = AxiStreamSink(out, clock, reset, reset_active_level=False)
-        channels = [
-            *(self.lite.write_if.aw_channel, self.lite.write_if.w_channel),
-            *(self.lite.write_if.b_channel, self.lite.read_if.ar_channel),
-            *(self.lite.read_if.r_channel, self.source, self.sink),
-        ]
-        for n, channel in enumerate(channels):
-            if stall:
-                channel.set_pause_generator(pauses(stall, f"{job['seed']} {stall} {n}"))
-
-    def take_up(self, dut: Any, job: dict[str, Any], lite: Any) -> None:
-        """What a job has, and a master of the bus."""
-        self.dut, self.job, self.lite = dut, job, lite
-        with np.load(job["vectors"]) as file:
-            self.vectors = dict(file)
-        self.sidecar = json.loads(Path(job["sidecar"]).read_text())
-        self.registers = self.sidecar["axi"]["registers"]
-        self.window = self.sidecar["axi"]["window"]
-        self.driver = ctypes.CDLL(job["driver"])
-
-    async def start(self) -> None:
-        """Clock and reset."""
-        cocotb.start_soon(Clock(self.dut.aclk, PERIOD_NS, unit="ns").start())
-        await self.reset()
-
-    async def reset(self) -> None:
-        """A few cycles of reset."""
-        self.dut.aresetn.value = 0
-        for _ in range(3):
-            await RisingEdge(self.dut.aclk)
-        self.dut.aresetn.value = 1
-        await RisingEdge(self.dut.aclk)
-
-    async def call(self, name: str, *arguments: Any) -> int:
-        """A function of the driver, at base 0: what it reads and writes is read and written."""
-
-        @resume
-        async def read(address: int) -> int:
-            answer = await self.lite.read(address, 4)
-            assert answer.resp == AxiResp.OKAY, (hex(address), answer.resp)
-            return int.from_bytes(answer.data, "little")
-
-        @resume
-        async def write(address: int, value: int) -> None:
-            answer = await self.lite.write(address, value.to_bytes(4, "little"))
-            assert answer.resp == AxiResp.OKAY, (hex(address), answer.resp)
-
-        read_type = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_size_t)
-        write_type = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_uint32)
-        callbacks = read_type(read), write_type(write)
-
-        def run() -> int:
-            self.driver.wordline_bus(*callbacks)
-            return int(getattr(self.driver, name)(ctypes.c_size_t(0), *arguments))
-
-        return await bridge(run)()
-
-    def image(self, name: str = "image") -> list[tuple[int, int]]:
-        """Words of the load map."""
-        lines = Path(self.job[name]).read_text().splitlines()
-        words = [line[1:].split() for line in lines if line.startswith("@")]
-        return [(int(address, 16), int(data, 16)) for address, data in words]
-
-    async def loaded(self) -> None:
-        """Load, unless a test before this one has: a reset keeps what was loaded."""
-        if not System.image_is_there:
-            await self.load()
-
-    async def load(self) -> None:
-        """The whole image, by the driver; or, where there is no time for that, as fast as the bus
-        takes it."""
-        words = self.image()
-        if self.job.get("hasty"):
-            await self._load_hastily(words)
-            return
-        image = (Word * len(words))(*(Word(*word) for word in words))
-        assert await self.call("wordline_load", image, ctypes.c_size_t(len(words)), 1000) == 0
-        System.image_is_there = True
-
-    async def _load_hastily(self, words: list[tuple[int, int]]) -> None:
-        """What the driver does, without waiting for the answer to a word before the next one."""
-        control, status = (self.registers[name]["offset"] for name in ("control", "status"))
-        fields = self.registers["status"]["fields"]
-        await self.lite.write(control, (1).to_bytes(4, "little"))
-        opened = 1 << fields["load_open"]["low"]
-        while not int.from_bytes((await self.lite.read(status, 4)).data, "little") & opened:
-            pass
-        for n in range(0, len(words), HASTE):
-            asked = [
-                self.lite.init_write(self.window + 4 * address, data.to_bytes(4, "little"))
-                for address, data in words[n : n + HASTE]
-            ]
-            for answer in asked:
-                await answer.wait()
-                assert answer.data.resp == AxiResp.OKAY
-        await self.lite.write(control, (0).to_bytes(4, "little"))
-        System.image_is_there = True
-
-    def event(self, name: str) -> int:
-        """The mask of an event."""
-        return 1 << int(self.registers["irq_status"]["fields"][name]["low"])
-
-    @property
-    def patience(self) -> int:
-        """Cycles after which the design hangs."""
-        steps = int(self.vectors["lengths"].sum()) + 20
-        return 40 * steps * int(self.sidecar["cycles_per_step"])
-
-    def packet(self, sequence: int) -> bytes:
-        """x of a sequence; the codes at the ends of the DAC's range are any that are beyond it."""
-        x = self.vectors["x"][sequence, : self.vectors["lengths"][sequence]].astype(np.int64)
-        draw = np.random.default_rng([self.job["seed"], sequence])
-        for end, most in zip(self.job["dac_range"], (-128, 127), strict=True):
-            beyond = draw.integers(min(end, most), max(end, most), x.shape, endpoint=True)
-            x = np.where(x == end, beyond, x)
-        padding = np.full((len(x), -x.shape[1] % self.job["beat"]), 0x55)
-        return np.concatenate([x, padding], axis=1).astype(np.int8).tobytes()
-
-    async def results(self, count: int, *, patience: int) -> list[AxiStreamFrame]:
-        """The packets that come out, `count` of them."""
-
-        async def take() -> list[AxiStreamFrame]:
-            frames = []
-            for n in range(count):
-                streams.report(self.job, n, count)
-                frames.append(await self.sink.recv())
-            return frames
-
-        return await with_timeout(cocotb.start_soon(take()), patience * PERIOD_NS, "ns")
-
-    def compare(self, frames: list[AxiStreamFrame], first: int = 0) -> Scoreboard:
-        """What came out for the sequences from `first` on, against the vectors, value by value."""
-        vectors = {k: v[first : first + len(frames)] for k, v in self.vectors.items()}
-        output = Output.of_vectors(self.sidecar, vectors)
-        kind = np.dtype("i1" if output.of == "state" else "<i4")
-        values = [np.frombuffer(bytes(frame.tdata), kind) for frame in frames]
-        flat = np.concatenate(values).astype(np.int64)
-        board = Scoreboard()
-        steps = vectors["lengths"] if output.every_step else np.ones(len(frames), int)
-        each = [len(v) for v in values]
-        assert each == (steps * (len(flat) // steps.sum())).tolist(), "packets of the wrong length"
-        golden = vectors[output.of]
-        board.compare(output.of, output.axes, golden, output.values(flat.reshape(-1, output.beat)))
-        return board
-
-
-def pauses(chance: float, seed: str) -> Iterator[bool]:
-    """Whether to wait, cycle by cycle."""
-    draw = random.Random(seed)
-    return (draw.random() < chance for _ in itertools.count())
 
 
 async def hold(dut: Any, prefix: str, payload: tuple[str, ...]) -> None:
