@@ -3,6 +3,7 @@ PYTHON ?= python3
 NAME ?= vowels
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
@@ -12,10 +13,10 @@ sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
 	$(BIN)/wordline sim $(NAME)
 
 test: $(READY)  ## every kind of check: no slow tests, few random examples
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" --hypothesis-profile quick
+	$(PYTEST) -m "not slow" --hypothesis-profile quick
 
 test-all: $(READY)  ## every test, with all examples
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(PYTEST)
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ from sim.stimuli import Stimuli
 from sim.verilator import QUICK, LeanVerilator
 
 SEQUENCES, STEPS = 16, 5
-"""How many sequences a bench sends, and the longest of them."""
+"""How many sequences a bench sends, unless told otherwise, and the longest of them."""
 
 
 class QuickVerilator(LeanVerilator):
@@ -99,23 +99,31 @@ class Untraced(wiring.Component):
 class BlockStimuli(Stimuli):
     """Stimuli of a block's bench.
 
-    program, other: the one that it is loaded with, and another for later. lengths: of the
-    sequences; among them are the shortest and the longest. runs: their numbers, if they are sent
-    in order from a reset on.
+    program, other: the one that it is loaded with, and another for later. sequences: how
+    many there are. lengths: theirs; among them are the shortest and the longest. runs: their
+    numbers, if they are sent in order from a reset on.
     """
 
-    def __init__(self, description: Description, seed: int, *, on_levels: bool = False) -> None:
+    def __init__(
+        self, description: Description, seed: int, sequences: int, *, on_levels: bool = False
+    ) -> None:
         super().__init__(description, seed)
         self.program, self.other = (
             self.random_program(noisy=True, extreme=True, on_levels=on_levels) for _ in range(2)
         )
-        self.lengths = self.integers(Range(1, STEPS), SEQUENCES)
+        self.sequences = sequences
+        self.lengths = self.integers(Range(1, STEPS), sequences)
         self.lengths[:2] = torch.tensor([1, STEPS])
-        self.runs = torch.arange(SEQUENCES)
+        self.runs = torch.arange(sequences)
 
 
 def simulate(
-    block: str, description: Description, folder: Path, *, seed: int = 0
+    block: str,
+    description: Description,
+    folder: Path,
+    *,
+    seed: int = 0,
+    sequences: int = SEQUENCES,
 ) -> dict[str, Any]:
     """Emit, build and run a block of the description's first layer, or its head, in `folder`. Of an
     odd seed, cells are programmed by their levels where the block can, else by conductance codes.
@@ -135,7 +143,7 @@ def simulate(
     control.write_text(_control_file(component, top, inside))
 
     stimuli = BlockStimuli(
-        description, seed, on_levels="cell_levels" in kind.cells and seed % 2 == 1
+        description, seed, sequences, on_levels="cell_levels" in kind.cells and seed % 2 == 1
     )
     vectors = {name: t.numpy() for name, t in kind.vectors(stimuli).items()}
     vectors["lengths"] = stimuli.lengths.numpy()
@@ -283,9 +291,9 @@ def _dac_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """rows: x_t, then h_{t-1}, which a sequence begins with at the DAC's code of 0."""
     description = stimuli.description
     cell, units = description.cell, _first(description).units
-    x = stimuli.encoded(SEQUENCES, STEPS, description.network.inputs)
+    x = stimuli.encoded(stimuli.sequences, STEPS, description.network.inputs)
     most = cell.hidden_range.high << cell.product_shift
-    products = stimuli.integers(Range(-most, most), SEQUENCES, STEPS, units)
+    products = stimuli.integers(Range(-most, most), stimuli.sequences, STEPS, units)
     h = dac.feed_back(products, description)
     before = torch.full_like(h, description.dac.zero)
     before[:, 1:] = h[:, :-1]
@@ -301,7 +309,7 @@ def _codes(program: ArrayProgram, rows: Tensor, shape: ArrayShape, runs: Tensor)
 def _adc_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """rows and ADC codes of the layer's crossbar; its macro, in the bench, is ideal."""
     shape = _first(stimuli.description)
-    rows = stimuli.encoded(SEQUENCES, STEPS, shape.rows)
+    rows = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
     program = replace(stimuli.program.layers[0], **ideal_macro(shape))
     return {
         "rows": rows,
@@ -314,10 +322,10 @@ def _crossbar_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """rows and ADC codes: of two programs, of the first without errors, and of the first in
     later runs, which begin with those of `later`."""
     shape = _first(stimuli.description)
-    rows = stimuli.encoded(SEQUENCES, STEPS, shape.rows)
+    rows = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
     program, other = stimuli.program.layers[0], stimuli.other.layers[0]
     ideal = replace(program, **ideal_macro(shape))
-    first = stimuli.integers(Range(SEQUENCES, WORD - 1), 2)
+    first = stimuli.integers(Range(stimuli.sequences, WORD - 1), 2)
     first[1] = WORD - 2  # the third run is 0 again
     later = first[:, None] + stimuli.runs
     return {
@@ -336,8 +344,8 @@ def _gates_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """codes in; h, and c of an LSTM, of the golden cell, step by step."""
     shape = _first(stimuli.description)
     program = stimuli.program.layers[0]
-    codes = stimuli.extremes(shape.code_range, SEQUENCES, STEPS, shape.gates, shape.units)
-    state = torch.zeros(SEQUENCES, shape.units, dtype=torch.int64)
+    codes = stimuli.extremes(shape.code_range, stimuli.sequences, STEPS, shape.gates, shape.units)
+    state = torch.zeros(stimuli.sequences, shape.units, dtype=torch.int64)
     c, h = torch.empty_like(codes[:, :, 0]), torch.empty_like(codes[:, :, 0])
     for t in range(STEPS):
         index = gates.pre_activation(codes[:, t], program.bias, shape)
@@ -353,7 +361,7 @@ def _gates_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
 def _layer_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """x in; everything the golden layer computed."""
     description = stimuli.description
-    x = stimuli.encoded(SEQUENCES, STEPS, description.network.inputs)
+    x = stimuli.encoded(stimuli.sequences, STEPS, description.network.inputs)
     trace = layer.run(stimuli.program.layers[0], x, _first(description), stimuli.runs)
     return {"x": x, **trace.quantities()}
 
@@ -362,12 +370,12 @@ def _head_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """h of each pass in; scores of its last step, or of all steps, and labels."""
     shape, program = stimuli.description.head, stimuli.program.head
     assert program is not None
-    h = stimuli.encoded(SEQUENCES, STEPS, shape.rows)
+    h = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
     if stimuli.description.output.every_step:
         steps = [head.scores(program, h[:, t], shape, stimuli.runs, t) for t in range(STEPS)]
         scores = torch.stack(steps, 1)
     else:
-        last = h[torch.arange(SEQUENCES), stimuli.lengths - 1]
+        last = h[torch.arange(stimuli.sequences), stimuli.lengths - 1]
         scores = head.scores(program, last, shape, stimuli.runs)
     return {"h": h, "scores": scores, **_labels(scores, stimuli.description)}
 
@@ -416,14 +424,14 @@ def _replay_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """x, with as many steps again as fit into the buffer."""
     description = stimuli.description
     steps = STEPS + description.voting.replay_steps
-    return {"x": stimuli.encoded(SEQUENCES, steps, description.network.inputs)}
+    return {"x": stimuli.encoded(stimuli.sequences, steps, description.network.inputs)}
 
 
 def _voter_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """scores of passes, and labels; many are equal, and sums are as far off as they can be."""
     description = stimuli.description
     whole = signed_range(description.score_bits)
-    size = (12, description.network.classes)
+    size = (3 * stimuli.sequences // 4, description.network.classes)
     parts = [
         stimuli.integers(Range(0, 1), *size),
         stimuli.integers(Range(-1, 1), *size),

@@ -17,6 +17,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 RANDOM_DESCRIPTION_SEEDS = range(2026, 2031)
 
 
+LONGEST = (
+    *("cli", "benches", "chip", "system", "network"),
+    *("batch", "wheel", "examples", "library", "synth", "ppa", "import", "levels"),
+)
+"""Files that take long, which begin first: a file's tests, which share what they build, are run by
+one process."""
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}": n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))  # stable
+
+
 def pytest_terminal_summary(terminalreporter):
     """Every random draw has a printed seed."""
     seeds = f"{RANDOM_DESCRIPTION_SEEDS[0]} to {RANDOM_DESCRIPTION_SEEDS[-1]}"

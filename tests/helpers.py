@@ -1,5 +1,6 @@
 """What several tests need: random programs, and streams in Amaranth's simulator."""
 
+import contextlib
 import itertools
 import random
 import subprocess
@@ -14,6 +15,7 @@ from amaranth.sim import Simulator
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from gen.rtl import verilog
 from golden import network
 from golden.description import Description
 from golden.geometry import ArrayShape
@@ -46,6 +48,11 @@ def examples(count: int) -> settings:
     percent of that as its profile in tests/conftest.py says."""
     percent = settings().max_examples
     return settings(max_examples=max(3, count * percent // 100))
+
+
+def thorough() -> bool:
+    """Whether this is no quick run, as `make test` is."""
+    return settings().max_examples >= settings.get_profile("thorough").max_examples
 
 
 def covering(*axes: Sequence[Any]) -> list[Any]:
@@ -415,6 +422,23 @@ def first_difference(
         values = values[torch.arange(x.shape[1]) < torch.tensor(lengths)[:, None]]
     wanted = values.flatten().tolist()
     return "" if run.output == wanted else f"output: {wanted} {run.output}"
+
+
+@contextlib.contextmanager
+def emitted_once(made: dict[str, Any]) -> Iterator[None]:
+    """Verilog of the same design is made once, in this process. made: what was."""
+    make = verilog.verilog_files
+
+    def kept(description: Description) -> tuple[Accelerator, dict[str, str]]:
+        key = description.to_toml()
+        if key not in made:
+            made[key] = make(description)
+        design, texts = made[key]
+        return design, dict(texts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verilog, "verilog_files", kept)
+        yield
 
 
 def finds_nothing(command: Sequence[str], **options: Any) -> None:

@@ -23,8 +23,6 @@ from tests.helpers import (
 )
 from wordline.flow import emit as flow_emit
 
-pytestmark = pytest.mark.xdist_group("emit")  # a design is emitted once
-
 ODD = small(
     name="odd",
     network={"inputs": 5, "hidden": [3, 7], "classes": 1},

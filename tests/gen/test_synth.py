@@ -25,7 +25,6 @@ from sim import netlist
 from tests.helpers import random_codes, random_program, small
 
 OSU = cells.CELLS["osu018"]
-pytestmark = pytest.mark.xdist_group("synth")  # a design is mapped once
 
 needs_tools = pytest.mark.skipif(
     shutil.which("sta") is None or not OSU.folder.is_dir(),

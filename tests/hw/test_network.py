@@ -1,6 +1,7 @@
 """The whole accelerator in Amaranth's simulator: random descriptions, stalls, cycles."""
 
 import dataclasses
+import itertools
 from itertools import pairwise
 
 import hypothesis
@@ -31,6 +32,7 @@ from tests.helpers import (
     sender,
     simulate,
     small,
+    thorough,
     transfers,
     vector_payloads,
     waits,
@@ -57,7 +59,8 @@ def check(description, lengths, seed, stall_seed=None, votes=1, by="majority"):
 )
 def test_fifty_random_descriptions(seed):
     """Ten for each seed, in `make test` some of them: simulated with and without stalls, exact; and
-    those of the first seed emitted."""
+    those of the first seed emitted, in `make test` one."""
+    emitted: list = []
 
     @hypothesis.seed(seed)
     @settings(examples(10), derandomize=False, database=None)
@@ -71,7 +74,9 @@ def test_fifty_random_descriptions(seed):
     def ten(description, lengths, stall, votes, by):
         voting = description.voting
         votes = min(votes, voting.max_votes) if voting.replay_steps else 1
-        if seed == RANDOM_DESCRIPTION_SEEDS[0]:  # to emit takes as long as to simulate
+        # To emit takes as long as to simulate.
+        if seed == RANDOM_DESCRIPTION_SEEDS[0] and (thorough() or not emitted):
+            emitted.append(description)
             _, texts = verilog.verilog_files(description)
             assert all("endmodule" in text for text in texts.values())
         check(description, lengths, 1, stall, votes, by)
@@ -81,7 +86,13 @@ def test_fifty_random_descriptions(seed):
 
 @pytest.mark.parametrize(
     ("size", "bits", "settle", "kind"),
-    covering([(1, 1), (5, 2), (6, 3), (4, 4), (16, 16)], [3, 4, 7], [3, 6], ["lstm", "rnn"]),
+    [
+        *covering([(1, 1), (5, 2), (6, 3), (4, 4)], [3, 4, 7], [3, 6], ["lstm", "rnn"]),
+        *(
+            pytest.param((16, 16), *rest, marks=pytest.mark.slow)
+            for rest in itertools.product([3, 4, 7], [3, 6], ["lstm", "rnn"])
+        ),
+    ],
 )
 def test_cycles_per_step(size, bits, settle, kind, pipeline="short"):
     """With x there and h taken, a step costs exactly what `cycles_per_step` says."""

@@ -22,8 +22,6 @@ from sim.benches.scoreboard import Scoreboard
 from tests.helpers import random_codes, random_program, small
 from wordline.flow import emit as flow_emit
 
-pytestmark = pytest.mark.xdist_group("batch")  # what is built is built once
-
 # A name that C++ must not see as it is; several beats of x, the last one padded; two layers with
 # two units a beat; words wider than 64 bits on `i` and on a probe.
 WIDE = small(

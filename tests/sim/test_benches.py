@@ -7,7 +7,7 @@ import pytest
 from golden.description import Description
 from golden.errors import WordlineError
 from sim import blocks
-from tests.helpers import FEW_ENTRIES
+from tests.helpers import FEW_ENTRIES, thorough
 
 DESCRIPTIONS = {
     # Nothing is a multiple of anything: the last block of units is partly filled, the last beat
@@ -123,11 +123,11 @@ QUICK = {
     "dac": ["narrow"],
     "adc": ["odd"],
     "crossbar": ["odd"],
-    "gates": ["narrow", "vanilla", "deep"],
+    "gates": ["vanilla", "deep"],
     "layer": ["odd"],
-    "head": ["odd", "scores"],
+    "head": ["scores"],
     "replay": ["vanilla"],
-    "voter": ["vanilla"],
+    "voter": ["slow"],
 }
 """Of these, those of `make test`: every test of every bench, with few and odd sizes."""
 
@@ -141,7 +141,8 @@ QUICK = {
     ],
 )
 def test_block(block: str, name: str, tmp_path: Path) -> None:
-    result = blocks.simulate(block, description(name), tmp_path, seed=1)
+    sequences = blocks.SEQUENCES if thorough() else blocks.SEQUENCES // 2
+    result = blocks.simulate(block, description(name), tmp_path, seed=1, sequences=sequences)
     assert result["passed"], (tmp_path / "sim.log").read_text()
     assert result["values_compared"] > 0
 

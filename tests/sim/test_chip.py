@@ -18,8 +18,6 @@ from sim import batch, blocks, chip
 from tests.helpers import random_codes, random_program, small
 from wordline.flow import emit as flow_emit
 
-pytestmark = pytest.mark.xdist_group("chip")  # what is built is built once
-
 # The first layer and the head are of one size, but the head has no gates.
 DESCRIPTION = small(
     name="chip",

@@ -31,8 +31,6 @@ from tests.golden.test_data import run
 from tests.helpers import covering
 from tests.wordline.test_cli import ROOT, built_quickly, here, wordline
 
-pytestmark = pytest.mark.xdist_group("import")  # one network is trained
-
 
 class Net(nn.Module):
     """A chain of layers and a linear one; of the last step, or of every one."""

@@ -122,7 +122,7 @@ def test_data_that_is_absent_is_named(tmp_path):
         runner.run("add", [Job(ADD, {"a": 1, "dataset": "mnist-rows"})])
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_failure_is_told_and_the_rest_is_kept(workers, tmp_path):
     runner = Runner(tmp_path, workers=workers)
     good = [Job(ADD, {"a": a}) for a in range(3)]

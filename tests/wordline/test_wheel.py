@@ -13,8 +13,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-pytestmark = pytest.mark.xdist_group("wheel")  # built once
-
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("golden", "hw", "gen", "sim", "wordline")
 TINY = """
