@@ -1,4 +1,4 @@
-"""The geometry of an array: tiles, lanes and selects, bounds, and cycles."""
+"""The geometry of an array: tiles, lanes and selects, bounds. Its cycles: hw/timing.py."""
 
 import dataclasses
 from functools import cached_property
@@ -97,34 +97,14 @@ class ArrayShape:
         return self.gates * self.blocks
 
     @property
-    def settle(self) -> int:
-        """Cycles from a sample to a valid comparator: a pulse, and what comes after it."""
-        return self.description.array.settle + self.description.dac.pulse_cycles - 1
-
-    @property
-    def period(self) -> int:
-        """Cycles between two samples of a lane."""
-        return max(self.description.adc.conversion_cycles, self.settle)
-
-    @property
     def deep(self) -> bool:
         """Whether the array and what is around it have the deep pipeline."""
         return self.description.array.deep
 
     @property
-    def gate_latency(self) -> int:
-        """Cycles from a block of codes to h, through the gates."""
-        return int(self.description.cell.gate_latency(self.description.array.pipeline))
-
-    @property
     def samples(self) -> int:
         """Samples of a lane for one step: one of each plane for each select."""
         return self.selects * self.description.dac.planes
-
-    @property
-    def conversion_cycles(self) -> int:
-        """Cycles the ADCs need for one step: what a step should cost."""
-        return self.samples * self.period
 
     @property
     def charge_max(self) -> int:
@@ -163,29 +143,6 @@ class ArrayShape:
     def adds_up(self) -> bool:
         """Whether a code is the sum of several conversions, of row tiles or planes."""
         return len(self.row_tiles) > 1 or self.description.dac.planes > 1
-
-    @property
-    def readout_latency(self) -> int:
-        """Cycles from a column's last sample to its code."""
-        return int(self.settle + self.description.adc.conversion_cycles + self.adds_up)
-
-    @cached_property
-    def units_per_beat(self) -> int:
-        """Units the gate pipeline handles in one cycle: the fewest, dividing `lanes`, that keep up
-        with the ADCs and with which a step takes at most a tenth longer than the ADCs need; where
-        none are enough for that, the fewest that keep up."""
-        needed = ceil_div(self.lanes, self.conversion_cycles // self.blocks)
-        fits = [n for n in range(needed, self.lanes + 1) if self.lanes % n == 0]
-        near = [n for n in fits if 10 * self.loop_cycles(n) <= 11 * self.conversion_cycles]
-        return (near or fits)[0]
-
-    def loop_cycles(self, units_per_beat: int) -> int:
-        """Cycles from a recurrent layer's step to the next one, through h: all samples, the last
-        one's conversion, the gates, what is left of the last block, the rows."""
-        tail = self.units - (self.blocks - 1) * self.lanes
-        left = ceil_div(tail, units_per_beat) - 1
-        back = self.gate_latency + self.description.array.feedback_latency
-        return (self.samples - 1) * self.period + self.readout_latency + left + back
 
     @property
     def read_noise_bits(self) -> int:

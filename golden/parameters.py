@@ -129,11 +129,6 @@ class Array:
         """Whether the pipeline is the deep one."""
         return self.pipeline == "deep"
 
-    @property
-    def feedback_latency(self) -> int:
-        """Cycles from the last beat of h to the next step on the rows."""
-        return 2 if self.deep else 1
-
 
 @frozen
 class Dac:
@@ -202,11 +197,6 @@ class Adc:
     def range(self) -> Range:
         """Lowest and highest code."""
         return signed_range(self.bits)
-
-    @property
-    def conversion_cycles(self) -> int:
-        """Clock cycles from a settled sample to its code."""
-        return {"sar": self.bits, "flash": 1, "ramp": 2**self.bits - 1}[self.kind]
 
 
 @frozen

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.geometry import ArrayShape
 from golden.ranges import ceil_div, index_bits
+from hw import timing
 from hw.dac import step_layout
 from hw.fixed import tree_sum
 from hw.ports import WritePort
@@ -72,12 +73,12 @@ class Readout(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a sample to its codes on `o`."""
-        return self.shape.readout_latency
+        return timing.readout_latency(self.shape)
 
     @property
     def depth(self) -> int:
         """Columns that may be under way or waiting, so that sampling never pauses; one more."""
-        period = self.shape.period
+        period = timing.period(self.shape)
         under_way = (self.planes - 1) * period + self.latency + 1
         return ceil_div(under_way, self.planes * period) + 1
 
@@ -85,11 +86,11 @@ class Readout(wiring.Component):
         """Sampler; conversion, `settle` cycles behind it; sums; a queue of codes."""
         m = Module()
         shape = self.shape
-        settle = shape.settle
+        settle = timing.settle(shape)
 
         # The sampler: one sample a period, while a step is on the rows and there is room.
         room = Signal(range(self.depth + 1), init=self.depth)
-        timer = Signal(index_bits(shape.period))
+        timer = Signal(index_bits(timing.period(shape)))
         gate = Signal(index_bits(shape.gates))
         plane = Signal(index_bits(self.planes))
         begins, ends = Signal(), Signal()  # the sample is a column's first; its last
@@ -104,7 +105,7 @@ class Readout(wiring.Component):
         ]
         self._gains(m, gate)
         with m.If(self.sample):
-            m.d.sync += timer.eq(shape.period - 1)
+            m.d.sync += timer.eq(timing.period(shape) - 1)
             m.d.sync += sampled_all.eq(final)
             with m.If(ends):
                 m.d.sync += gate.eq(Mux(gate == shape.gates - 1, 0, gate + 1))

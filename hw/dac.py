@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
 from golden.ranges import ceil_div, index_bits
+from hw import timing
 from hw.ports import vector_layout, vector_stream
 
 
@@ -25,7 +26,7 @@ class DacSequencer(wiring.Component):
     `i`: x, in beats. `feedback`: h, in beats of `units_per_beat`, taken whenever `feed` is high.
     `o`: the rows; they are stable for as long as `o.ready` is low.
     Latency: from the last beat of x `latency` cycles to `o.valid`, from that of h
-    `array.feedback_latency`. Throughput: a vector every `beats` + 1 cycles.
+    `hw.timing.feedback_latency`. Throughput: a vector every `beats` + 1 cycles.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class DacSequencer(wiring.Component):
         self.description = description
         self.inputs, self.beat = inputs, beat
         self.units, self.units_per_beat = units, units_per_beat
-        self.latency = 3 if description.array.deep else 2
+        self.latency = timing.x_latency(description)
         members: dict[str, wiring.Member] = {
             "i": In(vector_stream(beat, description)),
             "o": Out(stream.Signature(step_layout(inputs + units, description))),

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden.cells import LstmCell
 from golden.geometry import ArrayShape
 from golden.ranges import ceil_div, index_bits
+from hw import timing
 from hw.adc import codes_layout
 from hw.fixed import narrow
 from hw.ports import WritePort, loaded_memory, vector_stream
@@ -31,8 +32,8 @@ class GatePipeline(wiring.Component):
     def __init__(self, shape: ArrayShape, **ports: wiring.Member) -> None:
         self.shape = shape
         description, cell = shape.description, shape.description.cell
-        self.latency = shape.gate_latency
-        self.words = ceil_div(shape.units, shape.units_per_beat)
+        self.latency = timing.gate_latency(shape)
+        self.words = ceil_div(shape.units, timing.units_per_beat(shape))
         bias_address = index_bits(shape.gates) + self._place_bits + index_bits(self.words)
         table_address = index_bits(shape.gates) + shape.index_bits
         loaded: dict[str, wiring.Member] = {
@@ -44,7 +45,7 @@ class GatePipeline(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(codes_layout(shape))),
-                "o": Out(vector_stream(shape.units_per_beat, description)),
+                "o": Out(vector_stream(timing.units_per_beat(shape), description)),
                 **loaded,
                 "trace": Out(trace_layout(shape)),
                 "trace_valid": Out(1),
@@ -54,7 +55,7 @@ class GatePipeline(wiring.Component):
     @property
     def _place_bits(self) -> int:
         """Bits that tell the units of a beat apart."""
-        return (self.shape.units_per_beat - 1).bit_length()
+        return (timing.units_per_beat(self.shape) - 1).bit_length()
 
     def _front(self, m: Module, advance: Signal) -> tuple[list[Any], list[list[Any]]]:
         """Stages 0 and 1, which every cell begins with; a stage moves when `advance` is high.
@@ -112,7 +113,7 @@ class GatePipeline(wiring.Component):
             self.o.payload.last.eq(last),
             self.trace_valid.eq(valid & self.o.ready),
         ]
-        for place in range(self.shape.units_per_beat):
+        for place in range(timing.units_per_beat(self.shape)):
             m.d.comb += self.o.payload.codes[place].eq(h[place])
             m.d.comb += self.trace.h[place].eq(self.o.payload.codes[place])
             m.d.comb += [self.trace[name][place].eq(v[place]) for name, v in traced.items()]
@@ -143,7 +144,7 @@ class GatePipeline(wiring.Component):
         # The block that is given out moves down by `units_per_beat` places a cycle.
         block = [Signal.like(beat.codes, name=f"block_{g}") for g in range(shape.gates)]
         first, last, valid, ends = Signal(), Signal(), Signal(), Signal()
-        beats = shape.lanes // shape.units_per_beat
+        beats = shape.lanes // timing.units_per_beat(shape)
         position = Signal(index_bits(beats))
         word = Signal(index_bits(self.words))
         m.d.comb += ends.eq((position == beats - 1) | (word == self.words - 1))
@@ -152,20 +153,22 @@ class GatePipeline(wiring.Component):
             m.d.sync += word.eq(Mux(word == self.words - 1, 0, word + 1))
             m.d.sync += position.eq(Mux(ends, 0, position + 1))
             m.d.sync += valid.eq(~ends)
-            step = shape.units_per_beat * shape.code_bits
+            step = timing.units_per_beat(shape) * shape.code_bits
             for codes in block:
                 m.d.sync += codes.as_value().eq(codes.as_value() >> step)
         with m.If(complete):
             m.d.sync += [valid.eq(1), first.eq(beat.first), last.eq(beat.last)]
             for codes, source in zip(block, [*waiting, beat.codes], strict=True):
                 m.d.sync += codes.eq(source)
-        codes = [[block[g][p] for p in range(shape.units_per_beat)] for g in range(shape.gates)]
+        codes = [
+            [block[g][p] for p in range(timing.units_per_beat(shape))] for g in range(shape.gates)
+        ]
         return [valid, codes, word, first, last]
 
     def _bias(self, m: Module, word: Signal, reads: Value) -> list[list[Value]]:
         """Biases [gate][place] of the word, a stage later."""
         shape, bits = self.shape, self.shape.index_bits
-        places = shape.units_per_beat
+        places = timing.units_per_beat(shape)
         banks = shape.gates * places
         mem = loaded_memory(unsigned(banks * bits), max(2, self.words))
         m.submodules.bias_memory = mem
@@ -203,14 +206,14 @@ class GatePipeline(wiring.Component):
 
     def _ports(self, m: Module, mem: memory.Memory, reads: Value) -> list[Any]:
         """A read port [place] of a table."""
-        ports = [mem.read_port() for _ in range(self.shape.units_per_beat)]
+        ports = [mem.read_port() for _ in range(timing.units_per_beat(self.shape))]
         m.d.comb += [port.en.eq(reads) for port in ports]
         return ports
 
 
 def trace_layout(shape: ArrayShape) -> data.StructLayout:
     """What the pipeline computed for the units of one beat; units in order, steps in order."""
-    description, places = shape.description, shape.units_per_beat
+    description, places = shape.description, timing.units_per_beat(shape)
     codes = data.ArrayLayout(signed(shape.code_bits), places)
     members: dict[str, Any] = {"codes": data.ArrayLayout(codes, shape.gates)}
     if isinstance(description.cell, LstmCell):

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.description import Description
 from golden.geometry import ArrayShape
 from golden.ranges import index_bits
+from hw import timing
 from hw.adc import codes_layout
 from hw.array import LOADED, MacroMaker, TiledArray, crossbar_model
 from hw.dac import DacSequencer
@@ -26,7 +27,7 @@ class Scores(wiring.Component):
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
-        self.latency = 3 if shape.deep else 2
+        self.latency = timing.score_latency(shape)
         description = shape.description
         super().__init__(
             {
@@ -166,10 +167,7 @@ class Head(wiring.Component):
     def cycles_per_output(self) -> int:
         """Cycles between two classes, or two steps' scores, when h comes faster than that, at one
         vote; with more of them, the most between two passes."""
-        decision = self.shape.units
-        if isinstance(self.decision, Voter):
-            decision += self.decision.latency
-        return max(self.dac.beats + 1, self.shape.conversion_cycles, decision)
+        return timing.output_cycles(self.shape, self.dac.beats)
 
     def elaborate(self, platform: object) -> Module:
         """Wires, and a gate that may drop all steps but the last."""

@@ -5,8 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.geometry import ArrayShape
-from golden.ranges import ceil_div
 from golden.source import registry
+from hw import timing
 from hw.array import LOADED, MacroMaker, TiledArray, crossbar_model
 from hw.dac import DacSequencer
 from hw.gates import GatePipeline
@@ -33,7 +33,7 @@ class RecurrentLayer(wiring.Component):
             inputs=shape.inputs,
             beat=beat,
             units=shape.units,
-            units_per_beat=shape.units_per_beat,
+            units_per_beat=timing.units_per_beat(shape),
             description=shape.description,
         )
         self.array = TiledArray(shape, macro)
@@ -41,7 +41,7 @@ class RecurrentLayer(wiring.Component):
         super().__init__(
             {
                 "i": In(vector_stream(beat, shape.description)),
-                "o": Out(vector_stream(shape.units_per_beat, shape.description)),
+                "o": Out(vector_stream(timing.units_per_beat(shape), shape.description)),
                 **{name: self.array.signature.members[name] for name in LOADED},
                 **{name: Out(getattr(self.gates, name).signature) for name in self.gates.loaded},
             }
@@ -50,14 +50,13 @@ class RecurrentLayer(wiring.Component):
     @property
     def words(self) -> int:
         """Beats of `o` a step."""
-        return ceil_div(self.shape.units, self.shape.units_per_beat)
+        return timing.beats(self.shape)
 
     @property
     def cycles_per_step(self) -> int:
         """Cycles from a step's first sample to the next step's: the loop through h, or, where x
         is long and its beats narrow, the time to take x."""
-        loop = self.shape.loop_cycles(self.shape.units_per_beat)
-        return max(loop, self.dac.beats + 1)
+        return timing.step_cycles(self.shape, self.dac.beats)
 
     def elaborate(self, platform: object) -> Module:
         """Wires."""

@@ -15,6 +15,7 @@ from golden.cells import LstmCell
 from golden.description import Description
 from golden.geometry import ArrayShape
 from golden.ranges import ceil_div, index_bits
+from hw import timing
 from hw.macro.interface import cell_place, parameter_fields, tile_fields
 from hw.macro.noise import WORD_BITS
 
@@ -133,7 +134,7 @@ def _array_regions(prefix: str, shape: ArrayShape) -> list[Region]:
 
 def _layer_regions(prefix: str, shape: ArrayShape) -> list[Region]:
     cell, gate = shape.description.cell, index_bits(shape.gates)
-    words = ceil_div(shape.units, shape.units_per_beat)
+    words = ceil_div(shape.units, timing.units_per_beat(shape))
     regions = [
         *_array_regions(prefix, shape),
         Region(
@@ -141,7 +142,7 @@ def _layer_regions(prefix: str, shape: ArrayShape) -> list[Region]:
             base=0,
             fields=(
                 ("word", index_bits(words)),
-                ("place", (shape.units_per_beat - 1).bit_length()),
+                ("place", (timing.units_per_beat(shape) - 1).bit_length()),
                 ("gate", gate),
             ),
             data=(("bias", shape.index_bits),),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In
 
 from golden.cells import LstmCell
 from golden.geometry import ArrayShape
+from hw import timing
 from hw.fixed import by_bits, half_up, narrow, saturate, together, tree_sum
 from hw.gates import GatePipeline, dac_code, stage
 from hw.ports import WritePort, loaded_memory
@@ -25,7 +26,7 @@ class LstmGates(GatePipeline):
     def elaborate(self, platform: object) -> Module:
         """One comment a stage; 0 and 1 are in the base."""
         m = Module()
-        cell, places = self.cell, range(self.shape.units_per_beat)
+        cell, places = self.cell, range(timing.units_per_beat(self.shape))
         advance = Signal()
         carried, tables = self._front(m, advance)
         c_write, c_read = self._state(m, carried[2], advance & carried[0])
@@ -98,7 +99,7 @@ class LstmGates(GatePipeline):
 
     def _state(self, m: Module, word: Signal, reads: Value) -> tuple[Any, Any]:
         """The memory of c: its write port, and the [place] views of the word, a stage later."""
-        layout = data.ArrayLayout(signed(self.cell.state_bits), self.shape.units_per_beat)
+        layout = data.ArrayLayout(signed(self.cell.state_bits), timing.units_per_beat(self.shape))
         m.submodules.state = mem = memory.Memory(shape=layout, depth=max(2, self.words), init=[])
         read = mem.read_port()
         m.d.comb += [read.addr.eq(word), read.en.eq(reads)]

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
 from golden.ranges import ceil_div, index_bits
+from hw import timing
 from hw.array import MacroMaker, crossbar_model
 from hw.head import Head
 from hw.layer import RecurrentLayer
@@ -41,7 +42,7 @@ class Accelerator(wiring.Component):
         self.layers = []
         for shape in description.layers:
             self.layers.append(RecurrentLayer(shape, beat=beat, macro=macro))
-            beat = shape.units_per_beat
+            beat = timing.units_per_beat(shape)
         self.head = None
         if description.network.classes:
             self.head = Head(description.head, beat=beat, macro=macro)
@@ -210,7 +211,7 @@ def sequence_ends(m: Module, description: Description, o: Any) -> Value:
     """Whether what is on an accelerator's output is the last of its sequence."""
     output = description.output
     if output.of == "state":
-        words = ceil_div(description.outputs, description.layers[-1].units_per_beat)
+        words = ceil_div(description.outputs, timing.units_per_beat(description.layers[-1]))
         word = Signal(index_bits(words))
         with m.If(o.valid & o.ready):
             m.d.sync += word.eq(Mux(word == words - 1, 0, word + 1))

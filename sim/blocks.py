@@ -31,6 +31,7 @@ from golden.program import (
     ideal_macro,
 )
 from golden.ranges import Range, ceil_div, signed_range
+from hw import timing
 from hw.adc import Readout
 from hw.array import crossbar_model
 from hw.dac import DacSequencer
@@ -257,9 +258,9 @@ def _sizes(shape: ArrayShape) -> dict[str, Any]:
         "lanes": shape.lanes,
         "blocks": shape.blocks,
         "selects": shape.selects,
-        "period": shape.period,
-        "conversion_cycles": shape.conversion_cycles,
-        "settle": shape.settle,
+        "period": timing.period(shape),
+        "conversion_cycles": timing.conversion_cycles(shape),
+        "settle": timing.settle(shape),
         "samples": shape.samples,
         "planes": description.dac.planes,
         "row_tiles": [[tile.start, tile.stop] for tile in shape.row_tiles],
@@ -267,8 +268,8 @@ def _sizes(shape: ArrayShape) -> dict[str, Any]:
         "bits": description.adc.bits,
         "adc_shift": shape.adc_shift,
         "gain_bits": description.adc.gain_bits,
-        "units_per_beat": shape.units_per_beat,
-        "words": ceil_div(shape.units, shape.units_per_beat),
+        "units_per_beat": timing.units_per_beat(shape),
+        "words": ceil_div(shape.units, timing.units_per_beat(shape)),
     }
 
 
@@ -282,7 +283,7 @@ def _make_dac(description: Description) -> DacSequencer:
         inputs=description.network.inputs,
         beat=description.input_beat,
         units=shape.units,
-        units_per_beat=shape.units_per_beat,
+        units_per_beat=timing.units_per_beat(shape),
         description=description,
     )
 
@@ -394,7 +395,7 @@ def _most_votes(description: Description) -> int:
 
 
 def _make_head(description: Description) -> Head:
-    return Head(description.head, beat=description.layers[-1].units_per_beat)
+    return Head(description.head, beat=timing.units_per_beat(description.layers[-1]))
 
 
 def _head_timing(block: Head) -> dict[str, int]:
@@ -404,7 +405,7 @@ def _head_timing(block: Head) -> dict[str, int]:
     shape = block.shape
     tail = shape.units - (shape.blocks - 1) * shape.lanes
     # All planes but those of the last select, and then those.
-    each, planes = shape.period, shape.description.dac.planes
+    each, planes = timing.period(shape), shape.description.dac.planes
     conversions = (shape.selects - 1) * max(planes * each, shape.lanes) + (planes - 1) * each
     scores = block.scores.latency + (tail - 1)
     latency = block.dac.latency + conversions + block.array.readout.latency + scores
@@ -448,7 +449,7 @@ BLOCKS = {
         vectors=_dac_vectors,
         timing=lambda block: {
             "latency": block.latency,
-            "feedback_latency": block.description.array.feedback_latency,
+            "feedback_latency": timing.feedback_latency(block.description),
             "beats": block.beats,
         },
     ),

@@ -21,6 +21,7 @@ from golden.description import Description
 from golden.geometry import ArrayShape
 from golden.program import Program
 from golden.ranges import ceil_div, index_bits
+from hw import timing
 from hw.layer import GATES
 from hw.macro.interface import PARAMETERS, parameter_fields, tile_place
 from hw.network import Accelerator
@@ -235,13 +236,13 @@ def gates_loader(dut: Any, program: Any, shape: ArrayShape) -> Callable:
             await ctx.tick()
         ctx.set(port.enable, 0)
 
-    place_bits = (shape.units_per_beat - 1).bit_length()
+    place_bits = (timing.units_per_beat(shape) - 1).bit_length()
     word_bits = max(1, (dut.words - 1).bit_length())
     split = shape.index_bits
     bias = []
     for gate, values in enumerate(program.bias.tolist()):
         for unit, value in enumerate(values):
-            word, place = divmod(unit, shape.units_per_beat)
+            word, place = divmod(unit, timing.units_per_beat(shape))
             bias.append(((gate << place_bits | place) << word_bits | word, value))
 
     def entries(table):
@@ -282,7 +283,7 @@ def run_gates(
     out: list = []
     traces: list = []
 
-    beats = ceil_div(shape.units, shape.units_per_beat)
+    beats = ceil_div(shape.units, timing.units_per_beat(shape))
 
     async def host(ctx):
         await gates_loader(dut, program, shape)(ctx)
@@ -396,7 +397,7 @@ def first_difference(
     passes = [(s, k) for s in range(len(lengths)) for k in range(program.votes)]
     for n, (layer, shape) in enumerate(zip(golden.layers, program.description.layers, strict=True)):
         records = iter(run.layers[n])
-        places = shape.units_per_beat
+        places = timing.units_per_beat(shape)
         for p, (s, k) in enumerate(passes):
             for t in range(lengths[s]):
                 for unit in range(shape.units):

@@ -13,6 +13,7 @@ from gen.impl import memories, yosys
 from golden import dac, network
 from golden.description import Description
 from golden.program import Program
+from hw import timing
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def count(
         cycles=activity.changes["aclk"] / 2,
         period_ns=period_ns,
         adc_bits=description.adc.bits,
-        period_cycles=max(shape.period for shape in description.arrays.values()),
+        period_cycles=max(timing.period(shape) for shape in description.arrays.values()),
         energy={name: e.dynamic for name, e in energies.items()},
         area={block.name: block.area for block in mapped.blocks},
         memories=found,

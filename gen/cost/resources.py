@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from golden.cells import LstmCell
 from golden.description import Description
 from golden.geometry import ArrayShape
+from hw import timing
 from hw.network import Accelerator
 
 
@@ -55,7 +56,7 @@ def _needs(name: str, shape: ArrayShape, cycles: int) -> ArrayNeeds:
         adcs=len(shape.row_tiles) * shape.lanes,
         code_bits=shape.code_bits,
         memory_bits=_memory_bits(name, shape),
-        conversion_cycles=shape.conversion_cycles,
+        conversion_cycles=timing.conversion_cycles(shape),
         cycles=cycles,
     )
 

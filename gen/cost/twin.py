@@ -10,6 +10,7 @@ from golden.errors import WordlineError
 from golden.parameters import SETTLE_MAX
 from golden.program import Program, ideal_macro
 from golden.ranges import symmetric_range
+from hw import timing
 
 
 def twin_description(description: Description) -> Description:
@@ -27,7 +28,7 @@ def twin_description(description: Description) -> Description:
             f"device.levels = {device.levels!r} has no digital twin, whose weights are integers; "
             f"give a network with device.levels = 'uniform'."
         )
-    period = max(shape.period for shape in description.arrays.values())
+    period = max(timing.period(shape) for shape in description.arrays.values())
     settle = min(period - description.dac.pulse_cycles + 1, SETTLE_MAX)
     device = dataclasses.replace(device, conductance_bits=max(1, device.weight_bits - 1))
     return description.replace(device=dataclasses.asdict(device), array={"settle": settle})

@@ -4,14 +4,15 @@ import json
 from typing import Any
 
 from golden.geometry import ArrayShape
+from hw import timing
 
 
 def macro(module: str, shape: ArrayShape) -> str:
     """Two samples, of selects 0 and 1 or, bit-serial, planes 0 and 1: in the macro's own cycles."""
     dac, adc = shape.description.dac, shape.description.adc
-    settle, period = shape.settle, shape.period
+    settle, period = timing.settle(shape), timing.period(shape)
     starts = (0, period)
-    length = period + settle + adc.conversion_cycles + 1
+    length = period + settle + timing.adc_cycles(adc) + 1
     lanes: list[dict[str, Any]] = [{"name": "clk", "wave": "p" + "." * (length - 1)}]
 
     def values(name: str, at: dict[int, str]) -> None:
@@ -50,7 +51,7 @@ def macro(module: str, shape: ArrayShape) -> str:
     asked: dict[int, str] = {}
     answered: dict[int, str] = {}
     for start in starts:
-        for k in range(adc.conversion_cycles):
+        for k in range(timing.adc_cycles(adc)):
             asked[start + settle + k] = f"t{k}"
             answered[start + settle + k] = f"a{k}" if adc.kind != "flash" else "all"
     if adc.kind != "flash":

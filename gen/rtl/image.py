@@ -13,6 +13,7 @@ from golden.description import Description
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
+from hw import timing
 from hw.loadmap import LoadMap, Region
 from hw.macro.interface import PARAMETERS, tile_place
 
@@ -128,7 +129,7 @@ def _layer(
     layer: LayerProgram, shape: ArrayShape, regions: dict[str, Region], name: str
 ) -> list[np.ndarray]:
     gate, unit = np.indices(layer.bias.shape, np.int64, sparse=True)
-    word, place = np.divmod(unit, shape.units_per_beat)
+    word, place = np.divmod(unit, timing.units_per_beat(shape))
     at = {"word": word, "place": place, "gate": gate}
     parts = [_part(regions[f"{name}.bias"], at, {"bias": layer.bias})]
     tables = {"gate_tables": layer.gate_tables}

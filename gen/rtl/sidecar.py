@@ -8,6 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from gen.rtl.naming import macro_name, module_name
+from hw import timing
 from hw.macro.interface import PARAMETERS
 from hw.network import Accelerator
 
@@ -82,10 +83,10 @@ def sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
                 "lanes": shape.lanes,
                 "selects": shape.selects,
                 "planes": description.dac.planes,
-                "period": shape.period,
-                "conversion_cycles": shape.conversion_cycles,
+                "period": timing.period(shape),
+                "conversion_cycles": timing.conversion_cycles(shape),
                 "adc_shift": shape.adc_shift,
-                "units_per_beat": shape.units_per_beat,
+                "units_per_beat": timing.units_per_beat(shape),
             }
             for name, shape in description.arrays.items()
         },

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Member, Out
 
 from golden.description import Description
 from golden.ranges import ceil_div, index_bits
+from hw import timing
 from hw.bus.registers import BUS_BITS, WORD
 from hw.network import sequence_ends
 from hw.ports import vector_stream
@@ -180,7 +181,7 @@ class StreamOut(wiring.Component):
         self.description = description
         state, bits = description.output.of == "state", BUS_BITS
         if state:
-            bits = description.layers[-1].units_per_beat * ELEMENT_BITS
+            bits = timing.units_per_beat(description.layers[-1]) * ELEMENT_BITS
         super().__init__(
             {
                 "i": In(output),

@@ -10,6 +10,7 @@ from golden import noise
 from golden.geometry import ArrayShape
 from golden.parameters import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS
 from golden.ranges import index_bits
+from hw import timing
 from hw.fixed import half_up
 from hw.macro.columns import Columns
 from hw.macro.interface import PARAMETERS, compare, macro_signature
@@ -44,7 +45,7 @@ class BehaviouralCrossbar(wiring.Component):
 
     def _samples(self, m: Module) -> Signal:
         """Bit k: a sample was taken k + 1 cycles ago; the last one is when it is held."""
-        taken = Signal(self.shape.settle - 1, name="taken")
+        taken = Signal(timing.settle(self.shape) - 1, name="taken")
         m.d.sync += taken.eq((taken << 1) | self.sample)
         return taken
 

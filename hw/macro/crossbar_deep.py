@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Module, Signal, Value
 
+from hw import timing
 from hw.fixed import registered, registered_product, saturate
 from hw.macro.columns_deep import RowGroups, SerialColumns
 from hw.macro.crossbar import BehaviouralCrossbar, Write
@@ -26,7 +27,7 @@ class DeepCrossbar(BehaviouralCrossbar):
         gain = self._held_gain(m, inputs["sample"], registered(m, self.gain))
         m.submodules.groups = groups = RowGroups(shape)
         m.d.comb += [getattr(groups, name).eq(value) for name, value in inputs.items()]
-        cycles = shape.settle - AFTER_NOISE
+        cycles = timing.settle(shape) - AFTER_NOISE
         errors = self._errors(m, self._written(m), gain, load=1, cycles=cycles)
 
         m.d.comb += self.program.ready.eq(1)

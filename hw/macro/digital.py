@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 from golden.ranges import ceil_div, index_bits
+from hw import timing
 from hw.fixed import half_up, tree_sum
 from hw.macro.interface import compare, macro_signature
 from hw.ports import loaded_memory
@@ -29,7 +30,7 @@ class DigitalArray(wiring.Component):
                 "write 'level' or 'bit-serial'."
             )
         self.shape = shape
-        self.at_once = ceil_div(shape.rows, min(shape.rows, shape.settle - 2))
+        self.at_once = ceil_div(shape.rows, min(shape.rows, timing.settle(shape) - 2))
         self.groups = ceil_div(shape.rows, self.at_once)
         super().__init__(macro_signature(shape))
 
@@ -38,7 +39,7 @@ class DigitalArray(wiring.Component):
         one. n + settle - 1: gain, hold."""
         m = Module()
         shape = self.shape
-        taken = Signal(shape.settle - 1)  # bit k: a sample, k + 1 cycles ago
+        taken = Signal(timing.settle(shape) - 1)  # bit k: a sample, k + 1 cycles ago
         gain, select = (Signal.like(signal, reset_less=True) for signal in (self.gain, self.select))
         m.d.sync += taken.eq((taken << 1) | self.sample)
         with m.If(self.sample):

@@ -18,6 +18,7 @@ from golden import network
 from golden.errors import WordlineError
 from golden.parameters import DEEP_SETTLE, SETTLE_MAX
 from golden.presets import PRESETS
+from hw import timing
 from hw.macro.columns_deep import RowGroups, rows_at_once
 from hw.macro.crossbar_deep import AFTER_NOISE
 from hw.macro.noise import NoiseGenerator
@@ -258,7 +259,9 @@ def test_a_board_s_design_is_the_same_but_for_pipeline_and_time_to_settle():
         assert board.replace(array=dataclasses.asdict(description.array)) == description
         for shape in board.arrays.values():
             assert rows_at_once(shape.macro) <= ecp5.ROWS
-            assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns == shape.lanes
+            assert (
+                NoiseGenerator(shape.macro, timing.settle(shape) - AFTER_NOISE).turns == shape.lanes
+            )
     program = random_program(TINY, 0, noisy=True)
     x, lengths = random_codes(TINY, 0, 3, 4, TINY.network.inputs), torch.tensor([4, 2, 3])
     on_board = dataclasses.replace(program, description=ecp5.for_board(TINY))
@@ -281,8 +284,8 @@ def test_the_least_settle_of_the_deep_pipeline_is_enough(inputs, lanes, dac):
         dac={"kind": dac, "bits": 8 if dac == "level" else 3},
     )
     for shape in description.arrays.values():
-        assert RowGroups(shape.macro).latency <= shape.settle - 6
-        assert NoiseGenerator(shape.macro, shape.settle - AFTER_NOISE).turns >= 1
+        assert RowGroups(shape.macro).latency <= timing.settle(shape) - 6
+        assert NoiseGenerator(shape.macro, timing.settle(shape) - AFTER_NOISE).turns >= 1
 
 
 def test_a_file_of_pins_is_read_before_anything_else(tmp_path, monkeypatch):

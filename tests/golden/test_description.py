@@ -10,6 +10,7 @@ from golden import presets
 from golden.description import Description
 from golden.errors import WordlineError, WordlineNote
 from golden.parameters import Array, Network
+from hw import timing
 from tests import reference
 from tests.helpers import SMALL, descriptions, small
 
@@ -111,10 +112,10 @@ def test_a_long_settle_alone_does_not_deepen_the_pipeline():
     network = Network(inputs=3, hidden=(5,), classes=4)
     built = Description(name="small", network=network, array=Array(settle=40))
     assert built == small(array={"settle": 40})
-    assert (built.array.pipeline, built.array.feedback_latency) == ("short", 1)
-    assert built.layers[0].gate_latency == 7
+    assert (built.array.pipeline, timing.feedback_latency(built)) == ("short", 1)
+    assert timing.gate_latency(built.layers[0]) == 7
     deep = built.replace(array={"pipeline": "deep"})
-    assert (deep.layers[0].gate_latency, deep.array.feedback_latency) == (15, 2)
+    assert (timing.gate_latency(deep.layers[0]), timing.feedback_latency(deep)) == (15, 2)
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -136,7 +137,7 @@ def test_vowels_numbers():
     layer = description.layers[0]
     assert description.device.level_table == tuple(range(-252, 253, 36))
     assert (description.dac.range, description.adc.range) == ((-7, 7), (-8, 7))
-    assert (layer.rows, layer.selects, layer.conversion_cycles) == (44, 32, 128)
+    assert (layer.rows, layer.selects, timing.conversion_cycles(layer)) == (44, 32, 128)
     assert (layer.charge_max, layer.adc_shift) == (44 * 7 * 255, 18)
 
 
@@ -155,9 +156,12 @@ def test_every_column_has_a_place_of_its_own(description):
         }
         assert len(places) == shape.units * shape.gates
         assert all(s < shape.selects and lane < shape.lanes for s, lane in places)
-        assert shape.lanes % shape.units_per_beat == 0
+        assert shape.lanes % timing.units_per_beat(shape) == 0
         # The gate pipeline keeps up with the ADCs.
-        assert shape.lanes // shape.units_per_beat <= shape.conversion_cycles // shape.blocks
+        assert (
+            shape.lanes // timing.units_per_beat(shape)
+            <= timing.conversion_cycles(shape) // shape.blocks
+        )
 
 
 @given(
@@ -230,6 +234,6 @@ def test_rows_of_x_and_h_are_apart_where_that_costs_nothing(inputs, hidden, rows
 def test_converters(dac, adc, samples, period, code_bits, charge):
     """Of 8 rows, 5 units of 4 gates on 4 lanes."""
     shape = small(dac=dac, adc=adc).layers[0]
-    assert (shape.samples, shape.period, shape.code_bits) == (samples, period, code_bits)
-    assert shape.conversion_cycles == samples * period
+    assert (shape.samples, timing.period(shape), shape.code_bits) == (samples, period, code_bits)
+    assert timing.conversion_cycles(shape) == samples * period
     assert shape.charge_max == 8 * charge * 255

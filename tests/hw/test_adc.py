@@ -12,6 +12,7 @@ from gen.cost import twin
 from golden import adc, crossbar
 from golden.errors import WordlineError
 from golden.parameters import ADC_NOISE_BITS, SETTLE_MAX, Pipeline
+from hw import timing
 from hw.adc import Readout
 from hw.array import TiledArray, crossbar_model
 from hw.macro.crossbar import ShortCrossbar
@@ -83,7 +84,7 @@ def found(shape, groups, above):
     async def comparators(ctx):
         """Hold the group that was sampled `settle` cycles ago."""
         ctx.set(dut.i.valid, 1)
-        history = [None] * (shape.settle + 1)
+        history = [None] * (timing.settle(shape) + 1)
         held = [groups[0][0]] * shape.lanes
         while True:
             history = [ctx.get(dut.select) if ctx.get(dut.sample) else None, *history[:-1]]
@@ -187,8 +188,8 @@ def test_a_ramp_that_takes_longer_than_a_sample_may_settle_has_a_twin():
     description = small(array={"lanes": 2}, adc={"kind": "ramp", "bits": 7}, cell={"frac": 0})
     program = twin.twin(random_program(description, 1))
     shape, part = program.description.layers[0], program.layers[0]
-    assert (shape.settle, shape.gate_latency) == (SETTLE_MAX, 7)
-    assert shape.period == description.layers[0].period == 127
+    assert (timing.settle(shape), timing.gate_latency(shape)) == (SETTLE_MAX, 7)
+    assert timing.period(shape) == timing.period(description.layers[0]) == 127
     rows = random_codes(description, 1, 2, shape.rows)
     codes, samples = convert(program.description, rows, part, shape, None, macro=DigitalArray)
     assert torch.equal(codes, golden(rows, part, shape)) and len(codes.unique()) > 15
@@ -232,7 +233,7 @@ def test_samples_never_pause_without_stalls(adc, kind, settle):
     codes, samples = convert(description, rows, part, shape, None)
     assert torch.equal(codes, golden(rows, part, shape))
     cycles = [cycle for cycle, _ in samples[: shape.samples]]
-    assert {b - a for a, b in pairwise(cycles)} == {shape.period}
+    assert {b - a for a, b in pairwise(cycles)} == {timing.period(shape)}
     planes = description.dac.planes
     once = [select for select in range(shape.selects) for _ in range(planes)]
     assert [select for _, select in samples] == once * 2

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from golden import lstm
 from golden.gates import pre_activation
+from hw import timing
 from tests.helpers import (
     FEW_ENTRIES,
     descriptions,
@@ -104,6 +105,6 @@ def test_the_pipeline_never_stalls_its_readout(units, lanes, bits):
     program = random_program(description, 0).layers[0]
     codes = torch.zeros(2, shape.gates, shape.units, dtype=torch.long)
     _, _, cycles = run(description, codes, [2], program, None)
-    beats = shape.lanes // shape.units_per_beat
+    beats = shape.lanes // timing.units_per_beat(shape)
     assert cycles[beats] - cycles[0] == max(beats, shape.gates)
     assert all(b - a == 1 for a, b in pairwise(cycles[:beats]))

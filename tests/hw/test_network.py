@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gen.rtl import image, verilog
 from golden import network
+from hw import timing
 from hw.loadmap import LoadMap
 from hw.macro.columns_deep import rows_at_once
 from hw.network import Accelerator
@@ -104,7 +105,7 @@ def test_cycles_per_step(size, bits, settle, kind, pipeline="short"):
         cell={"kind": kind, "frac": 0} | ({"state_index_bits": 4} if kind == "lstm" else {}),
     )
     chip, run = check(description, [5], seed=0)
-    words = -(-hidden // chip.layers[0].shape.units_per_beat)
+    words = -(-hidden // timing.units_per_beat(chip.layers[0].shape))
     steps = [cycle for cycle, _ in run.layers[0]][::words]
     assert {b - a for a, b in pairwise(steps)} == {chip.cycles_per_step}
 
@@ -118,7 +119,7 @@ def test_cycles_per_step_of_a_slow_macro(kind, pipeline):
 def test_the_next_sequence_does_not_wait_for_h():
     chip, run = check(small(cell=FEW_ENTRIES), [1, 1, 1, 1, 1, 1], seed=0)
     cycles = [cycle for cycle, _ in run.layers[0]][:: chip.layers[0].shape.units]
-    conversion = chip.layers[0].shape.conversion_cycles
+    conversion = timing.conversion_cycles(chip.layers[0].shape)
     assert all(b - a <= conversion + 4 for a, b in pairwise(cycles))
 
 
@@ -126,7 +127,7 @@ def test_vowels_costs_little_more_than_its_adcs():
     from golden.presets import PRESETS
 
     description = PRESETS["vowels"].description
-    conversion = description.layers[0].conversion_cycles
+    conversion = timing.conversion_cycles(description.layers[0])
     assert (conversion, Accelerator(description).cycles_per_step) == (128, 140)
     assert Accelerator(description).cycles_per_step <= 1.1 * conversion
 
@@ -143,7 +144,7 @@ def test_states_leave(steps, hidden):
         output={"of": "state", "steps": steps},
     )
     chip, _ = check(description, [1, 3, 2, 1], 1, stall_seed=3)
-    assert (chip.layers[-1].words, chip.layers[-1].shape.units_per_beat) == (3, 2)
+    assert (chip.layers[-1].words, timing.units_per_beat(chip.layers[-1].shape)) == (3, 2)
 
 
 def test_two_layers_with_stalls():
@@ -155,7 +156,7 @@ def test_two_layers_with_stalls():
 def test_many_lanes_use_several_units_a_cycle():
     description = small(network={"inputs": 2, "hidden": [26]}, array={"lanes": 26})
     description = description.replace(adc={"bits": 3})
-    assert description.layers[0].units_per_beat == 13
+    assert timing.units_per_beat(description.layers[0]) == 13
     check(description, [3, 1], 2)
 
 

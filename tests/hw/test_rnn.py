@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from golden import rnn
 from golden.gates import pre_activation
 from golden.ranges import ceil_div
+from hw import timing
 from hw.rnn import RnnGates
 from tests.helpers import (
     descriptions,
@@ -67,7 +68,7 @@ def test_latency():
         await gates_loader(dut, random_program(description, 0).layers[0], shape)(ctx)
         await sender(dut.i, [{"codes": [1, 2, 3, 4], "first": 1, "last": 1}])(ctx)
 
-    beats = ceil_div(shape.units, shape.units_per_beat)
+    beats = ceil_div(shape.units, timing.units_per_beat(shape))
     simulate(
         dut,
         host,

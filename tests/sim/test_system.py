@@ -17,6 +17,7 @@ from gen.impl import ecp5
 from gen.ip import package, registers, wavedrom
 from gen.ip.options import MACROS
 from golden.presets import PRESETS
+from hw import timing
 from hw.bus.registers import RegisterMap
 from hw.loadmap import LoadMap
 from sim import system, verilator
@@ -313,11 +314,16 @@ def test_a_figure_of_the_macro_has_its_cycles(dac, adc):
     assert len({len(lane["wave"]) for lane in lanes.values()}) == 1
     for lane in lanes.values():
         assert lane["wave"].count("=") == len(lane.get("data", []))
-    assert [n for n, mark in enumerate(lanes["sample"]["wave"]) if mark == "1"] == [0, shape.period]
+    assert [n for n, mark in enumerate(lanes["sample"]["wave"]) if mark == "1"] == [
+        0,
+        timing.period(shape),
+    ]
     answers = [n for n, mark in enumerate(lanes["above"]["wave"]) if mark == "="]
-    each = range(shape.description.adc.conversion_cycles)
-    assert answers == [begin + shape.settle + n for begin in (0, shape.period) for n in each]
+    each = range(timing.adc_cycles(shape.description.adc))
+    assert answers == [
+        begin + timing.settle(shape) + n for begin in (0, timing.period(shape)) for n in each
+    ]
     assert ("trial" in lanes) == (adc != "flash")
     ends = lanes["rows"]["wave"].rindex("x")
     pulse = 1 + shape.description.dac.pulse_cycles
-    assert ends == shape.period + (pulse if dac == "pulse-width" else shape.settle)
+    assert ends == timing.period(shape) + (pulse if dac == "pulse-width" else timing.settle(shape))

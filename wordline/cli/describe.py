@@ -45,6 +45,8 @@ def describe(
     from rich.table import Table
 
     from golden import presets
+    from golden.geometry import ArrayShape
+    from hw import timing
 
     recipe = presets.load(name)
     if toml:
@@ -52,24 +54,20 @@ def describe(
         return
     description = recipe.description
     table = Table("", *description.arrays, title=description.name)
-    rows = {
-        "rows": "rows",
-        "units x gates": "",
-        "lanes (ADCs)": "lanes",
-        "conversions a lane and step": "selects",
-        "conversion cycles a step": "conversion_cycles",
-        "largest column charge": "charge_max",
-        "ADC shift": "adc_shift",
-        "units a cycle in the gates": "units_per_beat",
+    rows: dict[str, Callable[[ArrayShape], object]] = {
+        "rows": lambda shape: shape.rows,
+        "units x gates": lambda shape: f"{shape.units} x {shape.gates}",
+        "lanes (ADCs)": lambda shape: shape.lanes,
+        "conversions a lane and step": lambda shape: shape.selects,
+        "conversion cycles a step": timing.conversion_cycles,
+        "largest column charge": lambda shape: shape.charge_max,
+        "ADC shift": lambda shape: shape.adc_shift,
+        "units a cycle in the gates": timing.units_per_beat,
     }
-    for label, attribute in rows.items():
-        shapes = description.arrays.values()
-        values = [
-            str(getattr(s, attribute)) if attribute else f"{s.units} x {s.gates}" for s in shapes
-        ]
-        table.add_row(label, *values)
+    for label, of in rows.items():
+        table.add_row(label, *(str(of(shape)) for shape in description.arrays.values()))
     terminal.show(table)
-    array, latency = description.array, description.layers[0].gate_latency
+    array, latency = description.array, timing.gate_latency(description.layers[0])
     terminal.say(
         f"pipeline {array.pipeline} (gates take {latency} cycles), settle {array.settle} cycles"
     )

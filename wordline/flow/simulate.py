@@ -19,6 +19,7 @@ from golden.files import DATA
 from golden.measures import measures, percent
 from golden.presets import Recipe
 from golden.program import Program, check_votes
+from hw import timing
 from wordline.flow import cache, emit, sequences
 from wordline.flow import train as training
 from wordline.flow.recipe import on_chip
@@ -228,7 +229,7 @@ def summarise(
         "compared": result["by_quantity"],
         "cycles": result["cycles"],
         "cycles_per_step": result["cycles_per_step"],
-        "adc_cycles_per_step": max(shape.conversion_cycles for shape in description.layers),
+        "adc_cycles_per_step": max(timing.conversion_cycles(shape) for shape in description.layers),
         "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
         "seed": seed,
         "training": about.get("training"),

@@ -1,0 +1,105 @@
+"""Every cycle count of a design, from its description.
+
+Blocks take their latencies from here; so do emission, benches and estimates. The section "Cycles a
+step" of docs/architecture.md has the sum, docs/macro.md the timing of the macro.
+"""
+
+from functools import cache
+
+from golden.description import Description
+from golden.geometry import ArrayShape
+from golden.parameters import Adc
+from golden.ranges import ceil_div
+
+
+def adc_cycles(adc: Adc) -> int:
+    """Clock cycles from a settled sample to its code."""
+    return {"sar": adc.bits, "flash": 1, "ramp": 2**adc.bits - 1}[adc.kind]
+
+
+def settle(shape: ArrayShape) -> int:
+    """Cycles from a sample to a valid comparator: a pulse, and what comes after it."""
+    description = shape.description
+    return int(description.array.settle + description.dac.pulse_cycles - 1)
+
+
+def period(shape: ArrayShape) -> int:
+    """Cycles between two samples of a lane."""
+    return max(adc_cycles(shape.description.adc), settle(shape))
+
+
+def conversion_cycles(shape: ArrayShape) -> int:
+    """Cycles the ADCs need for one step: what a step should cost."""
+    return shape.samples * period(shape)
+
+
+def readout_latency(shape: ArrayShape) -> int:
+    """Cycles from a column's last sample to its code; a sum of conversions takes one more."""
+    return int(settle(shape) + adc_cycles(shape.description.adc) + shape.adds_up)
+
+
+def gate_latency(shape: ArrayShape) -> int:
+    """Cycles from a block of codes to h, through the gates."""
+    return int(shape.description.cell.gate_latency(shape.description.array.pipeline))
+
+
+def x_latency(description: Description) -> int:
+    """Cycles from the last beat of x to its vector on the rows."""
+    return 3 if description.array.deep else 2
+
+
+def feedback_latency(description: Description) -> int:
+    """Cycles from the last beat of h to the next step on the rows."""
+    return 2 if description.array.deep else 1
+
+
+def score_latency(shape: ArrayShape) -> int:
+    """Cycles from a beat of the head's codes to its first score."""
+    return 3 if shape.deep else 2
+
+
+@cache
+def units_per_beat(shape: ArrayShape) -> int:
+    """Units the gate pipeline handles in one cycle.
+
+    The fewest, dividing the lanes, that keep up with the ADCs and with which a step takes at most a
+    tenth longer than the ADCs need; where none are enough for that, the fewest that keep up.
+    """
+    conversions = conversion_cycles(shape)
+    needed = ceil_div(shape.lanes, conversions // shape.blocks)
+    fits = [n for n in range(needed, shape.lanes + 1) if shape.lanes % n == 0]
+    near = [n for n in fits if 10 * loop_cycles(shape, n) <= 11 * conversions]
+    return (near or fits)[0]
+
+
+def beats(shape: ArrayShape) -> int:
+    """Beats of h of a recurrent layer's step."""
+    return ceil_div(shape.units, units_per_beat(shape))
+
+
+def loop_cycles(shape: ArrayShape, units: int) -> int:
+    """Cycles from a recurrent layer's step to the next one, through h, with so many units a beat:
+    all samples, the last one's conversion, the gates, what is left of the last block, the rows."""
+    tail = shape.units - (shape.blocks - 1) * shape.lanes
+    left = ceil_div(tail, units) - 1
+    back = gate_latency(shape) + feedback_latency(shape.description)
+    return (shape.samples - 1) * period(shape) + readout_latency(shape) + left + back
+
+
+def step_cycles(shape: ArrayShape, x_beats: int) -> int:
+    """Cycles from a recurrent layer's first sample of a step to the next step's: the loop through h
+    or, where x is long and its beats narrow, the time to take its x_beats beats."""
+    return max(loop_cycles(shape, units_per_beat(shape)), x_beats + 1)
+
+
+def vote_cycles(description: Description) -> int:
+    """Cycles from the last score of a voter's last pass to its class: it looks at every class."""
+    return int(description.network.classes + 3)
+
+
+def output_cycles(shape: ArrayShape, h_beats: int) -> int:
+    """Cycles between two outputs of a head, when its h_beats beats of h come faster than that; with
+    several votes, the most between two passes."""
+    votes = shape.description.voting.replay_steps > 0
+    decision = shape.units + (vote_cycles(shape.description) if votes else 0)
+    return max(h_beats + 1, conversion_cycles(shape), decision)
