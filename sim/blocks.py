@@ -5,32 +5,24 @@ A bench needs only NumPy, as the chip's does: everything golden goes into its ve
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
-import torch
 from amaranth.hdl import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 from torch import Tensor
 
 from gen.rtl import control, image, sidecar, verilog
-from golden import adc, dac, gates, head, layer, lstm, rnn
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
-from golden.noise import WORD
 from golden.program import (
-    ArrayProgram,
-    LstmProgram,
     Program,
-    RnnProgram,
-    VoteBy,
-    ideal_macro,
 )
-from golden.ranges import Range, ceil_div, signed_range
+from golden.ranges import ceil_div
 from hw import timing
 from hw.adc import Readout
 from hw.array import crossbar_model
@@ -44,11 +36,21 @@ from hw.replay import Replay
 from hw.voter import Voter
 from sim import chip
 from sim.benches import streams
-from sim.stimuli import Stimuli
+from sim.block_vectors import (
+    SEQUENCES,
+    BlockStimuli,
+    adc_vectors,
+    crossbar_vectors,
+    dac_vectors,
+    first_layer,
+    gates_vectors,
+    head_vectors,
+    layer_vectors,
+    most_votes,
+    replay_vectors,
+    voter_vectors,
+)
 from sim.verilator import QUICK, LeanVerilator
-
-SEQUENCES, STEPS = 16, 5
-"""How many sequences a bench sends, unless told otherwise, and the longest of them."""
 
 
 class QuickVerilator(LeanVerilator):
@@ -95,27 +97,6 @@ class Untraced(wiring.Component):
         for name in self.signature.members:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(self.block, name))
         return m
-
-
-class BlockStimuli(Stimuli):
-    """Stimuli of a block's bench.
-
-    program, other: the one that it is loaded with, and another for later. sequences: how
-    many there are. lengths: theirs; among them are the shortest and the longest. runs: their
-    numbers, if they are sent in order from a reset on.
-    """
-
-    def __init__(
-        self, description: Description, seed: int, sequences: int, *, on_levels: bool = False
-    ) -> None:
-        super().__init__(description, seed)
-        self.program, self.other = (
-            self.random_program(noisy=True, extreme=True, on_levels=on_levels) for _ in range(2)
-        )
-        self.sequences = sequences
-        self.lengths = self.integers(Range(1, STEPS), sequences)
-        self.lengths[:2] = torch.tensor([1, STEPS])
-        self.runs = torch.arange(sequences)
 
 
 def simulate(
@@ -171,7 +152,7 @@ def simulate(
         "other_cells": other_cells,
         "run_address": run,
         "settings": [name for name in ("votes", "by_sum") if name in component.signature.members],
-        "most_votes": _most_votes(description),
+        "most_votes": most_votes(description),
         "replay_steps": description.voting.replay_steps,
     }
     started = time.monotonic()
@@ -273,12 +254,8 @@ def _sizes(shape: ArrayShape) -> dict[str, Any]:
     }
 
 
-def _first(description: Description) -> ArrayShape:
-    return description.layers[0]
-
-
 def _make_dac(description: Description) -> DacSequencer:
-    shape = _first(description)
+    shape = first_layer(description)
     return DacSequencer(
         inputs=description.network.inputs,
         beat=description.input_beat,
@@ -286,112 +263,6 @@ def _make_dac(description: Description) -> DacSequencer:
         units_per_beat=timing.units_per_beat(shape),
         description=description,
     )
-
-
-def _dac_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """rows: x_t, then h_{t-1}, which a sequence begins with at the DAC's code of 0."""
-    description = stimuli.description
-    cell, units = description.cell, _first(description).units
-    x = stimuli.encoded(stimuli.sequences, STEPS, description.network.inputs)
-    most = cell.hidden_range.high << cell.product_shift
-    products = stimuli.integers(Range(-most, most), stimuli.sequences, STEPS, units)
-    h = dac.feed_back(products, description)
-    before = torch.full_like(h, description.dac.zero)
-    before[:, 1:] = h[:, :-1]
-    return {"x": x, "h": h, "rows": torch.cat([x, before], dim=-1)}
-
-
-def _codes(program: ArrayProgram, rows: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
-    """ADC codes of rows (sequences, steps, rows)."""
-    steps = [adc.codes(rows[:, t], program, shape, runs, t) for t in range(rows.shape[1])]
-    return torch.stack(steps, dim=1)
-
-
-def _adc_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """rows and ADC codes of the layer's crossbar; its macro, in the bench, is ideal."""
-    shape = _first(stimuli.description)
-    rows = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
-    program = replace(stimuli.program.layers[0], **ideal_macro(shape))
-    return {
-        "rows": rows,
-        "differential": program.positive - program.negative,
-        "codes": _codes(program, rows, shape, stimuli.runs),
-    }
-
-
-def _crossbar_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """rows and ADC codes: of two programs, of the first without errors, and of the first in
-    later runs, which begin with those of `later`."""
-    shape = _first(stimuli.description)
-    rows = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
-    program, other = stimuli.program.layers[0], stimuli.other.layers[0]
-    ideal = replace(program, **ideal_macro(shape))
-    first = stimuli.integers(Range(stimuli.sequences, WORD - 1), 2)
-    first[1] = WORD - 2  # the third run is 0 again
-    later = first[:, None] + stimuli.runs
-    return {
-        "rows": rows,
-        "gain": program.gain[0],
-        "codes": _codes(program, rows, shape, stimuli.runs),
-        "ideal_codes": _codes(ideal, rows, shape, stimuli.runs),
-        "later": first,
-        **{f"later_codes_{n}": _codes(program, rows, shape, runs) for n, runs in enumerate(later)},
-        "other_gain": other.gain[0],
-        "other_codes": _codes(other, rows, shape, stimuli.runs),
-    }
-
-
-def _gates_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """codes in; h, and c of an LSTM, of the golden cell, step by step."""
-    shape = _first(stimuli.description)
-    program = stimuli.program.layers[0]
-    codes = stimuli.extremes(shape.code_range, stimuli.sequences, STEPS, shape.gates, shape.units)
-    state = torch.zeros(stimuli.sequences, shape.units, dtype=torch.int64)
-    c, h = torch.empty_like(codes[:, :, 0]), torch.empty_like(codes[:, :, 0])
-    for t in range(STEPS):
-        index = gates.pre_activation(codes[:, t], program.bias, shape)
-        match program:
-            case LstmProgram():
-                state, h[:, t], _ = lstm.step(index, state, program, shape)
-                c[:, t] = state
-            case RnnProgram():
-                h[:, t] = rnn.step(index, program, shape)
-    return {"codes": codes, "h": h} | ({"c": c} if isinstance(program, LstmProgram) else {})
-
-
-def _layer_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """x in; everything the golden layer computed."""
-    description = stimuli.description
-    x = stimuli.encoded(stimuli.sequences, STEPS, description.network.inputs)
-    trace = layer.run(stimuli.program.layers[0], x, _first(description), stimuli.runs)
-    return {"x": x, **trace.quantities()}
-
-
-def _head_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """h of each pass in; scores of its last step, or of all steps, and labels."""
-    shape, program = stimuli.description.head, stimuli.program.head
-    assert program is not None
-    h = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
-    if stimuli.description.output.every_step:
-        steps = [head.scores(program, h[:, t], shape, stimuli.runs, t) for t in range(STEPS)]
-        scores = torch.stack(steps, 1)
-    else:
-        last = h[torch.arange(stimuli.sequences), stimuli.lengths - 1]
-        scores = head.scores(program, last, shape, stimuli.runs)
-    return {"h": h, "scores": scores, **_labels(scores, stimuli.description)}
-
-
-def _labels(scores: Tensor, description: Description) -> dict[str, Tensor]:
-    """The class of every `votes` passes, `label_<by>_<votes>`, for each number there can be."""
-    labels: dict[str, Tensor] = {}
-    for votes in range(1, _most_votes(description) + 1):
-        ballots = scores[: len(scores) // votes * votes].unflatten(0, (-1, votes))
-        labels |= {f"label_{by}_{votes}": head.vote(ballots, by) for by in get_args(VoteBy)}
-    return labels
-
-
-def _most_votes(description: Description) -> int:
-    return description.voting.max_votes if description.voting.replay_steps else 1
 
 
 def _make_head(description: Description) -> Head:
@@ -421,32 +292,10 @@ def _make_replay(description: Description) -> Replay:
     return Replay(beats=beats, beat=beat, description=description)
 
 
-def _replay_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """x, with as many steps again as fit into the buffer."""
-    description = stimuli.description
-    steps = STEPS + description.voting.replay_steps
-    return {"x": stimuli.encoded(stimuli.sequences, steps, description.network.inputs)}
-
-
-def _voter_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """scores of passes, and labels; many are equal, and sums are as far off as they can be."""
-    description = stimuli.description
-    whole = signed_range(description.score_bits)
-    size = (3 * stimuli.sequences // 4, description.network.classes)
-    parts = [
-        stimuli.integers(Range(0, 1), *size),
-        stimuli.integers(Range(-1, 1), *size),
-        stimuli.extremes(whole, *size),
-        *(torch.full(size, end) for end in whole),
-    ]
-    scores = torch.cat(parts)
-    return {"scores": scores, **_labels(scores, description)}
-
-
 BLOCKS = {
     "dac": Block(
         make=_make_dac,
-        vectors=_dac_vectors,
+        vectors=dac_vectors,
         timing=lambda block: {
             "latency": block.latency,
             "feedback_latency": timing.feedback_latency(block.description),
@@ -454,25 +303,27 @@ BLOCKS = {
         },
     ),
     "adc": Block(
-        make=lambda description: Readout(_first(description)),
-        vectors=_adc_vectors,
+        make=lambda description: Readout(first_layer(description)),
+        vectors=adc_vectors,
         timing=lambda block: {"latency": block.latency},
     ),
     "crossbar": Block(
-        make=lambda description: crossbar_model(_first(description), columns.ColumnsInstance),
-        vectors=_crossbar_vectors,
+        make=lambda description: crossbar_model(first_layer(description), columns.ColumnsInstance),
+        vectors=crossbar_vectors,
         source=columns.SOURCE,
         cells={"cells": "program"},
     ),
     "gates": Block(
-        make=lambda description: Untraced(GATES[description.cell.kind](_first(description))),
-        vectors=_gates_vectors,
+        make=lambda description: Untraced(GATES[description.cell.kind](first_layer(description))),
+        vectors=gates_vectors,
         timing=lambda top: {"latency": top.block.latency},
         trace=lambda top: ("block", top.block),
     ),
     "layer": Block(
-        make=lambda description: RecurrentLayer(_first(description), beat=description.input_beat),
-        vectors=_layer_vectors,
+        make=lambda description: RecurrentLayer(
+            first_layer(description), beat=description.input_beat
+        ),
+        vectors=layer_vectors,
         timing=lambda block: {
             "cycles_per_step": block.cycles_per_step,
             "beats": block.dac.beats,
@@ -482,7 +333,7 @@ BLOCKS = {
     ),
     "head": Block(
         make=_make_head,
-        vectors=_head_vectors,
+        vectors=head_vectors,
         timing=_head_timing,
         array="head",
         cells={name: name for name in ("cells", "cell_levels")},
@@ -490,12 +341,12 @@ BLOCKS = {
     ),
     "replay": Block(
         make=_make_replay,
-        vectors=_replay_vectors,
+        vectors=replay_vectors,
         timing=lambda block: {"beats": block.beats},
     ),
     "voter": Block(
         make=Voter,
-        vectors=_voter_vectors,
+        vectors=voter_vectors,
         timing=lambda block: {"latency": block.latency},
     ),
 }

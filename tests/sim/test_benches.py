@@ -6,7 +6,7 @@ import pytest
 
 from golden.description import Description
 from golden.errors import WordlineError
-from sim import blocks
+from sim import block_vectors, blocks
 from tests.helpers import FEW_ENTRIES, thorough
 
 DESCRIPTIONS = {
@@ -40,7 +40,7 @@ DESCRIPTIONS = {
         "network": {"inputs": 3, "hidden": [7], "classes": 7},
         "array": {"lanes": 6, "beat": 2, "settle": 4},
         "cell": {"kind": "rnn", "frac": 1},
-        "voting": {"replay_steps": blocks.STEPS, "max_votes": 5},
+        "voting": {"replay_steps": block_vectors.STEPS, "max_votes": 5},
     },
     # The deep pipeline; so little charge, and so many bits, that what is rounded wrong shows in a
     # code; a number of votes that just fits the sums.
@@ -141,7 +141,7 @@ QUICK = {
     ],
 )
 def test_block(block: str, name: str, tmp_path: Path) -> None:
-    sequences = blocks.SEQUENCES if thorough() else blocks.SEQUENCES // 2
+    sequences = block_vectors.SEQUENCES if thorough() else block_vectors.SEQUENCES // 2
     result = blocks.simulate(block, description(name), tmp_path, seed=1, sequences=sequences)
     assert result["passed"], (tmp_path / "sim.log").read_text()
     assert result["values_compared"] > 0
