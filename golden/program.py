@@ -171,7 +171,7 @@ class Program:
         }
         return named | {name: getattr(self, name) for name in REAL}
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write one .safetensors file, whole or not at all; the same program, the same bytes."""
         about = {
             "format": FORMAT,
@@ -188,14 +188,14 @@ class Program:
             assert tensors[name].shape == shape
         # One metadata key: safetensors does not keep the order of several.
         metadata = {"wordline": json.dumps(about, sort_keys=True)}
-        with files.atomic(path) as beside:
+        with files.atomic(Path(path)) as beside:
             try:
                 safetensors.torch.save_file(tensors, beside, metadata)
             except safetensors.SafetensorError as error:
                 raise WordlineError(f"{path} cannot be written ({error}).") from None
 
     @classmethod
-    def load(cls, path: Path, description: Description | None = None) -> Self:
+    def load(cls, path: Path | str, description: Description | None = None) -> Self:
         """Read a program.
 
         Raises WordlineError if the file is not one, if a number is out of range, or if it was
@@ -227,7 +227,7 @@ class Program:
         )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("wordline", "{}"))
@@ -311,7 +311,7 @@ def _expected_array(shape: ArrayShape, bias: tuple[int, ...]) -> Expected:
 
 
 def _check(
-    path: Path, name: str, tensor: Tensor | None, shape: tuple[int, ...], range_: Range | None
+    path: Path | str, name: str, tensor: Tensor | None, shape: tuple[int, ...], range_: Range | None
 ) -> None:
     if tensor is None:
         raise WordlineError(f"{path} lacks the tensor {name}; train it again.")
@@ -329,7 +329,7 @@ def _check(
         )
 
 
-def _check_signs(path: Path, description: Description, tensors: dict[str, Tensor]) -> None:
+def _check_signs(path: Path | str, description: Description, tensors: dict[str, Tensor]) -> None:
     """What ranges of tensors do not say: those of each gate; levels ascend; steps are positive."""
     for name, tensor in tensors.items():
         if name.endswith(".levels") and bool((tensor.diff() < 0).any()):

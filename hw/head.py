@@ -163,12 +163,6 @@ class Head(wiring.Component):
             members |= {name: last.signature.members[name] for name in ("votes", "by_sum")}
         super().__init__(members)
 
-    @property
-    def cycles_per_output(self) -> int:
-        """Cycles between two classes, or two steps' scores, when h comes faster than that, at one
-        vote; with more of them, the most between two passes."""
-        return timing.output_cycles(self.shape, self.dac.beats)
-
     def elaborate(self, platform: object) -> Module:
         """Wires, and a gate that may drop all steps but the last."""
         m = Module()

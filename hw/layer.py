@@ -23,7 +23,7 @@ class RecurrentLayer(wiring.Component):
     `i`: x in beats of `beat` codes. `o`: h in beats of `shape.units_per_beat`. `cells`,
     `cell_levels`, `levels`, `parameters`, `gains` and those of the gates (`bias`, `gate_tables`,
     ...): see the blocks; loaded between sequences.
-    Throughput: a step each `cycles_per_step` cycles if x is there and h is taken; the first
+    Throughput: a step each `hw.timing.step_cycles` cycles if x is there and h is taken; the first
     step of a sequence need not wait for h.
     """
 
@@ -51,12 +51,6 @@ class RecurrentLayer(wiring.Component):
     def words(self) -> int:
         """Beats of `o` a step."""
         return timing.beats(self.shape)
-
-    @property
-    def cycles_per_step(self) -> int:
-        """Cycles from a step's first sample to the next step's: the loop through h, or, where x
-        is long and its beats narrow, the time to take x."""
-        return timing.step_cycles(self.shape, self.dac.beats)
 
     def elaborate(self, platform: object) -> Module:
         """Wires."""

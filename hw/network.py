@@ -68,15 +68,12 @@ class Accelerator(wiring.Component):
     @property
     def cycles_per_step(self) -> int:
         """Cycles a step takes when nothing outside holds it up: those of the slowest block."""
-        blocks = [layer.cycles_per_step for layer in self.layers]
-        if self.description.output.every_step:
-            blocks.append(self.cycles_per_output)
-        return max(blocks)
+        return timing.cycles_per_step(self.description)
 
     @property
     def cycles_per_output(self) -> int:
         """Cycles from one output to the next when nothing else holds them up."""
-        return self.head.cycles_per_output if self.head is not None else self.layers[-1].words
+        return timing.output_cycles(self.description)
 
     def elaborate(self, platform: object) -> Module:
         """The chain, the switch between running and loading, the address decoder."""

@@ -86,10 +86,20 @@ def loop_cycles(shape: ArrayShape, units: int) -> int:
     return (shape.samples - 1) * period(shape) + readout_latency(shape) + left + back
 
 
-def step_cycles(shape: ArrayShape, x_beats: int) -> int:
-    """Cycles from a recurrent layer's first sample of a step to the next step's: the loop through h
-    or, where x is long and its beats narrow, the time to take its x_beats beats."""
-    return max(loop_cycles(shape, units_per_beat(shape)), x_beats + 1)
+def input_beats(description: Description, number: int) -> int:
+    """Beats in which an array takes its vector: x for layer 0, else h of the layer before; number:
+    that of a layer, or as many as there are for the head."""
+    if number == 0:
+        return ceil_div(description.network.inputs, description.input_beat)
+    return beats(description.layers[number - 1])
+
+
+def step_cycles(description: Description, number: int) -> int:
+    """Cycles from the first sample of a step of a recurrent layer to the next step's: the loop
+    through h or, where its input is long and its beats narrow, the time to take that."""
+    shape = description.layers[number]
+    loop = loop_cycles(shape, units_per_beat(shape))
+    return max(loop, input_beats(description, number) + 1)
 
 
 def vote_cycles(description: Description) -> int:
@@ -97,9 +107,21 @@ def vote_cycles(description: Description) -> int:
     return int(description.network.classes + 3)
 
 
-def output_cycles(shape: ArrayShape, h_beats: int) -> int:
-    """Cycles between two outputs of a head, when its h_beats beats of h come faster than that; with
-    several votes, the most between two passes."""
-    votes = shape.description.voting.replay_steps > 0
-    decision = shape.units + (vote_cycles(shape.description) if votes else 0)
-    return max(h_beats + 1, conversion_cycles(shape), decision)
+def output_cycles(description: Description) -> int:
+    """Cycles between two outputs, when nothing else holds them up: a head's, when h comes faster
+    than that, or the beats of the last layer's h; with several votes, the most between two
+    passes."""
+    last = len(description.layers)
+    if not description.network.classes:
+        return beats(description.layers[-1])
+    votes = description.voting.replay_steps > 0
+    decision = description.head.units + (vote_cycles(description) if votes else 0)
+    return max(input_beats(description, last) + 1, conversion_cycles(description.head), decision)
+
+
+def cycles_per_step(description: Description) -> int:
+    """Cycles a step takes when nothing outside holds it up: those of the slowest block."""
+    blocks = [step_cycles(description, n) for n in range(len(description.layers))]
+    if description.output.every_step:
+        blocks.append(output_cycles(description))
+    return max(blocks)

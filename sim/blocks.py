@@ -282,7 +282,7 @@ def _head_timing(block: Head) -> dict[str, int]:
     latency = block.dac.latency + conversions + block.array.readout.latency + scores
     return {
         "latency": latency + (block.decision.latency if block.decision else 0),
-        "cycles": block.cycles_per_output,
+        "cycles": timing.output_cycles(shape.description),
     }
 
 
@@ -325,7 +325,7 @@ BLOCKS = {
         ),
         vectors=layer_vectors,
         timing=lambda block: {
-            "cycles_per_step": block.cycles_per_step,
+            "cycles_per_step": timing.step_cycles(block.shape.description, 0),
             "beats": block.dac.beats,
         },
         cells={name: name for name in ("cells", "cell_levels")},

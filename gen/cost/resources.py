@@ -6,7 +6,6 @@ from golden.cells import LstmCell
 from golden.description import Description
 from golden.geometry import ArrayShape
 from hw import timing
-from hw.network import Accelerator
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,12 @@ class ArrayNeeds:
 
 def needs(description: Description) -> tuple[ArrayNeeds, ...]:
     """Of every array, a head's last."""
-    design = Accelerator(description)
-    shapes = description.arrays
-    cycles = [layer.cycles_per_step for layer in design.layers]
-    if design.head is not None:
-        cycles.append(design.head.cycles_per_output)
+    cycles = [timing.step_cycles(description, n) for n in range(len(description.layers))]
+    if description.network.classes:
+        cycles.append(timing.output_cycles(description))
     return tuple(
         _needs(name, shape, of_step)
-        for (name, shape), of_step in zip(shapes.items(), cycles, strict=True)
+        for (name, shape), of_step in zip(description.arrays.items(), cycles, strict=True)
     )
 
 

@@ -56,11 +56,13 @@ class ArrayReport:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A program, the float network it was made of, and what is lost in each array."""
+    """A program, the float network it was made of, what is lost in each array, and the quantised
+    network, with corrected biases, to be trained on."""
 
     program: Program
     model: FloatModel
     arrays: tuple[ArrayReport, ...]
+    trainable: Trainable
 
 
 def convert(
@@ -78,19 +80,14 @@ def convert(
     """
     own = pytorch.from_module(module) if isinstance(module, nn.Module) else module
     own.check(description)
-    data = _sequences(calibration)
+    data, how = _sequences(calibration), levels or Levels()
     model = as_model(own, description, data)
     if isinstance(module, nn.Module):
         _compare(module, own, model, data)
-    how = levels or Levels()
-    if description.device.levels == "trained" and how.method in IMPORTANT and not _labelled(data):
-        raise WordlineError(
-            f"levels.method = {how.method!r} places levels by the loss's gradient, which needs "
-            f"labels; give them with the calibration, or write 'lloyd-max'."
-        )
+    check_levels(description, data, how)
     trainable = Trainable(model, data, description, how)
     part = data.part(torch.arange(0, len(data), -(-len(data) // CORRECTION)))
-    found = Conversion(*_corrected(trainable, model, part))
+    found = Conversion(*_corrected(trainable, model, part), trainable)
     _check_bias(own, found.program)
     return found
 
@@ -112,10 +109,18 @@ def _check_bias(own: Foreign, program: Program) -> None:
 
 def as_model(own: Foreign, description: Description, data: Sequences) -> FloatModel:
     """The network with its inputs standardised as they are in training, over these sequences."""
+    check_calibration(own.source, description, data)
+    found = (*statistics(data), *target_statistics(description, data))
+    return FloatModel(own.standardised(description, *found), *found)
+
+
+def check_calibration(source: str, description: Description, data: Sequences) -> None:
+    """Raise WordlineError where no ranges of a network can be found from these sequences; source:
+    what the network is called."""
     inputs = description.network.inputs
     if data.x.dim() != 3 or data.x.shape[2] != inputs or 0 in data.x.shape:
         raise WordlineError(
-            f"The calibration has shape {tuple(data.x.shape)}; {own.source} takes (sequences, "
+            f"The calibration has shape {tuple(data.x.shape)}; {source} takes (sequences, "
             f"steps, {inputs}), none of them empty."
         )
     if not bool(torch.isfinite(data.x.float()).all()):
@@ -125,8 +130,15 @@ def as_model(own: Foreign, description: Description, data: Sequences) -> FloatMo
             "The calibration has one step in all, of which no range can be found; give some "
             "hundred typical sequences."
         )
-    found = (*statistics(data), *target_statistics(description, data))
-    return FloatModel(own.standardised(description, *found), *found)
+
+
+def check_levels(description: Description, data: Sequences, how: Levels) -> None:
+    """Raise WordlineError where level tables are found by importance, but there are no labels."""
+    if description.device.levels == "trained" and how.method in IMPORTANT and not _labelled(data):
+        raise WordlineError(
+            f"levels.method = {how.method!r} places levels by the loss's gradient, which needs "
+            f"labels; give them with the calibration, or write 'lloyd-max'."
+        )
 
 
 def _sequences(calibration: Sequences | Tensor) -> Sequences:

@@ -474,6 +474,6 @@ def test_a_package_of_a_trained_network(quick):
             ("emit", "quick.toml", "--macro", "grey"),
             "There is no view 'grey' of the crossbars; give blackbox or",
         ),
-        (("synth", "quick.toml", "--target", "x"), "--target x is not known; give osu018 or osu03"),
+        (("synth", "quick.toml", "--target", "x"), "There is no target 'x'; give osu018 or osu03"),
     ):
         assert refused(*arguments, folder=quick).startswith(words)

@@ -1,0 +1,194 @@
+"""`wordline.nn`: modules that compute exactly what the program they give computes."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import wordline
+from golden import dac, network
+from golden.errors import WordlineError
+from golden.injection import Injection
+from tests.helpers import small
+from wordline.nn import LSTM, RNN, Network
+
+KINDS = {"lstm": LSTM, "rnn": RNN}
+
+
+def inputs(seed, *size):
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def trace_of(program, x, lengths):
+    """Golden's integers, of the program alone."""
+    codes = dac.encode(x, program.input_mean, program.input_step, program.description.dac)
+    return network.run(program, codes, lengths)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_compute_what_their_program_does(kind, layers):
+    """Every integer, of every step; shapes as of PyTorch's layers."""
+    torch.manual_seed(layers)
+    x, lengths = inputs(0, 6, 5, 3), torch.full((6,), 5)
+    layer = KINDS[kind](3, 4, layers, batch_first=True, adc={"bits": 5})
+    with torch.no_grad():
+        for array in layer.layers:
+            array.weight *= 5  # so that states are of many codes
+    layer.calibrate(x).eval()
+    output, state = layer(x)
+    program = layer.to_program()
+    trace = trace_of(program, x, lengths)
+    high, last = program.description.dac.range.high, trace.layers[-1]
+    assert torch.equal((output.double() * high).round().long(), last.h.long())
+    assert torch.allclose(output.double() * high, last.h.double())  # a scale, nothing else
+    h_n = state[0] if kind == "lstm" else state
+    assert h_n.shape == (layers, 6, 4)
+    for own, of_layer in zip(h_n, trace.layers, strict=True):
+        assert torch.equal((own.double() * high).round().long(), of_layer.h[:, -1].long())
+    if kind == "lstm":
+        bits = program.description.cell.gate_bits
+        for own, of_layer in zip(state[1], trace.layers, strict=True):
+            assert torch.equal((own.double() * 2**bits).round().long(), of_layer.c[:, -1].long())
+    assert len(last.h.unique()) > 5
+
+
+@pytest.mark.parametrize("steps", ["last", "every"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_computes_the_scores_of_its_program(kind, steps):
+    torch.manual_seed(1)
+    description = small(cell={"kind": kind}, output={"of": "scores", "steps": steps})
+    x, lengths = inputs(0, 6, 5, 3), torch.tensor([5, 2, 3, 1, 5, 4])
+    net = Network(description, batch_first=True).calibrate(x, lengths).eval()
+    found = net(x, lengths)
+    program = net.to_program()
+    scores = trace_of(program, x, lengths).scores
+    wanted = program.real(scores.double())
+    valid = torch.arange(5) < lengths[:, None] if steps == "every" else slice(None)
+    assert torch.equal(found[valid], wanted.float()[valid])
+    assert len(scores[valid].unique()) > 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batch_first_and_packed_are_the_same(kind):
+    torch.manual_seed(0)
+    x, lengths = inputs(0, 4, 6, 3), torch.tensor([3, 6, 1, 4])
+    layer = KINDS[kind](3, 4, batch_first=True).calibrate(x).eval()
+    whole, _ = layer(x)
+    packed, state = layer(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+    found, own = pad_packed_sequence(packed, batch_first=True)
+    assert torch.equal(own, lengths)
+    valid = torch.arange(6) < lengths[:, None]
+    assert torch.equal(found[valid], whole[valid])
+    h_n = state[0] if kind == "lstm" else state
+    assert torch.equal(h_n[0], whole[torch.arange(4), lengths - 1])
+    layer.batch_first = False
+    assert torch.equal(layer(x.transpose(0, 1))[0].transpose(0, 1), whole)
+
+
+def task(seed=0):
+    """Sequences whose class is the sign of their sum."""
+    x = inputs(seed, 64, 4, 2)
+    return x, (x.sum((1, 2)) > 0).long()
+
+
+def test_a_training_loop_learns_and_noise_is_drawn_in_training_alone():
+    torch.manual_seed(0)
+    x, labels = task()
+    description = small(network={"inputs": 2, "hidden": [6], "classes": 2})
+    net = Network(description, batch_first=True, noise=20.0, seed=3).calibrate(x)
+    optimiser = torch.optim.Adam(net.parameters(), 0.03)
+    losses = []
+    for _ in range(40):
+        loss = nn.functional.cross_entropy(net(x), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.8 * losses[0]
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        # A bias at the end of its range has none.
+        assert name.endswith("bias") or parameter.grad.abs().sum() > 0, name
+    with torch.no_grad():
+        noisy, other = net(x), net(x)
+        assert not torch.equal(noisy, other)
+        net.eval()
+        quiet = net(x)
+        assert torch.equal(quiet, net(x)) and not torch.equal(quiet, noisy)
+        test, truth = task(1)
+        assert (net(test).argmax(-1) == truth).double().mean() > 0.8
+
+
+def test_noise_depends_on_the_seed_and_leaves_torch_s_generator_alone():
+    x = inputs(0, 8, 4, 3)
+
+    def outputs(seed, draws):
+        torch.manual_seed(5)
+        layer = LSTM(3, 4, batch_first=True, noise=wordline.Effects(read_sigma=0.2), seed=seed)
+        layer.calibrate(x)
+        before = torch.random.get_rng_state()
+        found = [layer(x)[0] for _ in range(draws)]
+        assert torch.equal(torch.random.get_rng_state(), before)
+        return found
+
+    first, again, other = outputs(0, 2), outputs(0, 2), outputs(1, 1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], first[1]) and not torch.equal(first[0], other[0])
+
+
+def test_a_state_dict_goes_on_where_it_was():
+    torch.manual_seed(0)
+    x = inputs(0, 8, 4, 3)
+    layer = LSTM(3, 4, batch_first=True, noise=10.0).calibrate(x)
+    layer(x)
+    other = LSTM(3, 4, batch_first=True, noise=10.0)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(layer(x)[0], other(x)[0])  # the same draws, too
+    own, program = layer.to_program().tensors(), other.to_program().tensors()
+    assert all(torch.equal(own[name], program[name]) for name in own)
+
+
+def test_weights_come_from_a_float_layer():
+    torch.manual_seed(0)
+    float_layer, x = nn.LSTM(3, 4, batch_first=True), inputs(0, 32, 6, 3)
+    layer = LSTM.from_float(
+        float_layer,
+        x,
+        adc={"bits": 8},
+        dac={"bits": 6},
+        device={"weight_bits": 8, "conductance_bits": 10},
+    ).eval()
+    error = layer(x)[0] - float_layer(x)[0]
+    assert error.abs().mean() < 0.2 * float_layer(x)[0].abs().mean()
+
+
+REFUSED = {
+    "bidirectional": (lambda: LSTM(3, 4, bidirectional=True), "bidirectional = True"),
+    "projection": (lambda: LSTM(3, 4, proj_size=2), "proj_size = 2"),
+    "relu": (lambda: RNN(3, 4, nonlinearity="relu"), "nonlinearity = 'relu'"),
+    "dropout": (lambda: LSTM(3, 4, 2, dropout=0.5), "dropout = 0.5"),
+    "another cell": (lambda: LSTM(3, 4, cell={"kind": "rnn"}), "cell.kind = 'rnn' is not that"),
+    "sizes twice": (lambda: LSTM(3, 4, network={"inputs": 2}), "network is given by the module"),
+    "a state": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 3), (torch.ones(1, 1, 4),) * 2), "hx is not"),
+    "a shape": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 2)), r"shape \(2, 1, 2\)"),
+    "not finite": (lambda: LSTM(3, 4)(torch.full((2, 1, 3), torch.nan)), "not finite"),
+    "no noise": (lambda: LSTM(3, 4, noise="much"), "noise = 'much' is no noise"),
+    "quiet effects": (lambda: LSTM(3, 4, noise=wordline.Effects()), "no effect that is on"),
+    "too loud": (lambda: LSTM(3, 4, noise=-200.0), "noise.snr_db = -200.0 is below"),
+    "floats": (lambda: LSTM(3, 4).float()(torch.zeros(2, 1, 3)), r"call \.double\(\) on it"),
+    "another layer": (lambda: LSTM.from_float(nn.RNN(3, 4), inputs(0, 5, 2, 3)), "cannot start"),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_what_the_chip_does_not_have_is_refused(mistake):
+    make, words = REFUSED[mistake]
+    with pytest.raises(WordlineError, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_injection_elsewhere_is_taken_as_it_is():
+    layer = LSTM(3, 4, noise=Injection(snr_db=3.0, placement="every"))
+    assert layer.noise.placement == "every"

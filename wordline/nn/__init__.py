@@ -1,0 +1,428 @@
+"""Quantised, noisy layers for a training loop of your own: `torch.nn.Module`s that compute exactly
+what the accelerator does.
+
+    lstm = wordline.nn.LSTM(12, 32, batch_first=True, adc={"bits": 5}).calibrate(x)
+    output, (h_n, c_n) = lstm(x)            # as torch.nn.LSTM; gradients pass straight through
+
+    net = wordline.nn.Network(description, batch_first=True, noise=10.0).calibrate(x, lengths)
+    loss = cross_entropy(net(x, lengths), labels)
+    net.to_program().save(path)             # to emit, and to simulate
+
+`LSTM` and `RNN` are recurrent layers, whose state leaves the chip; `Network` is all that a
+description can say, with its head. Real numbers go in and come out. Inside are the DAC codes of x,
+then `golden.network.run`, the very function that the Verilog is compared with: what comes out is an
+integer of the chip times a fixed scale, rounded to x's dtype. Of h the scale is 1 / (largest DAC
+code), of c it is 2^-gate_bits, of scores `Program.score_step`.
+
+Parameters are those of `golden.training.TrainableArray`, in float64: real weights and biases, and
+the logarithms of ADC and weight step sizes, learned as in LSQ (Esser et al., ICLR 2020). Weights
+are of standardised inputs, (x - mean) / deviation, so calibrate before training. A backward pass
+can run once.
+
+In training, `noise` is on: a ratio in dB, or a `golden.injection.Injection`; or the hardware's own
+`golden.effects.Effects`, another chip with every call. In evaluation the chip is ideal, unless
+`eval_noise` is set. Noise depends on `seed` and on how many calls have drawn some, and neither on
+PyTorch's generator nor changes it.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from golden import network
+from golden.cells import LstmCell
+from golden.datasets import Sequences
+from golden.description import Description
+from golden.effects import Effects
+from golden.effects import apply as apply_effects
+from golden.errors import WordlineError
+from golden.float_network import FloatModel, FloatNetwork
+from golden.frontends import convert
+from golden.frontends.pytorch import INSTEAD, Foreign, Layer, from_module
+from golden.injection import Injection
+from golden.levels import IMPORTANT, Levels
+from golden.network import Trace
+from golden.noise import key
+from golden.program import Program
+from golden.training.evaluate import statistics, target_statistics
+from golden.training.quantised import Trainable
+from golden.validation import build, replaced
+from wordline.nn.batch import Batch, Input
+
+STARTING = (64, 8)
+"""Sequences and steps of standard normal numbers, from which ranges begin before `calibrate`."""
+
+Noise = float | Injection | Effects | None
+"""A signal-to-noise ratio in dB at the pre-activations; noise at other places; a real chip's."""
+
+
+class _Quantised(Trainable):
+    """A quantised network with noise and calibration; its subclasses say how it is called.
+
+    draws: calls that have drawn noise; a buffer, so that a loaded state_dict goes on with it.
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        *,
+        batch_first: bool = False,
+        noise: Noise = None,
+        eval_noise: bool = False,
+        seed: int = 0,
+        levels: Levels | None = None,
+    ) -> None:
+        how = levels or Levels()
+        x = torch.randn(*STARTING, description.network.inputs, generator=_generator(0))
+        data = Sequences(x, torch.full(STARTING[:1], STARTING[1]), torch.full(STARTING[:1], -1))
+        zeros = (torch.zeros(n) for n in (description.network.inputs, description.outputs))
+        mean, target_mean = zeros
+        model = FloatModel(
+            *(FloatNetwork(description), mean, mean + 1, target_mean, target_mean + 1)
+        )
+        # Importance needs labels, which come with the calibration.
+        first = replaced(how, method="lloyd-max") if how.method in IMPORTANT else how
+        super().__init__(model, data, description, first)
+        self.batch_first, self.eval_noise, self.seed = batch_first, eval_noise, seed
+        self.noise = noise
+        self._levels = how
+        self.draws: Tensor
+        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def noise(self) -> Injection | Effects | None:
+        """What training is done with; may be changed between calls. A number is set as an
+        `Injection` at the pre-activations. Raises WordlineError for what is no noise."""
+        return self._noise
+
+    @noise.setter
+    def noise(self, value: Noise) -> None:
+        if isinstance(value, float | int):
+            value = build(Injection, {"snr_db": float(value)}, "noise", "noise")
+        if not isinstance(value, Injection | Effects | None):
+            raise WordlineError(
+                f"noise = {value!r} is no noise; give a ratio in dB, a golden.injection.Injection, "
+                f"golden.effects.Effects, or None."
+            )
+        if isinstance(value, Effects) and not value.on:
+            raise WordlineError(
+                "noise = Effects() has no effect that is on; set one, or give None."
+            )
+        self._noise: Injection | Effects | None = value
+
+    def calibrate(self, x: Input | Sequences, lengths: Tensor | None = None) -> Self:
+        """Find the ranges of inputs and ADCs, step sizes and level tables, on typical inputs.
+
+        x, lengths: as the module is called; or `Sequences`, whose labels standardise a regressor's
+        targets and, with some methods, place levels. Weights keep their values, which are of
+        standardised inputs. Returns the module. Raises WordlineError for inputs that do not fit,
+        or from which no range can be found.
+        """
+        data, description = self._sequences(x, lengths), self.description
+        convert.check_calibration(type(self).__name__, description, data)
+        convert.check_levels(description, data, self._levels)
+        found = (*statistics(data), *target_statistics(description, data))
+        model = FloatModel(self._float_network(), *found)
+        self._take(Trainable(model, data, description, self._levels))
+        return self
+
+    def to_program(self) -> Program:
+        """The trained network as an ideal chip holds it: int64, on the CPU, and no part of it
+        shared with the module. `golden.network.run` gives the integers that the module computes
+        without noise."""
+        self._check_dtype()
+        with torch.no_grad():
+            return copy.deepcopy(self).cpu().program().to(torch.int64)
+
+    def extra_repr(self) -> str:
+        """What `print` shows beside the parts."""
+        d = self.description
+        return (
+            f"{d.cell.kind}, {d.network.inputs} -> {list(d.network.hidden)} -> {d.outputs}, "
+            f"batch_first={self.batch_first}, noise={self.noise}, seed={self.seed}"
+        )
+
+    def _start_from(self, module: nn.Module, x: Input | Sequences, lengths: Tensor | None) -> Self:
+        """The module with a float one's weights, and corrected biases."""
+        data = self._sequences(x, lengths)
+        self._take(convert.convert(module, self.description, data, self._levels).trainable)
+        return self
+
+    def _take(self, other: Trainable) -> None:
+        """The parameters and buffers of another, in the place of its own."""
+        own = self.state_dict()
+        found = {name: value.expand_as(own[name]) for name, value in other.state_dict().items()}
+        self.load_state_dict(own | found)
+
+    def _float_network(self) -> FloatNetwork:
+        """The network before quantisation, of standardised inputs and targets."""
+        description, layers, head = self.description, [], None
+        for array in self.layers:
+            weight, bias = (
+                part.detach().cpu().flatten(0, 1) for part in (array.weight, array.bias)
+            )
+            inputs = array.shape.inputs
+            layers.append(Layer(weight[:, :inputs], weight[:, inputs:], bias))
+        if self.head is not None:
+            head = (self.head.weight[0].detach().cpu(), self.head.bias[0].detach().cpu())
+        own = Foreign(type(self).__name__, description.cell.kind, tuple(layers), head)
+        mean, target_mean = (torch.zeros(n) for n in (description.network.inputs, 1))
+        with torch.random.fork_rng(devices=[]):  # PyTorch's layers start with random weights
+            return own.standardised(description, mean, mean + 1, target_mean, target_mean + 1)
+
+    def _sequences(self, x: Input | Sequences, lengths: Tensor | None) -> Sequences:
+        """What a module is calibrated on, on the CPU."""
+        if not isinstance(x, Sequences):
+            batch = self._batch(x, lengths)
+            x = Sequences(batch.x.detach(), batch.lengths, torch.full_like(batch.lengths, -1))
+        return x.to("cpu")
+
+    def _batch(self, x: Input, lengths: Tensor | None = None) -> Batch:
+        inputs = self.description.network.inputs
+        return Batch.of(x, lengths, inputs, batch_first=self.batch_first)
+
+    def _run(self, batch: Batch, *, trace: bool) -> tuple[Program, Trace]:
+        """The program as it is at this call, noise included, and all that it computed."""
+        self._check_dtype()
+        program, runs, injection, seed = self.program(), None, None, 0
+        device = batch.x.device
+        if self.noise is not None and (self.training or self.eval_noise):
+            self.draws += 1
+            seed, first = key(self.seed, int(self.draws))
+            if isinstance(self.noise, Effects):
+                program = apply_effects(program, self.noise, seed=seed)
+                runs = first // 2 + torch.arange(len(batch.x), device=device)
+            else:
+                injection = self.noise
+        with (
+            torch.random.fork_rng([device] * device.type.count("cuda"), enabled=bool(injection)),
+            torch.autocast(device.type, enabled=False),
+        ):
+            if injection:
+                torch.manual_seed(seed)
+            codes, lengths = self._codes(batch.x), batch.lengths.to(device)
+            return program, network.run(program, codes, lengths, runs, injection, trace=trace)
+
+    def _codes(self, x: Tensor) -> Tensor:
+        """DAC codes, with a gradient to x, if it wants one: 1 / step where they do not saturate."""
+        codes = self.encode(x)
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            return codes
+        low, high = self.description.dac.range
+        real = ((x.double() - self.input_mean) / self.input_step).clamp(low - 0.5, high + 0.5)
+        return codes + (real - real.detach())
+
+    def _check_dtype(self) -> None:
+        if self.input_step.dtype != torch.float64:
+            raise WordlineError(
+                f"{type(self).__name__} is in {self.input_step.dtype}, which does not hold every "
+                f"integer of the chip; call .double() on it."
+            )
+
+
+class _Recurrent(_Quantised):
+    """Recurrent layers, each of `hidden_size` units, called as PyTorch's.
+
+    hardware: a description, of which all but sizes and kind of cell are taken; sections: fields of
+    it to replace, `adc={"bits": 5}`, `name="speaker"`. Without a description, every step's state
+    leaves the chip. noise, eval_noise, seed: see this module. levels: how level tables are found,
+    where `device.levels` is "trained". Weights start as PyTorch's do, from its generator. bias: if
+    False, biases are not trained: they stay 0, or as `from_float` finds them. Raises WordlineError
+    for what the hardware does not have.
+    """
+
+    KIND: ClassVar[str]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        nonlinearity: str = "tanh",
+        hardware: Description | None = None,
+        noise: Noise = None,
+        eval_noise: bool = False,
+        seed: int = 0,
+        levels: Levels | None = None,
+        **sections: Any,
+    ) -> None:
+        refused = (
+            ("bidirectional", bidirectional, False, INSTEAD["bidirectional"]),
+            ("proj_size", proj_size, 0, INSTEAD["projection"]),
+            ("nonlinearity", nonlinearity, "tanh", INSTEAD["relu"]),
+            ("dropout", dropout, 0, "train it with noise, and dropout = 0: layers join on chip"),
+        )
+        for name, value, only, instead in refused:
+            if value != only:
+                raise WordlineError(
+                    f"{type(self).__name__} cannot have {name} = {value!r}: {instead}."
+                )
+        hidden = [hidden_size] * num_layers
+        super().__init__(
+            _description(self.KIND, input_size, hidden, hardware, sections),
+            batch_first=batch_first,
+            noise=noise,
+            eval_noise=eval_noise,
+            seed=seed,
+            levels=levels,
+        )
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        for array in self.layers if not bias else ():
+            array.bias.requires_grad_(False).zero_()
+
+    @classmethod
+    def from_float(
+        cls,
+        module: nn.Module,
+        calibration: Input | Sequences,
+        lengths: Tensor | None = None,
+        **settings: Any,
+    ) -> Self:
+        """From a trained `torch.nn.LSTM` or `torch.nn.RNN`, quantised as by `wordline.convert`.
+
+        calibration, lengths: typical inputs, as `module` is called with; or `Sequences`. settings:
+        those of the constructor, but for sizes; batch_first is the module's, if not given. Raises
+        WordlineError where the module cannot be mapped, or does not fit the calibration.
+        """
+        if not isinstance(module, nn.LSTM | nn.RNN) or from_module(module).kind != cls.KIND:
+            raise WordlineError(
+                f"{cls.__name__} cannot start from a {type(module).__name__}; give a torch.nn."
+                f"{cls.__name__}, or start a wordline.nn.Network."
+            )
+        settings.setdefault("batch_first", module.batch_first)
+        own = cls(module.input_size, module.hidden_size, module.num_layers, **settings)
+        return own._start_from(module, calibration, lengths)
+
+    def _states(self, x: Input, hx: Any) -> tuple[Batch, Trace, Input, Tensor]:
+        """The batch, all that was computed for it, output, and h_n."""
+        if any(bool((part != 0).any()) for part in _tensors(hx)):
+            raise WordlineError(
+                "hx is not 0, but the accelerator begins every sequence with a state of 0; leave "
+                "hx out, and give whole sequences."
+            )
+        batch = self._batch(x)
+        program, trace = self._run(batch, trace=True)
+        found = [program.real(layer.h.double()) for layer in trace.layers]
+        return batch, trace, batch.arranged(found[-1]), torch.stack([*map(batch.at_end, found)])
+
+
+class LSTM(_Recurrent):
+    """LSTM layers on crossbars; arguments as of `torch.nn.LSTM`, after num_layers by name."""
+
+    KIND = "lstm"
+
+    def forward(self, x: Input, hx: Any = None) -> tuple[Input, tuple[Tensor, Tensor]]:
+        """`output, (h_n, c_n)` of real x (steps, batch, inputs), (batch, steps, inputs) with
+        batch_first, or a PackedSequence, as which output comes back.
+
+        output: h of the last layer, (..., units), in -1..1. h_n, c_n: (layers, batch, units) at the
+        end of each sequence; c_n has no gradient. hx: None or zeros. Raises WordlineError for an
+        input that does not fit.
+        """
+        batch, trace, output, h_n = self._states(x, hx)
+        cell = self.description.cell
+        assert isinstance(cell, LstmCell)
+        codes = [layer.c.detach().double() for layer in trace.layers if layer.c is not None]
+        c_n = [batch.at_end(of_layer / 2**cell.gate_bits) for of_layer in codes]
+        return output, (h_n, torch.stack(c_n))
+
+
+class RNN(_Recurrent):
+    """Vanilla tanh layers on crossbars; arguments as of `LSTM`."""
+
+    KIND = "rnn"
+
+    def forward(self, x: Input, hx: Any = None) -> tuple[Input, Tensor]:
+        """`output, h_n`; see `LSTM.forward`."""
+        _, _, output, h_n = self._states(x, hx)
+        return output, h_n
+
+
+class Network(_Quantised):
+    """A description's whole network: recurrent layers of any sizes, and the head, if it has one.
+
+    Arguments are the description's, and those that `LSTM` has by the same name. Weights start as
+    PyTorch's do, from its generator.
+    """
+
+    @classmethod
+    def from_float(
+        cls,
+        module: nn.Module,
+        description: Description,
+        calibration: Input | Sequences,
+        lengths: Tensor | None = None,
+        **settings: Any,
+    ) -> Self:
+        """From a trained chain of `torch.nn` modules, quantised as `wordline.convert` does it.
+
+        module: see `golden.frontends.pytorch`. description: its sizes and kind of cell become the
+        module's. calibration, lengths: typical inputs, as this network is called with; or
+        `Sequences`. settings: those of the constructor. Raises WordlineError where the module
+        cannot be mapped, or does not fit the calibration.
+        """
+        own = cls(from_module(module).fit(description), **settings)
+        return own._start_from(module, calibration, lengths)
+
+    def forward(self, x: Input, lengths: Tensor | None = None) -> Input:
+        """Real scores, or the state where there is no head, (batch, outputs); with `output.steps`
+        "every" those of each step, arranged as x.
+
+        x: as of `LSTM.forward`. lengths: (batch,) steps of each padded sequence; all, if not given.
+        The highest score is the class, of equals the first: `scores.argmax(-1)`. Raises
+        WordlineError for an input that does not fit.
+        """
+        batch = self._batch(x, lengths)
+        program, trace = self._run(batch, trace=False)
+        scores = program.real(trace.scores.double())
+        every_step = self.description.output.every_step
+        return batch.arranged(scores) if every_step else batch.ordered(scores)
+
+
+def _description(
+    kind: str,
+    inputs: int,
+    hidden: Sequence[int],
+    hardware: Description | None,
+    sections: dict[str, Any],
+) -> Description:
+    """Recurrent layers of these sizes on this hardware."""
+    if taken := {"network", "output"} & set(sections):
+        raise WordlineError(
+            f"{min(taken)} is given by the module itself; to give it, build a wordline.nn.Network."
+        )
+    steps = hardware.output.steps if hardware else "every"
+    whole = {
+        "network": {"inputs": inputs, "hidden": [*hidden], "classes": 0},
+        "output": {"of": "state", "steps": steps},
+    }
+    if hardware is None:
+        found = Description.from_dict({"name": kind, "cell": {"kind": kind}} | whole)
+    else:
+        found = hardware.replace(cell={"kind": kind}, voting={"replay_steps": 0}, **whole)
+    found = found.replace(**sections)
+    if found.cell.kind != kind:
+        raise WordlineError(
+            f"cell.kind = {found.cell.kind!r} is not that of the module, {kind!r}; use the other "
+            f"module, or leave it out."
+        )
+    return found
+
+
+def _tensors(hx: Any) -> list[Tensor]:
+    if hx is None:
+        return []
+    return [hx] if isinstance(hx, Tensor) else [*hx]
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
