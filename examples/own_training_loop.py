@@ -21,7 +21,7 @@ for epoch in range(8):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    print(f"epoch {epoch + 1}: loss {float(loss):.3f}")
+    print(f"epoch {epoch + 1}: loss {loss.item():.3f}")
 
 net.eval()  # without noise
 with torch.no_grad():

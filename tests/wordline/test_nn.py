@@ -104,7 +104,7 @@ def test_a_training_loop_learns_and_noise_is_drawn_in_training_alone():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
