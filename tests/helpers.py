@@ -56,6 +56,16 @@ def thorough() -> bool:
     return settings().max_examples >= settings.get_profile("thorough").max_examples
 
 
+def sampled(cases: Sequence[Any], *chosen: Any) -> list[Any]:
+    """Cases for `pytest.mark.parametrize`, of which `make test` runs those that are chosen."""
+    assert all(case in cases for case in chosen)
+    marks = {False: pytest.mark.slow, True: []}
+    return [
+        pytest.param(*case if isinstance(case, tuple) else (case,), marks=marks[case in chosen])
+        for case in cases
+    ]
+
+
 def covering(*axes: Sequence[Any]) -> list[Any]:
     """All combinations of an element of each axis, for `pytest.mark.parametrize`; `make test` runs
     some of them, in which any two elements of different axes meet."""

@@ -292,9 +292,10 @@ def test_a_memory_macro_is_a_memory(tmp_path):
 @pytest.mark.parametrize("side", ppa.SIDES)
 def test_a_design_is_counted_in_gates(side, tmp_path):
     # h of every step is compared: a class of two would say little.
-    net = {"inputs": 2, "hidden": [4], "classes": 0}
+    net = {"inputs": 2, "hidden": [2], "classes": 0}
+    cell = {"kind": "lstm", "gate_bits": 4, "state_bits": 8, "state_index_bits": 4, "frac": 1}
     output = {"of": "state", "steps": "every"}
-    description = TINY.replace(cell={"kind": "lstm"}, adc={"bits": 4}, network=net, output=output)
+    description = TINY.replace(cell=cell, adc={"bits": 3}, network=net, output=output)
     program = random_program(description, 0)
     lengths = torch.tensor([2, 1, 3])
     x = random_codes(description, 0, len(lengths), 3, description.network.inputs)

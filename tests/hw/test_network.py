@@ -30,6 +30,7 @@ from tests.helpers import (
     receiver,
     recorder,
     run_chip,
+    sampled,
     sender,
     simulate,
     small,
@@ -89,9 +90,8 @@ def test_fifty_random_descriptions(seed):
     ("size", "bits", "settle", "kind"),
     [
         *covering([(1, 1), (5, 2), (6, 3), (4, 4)], [3, 4, 7], [3, 6], ["lstm", "rnn"]),
-        *(
-            pytest.param((16, 16), *rest, marks=pytest.mark.slow)
-            for rest in itertools.product([3, 4, 7], [3, 6], ["lstm", "rnn"])
+        *sampled(
+            [((16, 16), *rest) for rest in itertools.product([3, 4, 7], [3, 6], ["lstm", "rnn"])]
         ),
     ],
 )
@@ -132,9 +132,15 @@ def test_vowels_costs_little_more_than_its_adcs():
     assert Accelerator(description).cycles_per_step <= 1.1 * conversion
 
 
-@pytest.mark.parametrize("steps", ["last", "every"])
-@pytest.mark.parametrize("hidden", [[5], [3, 6]])
-def test_states_leave(steps, hidden):
+@pytest.mark.parametrize(
+    ("hidden", "steps"),
+    sampled(
+        [([5], "last"), ([5], "every"), ([3, 6], "last"), ([3, 6], "every")],
+        ([5], "last"),
+        ([3, 6], "every"),
+    ),
+)
+def test_states_leave(hidden, steps):
     """In several beats, the last one padded where units are odd; of the last step, or of each."""
     description = small(
         network={"hidden": hidden, "classes": 0},
@@ -169,13 +175,19 @@ def test_votes(kind, by, stall):
         network={"inputs": 5},
         array={"beat": 2},
         cell={"kind": "rnn", "frac": 1} if kind == "rnn" else FEW_ENTRIES,
-        voting={"replay_steps": 3, "max_votes": 7},
+        voting={"replay_steps": 3, "max_votes": 5},
     )
-    check(description, [3, 1, 2, 3], 4, stall, votes=7, by=by)
+    check(description, [3, 1, 2], 4, stall, votes=5, by=by)
 
 
 @pytest.mark.parametrize(
-    ("settle", "pipeline"), [(3, "short"), (8, "short"), (40, "short"), (23, "deep"), (25, "deep")]
+    ("settle", "pipeline"),
+    sampled(
+        [(3, "short"), (8, "short"), (40, "short"), (23, "deep"), (25, "deep")],
+        (3, "short"),
+        (40, "short"),
+        (25, "deep"),
+    ),
 )
 def test_noise_with_more_time_to_settle(settle, pipeline):
     description = small(
@@ -184,7 +196,7 @@ def test_noise_with_more_time_to_settle(settle, pipeline):
     check(description, [2, 1], 6)
 
 
-@pytest.mark.parametrize("kind", ["bit-serial", "pulse-width"])
+@pytest.mark.parametrize("kind", sampled(["bit-serial", "pulse-width"], "pulse-width"))
 def test_a_model_with_the_deep_pipeline(kind):
     """Groups of two rows a cycle, of which the last is half filled; lanes hashed one by one."""
     description = small(
@@ -237,7 +249,7 @@ def test_other_votes_in_mid_run():
 
 @pytest.mark.parametrize(
     ("written", "taken"),
-    [(0, 1), pytest.param(3, 3, marks=pytest.mark.slow), (5, 5), (6, 5), (7, 5)],
+    sampled([(0, 1), (3, 3), (5, 5), (6, 5), (7, 5)], (0, 1), (7, 5)),
 )
 def test_a_number_of_votes_that_there_is_not_is_the_nearest(written, taken):
     description = small(voting={"replay_steps": 4, "max_votes": 5}, cell=FEW_ENTRIES)
@@ -249,9 +261,7 @@ def test_a_number_of_votes_that_there_is_not_is_the_nearest(written, taken):
     assert first_difference(run, program, x, lengths) == ""
 
 
-@pytest.mark.parametrize(
-    "count", [8, *(pytest.param(n, marks=pytest.mark.slow) for n in (14, 15, 17, 18)), 16, 40]
-)
+@pytest.mark.parametrize("count", sampled([8, 14, 15, 16, 17, 18, 40], 8, 16, 40))
 def test_a_full_chip_is_not_loaded(count):
     """Short sequences and a sink that takes no class: whatever is in there, and this chip could
     hold more than it counts, a load waits for all of them."""
@@ -285,8 +295,15 @@ def test_a_full_chip_is_not_loaded(count):
     assert len(out) == count
 
 
-@pytest.mark.parametrize("of", ["class", "scores", "state"])
-@pytest.mark.parametrize("steps", ["last", "every"])
+@pytest.mark.parametrize(
+    ("of", "steps"),
+    sampled(
+        [*itertools.product(("class", "scores", "state"), ("last", "every"))],
+        ("class", "last"),
+        ("scores", "every"),
+        ("state", "last"),
+    ),
+)
 def test_a_load_waits_for_the_last_of_what_comes_out(of, steps):
     """Of two sequences: until the very last transfer is taken no load begins, then one does."""
     network = {"classes": 0, "hidden": [5]} if of == "state" else {}

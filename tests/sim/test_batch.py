@@ -14,7 +14,7 @@ import torch
 from cocotb_tools.runner import Verilator
 
 from gen.rtl import image, vectors
-from golden import files, native
+from golden import files, gates, native, network
 from golden.errors import WordlineError
 from sim import batch, blocks, chip, verilator
 from sim.benches import scoreboard
@@ -149,10 +149,18 @@ def test_progress_is_told(wide):
     assert seen == sorted(seen)
 
 
+def _used_entry():
+    """The entry of a table that sequence 0 reads first, for unit 0."""
+    loaded = program(WIDE, votes=3)
+    codes = network.run(loaded, *inputs(WIDE)).layers[1].codes[:1, 0]
+    index = gates.pre_activation(codes, loaded.layers[1].bias, WIDE.layers[1])
+    return {"gate": 0, "index": int(index[0, 0, 0])}
+
+
 FAULTS = {
-    "a cell": ("layers.0.cells", {"row": 1, "select": 2, "lane": 3}, 7, "layers.0.codes"),
-    "a table entry": ("layers.1.gate_tables", {"gate": 0, "index": 0}, 7, "layers.1."),
-    "a key of the head": ("head.parameters", {"lane": 0, "parameter": 1}, 3, "scores"),
+    "a cell": ("layers.0.cells", lambda: {"row": 1, "select": 2, "lane": 3}, 7, "layers.0.codes"),
+    "a table entry": ("layers.1.gate_tables", _used_entry, 7, "layers.1."),
+    "a key of the head": ("head.parameters", lambda: {"lane": 0, "parameter": 1}, 3, "scores"),
 }
 
 
@@ -163,7 +171,7 @@ def test_one_flipped_bit_is_red_and_named_alike_in_any_split(wide, fault):
     folder, built = wide
     name, place, bit, first = FAULTS[fault]
     words = dict(image.words(program(WIDE, votes=3)))
-    words[LoadMap(WIDE).regions[name].address(**place)] ^= 1 << bit
+    words[LoadMap(WIDE).regions[name].address(**place())] ^= 1 << bit
     path = folder / "faulty.hex"
     path.write_text("".join(f"@{a:x} {d:x}\n" for a, d in words.items()))
     faulty = dataclasses.replace(built, job=built.job | {"image": str(path)})
