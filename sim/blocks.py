@@ -159,7 +159,7 @@ def simulate(
     runner = chip.build([control, source], top, folder, runner=QuickVerilator())
     built = time.monotonic()
     result = chip.run(
-        runner, module=f"sim.bench_{block}", top=top, folder=folder, job=job, seed=seed
+        runner, module=f"sim.benches.bench_{block}", top=top, folder=folder, job=job, seed=seed
     )
     return result | {
         "build_seconds": round(built - started, 2),

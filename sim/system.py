@@ -46,7 +46,7 @@ def _run(
     sources = [*folder.glob("*.vlt"), *package.sources(folder), *more]
     work = folder / "verilator"
     built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
-    return chip.run(built, module=f"sim.{bench}", top=top, folder=work, job=job, seed=seed)
+    return chip.run(built, module=f"sim.benches.{bench}", top=top, folder=work, job=job, seed=seed)
 
 
 def simulate_board(
