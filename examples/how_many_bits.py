@@ -6,11 +6,11 @@ from tempfile import TemporaryDirectory
 
 import wordline
 
-BITS = (2, 3, 4)
+BITS = (2, 4)
 
 recipe = wordline.load("vowels")
 recipe = dataclasses.replace(
-    recipe, training=dataclasses.replace(recipe.training, float_epochs=15, epochs=15)
+    recipe, training=dataclasses.replace(recipe.training, float_epochs=6, epochs=6)
 )
 with TemporaryDirectory() as folder:
     for bits in BITS:

@@ -15,7 +15,7 @@ net = wordline.nn.Network(description, batch_first=True, noise=15.0, seed=1)
 x, lengths, labels = vars(data.train).values()
 net.calibrate(x, lengths)
 optimiser = torch.optim.Adam(net.parameters(), 0.01)
-for epoch in range(8):
+for epoch in range(5):
     for chosen in torch.randperm(len(x)).split(30):
         loss = torch.nn.functional.cross_entropy(net(x[chosen], lengths[chosen]), labels[chosen])
         optimiser.zero_grad()

@@ -9,11 +9,11 @@ recipe = dataclasses.replace(
     recipe,
     description=recipe.description.replace(
         name="example",
-        network={"hidden": [4]},
-        array={"lanes": 2},
+        network={"hidden": [3]},
+        array={"lanes": 1},
         cell={"frac": 2, "gate_bits": 6, "state_bits": 9, "state_index_bits": 6},
     ),
-    training=dataclasses.replace(recipe.training, float_epochs=20, epochs=20),
+    training=dataclasses.replace(recipe.training, float_epochs=8, epochs=6),
 )
 trained = wordline.train(recipe)
 result = wordline.simulate(recipe)

@@ -169,8 +169,9 @@ def _from_json(fields: dict[str, Any], folder: Path) -> Module:
 def _parse(name: str, content: bytes, folder: Path, beside: Collection[str]) -> Module:
     module = Module(name)
     tree = ast.parse(content)
-    for node in ast.walk(tree):
-        _import(node, module)
+    for statement in tree.body:
+        for node in ast.walk(statement) if not _type_checking(statement) else ():
+            _import(node, module)
     names = {name for name, targets in module.imports.items() if any(ours(t) for t, _ in targets)}
     names |= {own for statement in tree.body for own in _defined(statement)}
     reader = _Reader(names, module, folder, beside)

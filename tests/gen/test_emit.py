@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen.rtl import image, naming, vectors
+from gen.rtl import control, image, naming, vectors
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.presets import PRESETS
@@ -98,8 +98,8 @@ def test_waivers_stand_in_the_control_file_alone(emitted):
     description, folder = emitted
     for path in folder.glob("*.v"):
         assert "lint_off" not in path.read_text()
-    control = (folder / f"{description.name}.vlt").read_text()
-    waived = {line.split()[2] for line in control.splitlines() if line.startswith("lint_off")}
+    text = (folder / f"{description.name}.vlt").read_text()
+    waived = {line.split()[2] for line in text.splitlines() if line.startswith("lint_off")}
     assert waived <= {*control.WAIVED, *control.WAIVED_IN_STUB}
 
 

@@ -111,6 +111,11 @@ def another_entry(package):
 
 SAME = {
     "a comment": lambda p: p.replace("arithmetic.py", "# halves go up", "# as in section 1"),
+    "an import for a type checker": lambda p: p.replace(
+        "train.py",
+        "from pathlib",
+        "if TYPE_CHECKING:\n    from pkg import second\nfrom pathlib",
+    ),
     "a module's docstring": lambda p: p.replace("first.py", "from", '"""Own."""\nfrom'),
     "a docstring": lambda p: p.replace("arithmetic.py", "Round.", "Rounds, halves up."),
     "a line break": lambda p: p.replace("train.py", "(x, cell)", "(\n    x, cell\n)"),

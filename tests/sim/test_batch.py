@@ -245,7 +245,8 @@ def test_another_way_to_compile_leaves_nothing_of_the_first(tmp_path):
 ENDLESS = """
 import json, sys
 from pathlib import Path
-from sim import batch, scoreboard
+from sim import batch
+from sim.benches import scoreboard
 scoreboard.patience = lambda *_: 1 << 60
 library, job = json.loads(sys.argv[1])
 print("ready", flush=True)

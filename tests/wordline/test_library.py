@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import wordline
-from tests.wordline.test_cli import QUICK
 from tests.wordline.test_cli import wordline as command
+from tests.wordline.test_wheel import TINY
 
-TEXTS = ("quick.v", "quick_crossbar_model.v", "quick_crossbar_stub.v", "quick.vlt", "quick.json")
+TEXTS = ("tiny.v", "tiny_crossbar_model.v", "tiny_crossbar_stub.v", "tiny.vlt", "tiny.json")
 
 
 def python(code, folder, *options):
@@ -25,7 +25,7 @@ def python(code, folder, *options):
 
 LIBRARY = """
 import wordline
-recipe = wordline.load("quick.toml")
+recipe = wordline.load("tiny.toml")
 trained = wordline.train(recipe, threads=1)
 emitted = wordline.emit(recipe)
 """
@@ -36,12 +36,12 @@ def test_library_and_command_give_the_same_bytes(tmp_path):
     folders = {name: tmp_path / name for name in ("library", "command")}
     for folder in folders.values():
         folder.mkdir()
-        (folder / "quick.toml").write_text(QUICK.replace("epochs = 2", "epochs = 1"))
+        (folder / "tiny.toml").write_text(TINY)
     said = python(f"import torch; torch.set_num_threads(2)\n{LIBRARY}", folders["library"])
     assert said == ""  # nothing is printed
     for verb in ("train", "emit"):
-        assert command(verb, "quick.toml", folder=folders["command"]).returncode == 0
-    paths = [Path("build/quick") / name for name in (*TEXTS, "image.hex", "program.safetensors")]
+        assert command(verb, "tiny.toml", folder=folders["command"]).returncode == 0
+    paths = [Path("build/tiny") / name for name in (*TEXTS, "image.hex", "program.safetensors")]
     for path in paths:
         library, other = ((folder / path).read_bytes() for folder in folders.values())
         assert library == other, path

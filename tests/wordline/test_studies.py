@@ -463,7 +463,7 @@ def test_every_study_is_known_and_can_be_told(monkeypatch, tmp_path):
         for settings in (code.STUDY, code.FULL):
             assert set(studies.reads(settings)) <= set(datasets.TASKS)
     assert "strokes" in studies.reads(votes.FULL)
-    monkeypatch.setattr(commands, "console", Console(width=250))
+    monkeypatch.setattr(terminal, "console", Console(width=250))
     listed = here("study", "--list", folder=tmp_path)
     assert listed.returncode == 0
     assert all(name in listed.stdout for name in studies.STUDIES)
