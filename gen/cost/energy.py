@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gen.cost.activity import Activity
 from gen.impl.cells import CLOCKS, Cells
-from gen.impl.sta import SHARP_CLOCK, run_sta
-from gen.impl.tools import find_sta
+from gen.impl.sta import SHARP_CLOCK
+from gen.impl.tools import find_sta, run_sta
 from gen.impl.yosys import INSTANCE, MACRO, block_name, plain_name
 from gen.ip import package
 from gen.ip.options import PERIOD_NS

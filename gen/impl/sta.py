@@ -2,12 +2,11 @@
 
 import math
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from gen.impl.tools import run_sta
 from golden import files
 from golden.errors import WordlineError
 
@@ -26,21 +25,6 @@ class Timing:
     slack: float
     worst: str
     unconstrained: list[str]
-
-
-def constants(module: dict[str, Any]) -> set[str]:
-    """Bits of ports, and inputs of flip-flops, that are 0 or 1 whatever happens, in a module as
-    Yosys writes it as JSON."""
-    found = {
-        f"{name}/D"
-        for name, cell in module["cells"].items()
-        if isinstance(cell["connections"].get("D", [0])[0], str)
-    }
-    for name, port in module["ports"].items():
-        for n, bit in enumerate(port["bits"]):
-            if isinstance(bit, str):
-                found.add(f"{name}[{n}]" if len(port["bits"]) > 1 else name)
-    return found
 
 
 def shortest(time: Callable[[float], Timing], period_ns: float) -> tuple[float, Timing]:
@@ -75,18 +59,6 @@ def _setup(texts: dict[str, str], top: str, liberty: Path, folder: Path) -> list
         *(f"read_sdc {name}" for name in texts if name.endswith(".sdc")),
         SHARP_CLOCK,
     ]
-
-
-def run_sta(script: list[str], sta: str, folder: Path, name: str) -> str:
-    """What OpenSTA says to a script. Raises WordlineError where it stops."""
-    files.write_text(folder / f"{name}.tcl", "\n".join([*script, 'puts "== end"', "exit"]) + "\n")
-    command = [sta, "-no_splash", "-exit", f"{name}.tcl"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    files.write_text(folder / f"{name}.log", said)
-    if "== end" not in said or "Error" in said:
-        raise WordlineError(f"OpenSTA stopped; {folder / f'{name}.log'} says why.")
-    return said
 
 
 def time_netlist(texts: dict[str, str], top: str, sta: str, liberty: Path, folder: Path) -> Timing:

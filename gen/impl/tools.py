@@ -45,6 +45,18 @@ def find_sta() -> str:
     return found
 
 
+def run_sta(script: list[str], sta: str, folder: Path, name: str) -> str:
+    """What OpenSTA says to a script. Raises WordlineError where it stops."""
+    files.write_text(folder / f"{name}.tcl", "\n".join([*script, 'puts "== end"', "exit"]) + "\n")
+    command = [sta, "-no_splash", "-exit", f"{name}.tcl"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    files.write_text(folder / f"{name}.log", said)
+    if "== end" not in said or "Error" in said:
+        raise WordlineError(f"OpenSTA stopped; {folder / f'{name}.log'} says why.")
+    return said
+
+
 def sta_version(sta: str) -> str:
     """What OpenSTA calls its version."""
     done = subprocess.run([sta, "-version"], capture_output=True, text=True, check=False)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gen.impl import buffers, memories
 from gen.impl.cells import CLOCKS, Cells
-from gen.impl.sta import constants
 from gen.impl.tools import run_yosys
 from gen.ip import package
 from gen.ip.options import PERIOD_NS, Macro
@@ -251,3 +251,18 @@ def block_name(path: str) -> str:
     if inside[:1] != ["core"]:
         return ".".join(["axi", *inside])
     return ".".join(inside[2:]) or "switch"
+
+
+def constants(module: dict[str, Any]) -> set[str]:
+    """Bits of ports, and inputs of flip-flops, that are 0 or 1 whatever happens, in a module as
+    Yosys writes it as JSON."""
+    found = {
+        f"{name}/D"
+        for name, cell in module["cells"].items()
+        if isinstance(cell["connections"].get("D", [0])[0], str)
+    }
+    for name, port in module["ports"].items():
+        for n, bit in enumerate(port["bits"]):
+            if isinstance(bit, str):
+                found.add(f"{name}[{n}]" if len(port["bits"]) > 1 else name)
+    return found
