@@ -92,7 +92,6 @@ def counted(
 
 TIMESCALE = ("1ns", "1ps")
 
-
 CYCLE = 1000 * streams.PERIOD_NS
 """Of the clock, in ps."""
 

@@ -19,7 +19,6 @@ from sim import blocks, chip
 UNDISTURBED = r"whole_set/stall=0\.0$"
 """Of the bench's tests the one that lets nothing wait."""
 
-
 DRIVER_BUS = Path(__file__).with_name("driver_bus.c")
 
 

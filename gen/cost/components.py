@@ -10,7 +10,6 @@ from golden.errors import WordlineError
 
 COMPONENTS = Path(__file__).with_name("components.toml")
 
-
 CASES = ("low", "typical", "high")
 
 
@@ -27,7 +26,6 @@ class Figure:
 
 
 Figures = dict[str, Figure]
-
 
 Values = dict[str, float]
 

@@ -22,20 +22,15 @@ from gen.ip.options import Macro
 NODE = 32
 """In nm, of the components' figures and of all results."""
 
-
 ADC_BITS = 4
 """Of the ADCs whose energy and area are among the figures."""
 
-
 CELLS = cells.CELLS["osu018"]
-
 
 CELLS_NODE = 180
 
-
 CYCLE = technology.scale(CELLS_NODE, NODE).delay
 """What a clock's period at the cells' node is multiplied by."""
-
 
 SIDES: dict[str, Macro] = {"analog": "blackbox", "digital": "digital"}
 """A design with crossbars, and its twin: the body of the macros."""

@@ -1,7 +1,7 @@
 """Memories of a design as macros of their own: what a chip's memory compiler would give.
 
-The cells of gen/synth have none, so their memories are flip-flops; what energy and area are to be
-told by published figures (gen/ppa) takes these instead.
+The cells (gen/impl/cells.py) have none, so their memories are flip-flops; energy and area from
+published figures (gen/cost/ppa.py) take these instead.
 """
 
 from dataclasses import dataclass

@@ -13,7 +13,6 @@ from golden.errors import WordlineError
 SHARP_CLOCK = "set_assigned_transition 0.1 [all_registers -clock_pins]"
 """What a clock tree will see to, in ns, however much there is behind a gate."""
 
-
 CLOSE_NS, TRIES = 0.02, 12
 """The shortest period is known to within this, and found in no more tries."""
 

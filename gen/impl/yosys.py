@@ -19,26 +19,20 @@ from golden.description import Description
 FANOUT = 16
 """Loads of a net above which a buffer is put in."""
 
-
 MARGIN = 0.8
 """Part of the clock's period that mapping aims at: wires have no delay there, and macros and what
 is outside have their shares."""
 
-
 LOAD_FF = 50
 """What an output of a block drives, for sizing it."""
-
 
 GATED = 4
 """Flip-flops with the same enable from which on their clock is gated."""
 
-
 MACRO = "wordline_"
 """How names of macros begin, and of no cell."""
 
-
 GATE = "wordline_clock_gate"
-
 
 CLOCK_GATE = f"""\
 // The enable is held while the clock is high. The cells have no such gate of their own.
@@ -49,7 +43,6 @@ module {GATE}(input CE, CLK, output GCLK);
   AND2X2 gate (.A(CLK), .B(held), .Y(GCLK));
 endmodule
 """
-
 
 RESETS = "".join(
     f"""\

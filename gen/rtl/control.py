@@ -16,7 +16,6 @@ WAIVED = (
 )
 """Verilator's warnings about the style of what Yosys writes; nothing else is waived."""
 
-
 WAIVED_IN_STUB = ("DECLFILENAME", "UNDRIVEN", "UNUSEDSIGNAL")
 """Warnings about modules that have nothing inside."""
 

@@ -13,18 +13,17 @@ from typing import Any
 
 import cocotb
 from cocotb.triggers import RisingEdge, with_timeout
-from cocotbext.axi import (
-    AxiResp,
-    AxiStreamFrame,
-)
+from cocotbext.axi import AxiResp, AxiStreamFrame
 
 from sim.benches import streams
 from sim.benches.streams import PERIOD_NS
-from sim.benches.system import LONGEST_NS, Counters, System, Word
+from sim.benches.system import Counters, System, Word
 
 STALLS = (0.0, 0.3, 0.8)
 """Chances, in each cycle, that a channel waits."""
 
+LONGEST_NS = 4_000_000
+"""After which a test hangs."""
 
 STILL_BUSY, OUT_OF_RANGE = 4, 5
 """The driver's WORDLINE_STILL_BUSY and WORDLINE_OUT_OF_RANGE."""

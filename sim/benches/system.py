@@ -31,10 +31,6 @@ HASTE = 256
 """Words that are on their way at a time where loading is not to take long."""
 
 
-LONGEST_NS = 4_000_000
-"""After which a test hangs."""
-
-
 class Word(ctypes.Structure):
     """`struct wordline_word`."""
 

@@ -1,4 +1,4 @@
-"""The blocks' cocotb benches in Verilator, each alone: sim/bench_<block>.py."""
+"""The blocks' cocotb benches in Verilator, each alone: sim/benches/bench_<block>.py."""
 
 from pathlib import Path
 
