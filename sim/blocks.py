@@ -1,4 +1,4 @@
-"""One block of a design on its own: emit it, build it, run its bench sim/bench_<block>.py.
+"""One block of a design on its own: emit it, build it, run its bench sim/benches/bench_<block>.py.
 
 A bench needs only NumPy, as the chip's does: everything golden goes into its vectors, here.
 """
