@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from golden.fixed import ceil_div
 from golden.presets import PRESETS
+from golden.ranges import ceil_div
+from hw import timing
 from hw.head import ArgMax
 from hw.network import Accelerator
 from wordline.studies.common import drawing
@@ -43,20 +44,22 @@ class Cycles:
         assert head is not None and isinstance(head.decision, ArgMax)
         shape, lanes = layer.shape, head.shape.lanes
         self.x = -layer.dac.latency
-        self.samples = [n * shape.period for n in range(shape.samples)]
+        self.samples = [n * timing.period(shape) for n in range(shape.samples)]
         self.codes = self._codes(shape, 0)
-        self.release = self.samples[-1] + shape.settle - 1
+        self.release = self.samples[-1] + timing.settle(shape) - 1
         self.complete = self.codes[shape.gates - 1 :: shape.gates]
         self.h = []
         for block, cycle in enumerate(self.complete):
             units = min(shape.lanes, shape.units - block * shape.lanes)
             first = cycle + layer.gates.latency
-            self.h.append([first + n for n in range(ceil_div(units, shape.units_per_beat))])
+            self.h.append([first + n for n in range(ceil_div(units, timing.units_per_beat(shape)))])
         self.next = chip.cycles_per_step
         self.head_rows = self.h[-1][-1] + head.dac.latency
-        self.head_samples = [self.head_rows + n * shape.period for n in range(head.shape.samples)]
+        self.head_samples = [
+            self.head_rows + n * timing.period(shape) for n in range(head.shape.samples)
+        ]
         self.head_codes = self._codes(head.shape, self.head_rows)
-        self.head_release = self.head_samples[-1] + shape.settle - 1
+        self.head_release = self.head_samples[-1] + timing.settle(shape) - 1
         self.scores: list[int] = []
         for number in range(head.shape.units):
             there = self.head_codes[number // lanes] + head.scores.latency + number % lanes
@@ -67,8 +70,8 @@ class Cycles:
     def _codes(shape: Any, start: int) -> list[int]:
         """When the codes of each select leave the readout; a code has a sample of each plane."""
         planes = shape.samples // shape.selects
-        last = [start + ((n + 1) * planes - 1) * shape.period for n in range(shape.selects)]
-        return [cycle + shape.readout_latency for cycle in last]
+        last = [start + ((n + 1) * planes - 1) * timing.period(shape) for n in range(shape.selects)]
+        return [cycle + timing.readout_latency(shape) for cycle in last]
 
 
 def draw(path: Path) -> None:
@@ -104,7 +107,7 @@ def _blocks(axes: Any, chip: Accelerator, at: Cycles) -> None:
     _box(axes, (794, 88, 978, 306), "LSTM gates", "hw/lstm.py")
     latency = chip.layers[0].gates.latency
     _text(axes, 886, 127, f"{latency} cycles from codes to h,", size=SMALL)
-    pace = f"{shape.units_per_beat} units a cycle; the first:"
+    pace = f"{timing.units_per_beat(shape)} units a cycle; the first:"
     _text(axes, 886, 143, pace, size=SMALL)
     begin = at.complete[0] + 1
     every = at.complete[1] - at.complete[0]
@@ -117,9 +120,9 @@ def _blocks(axes: Any, chip: Accelerator, at: Cycles) -> None:
         _text(axes, 968, y, cycle, size=SMALL, colour=BLUE, ha="right")
     _stream(axes, [(794, 262), (180, 262), (180, 208)], colour=BLUE)
     beats = ", ".join(_linear(every, "b", cycle) for cycle in at.h[0])
-    later = chip.description.array.feedback_latency
+    later = timing.feedback_latency(chip.description)
     back = (
-        f"h back to the rows, {shape.units_per_beat} units a cycle [{beats}, the last in "
+        f"h back to the rows, {timing.units_per_beat(shape)} units a cycle [{beats}, the last in "
         f"{at.h[-1][-1]}]; next step {later} cycle later [{at.next}]"
     )
     _text(axes, 487, 252, back, size=SMALL, colour=BLUE)
@@ -163,12 +166,12 @@ def _array(axes: Any, top: int, bottom: int, shape: Any, *held: str) -> None:
     adc = shape.description.adc
     _box(axes, (100, top, 260, bottom), "DAC sequencer", "hw/dac.py", *held)
     columns = f"{shape.rows} rows \N{MULTIPLICATION SIGN} {shape.units * shape.gates} columns"
-    what = (columns, "charge, gain, compare", f"{shape.lanes} lanes, settle {shape.settle}")
+    what = (columns, "charge, gain, compare", f"{shape.lanes} lanes, settle {timing.settle(shape)}")
     path, colours = "hw/macro/crossbar.py", (ANALOG, ORANGE)
     _box(axes, (332, top, 492, bottom), "Crossbar macro", path, *what, colours=colours)
     kind = f"{adc.kind.upper()}, {adc.bits} bits, {shape.selects} selects"
-    pace = f"a sample each {shape.period} cycles"
-    took = f"its codes {shape.readout_latency} cycles later"
+    pace = f"a sample each {timing.period(shape)} cycles"
+    took = f"its codes {timing.readout_latency(shape)} cycles later"
     _box(axes, (564, top, 724, bottom), "ADC readout", "hw/adc.py", kind, pace, took)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gen.rtl import image
 from golden.presets import PRESETS
+from hw import timing
 from hw.network import Accelerator
 from tests.helpers import (
     FEW_ENTRIES,
@@ -60,9 +61,10 @@ def test_the_figure_is_what_its_script_draws(tmp_path):
 
 
 def test_the_table_of_one_step():
-    period, lanes, gates = LAYER.period, LAYER.lanes, LAYER.gates
+    period, lanes, gates = timing.period(LAYER), LAYER.lanes, LAYER.gates
     block, (first, *_) = gates * period, AT.h
-    trials = f"{period}k + {LAYER.settle} ... {period}k + {LAYER.settle + LAYER.period - 1}"
+    settle = timing.settle(LAYER)
+    trials = f"{period}k + {settle} ... {period}k + {settle + period - 1}"
     wanted = {
         str(AT.x): "the last beat of x",
         "0": f"on the {LAYER.rows} rows",
@@ -81,14 +83,18 @@ def test_the_table_of_one_step():
     assert [cycle for cycle, _ in rows] == list(wanted)
     for cycle, what in rows:
         assert wanted[cycle] in what
-    assert (lanes, LAYER.description.adc.conversion_cycles, LAYER.units_per_beat) == (4, 4, 2)
+    assert (lanes, timing.adc_cycles(LAYER.description.adc), timing.units_per_beat(LAYER)) == (
+        4,
+        4,
+        2,
+    )
 
 
 def test_the_words_about_one_step():
     network, adc = LAYER.description.network, LAYER.description.adc
     assert said(
         f"{network.inputs} inputs, {LAYER.units} units, {HEAD.units} classes, {LAYER.lanes} lanes, "
-        f"a {adc.bits}-bit SAR, settle = {LAYER.settle}."
+        f"a {adc.bits}-bit SAR, settle = {timing.settle(LAYER)}."
     )
     *samples, last = AT.head_samples
     assert said(
@@ -96,24 +102,24 @@ def test_the_words_about_one_step():
         f"{last}, codes in {', '.join(map(str, AT.head_codes[:-1]))} and {AT.head_codes[-1]}, nine "
         f"scores from {AT.scores[0]} to {AT.scores[-1]}, the class in {AT.label}."
     )
-    assert said(f"a step would take {LAYER.loop_cycles(1)} cycles")
+    assert said(f"a step would take {timing.loop_cycles(LAYER, 1)} cycles")
 
 
 def test_cycles_a_step():
     block = TEXT.partition("## Cycles a step")[2].partition("```")[2].partition("```")[0]
     head, *terms, total = block.strip().splitlines()
-    assert f" {LAYER.samples - 1} * {LAYER.period} = {AT.samples[-1]} " in head
+    assert f" {LAYER.samples - 1} * {timing.period(LAYER)} = {AT.samples[-1]} " in head
     numbers = [AT.samples[-1], *(int(re.search(r"  (\d+)  ", term)[1]) for term in terms)]
     wanted = [
         AT.samples[-1],
-        LAYER.readout_latency,
-        LAYER.gate_latency,
+        timing.readout_latency(LAYER),
+        timing.gate_latency(LAYER),
         len(AT.h[-1]) - 1,
-        LAYER.description.array.feedback_latency,
+        timing.feedback_latency(LAYER.description),
     ]
     assert numbers == wanted
     assert total.split() == ["=", str(sum(wanted))] == ["=", str(CHIP.cycles_per_step)]
-    conversion, step = LAYER.conversion_cycles, CHIP.cycles_per_step
+    conversion, step = timing.conversion_cycles(LAYER), CHIP.cycles_per_step
     assert said(f"`samples * period` = {conversion} of them. The other {step - conversion} are")
     cycles = (5687 - 370) * step + 370 * conversion
     assert said(f"(5687 - 370) * {step} + 370 * {conversion} = {cycles:,} cycles")
