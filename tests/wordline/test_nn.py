@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -9,7 +10,7 @@ import wordline
 from golden import dac, network
 from golden.errors import WordlineError
 from golden.injection import Injection
-from tests.helpers import small
+from tests.helpers import descriptions, small
 from wordline.nn import LSTM, RNN, Network
 
 KINDS = {"lstm": LSTM, "rnn": RNN}
@@ -67,6 +68,48 @@ def test_a_network_computes_the_scores_of_its_program(kind, steps):
     valid = torch.arange(5) < lengths[:, None] if steps == "every" else slice(None)
     assert torch.equal(found[valid], wanted.float()[valid])
     assert len(scores[valid].unique()) > 5
+    packed = net(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+    if steps == "every":
+        packed, found = pad_packed_sequence(packed, batch_first=True)[0][valid], found[valid]
+    assert torch.equal(packed, found)
+
+
+@settings(max_examples=25)
+@given(descriptions())
+def test_any_hardware_computes_what_its_program_does(description):
+    """One layer and two, with and without head, every width, kind of converter and tiling; with
+    gradients and, in golden's integers, without."""
+    torch.manual_seed(0)
+    x, lengths = 3 * inputs(1, 5, 4, description.network.inputs), torch.tensor([4, 1, 3, 4, 2])
+    net = Network(description, batch_first=True).calibrate(x, lengths)
+    x.requires_grad_()
+    found = net(x, lengths)
+    found.sum().backward()
+    program = net.to_program()
+    wanted = program.real(trace_of(program, x.detach(), lengths).scores.double()).float()
+    valid = torch.arange(4) < lengths[:, None] if description.output.every_step else slice(None)
+    assert torch.equal(found[valid], wanted[valid])
+    assert x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_every_parameter_and_the_input(kind):
+    torch.manual_seed(0)
+    x, lengths = inputs(0, 8, 5, 3), [5, 2, 3, 1, 5, 4, 5, 2]
+    description = small(cell={"kind": kind}, network={"hidden": [5, 4]})
+    net = Network(description, batch_first=True).calibrate(x, lengths)
+    before = net.to_program().tensors()
+    x.requires_grad_()
+    nn.functional.cross_entropy(net(x, lengths), torch.arange(8) % 4).backward()
+    assert len([*net.parameters()]) == 3 * 4
+    for name, parameter in net.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+    assert x.grad[0].abs().sum() > 0 and not x.grad[1, 2:].any()  # of padding there is none
+    # A program is no part of the module.
+    kept = {name: tensor.clone() for name, tensor in before.items()}
+    net.calibrate(4 * x.detach() + 1)
+    assert not torch.equal(kept["input_mean"], net.input_mean)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in before.items())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,10 +149,6 @@ def test_a_training_loop_learns_and_noise_is_drawn_in_training_alone():
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-        # A bias at the end of its range has none.
-        assert name.endswith("bias") or parameter.grad.abs().sum() > 0, name
     with torch.no_grad():
         noisy, other = net(x), net(x)
         assert not torch.equal(noisy, other)
@@ -120,12 +159,13 @@ def test_a_training_loop_learns_and_noise_is_drawn_in_training_alone():
         assert (net(test).argmax(-1) == truth).double().mean() > 0.8
 
 
-def test_noise_depends_on_the_seed_and_leaves_torch_s_generator_alone():
+@pytest.mark.parametrize("noise", [10.0, wordline.Effects(read_sigma=0.2)])
+def test_noise_depends_on_the_seed_and_leaves_torch_s_generator_alone(noise):
     x = inputs(0, 8, 4, 3)
 
     def outputs(seed, draws):
         torch.manual_seed(5)
-        layer = LSTM(3, 4, batch_first=True, noise=wordline.Effects(read_sigma=0.2), seed=seed)
+        layer = LSTM(3, 4, batch_first=True, noise=noise, seed=seed)
         layer.calibrate(x)
         before = torch.random.get_rng_state()
         found = [layer(x)[0] for _ in range(draws)]
@@ -161,6 +201,10 @@ def test_weights_come_from_a_float_layer():
     ).eval()
     error = layer(x)[0] - float_layer(x)[0]
     assert error.abs().mean() < 0.2 * float_layer(x)[0].abs().mean()
+    # It starts where converting ends.
+    wanted = wordline.convert(float_layer, layer.description, x).program.tensors()
+    found = layer.to_program().tensors()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
 REFUSED = {
@@ -171,9 +215,14 @@ REFUSED = {
     "another cell": (lambda: LSTM(3, 4, cell={"kind": "rnn"}), "cell.kind = 'rnn' is not that"),
     "sizes twice": (lambda: LSTM(3, 4, network={"inputs": 2}), "network is given by the module"),
     "a state": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 3), (torch.ones(1, 1, 4),) * 2), "hx is not"),
+    "no state": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 3), 3), "hx = 3 is no state"),
+    "no tensor": (lambda: LSTM(3, 4)([[1.0]]), "The input is a list"),
+    "lengths": (lambda: Network(small())(torch.zeros(2, 1, 3), [3]), "1 numbers from 1 to 2"),
     "a shape": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 2)), r"shape \(2, 1, 2\)"),
     "not finite": (lambda: LSTM(3, 4)(torch.full((2, 1, 3), torch.nan)), "not finite"),
     "no noise": (lambda: LSTM(3, 4, noise="much"), "noise = 'much' is no noise"),
+    "a switch": (lambda: LSTM(3, 4, noise=True), "noise = True is no noise"),
+    "half": (lambda: LSTM(3, 4).half().calibrate(torch.zeros(2, 2, 3)), "is in torch.float16"),
     "quiet effects": (lambda: LSTM(3, 4, noise=wordline.Effects()), "no effect that is on"),
     "too loud": (lambda: LSTM(3, 4, noise=-200.0), "noise.snr_db = -200.0 is below"),
     "floats": (lambda: LSTM(3, 4).float()(torch.zeros(2, 1, 3)), r"call \.double\(\) on it"),

@@ -50,7 +50,7 @@ from golden.program import Program
 from golden.training.evaluate import statistics, target_statistics
 from golden.training.quantised import Trainable
 from golden.validation import build, replaced
-from wordline.nn.batch import Batch, Input
+from wordline.nn.batch import Batch, Input, Lengths
 
 STARTING = (64, 8)
 """Sequences and steps of standard normal numbers, from which ranges begin before `calibrate`."""
@@ -76,7 +76,8 @@ class _Quantised(Trainable):
         levels: Levels | None = None,
     ) -> None:
         how = levels or Levels()
-        x = torch.randn(*STARTING, description.network.inputs, generator=_generator(0))
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(*STARTING, description.network.inputs, generator=generator)
         data = Sequences(x, torch.full(STARTING[:1], STARTING[1]), torch.full(STARTING[:1], -1))
         zeros = (torch.zeros(n) for n in (description.network.inputs, description.outputs))
         mean, target_mean = zeros
@@ -100,7 +101,7 @@ class _Quantised(Trainable):
 
     @noise.setter
     def noise(self, value: Noise) -> None:
-        if isinstance(value, float | int):
+        if isinstance(value, float | int) and not isinstance(value, bool):
             value = build(Injection, {"snr_db": float(value)}, "noise", "noise")
         if not isinstance(value, Injection | Effects | None):
             raise WordlineError(
@@ -113,7 +114,7 @@ class _Quantised(Trainable):
             )
         self._noise: Injection | Effects | None = value
 
-    def calibrate(self, x: Input | Sequences, lengths: Tensor | None = None) -> Self:
+    def calibrate(self, x: Input | Sequences, lengths: Lengths = None) -> Self:
         """Find the ranges of inputs and ADCs, step sizes and level tables, on typical inputs.
 
         x, lengths: as the module is called; or `Sequences`, whose labels standardise a regressor's
@@ -121,6 +122,7 @@ class _Quantised(Trainable):
         standardised inputs. Returns the module. Raises WordlineError for inputs that do not fit,
         or from which no range can be found.
         """
+        self._check_dtype()
         data, description = self._sequences(x, lengths), self.description
         convert.check_calibration(type(self).__name__, description, data)
         convert.check_levels(description, data, self._levels)
@@ -145,7 +147,7 @@ class _Quantised(Trainable):
             f"batch_first={self.batch_first}, noise={self.noise}, seed={self.seed}"
         )
 
-    def _start_from(self, module: nn.Module, x: Input | Sequences, lengths: Tensor | None) -> Self:
+    def _start_from(self, module: nn.Module, x: Input | Sequences, lengths: Lengths) -> Self:
         """The module with a float one's weights, and corrected biases."""
         data = self._sequences(x, lengths)
         self._take(convert.convert(module, self.description, data, self._levels).trainable)
@@ -156,6 +158,15 @@ class _Quantised(Trainable):
         own = self.state_dict()
         found = {name: value.expand_as(own[name]) for name, value in other.state_dict().items()}
         self.load_state_dict(own | found)
+        self._reach_biases()
+
+    @torch.no_grad()
+    def _reach_biases(self) -> None:
+        """Move biases that saturate to the end of their range, which changes no integer: there they
+        have gradients, beyond it none. An untrained head's would often lie beyond it."""
+        for array in self.arrays:
+            ends = (end * array.index_step()[:, None] for end in array.shape.index_range)
+            array.bias.clamp_(*ends)
 
     def _float_network(self) -> FloatNetwork:
         """The network before quantisation, of standardised inputs and targets."""
@@ -173,14 +184,14 @@ class _Quantised(Trainable):
         with torch.random.fork_rng(devices=[]):  # PyTorch's layers start with random weights
             return own.standardised(description, mean, mean + 1, target_mean, target_mean + 1)
 
-    def _sequences(self, x: Input | Sequences, lengths: Tensor | None) -> Sequences:
+    def _sequences(self, x: Input | Sequences, lengths: Lengths) -> Sequences:
         """What a module is calibrated on, on the CPU."""
         if not isinstance(x, Sequences):
             batch = self._batch(x, lengths)
             x = Sequences(batch.x.detach(), batch.lengths, torch.full_like(batch.lengths, -1))
         return x.to("cpu")
 
-    def _batch(self, x: Input, lengths: Tensor | None = None) -> Batch:
+    def _batch(self, x: Input, lengths: Lengths = None) -> Batch:
         inputs = self.description.network.inputs
         return Batch.of(x, lengths, inputs, batch_first=self.batch_first)
 
@@ -284,7 +295,7 @@ class _Recurrent(_Quantised):
         cls,
         module: nn.Module,
         calibration: Input | Sequences,
-        lengths: Tensor | None = None,
+        lengths: Lengths = None,
         **settings: Any,
     ) -> Self:
         """From a trained `torch.nn.LSTM` or `torch.nn.RNN`, quantised as by `wordline.convert`.
@@ -360,7 +371,7 @@ class Network(_Quantised):
         module: nn.Module,
         description: Description,
         calibration: Input | Sequences,
-        lengths: Tensor | None = None,
+        lengths: Lengths = None,
         **settings: Any,
     ) -> Self:
         """From a trained chain of `torch.nn` modules, quantised as `wordline.convert` does it.
@@ -373,7 +384,7 @@ class Network(_Quantised):
         own = cls(from_module(module).fit(description), **settings)
         return own._start_from(module, calibration, lengths)
 
-    def forward(self, x: Input, lengths: Tensor | None = None) -> Input:
+    def forward(self, x: Input, lengths: Lengths = None) -> Input:
         """Real scores, or the state where there is no head, (batch, outputs); with `output.steps`
         "every" those of each step, arranged as x.
 
@@ -419,10 +430,7 @@ def _description(
 
 
 def _tensors(hx: Any) -> list[Tensor]:
-    if hx is None:
-        return []
-    return [hx] if isinstance(hx, Tensor) else [*hx]
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    found = [] if hx is None else [*hx] if isinstance(hx, tuple | list) else [hx]
+    if not all(isinstance(part, Tensor) for part in found):
+        raise WordlineError(f"hx = {hx!r} is no state; leave it out, or give tensors of 0.")
+    return found

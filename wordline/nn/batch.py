@@ -1,5 +1,6 @@
 """A batch as PyTorch's recurrent layers take it, and what comes of it arranged in the same way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +12,9 @@ from golden.errors import WordlineError
 
 Input = Tensor | PackedSequence
 """Real numbers (steps, batch, inputs), (batch, steps, inputs) with batch_first, or packed."""
+
+Lengths = Tensor | Sequence[int] | None
+"""(batch,) steps of each padded sequence; None: all there are."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,13 @@ class Batch:
     batch_first: bool
 
     @classmethod
-    def of(cls, given: Input, lengths: Tensor | None, inputs: int, *, batch_first: bool) -> Self:
+    def of(cls, given: Input, lengths: Lengths, inputs: int, *, batch_first: bool) -> Self:
         """lengths: (batch,) steps of each padded sequence; all, if not given. Raises WordlineError
         where the shape does not fit, or a number is not finite."""
+        if not isinstance(given, Tensor | PackedSequence):
+            raise WordlineError(
+                f"The input is a {type(given).__name__}; give a tensor, or a PackedSequence."
+            )
         if not bool(torch.isfinite(given.data).all()):
             raise WordlineError("The input holds a number that is not finite; mask it, or give 0.")
         if isinstance(given, PackedSequence):
@@ -48,6 +56,7 @@ class Batch:
         x = given if batch_first else given.transpose(0, 1)
         if lengths is None:
             lengths = torch.full(x.shape[:1], x.shape[1])
+        lengths = torch.as_tensor(lengths)
         if lengths.shape != x.shape[:1] or lengths.min() < 1 or lengths.max() > x.shape[1]:
             raise WordlineError(
                 f"The lengths must be {x.shape[0]} numbers from 1 to {x.shape[1]}, the steps given."
