@@ -1,7 +1,7 @@
 """A network on arrays, described once.
 
 `Description` is a tree of frozen, keyword-only dataclasses that validate themselves (its sections
-are in golden/parameters.py and golden/cells.py); every width and size in Wordline is a property of
+are in golden/parameters.py and golden/cells/); every width and size in Wordline is a property of
 them or of the geometry of its arrays (golden/geometry.py). golden, hw, gen and sim read it; none of
 them computes a width of its own. The numbers are explained in docs/contract.md.
 """
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import Field
 
-from golden.cells import Cell, LstmCell
+from golden import cells
 from golden.errors import WordlineNote
 from golden.geometry import ArrayShape
 from golden.parameters import (
@@ -46,7 +46,7 @@ class Description:
     array: Array = Field(default_factory=Array)
     dac: Dac = Field(default_factory=Dac)
     adc: Adc = Field(default_factory=Adc)
-    cell: Cell = Field(default_factory=LstmCell)
+    cell: cells.AnyCell = Field(default_factory=cells.default)
     voting: Voting = Field(default_factory=Voting)
     output: Output = Field(default_factory=Output)
 

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from golden import adc, native, noise
-from golden.cells import LstmCell
 from golden.fixed import slopes
 from golden.geometry import ArrayShape
 from golden.injection import Injected, Injection
 from golden.parameters import ADC_NOISE_BITS, OFFSET_BITS
-from golden.program import LayerProgram, LstmProgram
+from golden.program import LayerProgram
 
 EXACT = 2**24
 """float32 holds every integer up to this."""
@@ -33,8 +32,8 @@ Products = Literal["bytes", "float32", "float64"]
 class Ran:
     """What a layer computed: h (batch, steps, units), DAC codes, int16, floating with gradients.
 
-    Where it was asked for also codes (batch, steps, gates, units) and an LSTM's c (batch, steps,
-    units), int32.
+    Where it was asked for also codes (batch, steps, gates, units) and, if the cell has it, c
+    (batch, steps, units), int32.
     """
 
     h: Tensor
@@ -42,10 +41,12 @@ class Ran:
     c: Tensor | None
 
 
-def usable(x: Tensor) -> bool:
-    """Whether this path can run: on a CPU with kernels, on which float32 means float32."""
+def usable(x: Tensor, shape: ArrayShape) -> bool:
+    """Whether this path can run: of a cell with a kernel, on a CPU with kernels, on which float32
+    means float32."""
     return (
-        x.device.type == "cpu"
+        shape.description.cell.kernel is not None
+        and x.device.type == "cpu"
         and torch.get_float32_matmul_precision() == "highest"
         and native.library() is not None
     )
@@ -60,7 +61,7 @@ def measurable(shape: ArrayShape, injection: Injection | None) -> bool:
     largest = 2 * 2**shape.index_bits
     if injection.placement == "every":
         product = grows * 2 ** (cell.product_shift + cell.hidden_bits)
-        state = 2**cell.state_bits if isinstance(cell, LstmCell) else 0
+        state = 0 if cell.state_range is None else 2**cell.state_range.bits
         largest = max(largest, product, state)
     return shape.units * largest**2 < 2**53
 
@@ -90,8 +91,8 @@ def run(
     else:
         tensors = _forward(job, False, *arguments)
         h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
-    lstm = isinstance(program, LstmProgram)
-    return Ran(h, codes if trace else None, c if trace and lstm else None)
+    has_c = shape.description.cell.state_range is not None
+    return Ran(h, codes if trace else None, c if trace and has_c else None)
 
 
 def choose(
@@ -111,14 +112,9 @@ def choose(
     error <<= max(0, shape.adc_shift - noise.LSB_SHIFT)
     gain = int(adc.lane_gain(program, shape).max())
     converted = charge * gain + error + (1 << shape.adc_shift)
-    state = product = 0
-    if isinstance(cell := description.cell, LstmCell):
-        # How much a vector may grow by its noise.
-        grows = 1 if injected is None else injected.growth
-        gate = grows << cell.gate_bits
-        state = gate * 2**cell.state_bits + 2 * gate**2
-        product = grows * gate * 2**cell.hidden_bits
-    narrow = max(2 * read, converted, state, product) < 2**31
+    # How much a vector may grow by its noise.
+    of_cell = description.cell.largest(1 if injected is None else injected.growth)
+    narrow = max(2 * read, converted, of_cell) < 2**31
     if products is None:
         bytes_ = native.has_tiles() and description.device.conductance_bits <= 8 and not learns
         products = "bytes" if bytes_ else "float32" if charge < EXACT else "float64"
@@ -191,23 +187,15 @@ class _Job:
             "dac_low": description.dac.range.low,
             "dac_high": description.dac.range.high,
             "bipolar": description.dac.bits == 1,
-            "lstm": isinstance(cell, LstmCell),
+            "lstm": cell.kernel == "lstm",
             "noisy": bool(program.read_noise.any()) or bool(program.adc_noise),
             "adc_noise": int(program.adc_noise),
             "error_shift": noise.LSB_SHIFT - self.shape.adc_shift,
+            **cell.kernel_fields(),
         }
         if self.injected is not None:
             fields["vectors"] = self.injected.normal.shape[2]
             fields["power_ratio"] = self.injected.power_ratio
-        if isinstance(cell, LstmCell):
-            fields |= {
-                "gate_bits": cell.gate_bits,
-                "state_low": cell.state_range.low,
-                "state_high": cell.state_range.high,
-                "state_index_shift": cell.state_index_shift,
-                "state_index_low": cell.state_index_range.low,
-                "state_index_high": cell.state_index_range.high,
-            }
         pointers = {name: tensors[name].data_ptr() for name in native.POINTERS if name in tensors}
         return native.Layer(**fields, **pointers)
 
@@ -297,9 +285,8 @@ def _loaded(job: _Job, gain: Tensor, bias: Tensor, gate_tables: Tensor) -> dict[
         "gain": gain,
         "bias": bias,
         "gate_tables": gate_tables,
+        **program.tables,
     }
-    if isinstance(program, LstmProgram):
-        words["tanh_table"] = program.tanh_table
     tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
     starts = [0, *(tile.stop for tile in shape.row_tiles)]
     tensors["tile_rows"] = torch.tensor(starts)

@@ -1,17 +1,18 @@
 """A recurrent layer in float32 with injected noise: what `torch.nn.LSTM` and `torch.nn.RNN`
-compute, plus noise.
+compute, or another cell, plus noise.
 
-On a CPU with g++ a step is one product and one compiled pass (golden/float_kernels.cpp), forward
-and backward; elsewhere the same in PyTorch, which is to be read. Both are float arithmetic: they
-agree but for rounding.
+Of a cell with a kernel, on a CPU with g++, a step is one product and one compiled pass
+(golden/float_kernels.cpp), forward and backward; elsewhere the same in PyTorch, which is to be
+read. Both are float arithmetic: they agree but for rounding.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from golden import native
+from golden.cells.cell import Cell
 from golden.injection import Injected, Injection
 
 
@@ -20,7 +21,7 @@ def run(
     weight: Tensor,
     recurrent: Tensor,
     bias: Tensor,
-    gates: int,
+    cell: Cell,
     injection: Injection,
     *,
     readable: bool = False,
@@ -28,47 +29,68 @@ def run(
     """h of all steps, (batch, steps, units), from h = c = 0.
 
     x: (batch, steps, inputs). weight: (gates * units, inputs), recurrent: (gates * units, units),
-    bias: (gates * units,), gates in PyTorch's order: 4 are an LSTM, 1 is an RNN. readable: take
-    PyTorch's path even where the compiled one could run.
+    bias: (gates * units,), gates in the cell's order. readable: take PyTorch's path even where the
+    compiled one could run.
     """
     batch, steps, _ = x.shape
     units = recurrent.shape[1]
-    injected = injection.draw(batch, steps, gates, units, x.device)
+    injected = injection.draw(batch, steps, cell, units, x.device)
     # (steps, batch, ...) from here on: a step's numbers lie together.
     z = x.transpose(0, 1) @ weight.T + bias
-    if readable or x.device.type != "cpu" or native.library() is None:
-        h = _readable(z, recurrent, gates, injected)
+    compiled = cell.kernel is not None and x.device.type == "cpu" and native.library() is not None
+    if readable or not compiled:
+        h, _ = _readable(z, recurrent, cell, injected)
     else:
-        h = _Run.apply(z, recurrent, gates, injected)
+        h = _Run.apply(z, recurrent, cell, injected)
     return h.transpose(0, 1)
 
 
-def _readable(z: Tensor, recurrent: Tensor, gates: int, injected: Injected) -> Tensor:
-    """z: (steps, batch, gates * units), the inputs' part of the pre-activations."""
-    h = z.new_zeros(z.shape[1], recurrent.shape[1])
-    c = h[:, None]
+def _readable(
+    z: Tensor, recurrent: Tensor, cell: Cell, injected: Injected | None
+) -> tuple[Tensor, Tensor]:
+    """h of all steps, and the last c. z: (steps, batch, gates * units), the inputs' part of the
+    pre-activations."""
+    c = h = z.new_zeros(z.shape[1], recurrent.shape[1])
     states = []
     for t in range(len(z)):
-        noise = injected.at(t)
-        a = noise.add((z[t] + h @ recurrent.T).unflatten(1, (gates, -1)), 0)
-        if gates == 1:
-            h = noise.add(a.tanh(), 1)[:, 0]
-        else:
-            a = torch.cat([a[:, :2].sigmoid(), a[:, 2:3].tanh(), a[:, 3:].sigmoid()], 1)
-            i, f, g, o = noise.add(a, 4).split(1, 1)
-            c = noise.add(f * c + i * g, 8)
-            h = noise.add(o * c.tanh(), 9)[:, 0]
+        a = (z[t] + h @ recurrent.T).unflatten(1, (len(cell.gates), -1))
+        noise = None if injected is None else injected.at(t)
+        if noise is not None:
+            a = noise.add(a, 0)
+        c, h = cell.float_step(a, c, noise)
         states.append(h)
-    return torch.stack(states)
+    return torch.stack(states), c
+
+
+class Recurrent(nn.Module):
+    """A layer of a cell that PyTorch does not have: the parameters and the call of `torch.nn.LSTM`
+    with batch_first, and weights that start as its do."""
+
+    def __init__(self, cell: Cell, inputs: int, units: int) -> None:
+        super().__init__()
+        self.cell, self.input_size, self.hidden_size = cell, inputs, units
+        rows, edge = len(cell.gates) * units, units**-0.5
+
+        def weights(*size: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(size).uniform_(-edge, edge))
+
+        self.weight_ih_l0, self.weight_hh_l0 = weights(rows, inputs), weights(rows, units)
+        self.bias_ih_l0, self.bias_hh_l0 = weights(rows), weights(rows)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """h (batch, steps, units) from h = c = 0, and the last c (batch, units)."""
+        z = x.transpose(0, 1) @ self.weight_ih_l0.T + self.bias_ih_l0 + self.bias_hh_l0
+        h, c = _readable(z, self.weight_hh_l0, self.cell, None)
+        return h.transpose(0, 1), c
 
 
 class _Run(torch.autograd.Function):
     """The compiled path, with gradients to z and the recurrent weights."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, recurrent: Tensor, gates: int, injected: Injected) -> Tensor:
+    def forward(ctx: Any, z: Tensor, recurrent: Tensor, cell: Cell, injected: Injected) -> Tensor:
         steps, batch, columns = z.shape
-        units = columns // gates
+        units = columns // len(cell.gates)
         tensors = {
             "normal": injected.normal,
             "z": z.detach().clone(memory_format=torch.contiguous_format),
@@ -76,15 +98,16 @@ class _Run(torch.autograd.Function):
             "state": z.new_zeros(steps + 1, batch, units),
             "scratch": z.new_empty(12 * columns),
         }
-        if gates == 4:
+        if cell.kernel == "lstm":
             tensors |= {"a": z.new_empty(z.shape), "c": z.new_empty(steps, batch, units)}
-        step = _kernel("float_step", tensors, injected)
+        step = _kernel("float_step", tensors, cell, injected)
         to_z = recurrent.detach().T.contiguous()
         for t in range(steps):
             if t:
                 tensors["z"][t].addmm_(tensors["state"][t], to_z)
             step(t)
-        ctx.tensors, ctx.recurrent, ctx.injected = tensors, recurrent.detach(), injected
+        ctx.tensors, ctx.recurrent = tensors, recurrent.detach()
+        ctx.cell, ctx.injected = cell, injected
         return tensors["state"][1:].clone()
 
     @staticmethod
@@ -99,7 +122,7 @@ class _Run(torch.autograd.Function):
             "grad_recurrent": torch.zeros(batch, units),
             "grad_c": torch.zeros(batch, units),
         }
-        step_back = _kernel("float_step_back", tensors, ctx.injected)
+        step_back = _kernel("float_step_back", tensors, ctx.cell, ctx.injected)
         for t in reversed(range(steps)):
             step_back(t)
             if t:
@@ -109,13 +132,14 @@ class _Run(torch.autograd.Function):
         return grad_z, grad, None, None
 
 
-def _kernel(name: str, tensors: dict[str, Tensor], injected: Injected) -> Any:
+def _kernel(name: str, tensors: dict[str, Tensor], cell: Cell, injected: Injected) -> Any:
     """A compiled function, called with the step, on tensors that the caller keeps alive."""
     steps, batch, units = tensors["h"].shape
-    gates = tensors["z"].shape[2] // units
+    sizes = {"batch": batch, "steps": steps, "gates": len(cell.gates), "units": units}
     pointers = {key: t.data_ptr() for key, t in tensors.items()}
     layer = native.FloatLayer(
-        **{"batch": batch, "steps": steps, "gates": gates, "units": units, "lstm": gates == 4},
+        **sizes,
+        lstm=cell.kernel == "lstm",
         vectors=injected.normal.shape[2],
         power_ratio=injected.power_ratio,
         **pointers,

@@ -17,16 +17,16 @@ from golden.injection import Injection
 
 
 class FloatNetwork(nn.Module):
-    """torch.nn.LSTM or torch.nn.RNN layers, and a linear head, where there is one, on the last
-    valid state, or on every state."""
+    """Layers of the cell's float reference, torch.nn.LSTM or torch.nn.RNN, and a linear head, where
+    there is one, on the last valid state, or on every state."""
 
     def __init__(self, description: Description) -> None:
         super().__init__()
         net = description.network
         fan_in = (net.inputs, *net.hidden[:-1])
-        kind = {"lstm": nn.LSTM, "rnn": nn.RNN}[description.cell.kind]
+        self.cell = description.cell
         self.layers = nn.ModuleList(
-            kind(inputs, units, batch_first=True)
+            self.cell.float_layer(inputs, units)
             for inputs, units in zip(fan_in, net.hidden, strict=True)
         )
         self.head = nn.Linear(net.hidden[-1], net.classes) if net.classes else None
@@ -43,7 +43,7 @@ class FloatNetwork(nn.Module):
         """Scores of real inputs (batch, steps, inputs), (batch, classes) or, of every step, (batch,
         steps, classes); without head the state, (batch, [steps,] units)."""
         for layer in self.layers:
-            x = layer(x)[0] if injection is None else _noisy(layer, x, injection)
+            x = layer(x)[0] if injection is None else self._noisy(layer, x, injection)
         if not every_step:
             x = x[torch.arange(len(x), device=x.device), lengths - 1]
         if self.head is None:
@@ -51,12 +51,10 @@ class FloatNetwork(nn.Module):
         scores: Tensor = self.head(x)
         return scores if injection is None else injection.on_scores(scores)
 
-
-def _noisy(layer: Any, x: Tensor, injection: Injection) -> Tensor:
-    """What a layer computes, with noise."""
-    bias, recurrent = layer.bias_ih_l0 + layer.bias_hh_l0, layer.weight_hh_l0
-    gates = len(bias) // layer.hidden_size
-    return float_layer.run(x, layer.weight_ih_l0, recurrent, bias, gates, injection)
+    def _noisy(self, layer: Any, x: Tensor, injection: Injection) -> Tensor:
+        """What a layer computes, with noise."""
+        bias, recurrent = layer.bias_ih_l0 + layer.bias_hh_l0, layer.weight_hh_l0
+        return float_layer.run(x, layer.weight_ih_l0, recurrent, bias, self.cell, injection)
 
 
 STATISTICS = ("mean", "spread", "target_mean", "target_spread")

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field, Strict
 from torch import Tensor
 
+from golden.cells.cell import Cell
 from golden.fixed import quantise
 from golden.ranges import Range
 from golden.validation import frozen
@@ -51,17 +52,16 @@ class Injection:
         """`growth` of this noise."""
         return growth(self.power_ratio)
 
-    def vectors(self, gates: int) -> int:
+    def vectors(self, cell: Cell) -> int:
         """How many vectors of a step of a layer have noise."""
-        if self.placement == "pre-activations":
-            return gates
-        return 2 if gates == 1 else 2 * gates + 2
+        every = self.placement == "every"
+        return len(cell.gates) + (cell.noisy_vectors if every else 0)
 
     def draw(
-        self, batch: int, steps: int, gates: int, units: int, device: torch.device | str = "cpu"
+        self, batch: int, steps: int, cell: Cell, units: int, device: torch.device | str = "cpu"
     ) -> "Injected":
         """Noise for all steps of a layer, drawn from PyTorch's generator."""
-        size = (batch, steps, self.vectors(gates), units)
+        size = (batch, steps, self.vectors(cell), units)
         return Injected(torch.randn(size, device=device), self.power_ratio)
 
     def on_scores(self, scores: Tensor) -> Tensor:

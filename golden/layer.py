@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from golden import adc, fast, gates, lstm, rnn
+from golden import adc, fast, gates
 from golden.geometry import ArrayShape
 from golden.injection import Injected, Injection
-from golden.program import LayerProgram, LstmProgram, RnnProgram
+from golden.program import LayerProgram
 
 
 @dataclass(frozen=True)
 class LayerTrace:
     """What a layer computed: h (batch, steps, units) as DAC codes and, where a trace was asked for,
-    codes (batch, steps, gates, units), and an LSTM's c, as h, before its injected noise. Integers
-    of any width that holds them, or floats of them."""
+    codes (batch, steps, gates, units), and c, if the cell has it, as h, before its injected noise.
+    Integers of any width that holds them, or floats of them."""
 
     h: Tensor
     codes: Tensor | None = None
@@ -48,8 +48,8 @@ def run(
     batch, steps, _ = x.shape
     injected = None
     if injection is not None:
-        injected = injection.draw(batch, steps, shape.gates, shape.units, x.device)
-    if readable or not fast.usable(x) or not fast.measurable(shape, injection):
+        injected = injection.draw(batch, steps, shape.description.cell, shape.units, x.device)
+    if readable or not fast.usable(x, shape) or not fast.measurable(shape, injection):
         return _readable(program, x, shape, runs, injected)
     ran = fast.run(program, x, shape, runs, injected, trace=trace)
     return LayerTrace(ran.h, ran.codes, ran.c)
@@ -62,7 +62,7 @@ def _readable(
     runs: Tensor,
     injected: Injected | None,
 ) -> LayerTrace:
-    batch, steps, _ = x.shape
+    cell, (batch, steps, _) = shape.description.cell, x.shape
     x = x.to(program.bias.dtype)
     h = torch.full_like(x[:, 0, :1], shape.description.dac.zero).expand(batch, shape.units)
     c = torch.zeros_like(h)
@@ -71,12 +71,9 @@ def _readable(
         codes = adc.codes(torch.cat([x[:, t], h], dim=1), program, shape, runs, t)
         noise = None if injected is None else injected.at(t)
         index = gates.pre_activation(codes, program.bias, shape, noise)
-        match program:
-            case LstmProgram():
-                c, h, quiet_c = lstm.step(index, c, program, shape, noise)
-                trace["c"].append(quiet_c)
-            case RnnProgram():
-                h = rnn.step(index, program, shape, noise)
+        c, h, quiet_c = cell.step(index, c, program, shape, noise)
+        if cell.state_range is not None:
+            trace["c"].append(quiet_c)
         trace["codes"].append(codes)
         trace["h"].append(h)
     return LayerTrace(**{name: torch.stack(v, dim=1) for name, v in trace.items() if v})

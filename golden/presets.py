@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import tomli_w
 
 from golden import effects
-from golden.cells import LstmCell
+from golden.cells.lstm import LstmCell
 from golden.description import Description
 from golden.effects import Effects
 from golden.errors import WordlineError

@@ -6,7 +6,7 @@ tensors with gradients. A program is saved as one .safetensors file that carries
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from golden import files
-from golden.cells import LstmCell
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 from golden.parameters import ADC_NOISE_BITS, GAIN_ERROR_BITS, OFFSET_BITS, Device
 from golden.ranges import Range, signed_range
-from golden.source import registry
 
 FORMAT = "wordline program 4"
 
@@ -53,33 +51,36 @@ class ArrayProgram:
     offset: Tensor
     gain_error: Tensor
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name, those of tables too."""
+        fields = dict(vars(self))
+        return fields | fields.pop("tables", {})
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """The same numbers in another dtype, detached."""
+        return self.of({name: t.detach().to(dtype) for name, t in self.tensors().items()})
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """The inverse of `tensors`."""
+        own = {field.name for field in dataclasses.fields(cls)}
+        fields: dict[str, Any] = {name: t for name, t in tensors.items() if name in own}
+        if "tables" in own:
+            fields["tables"] = {name: t for name, t in tensors.items() if name not in own}
+        return cls(**fields)
+
 
 @dataclass(frozen=True)
 class LayerProgram(ArrayProgram):
     """What a recurrent layer is loaded with; gates in the order of `cell.gates`.
 
-    bias: (gates, units) in index steps. gate_tables: (gates, 2^index_bits).
+    bias: (gates, units) in index steps. gate_tables: (gates, 2^index_bits). tables: (entries,) of
+    each of the cell's own tables (`Cell.tables`), by name: an LSTM's "tanh_table".
     """
 
     bias: Tensor
     gate_tables: Tensor
-
-
-@dataclass(frozen=True)
-class LstmProgram(LayerProgram):
-    """An LSTM layer also has tanh_table: (2^state_index_bits,)."""
-
-    tanh_table: Tensor
-
-
-@dataclass(frozen=True)
-class RnnProgram(LayerProgram):
-    """A vanilla RNN layer."""
-
-
-LAYER_PROGRAMS: dict[str, type[LayerProgram]] = registry(
-    "cells", {"lstm": LstmProgram, "rnn": RnnProgram}
-)
+    tables: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,10 @@ class Program:
 
     def to(self, dtype: torch.dtype) -> "Program":
         """The same numbers in another dtype, detached."""
-
-        def cast(part: Any) -> Any:
-            return type(part)(**{k: v.detach().to(dtype) for k, v in vars(part).items()})
-
         return dataclasses.replace(
             self,
-            layers=tuple(cast(layer) for layer in self.layers),
-            head=None if self.head is None else cast(self.head),
+            layers=tuple(layer.to(dtype) for layer in self.layers),
+            head=None if self.head is None else self.head.to(dtype),
             score_mean=self.score_mean.detach().expand(self.description.outputs).contiguous(),
             score_step=self.score_step.detach().expand(self.description.outputs).contiguous(),
         )
@@ -167,7 +164,7 @@ class Program:
         named = {
             f"{name}.{field}": tensor
             for name, part in self.arrays.items()
-            for field, tensor in vars(part).items()
+            for field, tensor in part.tensors().items()
         }
         return named | {name: getattr(self, name) for name in REAL}
 
@@ -211,15 +208,14 @@ class Program:
         _check_signs(path, own, tensors)
         integers = {k: t if t.is_floating_point() else t.long() for k, t in tensors.items()}
 
-        def part(kind: type, prefix: str) -> Any:
-            return kind(**{f.name: integers[prefix + f.name] for f in dataclasses.fields(kind)})
+        def part(prefix: str) -> dict[str, Tensor]:
+            names = [name for name in expected if name.startswith(prefix)]
+            return {name.removeprefix(prefix): integers[name] for name in names}
 
         return cls(
             description=own,
-            layers=tuple(
-                part(LAYER_PROGRAMS[own.cell.kind], f"layers.{n}.") for n in range(len(own.layers))
-            ),
-            head=part(HeadProgram, "head.") if own.network.classes else None,
+            layers=tuple(LayerProgram.of(part(f"layers.{n}.")) for n in range(len(own.layers))),
+            head=HeadProgram.of(part("head.")) if own.network.classes else None,
             **{name: integers[name] for name in REAL},
             votes=about["votes"],
             vote_by=about["vote_by"],
@@ -279,8 +275,8 @@ def _expected(description: Description) -> Expected:
             (shape.gates, 2**shape.index_bits),
             Range(min(r.low for r in cell.table_ranges), max(r.high for r in cell.table_ranges)),
         )
-        if isinstance(cell, LstmCell):
-            names["tanh_table"] = ((2**cell.state_index_bits,), cell.hidden_range)
+        for table in cell.tables:
+            names[table.name] = ((table.index.size,), table.entries)
         expected |= {f"layers.{n}.{name}": value for name, value in names.items()}
     if description.network.classes:
         names = _expected_array(description.head, (description.head.units,))

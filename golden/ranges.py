@@ -12,6 +12,18 @@ class Range(NamedTuple):
     low: int
     high: int
 
+    @property
+    def size(self) -> int:
+        """How many codes there are."""
+        return self.high - self.low + 1
+
+    @property
+    def bits(self) -> int:
+        """Bits that hold it: of two's complement, or unsigned where nothing is negative."""
+        if self.low >= 0:
+            return self.high.bit_length()
+        return max(self.high.bit_length(), (-self.low - 1).bit_length()) + 1
+
 
 def signed_range(bits: int) -> Range:
     """Two's complement: -8..7 for 4 bits."""

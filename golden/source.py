@@ -31,12 +31,17 @@ Found = tuple[list[str], list[int]]
 """What is left of a dotted name behind definitions, and their numbers."""
 
 
+_REGISTRIES: list[tuple[str, dict[str, Any], frozenset[str]]] = []
+"""Label and entries of each registry, and the keys that it began with."""
+
+
 def registry(label: str, entries: dict[str, T]) -> dict[str, T]:
     """`entries` as they are; at the top of a module it marks them as a registry for `code_hash`.
 
     The label is what `code_hash` calls it, wherever the module is. Keys are written as constants.
     """
     assert label
+    _REGISTRIES.append((label, entries, frozenset(entries)))
     return entries
 
 
@@ -46,9 +51,21 @@ def code_hash(*modules: str, only: Mapping[str, Collection[str]] | None = None) 
     modules: names of modules, as in an import statement, or "module:function" for one function with
     all that it refers to. only: the entries that count, by label of a registry; of a registry that
     is not in it, all entries count. The files are read once a process. Raises LookupError for a
-    module without a file, or for a function or an entry that is not there.
+    module without a file, or for a function or an entry that is not there. Classes and functions
+    that were entered in a registry after it was made, by a file that is not of this project, count
+    like its own entries.
     """
-    code = _Code(modules, only or {})
+    only = {label: {*chosen} for label, chosen in (only or {}).items()}
+    entered: set[tuple[str, str]] = set()
+    for label, entries, own in _REGISTRIES:
+        for key in entries.keys() - own:
+            name = getattr(entries[key], "__qualname__", "<none>")
+            if name.isidentifier() and key in only.get(label, (key,)):
+                modules += (f"{entries[key].__module__}:{name}",)
+                entered.add((label, key))
+    for label, key in entered:
+        only.get(label, set()).discard(key)
+    code = _Code(modules, only)
     data = [data_hash(path) for module in code.modules.values() for path in module.data]
     return digest(sorted(data) + sorted(code.colours()))
 

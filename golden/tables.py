@@ -1,4 +1,4 @@
-"""Tables of sigmoid and tanh (docs/contract.md, 6): what the network is trained with is what is
+"""Tables of a cell's functions (docs/contract.md, 6): what the network is trained with is what is
 emitted. Each function gives the entry of every index, lowest index first, as float64 integers,
 differentiable in its scale.
 """
@@ -6,37 +6,43 @@ differentiable in its scale.
 import torch
 from torch import Tensor
 
-from golden.cells import LstmCell
+from golden.cells.cell import Table
 from golden.description import Description
 from golden.fixed import quantise
 from golden.geometry import ArrayShape
 from golden.ranges import Range
 
+FUNCTIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}
+
 
 def gate_tables(step: Tensor, shape: ArrayShape) -> Tensor:
     """Table of each gate over a pre-activation's index: (gates, 2^index_bits).
 
-    i, f and o of an LSTM are sigmoids, its g a tanh, in units of 2^-gate_bits; h of an RNN is a
-    tanh on the scale of `tanh_table`. step: (gates,) real value of one index step of each gate.
+    1.0 is the cell's `gate_units`. step: (gates,) real value of one index step of each gate.
     """
     description, cell = shape.description, shape.description.cell
-    unit = float(2**cell.gate_bits if isinstance(cell, LstmCell) else description.hidden_unit)
-    functions = [torch.sigmoid if gate in "ifo" else torch.tanh for gate in cell.gates]
     x = _indices(shape.index_range, step.device) * step[:, None]
-    rows = zip(functions, x, cell.table_ranges, strict=True)
-    return torch.stack([quantise(function(row) * unit, range_) for function, row, range_ in rows])
+    tables = [
+        quantise(FUNCTIONS[function](row) * _unit(unit, description), range_)
+        for function, row, unit, range_ in zip(
+            cell.gate_functions, x, cell.gate_units, cell.table_ranges, strict=True
+        )
+    ]
+    return torch.stack(tables)
 
 
-def tanh_table(description: Description) -> Tensor:
-    """An LSTM's table of tanh(c) over the upper bits of c: (2^state_index_bits,).
+def cell_tables(description: Description, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The tables that the cell has beside those of its gates, (entries,) each, by name."""
+    return {table.name: _table(table, description).to(device) for table in description.cell.tables}
 
-    1.0 is `description.hidden_unit`, so that o * tanh(c) narrows to a DAC code by a shift.
-    """
-    cell = description.cell
-    assert isinstance(cell, LstmCell)
-    step = 2.0 ** (cell.state_index_shift - cell.gate_bits)
-    x = _indices(cell.state_index_range, torch.device("cpu")) * step
-    return quantise(torch.tanh(x) * description.hidden_unit, cell.hidden_range)
+
+def _table(table: Table, description: Description) -> Tensor:
+    x = _indices(table.index, torch.device("cpu")) * table.step
+    return quantise(FUNCTIONS[table.function](x) * _unit(table.unit, description), table.entries)
+
+
+def _unit(unit: int | None, description: Description) -> float:
+    return float(description.hidden_unit if unit is None else unit)
 
 
 def _indices(range_: Range, device: torch.device) -> Tensor:

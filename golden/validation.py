@@ -10,13 +10,11 @@ from typing import (
     TypeVar,
     cast,
     dataclass_transform,
-    get_args,
-    get_origin,
     get_type_hints,
 )
 
 import pydantic
-from pydantic import ConfigDict, Field, Strict, Tag
+from pydantic import ConfigDict, Field, Strict
 
 from golden.errors import WordlineError
 
@@ -73,9 +71,18 @@ def build(cls: type[T], fields: dict[str, Any], source: str, section: str = "") 
     """Validate plain dicts into a dataclass; WordlineError with the first mistake as a sentence,
     which names the field as `section.field` where these are a section of a file."""
     try:
+        return checked(cls, fields, section)
+    except ValueError as error:
+        raise WordlineError(f"{source}: {error}.") from None
+
+
+def checked(cls: type[T], fields: Any, section: str = "") -> T:
+    """As `build`, for validators of dataclasses around this one: ValueError with the sentence,
+    without a period."""
+    try:
         return pydantic.TypeAdapter(cls).validate_python(fields)
     except pydantic.ValidationError as error:
-        raise WordlineError(f"{source}: {_sentence(cls, error, section)}") from None
+        raise ValueError(_sentence(cls, error, section)) from None
 
 
 def _sentence(cls: type, error: pydantic.ValidationError, section: str) -> str:
@@ -85,61 +92,39 @@ def _sentence(cls: type, error: pydantic.ValidationError, section: str) -> str:
     # The branch of a union is no field.
     path = [part for part in path if not part.startswith(("literal[", "tuple["))]
     path = [part for part in path if part not in ("float", "str")]
-    cls, path = _without_tags(cls, path)
+    cls = _owner(cls, path)
     field = ".".join([section, *path] if section else path)
     value, context = first["input"], first.get("ctx", {})
     match first["type"]:
         case "missing":
-            return f"{field} is missing; add it."
+            return f"{field} is missing; add it"
         case "unexpected_keyword_argument":
-            return f"{field} is not a field; the fields here are {_fields(cls)}."
+            return f"{field} is not a field; the fields here are {_fields(cls)}"
         case "value_error":
-            return f"{context['error']}."
+            return f"{context['error']}"
         case "greater_than_equal":
-            return f"{field} = {value!r} is below {context['ge']}, the least it can be."
+            return f"{field} = {value!r} is below {context['ge']}, the least it can be"
         case "less_than_equal":
-            return f"{field} = {value!r} is above {context['le']}, the most it can be."
+            return f"{field} = {value!r} is above {context['le']}, the most it can be"
         case "int_type":
-            return f"{field} = {value!r} is not an integer; write a whole number."
-        case "union_tag_invalid":
-            kind, known = context["tag"], context["expected_tags"].replace(", ", " or ")
-            return f"{field}.kind = {kind!r} is not known; write {known}."
+            return f"{field} = {value!r} is not an integer; write a whole number"
         case "literal_error":
-            return f"{field} = {value!r} is not known; write {context['expected']}."
+            return f"{field} = {value!r} is not known; write {context['expected']}"
         case "string_pattern_mismatch":
             return (
                 f"{field} = {value!r} must be lower-case letters, digits, '-' or '_', begin with "
-                f"a letter and have at most 40 characters."
+                f"a letter and have at most 40 characters"
             )
         case _:
-            return f"{field} = {value!r} is wrong: {first['msg']}."
+            return f"{field} = {value!r} is wrong: {first['msg']}"
 
 
-def _without_tags(cls: type, path: list[str]) -> tuple[type, list[str]]:
-    """The dataclass that has the last field of a path, and the path without tags of unions, which
-    are no fields."""
-    kept: list[str] = []
-    kind: Any = cls
-    for part in path:
-        branches = {tag: branch for branch in get_args(kind) for tag in _tags(branch)}
-        if part in branches:
-            kind = get_args(branches[part])[0]
-            continue
-        if dataclasses.is_dataclass(kind):
-            cls = cast(type, kind)
-        kept.append(part)
-        hints = get_type_hints(kind, include_extras=True) if dataclasses.is_dataclass(kind) else {}
-        kind = hints.get(part)
-        while get_origin(kind) is Annotated and not _tags(kind):
-            kind = get_args(kind)[0]
-    return cls, kept
-
-
-def _tags(annotation: Any) -> list[str]:
-    """The tag of a branch of a union, if it has one."""
-    return [
-        extra.tag for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, Tag)
-    ]
+def _owner(cls: type, path: list[str]) -> type:
+    """The dataclass that has the last field of a path."""
+    for part in path[:-1]:
+        kind: Any = get_type_hints(cls).get(part)
+        cls = cast(type, kind) if dataclasses.is_dataclass(kind) else cls
+    return cls
 
 
 def _fields(cls: type) -> str:

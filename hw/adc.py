@@ -9,7 +9,7 @@ from golden.ranges import ceil_div, index_bits
 from hw import timing
 from hw.dac import step_layout
 from hw.fixed import tree_sum
-from hw.ports import WritePort
+from hw.regions import Region
 
 
 def codes_layout(shape: ArrayShape) -> data.StructLayout:
@@ -53,7 +53,6 @@ class Readout(wiring.Component):
         description = shape.description
         self.tiles, self.planes = len(shape.row_tiles), description.dac.planes
         gain = unsigned(description.adc.gain_bits)
-        gain_address = index_bits(shape.gates) + (self.tiles - 1).bit_length()
         members: dict[str, wiring.Member] = {
             "i": In(stream.Signature(step_layout(shape.rows, description))),
             "o": Out(stream.Signature(codes_layout(shape))),
@@ -62,13 +61,23 @@ class Readout(wiring.Component):
             "select": Out(index_bits(shape.selects)),
             "gain": Out(data.ArrayLayout(gain, self.tiles)),
             "above": In(data.ArrayLayout(above_layout(shape), self.tiles)),
-            "gains": In(WritePort(gain_address, gain.width)),
+            "gains": In(self.gains_region(shape).port),
         }
         if description.adc.kind != "flash":
             members["trial"] = Out(data.ArrayLayout(trial_layout(shape), self.tiles))
         if self.planes > 1:
             members["plane"] = Out(index_bits(self.planes))
         super().__init__(members)
+
+    @staticmethod
+    def gains_region(shape: ArrayShape) -> Region:
+        """Of `gains`."""
+        tiles = len(shape.row_tiles)
+        fields = [("gate", index_bits(shape.gates))]
+        if tiles > 1:
+            fields.append(("row_tile", (tiles - 1).bit_length()))
+        data_fields = (("gain", shape.description.adc.gain_bits),)
+        return Region(name="gains", fields=tuple(fields), data=data_fields)
 
     @property
     def latency(self) -> int:

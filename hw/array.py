@@ -14,9 +14,8 @@ from hw.levels import LevelTable
 from hw.macro.columns import Columns
 from hw.macro.crossbar import BehaviouralCrossbar, ShortCrossbar
 from hw.macro.crossbar_deep import DeepCrossbar
-from hw.macro.interface import parameter_fields, program_layout, tile_fields
-from hw.macro.noise import WORD_BITS
-from hw.ports import WritePort
+from hw.macro.interface import parameters_region, program_layout, tile_fields
+from hw.regions import Region
 
 MacroMaker = Callable[[ArrayShape], Any]
 """Gives the body of the crossbar macro for an array that is not cut into tiles."""
@@ -49,16 +48,21 @@ class TiledArray(wiring.Component):
         self.macros = [
             [macro(shape.macro) for _ in range(shape.column_tiles)] for _ in shape.row_tiles
         ]
-        address_bits = sum(bits for _, bits in parameter_fields(shape))
         super().__init__(
             {
                 "i": In(stream.Signature(step_layout(shape.rows, shape.description))),
                 "o": Out(stream.Signature(codes_layout(shape))),
                 **{n: Out(getattr(self.level_table, n).signature) for n in LOADED[:3]},
-                "parameters": In(WritePort(address_bits, WORD_BITS)),
+                "parameters": In(parameters_region(shape).port),
                 "gains": Out(self.readout.gains.signature),
             }
         )
+
+    @staticmethod
+    def regions(shape: ArrayShape) -> tuple[Region, ...]:
+        """What an array is loaded with."""
+        parts = (*LevelTable.regions(shape), Readout.gains_region(shape))
+        return (*parts, parameters_region(shape))
 
     def elaborate(self, platform: object) -> Module:
         """Wires, and the way to each crossbar."""
@@ -108,7 +112,7 @@ class TiledArray(wiring.Component):
 
         at = 0
         here: list[Value] = []
-        for name, bits in parameter_fields(self.shape):
+        for name, bits in parameters_region(self.shape).fields:
             if name in number:
                 here.append(self.parameters.address[at : at + bits] == number[name])
             at += bits

@@ -6,13 +6,13 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.cells import LstmCell
 from golden.geometry import ArrayShape
 from golden.ranges import ceil_div, index_bits
 from hw import timing
 from hw.adc import codes_layout
 from hw.fixed import narrow
-from hw.ports import WritePort, loaded_memory, vector_stream
+from hw.ports import loaded_memory, vector_stream
+from hw.regions import Region
 
 
 class GatePipeline(wiring.Component):
@@ -20,27 +20,21 @@ class GatePipeline(wiring.Component):
 
     `i`: ADC codes, the gates of a block of `lanes` units in a beat each; but for the first of a
     sequence, a step begins when the h of the one before has gone out. `o`: h as DAC codes, a
-    vector a step. `bias`, `gate_tables` and a cell's own: loaded while no step is under way;
-    addresses are (gate, place in the beat, beat) and (gate, index), high bits first, an index in
-    two's complement.
+    vector a step. `bias`, `gate_tables` and the cell's own tables: loaded while no step is under
+    way; addresses are (gate, place in the beat, beat) and (gate, index), high bits first, an index
+    in two's complement.
     `trace`: in a cycle with `trace_valid`, what the units of a transfer on `o` computed; for
     observation only.
     Latency: `latency` cycles from a block's last beat to its first h. Throughput: a beat of h a
     cycle.
     """
 
-    def __init__(self, shape: ArrayShape, **ports: wiring.Member) -> None:
+    def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
-        description, cell = shape.description, shape.description.cell
+        description = shape.description
         self.latency = timing.gate_latency(shape)
         self.words = ceil_div(shape.units, timing.units_per_beat(shape))
-        bias_address = index_bits(shape.gates) + self._place_bits + index_bits(self.words)
-        table_address = index_bits(shape.gates) + shape.index_bits
-        loaded: dict[str, wiring.Member] = {
-            "bias": In(WritePort(bias_address, shape.index_bits)),
-            "gate_tables": In(WritePort(table_address, cell.table_bits)),
-            **ports,
-        }
+        loaded = {region.name: In(region.port) for region in self.regions(shape)}
         self.loaded = tuple(loaded)  # names of the ports that are written to
         super().__init__(
             {
@@ -52,10 +46,32 @@ class GatePipeline(wiring.Component):
             }
         )
 
-    @property
-    def _place_bits(self) -> int:
-        """Bits that tell the units of a beat apart."""
-        return (timing.units_per_beat(self.shape) - 1).bit_length()
+    @staticmethod
+    def regions(shape: ArrayShape) -> tuple[Region, ...]:
+        """Of `bias`, `gate_tables` and the cell's own tables."""
+        cell, units = shape.description.cell, timing.units_per_beat(shape)
+        gate = ("gate", index_bits(shape.gates))
+        word, place = (
+            ("word", index_bits(ceil_div(shape.units, units))),
+            ("place", place_bits(units)),
+        )
+        own = (
+            Region(
+                name=table.name,
+                fields=(("index", table.index.bits),),
+                data=(("entry", table.entries.bits),),
+            )
+            for table in cell.tables
+        )
+        return (
+            Region(name="bias", fields=(word, place, gate), data=(("bias", shape.index_bits),)),
+            Region(
+                name="gate_tables",
+                fields=(("index", shape.index_bits), gate),
+                data=(("entry", cell.table_bits),),
+            ),
+            *own,
+        )
 
     def _front(self, m: Module, advance: Signal) -> tuple[list[Any], list[list[Any]]]:
         """Stages 0 and 1, which every cell begins with; a stage moves when `advance` is high.
@@ -183,7 +199,7 @@ class GatePipeline(wiring.Component):
         target = self.bias.address[split:]  # gate, then place
         for gate in range(shape.gates):
             for place in range(places):
-                here = target == ((gate << self._place_bits) | place)
+                here = target == ((gate << place_bits(places)) | place)
                 m.d.comb += write.en[gate * places + place].eq(self.bias.enable & here)
         words = data.View(data.ArrayLayout(signed(bits), banks), read.data)
         return [[words[gate * places + p] for p in range(places)] for gate in range(shape.gates)]
@@ -204,6 +220,29 @@ class GatePipeline(wiring.Component):
             ports.append(self._ports(m, mem, reads))
         return ports
 
+    def _cell_table(self, m: Module, name: str, reads: Value) -> list[Any]:
+        """Read ports [place] of one of the cell's own tables."""
+        (table,) = (table for table in self.shape.description.cell.tables if table.name == name)
+        mem = loaded_memory(signed(table.entries.bits), table.index.size)
+        m.submodules[f"table_{name.removesuffix('_table')}"] = mem
+        loads, write = getattr(self, name), mem.write_port()
+        m.d.comb += [
+            write.addr.eq(loads.address),
+            write.data.eq(loads.data.as_signed()),
+            write.en.eq(loads.enable),
+        ]
+        return self._ports(m, mem, reads)
+
+    def _state(self, m: Module, word: Signal, reads: Value) -> tuple[Any, Any]:
+        """The memory of c: its write port, and the [place] views of the word, a stage later."""
+        range_ = self.shape.description.cell.state_range
+        assert range_ is not None
+        layout = data.ArrayLayout(signed(range_.bits), timing.units_per_beat(self.shape))
+        m.submodules.state = mem = memory.Memory(shape=layout, depth=max(2, self.words), init=[])
+        read = mem.read_port()
+        m.d.comb += [read.addr.eq(word), read.en.eq(reads)]
+        return mem.write_port(), read.data
+
     def _ports(self, m: Module, mem: memory.Memory, reads: Value) -> list[Any]:
         """A read port [place] of a table."""
         ports = [mem.read_port() for _ in range(timing.units_per_beat(self.shape))]
@@ -211,13 +250,18 @@ class GatePipeline(wiring.Component):
         return ports
 
 
+def place_bits(units: int) -> int:
+    """Bits that tell the units of a beat apart."""
+    return (units - 1).bit_length()
+
+
 def trace_layout(shape: ArrayShape) -> data.StructLayout:
     """What the pipeline computed for the units of one beat; units in order, steps in order."""
     description, places = shape.description, timing.units_per_beat(shape)
     codes = data.ArrayLayout(signed(shape.code_bits), places)
     members: dict[str, Any] = {"codes": data.ArrayLayout(codes, shape.gates)}
-    if isinstance(description.cell, LstmCell):
-        members["c"] = data.ArrayLayout(signed(description.cell.state_bits), places)
+    if description.cell.state_range is not None:
+        members["c"] = data.ArrayLayout(signed(description.cell.state_range.bits), places)
     members["h"] = data.ArrayLayout(signed(description.dac.width), places)
     return data.StructLayout(members)
 

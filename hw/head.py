@@ -12,7 +12,8 @@ from hw.adc import codes_layout
 from hw.array import LOADED, MacroMaker, TiledArray, crossbar_model
 from hw.dac import DacSequencer
 from hw.gates import stage
-from hw.ports import WritePort, vector_stream
+from hw.ports import vector_stream
+from hw.regions import Region
 from hw.voter import Voter, label_stream, score_stream
 
 
@@ -33,11 +34,17 @@ class Scores(wiring.Component):
             {
                 "i": In(stream.Signature(codes_layout(shape))),
                 "o": Out(score_stream(description)),
-                "bias": In(WritePort(index_bits(shape.units), shape.index_bits)),
+                "bias": In(self.bias_region(shape).port),
                 "trace": Out(data.StructLayout({"score": signed(description.score_bits)})),
                 "trace_valid": Out(1),
             }
         )
+
+    @staticmethod
+    def bias_region(shape: ArrayShape) -> Region:
+        """Of `bias`."""
+        fields = (("class", index_bits(shape.units)),)
+        return Region(name="bias", fields=fields, data=(("bias", shape.index_bits),))
 
     def elaborate(self, platform: object) -> Module:
         """Stage 0 shifts the codes out, stage 1 adds the bias, and a score goes out of it; in the
@@ -162,6 +169,11 @@ class Head(wiring.Component):
         if isinstance(last, Voter):
             members |= {name: last.signature.members[name] for name in ("votes", "by_sum")}
         super().__init__(members)
+
+    @staticmethod
+    def regions(shape: ArrayShape) -> tuple[Region, ...]:
+        """What a head is loaded with; but for what its voter needs."""
+        return (*TiledArray.regions(shape), Scores.bias_region(shape))
 
     def elaborate(self, platform: object) -> Module:
         """Wires, and a gate that may drop all steps but the last."""

@@ -12,6 +12,7 @@ from hw.dac import DacSequencer
 from hw.gates import GatePipeline
 from hw.lstm import LstmGates
 from hw.ports import vector_stream
+from hw.regions import Region
 from hw.rnn import RnnGates
 
 GATES: dict[str, type[GatePipeline]] = registry("cells", {"lstm": LstmGates, "rnn": RnnGates})
@@ -46,6 +47,11 @@ class RecurrentLayer(wiring.Component):
                 **{name: Out(getattr(self.gates, name).signature) for name in self.gates.loaded},
             }
         )
+
+    @staticmethod
+    def regions(shape: ArrayShape) -> tuple[Region, ...]:
+        """What a layer is loaded with."""
+        return (*TiledArray.regions(shape), *GatePipeline.regions(shape))
 
     @property
     def words(self) -> int:

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.geometry import ArrayShape
 from hw.macro.interface import cell_place, program_layout
-from hw.ports import WritePort
+from hw.regions import Region
 
 
 def level_layout(shape: ArrayShape) -> data.StructLayout:
@@ -28,14 +28,27 @@ class LevelTable(wiring.Component):
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
-        device = shape.description.device
+        _, _, levels = self.regions(shape)
         super().__init__(
             {
                 "cells": In(stream.Signature(program_layout(shape))),
                 "cell_levels": In(stream.Signature(level_layout(shape))),
-                "levels": In(WritePort(device.weight_bits, 2 * device.conductance_bits)),
+                "levels": In(levels.port),
                 "o": Out(stream.Signature(program_layout(shape))),
             }
+        )
+
+    @staticmethod
+    def regions(shape: ArrayShape) -> tuple[Region, Region, Region]:
+        """Of `cells`, `cell_levels` and `levels`."""
+        device = shape.description.device
+        codes = (("positive", device.conductance_bits), ("negative", device.conductance_bits))
+        level = (("level", device.weight_bits),)
+        place = tuple((name, field.width) for name, field in cell_place(shape).items())
+        return (
+            Region(name="cells", fields=place, data=codes),
+            Region(name="cell_levels", fields=place, data=level),
+            Region(name="levels", fields=level, data=codes),
         )
 
     def elaborate(self, platform: object) -> Module:

@@ -1,32 +1,23 @@
 """LSTM gate pipeline: from the ADC codes of i, f, g, o to c and h."""
 
-from typing import Any
+from typing import cast
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
-from amaranth.lib import data, memory
-from amaranth.lib.wiring import In
 
-from golden.cells import LstmCell
-from golden.geometry import ArrayShape
+from golden.cells.lstm import LstmCell
 from hw import timing
 from hw.fixed import by_bits, half_up, narrow, saturate, together, tree_sum
 from hw.gates import GatePipeline, dac_code, stage
-from hw.ports import WritePort, loaded_memory
 
 
 class LstmGates(GatePipeline):
     """The LSTM cell; `tanh_table` is loaded too, its address is the index of c."""
 
-    def __init__(self, shape: ArrayShape) -> None:
-        cell = shape.description.cell
-        assert isinstance(cell, LstmCell)
-        self.cell = cell
-        super().__init__(shape, tanh_table=In(WritePort(cell.state_index_bits, cell.hidden_bits)))
-
     def elaborate(self, platform: object) -> Module:
         """One comment a stage; 0 and 1 are in the base."""
         m = Module()
-        cell, places = self.cell, range(timing.units_per_beat(self.shape))
+        cell = cast(LstmCell, self.shape.description.cell)
+        places = range(timing.units_per_beat(self.shape))
         advance = Signal()
         carried, tables = self._front(m, advance)
         c_write, c_read = self._state(m, carried[2], advance & carried[0])
@@ -59,7 +50,7 @@ class LstmGates(GatePipeline):
         carried = stage(m, advance, [valid, codes, last, o, c])
         upper = [narrow(v, cell.state_index_shift, cell.state_index_range) for v in carried[-1]]
         carried, upper = self._apart(m, advance, carried, upper)
-        tanh = self._tanh_table(m, advance & carried[0])
+        tanh = self._cell_table(m, "tanh_table", advance & carried[0])
         for place in places:
             m.d.comb += tanh[place].addr.eq(upper[place].as_unsigned())
 
@@ -84,23 +75,3 @@ class LstmGates(GatePipeline):
         """Terms of a * b, of which a is the one of fewer bits: one; in the deep pipeline partial
         products, since an FPGA makes those near by, while its multipliers are far away."""
         return together(by_bits(a, b)) if self.shape.deep else [a * b]
-
-    def _tanh_table(self, m: Module, reads: Value) -> list[Any]:
-        """Read ports [place] of the table of tanh."""
-        mem = loaded_memory(signed(self.cell.hidden_bits), 2**self.cell.state_index_bits)
-        m.submodules.table_tanh = mem
-        write = mem.write_port()
-        m.d.comb += [
-            write.addr.eq(self.tanh_table.address),
-            write.data.eq(self.tanh_table.data.as_signed()),
-            write.en.eq(self.tanh_table.enable),
-        ]
-        return self._ports(m, mem, reads)
-
-    def _state(self, m: Module, word: Signal, reads: Value) -> tuple[Any, Any]:
-        """The memory of c: its write port, and the [place] views of the word, a stage later."""
-        layout = data.ArrayLayout(signed(self.cell.state_bits), timing.units_per_beat(self.shape))
-        m.submodules.state = mem = memory.Memory(shape=layout, depth=max(2, self.words), init=[])
-        read = mem.read_port()
-        m.d.comb += [read.addr.eq(word), read.en.eq(reads)]
-        return mem.write_port(), read.data

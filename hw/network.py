@@ -13,8 +13,9 @@ from hw import timing
 from hw.array import MacroMaker, crossbar_model
 from hw.head import Head
 from hw.layer import RecurrentLayer
-from hw.loadmap import LoadMap, Region
+from hw.loadmap import LoadMap
 from hw.ports import vector_stream
+from hw.regions import Region
 from hw.replay import Replay
 
 

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
 from hw import timing
+from hw.regions import Region
 
 
 def score_stream(description: Description) -> stream.Signature:
@@ -44,6 +45,15 @@ class Voter(wiring.Component):
                 "votes": In(description.votes_bits),
                 "by_sum": In(1),
             }
+        )
+
+    @staticmethod
+    def region(description: Description) -> Region:
+        """Passes over each sequence, and whether their scores are summed."""
+        return Region(
+            name="votes",
+            fields=(),
+            data=(("votes", description.votes_bits), ("by_sum", 1)),
         )
 
     @property

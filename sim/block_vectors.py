@@ -1,23 +1,20 @@
 """What goes into a block on its own, and what golden says is to come out."""
 
-from dataclasses import replace
 from typing import get_args
 
 import torch
 from torch import Tensor
 
-from golden import adc, dac, gates, head, layer, lstm, rnn
+from golden import adc, dac, gates, head, layer
 from golden.description import Description
 from golden.geometry import ArrayShape
 from golden.noise import WORD
 from golden.program import (
     ArrayProgram,
-    LstmProgram,
-    RnnProgram,
     VoteBy,
     ideal_macro,
 )
-from golden.ranges import Range, signed_range
+from golden.ranges import Range, signed_range, symmetric_range
 from sim.stimuli import Stimuli
 
 SEQUENCES, STEPS = 16, 5
@@ -50,12 +47,17 @@ def first_layer(description: Description) -> ArrayShape:
     return description.layers[0]
 
 
+def _ideal(program: ArrayProgram, shape: ArrayShape) -> ArrayProgram:
+    """The same array without errors of its macro."""
+    return program.of(program.tensors() | ideal_macro(shape))
+
+
 def dac_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """rows: x_t, then h_{t-1}, which a sequence begins with at the DAC's code of 0."""
     description = stimuli.description
     cell, units = description.cell, first_layer(description).units
     x = stimuli.encoded(stimuli.sequences, STEPS, description.network.inputs)
-    most = cell.hidden_range.high << cell.product_shift
+    most = symmetric_range(cell.hidden_bits).high << cell.product_shift
     products = stimuli.integers(Range(-most, most), stimuli.sequences, STEPS, units)
     h = dac.feed_back(products, description)
     before = torch.full_like(h, description.dac.zero)
@@ -73,7 +75,7 @@ def adc_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     """rows and ADC codes of the layer's crossbar; its macro, in the bench, is ideal."""
     shape = first_layer(stimuli.description)
     rows = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
-    program = replace(stimuli.program.layers[0], **ideal_macro(shape))
+    program = _ideal(stimuli.program.layers[0], shape)
     return {
         "rows": rows,
         "differential": program.positive - program.negative,
@@ -87,7 +89,7 @@ def crossbar_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
     shape = first_layer(stimuli.description)
     rows = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
     program, other = stimuli.program.layers[0], stimuli.other.layers[0]
-    ideal = replace(program, **ideal_macro(shape))
+    ideal = _ideal(program, shape)
     first = stimuli.integers(Range(stimuli.sequences, WORD - 1), 2)
     first[1] = WORD - 2  # the third run is 0 again
     later = first[:, None] + stimuli.runs
@@ -104,21 +106,17 @@ def crossbar_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
 
 
 def gates_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """codes in; h, and c of an LSTM, of the golden cell, step by step."""
-    shape = first_layer(stimuli.description)
+    """codes in; h, and c, if there is one, of the golden cell, step by step."""
+    shape, cell = first_layer(stimuli.description), stimuli.description.cell
     program = stimuli.program.layers[0]
     codes = stimuli.extremes(shape.code_range, stimuli.sequences, STEPS, shape.gates, shape.units)
     state = torch.zeros(stimuli.sequences, shape.units, dtype=torch.int64)
     c, h = torch.empty_like(codes[:, :, 0]), torch.empty_like(codes[:, :, 0])
     for t in range(STEPS):
         index = gates.pre_activation(codes[:, t], program.bias, shape)
-        match program:
-            case LstmProgram():
-                state, h[:, t], _ = lstm.step(index, state, program, shape)
-                c[:, t] = state
-            case RnnProgram():
-                h[:, t] = rnn.step(index, program, shape)
-    return {"codes": codes, "h": h} | ({"c": c} if isinstance(program, LstmProgram) else {})
+        state, h[:, t], _ = cell.step(index, state, program, shape)
+        c[:, t] = state
+    return {"codes": codes, "h": h} | ({} if cell.state_range is None else {"c": c})
 
 
 def layer_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from golden import crossbar, dac, tables
-from golden.cells import LstmCell
 from golden.description import Description
 from golden.geometry import ArrayShape
 from golden.noise import WORD
 from golden.parameters import GAIN_ERROR_BITS, OFFSET_BITS
 from golden.program import (
-    LAYER_PROGRAMS,
     HeadProgram,
     LayerProgram,
     Program,
@@ -162,31 +160,28 @@ class _Draw:
         )
 
     def layer(self, shape: ArrayShape) -> LayerProgram:
-        of_cell = self.tables(shape)
+        gate_tables, own = self.tables(shape)
         low, high = shape.index_range
         share = 2 if self.extreme else 4
         array = self.array(shape)
         bias = self.any(Range(low // share, high // share), shape.gates, shape.units)
-        return LAYER_PROGRAMS[self.description.cell.kind](**array, bias=bias, **of_cell)
+        return LayerProgram(**array, bias=bias, gate_tables=gate_tables, tables=own)
 
-    def tables(self, shape: ArrayShape) -> dict[str, Tensor]:
-        """Those of the functions or, as these would seldom saturate c, of extreme numbers."""
+    def tables(self, shape: ArrayShape) -> tuple[Tensor, dict[str, Tensor]]:
+        """Those of the gates and the cell's own: of the functions or, as these would seldom
+        saturate c, of extreme numbers."""
         cell = self.description.cell
         entries = 2**shape.index_bits
         if self.extreme:
-            each = [self.extremes(range_, entries) for range_ in cell.table_ranges]
-            found = {"gate_tables": torch.stack(each)}
-        else:
-            step = 0.5 + torch.rand(shape.gates, generator=self.generator).double()
-            found = {"gate_tables": tables.gate_tables(step * (8.0 / entries), shape)}
-        if isinstance(cell, LstmCell):
-            states = 2**cell.state_index_bits
-            found["tanh_table"] = (
-                self.extremes(cell.hidden_range, states)
-                if self.extreme
-                else tables.tanh_table(self.description)
-            )
-        return {name: table.long() for name, table in found.items()}
+            of_gates = [self.extremes(range_, entries) for range_ in cell.table_ranges]
+            own = {
+                table.name: self.extremes(table.entries, table.index.size) for table in cell.tables
+            }
+            return torch.stack(of_gates), own
+        step = 0.5 + torch.rand(shape.gates, generator=self.generator).double()
+        own = tables.cell_tables(self.description)
+        gate_tables = tables.gate_tables(step * (8.0 / entries), shape)
+        return gate_tables.long(), {name: table.long() for name, table in own.items()}
 
     def head(self) -> HeadProgram:
         shape = self.description.head

@@ -23,7 +23,7 @@ from golden.program import Program
 from golden.ranges import ceil_div, index_bits
 from hw import timing
 from hw.layer import GATES
-from hw.macro.interface import PARAMETERS, parameter_fields, tile_place
+from hw.macro.interface import PARAMETERS, parameters_region, tile_place
 from hw.network import Accelerator
 from sim import verilator
 from sim.stimuli import Stimuli, random_description
@@ -215,7 +215,7 @@ def array_loader(dut: Any, part: Any, shape: ArrayShape) -> Callable:
 
 def parameters(part: Any, shape: ArrayShape, run: int = 0) -> list[tuple[int, int]]:
     """Address and value of each write of the macros' parameters."""
-    fields, writes = dict(parameter_fields(shape)), []
+    region, writes = parameters_region(shape), []
     for r in range(len(shape.row_tiles)):
         for c in range(shape.column_tiles):
             key, lanes = part.key[r, c].tolist(), shape.macro.lanes
@@ -226,12 +226,8 @@ def parameters(part: Any, shape: ArrayShape, run: int = 0) -> list[tuple[int, in
             for name, of_lanes in values.items():
                 for lane, value in enumerate(of_lanes):
                     place = {"lane": lane, "parameter": PARAMETERS.index(name)}
-                    place |= {"column_tile": c, "row_tile": r}
-                    address = at = 0
-                    for field, bits in fields.items():
-                        address |= place[field] << at
-                        at += bits
-                    writes.append((address, value))
+                    place |= tile_place(shape, row_tile=r, column_tile=c)
+                    writes.append((region.address(**place), value))
     return writes
 
 
@@ -264,8 +260,8 @@ def gates_loader(dut: Any, program: Any, shape: ArrayShape) -> Callable:
         for gate, table in enumerate(program.gate_tables):
             writes = [(gate << split | n, value) for n, value in entries(table)]
             await write(ctx, dut.gate_tables, writes)
-        if "tanh_table" in dut.loaded:
-            await write(ctx, dut.tanh_table, entries(program.tanh_table))
+        for name, table in program.tables.items():
+            await write(ctx, getattr(dut, name), entries(table))
 
     return process
 

@@ -227,7 +227,7 @@ def lstm(layer: Any, codes: list[list[int]], c: list[int], shape: ArrayShape) ->
         state = narrow(f * before + i * g, n, -top, top - 1)
         top = 1 << (d.cell.state_index_bits - 1)
         upper = narrow(state, d.cell.state_bits - d.cell.state_index_bits, -top, top - 1)
-        product = o * int(layer.tanh_table[upper + top])
+        product = o * int(layer.tables["tanh_table"][upper + top])
         new_c.append(state)
         new_h.append(dac_code(product, n + d.cell.hidden_bits - max(2, d.dac.bits), d))
     return new_c, new_h

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from golden.cells import LstmCell
 from golden.description import Description
 from golden.geometry import ArrayShape
 from hw import timing
@@ -59,11 +58,13 @@ def _needs(name: str, shape: ArrayShape, cycles: int) -> ArrayNeeds:
 
 
 def _memory_bits(name: str, shape: ArrayShape) -> int:
-    """Tables, biases, and an LSTM's c."""
+    """Tables, biases, and c."""
     cell, bits = shape.description.cell, shape.gates * shape.units * shape.index_bits
     if name == "head":
         return bits
     bits += shape.gates * 2**shape.index_bits * cell.table_bits
-    if isinstance(cell, LstmCell):
-        bits += 2**cell.state_index_bits * cell.hidden_bits + shape.units * cell.state_bits
+    for table in cell.tables:
+        bits += table.index.size * table.entries.bits
+    if cell.state_range is not None:
+        bits += shape.units * cell.state_range.bits
     return bits

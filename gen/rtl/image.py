@@ -12,10 +12,11 @@ from golden import crossbar, files
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
-from golden.program import ArrayProgram, LayerProgram, LstmProgram, Program
+from golden.program import ArrayProgram, LayerProgram, Program
 from hw import timing
-from hw.loadmap import LoadMap, Region
+from hw.loadmap import LoadMap
 from hw.macro.interface import PARAMETERS, tile_place
+from hw.regions import Region
 
 Word = tuple[int, int]
 """Address and data of one write."""
@@ -132,10 +133,7 @@ def _layer(
     word, place = np.divmod(unit, timing.units_per_beat(shape))
     at = {"word": word, "place": place, "gate": gate}
     parts = [_part(regions[f"{name}.bias"], at, {"bias": layer.bias})]
-    tables = {"gate_tables": layer.gate_tables}
-    if isinstance(layer, LstmProgram):
-        tables["tanh_table"] = layer.tanh_table
-    for table, entries in tables.items():
+    for table, entries in {"gate_tables": layer.gate_tables, **layer.tables}.items():
         index = np.indices(entries.shape, np.int64, sparse=True)
         # An index addresses the memory in two's complement; a table has the lowest first.
         fields = {"index": index[-1] - entries.shape[-1] // 2}

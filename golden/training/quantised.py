@@ -25,7 +25,7 @@ from golden.fixed import quantise
 from golden.float_network import FloatModel
 from golden.geometry import ArrayShape
 from golden.levels import IMPORTANT, Levels, Table, place
-from golden.program import LAYER_PROGRAMS, HeadProgram, LstmProgram, Program, ideal_macro, padded
+from golden.program import HeadProgram, LayerProgram, Program, ideal_macro, padded
 from golden.ranges import Range
 from golden.training.evaluate import FULL_SCALE
 from golden.training.optimise import Progress, batch_loss, fit
@@ -169,14 +169,12 @@ class Trainable(nn.Module):
     def program(self) -> Program:
         """The network as a program: float64 tensors that hold integers, with gradients."""
         description = self.description
-        kind, extra = LAYER_PROGRAMS[description.cell.kind], {}
-        if kind is LstmProgram:
-            extra["tanh_table"] = tables.tanh_table(description).to(self.input_mean.device)
+        own = tables.cell_tables(description, self.input_mean.device)
         layers = tuple(
-            kind(
+            LayerProgram(
                 **array.codes(),
                 gate_tables=tables.gate_tables(array.index_step(), array.shape),
-                **extra,
+                tables=own,
             )
             for array in self.layers
         )

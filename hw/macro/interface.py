@@ -10,7 +10,8 @@ from golden.geometry import ArrayShape
 from golden.ranges import index_bits
 from hw.adc import above_layout, trial_layout
 from hw.macro.noise import WORD_BITS
-from hw.ports import WritePort, instance
+from hw.ports import instance
+from hw.regions import Fields, Region
 
 
 def cell_place(shape: ArrayShape) -> dict[str, Shape]:
@@ -21,7 +22,7 @@ def cell_place(shape: ArrayShape) -> dict[str, Shape]:
     return place | {name: unsigned(bits) for name, bits in tile_fields(shape)}
 
 
-def tile_fields(shape: ArrayShape) -> tuple[tuple[str, int], ...]:
+def tile_fields(shape: ArrayShape) -> Fields:
     """Fields of the number of a crossbar, the lowest first, and their bits."""
     counts = {"column_tile": shape.column_tiles, "row_tile": len(shape.row_tiles)}
     return tuple((name, (n - 1).bit_length()) for name, n in counts.items() if n > 1)
@@ -43,11 +44,12 @@ PARAMETERS = ("key_0", "key_1", "run", "read_noise", "adc_noise", "offset", "gai
 """Parameters of the behavioural model by number; offset and gain_error are a lane's."""
 
 
-def parameter_fields(shape: ArrayShape) -> tuple[tuple[str, int], ...]:
-    """Fields of a parameter's address, the lowest first, and their bits."""
+def parameters_region(shape: ArrayShape) -> Region:
+    """Where the parameters of a crossbar, or of each of several, are written."""
     lanes = index_bits(shape.macro.lanes)
     inside = (("lane", lanes), ("parameter", index_bits(len(PARAMETERS))))
-    return (*inside, *tile_fields(shape))
+    fields = (*inside, *tile_fields(shape))
+    return Region(name="parameters", fields=fields, data=(("value", WORD_BITS),))
 
 
 def macro_signature(shape: ArrayShape) -> wiring.Signature:
@@ -66,7 +68,6 @@ def macro_signature(shape: ArrayShape) -> wiring.Signature:
     parameters: what trims a body or makes it err; a body ignores those it does not have.
     """
     description = shape.description
-    address_bits = sum(bits for _, bits in parameter_fields(shape))
     members: dict[str, wiring.Member] = {
         "rows": In(data.ArrayLayout(signed(description.dac.drive_width), shape.rows)),
         "sample": In(1),
@@ -75,7 +76,7 @@ def macro_signature(shape: ArrayShape) -> wiring.Signature:
         "gain": In(description.adc.gain_bits),
         "above": Out(above_layout(shape)),
         "program": In(stream.Signature(program_layout(shape))),
-        "parameters": In(WritePort(address_bits, WORD_BITS)),
+        "parameters": In(parameters_region(shape).port),
     }
     if description.adc.kind != "flash":
         members["trial"] = In(trial_layout(shape))

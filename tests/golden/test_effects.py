@@ -12,7 +12,7 @@ from golden import effects, network, noise, presets, tables
 from golden.description import Description
 from golden.effects import Effects
 from golden.errors import WordlineError
-from golden.program import HeadProgram, LstmProgram, Program, ideal_macro, padded
+from golden.program import HeadProgram, LayerProgram, Program, ideal_macro, padded
 
 SIGMAS = 5
 """How far a statistic may be from what is expected, in its own standard deviations."""
@@ -63,11 +63,11 @@ def program(description, code=None, seed=0, dtype=torch.int64) -> Program:
 
     step = torch.full((4,), 8.0 / 2 ** description.layers[0].index_bits, dtype=torch.float64)
     layers = tuple(
-        LstmProgram(
+        LayerProgram(
             **array(shape),
             bias=torch.zeros(shape.gates, shape.units, dtype=torch.int64),
             gate_tables=tables.gate_tables(step, shape).long(),
-            tanh_table=tables.tanh_table(description).long(),
+            tables={name: t.long() for name, t in tables.cell_tables(description).items()},
         )
         for shape in description.layers
     )

@@ -91,7 +91,7 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     program = random_program(description, 3, noisy=noisy)
     assert kinds(program) == types
     if sections.get("cell") is LOUD and injection and injection.placement == "every":
-        loud = injection.draw(1, 1, 4, 37)
+        loud = injection.draw(1, 1, description.cell, 37)
         found = fast.choose(program.layers[0], description.layers[0], None, True, loud)
         assert found == ("float32", "i64")
     x = random_codes(description, 4, 41, 11, description.network.inputs)
@@ -107,7 +107,7 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     expect_equal(quick, plain)
     part, shape, runs = program.layers[0], description.layers[0], torch.arange(41)
     torch.manual_seed(7)
-    injected = injection and injection.draw(41, 11, shape.gates, shape.units)
+    injected = injection and injection.draw(41, 11, description.cell, shape.units)
     arguments = (part, x, shape, runs, injected)
     products = ["float32"] if types[0][0] == "float32" else []
     products += ["float64", *(["bytes"] if tiles(description) else [])]
@@ -217,8 +217,8 @@ def at_the_ends(description, seed):
             tables[:2] = cell.gate_range.high - tables[:2] // 16  # i and f near 1
             tables[2, entries // 2 :] = cell.candidate_range.high
             tables[2, : entries // 2] = cell.candidate_range.low
-            tanh = draw(cell.hidden_range, len(part.tanh_table))
-            part = dataclasses.replace(part, tanh_table=tanh)
+            tanh = draw(cell.hidden_range, len(part.tables["tanh_table"]))
+            part = dataclasses.replace(part, tables={"tanh_table": tanh})
         layers.append(dataclasses.replace(part, gate_tables=tables))
     return dataclasses.replace(program, layers=tuple(layers))
 
@@ -254,7 +254,7 @@ def test_gradients_at_the_ends_of_ranges(sections, seed):
 
 def leaves(part):
     """A layer's program in float64 with gradients, and the tensors that have them."""
-    copy = type(part)(**{name: value.double() for name, value in vars(part).items()})
+    copy = part.to(torch.float64)
     return copy, [getattr(copy, name).requires_grad_() for name in GRADIENTS]
 
 
@@ -267,7 +267,7 @@ def gradients(part, x, shape, injection, way, seed):
     if way == "readable":
         h = layer.run(part, x, shape, runs, injection, readable=True).h
     else:
-        injected = injection and injection.draw(*x.shape[:2], shape.gates, shape.units)
+        injected = injection and injection.draw(*x.shape[:2], shape.description.cell, shape.units)
         h = fast.run(part, x, shape, runs, injected, products=way).h
     weights = torch.randn(h.shape, generator=torch.Generator().manual_seed(seed))
     found = torch.autograd.grad(h, [x, *parameters], weights.to(h.dtype))
@@ -341,7 +341,7 @@ def test_without_a_compiler_the_readable_path_runs(fresh, monkeypatch):
     program = random_program(description, 0)
     x, lengths = random_codes(description, 0, 4, 3, 3), torch.full((4,), 3)
     monkeypatch.setattr(native.shutil, "which", lambda name: None)
-    assert native.library() is None and not fast.usable(x)
+    assert native.library() is None and not fast.usable(x, description.layers[0])
     slow = network.run(program, x, lengths)
     assert slow.layers[0].codes.dtype == torch.int64  # the readable path's
     native.library.cache_clear()
@@ -393,11 +393,11 @@ def test_a_folder_that_cannot_be_written_is_no_hindrance(fresh, monkeypatch, tmp
 
 def test_a_coarser_float32_is_not_trusted(monkeypatch):
     """Where products may be rounded to bfloat16, integers are not safe in them."""
-    x = torch.zeros(1, 1, 1)
-    assert fast.usable(x)
+    x, shape = torch.zeros(1, 1, 1), small().layers[0]
+    assert fast.usable(x, shape)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        assert not fast.usable(x)
+        assert not fast.usable(x, shape)
     finally:
         torch.set_float32_matmul_precision(before)

@@ -152,7 +152,7 @@ def test_tables_are_monotonic_and_in_range(description):
     shape = description.layers[0]
     step = torch.full((4,), 8 / 2**shape.index_bits, dtype=torch.float64)
     gates = tables.gate_tables(step, shape)
-    tanh = tables.tanh_table(description)
+    tanh = tables.cell_tables(description)["tanh_table"]
     for table in (*gates, tanh):
         assert bool((table.diff() >= 0).all())
     assert gates[[0, 1, 3]].min() >= 0 and gates.max() <= description.cell.gate_range.high

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden import convnet, fast, float_layer, layer, lstm, network
+from golden import convnet, fast, float_layer, layer, network
+from golden.cells.lstm import LstmCell
+from golden.cells.rnn import RnnCell
 from golden.convnet import ConvNet
 from golden.datasets import Sequences
 from golden.errors import WordlineError
@@ -34,16 +36,16 @@ def test_vectors_have_the_ratio_each_by_itself():
 
 
 def test_what_is_drawn_has_a_place_for_every_vector():
-    for gates, many in ((4, 10), (1, 2)):
+    for cell, gates, many in ((LstmCell(), 4, 10), (RnnCell(), 1, 2)):
         for placement, vectors in zip(PLACEMENTS, (gates, many), strict=True):
             injection = Injection(snr_db=3.0, placement=placement)
-            assert injection.vectors(gates) == vectors
-            drawn = injection.draw(5, 6, gates, 7)
+            assert injection.vectors(cell) == vectors
+            drawn = injection.draw(5, 6, cell, 7)
             assert drawn.normal.shape == (5, 6, vectors, 7)
             assert drawn.power_ratio == pytest.approx(0.501, abs=1e-3)
             assert drawn.at(2).normal.shape == (5, vectors, 7)
     torch.manual_seed(0)
-    injected = Injection(snr_db=-6.0).draw(1, 1, 1, 4_000_000)
+    injected = Injection(snr_db=-6.0).draw(1, 1, RnnCell(), 4_000_000)
     v = torch.full((1, 1, 4_000_000), 1000)
     noisy = injected.at(0).add_rounded(v, 0)
     assert 10_000 < noisy.abs().max() < 1000 * injected.growth  # the fast path reckons with it
@@ -58,7 +60,7 @@ def test_an_lstm_s_vectors_are_disturbed_where_they_are_computed(vector):
     recurrent = torch.randn(4 * units, units)
     normal = torch.zeros(batch, steps, 10, units)
     normal[:, :, vector] = torch.randn(batch, steps, units)
-    found = _readable(z, recurrent, 4, Injected(normal, 0.5))
+    found, _ = _readable(z, recurrent, LstmCell(), Injected(normal, 0.5))
 
     def noisy(v, number, t):
         scale = (0.5 * v.square().mean(-1, keepdim=True)).sqrt()
@@ -81,12 +83,12 @@ def test_integers_are_disturbed_at_the_same_places(kind, vector, monkeypatch):
     """Noise on one vector alone changes the trace from there on and nothing before; the readable
     path, which the fast one equals."""
     description = small(cell={"kind": kind}, network={"hidden": [9]})
-    gates = len(description.cell.gates)
-    if vector >= Injection(snr_db=0.0, placement="every").vectors(gates):
+    vectors = Injection(snr_db=0.0, placement="every").vectors(description.cell)
+    if vector >= vectors:
         return  # an RNN has no such vector
     program = random_program(description, 1)
     x = random_codes(description, 1, 40, 2, description.network.inputs)
-    normal = torch.zeros(40, 2, 2 * gates + 2 if gates > 1 else 2, 9)
+    normal = torch.zeros(40, 2, vectors, 9)
     normal[:, 1, vector] = torch.randn(40, 9, generator=torch.Generator().manual_seed(1))
     monkeypatch.setattr(Injection, "draw", lambda self, *size: Injected(normal, 1.0))
     shape, part = description.layers[0], program.layers[0]
@@ -112,7 +114,7 @@ def test_integers_stay_integers_and_the_state_in_its_range():
     program = random_program(description, 2)
     top = description.cell.state_range.high
     index, c = torch.zeros(6, 4, 9, dtype=torch.int64), torch.full((6, 9), top)
-    after = lstm.step(index, c, program.layers[0], description.layers[0], noise)
+    after = description.cell.step(index, c, program.layers[0], description.layers[0], noise)
     assert after.c.max() == top and after.c.min() == description.cell.state_range.low
     x = random_codes(description, 2, 50, 4, description.network.inputs)
     injection = Injection(snr_db=-20.0, placement="every")
@@ -153,11 +155,11 @@ def test_mean_squares_that_are_not_exact_go_the_readable_way():
     assert fast.measurable(description.layers[0], None)
 
 
-def passes(x, parameters, gates, injection, readable, seed):
+def passes(x, parameters, cell, injection, readable, seed):
     """h and gradients to all that a layer has, with the same random numbers."""
     own = [p.clone().requires_grad_() for p in (x, *parameters)]
     torch.manual_seed(seed)
-    h = float_layer.run(*own, gates, injection, readable=readable)
+    h = float_layer.run(*own, cell, injection, readable=readable)
     weights = torch.randn(h.shape, generator=torch.Generator().manual_seed(seed))
     return [h.detach(), *torch.autograd.grad(h, own, weights)]
 
@@ -165,20 +167,21 @@ def passes(x, parameters, gates, injection, readable, seed):
 @needs_compiler
 @examples(60)
 @given(
-    st.sampled_from((1, 4)),
+    st.sampled_from((RnnCell(), LstmCell())),
     st.sampled_from((20.0, 0.0, -6.0)),
     st.sampled_from(PLACEMENTS),
     st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(1, 4), st.integers(1, 37)),
     st.integers(0, 999),
 )
-def test_the_compiled_float_layer_is_the_readable_one(gates, snr, placement, sizes, seed):
+def test_the_compiled_float_layer_is_the_readable_one(cell, snr, placement, sizes, seed):
     """But for rounding, forward and backward."""
     batch, steps, inputs, units = sizes
+    gates = len(cell.gates)
     torch.manual_seed(seed)
     sizes = ((batch, steps, inputs), (gates * units, inputs), (gates * units, units))
     x, *parameters = (torch.randn(size) * 0.7 for size in (*sizes, (gates * units,)))
     injection = Injection(snr_db=snr, placement=placement)
-    given_ = (x, parameters, gates, injection)
+    given_ = (x, parameters, cell, injection)
     for a, b in zip(passes(*given_, False, seed), passes(*given_, True, seed), strict=True):
         assert a.shape == b.shape
         assert (a - b).abs().max() <= 2e-4 * max(1e-3, float(b.abs().max()))
@@ -192,11 +195,10 @@ def test_a_layer_with_hardly_any_noise_is_pytorch_s(kind, readable):
     reference = FloatNetwork(description).layers[0]
     x = torch.randn(4, 9, 3)
     bias = reference.bias_ih_l0 + reference.bias_hh_l0
-    gates = len(description.cell.gates)
     weights = (reference.weight_ih_l0, reference.weight_hh_l0, bias)
     quiet = Injection(snr_db=60.0, placement="every")
     with torch.no_grad():
-        h = float_layer.run(x, *weights, gates, quiet, readable=readable)
+        h = float_layer.run(x, *weights, description.cell, quiet, readable=readable)
         wanted = reference(x)[0]
     assert 1e-6 < (h - wanted).abs().max() < 0.02
 
@@ -206,7 +208,7 @@ def test_a_float_layer_s_gradients_can_be_had_once():
     torch.manual_seed(0)
     x = torch.randn(2, 3, 2, requires_grad=True)
     weights = (torch.randn(8, 2), torch.randn(8, 2), torch.randn(8))
-    h = float_layer.run(x, *weights, 4, Injection(snr_db=3.0))
+    h = float_layer.run(x, *weights, LstmCell(), Injection(snr_db=3.0))
     h.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="gradients can be had once"):
         h.sum().backward()

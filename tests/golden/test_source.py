@@ -209,7 +209,7 @@ def test_the_code_behind_the_keys_is_reached():
         return set(source._Code(modules, cache.uses(**uses)).modules)
 
     training = reached("golden.training.run", "golden.datasets", dataset="vowels", cells=["rnn"])
-    assert {"golden.adc", "golden.rnn", "golden.fast", "golden.native"} <= training
+    assert {"golden.adc", "golden.cells.rnn", "golden.fast", "golden.native"} <= training
     assert not {"golden.datasets.cifar", "golden.datasets.text", "hw.fixed"} & training
     emission = reached("gen.rtl.verilog", "gen.rtl.image", "gen.rtl.vectors", cells=["lstm"])
     assert {"hw.lstm", "hw.loadmap", "hw.voter", "golden.network"} <= emission

@@ -1,4 +1,4 @@
-"""The gate pipeline alone, against golden.lstm, and every entry of its tables."""
+"""The gate pipeline alone, against golden.cells.lstm, and every entry of its tables."""
 
 from itertools import pairwise
 
@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden import lstm
 from golden.gates import pre_activation
 from hw import timing
 from tests.helpers import (
@@ -33,7 +32,7 @@ def expected(description, codes, lengths, program):
         c = torch.zeros(1, codes.shape[2], dtype=torch.long)
         for step in sequence:
             index = pre_activation(step[None], program.bias, description.layers[0])
-            c, h, _ = lstm.step(index, c, program, description.layers[0])
+            c, h, _ = description.cell.step(index, c, program, description.layers[0])
             hs.append(h[0])
             cs.append(c[0])
     return torch.stack(hs), torch.stack(cs)
@@ -67,7 +66,7 @@ def test_every_table_entry_is_used_exactly():
     generator = torch.Generator().manual_seed(1)
     program.gate_tables[[0, 1, 3]] = torch.randint(0, 256, (3, 64), generator=generator)
     program.gate_tables[2] = torch.randint(-255, 256, (64,), generator=generator)
-    program.tanh_table.copy_(torch.randint(-127, 128, (256,), generator=generator))
+    program.tables["tanh_table"].copy_(torch.randint(-127, 128, (256,), generator=generator))
     # A bias of its own for each unit walks code 0 through all 64 indices.
     program.bias.copy_(torch.stack([torch.arange(-32, 32).roll(5 * g) for g in range(4)]))
     codes = torch.zeros(30, shape.gates, shape.units, dtype=torch.long)

@@ -9,7 +9,7 @@ import torch
 from golden import adc, network, noise, tables
 from golden import draws as golden_draws
 from golden.description import Description
-from golden.program import HeadProgram, LstmProgram, Program, ideal_macro, padded
+from golden.program import HeadProgram, LayerProgram, Program, ideal_macro, padded
 
 SIGMAS = 5
 """How far a statistic may be from what is expected, in its own standard deviations."""
@@ -264,11 +264,11 @@ def program(read_noise=0, adc_noise=0, seed=0, **sections) -> Program:
 
     step = torch.full((4,), 8.0 / 2 ** description.layers[0].index_bits, dtype=torch.float64)
     layers = tuple(
-        LstmProgram(
+        LayerProgram(
             **array(n, shape),
             bias=torch.randint(-30, 30, (shape.gates, shape.units), generator=generator),
             gate_tables=tables.gate_tables(step, shape).long(),
-            tanh_table=tables.tanh_table(description).long(),
+            tables={name: t.long() for name, t in tables.cell_tables(description).items()},
         )
         for n, shape in enumerate(description.layers)
     )

@@ -91,10 +91,10 @@ def test_a_training_does_not_depend_on_what_simulates(tmp_path):
         {"dataset": "vowels", "preset": "vowels", "seed": 0},
     )
     reached = syntax_of(train)
-    assert {"golden.training.run", "golden.lstm"} <= reached
+    assert {"golden.training.run", "golden.cells.lstm"} <= reached
     assert not {name for name in reached if name.startswith(("hw", "sim"))}
     chip = Job("wordline.studies.chip_runs:chip", {"dataset": "vowels", "program": train})
-    assert {"sim.batch", "hw.lstm", "gen.rtl.verilog", "golden.lstm"} <= syntax_of(chip)
+    assert {"sim.batch", "hw.lstm", "gen.rtl.verilog", "golden.cells.lstm"} <= syntax_of(chip)
     assert "hw.rnn" not in syntax_of(chip)
 
 

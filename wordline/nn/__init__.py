@@ -33,7 +33,6 @@ import torch
 from torch import Tensor, nn
 
 from golden import network
-from golden.cells import LstmCell
 from golden.datasets import Sequences
 from golden.description import Description
 from golden.effects import Effects
@@ -340,10 +339,9 @@ class LSTM(_Recurrent):
         input that does not fit.
         """
         batch, trace, output, h_n = self._states(x, hx)
-        cell = self.description.cell
-        assert isinstance(cell, LstmCell)
+        unit = self.description.cell.state_unit
         codes = [layer.c.detach().double() for layer in trace.layers if layer.c is not None]
-        c_n = [batch.at_end(of_layer / 2**cell.gate_bits) for of_layer in codes]
+        c_n = [batch.at_end(of_layer / unit) for of_layer in codes]
         return output, (h_n, torch.stack(c_n))
 
 

@@ -1,0 +1,83 @@
+"""The vanilla RNN cell: number formats, and from pre-activations to h (docs/contract.md, 6, 7)."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from golden.cells.cell import Cell, Frac, Function, HiddenBits, State
+from golden.parameters import Pipeline
+from golden.ranges import Range, symmetric_range
+from golden.validation import frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from golden.geometry import ArrayShape
+    from golden.injection import StepNoise
+    from golden.program import LayerProgram
+
+
+@frozen
+class RnnCell(Cell):
+    """The vanilla (Elman) cell, h = tanh(W x + U h + b), and its number formats.
+
+    frac:        fraction bits of a pre-activation below the ADC's LSB: the bias resolution.
+    hidden_bits: bits of the tanh table's entries, two's complement.
+    """
+
+    gates: ClassVar[tuple[str, ...]] = ("h",)
+    gate_functions: ClassVar[tuple[Function, ...]] = ("tanh",)
+    noisy_vectors: ClassVar[int] = 1  # the gate is h
+    kernel: ClassVar[Literal["rnn"]] = "rnn"
+
+    kind: Literal["rnn"] = "rnn"
+    frac: Frac = 4
+    hidden_bits: HiddenBits = 8
+
+    def gate_latency(self, pipeline: Pipeline) -> int:
+        """Cycles from a block of codes to h. The deep pipeline has registers in front of the gate's
+        table and behind it, and behind the rounding to h."""
+        return 6 if pipeline == "deep" else 3
+
+    @property
+    def hidden_range(self) -> Range:
+        """Entries of the tanh table."""
+        return symmetric_range(self.hidden_bits)
+
+    @property
+    def table_ranges(self) -> tuple[Range, ...]:
+        """Entries of each gate's table."""
+        return (self.hidden_range,)
+
+    @property
+    def gate_units(self) -> tuple[None]:
+        """The table's entries are on the scale of h."""
+        return (None,)
+
+    def step(
+        self,
+        index: "Tensor",
+        c: "Tensor",
+        program: "LayerProgram",
+        shape: "ArrayShape",
+        noise: "StepNoise | None" = None,
+    ) -> State:
+        """One step of every unit, see `Cell.step`; there is no c."""
+        from golden.dac import feed_back
+        from golden.fixed import look_up
+
+        h = look_up(program.gate_tables, index, shape.index_range)
+        if noise is not None:
+            h = noise.add_rounded(h, 1)
+        return State(c, feed_back(h[:, 0], shape.description), c)
+
+    def float_step(
+        self, a: "Tensor", c: "Tensor", noise: "StepNoise | None" = None
+    ) -> "tuple[Tensor, Tensor]":
+        """A step of `torch.nn.RNN`, see `Cell.float_step`."""
+        h = a.tanh()
+        return c, (h if noise is None else noise.add(h, 1))[:, 0]
+
+    def float_layer(self, inputs: int, units: int) -> Any:
+        """PyTorch's own."""
+        from torch import nn
+
+        return nn.RNN(inputs, units, batch_first=True)
