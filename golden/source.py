@@ -55,17 +55,17 @@ def code_hash(*modules: str, only: Mapping[str, Collection[str]] | None = None) 
     that were entered in a registry after it was made, by a file that is not of this project, count
     like its own entries.
     """
-    only = {label: {*chosen} for label, chosen in (only or {}).items()}
+    chosen = {label: {*keys} for label, keys in (only or {}).items()}
     entered: set[tuple[str, str]] = set()
     for label, entries, own in _REGISTRIES:
         for key in entries.keys() - own:
             name = getattr(entries[key], "__qualname__", "<none>")
-            if name.isidentifier() and key in only.get(label, (key,)):
+            if name.isidentifier() and key in chosen.get(label, (key,)):
                 modules += (f"{entries[key].__module__}:{name}",)
                 entered.add((label, key))
     for label, key in entered:
-        only.get(label, set()).discard(key)
-    code = _Code(modules, only)
+        chosen.get(label, set()).discard(key)
+    code = _Code(modules, chosen)
     data = [data_hash(path) for module in code.modules.values() for path in module.data]
     return digest(sorted(data) + sorted(code.colours()))
 

@@ -35,6 +35,10 @@ CHUNK = 64
 CHUNK_VALUES = 1 << 24
 """Values of a chunk, at most: fewer sequences where they are long."""
 
+SHORT = 10**11
+"""A run is short below so many cycles times bytes of Verilog: 1 to 2 s on a core, where compiling
+for speed takes 4 to 25 s more."""
+
 DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW = range(5)
 
 
@@ -46,13 +50,20 @@ class Batch:
     job: dict[str, Any]
 
 
-def prepare(folder: Path, name: str, *, quick: bool = False) -> Batch:
-    """Build what was emitted into `folder`, unless its build lies there already; quick: in the
-    least time, for a run that is short."""
+def prepare(folder: Path, name: str, *, quick: bool | None = None) -> Batch:
+    """Build what was emitted into `folder`, unless its build lies there already.
+
+    quick: build in the least time, not for speed. If not given, so it is where the run of all
+    vectors is short, and no build for speed lies there.
+    """
     emitted = chip.emitted(folder, name)
-    header = _header(json.loads((folder / f"{name}.json").read_text()))
-    work = folder / "batch"
-    runner = BatchVerilator(header, quick=quick)
+    sidecar = json.loads((folder / f"{name}.json").read_text())
+    header, work = _header(sidecar), folder / "batch"
+    runner = BatchVerilator(header)
+    if quick is None:
+        quick = not chip.is_built(emitted.sources, work, runner) and _short(emitted, sidecar)
+    if quick:
+        runner = BatchVerilator(header, quick=True)
     chip.build(emitted.sources, emitted.top, work, runner=runner)
     key = (work / chip.STAMP).read_text()
     # A library that is loaded already goes by its name: a new one needs a new name.
@@ -62,6 +73,16 @@ def prepare(folder: Path, name: str, *, quick: bool = False) -> Batch:
             old.unlink()
         library.hardlink_to(work / BatchVerilator.LIBRARY)
     return Batch(library, emitted.job)
+
+
+def _short(emitted: chip.Emitted, sidecar: dict[str, Any]) -> bool:
+    """Whether a run of all vectors is over before compiling for speed has paid."""
+    path = Path(emitted.job["vectors"])
+    with _Vectors(path) as vectors, np.load(path) as arrays:
+        votes = vectors.length("layers.0.h") // vectors.length("x")
+        steps = int(arrays["lengths"].sum()) * votes
+    size = sum(source.stat().st_size for source in emitted.sources)
+    return steps * int(sidecar["cycles_per_step"]) * size < SHORT
 
 
 def simulate(

@@ -43,14 +43,10 @@ def build(
     build.log).
     """
     runner = runner or LeanVerilator()
-    how = f"{runner.how} {waves}"
-    key = hashlib.sha256(how.encode())
-    for source in sources:
-        key.update(source.read_bytes())
-    stamp, log = folder / STAMP, folder / "build.log"
-    always = not (stamp.exists() and stamp.read_text() == key.hexdigest())
+    how, stamp, log = _how(runner, waves), folder / STAMP, folder / "build.log"
+    key = _key(sources, how)
     folder.mkdir(parents=True, exist_ok=True)
-    if always:
+    if not is_built(sources, folder, runner, waves=waves):
         stamp.unlink(missing_ok=True)
         _forget_other_ways(folder, how)
         try:
@@ -66,10 +62,29 @@ def build(
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise WordlineError(f"Verilator could not build {top}; {log} says why.") from error
-        files.write_text(stamp, key.hexdigest())
+        files.write_text(stamp, key)
     else:
         runner.build_dir = folder.absolute()
     return runner
+
+
+def is_built(
+    sources: Sequence[Path], folder: Path, runner: AnyVerilator, *, waves: bool = False
+) -> bool:
+    """Whether `build` has built these sources in this way."""
+    stamp = folder / STAMP
+    return stamp.exists() and stamp.read_text() == _key(sources, _how(runner, waves))
+
+
+def _how(runner: AnyVerilator, waves: bool) -> str:
+    return f"{runner.how} {waves}"
+
+
+def _key(sources: Sequence[Path], how: str) -> str:
+    key = hashlib.sha256(how.encode())
+    for source in sources:
+        key.update(source.read_bytes())
+    return key.hexdigest()
 
 
 def _forget_other_ways(folder: Path, how: str) -> None:

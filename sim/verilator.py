@@ -150,6 +150,11 @@ class LeanVerilator(Verilator):
         super()._set_env_common()
         self.env.update(self.toolchain.environment)
 
+    def _set_env_build(self) -> None:
+        super()._set_env_build()
+        # Verilator's own Python would find modules in the folder of a user's script.
+        self.env.pop("PYTHONPATH", None)
+
     def _build_command(self) -> list[list[str]]:
         sources = [*self._sources, *self._verilog_sources]
         control = [str(s.value) for s in sources if s.tag is VerilatorControlFile]

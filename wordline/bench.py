@@ -256,7 +256,7 @@ def emission(folder: Path, progress: Progress) -> Found:
     emitted, memory = time.perf_counter() - began, float(said)
     progress("emission", 1, 3)
     began = time.perf_counter()
-    built = batch.prepare(folder, BIG.name)
+    built = batch.prepare(folder, BIG.name, quick=False)
     verilated = time.perf_counter() - began
     progress("emission", 2, 3)
     result = batch.simulate(built, workers=1)
@@ -303,7 +303,7 @@ def simulation(folder: Path, progress: Progress) -> Found:
         place = folder / name
         emit.emit_all(subject.program(), subject.codes, subject.lengths, place)
         stock, lean = chip.prepare(place, name, stock=True), chip.prepare(place, name)
-        built = batch.prepare(place, name)
+        built = batch.prepare(place, name, quick=False)
         progress("simulation", 2 * n + 1, 2 * len(CHIPS))
         runs: dict[str, tuple[int, Callable[[], dict[str, Any]]]] = {
             "cocotb, stock": (1, partial(chip.simulate, stock)),

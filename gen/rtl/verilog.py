@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from amaranth.back import verilog
+from amaranth.hdl import Value
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from gen.rtl.control import design_control_file
 from gen.rtl.naming import macro_name, macros, module_name
 from gen.rtl.sidecar import sidecar
 from golden import files
 from golden.description import Description
+from golden.geometry import ArrayShape
 from hw.array import crossbar_model
 from hw.macro import columns
 from hw.macro.columns import ColumnsInstance
 from hw.macro.digital import DigitalArray
-from hw.macro.interface import CrossbarMacro, CrossbarStub
+from hw.macro.interface import CrossbarMacro
 from hw.network import Accelerator
 
 
@@ -71,15 +74,17 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
     name = description.name
     design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
     bodies = macros(description)
+    logic = to_verilog(design, module_name(description))
+    heading, _, _ = logic.partition("\n")  # what wrote it
     return design, {
-        f"{name}.v": to_verilog(design, module_name(description)),
+        f"{name}.v": logic,
         f"{name}_crossbar_model.v": "".join(
             to_verilog(crossbar_model(shape, ColumnsInstance), macro)
             for macro, shape in bodies.items()
         )
         + columns.SOURCE.read_text(encoding="utf-8"),
         f"{name}_crossbar_stub.v": "".join(
-            _black_box(to_verilog(CrossbarStub(shape), macro)) for macro, shape in bodies.items()
+            _black_box(shape, macro, heading) for macro, shape in bodies.items()
         ),
     }
 
@@ -91,7 +96,17 @@ def digital_arrays(description: Description) -> str:
     )
 
 
-def _black_box(text: str) -> str:
-    """An empty module as a black box: ports alone, and the attribute that tools know."""
-    lines = [line for line in text.splitlines() if "assign" not in line and "wire" not in line]
-    return "\n".join(lines).replace("module ", "(* blackbox *)\nmodule ", 1) + "\n"
+def _black_box(shape: ArrayShape, name: str, heading: str) -> str:
+    """The macro as a black box: ports alone, and the attribute that tools know."""
+    ports = {"in": ["rst"], "out": []}
+    declared = {"clk": "input clk", "rst": "input rst"}
+    macro = CrossbarMacro(shape, name)
+    for path, member, port in macro.signature.flatten(macro):
+        own, bits = "__".join(map(str, path)), len(Value.cast(port))
+        flow = "in" if member.flow == In else "out"
+        ports[flow].append(own)
+        declared[own] = f"{flow}put " + (f"[{bits - 1}:0] " if bits > 1 else "") + own
+    lines = [heading, "", "(* blackbox *)"]
+    lines += [f"module {name}({', '.join([*ports['in'], *ports['out'], 'clk'])});"]
+    lines += [f"  {text};" for _, text in sorted(declared.items())]
+    return "\n".join([*lines, "endmodule", ""])

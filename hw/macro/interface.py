@@ -1,4 +1,4 @@
-"""The crossbar macro's one port list (docs/macro.md), and the macro with nothing behind it."""
+"""The crossbar macro's one port list (docs/macro.md), and the macro as a black box."""
 
 from typing import Any
 
@@ -91,17 +91,6 @@ def compare(macro: Any, lane: int, lsbs: Signal) -> Value:
     if adc.kind == "flash":
         return Cat(lsbs >= code for code in range(adc.range.low + 1, adc.range.high + 1))
     return Value.cast(lsbs >= macro.trial[lane])
-
-
-class CrossbarStub(wiring.Component):
-    """The macro's port list, clock and reset too, with nothing behind it."""
-
-    def __init__(self, shape: ArrayShape) -> None:
-        super().__init__({"clk": In(1), "rst": In(1), **macro_signature(shape).members})
-
-    def elaborate(self, platform: object) -> Module:
-        """Empty."""
-        return Module()
 
 
 class CrossbarMacro(wiring.Component):

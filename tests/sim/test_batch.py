@@ -231,11 +231,25 @@ def test_a_build_is_reused_and_a_new_one_has_a_new_name(wide):
     assert again.library == built.library and built.library.stat().st_mtime_ns == before
 
 
+def test_a_short_run_is_not_compiled_for_speed(wide, monkeypatch):
+    """Unless a build for speed lies there; a long run is."""
+    folder, built = wide
+    ways = []
+    monkeypatch.setattr(batch.chip, "build", lambda *_, runner: ways.append(runner.MAKE))
+    assert batch.prepare(folder, WIDE.name).library == built.library
+    with monkeypatch.context() as patched:
+        patched.setattr(batch, "SHORT", 1)
+        batch.prepare(folder, WIDE.name)
+    monkeypatch.setattr(batch.chip, "is_built", lambda *_: True)
+    batch.prepare(folder, WIDE.name)
+    assert [way == verilator.QUICK for way in ways] == [True, False, False]
+
+
 @pytest.mark.slow
 def test_another_way_to_compile_leaves_nothing_of_the_first(tmp_path):
     """make goes by dates alone, and would keep what was compiled quickly."""
     built = batch.prepare(emitted(tmp_path, RNN), RNN.name, quick=True)
-    thorough = batch.prepare(tmp_path, RNN.name)
+    thorough = batch.prepare(tmp_path, RNN.name, quick=False)
     assert thorough.library != built.library and not built.library.exists()
     log = (thorough.library.parent / "build.log").read_text()
     assert "g++ -O3 " in log and "-c -o verilated.o" in log

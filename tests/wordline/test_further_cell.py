@@ -8,7 +8,6 @@ This file has both parts of a minimal gated unit, the two-gate unit of Zhou et a
 From here it goes through everything that the LSTM goes through, and no other file knows of it.
 """
 
-from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import pytest
@@ -30,7 +29,6 @@ from golden.validation import Int, frozen
 from hw import fixed, timing
 from hw.gates import GatePipeline, dac_code, stage
 from hw.layer import GATES
-from sim import batch
 from tests.helpers import random_codes, random_program, run_gates, small
 from wordline.flow import cache
 
@@ -197,12 +195,11 @@ def test_its_float_reference_and_noise():
 def test_from_training_to_the_comparison(tmp_path, monkeypatch):
     """Trained, in float and in 4 bits, emitted, and simulated in Verilator; then with a fault."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(batch, "prepare", partial(batch.prepare, quick=True))
     description = wordline.Description.from_dict(
         {
             "name": "gated",
             "network": {"inputs": 12, "hidden": [8], "classes": 9},
-            "adc": {"bits": 5},
+            "array": {"lanes": 1},
             "cell": MGU,
         }
     )
