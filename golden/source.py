@@ -65,7 +65,12 @@ def code_hash(*modules: str, only: Mapping[str, Collection[str]] | None = None) 
                 entered.add((label, key))
     for label, key in entered:
         chosen.get(label, set()).discard(key)
-    code = _Code(modules, chosen)
+    return _hash(modules, tuple((label, tuple(sorted(keys))) for label, keys in chosen.items()))
+
+
+@cache
+def _hash(modules: tuple[str, ...], only: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    code = _Code(modules, dict(only))
     data = [data_hash(path) for module in code.modules.values() for path in module.data]
     return digest(sorted(data) + sorted(code.colours()))
 

@@ -22,7 +22,7 @@ from hw.array import crossbar_model
 from hw.macro import columns
 from hw.macro.columns import ColumnsInstance
 from hw.macro.digital import DigitalArray
-from hw.macro.interface import CrossbarMacro
+from hw.macro.interface import CrossbarMacro, macro_signature
 from hw.network import Accelerator
 
 
@@ -100,8 +100,8 @@ def _black_box(shape: ArrayShape, name: str, heading: str) -> str:
     """The macro as a black box: ports alone, and the attribute that tools know."""
     ports = {"in": ["rst"], "out": []}
     declared = {"clk": "input clk", "rst": "input rst"}
-    macro = CrossbarMacro(shape, name)
-    for path, member, port in macro.signature.flatten(macro):
+    signature = macro_signature(shape)
+    for path, member, port in signature.flatten(signature.create()):
         own, bits = "__".join(map(str, path)), len(Value.cast(port))
         flow = "in" if member.flow == In else "out"
         ports[flow].append(own)

@@ -292,10 +292,11 @@ def test_a_memory_macro_is_a_memory(tmp_path):
 @pytest.mark.parametrize("side", ppa.SIDES)
 def test_a_design_is_counted_in_gates(side, tmp_path):
     # h of every step is compared: a class of two would say little.
-    net = {"inputs": 2, "hidden": [2], "classes": 0}
-    cell = {"kind": "lstm", "gate_bits": 4, "state_bits": 8, "state_index_bits": 4, "frac": 1}
+    net = {"inputs": 1, "hidden": [2], "classes": 0}
+    cell = {"kind": "lstm", "gate_bits": 4, "state_bits": 6, "state_index_bits": 4, "frac": 0}
+    bits = {"device": {"weight_bits": 3, "conductance_bits": 3}, "dac": {"bits": 3}}
     output = {"of": "state", "steps": "every"}
-    description = TINY.replace(cell=cell, adc={"bits": 3}, network=net, output=output)
+    description = TINY.replace(cell=cell, adc={"bits": 3}, network=net, output=output, **bits)
     program = random_program(description, 0)
     lengths = torch.tensor([2, 1, 3])
     x = random_codes(description, 0, len(lengths), 3, description.network.inputs)

@@ -81,6 +81,7 @@ class Package:
     def hash(self, *modules: str, **only: list[str]) -> str:
         syntax.module.cache_clear()
         source.data_hash.cache_clear()
+        source._hash.cache_clear()
         return source.code_hash(*(modules or ("pkg.train",)), only=only)
 
 
@@ -90,6 +91,7 @@ def package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     yield Package(tmp_path / "pkg")
     syntax.module.cache_clear()
+    source._hash.cache_clear()
 
 
 def moved(package):

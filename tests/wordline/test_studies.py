@@ -216,7 +216,7 @@ def test_where_a_point_is_lost(means, lost):
 
 
 def test_votes_in_small(monkeypatch, shared):
-    task = dataclasses.replace(votes.VOWELS, float_epochs=12, epochs=4, rtl=())
+    task = dataclasses.replace(votes.VOWELS, hidden=8, float_epochs=12, epochs=2, rtl=())
     settings = votes.VotesStudy((task,), seeds=(0, 1), votes=(1, 2, 4, 8))
     results, table, drawing = study(monkeypatch, shared, "votes", settings)
     for row in results["rows"]:
