@@ -1,6 +1,8 @@
 """The library: what a notebook or a script calls, and that the command calls the same."""
 
 import dataclasses
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,13 @@ slow = {"torch", "cocotb", "matplotlib", "onnx", "amaranth", "pydantic"}
 print(sorted(slow & sys.modules.keys()))
 """
     assert python(code, tmp_path).strip() == "[]"
+
+
+def test_every_function_is_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs/library.md").read_text()
+    told = set(re.findall(r"`(\w+)\([^`]*\)`", text.partition("## Functions")[2]))
+    functions = {name for name in wordline.__all__ if inspect.isfunction(getattr(wordline, name))}
+    assert functions == told & set(wordline.__all__) == told - {"from_float"}
 
 
 def test_every_name_is_there():
