@@ -7,6 +7,7 @@ Weight Equalization and Bias Correction" (ICCV 2019), here with all arrays befor
 as the chip has them. How much each array errs is measured on the same sequences.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,8 @@ from golden.datasets import Sequences
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.float_network import FloatModel
-from golden.frontends import pytorch
-from golden.frontends.pytorch import Foreign
+from golden.frontends.chain import Foreign
+from golden.frontends.module import from_module
 from golden.levels import IMPORTANT, Levels
 from golden.program import ArrayProgram, Program
 from golden.training.evaluate import statistics, target_statistics
@@ -29,10 +30,7 @@ CORRECTION = 512
 """Sequences from which biases are corrected and errors measured."""
 
 CHECKED = 8
-"""Sequences on which a module is compared with the network read out of it."""
-
-TOLERANCE = 1e-3
-"""Of that comparison: float32's rounding over long sequences, relative to the largest score."""
+"""Sequences on which what was read is compared with what it was read from."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,39 @@ class ArrayReport:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """The network as it was read, beside what it was read from, on calibration sequences.
+
+    sequences, steps: how many; 0 where nothing was compared, for the reason in `why_not`.
+    difference: the largest, relative to the largest score.
+    """
+
+    sequences: int
+    steps: int
+    difference: float
+    why_not: str = ""
+
+    def __str__(self) -> str:
+        if not self.sequences:
+            return f"not compared: {self.why_not}"
+        return (
+            f"compared on {self.sequences} sequences of {self.steps} steps: largest difference "
+            f"{self.difference:.1e} of the largest score"
+        )
+
+
+@dataclass(frozen=True)
 class Conversion:
-    """A program, the float network it was made of, what is lost in each array, and the quantised
-    network, with corrected biases, to be trained on."""
+    """A program, the float network it was made of, what is lost in each array, the quantised
+    network, with corrected biases, to be trained on; the parts that were read, in order, and how
+    they compare with what they were read from."""
 
     program: Program
     model: FloatModel
     arrays: tuple[ArrayReport, ...]
     trainable: Trainable
+    chain: tuple[str, ...]
+    compared: Comparison
 
 
 def convert(
@@ -73,21 +96,20 @@ def convert(
 ) -> Conversion:
     """Quantise a trained float network for a design, without training.
 
-    module: see `golden.frontends.pytorch`. calibration: real inputs as the network is used on,
+    module: see `golden.frontends.module`. calibration: real inputs as the network is used on,
     (sequences, steps, inputs), or `Sequences`, whose labels only level tables by importance need.
     levels: how level tables are found, where `device.levels` is "trained". Raises WordlineError
     where the network cannot be mapped, or does not fit the description or the calibration.
     """
-    own = pytorch.from_module(module) if isinstance(module, nn.Module) else module
+    own = from_module(module) if isinstance(module, nn.Module) else module
     own.check(description)
     data, how = _sequences(calibration), levels or Levels()
     model = as_model(own, description, data)
-    if isinstance(module, nn.Module):
-        _compare(module, own, model, data)
+    compared = _compare(own, model, data)
     check_levels(description, data, how)
     trainable = Trainable(model, data, description, how)
     part = data.part(torch.arange(0, len(data), -(-len(data) // CORRECTION)))
-    found = Conversion(*_corrected(trainable, model, part), trainable)
+    found = Conversion(*_corrected(trainable, model, part), trainable, own.chain, compared)
     _check_bias(own, found.program)
     return found
 
@@ -154,40 +176,35 @@ def _labelled(data: Sequences) -> bool:
     return data.real or int(data.labelled(data.labels).min()) >= 0
 
 
-def _compare(module: nn.Module, own: Foreign, model: FloatModel, data: Sequences) -> None:
-    """Raise WordlineError where a module's own output is not that of the chain read out of it: of
-    the last step, or of every one. Of modules that are called in another way, nothing is known."""
-    recurrent = [part for part in module.modules() if isinstance(part, nn.LSTM | nn.RNN)]
+def _compare(own: Foreign, model: FloatModel, data: Sequences) -> Comparison:
+    """What was read beside what it was read from; WordlineError where the two differ."""
     steps = int(data.lengths.min())
-    x = data.x[:CHECKED, :steps].float()
-    training = module.training
-    try:
-        with torch.no_grad():
-            found = module.eval()(x if recurrent[0].batch_first else x.transpose(0, 1))
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError):
-        return
-    finally:
-        module.train(training)
-    if isinstance(found, tuple):  # of an nn.LSTM alone: every h, then the state at the end
-        found = found[0]
-    if not isinstance(found, Tensor):
-        return
+    # As many sequences as steps would not tell the axes of an output apart.
+    x = data.x[: CHECKED - (steps == CHECKED), :steps].float()
+    outputs = [] if own.run is None else own.run(x)
+    if not outputs:
+        return Comparison(0, 0, 0.0, own.why_not or "there is nothing to run")
     lengths = torch.full((len(x),), steps)
-    some = Sequences(x, lengths, torch.zeros(len(x), steps).long())
-    scores = model.scores(some)
-    ways = {"the last step": scores[:, -1], "every step": scores}
-    if not recurrent[0].batch_first:
-        ways["every step, steps first"] = scores.transpose(0, 1)
-    alike = [way for way in ways.values() if way.shape == found.shape]
-    largest = float(scores.abs().max())
-    if not any(float((way - found).abs().max()) <= TOLERANCE * largest for way in alike):
-        off = min((float((way - found).abs().max()) for way in alike), default=None)
-        how = f"differs by {off:.3g}" if off is not None else f"has shape {tuple(found.shape)}"
+    scores = model.scores(Sequences(x, lengths, torch.zeros(len(x), steps).long()))
+    largest = max(float(scores.abs().max()), 1e-30)
+    off = [
+        float((way - found).abs().max()) / largest
+        for found in outputs
+        for way in (scores[:, -1], scores)
+        if way.shape == found.shape
+    ]
+    if not off or not min(off) <= own.tolerance:
+        how = f"differs by {largest * min(off):.3g}" if off else f"has shape {_shapes(outputs)}"
         raise WordlineError(
-            f"{own.source} is no chain of recurrent layers, and perhaps a linear layer, on the "
-            f"last step or on every one: on the calibration its output {how}. Give its layers in "
-            f"a chain; what else it computes is not mapped."
+            f"{own.source} is no chain of recurrent and linear layers, read at the last step or at "
+            f"every one: on the calibration its output {how}. Give its layers in a chain; what "
+            f"else it computes is not mapped."
         )
+    return Comparison(len(x), steps, min(off))
+
+
+def _shapes(outputs: Sequence[Tensor]) -> str:
+    return " or ".join(dict.fromkeys(str(tuple(output.shape)) for output in outputs))
 
 
 def _corrected(

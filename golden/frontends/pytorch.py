@@ -1,120 +1,23 @@
-"""Float networks from elsewhere: a PyTorch module, its state_dict, a file of either or of ONNX.
+"""Files of float networks, and PyTorch's state_dicts, whose tensors are read by their names."""
 
-What is taken is a chain: `torch.nn.LSTM` or `torch.nn.RNN` layers, then, if scores are to come
-out and not the state, a linear layer. Of files and dictionaries the weights are read, by PyTorch's
-names or ONNX's operators; how they are joined up is only known of a module, and checked there
-(`golden.frontends.convert`).
-"""
-
-import itertools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from golden.description import Description
 from golden.errors import WordlineError
-from golden.float_network import FloatNetwork
+from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
 
 KINDS = {4: "lstm", 1: "rnn"}
 """Kind of a cell by its gates."""
 
-SILENT = (nn.Dropout, nn.Identity, nn.Flatten, nn.Softmax, nn.LogSoftmax)
-"""Modules that change no class when a trained network is used."""
-
 FILES = (".onnx", ".safetensors", ".pt", ".pth")
 """Suffixes of files that are read."""
-
-INSTEAD = {
-    "GRU": "train an nn.LSTM in its place: there is no GRU cell in hardware",
-    "bidirectional": "train it forwards alone: the accelerator sees a sequence once, in order",
-    "projection": "train it with proj_size = 0: h is fed back as it is",
-    "relu": "train it with nonlinearity = 'tanh': the tables saturate, as relu does not",
-}
-"""What cannot be mapped, and what to do."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One recurrent layer, as PyTorch has it: weight_ih (gates * units, inputs), weight_hh (gates *
-    units, units), bias (gates * units,), the sum of PyTorch's two."""
-
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias: Tensor
-
-    @property
-    def units(self) -> int:
-        """Size of h."""
-        return self.weight_hh.shape[1]
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """A chain of recurrent layers of one kind ("lstm" or "rnn"), and a head, if there is one:
-    weight (classes, units), bias (classes,). source: where it comes from, for messages."""
-
-    source: str
-    kind: str
-    layers: tuple[Layer, ...]
-    head: tuple[Tensor, Tensor] | None
-
-    def fit(self, description: Description) -> Description:
-        """The description with the network's sizes and kind of cell in place of its own; of a
-        network without head, the state leaves, on which there are no votes."""
-        sizes = {
-            "inputs": self.layers[0].weight_ih.shape[1],
-            "hidden": [layer.units for layer in self.layers],
-            "classes": len(self.head[0]) if self.head else 0,
-        }
-        output, voting = {}, {}
-        if self.head is None:
-            output, voting = {"of": "state"}, {"replay_steps": 0}
-        elif description.output.of == "state":
-            output = {"of": "class"}
-        return description.replace(
-            network=sizes, cell={"kind": self.kind}, output=output, voting=voting
-        )
-
-    def check(self, description: Description) -> None:
-        """WordlineError where a description is for another network."""
-        for section in ("network", "cell"):
-            own, given = (d.to_dict()[section] for d in (self.fit(description), description))
-            for field, value in own.items():
-                if given[field] != value:
-                    raise WordlineError(
-                        f"{self.source} has {section}.{field} = {value!r}, the description has "
-                        f"{given[field]!r}; give a description of the same network."
-                    )
-
-    def standardised(
-        self, description: Description, mean: Tensor, spread: Tensor, *of_target: Tensor
-    ) -> FloatNetwork:
-        """The same network of (x - mean) / spread in the place of x, for its scores less their mean
-        and over their spread; of_target: the two, of each score or of all."""
-        network = FloatNetwork(description)
-        with torch.no_grad():
-            for n, (own, layer) in enumerate(zip(self.layers, network.layers, strict=True)):
-                weight, bias = own.weight_ih.double(), own.bias.double()
-                if n == 0:
-                    bias = bias + weight @ mean.double()
-                    weight = weight * spread.double()
-                values: dict[str, Tensor] = {"weight_ih": weight, "weight_hh": own.weight_hh}
-                values |= {"bias_ih": bias, "bias_hh": 0 * bias}
-                for name, value in values.items():
-                    getattr(layer, f"{name}_l0").copy_(value)
-            if network.head is not None and self.head is not None:
-                weight, bias = (part.double() for part in self.head)
-                target_mean, target_spread = (part.double() for part in of_target)
-                network.head.weight.copy_(weight / target_spread[:, None])
-                network.head.bias.copy_((bias - target_mean) / target_spread)
-        return network
 
 
 def read(path: Path) -> Foreign:
@@ -165,32 +68,6 @@ def _read_pickle(path: Path) -> Foreign:
     return from_state_dict(tensors, str(path))
 
 
-def from_module(module: nn.Module) -> Foreign:
-    """A network from a PyTorch module: an LSTM or RNN, or one that consists of some and perhaps of
-    a linear layer, in that order."""
-    source = type(module).__name__
-    for name, part in module.named_modules():
-        where = f"{source} ({name}: {type(part).__name__})" if name else source
-        if isinstance(part, nn.GRU | nn.GRUCell):
-            _refuse(where, "GRU")
-        if isinstance(part, nn.LSTM | nn.RNN):
-            if part.bidirectional:
-                _refuse(where, "bidirectional")
-            if part.proj_size:
-                _refuse(where, "projection")
-            if getattr(part, "nonlinearity", "tanh") != "tanh":
-                _refuse(where, "relu")
-        elif not isinstance(part, (nn.Linear, *SILENT)):
-            own = [f"{name}.{n}".lstrip(".") for n, _ in part.named_parameters(recurse=False)]
-            if own or not list(part.children()):
-                what = f"parameters of its own, {own[0]}" if own else f"a {type(part).__name__}"
-                raise WordlineError(
-                    f"{where} cannot be mapped: it has {what}; the accelerator computes nn.LSTM or "
-                    f"nn.RNN layers and one nn.Linear after them."
-                )
-    return from_state_dict(module.state_dict(), source)
-
-
 RECURRENT = re.compile(r"(.*?)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(\d+)(_reverse)?")
 
 
@@ -222,39 +99,21 @@ def from_state_dict(tensors: Mapping[str, Any], source: str = "the state_dict") 
             f"{source} has no recurrent layer (no weight_ih_l0); its tensors are "
             f"{', '.join([*tensors][:6]) or 'none'}."
         )
-    kinds, chain = set(), []
+    kinds: set[str] = set()
+    chain: list[Layer | Linear] = []
     for (prefix, number), parts in layers.items():
         gates, layer = _layer(parts, f"{source} ({prefix}weight_ih_l{number})")
         kinds.add(KINDS[gates])
         chain.append(layer)
-    return assemble(source, kinds, chain, _head(rest, source) if rest else None)
-
-
-def assemble(
-    source: str, kinds: set[str], layers: list[Layer], head: tuple[Tensor, Tensor | None] | None
-) -> Foreign:
-    """A network of its parts, once they are found to fit; head: weight and bias."""
-    if len(kinds) > 1:
-        raise WordlineError(
-            f"{source} has layers of several kinds ({', '.join(sorted(kinds))}); all of a "
-            f"network's must be LSTM, or all RNN."
-        )
-    for n, (before, after) in enumerate(itertools.pairwise(layers), 1):
-        if after.weight_ih.shape[1] != before.units:
-            raise WordlineError(
-                f"{source}: recurrent layer {n} takes {after.weight_ih.shape[1]} inputs, but the "
-                f"one before it has {before.units} units; they must be one chain."
-            )
-    if head is None:
-        return Foreign(source, kinds.pop(), tuple(layers), None)
-    weight, bias = head
-    if weight.shape[1] != layers[-1].units:
-        raise WordlineError(
-            f"{source}: the linear layer takes {weight.shape[1]} inputs, but the last recurrent "
-            f"layer has {layers[-1].units} units; it must read those alone."
-        )
-    bias = torch.zeros(len(weight)) if bias is None else bias
-    return Foreign(source, kinds.pop(), tuple(layers), (weight, bias))
+    names = [f"{prefix}weight_ih_l{number}" for prefix, number in layers]
+    names = [name.removesuffix(".weight_ih_l0").removesuffix("weight_ih_l0") for name in names]
+    if rest:
+        name, linear = _head(rest, source)
+        chain.append(linear)
+        names.append(name)
+    names = [name or source for name in names]
+    why = "a state_dict has no graph"
+    return assemble(source, kinds, chain, chain=tuple(names), why_not=why)
 
 
 def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
@@ -276,8 +135,8 @@ def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
     return gates, Layer(ih, hh, bias)
 
 
-def _head(rest: Mapping[str, Tensor], source: str) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of the linear layer among the tensors that are of no recurrent one."""
+def _head(rest: Mapping[str, Tensor], source: str) -> tuple[str, Linear]:
+    """Name and tensors of the linear layer among the tensors that are of no recurrent one."""
     matrices = [name for name, tensor in rest.items() if tensor.dim() == 2]
     known = {"weight", "bias"}
     strange = [name for name in rest if name.rpartition(".")[2] not in known]
@@ -294,7 +153,8 @@ def _head(rest: Mapping[str, Tensor], source: str) -> tuple[Tensor, Tensor | Non
         raise WordlineError(
             f"{source}: the bias of {name} has shape {tuple(bias.shape)}, not ({len(weight)},)."
         )
-    return weight, None if bias is None else bias.detach().cpu()
+    own = Linear(weight, None if bias is None else bias.detach().cpu())
+    return name.removesuffix("weight").removesuffix(".") or "linear", own
 
 
 def _refuse(where: str, what: str) -> None:

@@ -142,6 +142,8 @@ def import_(
             build_dir=build_dir,
             progress=bar,
         )
+    terminal.say(f"read: {' -> '.join(imported.conversion.chain)}")
+    terminal.say(str(imported.conversion.compared))
     terminal.show(_arrays_table(imported.conversion.arrays))
     for stage, values in imported.measures.items():
         terminal.say(f"{stage}: {worth(values)} on {test}")

@@ -124,6 +124,8 @@ def _import(
     report = about | {
         "name": description.name,
         "measures": imported.measures,
+        "chain": conversion.chain,
+        "compared": dataclasses.asdict(conversion.compared),
         "arrays": [dataclasses.asdict(array) for array in conversion.arrays],
     }
     files.write_text(folder / f"{description.name}.toml", recipe.to_toml())

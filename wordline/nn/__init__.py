@@ -40,7 +40,8 @@ from golden.effects import apply as apply_effects
 from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.frontends import convert
-from golden.frontends.pytorch import INSTEAD, Foreign, Layer, from_module
+from golden.frontends.chain import INSTEAD, Foreign, Layer
+from golden.frontends.module import from_module
 from golden.injection import Injection
 from golden.levels import IMPORTANT, Levels
 from golden.network import Trace
@@ -374,7 +375,7 @@ class Network(_Quantised):
     ) -> Self:
         """From a trained chain of `torch.nn` modules, quantised as `wordline.convert` does it.
 
-        module: see `golden.frontends.pytorch`. description: its sizes and kind of cell become the
+        module: see `golden.frontends.module`. description: its sizes and kind of cell become the
         module's. calibration, lengths: typical inputs, as this network is called with; or
         `Sequences`. settings: those of the constructor. Raises WordlineError where the module
         cannot be mapped, or does not fit the calibration.

@@ -1,0 +1,191 @@
+"""Float networks from elsewhere as a chain: recurrent layers and matrices, perhaps a head."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from golden.description import Description
+from golden.errors import WordlineError
+from golden.float_network import FloatNetwork
+
+INSTEAD = {
+    "GRU": "train an nn.LSTM in its place: there is no GRU cell in hardware",
+    "bidirectional": "train it forwards alone: the accelerator sees a sequence once, in order",
+    "projection": "train it with proj_size = 0: h is fed back as it is",
+    "relu": "train it with nonlinearity = 'tanh': the tables saturate, as relu does not",
+}
+"""What cannot be mapped, and what to do."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One recurrent layer, as PyTorch has it: weight_ih (gates * units, inputs), weight_hh (gates *
+    units, units), bias (gates * units,), the sum of PyTorch's two."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias: Tensor
+
+    @property
+    def inputs(self) -> int:
+        """Size of what it reads."""
+        return self.weight_ih.shape[1]
+
+    @property
+    def units(self) -> int:
+        """Size of h."""
+        return self.weight_hh.shape[1]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A matrix and a shift in a chain: weight (outputs, inputs), bias (outputs,) or None."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Size of what it reads."""
+        return self.weight.shape[1]
+
+    @property
+    def units(self) -> int:
+        """Size of what it gives."""
+        return self.weight.shape[0]
+
+    @property
+    def shift(self) -> Tensor:
+        """The bias in float64, zeros where there is none."""
+        if self.bias is None:
+            return torch.zeros(self.units, dtype=torch.float64)
+        return self.bias.double()
+
+    def then(self, other: "Linear") -> "Linear":
+        """This one, and another behind it, as one."""
+        weight = other.weight.double() @ self.weight.double()
+        return Linear(weight, other.weight.double() @ self.shift + other.shift)
+
+    def into(self, layer: Layer) -> Layer:
+        """A layer that reads this one's inputs in the place of its outputs."""
+        weight = layer.weight_ih.double()
+        bias = layer.bias + weight @ self.shift
+        return Layer(weight @ self.weight.double(), layer.weight_hh, bias)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A chain of recurrent layers of one kind ("lstm" or "rnn"), and a head, if there is one:
+    weight (classes, units), bias (classes,). source: where it comes from, for messages.
+
+    chain: names of its parts, in order. run: what computes it by other code than ours, see `Run`;
+    None: there is nothing to run, for the reason in `why_not`. tolerance: of the comparison with
+    it, relative to the largest score: rounding over long sequences.
+    """
+
+    source: str
+    kind: str
+    layers: tuple[Layer, ...]
+    head: tuple[Tensor, Tensor] | None
+    chain: tuple[str, ...] = ()
+    run: "Run | None" = None
+    why_not: str = ""
+    tolerance: float = 1e-3
+
+    def fit(self, description: Description) -> Description:
+        """The description with the network's sizes and kind of cell in place of its own; of a
+        network without head, the state leaves, on which there are no votes."""
+        sizes = {
+            "inputs": self.layers[0].inputs,
+            "hidden": [layer.units for layer in self.layers],
+            "classes": len(self.head[0]) if self.head else 0,
+        }
+        output, voting = {}, {}
+        if self.head is None:
+            output, voting = {"of": "state"}, {"replay_steps": 0}
+        elif description.output.of == "state":
+            output = {"of": "class"}
+        return description.replace(
+            network=sizes, cell={"kind": self.kind}, output=output, voting=voting
+        )
+
+    def check(self, description: Description) -> None:
+        """WordlineError where a description is for another network."""
+        for section in ("network", "cell"):
+            own, given = (d.to_dict()[section] for d in (self.fit(description), description))
+            for field, value in own.items():
+                if given[field] != value:
+                    raise WordlineError(
+                        f"{self.source} has {section}.{field} = {value!r}, the description has "
+                        f"{given[field]!r}; give a description of the same network."
+                    )
+
+    def standardised(
+        self, description: Description, mean: Tensor, spread: Tensor, *of_target: Tensor
+    ) -> FloatNetwork:
+        """The same network of (x - mean) / spread in the place of x, for its scores less their mean
+        and over their spread; of_target: the two, of each score or of all."""
+        network = FloatNetwork(description)
+        with torch.no_grad():
+            for n, (own, layer) in enumerate(zip(self.layers, network.layers, strict=True)):
+                weight, bias = own.weight_ih.double(), own.bias.double()
+                if n == 0:
+                    bias = bias + weight @ mean.double()
+                    weight = weight * spread.double()
+                values: dict[str, Tensor] = {"weight_ih": weight, "weight_hh": own.weight_hh}
+                values |= {"bias_ih": bias, "bias_hh": 0 * bias}
+                for name, value in values.items():
+                    getattr(layer, f"{name}_l0").copy_(value)
+            if network.head is not None and self.head is not None:
+                weight, bias = (part.double() for part in self.head)
+                target_mean, target_spread = (part.double() for part in of_target)
+                network.head.weight.copy_(weight / target_spread[:, None])
+                network.head.bias.copy_((bias - target_mean) / target_spread)
+        return network
+
+
+Run = Callable[[Tensor], Sequence[Tensor]]
+"""Scores of x (sequences, steps, inputs), float32: (sequences, classes) or (sequences, steps,
+classes), one for each way in which the network can be called; none where it cannot be."""
+
+
+def assemble(
+    source: str,
+    kinds: set[str],
+    parts: Sequence[Layer | Linear],
+    *,
+    chain: tuple[str, ...] = (),
+    run: Run | None = None,
+    why_not: str = "",
+    tolerance: float = 1e-3,
+) -> Foreign:
+    """A network of its parts in their order, once they are found to fit: matrices in front of a
+    layer are folded into it, those behind the last are the head."""
+    if len(kinds) > 1:
+        raise WordlineError(
+            f"{source} has layers of several kinds ({', '.join(sorted(kinds))}); all of a "
+            f"network's must be LSTM, or all RNN."
+        )
+    names = chain or tuple(f"part {n}" for n in range(1, len(parts) + 1))
+    for (name, before), (other, after) in itertools.pairwise(zip(names, parts, strict=True)):
+        if after.inputs != before.units:
+            raise WordlineError(
+                f"{source}: {other} takes {after.inputs} inputs, but {name} in front of it gives "
+                f"{before.units}; all parts must be one chain."
+            )
+    layers: list[Layer] = []
+    linear: Linear | None = None
+    for part in parts:
+        if isinstance(part, Linear):
+            linear = part if linear is None else linear.then(part)
+        else:
+            layers.append(part if linear is None else linear.into(part))
+            linear = None
+    head = None
+    if linear is not None:
+        bias = torch.zeros(linear.units) if linear.bias is None else linear.bias
+        head = linear.weight, bias
+    return Foreign(source, kinds.pop(), tuple(layers), head, chain, run, why_not, tolerance)

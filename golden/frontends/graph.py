@@ -1,0 +1,231 @@
+"""An ONNX graph, followed from what is computed back to what it is computed of.
+
+Between two recurrent operators a network that can be mapped is affine in each step: matrices,
+scales and shifts that are constants, and operators that move values. Whether it is, and which
+matrix and shift it has, is found by evaluating that part of the graph (onnx's reference evaluator,
+in float64) on inputs that tell them; so no rearrangement has to be understood, and none can be
+misunderstood.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+Array = np.ndarray
+
+RECURRENT = ("LSTM", "RNN")
+
+SHAPES = {"Shape", "Size"}
+"""Operators that look at no values."""
+
+MOVES = {
+    *("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout", "Expand"),
+    *("Slice", "Gather", "Split", "Concat", "Tile", "Pad", "Cast", "CastLike"),
+}
+"""Operators that move values of their first input; Concat's are all values."""
+
+AFFINE = {"Add", "Sub", "Mul", "Div", "Sum", "Neg", "MatMul", "Gemm", "BatchNormalization"}
+"""Operators that are affine in a value where their other inputs are constants."""
+
+TAIL = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax"}
+"""Operators after the scores that leave the class as it is."""
+
+REAL = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+
+
+class NotAffineError(Exception):
+    """A part of a graph is not what it has to be; in words."""
+
+
+class Graph:
+    """A graph with its constants folded.
+
+    constants: by name. inputs: names of what it is given. source: its file, for messages.
+    """
+
+    def __init__(self, model: onnx.ModelProto, source: str) -> None:
+        self.model, self.source = model, source
+        self.nodes = list(model.graph.node)
+        self.constants: dict[str, Array] = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+        }
+        self.made_by = {name: node for node in self.nodes for name in node.output if name}
+        self.inputs = {v.name: v for v in model.graph.input if v.name not in self.constants}
+        for node in self.nodes:  # they come in an order in which they can be computed
+            given = [name for name in node.input if name]
+            foldable = node.op_type == "Constant" or (given and node.op_type not in RECURRENT)
+            if foldable and all(name in self.constants for name in given):
+                values = {name: self.constants[name] for name in given}
+                found = ReferenceEvaluator(node).run(None, values)
+                self.constants |= dict(zip(node.output, found, strict=False))
+        self._evaluators: dict[tuple[str, ...], ReferenceEvaluator] = {}
+
+    def reads(self, name: str) -> Iterator[tuple[NodeProto, str]]:
+        """The operators whose values make up a tensor, each with the tensor it gives, back to
+        recurrent operators, which are the last of their branch."""
+        waiting, seen = [name], set()
+        while waiting:
+            name = waiting.pop()
+            node = self.made_by.get(name)
+            if name in self.constants or node is None or name in seen:
+                continue
+            seen.add(name)
+            yield node, name
+            if node.op_type not in RECURRENT and node.op_type not in SHAPES:
+                waiting += self.values(node)
+
+    def values(self, node: NodeProto) -> list[str]:
+        """The inputs of an operator whose values its output has: not shapes, and no constants."""
+        names = [name for name in node.input if name and name not in self.constants]
+        if node.op_type == "ConstantOfShape":
+            return []
+        if node.op_type in MOVES and node.op_type != "Concat":
+            return [name for name in names if name == node.input[0]]
+        return names
+
+    def sources(self, name: str) -> set[str]:
+        """The tensors that a tensor's values come of: outputs of recurrent operators, and inputs
+        of the graph."""
+        found = {name} if name in self.inputs else set()
+        for node, own in self.reads(name):
+            if node.op_type in RECURRENT:
+                found.add(own)
+            elif node.op_type not in SHAPES:
+                found |= {value for value in self.values(node) if value in self.inputs}
+        return found
+
+    def shape_sources(self, node: NodeProto) -> set[str]:
+        """The tensors whose values decide how an operator moves others."""
+        moved = set(self.values(node))
+        names = [name for name in node.input if name and name not in moved]
+        return set().union(*(self.sources(name) for name in names), set())
+
+    def evaluate(self, target: str, feeds: dict[str, Array]) -> Array:
+        """A tensor, given others; in float64."""
+        if target in feeds:
+            return feeds[target]
+        key = (target, *sorted(feeds))
+        if key not in self._evaluators:
+            self._evaluators[key] = self._evaluator(target, feeds)
+        with np.errstate(all="ignore"):
+            (found,) = self._evaluators[key].run([target], feeds)
+        return np.asarray(found)
+
+    def _evaluator(self, target: str, feeds: dict[str, Array]) -> ReferenceEvaluator:
+        wanted, nodes, constants = [target], [], {}
+        seen: set[str] = set()
+        while wanted:
+            name = wanted.pop()
+            if name in feeds or name in seen or not name:
+                continue
+            seen.add(name)
+            if name in self.constants:
+                constants[name] = self.constants[name]
+                continue
+            node = self.made_by.get(name)
+            if node is None:
+                raise NotAffineError(f"it needs the input {name} as well")
+            seen |= set(node.output)
+            nodes.append(node)
+            wanted += node.input
+        order = {id(node): n for n, node in enumerate(self.nodes)}
+        nodes = [_in_double(node) for node in sorted(nodes, key=lambda node: order[id(node)])]
+        tensors = [
+            numpy_helper.from_array(v.astype(np.float64) if v.dtype.kind == "f" else v, name)
+            for name, v in constants.items()
+        ]
+        given = [helper.make_tensor_value_info(n, TensorProto.DOUBLE, None) for n in feeds]
+        out = [helper.make_tensor_value_info(target, TensorProto.DOUBLE, None)]
+        graph = helper.make_graph(nodes, "part", given, out, tensors)
+        imports = self.model.opset_import
+        return ReferenceEvaluator(helper.make_model(graph, opset_imports=imports))
+
+
+def _in_double(node: NodeProto) -> NodeProto:
+    """The operator, in float64 where it says float32."""
+    own = copy.deepcopy(node)
+    for attribute in own.attribute:
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i in REAL:
+            attribute.i = TensorProto.DOUBLE
+        if node.op_type in ("ConstantOfShape", "Constant") and attribute.name == "value":
+            value = numpy_helper.to_array(attribute.t)
+            if value.dtype.kind == "f":
+                attribute.t.CopyFrom(numpy_helper.from_array(value.astype(np.float64)))
+    return own
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = weight @ x + bias, the same for every sequence and step; weight: (outputs, inputs).
+
+    every_step: y is there for every step; else for the last.
+    """
+
+    weight: Array
+    bias: Array
+    every_step: bool
+
+    @property
+    def same(self) -> bool:
+        """Whether y is x."""
+        rows, columns = self.weight.shape
+        square = rows == columns and np.array_equal(self.weight, np.eye(rows))
+        return square and not self.bias.any()
+
+
+def affine(
+    function: Callable[[Array], Array],
+    steps: int,
+    batch: int,
+    inputs: int,
+    *,
+    ways: Sequence[str] = ("tnc", "ntc", "nct", "tcn", "ctn", "cnt", "nc", "cn"),
+) -> tuple[Affine, str]:
+    """What a function of (steps, batch, inputs) is, if it is affine in each step, and the layout of
+    its output, the axes of 1 apart: t, n and c for steps, sequences and channels.
+
+    The function must be affine in all that goes in; that, its operators say. Raises NotAffineError
+    where it mixes steps or sequences, or leaves some out.
+    """
+    draw = np.random.default_rng(0)
+    probes = [draw.standard_normal((steps, batch, inputs)) for _ in range(2)]
+    zero = function(np.zeros((steps, batch, inputs)))
+    found = [function(probe) for probe in probes]
+    why = "steps or sequences are left out, added, mixed or reordered"
+    for way in ways:
+        rows = batch * (steps if "t" in way else 1)
+        channels, rest = divmod(zero.size, rows)
+        sizes = {"t": steps, "n": batch, "c": channels}
+        full = [sizes[axis] for axis in way]
+        if rest or [size for size in full if size > 1] != [s for s in zero.shape if s > 1]:
+            continue
+
+        def read(output: Array, way: str = way, full: Sequence[int] = tuple(full)) -> Array:
+            order = [way.index(axis) for axis in ("tnc" if "t" in way else "nc")]
+            return output.reshape(full).transpose(order)  # (steps, batch, channels) or last alone
+
+        base = read(zero)
+        bias = base.reshape(-1, channels)[-1]
+        columns = []
+        for n in range(inputs):
+            one = np.zeros((steps, batch, inputs))
+            one[..., n] = 1
+            columns.append((read(function(one)) - base).reshape(-1, channels)[-1])
+        weight = np.stack(columns, 1) if columns else np.zeros((channels, 0))
+        near = weight.astype(np.float32).astype(np.float64)
+        # Weights are of float32 mostly; what is left of adding the bias and taking it off is noise.
+        weight = np.where(
+            np.abs(near - weight) <= 1e-12 * np.abs(weight).max(initial=1), near, weight
+        )
+        own = Affine(weight, bias, "t" in way)
+        scale = 1e-9 * max(1.0, float(np.abs(np.stack(found)).max()))
+        wanted = [(p if own.every_step else p[-1]) @ weight.T + bias for p in probes]
+        off = max(float(np.abs(w - read(f)).max()) for w, f in zip(wanted, found, strict=True))
+        if off <= scale:
+            return own, way
+    raise NotAffineError(why)

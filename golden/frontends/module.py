@@ -1,0 +1,190 @@
+"""Networks from PyTorch modules: read in the order in which they are called."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from golden.errors import WordlineError
+from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
+
+SILENT = (nn.Dropout, nn.Identity, nn.Flatten, nn.Softmax, nn.LogSoftmax)
+"""Modules that change no class when a trained network is used."""
+
+TRIED = (2, 5)
+"""Sequences and steps with which a module is called, to see in what order its parts are."""
+
+Part = tuple[str, nn.Module]
+
+
+def from_module(module: nn.Module) -> Foreign:
+    """A network from a PyTorch module: `nn.LSTM` or `nn.RNN` layers in one direction, in a chain,
+    and perhaps `nn.Linear` layers in front of them, between or behind them.
+
+    The chain is read off a call; where the module cannot be called with x, or x and lengths, its
+    parts are taken in the order of their attributes. Raises WordlineError for parts that cannot be
+    mapped. That it computes nothing else is checked where there is a calibration
+    (`golden.frontends.convert`).
+    """
+    source = type(module).__name__
+    _check_parts(module, source)
+    called = _called(module)
+    parts = called or [(n, p) for n, p in module.named_modules() if _is_part(p)]
+    if not any(isinstance(part, nn.LSTM | nn.RNN) for _, part in parts):
+        own = ", ".join([*module.state_dict()][:6]) or "none"
+        raise WordlineError(
+            f"{source} has no recurrent layer (nn.LSTM or nn.RNN); its tensors are {own}."
+        )
+    chain: list[Layer | Linear] = []
+    names, kinds = [], set()
+    for name, part in parts:
+        own_parts = _linear(part) if isinstance(part, nn.Linear) else _recurrent(part)
+        for own, tensor in part.named_parameters():
+            if not bool(torch.isfinite(tensor).all()):
+                where = f"{name}.{own}".lstrip(".")
+                raise WordlineError(f"{source}: {where} holds a number that is not finite.")
+        chain += own_parts
+        if not isinstance(part, nn.Linear):
+            kinds.add("lstm" if isinstance(part, nn.LSTM) else "rnn")
+        names += [f"{name or source}[{n}]" for n in range(len(own_parts))]
+        if len(own_parts) == 1:
+            names[-1] = name or source
+    return assemble(
+        source,
+        kinds,
+        chain,
+        chain=tuple(names),
+        run=lambda x: _outputs(module, x),
+        why_not=f"{source} cannot be called with x, or x and lengths",
+    )
+
+
+def _is_part(part: nn.Module) -> bool:
+    return isinstance(part, nn.LSTM | nn.RNN | nn.Linear)
+
+
+def _linear(part: nn.Linear) -> list[Layer | Linear]:
+    bias = None if part.bias is None else part.bias.detach().cpu()
+    return [Linear(part.weight.detach().cpu(), bias)]
+
+
+def _recurrent(part: Any) -> list[Layer | Linear]:
+    """The layers of an nn.LSTM or nn.RNN."""
+    tensors = {name: tensor.detach().cpu() for name, tensor in part.named_parameters()}
+    layers: list[Layer | Linear] = []
+    for n in range(part.num_layers):
+        ih, hh = tensors[f"weight_ih_l{n}"], tensors[f"weight_hh_l{n}"]
+        bias = torch.zeros(len(ih), dtype=torch.float64)
+        if part.bias:
+            bias = bias + tensors[f"bias_ih_l{n}"] + tensors[f"bias_hh_l{n}"]
+        layers.append(Layer(ih, hh, bias))
+    return layers
+
+
+def _check_parts(module: nn.Module, source: str) -> None:
+    for name, part in module.named_modules():
+        where = f"{source} ({name}: {type(part).__name__})" if name else source
+        if isinstance(part, nn.GRU | nn.GRUCell):
+            _refuse(where, "GRU")
+        if isinstance(part, nn.LSTM | nn.RNN):
+            if part.bidirectional:
+                _refuse(where, "bidirectional")
+            if part.proj_size:
+                _refuse(where, "projection")
+            if getattr(part, "nonlinearity", "tanh") != "tanh":
+                _refuse(where, "relu")
+        elif not isinstance(part, (nn.Linear, *SILENT)):
+            own = [f"{name}.{n}".lstrip(".") for n, _ in part.named_parameters(recurse=False)]
+            if own or not list(part.children()):
+                what = f"parameters of its own, {own[0]}" if own else f"a {type(part).__name__}"
+                raise WordlineError(
+                    f"{where} cannot be mapped: it has {what}; the accelerator computes nn.LSTM or "
+                    f"nn.RNN layers, and nn.Linear in front of or behind them. Train the network "
+                    f"without it."
+                )
+
+
+def _refuse(where: str, what: str) -> None:
+    raise WordlineError(f"{where} cannot be mapped ({what}): {INSTEAD[what]}.")
+
+
+def _called(module: nn.Module) -> list[Part]:
+    """The parts in the order in which the module calls them; empty where it cannot be called."""
+    parts = [(name, part) for name, part in module.named_modules() if _is_part(part)]
+    calls: list[Part] = []
+
+    def note(name: str, part: nn.Module) -> Any:
+        return part.register_forward_hook(lambda *_: calls.append((name, part)))
+
+    hooks = [note(name, part) for name, part in parts]
+    try:
+        for size in dict.fromkeys(getattr(p, "in_features", 0) or p.input_size for _, p in parts):
+            for own in _arguments(module, torch.zeros(*TRIED, size)):
+                calls.clear()
+                if _call(module, own) is not None:
+                    return calls
+        return []
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _outputs(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """What the module gives of x (sequences, steps, inputs), in each way in which it can be called,
+    sequences first."""
+    found = []
+    sequences, steps = x.shape[:2]
+    for arguments in _arguments(module, x):
+        scores = _scores(_call(module, arguments))
+        if scores is None:
+            continue
+        if scores.dim() == 3 and scores.shape[:2] == (steps, sequences):
+            scores = scores.transpose(0, 1)
+        found.append(scores)
+    return found
+
+
+def _arguments(module: nn.Module, x: Tensor) -> list[tuple[Tensor, ...]]:
+    """Ways to call a module: with x, or x and lengths; as its first layer has it, or with the other
+    of sequences and steps first."""
+    recurrent = next((p for p in module.modules() if isinstance(p, nn.LSTM | nn.RNN)), None)
+    first = recurrent is None or recurrent.batch_first
+    kind = next((p.dtype for p in module.parameters()), x.dtype)
+    x = x.to(kind)
+    lengths = torch.full(x.shape[:1], x.shape[1])
+    layouts = [x if batch_first else x.transpose(0, 1) for batch_first in (first, not first)]
+    return [arguments for own in layouts for arguments in ((own,), (own, lengths))]
+
+
+def _call(module: nn.Module, arguments: tuple[Tensor, ...]) -> Any:
+    """What a module gives, in evaluation; None where the call fails."""
+    training = module.training
+    try:
+        with torch.no_grad():
+            return module.eval()(*arguments)
+    except FAILURES:
+        return None
+    finally:
+        module.train(training)
+
+
+FAILURES = (
+    *(RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError),
+    *(KeyError, AssertionError),
+)
+"""With what a call in another way than the module's own may end."""
+
+
+def _scores(output: Any) -> Tensor | None:
+    """The scores in what a module gives: a tensor, the first of several, or one of a dictionary."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        known = [name for name in ("logits", "scores", "output", "out", "y") if name in output]
+        values: Sequence[Any] = [output[name] for name in known] or [*output.values()]
+    elif isinstance(output, tuple | list):
+        values = output
+    else:
+        return getattr(output, "logits", None)
+    return next((value for value in values if isinstance(value, Tensor)), None)
