@@ -119,13 +119,17 @@ def import_(
     test: Annotated[
         Path | None, typer.Option(help="Held-out sequences with `labels`, to measure on.")
     ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(help="Parts of a state_dict in order, comma-separated: encoder,decoder,head."),
+    ] = None,
     seed: Seed = None,
     device: Device = "cpu",
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Quantise a trained LSTM or RNN of yours: the same exact program as from training here.
 
-    Takes nn.LSTM or nn.RNN layers in one direction, then one nn.Linear, or none.
+    Takes a chain of nn.LSTM or nn.RNN layers in one direction and nn.Linear layers.
     """
     from wordline.flow import importing
 
@@ -137,6 +141,7 @@ def import_(
             fine_tune=fine_tune,
             epochs=epochs,
             test=test,
+            order=order.split(",") if order else None,
             seed=seed,
             device=device,
             build_dir=build_dir,

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from golden.program import Program
 from golden.training import evaluate, quantised
 from golden.validation import plain, replaced
 from wordline.flow import cache
-from wordline.flow.sequences import labelled, read_sequences
+from wordline.flow.sequences import channels, labelled, read_sequences
 from wordline.flow.train import Progress, torch_threads
 
 
@@ -46,6 +47,7 @@ def import_model(
     fine_tune: bool = False,
     epochs: int | None = None,
     test: Path | None = None,
+    order: Sequence[str] | None = None,
     seed: int | None = None,
     device: str = "cpu",
     threads: int = 1,
@@ -57,6 +59,7 @@ def import_model(
     Writes NAME.toml, program.safetensors and import.json into build_dir/NAME.
 
     model: ONNX, or a state_dict (docs/import.md). calibration, test: .npz files of sequences.
+    order: names of a state_dict's parts, from the input on, where their sizes do not tell it.
     design: a preset or a TOML file, whose network, cell and name are replaced; else vowels' with no
     effects. name: of the new design; else the file's. epochs, seed: of fine-tuning, in the place of
     the design's. Raises WordlineError for a model that cannot be taken, or a mistake in a file.
@@ -71,6 +74,7 @@ def import_model(
             *(model, recipe, calibration, build_dir / name),
             fine_tune=fine_tune,
             test=test,
+            order=order,
             device=device,
             progress=progress,
         )
@@ -84,10 +88,11 @@ def _import(
     *,
     fine_tune: bool,
     test: Path | None,
+    order: Sequence[str] | None,
     device: str,
     progress: Progress,
 ) -> Imported:
-    own = pytorch.read(model)
+    own = pytorch.read(model, order, channels(calibration))
     recipe = dataclasses.replace(recipe, description=own.fit(recipe.description))
     description = recipe.description
     data = read_sequences(calibration, description)

@@ -1,5 +1,8 @@
 """Sequences for a network: a recipe's test set, or a user's .npz file, as DAC codes."""
 
+import contextlib
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +72,36 @@ def read_sequences(path: Path, description: Description) -> Sequences:
     return Sequences(x, lengths, labels)
 
 
+def channels(path: Path) -> int | None:
+    """Channels of the input in an .npz file; None where it has none, which reading it will say."""
+    with contextlib.suppress(*DAMAGED, KeyError, IndexError), np.load(path) as file:
+        return int(file["x"].shape[2])
+    return None
+
+
+DAMAGED = (
+    *(OSError, ValueError, TypeError, AttributeError, EOFError, RuntimeError, SyntaxError),
+    *(NotImplementedError, OverflowError, zipfile.BadZipFile, zlib.error),
+)
+"""With what reading an .npz may end, beside the names that it has."""
+
+
 def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
     """Which of `x` and `codes` a file has, and what is in it; no labels: an empty tensor."""
     try:
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
-    except OSError as error:
-        raise WordlineError(f"{path} cannot be read ({error.strerror or 'not an .npz'}).") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise WordlineError(f"{path} is not an .npz of plain arrays ({error}).") from None
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise WordlineError(
+                f"{path} cannot be read ({error.strerror}); give an .npz file."
+            ) from None
+        ragged = "Object arrays" in str(error)
+        why = "an array of it has rows of different lengths: pad them, and give `lengths`"
+        raise WordlineError(
+            f"{path} is not an .npz of plain arrays "
+            f"({why if ragged else 'it is damaged, or no .npz; save it with numpy.savez'})."
+        ) from None
     if ("x" in arrays) == ("codes" in arrays):
         raise WordlineError(f"{path} must hold either `x` (real) or `codes`; it holds {[*arrays]}.")
     inputs, every_step = description.network.inputs, description.output.every_step

@@ -1,0 +1,272 @@
+"""Networks from PyTorch's state_dicts: parts by the names of tensors, and the order they are in.
+
+A state_dict has no graph. Parts whose sizes fit in one order alone are in that order; else
+recurrent layers are in the order of the dictionary, where that is the order in which they were
+made, and a matrix that fits in several places is refused unless the order is given.
+"""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from golden.errors import WordlineError
+from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
+
+KINDS = {4: "lstm", 1: "rnn"}
+"""Kind of a cell by its gates."""
+
+RECURRENT = re.compile(r"(.*?)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(\d+)(_reverse)?")
+
+MOST = 6
+"""Parts of which every order is tried."""
+
+STRANGE = {
+    "_orig": "it is pruned; make that permanent with torch.nn.utils.prune.remove, and save again",
+    "_mask": "it is pruned; make that permanent with torch.nn.utils.prune.remove, and save again",
+    "parametrizations": "it is parametrised; call torch.nn.utils.parametrize."
+    "remove_parametrizations on it, and save again",
+    "_raw": "its weights are dropped at random (AWD); save them under PyTorch's names",
+    "_packed_params": "it is quantised; save the float network",
+    "running_mean": "it is a normalisation layer; train the network without",
+    "analog": "it is an analog tile; save the network's weights in nn.LSTM and nn.Linear layers",
+}
+"""What parts of a name say of a tensor that cannot be mapped."""
+
+
+class _Part:
+    """Recurrent layers of one module, or a matrix: name, layers, whether it may be a table."""
+
+    def __init__(self, name: str, layers: Sequence[Layer | Linear], kinds: set[str]) -> None:
+        self.name, self.layers, self.kinds = name, layers, kinds
+
+    @property
+    def recurrent(self) -> bool:
+        return bool(self.kinds)
+
+    @property
+    def perhaps_a_table(self) -> bool:
+        """Whether it looks like the weights of an nn.Embedding, which have no bias."""
+        (own, *_) = self.layers
+        return isinstance(own, Linear) and own.bias is None
+
+
+def from_state_dict(
+    tensors: Mapping[str, Any],
+    source: str = "the state_dict",
+    *,
+    made: bool = True,
+    order: Sequence[str] | None = None,
+    inputs: int | None = None,
+) -> Foreign:
+    """A network from the tensors of a module.
+
+    made: the tensors come in the order in which the module's parts were made, as PyTorch's do.
+    order: names of the parts, from the input on. inputs: channels of the network's input, where
+    they are known. Raises WordlineError where a part cannot be mapped, or the order is not certain.
+    """
+    parts = _parts(tensors, source)
+    if not any(part.recurrent for part in parts):
+        raise WordlineError(
+            f"{source} has no recurrent layer (no weight_ih_l0); its tensors are "
+            f"{', '.join([*tensors][:6]) or 'none'}."
+        )
+    kinds = set().union(*(part.kinds for part in parts))
+    if len(kinds) == 1:
+        parts = _ordered(parts, source, made, order, inputs)
+    names = [
+        f"{part.name or source}[{n}]" if len(part.layers) > 1 else part.name or source
+        for part in parts
+        for n in range(len(part.layers))
+    ]
+    return assemble(
+        source,
+        kinds,
+        [layer for part in parts for layer in part.layers],
+        chain=tuple(names),
+        why_not="a state_dict has no graph; check the order of its parts",
+    )
+
+
+def _parts(tensors: Mapping[str, Any], source: str) -> list[_Part]:
+    """The parts, in the order of their first tensors."""
+    recurrent: dict[str, dict[int, dict[str, Tensor]]] = {}
+    rest: dict[str, dict[str, Tensor]] = {}
+    names: dict[str, None] = {}
+    for name, tensor in tensors.items():
+        _check_tensor(name, tensor, tensors, source)
+        found = RECURRENT.fullmatch(name)
+        if found is None:
+            own, _, what = name.rpartition(".")
+            if what not in ("weight", "bias"):
+                _strange(name, source)
+            rest.setdefault(own, {})[what] = tensor.detach().cpu()
+        else:
+            prefix, part, number, reverse = found.groups()
+            if reverse:
+                _refuse(f"{source} ({name})", "bidirectional")
+            if part == "weight_hr":
+                _refuse(f"{source} ({name})", "projection")
+            own = prefix.removesuffix(".")
+            layers = recurrent.setdefault(own, {})
+            layers.setdefault(int(number), {})[part] = tensor.detach().cpu()
+        names[own] = None
+    parts = []
+    for name in names:
+        if name in recurrent and name in rest:
+            _strange(f"{name}.{next(iter(rest[name]))}".lstrip("."), source)
+        if name in rest:
+            parts.append(_Part(name, [_linear(name, rest[name], source)], set()))
+            continue
+        stack, kinds = [], set()
+        for number, given in sorted(recurrent[name].items()):
+            where = f"{source} ({name + '.' if name else ''}weight_ih_l{number})"
+            gates, layer = _layer(given, where)
+            stack.append(layer)
+            kinds.add(KINDS[gates])
+        parts.append(_Part(name, stack, kinds))
+    return parts
+
+
+def _check_tensor(name: str, tensor: Any, tensors: Mapping[str, Any], source: str) -> None:
+    if isinstance(tensor, Tensor) and not tensor.is_quantized:
+        if not tensor.is_floating_point():
+            _strange(name, source)
+        if not bool(torch.isfinite(tensor).all()):
+            raise WordlineError(f"{source}: {name} holds a number that is not finite.")
+        return
+    inner = [
+        key
+        for key, value in tensors.items()
+        if isinstance(value, Mapping) and any("weight_ih" in str(own) for own in value)
+    ]
+    if inner:
+        raise WordlineError(
+            f"{source} holds more than a state_dict; save the one under {inner[0]!r} alone: "
+            f"torch.save(torch.load(PATH)[{inner[0]!r}], OTHER)."
+        )
+    what = f"a {type(tensor).__name__}, no tensor"
+    _strange(name, source, what if not isinstance(tensor, Tensor) else "quantised")
+
+
+def _strange(name: str, source: str, what: str = "") -> NoReturn:
+    """Refuse a tensor."""
+    for mark, instead in STRANGE.items():
+        if mark in name:
+            raise WordlineError(f"{source}: {name} cannot be mapped: {instead}.")
+    if re.fullmatch(r"(.*\.)?(weight|bias)_(ih|hh)", name):
+        raise WordlineError(
+            f"{source}: {name} is an nn.LSTMCell's or nn.RNNCell's; save its tensors as an "
+            f"nn.LSTM's, {name}_l0."
+        )
+    if re.fullmatch(r"(.*\.)?\w+_[gv]", name):
+        raise WordlineError(
+            f"{source}: {name} is of weight_norm; call torch.nn.utils.remove_weight_norm, and save "
+            f"again."
+        )
+    raise WordlineError(
+        f"{source}: {name} is {what or 'of no recurrent or linear layer'}; give the state_dict of "
+        f"a network of nn.LSTM or nn.RNN and nn.Linear layers, and nothing else."
+    )
+
+
+def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
+    """Gates, and a layer of its tensors; biases may be absent."""
+    ih, hh = parts.get("weight_ih"), parts.get("weight_hh")
+    if ih is None or hh is None or ih.dim() != 2 or hh.dim() != 2 or len(ih) != len(hh):
+        shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
+        raise WordlineError(
+            f"{where} is no recurrent layer: its tensors are {shapes}; save the network again."
+        )
+    gates, odd = divmod(len(hh), max(1, hh.shape[1]))
+    if gates == 3 and not odd:
+        _refuse(where, "GRU")
+    if odd or gates not in KINDS:
+        raise WordlineError(
+            f"{where} has {len(hh)} rows for {hh.shape[1]} units; an LSTM has 4 gates, an RNN 1."
+        )
+    bias = torch.zeros(len(ih), dtype=torch.float64)
+    for name in ("bias_ih", "bias_hh"):
+        own = parts.get(name, torch.zeros(len(ih)))
+        if own.shape != bias.shape:
+            raise WordlineError(
+                f"{where}: {name} has shape {tuple(own.shape)}, not ({len(ih)},); save it again."
+            )
+        bias = bias + own
+    return gates, Layer(ih, hh, bias)
+
+
+def _linear(name: str, parts: Mapping[str, Tensor], source: str) -> Linear:
+    weight, bias = parts.get("weight"), parts.get("bias")
+    if weight is None or weight.dim() != 2:
+        own = next(iter(parts))
+        shape = tuple(parts[own].shape)
+        raise WordlineError(
+            f"{source}: {name}.{own} with shape {shape} is of no linear layer; the accelerator "
+            f"computes nn.LSTM or nn.RNN and nn.Linear layers. Train the network without it."
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise WordlineError(
+            f"{source}: the bias of {name} has shape {tuple(bias.shape)}, not ({len(weight)},); "
+            f"save it again."
+        )
+    return Linear(weight, bias)
+
+
+def _ordered(
+    parts: list[_Part],
+    source: str,
+    made: bool,
+    order: Sequence[str] | None,
+    inputs: int | None,
+) -> list[_Part]:
+    """The parts in the network's order; WordlineError where it is not certain."""
+    known = {part.name: part for part in parts}
+    if order is not None:
+        if sorted(order) != sorted(known):
+            raise WordlineError(
+                f"--order {','.join(order)} does not name the parts of {source}; they are: "
+                f"{','.join(known)}."
+            )
+        return [known[name] for name in order]
+    if len(parts) == 1 or len(parts) > MOST:
+        return parts
+    fits = [own for own in itertools.permutations(parts) if _fits(own)]
+    fits = [own for own in fits if inputs in (None, own[0].layers[0].inputs)] or fits
+    if not fits:
+        return parts
+    layers = [part.name for part in parts if part.recurrent]
+    numbers = len({re.sub(r"\d+", "", name) for name in layers}) == 1
+    if made or numbers:  # recurrent layers are in the order of the dictionary
+        kept = [own for own in fits if [p.name for p in own if p.recurrent] == layers]
+        fits = kept or fits
+    table = next((p for p in parts if p.perhaps_a_table and _reads_x(p, fits)), None)
+    if len(fits) > 1 or table is not None:
+        orders = " or ".join(",".join(part.name for part in own) for own in fits[:3])
+        why = (
+            f"{table.name}.weight has no bias, and may be the table of an nn.Embedding"
+            if len(fits) == 1 and table is not None
+            else "its sizes fit in several orders"
+        )
+        raise WordlineError(
+            f"{source} does not say in which order its parts are computed ({why}); say it: "
+            f"--order {orders}."
+        )
+    return [*fits[0]]
+
+
+def _fits(parts: Sequence[_Part]) -> bool:
+    layers = [layer for part in parts for layer in part.layers]
+    return all(a.units == b.inputs for a, b in itertools.pairwise(layers))
+
+
+def _reads_x(part: _Part, fits: Sequence[Sequence[_Part]]) -> bool:
+    """Whether a matrix has as many columns as the network has inputs, as a table's entries have."""
+    return any(own[0].layers[0].inputs == part.layers[0].inputs for own in fits)
+
+
+def _refuse(where: str, what: str) -> NoReturn:
+    raise WordlineError(f"{where} cannot be mapped ({what}): {INSTEAD[what]}.")
