@@ -304,7 +304,7 @@ def test_a_design_is_counted_in_gates(side, tmp_path):
     found = runs.measure(program, x, lengths, tmp_path, side, stage=stages_.append)
     assert (found.steps, stages_[-1]) == (6, "count")
     shape = description.layers[0]
-    assert found.operations == 2 * 6 * shape.rows * shape.units * 4
+    assert found.operations == 2 * 6 * shape.rows * shape.units * shape.gates
     assert found.cycles > 6 * timing.conversion_cycles(shape)
     assert all(energy >= 0 for energy in found.energy.values())
     assert found.energy["layer_0.gates"] > 0 and found.energy[energy.CLOCK_NET] > 0

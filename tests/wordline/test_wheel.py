@@ -27,6 +27,26 @@ training = {float_epochs = 1, epochs = 1}
 """
 
 
+COMMANDS = """
+import sys
+import golden, wordline.cli.app as app
+from wordline.__main__ import main
+print(golden.__file__, app.__file__)
+for line in (
+    "-q sim tiny.toml --sequences 5",
+    "emit tiny.toml --design-only --macro model --out emitted",
+    "import own.safetensors --calibration typical.npz",
+):
+    sys.argv = ["wordline", *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+"""In one process, which imports PyTorch once."""
+
+
 def wanted():
     """The files of the packages in the checkout, by their paths, but for what Python makes."""
     return {
@@ -86,26 +106,7 @@ def test_the_installed_wheel_works_in_an_empty_folder(built, tmp_path):
         "PYTHONDONTWRITEBYTECODE": "1",
     }
 
-    def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "wordline", *map(str, arguments)],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    code = "import golden, wordline.cli.app as app; print(golden.__file__, app.__file__)"
-    where = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert where.stdout.count(str(site)) == 2
     (folder / "tiny.toml").write_text(TINY)
-    assert "GREEN" in run("-q", "sim", "tiny.toml", "--sequences", 5)
-    run("emit", "tiny.toml", "--design-only", "--macro", "model", "--out", "emitted")
-    assert (folder / "emitted/package/driver/wordline.c").stat().st_size > 1000
     torch.manual_seed(0)
     layer, head = torch.nn.LSTM(2, 3), torch.nn.Linear(3, 4)
     state = {f"lstm.{name}": value for name, value in layer.state_dict().items()}
@@ -113,7 +114,16 @@ def test_the_installed_wheel_works_in_an_empty_folder(built, tmp_path):
     save_file(state, folder / "own.safetensors")
     x = np.random.default_rng(0).standard_normal((6, 5, 2), dtype=np.float32)
     np.savez(folder / "typical.npz", x=x)
-    run("import", "own.safetensors", "--calibration", "typical.npz")
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(str(site)) == 2 and "GREEN" in done.stdout
+    assert (folder / "emitted/package/driver/wordline.c").stat().st_size > 1000
     assert (folder / "build/own/program.safetensors").exists()
     assert {path for path in site.rglob("*")} == before
     assert list((cache / "wordline/kernels").glob("*.so"))
