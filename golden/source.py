@@ -85,7 +85,8 @@ class _Code:
 
     modules: all that are imported on the way, by name. whole: those of which all counts; of a
     package that is imported for a module in it, only what runs at import and what is referred to.
-    pieces: the definitions that count, each with its module. numbers: of the pieces of a name.
+    pieces: the definitions that count, each with its module. numbers: of the pieces of a name;
+    owned: of the pieces of a module.
     """
 
     def __init__(self, entries: Sequence[str], only: Mapping[str, Collection[str]]) -> None:
@@ -102,11 +103,13 @@ class _Code:
             self.modules = self._follow(entries)
             self.pieces: list[tuple[Definition, Module]] = []
             self.numbers: dict[Target, list[int]] = {}
+            self.owned: dict[str, list[int]] = {}
             for name, module in self.modules.items():
                 for own, pieces in module.live(only, **self._which(name)).items():
                     start = len(self.pieces)
                     self.pieces += [(piece, module) for piece in pieces]
                     self.numbers[name, own] = list(range(start, len(self.pieces)))
+                    self.owned.setdefault(name, []).extend(self.numbers[name, own])
             self.missing = False
             self.targets = [
                 [self._find(module, reference) for reference in piece.references]
@@ -182,7 +185,7 @@ class _Code:
         module = self.modules[name]
         if path and (path[0] in module.definitions or path[0] in module.imports):
             return self._find(module, path)
-        return path, [n for (owner, _), own in self.numbers.items() if owner == name for n in own]
+        return path, self.owned.get(name, [])
 
 
 def _split(entry: str) -> tuple[str, str, str]:

@@ -69,17 +69,22 @@ class Module:
                 counts = label not in only or key in only[label]
                 (entries.setdefault(f"registry {label}", []) if counts else dead).append(entry)
         alive = dict(self.definitions)
+        own_references = {name: self._referred([own]) for name, own in alive.items()}
+
+        def referred(names: Iterable[str]) -> set[str]:
+            return set().union(*(own_references[name] for name in names))
+
+        of_entries = self._referred(entries.values())
         if not all_:
-            names = {*wanted, ""} | self._referred(entries.values())
-            while more := self._referred(alive[n] for n in names & alive.keys()) - names:
+            names = {*wanted, ""} | of_entries
+            while more := referred(names & alive.keys()) - names:
                 names |= more
             alive = {name: own for name, own in alive.items() if name in names}
         while True:
             suspects = self._referred([dead]) & alive.keys() - set(wanted)
-            used = self._referred(own for name, own in alive.items() if name not in suspects)
-            used |= self._referred(entries.values())
+            used = referred(alive.keys() - suspects) | of_entries
             # What is used may use others of the suspects.
-            while more := self._referred(alive[n] for n in suspects & used) & suspects - used:
+            while more := referred(suspects & used) & suspects - used:
                 used |= more
             if not (gone := suspects - used):
                 return alive | entries
@@ -111,6 +116,7 @@ def ours(name: str) -> bool:
     return name.partition(".")[0] in OURS
 
 
+@cache
 def path_of(name: str) -> Path | None:
     """The file of a module, without importing it."""
     top, *inside = name.split(".")

@@ -82,6 +82,7 @@ class Package:
         syntax.module.cache_clear()
         source.data_hash.cache_clear()
         source._hash.cache_clear()
+        syntax.path_of.cache_clear()
         return source.code_hash(*(modules or ("pkg.train",)), only=only)
 
 
@@ -92,6 +93,7 @@ def package(tmp_path, monkeypatch):
     yield Package(tmp_path / "pkg")
     syntax.module.cache_clear()
     source._hash.cache_clear()
+    syntax.path_of.cache_clear()
 
 
 def moved(package):
