@@ -93,6 +93,7 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
+@lru_cache
 def machine(compiler: str, arch: str = "native") -> bytes:
     """What -march=native stands for, which differs between machines that share a folder, and the
     compiler's version."""

@@ -46,7 +46,7 @@ def build(
     how, stamp, log = _how(runner, waves), folder / STAMP, folder / "build.log"
     key = _key(sources, how)
     folder.mkdir(parents=True, exist_ok=True)
-    if not is_built(sources, folder, runner, waves=waves):
+    if not _stamped(folder, key):
         stamp.unlink(missing_ok=True)
         _forget_other_ways(folder, how)
         try:
@@ -72,8 +72,12 @@ def is_built(
     sources: Sequence[Path], folder: Path, runner: AnyVerilator, *, waves: bool = False
 ) -> bool:
     """Whether `build` has built these sources in this way."""
+    return _stamped(folder, _key(sources, _how(runner, waves)))
+
+
+def _stamped(folder: Path, key: str) -> bool:
     stamp = folder / STAMP
-    return stamp.exists() and stamp.read_text() == _key(sources, _how(runner, waves))
+    return stamp.exists() and stamp.read_text() == key
 
 
 def _how(runner: AnyVerilator, waves: bool) -> str:

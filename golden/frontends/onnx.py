@@ -6,6 +6,7 @@ gates i, o, f, c; PyTorch i, f, g, o. What is between recurrent operators is fou
 them, or are the head. What is not on the way from the input to the scores does not matter.
 """
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 from golden.errors import WordlineError
 from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
 from golden.frontends.graph import AFFINE, Affine, Array, Graph
-from golden.frontends.trace import GATES, INPUTS, Link, Trace, attributes
+from golden.frontends.trace import GATES, INPUTS, Link, Trace, attributes, line
 
 ACTIVATIONS = {"LSTM": ["sigmoid", "tanh", "tanh"], "RNN": ["tanh"]}
 
@@ -32,7 +33,15 @@ def read(path: Path) -> Foreign:
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error) else "damaged"
         raise WordlineError(f"{path} is no ONNX model ({reason}); export it again.") from None
-    return _Network(Graph(model, str(path))).foreign()
+    try:
+        return _Network(Graph(model, str(path))).foreign()
+    except WordlineError:
+        raise
+    except Exception as error:  # an evaluation fails in any way
+        raise WordlineError(
+            f"{path} cannot be evaluated ({type(error).__name__}: {line(error)}); export it again, "
+            f"or save the weights as .safetensors."
+        ) from None
 
 
 class _OtherStepsError(Exception):
@@ -74,7 +83,7 @@ class _Network(Trace):
             chain=tuple(name for name, _ in parts),
             run=self._run,
             tolerance=1e-2 if self._half() else 1e-3,
-            why_not="the file takes sequences of another shape than the calibration's",
+            why_not="the file cannot be run on sequences of the calibration's shape",
         )
 
     def _half(self) -> bool:
@@ -176,7 +185,12 @@ class _Network(Trace):
 
     def _run(self, x: Tensor) -> list[Tensor]:
         """Scores of x (sequences, steps, channels), (sequences, [steps,] classes), as the file's
-        own operators compute them; none where it takes another shape."""
+        own operators compute them; none where it takes another shape, or cannot be run."""
+        with contextlib.suppress(Exception):  # a runtime fails in any way
+            return self._computed(x)
+        return []
+
+    def _computed(self, x: Tensor) -> list[Tensor]:
         t, n, c = x.shape[1], x.shape[0], x.shape[2]
         if ("t" in self.static and t != self.sizes["t"]) or c != self.sizes["c"]:
             return []

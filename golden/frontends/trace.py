@@ -296,7 +296,7 @@ class Trace:
             except NotAffineError as error:
                 why = str(error)
             except Exception as error:  # an evaluation fails in any way
-                why = why or f"it cannot be evaluated: {_line(error)}"
+                why = why or f"it cannot be evaluated: {line(error)}"
             else:
                 self.static = {role for role, axis in roles.items() if dims[axis]}
                 return found
@@ -337,7 +337,7 @@ class Trace:
         except NotAffineError as error:
             self._refuse_link(link, reader, str(error))
         except Exception as error:
-            self._refuse_link(link, reader, f"it cannot be evaluated: {_line(error)}")
+            self._refuse_link(link, reader, f"it cannot be evaluated: {line(error)}")
         return found
 
     def _array(self, node: NodeProto, which: str) -> Array:
@@ -391,5 +391,6 @@ def _to_real(node: NodeProto) -> bool:
     return attributes(node).get("to") in REAL
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """The first line of an error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -242,3 +242,21 @@ def test_parallel_branches_are_refused(tmp_path):
     by_hand(tmp_path / "own.onnx", nodes, weights() | weights(1, prefix="o") | AXES)
     with pytest.raises(WordlineError, match=r"reads .* and .*; the accelerator computes a chain"):
         frontend.read(tmp_path / "own.onnx")
+
+
+def test_an_evaluator_that_fails_is_a_sentence(tmp_path, monkeypatch):
+    """Reading is refused, running is left out; neither is a traceback."""
+    path = tmp_path / "own.onnx"
+    exported(Net, path)
+    own = frontend.read(path)
+
+    def fails(*_):
+        raise RuntimeError("no such operator\nmore")
+
+    monkeypatch.setattr(frontend._Runner, "__call__", fails)
+    assert own.run(torch.zeros(2, 6, 5)) == []
+    monkeypatch.setattr(frontend, "Graph", fails)
+    with pytest.raises(
+        WordlineError, match=r"evaluated \(RuntimeError: no such operator\); export"
+    ):
+        frontend.read(path)
