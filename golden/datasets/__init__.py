@@ -3,7 +3,7 @@ japanese_vowels/ATTRIBUTION.md) or in a data folder (`golden.datasets.sets`)."""
 
 import lzma
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class Sequences:
         steps = int(lengths.max())
         labels = self.labels[chosen, :steps] if self.every_step else self.labels[chosen]
         return Sequences(self.x[chosen, :steps], lengths, labels)
+
+    def padded(self) -> "Sequences":
+        """The same with 0 beyond a sequence's length, whatever was there."""
+        return replace(self, x=torch.where(self.valid[..., None], self.x, 0))
 
     @property
     def every_step(self) -> bool:

@@ -1,5 +1,6 @@
 """Float networks from elsewhere as a chain: recurrent layers and matrices, perhaps a head."""
 
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,9 +82,11 @@ class Foreign:
     """A chain of recurrent layers of one kind ("lstm" or "rnn"), and a head, if there is one:
     weight (classes, units), bias (classes,). source: where it comes from, for messages.
 
-    chain: names of its parts, in order. run: what computes it by other code than ours, see `Run`;
-    None: there is nothing to run, for the reason in `why_not`. tolerance: of the comparison with
-    it, relative to the largest score: rounding over long sequences.
+    chain: names of its parts, in order. tail: what its scores go through last, which leaves the
+    class as it is and is left out. run: what computes the scores by other code than ours, see
+    `Run`; None: there is nothing to run, for the reason in `why_not`. tolerance: of the comparison
+    with it, relative to the largest score: rounding over long sequences. steps: of the sequences
+    that `run` takes; None: of any length.
     """
 
     source: str
@@ -94,20 +97,27 @@ class Foreign:
     run: "Run | None" = None
     why_not: str = ""
     tolerance: float = 1e-3
+    tail: tuple[str, ...] = ()
+    steps: int | None = None
 
     def fit(self, description: Description) -> Description:
         """The description with the network's sizes and kind of cell in place of its own; of a
-        network without head, the state leaves, on which there are no votes."""
+        network without head, the state leaves, on which there are no votes; one score where a class
+        is wanted is compared with 0, and so there are two classes."""
         sizes = {
             "inputs": self.layers[0].inputs,
             "hidden": [layer.units for layer in self.layers],
             "classes": len(self.head[0]) if self.head else 0,
         }
+        of = description.output.of
         output, voting = {}, {}
         if self.head is None:
             output, voting = {"of": "state"}, {"replay_steps": 0}
-        elif description.output.of == "state":
-            output = {"of": "class"}
+        else:
+            of = "class" if of == "state" else of
+            output = {"of": of}
+            if of == "class":
+                sizes["classes"] = max(2, len(self.head[0]))
         return description.replace(
             network=sizes, cell={"kind": self.kind}, output=output, voting=voting
         )
@@ -122,6 +132,20 @@ class Foreign:
                         f"{self.source} has {section}.{field} = {value!r}, the description has "
                         f"{given[field]!r}; give a description of the same network."
                     )
+
+    def digest(self) -> str:
+        """A hash of all its numbers."""
+        tensors = [t for own in self.layers for t in (own.weight_ih, own.weight_hh, own.bias)]
+        content = hashlib.sha256(self.kind.encode())
+        for tensor in (*tensors, *(self.head or ())):
+            content.update(f"{tuple(tensor.shape)}".encode())
+            content.update(tensor.detach().double().contiguous().numpy().tobytes())
+        return content.hexdigest()
+
+    def thresholds(self, description: Description) -> bool:
+        """Whether the network has one score, and the design the class that it tells: 1 above 0."""
+        one = self.head is not None and len(self.head[0]) == 1
+        return one and description.output.of == "class"
 
     def standardised(
         self, description: Description, mean: Tensor, spread: Tensor, *of_target: Tensor
@@ -141,6 +165,8 @@ class Foreign:
                     getattr(layer, f"{name}_l0").copy_(value)
             if network.head is not None and self.head is not None:
                 weight, bias = (part.double() for part in self.head)
+                if self.thresholds(description):
+                    weight, bias = (torch.cat([-part / 2, part / 2]) for part in (weight, bias))
                 target_mean, target_spread = (part.double() for part in of_target)
                 network.head.weight.copy_(weight / target_spread[:, None])
                 network.head.bias.copy_((bias - target_mean) / target_spread)
@@ -161,6 +187,8 @@ def assemble(
     run: Run | None = None,
     why_not: str = "",
     tolerance: float = 1e-3,
+    tail: tuple[str, ...] = (),
+    steps: int | None = None,
 ) -> Foreign:
     """A network of its parts in their order, once they are found to fit: matrices in front of a
     layer are folded into it, those behind the last are the head."""
@@ -188,4 +216,5 @@ def assemble(
     if linear is not None:
         bias = torch.zeros(linear.units) if linear.bias is None else linear.bias
         head = linear.weight, bias
-    return Foreign(source, kinds.pop(), tuple(layers), head, chain, run, why_not, tolerance)
+    own = source, kinds.pop(), tuple(layers), head
+    return Foreign(*own, chain, run, why_not, tolerance, tail, steps)

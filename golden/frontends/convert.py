@@ -7,7 +7,6 @@ Weight Equalization and Bias Correction" (ICCV 2019), here with all arrays befor
 as the chip has them. How much each array errs is measured on the same sequences.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,17 +19,15 @@ from golden.description import Description
 from golden.errors import WordlineError
 from golden.float_network import FloatModel
 from golden.frontends.chain import Foreign
+from golden.frontends.compare import Comparison, compare
 from golden.frontends.module import from_module
 from golden.levels import IMPORTANT, Levels
 from golden.program import ArrayProgram, Program
-from golden.training.evaluate import statistics, target_statistics
+from golden.training.evaluate import own_statistics, target_statistics
 from golden.training.quantised import Trainable, TrainableArray, over_rows
 
 CORRECTION = 512
 """Sequences from which biases are corrected and errors measured."""
-
-CHECKED = 8
-"""Sequences on which what was read is compared with what it was read from."""
 
 
 @dataclass(frozen=True)
@@ -53,32 +50,10 @@ class ArrayReport:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The network as it was read, beside what it was read from, on calibration sequences.
-
-    sequences, steps: how many; 0 where nothing was compared, for the reason in `why_not`.
-    difference: the largest, relative to the largest score.
-    """
-
-    sequences: int
-    steps: int
-    difference: float
-    why_not: str = ""
-
-    def __str__(self) -> str:
-        if not self.sequences:
-            return f"not compared: {self.why_not}"
-        return (
-            f"compared on {self.sequences} sequences of {self.steps} steps: largest difference "
-            f"{self.difference:.1e} of the largest score"
-        )
-
-
-@dataclass(frozen=True)
 class Conversion:
     """A program, the float network it was made of, what is lost in each array, the quantised
     network, with corrected biases, to be trained on; the parts that were read, in order, and how
-    they compare with what they were read from."""
+    they compare with what they were read from; what else to know, a sentence each."""
 
     program: Program
     model: FloatModel
@@ -86,6 +61,7 @@ class Conversion:
     trainable: Trainable
     chain: tuple[str, ...]
     compared: Comparison
+    notes: tuple[str, ...]
 
 
 def convert(
@@ -104,12 +80,16 @@ def convert(
     own = from_module(module) if isinstance(module, nn.Module) else module
     own.check(description)
     data, how = _sequences(calibration), levels or Levels()
+    check_calibration(own.source, description, data)
+    data = data.padded()
     model = as_model(own, description, data)
-    compared = _compare(own, model, data)
+    own, compared = compare(own, model, data, description)
+    notes = _notes(own, description, data)
     check_levels(description, data, how)
     trainable = Trainable(model, data, description, how)
     part = data.part(torch.arange(0, len(data), -(-len(data) // CORRECTION)))
-    found = Conversion(*_corrected(trainable, model, part), trainable, own.chain, compared)
+    converted = _corrected(trainable, model, part)
+    found = Conversion(*converted, trainable, own.chain, compared, notes)
     _check_bias(own, found.program)
     return found
 
@@ -131,8 +111,8 @@ def _check_bias(own: Foreign, program: Program) -> None:
 
 def as_model(own: Foreign, description: Description, data: Sequences) -> FloatModel:
     """The network with its inputs standardised as they are in training, over these sequences."""
-    check_calibration(own.source, description, data)
-    found = (*statistics(data), *target_statistics(description, data))
+    mean, spread, _ = own_statistics(data)
+    found = (mean, spread, *target_statistics(description, data))
     return FloatModel(own.standardised(description, *found), *found)
 
 
@@ -145,12 +125,23 @@ def check_calibration(source: str, description: Description, data: Sequences) ->
             f"The calibration has shape {tuple(data.x.shape)}; {source} takes (sequences, "
             f"steps, {inputs}), none of them empty."
         )
-    if not bool(torch.isfinite(data.x.float()).all()):
+    lengths, steps = data.lengths, data.x.shape[1]
+    fit = lengths.shape == data.x.shape[:1] and int(lengths.min()) >= 1
+    if not fit or int(lengths.max()) > steps:
+        raise WordlineError(
+            f"The calibration's lengths must be {len(data.x)} numbers from 1 to {steps}, its steps."
+        )
+    if not bool(torch.isfinite(data.x[data.valid].float()).all()):
         raise WordlineError("The calibration holds a number that is not finite.")
     if int(data.lengths.sum()) < 2:
         raise WordlineError(
             "The calibration has one step in all, of which no range can be found; give some "
             "hundred typical sequences."
+        )
+    if len(own_statistics(data)[2]) == inputs:
+        raise WordlineError(
+            f"The calibration has the same values at every step ({data.x[0, 0].tolist()[:3]}...), "
+            f"of which no range can be found; give some hundred typical sequences."
         )
 
 
@@ -176,35 +167,22 @@ def _labelled(data: Sequences) -> bool:
     return data.real or int(data.labelled(data.labels).min()) >= 0
 
 
-def _compare(own: Foreign, model: FloatModel, data: Sequences) -> Comparison:
-    """What was read beside what it was read from; WordlineError where the two differ."""
-    steps = int(data.lengths.min())
-    # As many sequences as steps would not tell the axes of an output apart.
-    x = data.x[: CHECKED - (steps == CHECKED), :steps].float()
-    outputs = [] if own.run is None else own.run(x)
-    if not outputs:
-        return Comparison(0, 0, 0.0, own.why_not or "there is nothing to run")
-    lengths = torch.full((len(x),), steps)
-    scores = model.scores(Sequences(x, lengths, torch.zeros(len(x), steps).long()))
-    largest = max(float(scores.abs().max()), 1e-30)
-    off = [
-        float((way - found).abs().max()) / largest
-        for found in outputs
-        for way in (scores[:, -1], scores)
-        if way.shape == found.shape
-    ]
-    if not off or not min(off) <= own.tolerance:
-        how = f"differs by {largest * min(off):.3g}" if off else f"has shape {_shapes(outputs)}"
-        raise WordlineError(
-            f"{own.source} is no chain of recurrent and linear layers, read at the last step or at "
-            f"every one: on the calibration its output {how}. Give its layers in a chain; what "
-            f"else it computes is not mapped."
+def _notes(own: Foreign, description: Description, data: Sequences) -> tuple[str, ...]:
+    """What a user should know of what was read, a sentence each."""
+    notes = []
+    for channel in own_statistics(data)[2]:
+        notes.append(
+            f"channel {channel} is {float(data.x[0, 0, channel]):g} all through the calibration, "
+            f"and is taken to be that wherever the program is used"
         )
-    return Comparison(len(x), steps, min(off))
-
-
-def _shapes(outputs: Sequence[Tensor]) -> str:
-    return " or ".join(dict.fromkeys(str(tuple(output.shape)) for output in outputs))
+    if own.tail:
+        notes.append(f"{', '.join(own.tail)} behind the scores is left out: the class is the same")
+    if own.thresholds(description):
+        notes.append(
+            "one score: class 1 where it is above 0, else class 0; for the score itself, write "
+            "output.of = 'scores' in the design"
+        )
+    return tuple(notes)
 
 
 def _corrected(

@@ -84,6 +84,8 @@ class _Network(Trace):
             run=self._run,
             tolerance=1e-2 if self._half() else 1e-3,
             why_not="the file cannot be run on sequences of the calibration's shape",
+            tail=self.tail,
+            steps=self.sizes["t"] if "t" in self.static else None,
         )
 
     def _half(self) -> bool:

@@ -78,8 +78,9 @@ def from_state_dict(
     if len(kinds) == 1:
         parts = _ordered(parts, source, made, order, inputs)
     names = [
-        f"{part.name or source}[{n}]" if len(part.layers) > 1 else part.name or source
+        f"{name}[{n}]" if len(part.layers) > 1 else name
         for part in parts
+        for name in (part.name or next(iter(part.kinds), "linear"),)
         for n in range(len(part.layers))
     ]
     return assemble(

@@ -13,6 +13,9 @@ from golden.program import Program
 FULL_SCALE = 2.5
 """Standard deviations of an input at which the DAC is at full scale; a symbol's 1 is there."""
 
+CONSTANT = 1e-6
+"""Deviation of a channel that is constant, of its value or of 1: its weights come out as 0."""
+
 
 def check_data(description: Description, data: Dataset) -> None:
     """WordlineError where a data set is not of the network's sizes, or its labels are not what the
@@ -98,3 +101,16 @@ def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
         return channels, channels + 1 / FULL_SCALE
     deviation = data.x[data.valid].std(0)
     return data.x[data.valid].mean(0), deviation.clamp(min=max(1e-6, 0.1 * float(deviation.max())))
+
+
+def own_statistics(data: Sequences) -> tuple[Tensor, Tensor, list[int]]:
+    """`statistics` for a network whose training is over: each channel by its own deviation, however
+    small; and the channels that are constant, which have next to none, so that they stay so."""
+    if data.x.dtype == torch.uint8:
+        return *statistics(data), []
+    x = data.x[data.valid].double()
+    low, high = x.amin(0), x.amax(0)
+    constant = low == high
+    mean = torch.where(constant, low, x.mean(0))
+    deviation = torch.where(constant, CONSTANT * low.abs().clamp(min=1), x.std(0))
+    return mean.float(), deviation.float(), constant.nonzero()[:, 0].tolist()

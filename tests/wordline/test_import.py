@@ -564,13 +564,13 @@ def test_onnx_with_states_of_zero_and_a_softmax_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.bin", b"", r"is no .onnx, .safetensors, .pt, .pth file; save it as one of them"),
+        ("a.bin", b"", r"is no .onnx, .safetensors, .pt, .pth, .ckpt file; save it as one"),
         ("a.onnx", b"nothing", r"is no ONNX model \(.*\); export it again"),
         ("a.safetensors", b"nothing", r"is no safetensors file"),
         (
             "a.pt",
             b"nothing",
-            r"holds no plain state_dict .* save it with torch.save",
+            r"is damaged, or was not written by torch.save; give .* torch.save\(model.state_dict",
         ),
         ("b.onnx", None, r"b.onnx cannot be read \(No such file or directory\)"),
     ],
@@ -584,7 +584,7 @@ def test_files_that_are_no_model_are_named(name, content, words, tmp_path):
 
 def test_a_pickled_module_is_not_run(tmp_path):
     torch.save(net(), tmp_path / "own.pt")
-    with pytest.raises(WordlineError, match="holds no plain state_dict"):
+    with pytest.raises(WordlineError, match=r"holds Python objects .* give a file of tensors"):
         pytorch.read(tmp_path / "own.pt")
 
 
@@ -593,7 +593,11 @@ def test_a_pickled_module_is_not_run(tmp_path):
     [
         ({"codes": np.zeros((4, 6, 5), int)}, (), "has `codes`; give real inputs, `x`"),
         ({"x": np.zeros((4, 6, 4))}, (), r"has shape \(4, 6, 4\); give \(sequences, steps, 5\)"),
-        ({"x": np.ones((4, 6, 5)), "lengths": [7] * 4}, (), "`lengths` must be from 1 to 6"),
+        (
+            {"x": np.ones((4, 6, 5)), "lengths": [7] * 4},
+            (),
+            "`lengths` are from 7 to 7; give 1 to 6",
+        ),
         ({"x": np.ones((4, 6, 5))}, ("--fine-tune",), "has no `labels`; give one of 0..2 a sequ"),
         (
             {"x": np.ones((4, 6, 5)), "labels": [3] * 4},

@@ -123,6 +123,10 @@ def import_(
         str | None,
         typer.Option(help="Parts of a state_dict in order, comma-separated: encoder,decoder,head."),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace what is in the folder of another network."),
+    ] = False,
     seed: Seed = None,
     device: Device = "cpu",
     build_dir: BuildDir = BUILD,
@@ -142,6 +146,7 @@ def import_(
             epochs=epochs,
             test=test,
             order=order.split(",") if order else None,
+            force=force,
             seed=seed,
             device=device,
             build_dir=build_dir,
@@ -149,6 +154,8 @@ def import_(
         )
     terminal.say(f"read: {' -> '.join(imported.conversion.chain)}")
     terminal.say(str(imported.conversion.compared))
+    for note in imported.conversion.notes:
+        terminal.say(f"note: {note}")
     terminal.show(_arrays_table(imported.conversion.arrays))
     for stage, values in imported.measures.items():
         terminal.say(f"{stage}: {worth(values)} on {test}")

@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 
 from golden import files, presets
+from golden.errors import WordlineError
 from golden.frontends import convert, pytorch
 from golden.frontends.convert import Conversion
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training import evaluate, quantised
 from golden.validation import plain, replaced
-from wordline.flow import cache
-from wordline.flow.sequences import channels, labelled, read_sequences
+from wordline.flow import cache, npz
+from wordline.flow.sequences import labelled, read_sequences
 from wordline.flow.train import Progress, torch_threads
 
 
@@ -48,6 +49,7 @@ def import_model(
     epochs: int | None = None,
     test: Path | None = None,
     order: Sequence[str] | None = None,
+    force: bool = False,
     seed: int | None = None,
     device: str = "cpu",
     threads: int = 1,
@@ -62,10 +64,11 @@ def import_model(
     order: names of a state_dict's parts, from the input on, where their sizes do not tell it.
     design: a preset or a TOML file, whose network, cell and name are replaced; else vowels' with no
     effects. name: of the new design; else the file's. epochs, seed: of fine-tuning, in the place of
-    the design's. Raises WordlineError for a model that cannot be taken, or a mistake in a file.
+    the design's. force: replace what is in the folder of another model, or was edited. Raises
+    WordlineError for a model that cannot be taken, or a mistake in a file.
     """
     recipe = presets.load(design) if design else Recipe(presets.PRESETS["vowels"].description)
-    name = name or re.sub(r"[^a-z0-9_-]+", "-", model.stem.lower()).strip("-_0123456789") or "model"
+    name = name or _name(model)
     recipe = dataclasses.replace(recipe, description=recipe.description.replace(name=name))
     changes = {k: v for k, v in (("seed", seed), ("epochs", epochs)) if v is not None}
     recipe = dataclasses.replace(recipe, training=replaced(recipe.training, **changes))
@@ -75,9 +78,16 @@ def import_model(
             fine_tune=fine_tune,
             test=test,
             order=order,
+            force=force,
             device=device,
             progress=progress,
         )
+
+
+def _name(model: Path) -> str:
+    """A design's name of a file's: epoch-10 of Epoch 10.pt."""
+    own = re.sub(r"[^a-z0-9_-]+", "-", model.stem.lower())
+    return own.lstrip("-_0123456789")[:40].rstrip("-_") or "model"
 
 
 def _import(
@@ -89,10 +99,13 @@ def _import(
     fine_tune: bool,
     test: Path | None,
     order: Sequence[str] | None,
+    force: bool,
     device: str,
     progress: Progress,
 ) -> Imported:
-    own = pytorch.read(model, order, channels(calibration))
+    own = pytorch.read(model, order, npz.channels(calibration))
+    if not force:
+        _check_folder(folder, own.digest())
     recipe = dataclasses.replace(recipe, description=own.fit(recipe.description))
     description = recipe.description
     data = read_sequences(calibration, description)
@@ -120,6 +133,7 @@ def _import(
         values |= {name: round(value, 4) for name, value in values.items()}
     imported = Imported(recipe, conversion, tuned, found, folder)
     given = {"model": model, "calibration": calibration} | ({"test": test} if test else {})
+    toml = recipe.to_toml()
     about = {
         "imported": {k: hashlib.sha256(p.read_bytes()).hexdigest() for k, p in given.items()},
         "fine_tuned": fine_tune,
@@ -128,12 +142,33 @@ def _import(
     }
     report = about | {
         "name": description.name,
+        "network": own.digest(),
+        "toml": hashlib.sha256(toml.encode()).hexdigest(),
         "measures": imported.measures,
         "chain": conversion.chain,
         "compared": dataclasses.asdict(conversion.compared),
+        "notes": conversion.notes,
         "arrays": [dataclasses.asdict(array) for array in conversion.arrays],
     }
-    files.write_text(folder / f"{description.name}.toml", recipe.to_toml())
+    files.write_text(folder / f"{description.name}.toml", toml)
     files.write_text(folder / "import.json", json.dumps(report, indent=1) + "\n")
     dataclasses.replace(imported.program, about=about).save(folder / "program.safetensors")
     return imported
+
+
+def _check_folder(folder: Path, digest: str) -> None:
+    """Raise WordlineError where writing there would lose another network, or what was edited."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    instead = "give the design another name with --name, or replace it with --force"
+    toml = folder / f"{folder.name}.toml"
+    try:
+        before = json.loads((folder / "import.json").read_text())
+        network, written = before.get("network"), before.get("toml")
+        same = not toml.exists() or hashlib.sha256(toml.read_bytes()).hexdigest() == written
+    except (OSError, ValueError, AttributeError):
+        raise WordlineError(f"{folder} holds another design; {instead}.") from None
+    if network != digest:
+        raise WordlineError(f"{folder} holds another network that was imported; {instead}.")
+    if not same:
+        raise WordlineError(f"{toml} was changed since it was written; {instead}.")

@@ -1,8 +1,5 @@
 """Sequences for a network: a recipe's test set, or a user's .npz file, as DAC codes."""
 
-import contextlib
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training import evaluate
+from wordline.flow import npz
 
 
 def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:
@@ -62,46 +60,18 @@ def read_sequences(path: Path, description: Description) -> Sequences:
         raise WordlineError(
             f"{path} has `codes`; give real inputs, `x`: their range is to be found."
         )
-    x = data.x if data.x.dtype == torch.uint8 else data.x.float()
+    # Symbols are one-hot; other bytes are numbers, as those of an image.
+    symbols = data.x.dtype == torch.uint8 and int(data.x.max()) <= 1
+    x = data.x if symbols else data.x.float()
     every_step = description.output.every_step
     size = x.shape[:2] if every_step else x.shape[:1]
     labels = data.labels if data.labels.numel() else torch.full(size, -1)
-    lengths = data.lengths
-    if int(lengths.min()) < 1 or int(lengths.max()) > x.shape[1]:
-        raise WordlineError(f"{path}: `lengths` must be from 1 to {x.shape[1]}, the steps of `x`.")
-    return Sequences(x, lengths, labels)
-
-
-def channels(path: Path) -> int | None:
-    """Channels of the input in an .npz file; None where it has none, which reading it will say."""
-    with contextlib.suppress(*DAMAGED, KeyError, IndexError), np.load(path) as file:
-        return int(file["x"].shape[2])
-    return None
-
-
-DAMAGED = (
-    *(OSError, ValueError, TypeError, AttributeError, EOFError, RuntimeError, SyntaxError),
-    *(NotImplementedError, OverflowError, zipfile.BadZipFile, zlib.error),
-)
-"""With what reading an .npz may end, beside the names that it has."""
+    return Sequences(x, data.lengths, labels)
 
 
 def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
     """Which of `x` and `codes` a file has, and what is in it; no labels: an empty tensor."""
-    try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
-    except DAMAGED as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise WordlineError(
-                f"{path} cannot be read ({error.strerror}); give an .npz file."
-            ) from None
-        ragged = "Object arrays" in str(error)
-        why = "an array of it has rows of different lengths: pad them, and give `lengths`"
-        raise WordlineError(
-            f"{path} is not an .npz of plain arrays "
-            f"({why if ragged else 'it is damaged, or no .npz; save it with numpy.savez'})."
-        ) from None
+    arrays = npz.read(path)
     if ("x" in arrays) == ("codes" in arrays):
         raise WordlineError(f"{path} must hold either `x` (real) or `codes`; it holds {[*arrays]}.")
     inputs, every_step = description.network.inputs, description.output.every_step
@@ -112,8 +82,8 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
             f"{path}: the input has shape {raw.shape}; give (sequences, steps, {inputs}), none of "
             f"them empty."
         )
-    if not np.isfinite(raw).all():
-        raise WordlineError(f"{path}: the input holds a number that is not finite.")
+    if raw.dtype.kind not in "fiub":
+        raise WordlineError(f"{path}: the input is {raw.dtype}; give real numbers.")
     if kind == "codes" and not np.issubdtype(raw.dtype, np.integer):
         raise WordlineError(f"{path}: `codes` are {raw.dtype}; give integers, or call them `x`.")
     labels = arrays.get("labels", np.empty(0, np.int64))
@@ -136,10 +106,27 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
             raise WordlineError(f"{path}: `{name}` must be {one}.")
     if real and not np.isfinite(labels).all():
         raise WordlineError(f"{path}: `labels` hold a number that is not finite.")
-    lengths = torch.from_numpy(arrays.get("lengths", np.full(len(raw), raw.shape[1]))).long()
-    truth = torch.from_numpy(labels)
-    truth = truth.float() if real else truth.long()
-    return kind, Sequences(torch.from_numpy(raw), lengths, truth)
+    lengths = arrays.get("lengths", np.full(len(raw), raw.shape[1]))
+    if lengths.dtype.kind not in "iuf" or not np.array_equal(lengths, np.trunc(lengths)):
+        raise WordlineError(f"{path}: `lengths` are {lengths.dtype}; give integers.")
+    if int(lengths.min()) < 1 or int(lengths.max()) > raw.shape[1]:
+        raise WordlineError(
+            f"{path}: `lengths` are from {lengths.min()} to {lengths.max()}; give 1 to "
+            f"{raw.shape[1]}, the steps of the input."
+        )
+    steps = torch.from_numpy(lengths.astype(np.int64))
+    truth = torch.from_numpy(labels.astype(np.float32 if real else np.int64))
+    data = Sequences(torch.from_numpy(_native(raw)), steps, truth).padded()
+    if not bool(torch.isfinite(data.x.float()).all()):
+        raise WordlineError(f"{path}: the input holds a number that is not finite.")
+    return kind, data
+
+
+def _native(raw: np.ndarray) -> np.ndarray:
+    """The array in a type that PyTorch has."""
+    if raw.dtype.kind == "f":
+        return np.ascontiguousarray(raw, raw.dtype.newbyteorder("=") if raw.itemsize < 9 else "f8")
+    return raw if raw.dtype == np.uint8 else raw.astype(np.int64)
 
 
 def labelled(data: Sequences, path: Path, description: Description) -> Sequences:

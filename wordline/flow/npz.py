@@ -1,0 +1,94 @@
+"""A user's .npz files: read whole, or refused in one sentence before memory is taken."""
+
+import contextlib
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from golden.errors import WordlineError
+
+MOST = 2**34
+"""Bytes of all arrays of a file that is read."""
+
+DAMAGED = (
+    *(OSError, ValueError, TypeError, AttributeError, EOFError, RuntimeError, SyntaxError),
+    *(NotImplementedError, OverflowError, KeyError, IndexError, MemoryError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""With what reading an .npz may end."""
+
+Array = np.ndarray
+
+
+def read(path: Path) -> dict[str, Array]:
+    """The arrays of an .npz file by name; WordlineError where it is damaged, too large, or holds
+    what is no plain array."""
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            size = sum(info.file_size for info in members)
+            if size > MOST:
+                raise WordlineError(
+                    f"{path} is {size / 2**30:.0f} GB when unpacked, above {MOST // 2**30}; give "
+                    f"fewer sequences."
+                )
+            arrays = {}
+            for info in members:
+                with archive.open(info) as member:
+                    arrays[info.filename.removesuffix(".npy")] = _array(member, info.file_size)
+            return arrays
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"cannot be read ({error.strerror}); give an .npz file"
+        elif isinstance(error, _ObjectsError):
+            reason = (
+                "is not an .npz of plain arrays (an array of it has rows of different lengths: "
+                "pad them, and give `lengths`)"
+            )
+        elif path.suffix == ".npy":
+            reason = "is one array without a name; save it as x: numpy.savez(PATH, x=...)"
+        else:
+            reason = (
+                "is not an .npz of plain arrays (it is damaged, or no .npz; save it with "
+                "numpy.savez)"
+            )
+        raise WordlineError(f"{path} {reason}.") from None
+
+
+class _ObjectsError(ValueError):
+    """An array holds Python objects."""
+
+
+def _array(member: IO[bytes], size: int) -> Array:
+    """One array, of `size` bytes with its header; raises one of DAMAGED where it is something
+    else."""
+    shape, _, kind, start = _header(member)
+    if kind.hasobject:
+        raise _ObjectsError
+    if int(np.prod([int(axis) for axis in shape], dtype=object)) * kind.itemsize != size - start:
+        raise ValueError("the array is not as long as its header says")
+    member.seek(0)
+    array: Array = npy.read_array(member, allow_pickle=False)
+    return array
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, order and type of an array, and how long the header is."""
+    version = npy.read_magic(member)
+    reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+    return *reader(member), member.tell()
+
+
+def channels(path: Path) -> int | None:
+    """Channels of the input `x` of a file; None where it has none, which reading it will say."""
+    with (
+        contextlib.suppress(*DAMAGED),
+        zipfile.ZipFile(path) as archive,
+        archive.open("x.npy") as member,
+    ):
+        return int(_header(member)[0][2])
+    return None
