@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from golden.errors import WordlineError
 from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
 
-SILENT = (nn.Dropout, nn.Identity, nn.Flatten, nn.Softmax, nn.LogSoftmax)
+SILENT = (
+    *(nn.Dropout, nn.Identity, nn.Flatten, nn.Softmax, nn.LogSoftmax, nn.Sigmoid),
+    *(nn.ModuleList, nn.ModuleDict, nn.Sequential),
+)
 """Modules that change no class when a trained network is used."""
 
 TRIED = (2, 5)

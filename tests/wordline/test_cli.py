@@ -261,7 +261,7 @@ def test_waves_on_request(quick):
         ({"codes": np.full((2, 3, 12), 8)}, "the code 8, which a 4-bit DAC does not have"),
         ({"codes": np.zeros((2, 3, 12))}, "give integers"),
         ({"y": np.zeros((2, 3, 12))}, "either `x` (real) or `codes`"),
-        ({"x": np.zeros((2, 3, 12)), "lengths": [1, 4]}, "2 numbers from 1 to 3"),
+        ({"x": np.zeros((2, 3, 12)), "lengths": [1, 4]}, "from 1 to 4; give 1 to 3, the steps"),
         ({"x": np.zeros((2, 3, 12)), "lengths": [1]}, "`lengths` must be 2 numbers"),
         ({"x": np.zeros((2, 3, 12)), "labels": [1]}, "`labels` must be 2 numbers"),
         ({"x": np.zeros((2, 3, 12)), "labels": [1, 9]}, "labels 1..9; give one of 0..8 a seq"),
