@@ -177,6 +177,11 @@ def _notes(own: Foreign, description: Description, data: Sequences) -> tuple[str
         )
     if own.tail:
         notes.append(f"{', '.join(own.tail)} behind the scores is left out: the class is the same")
+    if own.steps and bool((data.lengths != own.steps).any()):
+        notes.append(
+            f"{own.source} is for sequences of {own.steps} steps, and so it was compared on such; "
+            f"the program takes any number"
+        )
     if own.thresholds(description):
         notes.append(
             "one score: class 1 where it is above 0, else class 0; for the score itself, write "

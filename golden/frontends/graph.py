@@ -222,6 +222,8 @@ def affine(
         weight = np.where(
             np.abs(near - weight) <= 1e-12 * np.abs(weight).max(initial=1), near, weight
         )
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise NotAffineError("its constants are not all finite numbers; train it again")
         own = Affine(weight, bias, "t" in way)
         scale = 1e-9 * max(1.0, float(np.abs(np.stack(found)).max()))
         wanted = [(p if own.every_step else p[-1]) @ weight.T + bias for p in probes]

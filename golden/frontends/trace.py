@@ -263,15 +263,20 @@ class Trace:
                 "the network without it",
             )
         if kind in ("Mul", "Div", "MatMul", "Gemm") and len(values) > 1:
-            self._refuse(node, "it multiplies two values that both depend on the input")
+            self._refuse(
+                node, "it multiplies two values that both depend on the input; train without it"
+            )
         if kind == "Div" and values and values[0] != node.input[0]:
-            self._refuse(node, "it divides by a value that depends on the input")
+            self._refuse(node, "it divides by a value that depends on the input; train without it")
         if kind == "Cast" and not _to_real(node):
             self._refuse(node, "it makes integers of real numbers; export the network in float32")
         if kind == "BatchNormalization" and attributes(node).get("training_mode"):
             self._refuse(node, "it is in training mode; export the network after .eval()")
         if self.graph.shape_sources(node):
-            self._refuse(node, "values of the input decide what it moves")
+            self._refuse(
+                node,
+                "values of the input decide what it moves; do that first, and give its result as x",
+            )
 
     # What they are.
 
@@ -348,7 +353,9 @@ class Trace:
             self._refuse(node, f"its input {which} ({name}) is no constant; export it as one")
         values = np.array(self.graph.constants[name])
         if values.dtype.kind != "f" or not np.isfinite(values).all():
-            self._refuse(node, f"its input {name} holds what is no finite real number")
+            self._refuse(
+                node, f"its input {name} holds what is no finite real number; train it again"
+            )
         rows = len(GATES[node.op_type])
         units = self.graph.constants[names["R"]].shape[-1]
         wanted = {"W": (1, rows * units, -1), "R": (1, rows * units, units)}

@@ -143,7 +143,7 @@ def export(network: Network, path: Path, opset: int, *, newer: bool = False) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if newer:
-            sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+            sizes = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
             torch.onnx.export(
                 network, (x,), path, opset_version=opset, dynamo=True, verbose=False,
                 input_names=["x"], dynamic_shapes=(sizes,), external_data=False,
