@@ -19,7 +19,7 @@ from torch import Tensor
 
 from golden.errors import WordlineError
 from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
-from golden.frontends.graph import AFFINE, Affine, Array, Graph
+from golden.frontends.graph import AFFINE, TAIL, Affine, Array, Graph
 from golden.frontends.trace import GATES, INPUTS, Link, Trace, attributes, line
 
 ACTIVATIONS = {"LSTM": ["sigmoid", "tanh", "tanh"], "RNN": ["tanh"]}
@@ -84,7 +84,7 @@ class _Network(Trace):
             run=self._run,
             tolerance=1e-2 if self._half() else 1e-3,
             why_not="the file cannot be run on sequences of the calibration's shape",
-            tail=self.tail,
+            tail=tuple(kind for kind in self.tail if kind in TAIL),
             steps=self.sizes["t"] if "t" in self.static else None,
         )
 

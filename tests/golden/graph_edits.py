@@ -29,7 +29,7 @@ class Editor:
             kind = self.random.choice(kinds)
             try:
                 kind()
-            except (IndexError, ValueError):  # this graph has nothing to do it to
+            except (IndexError, ValueError, StopIteration):  # this graph has nothing to do it to
                 continue
             self.done.append(kind.__name__)
 
@@ -147,7 +147,7 @@ class Editor:
         """An operator on an edge."""
         at = self.random.randrange(len(self.graph.node))
         node = self.graph.node[at]
-        which = self.random.randrange(len(node.input))
+        which = self.random.choice((0, 0, 0, self.random.randrange(len(node.input))))
         if not node.input[which]:
             raise ValueError
         y = f"put_in{len(self.tensors)}"
@@ -179,7 +179,8 @@ class Editor:
             "Tile": (x, self.whole([choose((1, 2)) for _ in range(3)])),
             "LayerNormalization": (x, self.real([1])),
         }
-        kind = choose([*kinds, "square", "whole", "shared", "branch", "rounded"])
+        moves = ("Slice", "Concat", "Gather", "Pad", "Tile", "Transpose", "Reshape", "Expand")
+        kind = choose([*kinds, *moves, "square", "whole", "shared", "branch", "rounded"])
         if kind == "square":
             return [NODE("Mul", [x, x], [y])]
         if kind == "branch":
