@@ -7,6 +7,7 @@ them, or are the head. What is not on the way from the input to the scores does 
 """
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,10 @@ from torch import Tensor
 from golden.errors import WordlineError
 from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
 from golden.frontends.graph import AFFINE, TAIL, Affine, Array, Graph
-from golden.frontends.trace import GATES, INPUTS, Link, Trace, attributes, line
+from golden.frontends.trace import GATES, INPUTS, STEPS, Link, Trace, attributes, line
+
+MOST_STEPS, TRIES = 1000, 4
+"""Of sequences that a file is tried with: how long, and how often."""
 
 ACTIVATIONS = {"LSTM": ["sigmoid", "tanh", "tanh"], "RNN": ["tanh"]}
 
@@ -62,6 +66,20 @@ class _Network(Trace):
         except _OtherStepsError as error:  # the file is for sequences of one length alone
             self.steps = error.steps
             return self._followed()
+        except WordlineError:
+            for steps in self._reshaped():
+                self.steps = steps
+                with contextlib.suppress(WordlineError, _OtherStepsError):
+                    return replace(self._followed(), steps=steps)
+            raise
+
+    def _reshaped(self) -> list[int]:
+        """Sizes that values are reshaped to: exporters may write the steps so that they were
+        called with."""
+        shapes = [node.input[1] for node in self.graph.nodes if node.op_type == "Reshape"]
+        constants = [self.graph.constants[name] for name in shapes if name in self.graph.constants]
+        sizes = {int(size) for shape in constants for size in shape.ravel()}
+        return sorted(size for size in sizes if 1 < size <= MOST_STEPS and size != STEPS)[:TRIES]
 
     def _followed(self) -> Foreign:
         self.output, self.scores, self.tail = self._scores()
