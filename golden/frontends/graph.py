@@ -185,9 +185,10 @@ def affine(
     inputs: int,
     *,
     ways: Sequence[str] = ("tnc", "ntc", "nct", "tcn", "ctn", "cnt", "nc", "cn"),
+    exact: bool = False,
 ) -> tuple[Affine, str]:
     """What a function of (steps, batch, inputs) is, if it is affine in each step, and the layout of
-    its output, the axes of 1 apart: t, n and c for steps, sequences and channels.
+    its output: t, n and c for steps, sequences and channels; the axes of 1 apart, unless exact.
 
     The function must be affine in all that goes in; that, its operators say. Raises NotAffineError
     where it mixes steps or sequences, or leaves some out.
@@ -202,7 +203,9 @@ def affine(
         channels, rest = divmod(zero.size, rows)
         sizes = {"t": steps, "n": batch, "c": channels}
         full = [sizes[axis] for axis in way]
-        if rest or [size for size in full if size > 1] != [s for s in zero.shape if s > 1]:
+        if rest or (exact and full != [*zero.shape]):
+            continue
+        if [size for size in full if size > 1] != [size for size in zero.shape if size > 1]:
             continue
 
         def read(output: Array, way: str = way, full: Sequence[int] = tuple(full)) -> Array:

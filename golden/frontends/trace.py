@@ -297,6 +297,7 @@ class Trace:
                     lambda x: self.graph.evaluate(link.target, {self.x: self._arranged(x)}),
                     *(sizes["t"], sizes["n"], sizes["c"]),
                     ways=(into,),
+                    exact=True,  # a recurrent operator has all three axes
                 )
             except NotAffineError as error:
                 why = str(error)
@@ -338,7 +339,9 @@ class Trace:
             if not whole:
                 self._refuse_link(link, reader, "it is the last step's alone")
         try:
-            found, self.way = affine(evaluate, steps, batch, units, ways=ways)
+            found, self.way = affine(
+                evaluate, steps, batch, units, ways=ways, exact=reader is not None
+            )
         except NotAffineError as error:
             self._refuse_link(link, reader, str(error))
         except Exception as error:

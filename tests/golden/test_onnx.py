@@ -260,3 +260,20 @@ def test_an_evaluator_that_fails_is_a_sentence(tmp_path, monkeypatch):
         WordlineError, match=r"evaluated \(RuntimeError: no such operator\); export"
     ):
         frontend.read(path)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_axes_of_1_are_not_mistaken(batch, fixed, tmp_path):
+    """One channel, one sequence: steps are what the layer takes for steps."""
+    torch.manual_seed(0)
+    network = nn.Sequential()
+    network.l, x = nn.LSTM(1, 3, batch_first=True), torch.randn(batch, 6, 1)
+    network.forward = lambda x: network.l(x)[0][:, -1]
+    axes = {} if fixed else {"x": {0: "n", 1: "t"}}
+    export = {"input_names": ["x"], "dynamic_axes": axes, "dynamo": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (x,), tmp_path / "own.onnx", **export)
+    with torch.no_grad():
+        expect_same(frontend.read(tmp_path / "own.onnx"), x, network(x))
