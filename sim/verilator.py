@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -110,6 +111,9 @@ class LeanVerilator(Verilator):
     CFLAGS = "-O2 -march=native"
     MAKE: tuple[str, ...] = ()
 
+    beside: Path
+    """A folder that is there while this builds."""
+
     precompiled: Path | None = None
     """What is precompiled, kept beside this file as well."""
 
@@ -135,16 +139,36 @@ class LeanVerilator(Verilator):
         key = hashlib.sha256(f"{self.flags} {waves}".encode()).hexdigest()
         kept = files.cache_dir() / "verilator" / key[:16]
         self.precompiled = None
-        with contextlib.suppress(OSError):
-            _copy_run_time(kept, build_dir)
-            # Where the model is compiled as several files, Verilator precompiles headers itself.
-            if AT_ONCE in self.MAKE and " " not in str(kept):
-                if not (kept / "wordline.h").exists():
-                    files.write_text(kept / "wordline.h", HEADER)
-                self.precompiled = kept / "wordline.h"
-        super().build(build_dir=build_dir, waves=waves, **options)
-        with contextlib.suppress(OSError):
-            _copy_run_time(build_dir, kept)
+        with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
+            self.beside = Path(beside)
+            where = build_dir if _plain(build_dir.resolve()) else self.beside / "build"
+            with contextlib.suppress(OSError):
+                _copy_run_time(kept, where)
+                # Where the model is compiled as several files, Verilator precompiles headers
+                # itself.
+                if AT_ONCE in self.MAKE and _plain(kept):
+                    if not (kept / "wordline.h").exists():
+                        files.write_text(kept / "wordline.h", HEADER)
+                    self.precompiled = kept / "wordline.h"
+            self._prepare(where)
+            super().build(build_dir=where, waves=waves, **options)
+            with contextlib.suppress(OSError):
+                _copy_run_time(where, kept)
+            if where != build_dir:
+                shutil.copytree(where, build_dir, dirs_exist_ok=True)
+
+    def _prepare(self, folder: Path) -> None:
+        """Write what a build needs beside its sources."""
+
+    def _for_make(self, path: Path) -> Path:
+        """The path, or one to the same without spaces, while this builds."""
+        if _plain(path):
+            return path
+        link = self.beside / hashlib.sha256(str(path).encode()).hexdigest()[:8] / path.name
+        if not link.is_symlink():
+            link.parent.mkdir()
+            link.symlink_to(path)
+        return link
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
@@ -154,6 +178,8 @@ class LeanVerilator(Verilator):
         super()._set_env_build()
         # Verilator's own Python would find modules in the folder of a user's script.
         self.env.pop("PYTHONPATH", None)
+        if root := self.toolchain.environment.get("VERILATOR_ROOT"):
+            self.env["VERILATOR_ROOT"] = str(self._for_make(Path(root)))
 
     def _build_command(self) -> list[list[str]]:
         sources = [*self._sources, *self._verilog_sources]
@@ -181,9 +207,15 @@ class LeanVerilator(Verilator):
     def _main(self) -> list[str]:
         """What the model is linked with: cocotb's simulator."""
         libraries = cocotb_tools.config.libs_dir
-        link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
+        link = f'"-Wl,-rpath,{libraries}" "-L{libraries}" -lcocotbvpi_verilator'
         share = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
-        return ["--vpi", "-o", str(self.hdl_toplevel), "-LDFLAGS", link, str(share)]
+        own = str(self._for_make(share))
+        return ["--vpi", "-o", str(self.hdl_toplevel), "-LDFLAGS", link, own]
+
+
+def _plain(path: Path) -> bool:
+    """Whether make can work with a path: GNU make and Verilator's make files split it at spaces."""
+    return not re.search(r"\s", str(path))
 
 
 def _copy_run_time(source: Path, target: Path) -> None:
@@ -215,13 +247,11 @@ class BatchVerilator(LeanVerilator):
         """The C++ too."""
         return self.flags + self.header + source.data_hash(self.MAIN)
 
-    def build(self, *, build_dir: Path, **options: Any) -> None:
-        """Write the header beside the model, and build."""
-        files.write_text(build_dir / "chip.h", self.header)
-        super().build(build_dir=build_dir, **options)
+    def _prepare(self, folder: Path) -> None:
+        files.write_text(folder / "chip.h", self.header)
 
     def _main(self) -> list[str]:
-        return ["-o", self.LIBRARY, "-LDFLAGS", "-shared", str(self.MAIN)]
+        return ["-o", self.LIBRARY, "-LDFLAGS", "-shared", str(self._for_make(self.MAIN))]
 
 
 class StockVerilator(Verilator):
