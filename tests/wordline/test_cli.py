@@ -92,7 +92,8 @@ def once():
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """A folder with a recipe that trains in seconds, trained."""
-    folder = tmp_path_factory.mktemp("cli")
+    folder = tmp_path_factory.mktemp("cli") / "two words"  # make splits paths at spaces
+    folder.mkdir()
     (folder / "quick.toml").write_text(QUICK)
     done = wordline("train", "quick.toml", folder=folder)
     assert done.returncode == 0, done.stderr
