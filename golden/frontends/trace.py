@@ -302,7 +302,7 @@ class Trace:
             except NotAffineError as error:
                 why = str(error)
             except Exception as error:  # an evaluation fails in any way
-                why = why or f"it cannot be evaluated: {line(error)}"
+                why = why or f"it cannot be evaluated ({line(error)}); export it again"
             else:
                 self.static = {role for role, axis in roles.items() if dims[axis]}
                 return found
@@ -345,7 +345,9 @@ class Trace:
         except NotAffineError as error:
             self._refuse_link(link, reader, str(error))
         except Exception as error:
-            self._refuse_link(link, reader, f"it cannot be evaluated: {line(error)}")
+            self._refuse_link(
+                link, reader, f"it cannot be evaluated ({line(error)}); export it again"
+            )
         return found
 
     def _array(self, node: NodeProto, which: str) -> Array:
