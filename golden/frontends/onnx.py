@@ -257,7 +257,10 @@ class _Runner:
         try:
             import onnxruntime
 
-            session = onnxruntime.InferenceSession(own.SerializeToString())
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            options.log_severity_level = 4  # what it cannot run, onnx's evaluator can perhaps
+            session = onnxruntime.InferenceSession(own.SerializeToString(), options)
             self._call = session.run
         except Exception:
             self._call = ReferenceEvaluator(own).run

@@ -1,5 +1,6 @@
 """ONNX graphs: followed edge by edge; what is no chain of layers is refused, by name."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -156,6 +157,13 @@ def expect_same(own, x, wanted):
 def test_a_chain_is_taken(name, tmp_path):
     wanted, x = exported(TAKEN[name], tmp_path / "own.onnx")
     expect_same(frontend.read(tmp_path / "own.onnx"), x, wanted)
+
+
+def test_onnx_s_evaluator_runs_it_where_there_is_no_other(tmp_path, monkeypatch):
+    wanted, x = exported(Net, tmp_path / "own.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    own = frontend.read(tmp_path / "own.onnx")
+    expect_same(own, x, wanted)
 
 
 @pytest.mark.parametrize("name", TAILS)
