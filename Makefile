@@ -3,7 +3,7 @@ PYTHON ?= python3
 NAME ?= vowels
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
@@ -39,8 +39,8 @@ clean:  ## everything that is made here
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Wordline needs Python 3.11 or newer; make PYTHON=...")'
 	$(PYTHON) -m venv .venv
+	# Python compiles what is imported, which is a part of it.
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,attacks,synth]'
-	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # on all cores; templates are no Python
 	touch $@
 
 $(PEERS_READY): peers/requirements.txt
