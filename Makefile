@@ -7,6 +7,9 @@ PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
+# Packages that are imported seldom, and so compiled then.
+SELDOM := /(sympy|scipy|sklearn|scapy|networkx|mypyc?|fontTools|pygments|art|narwhals|mpmath|pip|setuptools|onnxruntime)/|/torch/(_inductor|_dynamo|testing|distributed)/
+
 .PHONY: sim test test-all lint format bench peers clean
 
 sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
@@ -39,8 +42,8 @@ clean:  ## everything that is made here
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Wordline needs Python 3.11 or newer; make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	# Python compiles what is imported, which is a part of it.
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,attacks,synth]'
+	$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' .venv/lib || true  # on all cores; templates are no Python
 	touch $@
 
 $(PEERS_READY): peers/requirements.txt
