@@ -3,7 +3,7 @@ PYTHON ?= python3
 NAME ?= vowels
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
