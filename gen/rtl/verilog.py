@@ -45,7 +45,7 @@ WRITE = (
     ),
     "write_verilog -norename",
 )
-"""For Yosys."""
+"""What Yosys does with the RTLIL: as in `amaranth.back.verilog.convert`, with no source lines."""
 
 
 def emit(description: Description, folder: Path) -> None:

@@ -109,15 +109,12 @@ class Foreign:
             "hidden": [layer.units for layer in self.layers],
             "classes": len(self.head[0]) if self.head else 0,
         }
-        of = description.output.of
         output, voting = {}, {}
         if self.head is None:
             output, voting = {"of": "state"}, {"replay_steps": 0}
-        else:
-            of = "class" if of == "state" else of
-            output = {"of": of}
-            if of == "class":
-                sizes["classes"] = max(2, len(self.head[0]))
+        elif description.output.of != "scores":
+            output = {"of": "class"}
+            sizes["classes"] = max(2, len(self.head[0]))
         return description.replace(
             network=sizes, cell={"kind": self.kind}, output=output, voting=voting
         )

@@ -23,7 +23,7 @@ from golden.frontends.compare import Comparison, compare
 from golden.frontends.module import from_module
 from golden.levels import IMPORTANT, Levels
 from golden.program import ArrayProgram, Program
-from golden.training.evaluate import own_statistics, target_statistics
+from golden.training.evaluate import constant_channels, own_statistics, target_statistics
 from golden.training.quantised import Trainable, TrainableArray, over_rows
 
 CORRECTION = 512
@@ -111,8 +111,7 @@ def _check_bias(own: Foreign, program: Program) -> None:
 
 def as_model(own: Foreign, description: Description, data: Sequences) -> FloatModel:
     """The network with its inputs standardised as they are in training, over these sequences."""
-    mean, spread, _ = own_statistics(data)
-    found = (mean, spread, *target_statistics(description, data))
+    found = (*own_statistics(data), *target_statistics(description, data))
     return FloatModel(own.standardised(description, *found), *found)
 
 
@@ -138,7 +137,7 @@ def check_calibration(source: str, description: Description, data: Sequences) ->
             "The calibration has one step in all, of which no range can be found; give some "
             "hundred typical sequences."
         )
-    if len(own_statistics(data)[2]) == inputs:
+    if bool(constant_channels(data).all()):
         raise WordlineError(
             f"The calibration has the same values at every step ({data.x[0, 0].tolist()[:3]}...), "
             f"of which no range can be found; give some hundred typical sequences."
@@ -170,10 +169,10 @@ def _labelled(data: Sequences) -> bool:
 def _notes(own: Foreign, description: Description, data: Sequences) -> tuple[str, ...]:
     """What a user should know of what was read, a sentence each."""
     notes = []
-    for channel in own_statistics(data)[2]:
+    for channel in constant_channels(data).nonzero()[:, 0].tolist():
         notes.append(
-            f"channel {channel} is {float(data.x[0, 0, channel]):g} all through the calibration, "
-            f"and is taken to be that wherever the program is used"
+            f"channel {channel} is constant in the calibration ({float(data.x[0, 0, channel]):g}); "
+            f"the program always treats it as that value"
         )
     if own.tail:
         notes.append(f"{', '.join(own.tail)} behind the scores is left out: the class is the same")

@@ -103,14 +103,20 @@ def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
     return data.x[data.valid].mean(0), deviation.clamp(min=max(1e-6, 0.1 * float(deviation.max())))
 
 
-def own_statistics(data: Sequences) -> tuple[Tensor, Tensor, list[int]]:
-    """`statistics` for a network whose training is over: each channel by its own deviation, however
-    small; and the channels that are constant, which have next to none, so that they stay so."""
+def own_statistics(data: Sequences) -> tuple[Tensor, Tensor]:
+    """`statistics` for a network that is already trained: each channel by its own deviation,
+    however small. A constant channel gets almost none, so that the program keeps it constant."""
     if data.x.dtype == torch.uint8:
-        return *statistics(data), []
-    x = data.x[data.valid].double()
-    low, high = x.amin(0), x.amax(0)
-    constant = low == high
-    mean = torch.where(constant, low, x.mean(0))
-    deviation = torch.where(constant, CONSTANT * low.abs().clamp(min=1), x.std(0))
-    return mean.float(), deviation.float(), constant.nonzero()[:, 0].tolist()
+        return statistics(data)
+    x, constant = data.x[data.valid].double(), constant_channels(data)
+    mean = torch.where(constant, x[0], x.mean(0))
+    deviation = torch.where(constant, CONSTANT * x[0].abs().clamp(min=1), x.std(0))
+    return mean.float(), deviation.float()
+
+
+def constant_channels(data: Sequences) -> Tensor:
+    """(channels,): whether a channel has the same value at every valid step; of symbols, none."""
+    if data.x.dtype == torch.uint8:
+        return torch.zeros(data.x.shape[2], dtype=torch.bool)
+    x = data.x[data.valid]
+    return x.amin(0) == x.amax(0)

@@ -69,9 +69,9 @@ def test_constant_channels_are_named_and_kept_as_they_are():
     net, x = Net().eval(), inputs()
     x[..., 2], x[..., 3] = 4.1, 0.0
     found = convert(net, design(net), x)
-    assert [note.split(" all through")[0] for note in found.notes] == [
-        "channel 2 is 4.1",
-        "channel 3 is 0",
+    assert [note.split(";")[0] for note in found.notes] == [
+        "channel 2 is constant in the calibration (4.1)",
+        "channel 3 is constant in the calibration (0)",
     ]
     data = Sequences(x, torch.full((60,), 6), torch.zeros(60).long())
     assert (found.model.scores(data) - net(x)).abs().max() < 1e-5
@@ -204,9 +204,9 @@ def test_the_command_says_what_it_read(tmp_path):
     result = CliRunner().invoke(app, [str(word) for word in arguments])
     said = " ".join(result.output.split())
     assert "read: l -> f" in said and "not compared: a state_dict has no graph" in said
-    assert "note: channel 3 is 2 all through the calibration" in said
+    assert "note: channel 3 is constant in the calibration (2)" in said
     kept = json.loads((tmp_path / "own/import.json").read_text())
-    assert kept["chain"] == ["l", "f"] and kept["notes"][0].startswith("channel 3 is 2")
+    assert kept["chain"] == ["l", "f"] and kept["notes"][0].startswith("channel 3 is constant")
     assert kept["compared"]["sequences"] == 0
 
 

@@ -125,7 +125,7 @@ def import_(
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Replace what is in the folder of another network."),
+        typer.Option("--force", help="Overwrite another network or an edited TOML file."),
     ] = False,
     seed: Seed = None,
     device: Device = "cpu",

@@ -104,8 +104,9 @@ def _import(
     progress: Progress,
 ) -> Imported:
     own = pytorch.read(model, order, npz.channels(calibration))
+    digest = own.digest()
     if not force:
-        _check_folder(folder, own.digest())
+        _check_folder(folder, digest)
     recipe = dataclasses.replace(recipe, description=own.fit(recipe.description))
     description = recipe.description
     data = read_sequences(calibration, description)
@@ -142,7 +143,7 @@ def _import(
     }
     report = about | {
         "name": description.name,
-        "network": own.digest(),
+        "network": digest,
         "toml": hashlib.sha256(toml.encode()).hexdigest(),
         "measures": imported.measures,
         "chain": conversion.chain,
