@@ -213,8 +213,10 @@ def test_the_command_says_what_it_read(tmp_path):
 # Files
 
 
-def test_a_file_that_says_more_than_it_has_takes_no_memory(tmp_path):
-    """A header that says terabytes, in a file of some bytes."""
+def test_a_file_that_says_more_than_it_has_takes_no_memory(tmp_path, monkeypatch):
+    """A header that says terabytes, in a file of some bytes: NumPy is not asked to read it."""
+    asked = []
+    monkeypatch.setattr(npz.npy, "read_array", lambda *_, **__: asked.append(True))
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 6, 5)))
     content = (tmp_path / "x.npz").read_bytes()
     assert b"(4, 6, 5), }       " in content
@@ -223,6 +225,7 @@ def test_a_file_that_says_more_than_it_has_takes_no_memory(tmp_path):
     )
     with pytest.raises(WordlineError, match=r"is damaged, or no .npz; save it with numpy.savez"):
         npz.read(tmp_path / "x.npz")
+    assert not asked
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
