@@ -15,7 +15,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 from torch import Tensor
 
-from gen.rtl import control, image, sidecar, verilog
+from gen.rtl import control, image, sidecar
+from gen.verilog.components import to_verilog
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
@@ -121,7 +122,7 @@ def simulate(
     source, control = folder / f"{top}.v", folder / f"{top}.vlt"
     inside, traced = kind.trace(component) if kind.trace else (None, None)
     more = kind.source.read_text() if kind.source else ""
-    source.write_text(verilog.to_verilog(component, top) + more)
+    source.write_text(to_verilog(component, top) + more)
     control.write_text(_control_file(component, top, inside))
 
     stimuli = BlockStimuli(

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from gen.ip import package
-from gen.rtl import image, vectors, verilog
+from gen.rtl import image, vectors
+from gen.verilog.components import to_verilog
 from golden import files
 from golden.description import Description
 from golden.program import Program
@@ -67,7 +68,7 @@ def simulate_board(
     top, axi = package.board_module(description), package.axi_module(description)
     board = Board(system.signature, axi, bit_cycles=bit_cycles)
     path = folder / package.board(description)
-    files.write_text(path, verilog.to_verilog(board, top))
+    files.write_text(path, to_verilog(board, top))
     return _run("bench_board", top, [path], folder, job, seed)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from gen.ip import liberty, registers, wavedrom
 from gen.ip.options import PERIOD_NS, Macro
 from gen.rtl import control, naming, sidecar, verilog
+from gen.verilog.components import to_verilog
 from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
@@ -61,7 +62,7 @@ def texts(
     found = {
         f"rtl/{name}.v": sources[f"{name}.v"],
         f"rtl/{body}": sources[body],
-        f"rtl/{name}_axi.v": verilog.to_verilog(top, axi_module(description)),
+        f"rtl/{name}_axi.v": to_verilog(top, axi_module(description)),
         "registers/wordline_regs.h": registers.c_header(map_),
         "registers/registers.md": registers.markdown(map_),
         f"registers/{name}.rdl": registers.systemrdl(map_),
@@ -71,7 +72,7 @@ def texts(
     public = {axi_module(description): ports}
     if macro == "model":
         line = Board(top.inside.signature, axi_module(description))
-        found[board(description)] = verilog.to_verilog(line, board_module(description))
+        found[board(description)] = to_verilog(line, board_module(description))
         public[board_module(description)] = sidecar.ports(line)
     for path in sorted(DRIVER.iterdir()):
         found[f"driver/{path.name}"] = path.read_text(encoding="utf-8")

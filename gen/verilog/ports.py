@@ -1,0 +1,87 @@
+"""The ports of a module: those that its component declares.
+
+Amaranth makes a port of each run of nets that crosses, so that ports of one width may have another
+width, and another name, in the next design.
+"""
+
+from gen.verilog.netlist import Netlist, replace, rewrite, whole
+from gen.verilog.rtlil import Cell, Module, Part, Signal, Wire, bits_of, joined
+
+
+def declare_ports(netlist: Netlist, module: Module) -> None:
+    """Make a module's ports those that its component declares."""
+    interface = netlist.interfaces.get(module.name)
+    instance = next(
+        (c for m in netlist.modules.values() for c in m.cells if c.kind == module.name), None
+    )
+    if interface is None or instance is None:  # the top has the ports that were asked for
+        return
+    drivers = {t[0].wire: v for t, v in module.connections if whole(module, t)}
+    inside: dict[str, list[tuple[str, Part]]] = {}  # ports of the netlist, by what is declared
+    for name in interface.ports.values():
+        wire = module.wires.get(name)
+        if wire is None or wire.direction:
+            continue
+        driver = drivers.get(name, ())
+        ports = [w for w in module.wires.values() if w.direction == "output"]
+        (source,) = joined(driver) if len(joined(driver)) == 1 else (Part(),)
+        if source.wire and module.wires[source.wire].direction == "input":
+            inside.setdefault(source.wire, []).append((name, source))
+            continue
+        for port in ports:
+            alias = drivers.get(port.name) == (Part(name, wire.width - 1, 0),)
+            if port.name not in interface.ports.values() and (
+                alias or driver == (Part(port.name, port.width - 1, 0),)
+            ):
+                _take_over(module, instance, port, wire)
+                break
+    for port_name, parts in inside.items():
+        _split_input(netlist, module, instance, port_name, parts)
+
+
+def _take_over(module: Module, instance: Cell, port: Wire, wire: Wire) -> None:
+    """A wire that is the same as an output becomes that output."""
+    both = {port.name, wire.name}
+    module.connections = [
+        (t, v)
+        for t, v in module.connections
+        if not ({p.wire for p in t} | {p.wire for p in v} == both and whole(module, t))
+    ]
+    wire.direction, wire.init = "output", wire.init or port.init
+    instance.ports[wire.name] = instance.ports.pop(port.name)
+    replace(module, {port.name: (Part(wire.name, wire.width - 1, 0),)})
+
+
+def _split_input(
+    netlist: Netlist, module: Module, instance: Cell, port: str, parts: list[tuple[str, Part]]
+) -> None:
+    """Parts of an input become inputs; it stays if there is more that is read of it."""
+    outside = instance.ports[port]
+    names = {name for name, _ in parts}
+    module.connections = [(t, v) for t, v in module.connections if t[0].wire not in names]
+    for name, part in parts:
+        module.wires[name].direction = "input"
+        instance.ports[name] = bits_of(outside, part.high, part.low)
+
+    def of(signal: Signal, like: str = "") -> Signal:
+        found: list[Part] = []
+        for part in signal:
+            fitting = [
+                (own.width, name != like, n, name, own)
+                for n, (name, own) in enumerate(parts)
+                if part.wire == port and own.low <= part.low and part.high <= own.high
+            ]
+            if fitting:
+                *_, name, own = min(fitting)
+                part = Part(name, part.high - own.low, part.low - own.low)
+            found.append(part)
+        return tuple(found)
+
+    for cell in module.cells:
+        cell.ports = {
+            name: of(signal, name if cell.kind in netlist.modules else "")
+            for name, signal in cell.ports.items()
+        }
+    rewrite(module, of)
+    if not any(part.wire == port for part in netlist.reads(module)):
+        del module.wires[port], instance.ports[port]

@@ -1,0 +1,292 @@
+"""A design's netlist, made ready to be written: what is one thing is one net, with its own name.
+
+Amaranth takes signals that are connected for one net, and gives each module that sees it a name of
+its own choice; it evaluates an expression wherever it stands; and it leaves the next value of a
+register in a net of its own. Here equal operators become one, a net that is another goes, a
+module's ports become those that its component declares, and a field of a record is read by name.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from gen.verilog.netlist import (
+    KNOWN,
+    OPERATORS,
+    Interface,
+    Netlist,
+    Register,
+    changed,
+    replace,
+    targets,
+    whole,
+)
+from gen.verilog.ports import declare_ports
+from gen.verilog.rtlil import (
+    Assign,
+    Cell,
+    Module,
+    Part,
+    Signal,
+    Switch,
+    Wire,
+    bits_of,
+    joined,
+    width,
+)
+
+
+def readable(
+    modules: Sequence[Module],
+    interfaces: Mapping[str, Interface],
+    boxes: Mapping[str, frozenset[str]],
+) -> Netlist:
+    """The netlist of a design, ready to be written."""
+    netlist = Netlist({module.name: module for module in modules}, interfaces, boxes)
+    for module in modules:
+        unknown = {c.kind for c in module.cells if c.kind[0] == "$"} - KNOWN
+        if unknown:
+            raise ValueError(f"{module.name}: no Verilog is known for {', '.join(unknown)}")
+        _drop_elements(netlist, module)
+        _merge_equal(module)
+        _narrow(netlist, module)
+        _fold(module)
+        _put_through(module)
+    for module in reversed(modules):  # a module is behind those that it is in
+        declare_ports(netlist, module)
+    for module in modules:
+        _merge_names(module)
+        _drop_copies(netlist, module)
+        _read_by_name(netlist, module)
+        netlist.registers[module.name] = _registers(netlist, module)
+        _drop_unread(netlist, module)
+    return netlist
+
+
+def _drop_elements(netlist: Netlist, module: Module) -> None:
+    """Elements of arrays are parts of a wire that has a name; nobody reads them by their own."""
+    read = {part.wire for part in netlist.reads(module)}
+    elements = {name for name in module.wires if name.endswith("]")} - read
+    module.connections = [(t, v) for t, v in module.connections if t[0].wire not in elements]
+    for name in elements:
+        del module.wires[name]
+
+
+def _merge_equal(module: Module) -> None:
+    """Operators of the same inputs are one."""
+    while True:
+        known: dict[object, Cell] = {}
+        same: dict[str, Signal] = {}
+        for cell in module.cells:
+            if cell.kind not in OPERATORS:
+                continue
+            inputs = tuple(cell.ports[name] for name in ("A", "B", "S") if name in cell.ports)
+            first = known.setdefault((cell.kind, *cell.parameters.items(), inputs), cell)
+            if first is not cell:
+                same[cell.ports["Y"][0].wire] = first.ports["Y"]
+        if not same:
+            return
+        module.cells = [c for c in module.cells if c.ports.get("Y", (Part(),))[0].wire not in same]
+        replace(module, same)
+
+
+def _put_through(module: Module) -> None:
+    """A net without a name that is connected to others is those."""
+    own = {t[0].wire: v for t, v in module.connections if whole(module, t)}
+    own = {n: v for n, v in own.items() if n[0] == "$" and not module.wires[n].direction}
+    module.connections = [(t, v) for t, v in module.connections if t[0].wire not in own]
+    replace(module, own)
+
+
+LOW_BITS = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$not", "$neg", "$mux"}
+"""Operators whose low bits depend on low bits alone."""
+
+
+def _narrow(netlist: Netlist, module: Module) -> None:
+    """An operator of which only low bits are read computes only those."""
+    operators = {cell.ports["Y"][0].wire: cell for cell in module.cells if cell.kind in LOW_BITS}
+    while True:
+        needed: dict[str, int] = {}
+        for part in netlist.reads(module):
+            if part.wire in operators and part.wire[0] == "$":
+                needed[part.wire] = max(needed.get(part.wire, 0), part.high + 1)
+        fewer = {w: bits for w, bits in needed.items() if bits < module.wires[w].width}
+        if not fewer:
+            return
+        for name, bits in fewer.items():
+            cell = operators[name]
+            module.wires[name].width = bits
+            cell.ports["Y"] = (Part(name, bits - 1, 0),)
+            cell.parameters["WIDTH" if cell.kind == "$mux" else "Y_WIDTH"] = str(bits)
+            for port in "AB":
+                if port in cell.ports and width(cell.ports[port]) > bits:
+                    cell.ports[port] = bits_of(cell.ports[port], bits - 1, 0)
+
+
+def _fold(module: Module) -> None:
+    """A process that decides nothing is a connection."""
+    kept = []
+    for statements in module.processes:
+        wires = {part.wire for part in targets(statements)}
+        first = statements[0] if statements else None
+        if len(wires) != 1 or not isinstance(first, Assign) or whole(module, first.target) is None:
+            kept.append(statements)
+            continue
+        value: Signal = ()
+        for statement in statements:
+            if isinstance(statement, Switch):
+                kept.append(statements)
+                break
+            (part,) = statement.target
+            high = module.wires[part.wire].width - 1
+            above = bits_of(value, high, part.high + 1) if part.high < high else ()
+            below = bits_of(value, part.low - 1, 0) if part.low else ()
+            value = joined((*above, *statement.value, *below))
+        else:
+            module.connections.append((first.target, value))
+    module.processes = kept
+
+
+def _drop_copies(netlist: Netlist, module: Module) -> None:
+    """Of a module that is instantiated, its ports have names of their own: nets that only repeat
+    what is connected there go."""
+    read = {part.wire for part in netlist.reads(module)}
+    connected = set()
+    for cell in module.cells:
+        interface = netlist.interfaces.get(cell.kind)
+        known = {wire: public for public, wire in (interface.ports if interface else {}).items()}
+        connected |= {(known.get(port, port), joined(s)) for port, s in cell.ports.items()}
+    gone = set()
+    for target, value in module.connections:
+        wire = whole(module, target)
+        if wire is not None and not wire.direction and wire.name not in read:
+            base = wire.name.partition("$")[0]
+            if (base, joined(value)) in connected:
+                gone.add(wire.name)
+    module.connections = [(t, v) for t, v in module.connections if t[0].wire not in gone]
+    for name in gone:
+        del module.wires[name]
+
+
+def _merge_names(module: Module) -> None:
+    """A net that has no name of its own, or one with a number, and is another is that one."""
+    changed: dict[str, Signal] = {}
+
+    def final(wire: Wire) -> Wire:
+        while wire.name in changed:
+            wire = module.wires[changed[wire.name][0].wire]
+        return wire
+
+    kept = []
+    for target, value in module.connections:
+        a, b = whole(module, target), whole(module, value)
+        if a is None or b is None:
+            kept.append((target, value))
+            continue
+        a, b = final(a), final(b)
+        if a is b:
+            continue
+        if not b.direction and _poorer(b.name, a.name):
+            changed[b.name] = (Part(a.name, a.width - 1, 0),)
+            a.init = a.init or b.init
+        elif not a.direction and "$" in a.name:
+            changed[a.name] = (Part(b.name, b.width - 1, 0),)
+        else:
+            kept.append((target, value))
+    module.connections = kept
+    replace(module, changed)
+
+
+def _poorer(name: str, other: str) -> bool:
+    """Whether a name says less than another."""
+    return name[0] == "$" or ("$" in name and "$" not in other)
+
+
+def _read_by_name(netlist: Netlist, module: Module) -> None:
+    """Part of a net that has a name of its own is read by that name; of records that are gone, or
+    that have the same fields, one stays."""
+    named: dict[Part, str] = {}
+    gone = set()
+    read = {part.wire for part in netlist.reads(module)}
+    for target, value in module.connections:
+        wire = whole(module, target)
+        if wire is None or wire.direction or wire.name[0] == "$" or len(joined(value)) != 1:
+            continue
+        (source,) = joined(value)
+        record, dot, _ = wire.name.partition(".")
+        if not source.wire:
+            continue
+        if source not in named and (source.wire == record or not dot):
+            named[source] = wire.name
+        elif dot and wire.name not in read:
+            gone.add(wire.name)
+    module.connections = [(t, v) for t, v in module.connections if t[0].wire not in gone]
+    for name in gone:
+        del module.wires[name]
+
+    def of(signal: Signal) -> Signal:
+        return tuple(
+            Part(named[part], part.width - 1, 0) if part in named else part for part in signal
+        )
+
+    names = {*named.values()}
+    for cell in module.cells:
+        outputs = netlist.outputs(cell)
+        cell.ports = {n: s if n in outputs else of(s) for n, s in cell.ports.items()}
+    module.processes = [changed(s, of, lambda target: target) for s in module.processes]
+    module.connections = [(t, v if t[0].wire in names else of(v)) for t, v in module.connections]
+
+
+def _drop_unread(netlist: Netlist, module: Module) -> None:
+    """A register that has no name, and that nobody reads, goes."""
+    while True:
+        read = {part.wire for part in netlist.reads(module)}
+        kept = [
+            register
+            for register in netlist.registers[module.name]
+            if any(p.wire in read or p.wire[0] != "$" for p in register.target)
+        ]
+        gone = {p.wire for r in netlist.registers[module.name] if r not in kept for p in r.target}
+        if not gone:
+            return
+        netlist.registers[module.name] = kept
+        for name in gone:
+            del module.wires[name]
+
+
+def _registers(netlist: Netlist, module: Module) -> list[Register]:
+    """The registers; what decides the next value of one alone is taken out of the processes."""
+    reads: Counter[str] = Counter()
+    for part, times in netlist.reads(module).items():
+        reads[part.wire] += times
+    deciding: dict[str, list[int]] = {}
+    for n, statements in enumerate(module.processes):
+        for name in {part.wire for part in targets(statements)}:
+            deciding.setdefault(name, []).append(n)
+    found, gone = [], set()
+    for cell in module.cells:
+        if cell.kind != "$dff":
+            continue
+        if cell.parameters["CLK_POLARITY"] != "1" or cell.ports["CLK"] != (Part("clk", 0, 0),):
+            raise ValueError(f"{module.name}: a register is not of the rising edge of clk")
+        following, target = cell.ports["D"], cell.ports["Q"]
+        wire = whole(module, following)
+        own = deciding.get(wire.name, []) if wire is not None and wire.name[0] == "$" else []
+        alone = len(own) == 1 and len({p.wire for p in targets(module.processes[own[0]])}) == 1
+        if wire is not None and alone and reads[wire.name] == 1:
+            to = {wire.name: target}
+            statements = changed(
+                module.processes[own[0]],
+                lambda value: value,
+                lambda parts, to=to: tuple(  # type: ignore[misc]
+                    p for part in parts for p in bits_of(to[part.wire], part.high, part.low)
+                ),
+            )
+            kept = [s for s in statements if not (isinstance(s, Assign) and s.target == s.value)]
+            found.append(Register(target, tuple(kept)))
+            gone.add(own[0])
+            del module.wires[wire.name]
+        else:
+            found.append(Register(target, (Assign(target, following),)))
+    module.processes = [own for n, own in enumerate(module.processes) if n not in gone]
+    module.cells = [cell for cell in module.cells if cell.kind != "$dff"]
+    return found

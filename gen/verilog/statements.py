@@ -1,0 +1,220 @@
+"""Statements of Verilog, from processes of a netlist and from what decides a register."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from gen.verilog.expressions import Expressions, bare, grouped
+from gen.verilog.netlist import Register
+from gen.verilog.rtlil import Assign, Part, Signal, Statements, Switch, joined, width
+
+LINE = 100
+"""Characters of a line."""
+
+Arm = tuple[str, Statements]
+"""A condition, "" for any, and what is done where it is the first that holds."""
+
+
+class StatementWriter:
+    """Statements of a module as lines."""
+
+    def __init__(self, expressions: Expressions) -> None:
+        self.expressions = expressions
+
+    def target(self, target: Signal) -> str:
+        """What is assigned to."""
+        wires, names = self.expressions.module.wires, self.expressions.names
+        texts = []
+        for part in target:
+            at = f"{part.high}:{part.low}" if part.width > 1 else f"{part.low}"
+            whole = part.width == wires[part.wire].width
+            texts.append(names[part.wire] if whole else f"{names[part.wire]}[{at}]")
+        return texts[0] if len(texts) == 1 else f"{{{', '.join(texts)}}}"
+
+    def chosen(self, statements: Statements) -> str | None:
+        """What a process assigns, as one expression, where that is short."""
+        aims = {s.target for s in statements if isinstance(s, Assign)}
+        if len(aims) != 1 or not isinstance(statements[0], Assign):
+            return None
+        bits = width(statements[0].target)
+        value = self.expressions.signal(statements[0].value, bits)
+        for statement in statements[1:]:
+            arms = self._arms(statement) if isinstance(statement, Switch) else None
+            if arms is None:
+                return None
+            texts = []
+            for condition, inner in arms:
+                if [s.target for s in inner if isinstance(s, Assign)] != [*aims] or len(inner) > 1:
+                    return None  # it decides more
+                own = self.expressions.signal(inner[0].value, bits)
+                if not condition:
+                    value = own
+                    break
+                texts.append(f"{grouped(condition)} ? {own} : ")
+            value = "".join(texts) + value
+        return (
+            f"{self.target(statements[0].target)} = {bare(value)}"
+            if len(value) < 2 * LINE
+            else None
+        )
+
+    def lines(self, statements: Iterable[Assign | Switch], arrow: str) -> list[str]:
+        """Statements, one after the other; arrow: "=" or "<="."""
+        found: list[str] = []
+        for statement in _merged(statements):
+            if isinstance(statement, Assign):
+                value = self.expressions.signal(statement.value, width(statement.target))
+                found += wrapped(f"{self.target(statement.target)} {arrow} {bare(value)};")
+            elif any(inner for _, inner in statement.cases):
+                arms = self._arms(statement)
+                found += self._case(statement, arrow) if arms is None else self._if(arms, arrow)
+        return found
+
+    def _arms(self, switch: Switch) -> list[Arm] | None:
+        """The cases as conditions, one after the other, if each is of one bit."""
+        if not all(part.wire for part in switch.value):
+            return None
+        bits = [Part(p.wire, n, n) for p in switch.value for n in range(p.high, p.low - 1, -1)]
+        arms: list[Arm] = []
+        for patterns, statements in switch.cases:
+            if not patterns:
+                arms.append(("", statements))
+                continue
+            if len(patterns) > 1 or patterns[0].count("-") != len(patterns[0]) - 1:
+                return None
+            at = next(n for n, bit in enumerate(patterns[0]) if bit != "-")
+            arms.append((self.expressions.condition(bits[at], patterns[0][at]), statements))
+        while arms and not arms[-1][1]:
+            arms.pop()
+        return arms
+
+    def _if(self, arms: Sequence[Arm], arrow: str) -> list[str]:
+        """If, else if, else."""
+        arms = self._flattened(arms)
+        bodies = [self.lines(inner, arrow) for _, inner in arms]
+        heads = [
+            " ".join(filter(None, ["else" if n else "", f"if ({own})" if own else ""]))
+            for n, (own, _) in enumerate(arms)
+        ]
+        short = [f"{head} {body[0]}" for head, body in zip(heads, bodies, strict=True) if body]
+        if len(short) == len(arms) and all(
+            len(body) == 1 and len(line) < LINE - 16 and _is_assignment(inner)
+            for body, line, (_, inner) in zip(bodies, short, arms, strict=True)
+        ):
+            return short
+        found = []
+        for n, (head, body) in enumerate(zip(heads, bodies, strict=True)):
+            found += [f"{'end ' if n else ''}{head} begin", *(f"  {line}" for line in body)]
+        return [*found, "end"]
+
+    def _flattened(self, arms: Sequence[Arm]) -> list[Arm]:
+        """An if that is all of an else, or of the only arm, as one chain, or one condition."""
+        found = [*arms]
+        while found:
+            condition, inner = found[-1]
+            only = inner[0] if len(inner) == 1 else None
+            nested = self._arms(only) if isinstance(only, Switch) else None
+            if not nested:
+                return found
+            one = len(found) == len(nested) == 1 and nested[0][0]
+            if condition and not one:
+                return found
+            if condition:
+                nested = [(f"{grouped(condition)} && {grouped(nested[0][0])}", nested[0][1])]
+            found[-1:] = nested
+        return found
+
+    def _case(self, switch: Switch, arrow: str) -> list[str]:
+        free = any("-" in pattern for patterns, _ in switch.cases for pattern in patterns)
+        found = [f"case{'z' if free else ''} ({bare(self.expressions.signal(switch.value))})"]
+        for patterns, inner in switch.cases:
+            label = ", ".join(_pattern(pattern) for pattern in patterns) or "default"
+            body = self.lines(inner, arrow)
+            if len(body) == 1:
+                found.append(f"  {label}: {body[0]}")
+            elif body:
+                found += [f"  {label}: begin", *(f"    {line}" for line in body), "  end"]
+            else:
+                found.append(f"  {label}: ;")
+        return [*found, "endcase"]
+
+    def clocked(self, registers: Sequence[Register]) -> list[str]:
+        """Registers; those that the same conditions decide are together."""
+        groups: dict[object, list[Statements]] = {}
+        for register in registers:
+            groups.setdefault(_shape(register.statements), []).append(register.statements)
+        found: list[str] = []
+        for members in groups.values():
+            body = self._with_reset(_together(members))
+            if len(body) == 1 and len(body[0]) < LINE - 24:
+                found.append(f"always @(posedge clk) {body[0]}")
+            elif body:
+                found += ["always @(posedge clk) begin", *(f"  {line}" for line in body), "end"]
+        return found
+
+    def _with_reset(self, statements: Statements) -> list[str]:
+        """Reset first, though it is last in the netlist."""
+        last = statements[-1] if statements else None
+        if (
+            isinstance(last, Switch)
+            and [part.wire for part in last.value] == ["rst"]
+            and [patterns for patterns, _ in last.cases] == [("1",)]
+        ):
+            arms = [("rst", last.cases[0][1]), ("", statements[:-1])]
+            return self._if([arm for arm in arms if arm[1]], "<=")
+        return self.lines(statements, "<=")
+
+
+def _is_assignment(statements: Statements) -> bool:
+    return not any(isinstance(statement, Switch) for statement in statements)
+
+
+def _pattern(bits: str) -> str:
+    return f"{len(bits)}'b{bits.replace('-', '?')}"
+
+
+def _merged(statements: Iterable[Assign | Switch]) -> Statements:
+    """Assignments to parts that are side by side as one, where their values are as well."""
+    found: list[Assign | Switch] = []
+    for statement in statements:
+        last = found[-1] if found else None
+        if isinstance(last, Assign) and isinstance(statement, Assign):
+            for above, below in ((statement, last), (last, statement)):
+                target = joined((*above.target, *below.target))
+                value = joined((*above.value, *below.value))
+                if len(target) == 1 and len(value) == 1:
+                    found[-1] = statement = Assign(target, value)
+                    break
+            else:
+                found.append(statement)
+        else:
+            found.append(statement)
+    return tuple(found)
+
+
+def _shape(statements: Iterable[Assign | Switch]) -> tuple[object, ...]:
+    """What decides, without what is assigned."""
+    return tuple(
+        "assign" if isinstance(s, Assign) else (s.value, tuple((p, _shape(i)) for p, i in s.cases))
+        for s in statements
+    )
+
+
+def _together(members: Sequence[Statements]) -> Statements:
+    """Statements of one shape as one."""
+    found: list[Assign | Switch] = []
+    for row in zip(*members, strict=True):
+        if isinstance(row[0], Assign):
+            found += row
+        else:
+            switches = [s for s in row if isinstance(s, Switch)]
+            cases = zip(*(s.cases for s in switches), strict=True)
+            joint = tuple((c[0][0], _together([inner for _, inner in c])) for c in cases)
+            found.append(Switch(row[0].value, joint))
+    return tuple(found)
+
+
+def wrapped(line: str) -> list[str]:
+    """A line as lines."""
+    return textwrap.wrap(
+        line, LINE - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
