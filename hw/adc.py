@@ -102,7 +102,8 @@ class Readout(wiring.Component):
         timer = Signal(index_bits(timing.period(shape)))
         gate = Signal(index_bits(shape.gates))
         plane = Signal(index_bits(self.planes))
-        begins, ends = Signal(), Signal()  # the sample is a column's first; its last
+        begins = Signal()
+        ends = Signal()  # the sample is a column's first; its last
         final = Signal()  # it is the step's last
         sampled_all = Signal()
         m.d.comb += [
@@ -123,7 +124,8 @@ class Readout(wiring.Component):
             m.d.sync += timer.eq(timer - 1)
 
         # Bit k: a sample (the step's last) was taken k + 1 cycles ago; at settle - 1 it is held.
-        taken, last_taken = Signal(settle - 1), Signal(settle - 1)
+        taken = Signal(settle - 1)
+        last_taken = Signal(settle - 1)
         m.d.sync += taken.eq(Cat(self.sample, taken))
         m.d.sync += last_taken.eq(Cat(self.sample & final, last_taken))
         m.d.comb += self.i.ready.eq(last_taken[-1])
@@ -135,7 +137,8 @@ class Readout(wiring.Component):
                 m.d.sync += plane.eq(Mux(ends, 0, plane + 1))
 
         done, codes = self._convert(m, start=taken[-1])
-        flags = [Signal() for _ in range(4)]  # of the sample that is converted
+        names = ("begins", "ends", "first", "last")
+        flags = [Signal(name=f"sample_{name}") for name in names]  # of the one that is converted
         with m.If(taken[-1]):
             payload = self.i.payload
             now = (begins, ends, payload.first, payload.last)
@@ -183,7 +186,8 @@ class Readout(wiring.Component):
         """Successive approximation: bit by bit, the highest first."""
         bits = self.shape.description.adc.bits
         bit = Signal(bits)  # one-hot: the bit on trial
-        searches = start | (bit != 0)
+        searches = Signal()
+        m.d.comb += searches.eq(start | (bit != 0))
         with m.If(searches):
             m.d.sync += bit.eq(Mux(start, 1 << (bits - 1), bit >> 1))
         codes: list[list[Value]] = []
@@ -192,7 +196,8 @@ class Readout(wiring.Component):
             for lane in range(self.shape.lanes):
                 # Offset binary while it grows: two's complement with the top bit inverted.
                 found = Signal(bits, name=f"found_{tile}_{lane}")
-                trial, better = Signal.like(found), Signal.like(found)
+                trial = Signal(bits, name=f"trial_{tile}_{lane}")
+                better = Signal(bits, name=f"better_{tile}_{lane}")
                 m.d.comb += trial.eq(found | bit)
                 m.d.comb += better.eq(Mux(self.above[tile][lane], trial, found))
                 with m.If(searches):
@@ -205,7 +210,8 @@ class Readout(wiring.Component):
         """A ramp that all lanes share, from the second lowest code to the highest; a lane's code is
         the last one before its comparator says no."""
         bits = self.shape.description.adc.bits
-        ramp, busy = Signal(bits), Signal()  # in offset binary
+        ramp = Signal(bits)  # in offset binary
+        busy = Signal(name="climbing")
         m.d.sync += ramp.eq(Mux(start, 1, ramp + 1))
         with m.If(start):
             m.d.sync += busy.eq(1)
@@ -216,7 +222,8 @@ class Readout(wiring.Component):
             codes.append([])
             for lane in range(self.shape.lanes):
                 found = Signal(bits, name=f"found_{tile}_{lane}")
-                better, climbs = Signal.like(found), Signal(name=f"climbs_{tile}_{lane}")
+                better = Signal(bits, name=f"better_{tile}_{lane}")
+                climbs = Signal(name=f"climbs_{tile}_{lane}")
                 still = climbs & self.above[tile][lane]
                 m.d.comb += better.eq(Mux(still, ramp, found))
                 m.d.sync += [found.eq(Mux(start, 0, better)), climbs.eq(start | still)]
@@ -227,7 +234,8 @@ class Readout(wiring.Component):
     def _count(self, m: Module, start: Signal) -> tuple[Signal, list[list[Value]]]:
         """Flash: how many comparators say yes. One that errs (a bubble) puts the code off by one,
         wherever it is."""
-        bits, done = self.shape.description.adc.bits, Signal()
+        bits = self.shape.description.adc.bits
+        done = Signal()
         m.d.sync += done.eq(start)
         codes: list[list[Value]] = []
         for tile in range(self.tiles):
@@ -254,7 +262,7 @@ class Readout(wiring.Component):
             return done, beat.as_value()
         summed = Signal()
         m.d.sync += summed.eq(done)
-        held = [Signal.like(flag, name=f"held_{n}") for n, flag in enumerate(flags)]
+        held = [Signal(name=f"sum_{flag.name.removeprefix('sample_')}") for flag in flags]
         with m.If(done):
             m.d.sync += [now.eq(flag) for now, flag in zip(held, flags, strict=True)]
         begins, ends, first, last = held

@@ -61,18 +61,20 @@ class DacSequencer(wiring.Component):
         m = Module()
         code = signed(self.description.dac.width)
         x = Signal(data.ArrayLayout(code, self.beats * self.beat))
-        x_full, x_last = Signal(), Signal()
+        x_full = Signal()
+        x_last = Signal()
         first = Signal(init=1)  # the step in the x register begins a sequence
 
         # In the deep pipeline a beat has a register of its own, since it comes from afar.
         beat, there = self.i.payload, self.i.valid
         m.d.comb += self.i.ready.eq(~x_full)
         if self.description.array.deep:
-            beat, there = Signal.like(self.i.payload, reset_less=True), Signal()
+            beat = Signal.like(self.i.payload, reset_less=True)
+            there = Signal()
             m.d.comb += self.i.ready.eq(~there | ~x_full)
             with m.If(self.i.ready):
                 m.d.sync += [beat.eq(self.i.payload), there.eq(self.i.valid)]
-        x_done = _collect(m, x, beat.codes, there & ~x_full, self.beats)
+        x_done = _collect(m, "x", x, beat.codes, there & ~x_full, self.beats)
         with m.If(x_done):
             m.d.sync += [x_full.eq(1), x_last.eq(beat.last)]
 
@@ -82,7 +84,7 @@ class DacSequencer(wiring.Component):
             beats = ceil_div(self.units, self.units_per_beat)
             h = Signal(data.ArrayLayout(code, beats * self.units_per_beat))
             h_full = Signal()
-            h_done = _collect(m, h, self.feedback, self.feed, beats)
+            h_done = _collect(m, "h", h, self.feedback, self.feed, beats)
             # The last beat need not wait in the register: that would be a cycle of every step.
             h_there, begin = h_full | h_done, (beats - 1) * self.units_per_beat
             if self.description.array.deep:
@@ -156,11 +158,13 @@ class RowDrivers(wiring.Component):
         return m
 
 
-def _collect(m: Module, register: data.View, codes: data.View, take: Signal, beats: int) -> Signal:
+def _collect(
+    m: Module, name: str, register: data.View, codes: data.View, take: Signal, beats: int
+) -> Signal:
     """Put the beat on `codes` into its place in `register`; 1 with the last beat of a vector."""
-    count = Signal(index_bits(beats))
+    count = Signal(index_bits(beats), name=f"{name}_count")
     width = len(codes.as_value())
-    done = Signal()
+    done = Signal(name=f"{name}_done")
     m.d.comb += done.eq(take & (count == beats - 1))
     with m.If(take):
         m.d.sync += register.as_value().word_select(count, width).eq(codes.as_value())

@@ -20,9 +20,10 @@ def saturate(a: Value, to: Range) -> Value:
     if not a.shape().signed:
         a = Cat(a, Const(0, 1)).as_signed()
     negative, upper, inside = a[-1], a[bits:], a[: bits + 1].as_signed()
-    above, below = ~negative & upper.any(), negative & ~upper.all()
+    above, in_low = ~negative & upper.any(), upper.all()
     if to.low == -to.high:
-        below |= negative & ~a[:bits].any()
+        in_low &= a[:bits].any()
+    below = negative & ~in_low
     low, high = (Const(bound, signed(bits + 1)) for bound in to)
     return Mux(above, high, Mux(below, low, inside)).as_signed()
 

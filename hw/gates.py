@@ -1,8 +1,9 @@
 """The gate pipeline that every cell is built on: from ADC codes to entries of the gates' tables."""
 
+from collections.abc import Callable
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +11,8 @@ from golden.geometry import ArrayShape
 from golden.ranges import ceil_div, index_bits
 from hw import timing
 from hw.adc import codes_layout
-from hw.fixed import narrow
+from hw.fixed import half_up, saturate
+from hw.pipeline import Pipeline, Stage
 from hw.ports import loaded_memory, vector_stream
 from hw.regions import Region
 
@@ -73,81 +75,87 @@ class GatePipeline(wiring.Component):
             *own,
         )
 
-    def _front(self, m: Module, advance: Signal) -> tuple[list[Any], list[list[Any]]]:
-        """Stages 0 and 1, which every cell begins with; a stage moves when `advance` is high.
-
-        Returns valid, codes[gate][place], word (beat of the step), first and last of stage 1, and
-        what [gate][place] the gates' tables hold, which is of stage 2.
-        """
-        description = self.shape.description
+    def _pipeline(self, m: Module) -> Pipeline:
+        """The stages, which move unless h waits."""
+        advance = Signal()
         m.d.comb += advance.eq(~self.o.valid | self.o.ready)
+        return Pipeline(m, advance, deep=self.shape.deep)
+
+    def _front(self, pipe: Pipeline) -> tuple[Stage, dict[str, list[Any]]]:
+        """Stages 0 and 1, which every cell begins with.
+
+        Returns the stage in which the gates' tables are looked up, with the fields codes
+        [gate][place], word (beat of the step), first and last; and the entries [gate][place], which
+        are there in the stage after it.
+        """
+        cell = self.shape.description.cell
 
         # Stage 0: the codes of `units_per_beat` units, out of the block that came in.
-        valid, codes, word, first, last = self._unpack(m, advance)
-        bias = self._bias(m, word, advance & valid)
+        s = self._unpack(pipe)
+        bias = self._bias(pipe, s)
 
         # Stage 1: a = saturate((code << frac) + bias), and on to the tables.
-        carried = stage(m, advance, [valid, codes, word, first, last])
-        _, codes, *_ = carried
-        a = [
-            [code.shift_left(description.cell.frac) + own for code, own in zip(*gate, strict=True)]
-            for gate in zip(codes, bias, strict=True)
-        ]
-        carried, a = self._apart(m, advance, carried, a)
-        tables = self._gate_tables(m, advance & carried[0])
-        for ports, values in zip(tables, a, strict=True):
-            for port, value in zip(ports, values, strict=True):
-                index = narrow(value, 0, self.shape.index_range)
-                m.d.comb += port.addr.eq(index.as_unsigned())
-        found = [[port.data for port in ports] for ports in tables]
-        return self._apart(m, advance, carried, found, read=True)
+        s = s.next("codes", "word", "first", "last")
+        code = pipe.net("code", self._by_gate(lambda g, p: s.codes[g][p]))
+        a_sum = pipe.net(
+            "a_sum",
+            {
+                gate: [
+                    own.shift_left(cell.frac) + bias[gate][place] for place, own in enumerate(codes)
+                ]
+                for gate, codes in code.items()
+            },
+        )
+        a = {
+            gate: [saturate(value, self.shape.index_range) for value in values]
+            for gate, values in a_sum.items()
+        }
+        s = s.apart(a=pipe.net("a", a))
+        tables = self._gate_tables(pipe.m, s)
+        found = {gate: [port.data for port in ports] for gate, ports in tables.items()}
+        s, (entry,) = s.looked_up(entry=pipe.net("entry", found))
+        return s, entry
 
-    def _apart(
-        self,
-        m: Module,
-        advance: Signal,
-        carried: list[Any],
-        found: list[Any],
-        *,
-        read: bool = False,
-    ) -> tuple[list[Any], list[Any]]:
-        """What a stage carries and what it has found; a stage later in the deep pipeline, which
-        keeps tables, which are slow, apart from what is around them. read: it was found in a
-        table, so it is there a stage after what is carried."""
-        if not self.shape.deep:
-            return carried, found
-        later = stage(m, advance, carried)
-        valid = later[0] if read else carried[0]
-        return later, _taken(m, advance & valid, found)
+    def _by_gate(self, make: Callable[[int, int], Any]) -> dict[str, list[Any]]:
+        """A field with something for each gate and place of a beat."""
+        places = range(timing.units_per_beat(self.shape))
+        gates = enumerate(self.shape.description.cell.gates)
+        return {gate: [make(number, place) for place in places] for number, gate in gates}
 
-    def _back(
-        self, m: Module, valid: Value, last: Value, codes: Any, h: list[Value], **traced: Any
-    ) -> None:
+    def _dac_codes(self, pipe: Pipeline, p: list[Value]) -> list[Value]:
+        """h [place] as DAC codes: of o * tanh(c), or of an RNN's tanh (docs/contract.md, 7)."""
+        description = self.shape.description
+        if description.dac.bits == 1:
+            return pipe.net("h", [Mux(value >= 0, 1, -1) for value in p])
+        rounded = [half_up(value, description.hidden_shift) for value in p]
+        rounded = pipe.net("h_rounded", rounded)
+        return pipe.net("h", [saturate(value, description.dac.range) for value in rounded])
+
+    def _back(self, pipe: Pipeline, s: Stage, **traced: list[Value]) -> None:
         """The last stage: h goes out, and what was computed is traced."""
+        m = pipe.m
         m.d.comb += [
-            self.o.valid.eq(valid),
-            self.o.payload.last.eq(last),
-            self.trace_valid.eq(valid & self.o.ready),
+            self.o.valid.eq(s.valid),
+            self.o.payload.last.eq(s.last),
+            self.trace_valid.eq(s.valid & self.o.ready),
+            self.trace.codes.eq(s.codes),
         ]
-        for place in range(timing.units_per_beat(self.shape)):
-            m.d.comb += self.o.payload.codes[place].eq(h[place])
-            m.d.comb += self.trace.h[place].eq(self.o.payload.codes[place])
+        for place, h in enumerate(s.h):
+            m.d.comb += [self.o.payload.codes[place].eq(h), self.trace.h[place].eq(h)]
             m.d.comb += [self.trace[name][place].eq(v[place]) for name, v in traced.items()]
-            for gate in range(self.shape.gates):
-                m.d.comb += self.trace.codes[gate][place].eq(codes[gate][place])
 
-    def _unpack(self, m: Module, advance: Signal) -> list[Any]:
+    def _unpack(self, pipe: Pipeline) -> Stage:
         """Gather the gates' beats of a block, then give out `units_per_beat` units a cycle.
 
-        Returns valid, codes[gate][place], the word (beat of the step), first and last.
+        Returns stage 0, with codes[gate][place], the word (beat of the step), first and last.
         """
-        shape = self.shape
+        m, shape, names = pipe.m, self.shape, self.shape.description.cell.gates
         beat = self.i.payload
         taken = Signal()
         m.d.comb += taken.eq(self.i.valid & self.i.ready)
 
         # Beats of all gates but the last wait here for that one.
-        waiting = [Signal.like(beat.codes, name=f"waiting_{g}") for g in range(shape.gates - 1)]
+        waiting = [Signal.like(beat.codes, name=f"waiting_{name}") for name in names[:-1]]
         gate = Signal(index_bits(shape.gates))
         complete = Signal()
         m.d.comb += complete.eq(taken & (gate == shape.gates - 1))
@@ -158,32 +166,47 @@ class GatePipeline(wiring.Component):
                 m.d.sync += codes.eq(beat.codes)
 
         # The block that is given out moves down by `units_per_beat` places a cycle.
-        block = [Signal.like(beat.codes, name=f"block_{g}") for g in range(shape.gates)]
-        first, last, valid, ends = Signal(), Signal(), Signal(), Signal()
+        block = [Signal.like(beat.codes, name=f"block_{name}") for name in names]
+        block_valid = Signal()
+        first = Signal(name="block_first")
+        last = Signal(name="block_last")
+        block_ends = Signal()
         beats = shape.lanes // timing.units_per_beat(shape)
         position = Signal(index_bits(beats))
         word = Signal(index_bits(self.words))
-        m.d.comb += ends.eq((position == beats - 1) | (word == self.words - 1))
-        m.d.comb += self.i.ready.eq((gate != shape.gates - 1) | ~valid | (ends & advance))
-        with m.If(valid & advance):
-            m.d.sync += word.eq(Mux(word == self.words - 1, 0, word + 1))
-            m.d.sync += position.eq(Mux(ends, 0, position + 1))
-            m.d.sync += valid.eq(~ends)
+        word_last = Signal()
+        m.d.comb += word_last.eq(word == self.words - 1)
+        m.d.comb += block_ends.eq((position == beats - 1) | word_last)
+        s = pipe.begin(
+            block_valid,
+            codes=pipe.net("codes", self._codes(lambda g, p: block[g][p])),
+            word=word,
+            first=first,
+            last=last,
+        )
+        blocked = block_valid & ~(block_ends & pipe.advance)
+        m.d.comb += self.i.ready.eq((gate != shape.gates - 1) | ~blocked)
+        with m.If(s.moves):
+            m.d.sync += word.eq(Mux(word_last, 0, word + 1))
+            m.d.sync += position.eq(Mux(block_ends, 0, position + 1))
+            m.d.sync += block_valid.eq(~block_ends)
             step = timing.units_per_beat(shape) * shape.code_bits
             for codes in block:
                 m.d.sync += codes.as_value().eq(codes.as_value() >> step)
         with m.If(complete):
-            m.d.sync += [valid.eq(1), first.eq(beat.first), last.eq(beat.last)]
+            m.d.sync += [block_valid.eq(1), first.eq(beat.first), last.eq(beat.last)]
             for codes, source in zip(block, [*waiting, beat.codes], strict=True):
                 m.d.sync += codes.eq(source)
-        codes = [
-            [block[g][p] for p in range(timing.units_per_beat(shape))] for g in range(shape.gates)
-        ]
-        return [valid, codes, word, first, last]
+        return s
 
-    def _bias(self, m: Module, word: Signal, reads: Value) -> list[list[Value]]:
+    def _codes(self, make: Callable[[int, int], Any]) -> data.View:
+        """Codes [gate][place] as one value."""
+        codes = [code for gate in self._by_gate(make).values() for code in gate]
+        return data.View(trace_layout(self.shape)["codes"].shape, Cat(*codes))
+
+    def _bias(self, pipe: Pipeline, s: Stage) -> dict[str, list[Value]]:
         """Biases [gate][place] of the word, a stage later."""
-        shape, bits = self.shape, self.shape.index_bits
+        m, shape, bits = pipe.m, self.shape, self.shape.index_bits
         places = timing.units_per_beat(shape)
         banks = shape.gates * places
         mem = loaded_memory(unsigned(banks * bits), max(2, self.words))
@@ -193,8 +216,8 @@ class GatePipeline(wiring.Component):
         m.d.comb += [
             write.addr.eq(self.bias.address[:split]),
             write.data.eq(self.bias.data.replicate(banks)),
-            read.addr.eq(word),
-            read.en.eq(reads),
+            read.addr.eq(s.word),
+            read.en.eq(s.moves),
         ]
         target = self.bias.address[split:]  # gate, then place
         for gate in range(shape.gates):
@@ -202,12 +225,12 @@ class GatePipeline(wiring.Component):
                 here = target == ((gate << place_bits(places)) | place)
                 m.d.comb += write.en[gate * places + place].eq(self.bias.enable & here)
         words = data.View(data.ArrayLayout(signed(bits), banks), read.data)
-        return [[words[gate * places + p] for p in range(places)] for gate in range(shape.gates)]
+        return pipe.net("bias", self._by_gate(lambda g, p: words[g * places + p]))
 
-    def _gate_tables(self, m: Module, reads: Value) -> list[list[Any]]:
-        """Read ports [gate][place] of the gates' tables."""
+    def _gate_tables(self, m: Module, s: Stage) -> dict[str, list[Any]]:
+        """Read ports [gate][place] of the gates' tables, at `s.a`."""
         cell, split = self.shape.description.cell, self.shape.index_bits
-        ports = []
+        ports = {}
         for number, gate in enumerate(cell.gates):
             mem = loaded_memory(unsigned(cell.table_bits), 2**split)
             m.submodules[f"table_{gate}"] = mem
@@ -217,36 +240,41 @@ class GatePipeline(wiring.Component):
                 write.data.eq(self.gate_tables.data),
                 write.en.eq(self.gate_tables.enable & (self.gate_tables.address[split:] == number)),
             ]
-            ports.append(self._ports(m, mem, reads))
+            ports[gate] = self._ports(m, mem, s.moves, s.a[gate])
         return ports
 
-    def _cell_table(self, m: Module, name: str, reads: Value) -> list[Any]:
-        """Read ports [place] of one of the cell's own tables."""
+    def _cell_table(self, pipe: Pipeline, name: str, s: Stage, at: list[Value]) -> list[Any]:
+        """Entries [place] of one of the cell's own tables, in the stage after `s`."""
+        m = pipe.m
         (table,) = (table for table in self.shape.description.cell.tables if table.name == name)
         mem = loaded_memory(signed(table.entries.bits), table.index.size)
-        m.submodules[f"table_{name.removesuffix('_table')}"] = mem
+        own = name.removesuffix("_table")
+        m.submodules[f"table_{own}"] = mem
         loads, write = getattr(self, name), mem.write_port()
         m.d.comb += [
             write.addr.eq(loads.address),
             write.data.eq(loads.data.as_signed()),
             write.en.eq(loads.enable),
         ]
-        return self._ports(m, mem, reads)
+        return pipe.net(own, [port.data for port in self._ports(m, mem, s.moves, at)])
 
-    def _state(self, m: Module, word: Signal, reads: Value) -> tuple[Any, Any]:
-        """The memory of c: its write port, and the [place] views of the word, a stage later."""
+    def _state(self, pipe: Pipeline, s: Stage) -> tuple[Any, Any]:
+        """The memory of c: its write port, and the [place] views of the word of `s`, a stage
+        later."""
         range_ = self.shape.description.cell.state_range
         assert range_ is not None
         layout = data.ArrayLayout(signed(range_.bits), timing.units_per_beat(self.shape))
-        m.submodules.state = mem = memory.Memory(shape=layout, depth=max(2, self.words), init=[])
+        mem = memory.Memory(shape=layout, depth=max(2, self.words), init=[])
+        pipe.m.submodules.state = mem
         read = mem.read_port()
-        m.d.comb += [read.addr.eq(word), read.en.eq(reads)]
+        pipe.m.d.comb += [read.addr.eq(s.word), read.en.eq(s.moves)]
         return mem.write_port(), read.data
 
-    def _ports(self, m: Module, mem: memory.Memory, reads: Value) -> list[Any]:
-        """A read port [place] of a table."""
-        ports = [mem.read_port() for _ in range(timing.units_per_beat(self.shape))]
-        m.d.comb += [port.en.eq(reads) for port in ports]
+    def _ports(self, m: Module, mem: memory.Memory, reads: Value, at: list[Value]) -> list[Any]:
+        """A read port [place] of a table, at an index in two's complement."""
+        ports = [mem.read_port() for _ in at]
+        for port, index in zip(ports, at, strict=True):
+            m.d.comb += [port.en.eq(reads), port.addr.eq(index.as_unsigned())]
         return ports
 
 
@@ -264,33 +292,3 @@ def trace_layout(shape: ArrayShape) -> data.StructLayout:
         members["c"] = data.ArrayLayout(signed(description.cell.state_range.bits), places)
     members["h"] = data.ArrayLayout(signed(description.dac.width), places)
     return data.StructLayout(members)
-
-
-def dac_code(product: Value, shape: ArrayShape) -> Value:
-    """The DAC code of o * tanh(c), or of an RNN's tanh."""
-    description = shape.description
-    if description.dac.bits == 1:
-        return Mux(product >= 0, 1, -1)
-    return narrow(product, description.hidden_shift, description.dac.range)
-
-
-def stage(m: Module, advance: Signal, values: list[Any]) -> list[Any]:
-    """Registers for a (nested) list of values, of which the first is the stage's valid bit. That is
-    taken when `advance` is high; the others only with it, so that what has nothing to do is still.
-    """
-    valid, *others = values
-    held = Signal()
-    with m.If(advance):
-        m.d.sync += held.eq(valid)
-    return [held, *_taken(m, advance & valid, others)]
-
-
-def _taken(m: Module, enable: Value, value: Any) -> Any:
-    """Registers for a value, or for a (nested) list of values, taken when `enable` is high."""
-    if isinstance(value, list):
-        return [_taken(m, enable, item) for item in value]
-    value = Value.cast(value)
-    held = Signal(value.shape())
-    with m.If(enable):
-        m.d.sync += held.eq(value)
-    return held

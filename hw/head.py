@@ -11,7 +11,7 @@ from hw import timing
 from hw.adc import codes_layout
 from hw.array import LOADED, MacroMaker, TiledArray, crossbar_model
 from hw.dac import DacSequencer
-from hw.gates import stage
+from hw.pipeline import Pipeline
 from hw.ports import vector_stream
 from hw.regions import Region
 from hw.voter import Voter, label_stream, score_stream
@@ -53,20 +53,32 @@ class Scores(wiring.Component):
         shape, description = self.shape, self.shape.description
         advance = Signal()
         m.d.comb += advance.eq(~self.o.valid | self.o.ready)
+        pipe = Pipeline(m, advance, deep=shape.deep)
 
         # Stage 0: one code a cycle.
         codes = Signal(data.ArrayLayout(signed(shape.code_bits), shape.lanes))
-        valid, ends = Signal(), Signal()
-        position, number = Signal(index_bits(shape.lanes)), Signal(index_bits(shape.units))
-        m.d.comb += ends.eq((position == shape.lanes - 1) | (number == shape.units - 1))
-        m.d.comb += self.i.ready.eq(~valid | (ends & advance))
-        with m.If(valid & advance):
+        valid = Signal(name="codes_valid")
+        ends = Signal(name="codes_end")
+        position = Signal(index_bits(shape.lanes))
+        number = Signal(index_bits(shape.units), name="class_number")
+        last_class = Signal()
+        taken = Signal()
+        end = Signal(name="of_last_step")  # the codes are of a sequence's last step
+        s = pipe.begin(valid, code=codes[0], last=last_class, end=end)
+        m.d.comb += [
+            last_class.eq(number == shape.units - 1),
+            ends.eq((position == shape.lanes - 1) | last_class),
+            self.i.ready.eq(~valid | (ends & advance)),
+            taken.eq(self.i.valid & self.i.ready),
+        ]
+        with m.If(s.moves):
             m.d.sync += codes.as_value().eq(codes.as_value() >> shape.code_bits)
             m.d.sync += position.eq(Mux(ends, 0, position + 1))
-            m.d.sync += number.eq(Mux(number == shape.units - 1, 0, number + 1))
+            m.d.sync += number.eq(Mux(last_class, 0, number + 1))
             m.d.sync += valid.eq(~ends)
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(taken):
             m.d.sync += [codes.eq(self.i.payload.codes), valid.eq(1)]
+            m.d.sync += end.eq(self.i.payload.last)
 
         m.submodules.bias_memory = mem = memory.Memory(
             shape=signed(shape.index_bits), depth=max(2, shape.units), init=[]
@@ -77,28 +89,22 @@ class Scores(wiring.Component):
             write.data.eq(self.bias.data.as_signed()),
             write.en.eq(self.bias.enable),
             read.addr.eq(number),
-            read.en.eq(advance & valid),
+            read.en.eq(s.moves),
         ]
 
-        end = Signal()  # the codes are of a sequence's last step
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += end.eq(self.i.payload.last)
-
         # Stage 1: the score.
-        given_out = [valid, codes[0], number == shape.units - 1, end]
-        valid, code, last, end = stage(m, advance, given_out)
-        score = code.shift_left(description.cell.frac) + read.data
-        if shape.deep:
-            valid, score, last, end = stage(m, advance, [valid, score, last, end])
+        s = s.next("code", "last", "end")
+        bias = pipe.net("bias", read.data)
+        s = s.apart(score=pipe.net("score", s.code.shift_left(description.cell.frac) + bias))
         m.d.comb += [
-            self.o.valid.eq(valid),
-            self.o.payload.score.eq(score),
-            self.o.payload.last.eq(last),
+            self.o.valid.eq(s.valid),
+            self.o.payload.score.eq(s.score),
+            self.o.payload.last.eq(s.last),
             self.trace.score.eq(self.o.payload.score),
             self.trace_valid.eq(self.o.valid & self.o.ready),
         ]
         if description.output.every_step:
-            m.d.comb += self.o.payload.end.eq(end)
+            m.d.comb += self.o.payload.end.eq(s.end)
         return m
 
 
@@ -118,7 +124,8 @@ class ArgMax(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Compare with the best so far."""
         m = Module()
-        number, label = Signal.like(self.o.payload.label), Signal.like(self.o.payload.label)
+        number = Signal.like(self.o.payload.label)
+        label = Signal.like(self.o.payload.label)
         best = Signal.like(self.i.payload.score)
         wins = Signal()
         m.d.comb += [

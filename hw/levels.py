@@ -60,7 +60,8 @@ class LevelTable(wiring.Component):
             shape=unsigned(2 * bits), depth=2**device.weight_bits, init=[]
         )
         write, read = table.write_port(), table.read_port()
-        by_level, found = self.cell_levels, Signal()
+        by_level = self.cell_levels
+        found = Signal()
         m.d.comb += [
             write.addr.eq(self.levels.address),
             write.data.eq(self.levels.data),

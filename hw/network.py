@@ -96,7 +96,9 @@ class Accelerator(wiring.Component):
                 state.ready.eq(self.o.ready | ~state.payload.last),
             ]
 
-        open_, loading, loaded = Signal(), Signal(), Signal()
+        open_ = Signal()
+        loading = Signal()
+        loaded = Signal()
         self._switch(m, open_, loading, loaded)
         first: Any = self.layers[0]
         if self.replay is not None:
@@ -119,7 +121,9 @@ class Accelerator(wiring.Component):
         # A block holds a few steps, and a sequence is a step or more: enough for all to be busy.
         under_way = Signal(range(8 * (len(self.layers) + 1)))
         running = Signal(init=1)
-        taken, ends, leaves = Signal(), Signal(), Signal()
+        taken = Signal()
+        ends = Signal()
+        leaves = Signal()
         between = Signal(init=1)  # no beat of an unfinished sequence has been taken
         beats = self.layers[0].dac.beats
         beat = Signal(index_bits(beats))
@@ -146,7 +150,8 @@ class Accelerator(wiring.Component):
         """Lead each transfer of `load` to the memory its address belongs to: in the cycle after it,
         or the first one in which that is ready, so that decoding has a cycle. `loaded`: this was
         the last one."""
-        held, ready = Signal(), Signal()
+        held = Signal()
+        ready = Signal()
         transfer = Signal(self.load_map.layout, reset_less=True)
         m.d.comb += [
             loaded.eq(held & ready & transfer.last),

@@ -41,7 +41,9 @@ class Replay(wiring.Component):
         beat = Signal(index_bits(self.beats))
         passes = Signal.like(self.votes, init=1)  # with the one under way
         again = Signal()  # this pass comes from the buffer
-        moved, whole, over = Signal(), Signal(), Signal()
+        moved = Signal()
+        whole = Signal()
+        over = Signal()
 
         m.d.comb += [
             moved.eq(self.o.valid & self.o.ready),

@@ -1,22 +1,22 @@
 """Gate pipeline of the vanilla RNN: from ADC codes to h."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module
 
-from hw.gates import GatePipeline, dac_code, stage
+from hw.gates import GatePipeline
 
 
 class RnnGates(GatePipeline):
     """The vanilla cell: one gate, whose table of tanh gives h."""
 
     def elaborate(self, platform: object) -> Module:
-        """One comment a stage; 0 and 1 are in the base."""
+        """Docs/contract.md, 7, stage by stage; 0 and 1 are in the base."""
         m = Module()
-        advance = Signal()
-        carried, (tanh,) = self._front(m, advance)
+        pipe = self._pipeline(m)
+        s, entry = self._front(pipe)
 
         # Stage 2: h as a DAC code.
-        valid, codes, _, _, last = stage(m, advance, carried)
-        h = [dac_code(entry.as_signed(), self.shape) for entry in tanh]
-        (valid, codes, last), h = self._apart(m, advance, [valid, codes, last], h)
-        self._back(m, valid, last, codes, h)
+        s = s.next("codes", "last")
+        p = pipe.net("p", [value.as_signed() for value in entry["h"]])
+        s = s.apart(h=self._dac_codes(pipe, p))
+        self._back(pipe, s)
         return m

@@ -68,10 +68,12 @@ class Voter(wiring.Component):
         classes = self.description.network.classes
         sums = self._memory(m, "sums", signed(self.description.sum_bits))
         counts = self._memory(m, "counts", unsigned(self.description.votes_bits))
-        number, following = Signal.like(self.o.payload.label), Signal.like(self.o.payload.label)
+        number = Signal.like(self.o.payload.label)
+        following = Signal.like(self.o.payload.label)
         passed = Signal.like(self.votes)  # whole passes so far
         fresh = Signal()  # nothing of this sequence is in the memories yet
-        ends, score = Signal(), self.i.payload.score
+        ends = Signal()
+        score = self.i.payload.score
         m.d.comb += [
             fresh.eq(passed == 0),
             ends.eq(number == classes - 1),
@@ -86,7 +88,8 @@ class Voter(wiring.Component):
 
         # The best so far: of this pass's scores, then of all sums or counts.
         value = Signal(signed(max(self.description.sum_bits, self.description.votes_bits + 1)))
-        best, label = Signal.like(value), Signal.like(number)
+        best = Signal.like(value)
+        label = Signal.like(number)
         look = Signal()
         with m.If(look & ((number == 0) | (value > best))):
             m.d.sync += [best.eq(value), label.eq(number)]

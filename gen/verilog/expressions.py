@@ -16,7 +16,10 @@ ONE_BIT = {"==", "!=", "<", "<=", ">", ">="}
 SHIFTS = {"<<", ">>", ">>>"}
 REDUCED = ("$reduce_and", "$reduce_or", "$reduce_xor", "$reduce_bool")
 
-INSIDE = 56
+CHAIN = 160
+"""Characters of a chain of ?: that stands in another."""
+
+INSIDE = 72
 """Characters of an operator that stands inside another."""
 
 
@@ -37,6 +40,13 @@ class Expressions:
     def __init__(self, netlist: Netlist, module: Module, names: Mapping[str, str]) -> None:
         self.module, self.names = module, names
         self.operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
+        muxes = {wire: cell for wire, cell in self.operators.items() if cell.kind == "$mux"}
+        self.otherwise = {
+            cell.ports["A"][0].wire
+            for cell in muxes.values()
+            if len(cell.ports["A"]) == 1 and cell.ports["A"][0].wire in muxes
+        }
+        self.found: dict[str, Text | None] = {}
         self.uses: Counter[str] = Counter()
         self.in_parts: set[str] = set()
         for part, times in netlist.reads(module).items():
@@ -46,13 +56,21 @@ class Expressions:
                     self.in_parts.add(part.wire)
 
     def inside(self, wire: str) -> Text | None:
-        """What stands in the place of a net: its operator, where that computes the same."""
+        """What stands in the place of a net: its operator, where that computes the same and is
+        short; or, at the end of another ?:, that is not too long."""
+        if wire not in self.found:
+            text = self._inside(wire)
+            most = CHAIN if wire in self.otherwise else INSIDE
+            self.found[wire] = text if text and len(text.text) <= most else None
+        return self.found[wire]
+
+    def _inside(self, wire: str) -> Text | None:
         cell = self.operators.get(wire)
         if cell is None or wire[0] != "$" or self.uses[wire] != 1 or wire in self.in_parts:
             return None
         text = self.operator(cell)
         same = text.bits == width(cell.ports["Y"])
-        return text if same and not text.signed and len(text.text) <= INSIDE else None
+        return text if same and not text.signed else None
 
     def part(self, part: Part, context: int | None = None) -> str:
         """A part, where `context` bits are computed; None: as many as it has."""
@@ -101,7 +119,8 @@ class Expressions:
         y, a_bits = width(ports["Y"]), width(ports["A"])
         if kind == "$mux":
             s, a, b = (self.signal(ports[n], None if n == "S" else y) for n in "SAB")
-            return Text(f"{s} ? {b} : {a}", y, operator=True)
+            chained = len(ports["A"]) == 1 and ports["A"][0].wire in self.otherwise
+            return Text(f"{s} ? {b} : {bare(a) if chained else a}", y, operator=True)
         signed = cell.parameters["A_SIGNED"] == "1"
         if kind in REDUCED:
             return Text(f"{UNARY[kind]}{_operand(self.signal(ports['A']))}", 1)

@@ -98,8 +98,8 @@ class _Names:
         between = self._between(netlist, instances, children)
         for wire in module.wires.values():
             if not re.search(r"[$.]|^(read|write|[rw]_port)__", wire.name):
-                at_instance, port = between.get(wire.name, ("", ""))
-                self._give(wire.name, at_instance if port == wire.name else wire.name)
+                at_instance, ports = between.get(wire.name, ("", set()))
+                self._give(wire.name, at_instance if wire.name in ports else wire.name)
         for own, (at_instance, _) in between.items():
             self._give(own, at_instance)
         for cell in module.cells:
@@ -133,7 +133,8 @@ class _Names:
         alike = [c for c in self.module.cells if c.kind == cell.kind and _memory_of(c) == memory]
         own = f"{way}_{alike.index(cell)}" if len(alike) > 1 else way
         for port, what in (("ADDR", "address"), ("DATA", "data"), ("EN", "enable")):
-            wire = whole(self.module, cell.ports[port])
+            signal = cell.ports[port]
+            wire = whole(self.module, signal[:1] if len({*signal}) == 1 else signal)
             if wire is not None and re.match(r"\$|(read|write|[rw]_port)__", wire.name):
                 self._give(wire.name, f"{memory}_{own}_{what}")
 
@@ -142,10 +143,10 @@ class _Names:
         netlist: Netlist,
         instances: list[Cell],
         children: Mapping[str, Mapping[str, str]],
-    ) -> dict[str, tuple[str, str]]:
-        """Of nets at a module that is instantiated: the instance and its port, and that port; of
-        the port that drives the net, else of one that reads it."""
-        found: dict[str, tuple[str, str]] = {}
+    ) -> dict[str, tuple[str, set[str]]]:
+        """Of nets at a module that is instantiated: the instance and its port that drives the net,
+        else one that reads it; and all ports that are on it."""
+        found: dict[str, tuple[str, set[str]]] = {}
         for outputs in (True, False):
             for cell in instances:
                 driven = netlist.outputs(cell)
@@ -153,7 +154,7 @@ class _Names:
                     wire = whole(self.module, signal)
                     if wire is not None and (port in driven) == outputs:
                         own = children.get(cell.kind, {}).get(port, port)
-                        found.setdefault(wire.name, (f"{cell.name}_{own}", own))
+                        found.setdefault(wire.name, (f"{cell.name}_{own}", set()))[1].add(own)
         return found
 
     def _says(self, wire: str) -> str | None:
@@ -167,6 +168,8 @@ class _Names:
         return SAYS[cell.kind].format(**said)
 
     def _said(self, signal: Signal) -> str | None:
+        if not signal:
+            return "0"  # in no bits
         if len(signal) != 1:
             return None
         (part,) = signal
@@ -176,7 +179,7 @@ class _Names:
             inner = self._says(part.wire)
             self._give(part.wire, inner) if inner and len(inner) <= LONGEST else None
         name = self.found.get(part.wire)
-        return name and f"{name}{_place(part, self.module)}"
+        return (name and name[0] != "_" and f"{name}{_place(part, self.module)}") or None
 
     def _kind(self, wire: str) -> str:
         cell = self.operators.get(wire)

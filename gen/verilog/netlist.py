@@ -79,7 +79,8 @@ class Netlist:
             outputs = self.outputs(cell)
             for name, signal in cell.ports.items():
                 if name not in outputs:
-                    found.update(signal)
+                    # The bits of an enable are one condition for as many bits of a word.
+                    found.update({*signal} if name == "EN" else signal)
         for _, value in module.connections:
             found.update(value)
         decided = [register.statements for register in self.registers.get(module.name, ())]

@@ -63,11 +63,11 @@ def _split_input(
         module.wires[name].direction = "input"
         instance.ports[name] = bits_of(outside, part.high, part.low)
 
-    def of(signal: Signal, like: str = "") -> Signal:
+    def of(signal: Signal, like: str = "", record: str = "") -> Signal:
         found: list[Part] = []
         for part in signal:
             fitting = [
-                (own.width, name != like, n, name, own)
+                (not (record and name.startswith(record)), own.width, name != like, n, name, own)
                 for n, (name, own) in enumerate(parts)
                 if part.wire == port and own.low <= part.low and part.high <= own.high
             ]
@@ -78,10 +78,28 @@ def _split_input(
         return tuple(found)
 
     for cell in module.cells:
+        record = _record(module, cell) if cell.kind == "$memwr_v2" else ""
         cell.ports = {
-            name: of(signal, name if cell.kind in netlist.modules else "")
+            name: of(signal, name if cell.kind in netlist.modules else "", record)
             for name, signal in cell.ports.items()
         }
     rewrite(module, of)
     if not any(part.wire == port for part in netlist.reads(module)):
         del module.wires[port], instance.ports[port]
+
+
+def _record(module: Module, cell: Cell) -> str:
+    """Of the port of a memory: the port of the module that enables it, as in "bias__enable"."""
+    operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
+    inputs, todo, seen = [], [part.wire for part in cell.ports["EN"]], set()
+    while todo:
+        wire = todo.pop()
+        if wire in seen or not wire:
+            continue
+        seen.add(wire)
+        if wire in operators:
+            own = operators[wire]
+            todo += [p.wire for name in own.ports if name != "Y" for p in own.ports[name]]
+        elif wire.partition("$")[0].endswith("__enable"):
+            inputs.append(wire.partition("$")[0].removesuffix("enable"))
+    return inputs[0] if len({*inputs}) == 1 else ""

@@ -6,6 +6,7 @@ register in a net of its own. Here equal operators become one, a net that is ano
 module's ports become those that its component declares, and a field of a record is read by name.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -188,7 +189,7 @@ def _merge_names(module: Module) -> None:
         if not b.direction and _poorer(b.name, a.name):
             changed[b.name] = (Part(a.name, a.width - 1, 0),)
             a.init = a.init or b.init
-        elif not a.direction and "$" in a.name:
+        elif not a.direction and ("$" in a.name or _poorer(a.name, b.name)):
             changed[a.name] = (Part(b.name, b.width - 1, 0),)
         else:
             kept.append((target, value))
@@ -196,37 +197,61 @@ def _merge_names(module: Module) -> None:
     replace(module, changed)
 
 
+OF_MEMORY = re.compile(r"(read|write|[rw]_port)__")
+"""Names that Amaranth gives to the ports of any memory."""
+
+
 def _poorer(name: str, other: str) -> bool:
     """Whether a name says less than another."""
-    return name[0] == "$" or ("$" in name and "$" not in other)
+
+    def rank(own: str) -> int:
+        return 3 if own[0] == "$" else 2 if OF_MEMORY.match(own) else 1 if "$" in own else 0
+
+    return rank(name) > rank(other)
 
 
 def _read_by_name(netlist: Netlist, module: Module) -> None:
-    """Part of a net that has a name of its own is read by that name; of records that are gone, or
-    that have the same fields, one stays."""
-    named: dict[Part, str] = {}
+    """Part of a net that has a name of its own is read by that name, and so are nets side by side;
+    of records that are gone, or that have the same fields, one stays."""
+    named: dict[Signal, str] = {}
     gone = set()
     read = {part.wire for part in netlist.reads(module)}
-    for target, value in module.connections:
-        wire = whole(module, target)
-        if wire is None or wire.direction or wire.name[0] == "$" or len(joined(value)) != 1:
+    for target, own in module.connections:
+        wire, value = whole(module, target), joined(own)
+        record, dot, _ = wire.name.partition(".") if wire else ("", "", "")
+        if wire is None or wire.direction or wire.name[0] == "$" or not value[0].wire:
             continue
-        (source,) = joined(value)
-        record, dot, _ = wire.name.partition(".")
-        if not source.wire:
-            continue
-        if source not in named and (source.wire == record or not dot):
-            named[source] = wire.name
+        alone = len(value) == 1
+        if alone and not dot and whole(module, value) is not None:
+            continue  # the same net, with another name
+        if value not in named and (not dot or (alone and value[0].wire == record)):
+            named[value] = wire.name
         elif dot and wire.name not in read:
             gone.add(wire.name)
     module.connections = [(t, v) for t, v in module.connections if t[0].wire not in gone]
     for name in gone:
         del module.wires[name]
+    parts = {v[0]: (name, v[0]) for v, name in named.items() if len(v) == 1}
+    of_nameless = [(name, v) for v, (name, _) in parts.items() if v.wire[0] == "$"]
+
+    def part_of(part: Part) -> Part:
+        if part in parts:
+            return Part(parts[part][0], part.width - 1, 0)
+        around = [
+            (own.width, name, own)
+            for name, own in of_nameless
+            if own.wire == part.wire and own.low <= part.low and part.high <= own.high
+        ]
+        if around:
+            _, name, own = min(around)
+            return Part(name, part.high - own.low, part.low - own.low)
+        return part
 
     def of(signal: Signal) -> Signal:
-        return tuple(
-            Part(named[part], part.width - 1, 0) if part in named else part for part in signal
-        )
+        name = named.get(joined(signal)) if len(signal) > 1 else None
+        if name is not None:
+            return (Part(name, width(signal) - 1, 0),)
+        return tuple(part_of(part) for part in signal)
 
     names = {*named.values()}
     for cell in module.cells:

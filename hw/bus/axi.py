@@ -77,7 +77,9 @@ class LiteSlave(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """A register for each channel; what is asked for is done once all of it is there."""
         m = Module()
-        bus, write, read = self.bus, Signal(), Signal()
+        bus = self.bus
+        write = Signal()
+        read = Signal()
         m.d.comb += bus.write.eq(write & ~self.s_axil_bvalid)
         m.d.comb += bus.read.eq(read & ~self.s_axil_rvalid)
         ended = bus.write & bus.written

@@ -62,7 +62,8 @@ class Control(wiring.Component):
         writable = Array(register.writable for register in self.map.registers)[number]
         usable = Mux(in_window, window == Window.OPEN, writable)
         whole = (bus.write_address[: index_bits(WORD)] == 0) & bus.write_strobe.all()
-        good, load_word = Signal(), Signal()
+        good = Signal()
+        load_word = Signal()
         m.d.comb += [
             good.eq(there & usable & whole),
             load_word.eq(bus.write & good & in_window),
@@ -86,7 +87,8 @@ class Control(wiring.Component):
     def _window(self, m: Module, window: Signal, load_word: Signal) -> tuple[Value, Signal]:
         """The load bus: transfers to nowhere begin a transaction and end it. Whether it opens, and
         the register that asks for it."""
-        load, bus = Signal(name="control_load"), self.bus
+        load = Signal(name="control_load")
+        bus = self.bus
         moved = self.load.valid & self.load.ready
         m.d.comb += self.load.payload.address.eq(self.load_map.nowhere)
         with m.Switch(window):
@@ -113,7 +115,8 @@ class Control(wiring.Component):
     ) -> None:
         """What each field reads as, and what writing does to it."""
         bus = self.bus
-        loaded, words_came = Signal(), Signal()
+        loaded = Signal()
+        words_came = Signal()
         with m.If(self.load.valid & self.load.ready):
             with m.If(window == Window.OPEN):
                 m.d.sync += [loaded.eq(0), words_came.eq(1)]

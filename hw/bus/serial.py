@@ -69,10 +69,13 @@ class Receiver(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """A bit is looked at in its middle."""
         m = Module()
-        line, wait = Signal(init=1), Signal(range(self.bit_cycles))
+        line = Signal(init=1)
+        wait = Signal(range(self.bit_cycles))
         m.submodules.line = FFSynchronizer(self.line, line, init=1)
-        bits, left = Signal(10), Signal(range(11))  # the stop bit on top, the start bit below
-        was_high, ended = Signal(), Signal()
+        bits = Signal(10)
+        left = Signal(range(11))  # the stop bit on top, the start bit below
+        was_high = Signal()
+        ended = Signal()
         m.d.sync += ended.eq((left == 1) & (wait == 0))
         m.d.comb += [
             *(self.byte.eq(bits[1:]), self.valid.eq(ended & bits[-1])),
@@ -103,7 +106,8 @@ class Sender(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Start bit, byte, stop bit."""
         m = Module()
-        bits, left = Signal(10, init=1), Signal(range(11))
+        bits = Signal(10, init=1)
+        left = Signal(range(11))
         wait = Signal(range(self.bit_cycles))
         taken = self.i.valid & self.i.ready
         m.d.comb += self.line.eq(bits[0])
@@ -146,9 +150,12 @@ class Bridge(wiring.Component):
             Command.TAKE: 0,
         }
         longest = max(sizes.values())
-        given, left = Signal(8 * longest), Signal(range(longest + 1))
-        command, more = Signal(8), Signal()  # more: left is not 0
-        answer, to_say = Signal(8 * (1 + max(WORD, result))), Signal(range(2 + max(WORD, result)))
+        given = Signal(8 * longest)
+        left = Signal(range(longest + 1))
+        command = Signal(8)
+        more = Signal()  # more: left is not 0
+        answer = Signal(8 * (1 + max(WORD, result)))
+        to_say = Signal(range(2 + max(WORD, result)))
 
         def field(first: int, size: int) -> Value:
             """So many bytes of a command, `first` from its end."""
@@ -178,13 +185,16 @@ class Bridge(wiring.Component):
             ended["read"].eq(self.s_axil_rvalid),
             ended["take"].eq(self.m_axis_tvalid),
         ]
-        beyond, written_beyond = Signal(), Signal()
+        beyond = Signal()
+        written_beyond = Signal()
         m.d.sync += [
             beyond.eq(field(ADDRESS, ADDRESS)[len(self.s_axil_araddr) :].any()),
             written_beyond.eq(field(ADDRESS + WORD, ADDRESS)[len(self.s_axil_awaddr) :].any()),
         ]
         # A block RAM is slow: a byte is looked at a cycle after it came.
-        byte, there, take = Signal(8), Signal(), Signal()
+        byte = Signal(8)
+        there = Signal()
+        take = Signal()
         m.d.sync += [
             *(byte.eq(self.i.payload), self.i.ready.eq(take)),
             there.eq(self.i.valid & ~self.i.ready & ~take),
@@ -273,7 +283,8 @@ class Board(wiring.Component):
         m = Module()
         m.domains.sync = sync = ClockDomain(reset_less=True)
         m.d.comb += sync.clk.eq(self.clk)
-        waking, asleep = Signal(range(WAKING + 1), init=WAKING), Signal(init=1)
+        waking = Signal(range(WAKING + 1), init=WAKING)
+        asleep = Signal(init=1)
         m.d.sync += asleep.eq(waking != 0)
 
         m.submodules.receiver = receiver = Receiver(self.bit_cycles)

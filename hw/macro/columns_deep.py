@@ -86,7 +86,8 @@ class RowGroups(wiring.Component):
             m.d.sync += select.eq(self.select)
         chosen = registered(m, group)
         of_group = self._codes(m).word_select(chosen, len(self.codes))
-        comes, first = Signal(self.depth), Signal(self.depth)
+        comes = Signal(self.depth)
+        first = Signal(self.depth)
         m.d.sync += [comes.eq(Cat(reads, comes)), first.eq(Cat(group == 0, first))]
         m.d.comb += [
             *(self.address.eq(Cat(group, select)), self.codes.eq(registered(m, of_group))),

@@ -45,7 +45,8 @@ class DigitalArray(wiring.Component):
         with m.If(self.sample):
             m.d.sync += [gain.eq(self.gain), select.eq(self.select)]
         bits = index_bits(self.groups)
-        group, read_group = Signal(bits, reset_less=True), Signal(bits)
+        group = Signal(bits, reset_less=True)
+        read_group = Signal(bits)
         m.d.sync += group.eq(read_group)
         for n in range(1, self.groups):
             with m.If(taken[n - 1]):

@@ -110,7 +110,9 @@ class NoiseGenerator(wiring.Component):
         at_once = ceil_div(shape.lanes, self.turns)
         # What comes from afar first gets registers of its own; a run that is set is multiplied
         # meanwhile.
-        early, late, begins = Signal(self.inputs), Signal(self.inputs), Signal()
+        early = Signal(self.inputs)
+        late = Signal(self.inputs)
+        begins = Signal()
         m.d.sync += [early[name].eq(getattr(self, name)) for name in self.inputs.members]
         m.d.sync += [late.eq(early), begins.eq(self._begins(early))]
         set_run = Signal()
@@ -194,10 +196,13 @@ class NoiseGenerator(wiring.Component):
         ]
 
         # A lane goes through the gates of a unit, then on by `lanes` units.
-        place, second = Signal(WORD_BITS), Signal(WORD_BITS)
+        place = Signal(WORD_BITS)
+        second = Signal(WORD_BITS)
         gate = Signal(index_bits(shape.gates))
-        here, current = Signal(WORD_BITS), Signal(index_bits(shape.gates))
-        before, onwards = Signal(WORD_BITS), Signal(WORD_BITS)
+        here = Signal(WORD_BITS)
+        current = Signal(index_bits(shape.gates))
+        before = Signal(WORD_BITS)
+        onwards = Signal(WORD_BITS)
         following = self._registered(m, _word(before + onwards))
         next_block = (shape.gates * (shape.lanes - 1) + 1) * noise.COLUMN % noise.WORD
         ends = current == shape.gates - 1

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 import pytest
 import torch
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux
 from pydantic import Field
 
 import wordline
@@ -27,7 +27,7 @@ from golden.ranges import Range, symmetric_range
 from golden.training.settings import Training
 from golden.validation import Int, frozen
 from hw import fixed, timing
-from hw.gates import GatePipeline, dac_code, stage
+from hw.gates import GatePipeline
 from hw.layer import GATES
 from tests.helpers import random_codes, random_program, run_gates, small
 from wordline.flow import cache
@@ -91,34 +91,30 @@ class MguGates(GatePipeline):
     def elaborate(self, platform):
         m = Module()
         cell, places = self.shape.description.cell, range(timing.units_per_beat(self.shape))
-        advance = Signal()
-        carried, tables = self._front(m, advance)
-        c_write, c_read = self._state(m, carried[2], advance & carried[0])
+        pipe = self._pipeline(m)
+        s, entry = self._front(pipe)
+        c_write, c_read = self._state(pipe, s)
 
         # Stage 2: f, g and the c before.
-        valid, codes, word, first, last = stage(m, advance, carried)
-        before = [Mux(first, 0, c_read[n]) for n in places]
-        carried = [valid, codes, word, last]
-        carried, (before, f, g) = self._apart(m, advance, carried, [before, *tables])
+        s = s.next("codes", "word", "first", "last")
+        s = s.apart(c=[Mux(s.first, 0, c_read[n]) for n in places], entry=entry)
+        f = pipe.net("f", [s.entry["f"][n][: cell.gate_bits] for n in places])
         sums = []
         for n in places:
-            kept = f[n][: cell.gate_bits]
-            terms = [kept * before[n].as_signed(), self.rest(kept) * g[n].as_signed()]
+            terms = [f[n] * s.c[n].as_signed(), self.rest(f[n]) * s.entry["g"][n].as_signed()]
             sums.append(fixed.half_up(fixed.tree_sum(terms), cell.gate_bits))
 
         # Stage 3: c.
-        valid, codes, word, last, sums = stage(m, advance, [*carried, sums])
-        carried, sums = self._apart(m, advance, [valid, codes, word, last], sums)
-        valid, codes, word, last = carried
-        c = [fixed.saturate(value.as_signed(), cell.state_range) for value in sums]
-        m.d.comb += [c_write.addr.eq(word), c_write.en.eq(valid & advance)]
+        s = s.next("codes", "word", "last", sums=sums)
+        s = s.apart()
+        c = [fixed.saturate(value.as_signed(), cell.state_range) for value in s.sums]
+        m.d.comb += [c_write.addr.eq(s.word), c_write.en.eq(s.moves)]
         m.d.comb += [c_write.data[n].eq(c[n]) for n in places]
 
         # Stage 4: h.
-        valid, codes, last, c = stage(m, advance, [valid, codes, last, c])
-        h = [dac_code(value.as_signed(), self.shape) for value in c]
-        (valid, codes, last, c), h = self._apart(m, advance, [valid, codes, last, c], h)
-        self._back(m, valid, last, codes, h, c=c)
+        s = s.next("codes", "last", c=pipe.net("c_next", c))
+        s = s.apart(h=self._dac_codes(pipe, s.c))
+        self._back(pipe, s, c=s.c)
         return m
 
     def rest(self, f):
