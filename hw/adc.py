@@ -155,7 +155,9 @@ class Readout(wiring.Component):
         ]
         frees = Signal()
         m.d["sync" if shape.deep else "comb"] += frees.eq(self.o.valid & self.o.ready)
-        m.d.sync += room.eq(room - (self.sample & begins) + frees)
+        claims = Signal()
+        m.d.comb += claims.eq(self.sample & begins)
+        m.d.sync += room.eq(room - claims + frees)
         return m
 
     def _gains(self, m: Module, gate: Signal) -> None:

@@ -56,7 +56,7 @@ class LevelTable(wiring.Component):
         m = Module()
         device = self.shape.description.device
         bits = device.conductance_bits
-        m.submodules.table = table = memory.Memory(
+        m.submodules.codes = table = memory.Memory(
             shape=unsigned(2 * bits), depth=2**device.weight_bits, init=[]
         )
         write, read = table.write_port(), table.read_port()

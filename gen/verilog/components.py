@@ -15,13 +15,23 @@ from gen.verilog.write import write
 
 def to_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of a component as a module of that name. The same component, the same bytes."""
+    text, interfaces, boxes = netlist(component, name)
+    return write(rtlil.read(text), interfaces, boxes)
+
+
+def netlist(
+    component: wiring.Component, name: str
+) -> tuple[str, dict[str, Interface], dict[str, frozenset[str]]]:
+    """What Amaranth makes of a component, as RTLIL; what its components tell about their modules;
+    and the outputs of modules that it instantiates, which are elsewhere."""
     fragment = Fragment.get(component, None)
     ports = {
         public: (port, PortDirection.Input if member.flow == wiring.In else PortDirection.Output)
         for public, member, port in _ports(component)
     }
     text, names = back.convert_fragment(fragment, ports, name, emit_src=False)
-    interfaces, boxes = {}, {}
+    interfaces: dict[str, Interface] = {}
+    boxes: dict[str, frozenset[str]] = {}
     for path, part in _parts(fragment, (name,)):
         if isinstance(part, Instance):
             outputs = (port for port, (_, kind) in part.ports.items() if kind == "o")
@@ -36,8 +46,8 @@ def to_verilog(component: wiring.Component, name: str) -> str:
                 *where, wire = names[port]
                 if tuple(where) == path:
                     declared[public] = wire
-        interfaces[".".join(path)] = Interface(declared, _header(own, component))
-    return write(rtlil.read(text), interfaces, boxes)
+        interfaces[".".join(path)] = Interface(declared, _header(own))
+    return text, interfaces, boxes
 
 
 def _ports(component: wiring.Component) -> Iterator[tuple[str, wiring.Member, Value]]:
@@ -54,7 +64,7 @@ def _parts(fragment: Fragment, path: tuple[str, ...]) -> Iterator[tuple[tuple[st
         yield from _parts(inner, (*path, name or f"U${n}"))
 
 
-def _header(component: wiring.Component, top: wiring.Component) -> str:
+def _header(component: wiring.Component) -> str:
     """What a module is: its component's documentation, and where that is."""
     words = inspect.getdoc(component) or ""
     kind = type(component)

@@ -122,6 +122,8 @@ class Expressions:
             chained = len(ports["A"]) == 1 and ports["A"][0].wire in self.otherwise
             return Text(f"{s} ? {b} : {bare(a) if chained else a}", y, operator=True)
         signed = cell.parameters["A_SIGNED"] == "1"
+        if kind in REDUCED and not a_bits:
+            return Text(constant("1" if kind == "$reduce_and" else "0"), 1)
         if kind in REDUCED:
             return Text(f"{UNARY[kind]}{_operand(self.signal(ports['A']))}", 1)
         if kind in UNARY:
@@ -135,19 +137,21 @@ class Expressions:
             return Text(f"{a} {operator} {self.signal(ports['B'])}", a_bits, True, signed)
         signed = signed and cell.parameters["B_SIGNED"] == "1"
         context = max(a_bits, b_bits, 0 if operator in ONE_BIT else y)
-        if operator in ONE_BIT and not signed:  # constants as wide as what they are compared with
-            ports = {name: _extended(ports[name], context) for name in "AB"}
+        # Constants are as wide as what they are computed with.
+        ports = {name: _extended(ports[name], context, signed=signed) for name in "AB"}
         a, b = (self.signal(ports[n], context, signed=signed) for n in "AB")
         if operator in ONE_BIT:
             return Text(f"{a} {operator} {b}", 1, operator=True)
         return Text(f"{a} {operator} {b}", max(a_bits, b_bits), True, signed)
 
 
-def _extended(signal: Signal, bits: int) -> Signal:
-    """A constant with zeros in front; another signal as it is."""
+def _extended(signal: Signal, bits: int, *, signed: bool) -> Signal:
+    """A constant of so many bits; another signal as it is."""
     if any(part.wire for part in signal):
         return signal
-    return (Part(bits="".join(part.bits for part in signal).rjust(max(1, bits), "0")),)
+    own = "".join(part.bits for part in signal)
+    sign = own[:1] if signed and own[:1] else "0"
+    return (Part(bits=own.rjust(max(1, bits), sign)),)
 
 
 def _operand(text: str) -> str:

@@ -1,6 +1,7 @@
 """Identifiers of a module's nets: those of the design, or, without one, what the net is."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from gen.verilog.netlist import Netlist, whole
@@ -40,19 +41,11 @@ SAYS = {
     **{"$add": "{A}_plus_{B}", "$sub": "{A}_minus_{B}", "$mul": "{A}_times_{B}"},
     **{"$eq": "{A}_is_{B}", "$ne": "{A}_is_not_{B}", "$neg": "minus_{A}"},
     **{"$lt": "{A}_below_{B}", "$le": "{A}_up_to_{B}", "$gt": "{A}_above_{B}"},
-    **{
-        "$ge": "{A}_from_{B}",
-        "$reduce_and": "all_{A}",
-        "$reduce_or": "any_{A}",
-        "$reduce_bool": "any_{A}",
-    },
-    **{
-        "$reduce_xor": "parity_{A}",
-        "$shr": "{A}_shifted",
-        "$shift": "{A}_shifted",
-        "$sshr": "{A}_shifted",
-    },
+    **{"$ge": "{A}_from_{B}", "$reduce_and": "all_{A}", "$reduce_or": "any_{A}"},
+    **{"$reduce_bool": "any_{A}", "$reduce_xor": "parity_{A}", "$shl": "{A}_up_by_{B}"},
+    **dict.fromkeys(("$shr", "$shift", "$sshr"), "{A}_down_by_{B}"),
 }
+"""How a net is called after what it is computed from."""
 
 
 MEMORY_PORTS = {"$memrd_v2": "read", "$memwr_v2": "write"}
@@ -113,9 +106,9 @@ class _Names:
             elif base[:1] not in ("", "$"):
                 self._give(wire.name, base)
         self.operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
+        self.readers = self._readers(netlist)
         for name in module.wires:
-            says = self._says(name)
-            self._give(name, says if says and len(says) <= LONGEST else self._kind(name))
+            self._give(name, self._described(name))
 
     def _give(self, wire: str, name: str) -> None:
         if wire in self.found:
@@ -181,7 +174,33 @@ class _Names:
         name = self.found.get(part.wire)
         return (name and name[0] != "_" and f"{name}{_place(part, self.module)}") or None
 
-    def _kind(self, wire: str) -> str:
+    def _readers(self, netlist: Netlist) -> dict[str, tuple[str, str]]:
+        """Of each net that one operator alone reads: that one's output, and at which input."""
+        read = Counter[str]()
+        for part, times in netlist.reads(self.module).items():
+            read[part.wire] += times
+        return {
+            part.wire: (output, port.lower())
+            for output, cell in self.operators.items()
+            for port, signal in cell.ports.items()
+            if port != "Y"
+            for part in signal
+            if read[part.wire] == 1
+        }
+
+    def _described(self, wire: str) -> str:
+        """A name for a net without one: what it is computed from, what it is an operand of, or else
+        its operator alone."""
+        if wire in self.found:
+            return self.found[wire]
+        says = self._says(wire)
+        if says is not None and len(says) <= LONGEST:
+            return says
+        if wire in self.readers:
+            reader, port = self.readers[wire]
+            own = f"{self._described(reader)}_{port}"
+            if own[0] != "_" and len(own) <= LONGEST:
+                return own
         cell = self.operators.get(wire)
         return f"_{cell.kind[1:]}" if cell else "_net"
 

@@ -28,7 +28,6 @@ BINARY = {
         "$shift": ">>",
         "$shr": ">>",
         "$sshr": ">>>",
-        "$divfloor": "/",
         "$modfloor": "%",
     },
 }

@@ -28,6 +28,7 @@ from gen.verilog.rtlil import (
     Module,
     Part,
     Signal,
+    Statements,
     Switch,
     Wire,
     bits_of,
@@ -49,6 +50,8 @@ def readable(
             raise ValueError(f"{module.name}: no Verilog is known for {', '.join(unknown)}")
         _drop_elements(netlist, module)
         _merge_equal(module)
+        module.processes = [_decided(statements) for statements in module.processes]
+        _slice(module)
         _narrow(netlist, module)
         _fold(module)
         _put_through(module)
@@ -96,6 +99,63 @@ def _put_through(module: Module) -> None:
     own = {n: v for n, v in own.items() if n[0] == "$" and not module.wires[n].direction}
     module.connections = [(t, v) for t, v in module.connections if t[0].wire not in own]
     replace(module, own)
+
+
+def _decided(statements: Statements) -> Statements:
+    """Without choices by a value of no bits, which is that of the first case."""
+    found: list[Assign | Switch] = []
+    for statement in statements:
+        if isinstance(statement, Assign):
+            found.append(statement)
+            continue
+        cases = tuple((patterns, _decided(inner)) for patterns, inner in statement.cases)
+        if width(statement.value):
+            found.append(Switch(statement.value, cases))
+        elif cases:
+            found += cases[0][1]
+    return tuple(found)
+
+
+def _slice(module: Module) -> None:
+    """A shift by a constant is part of what is shifted; of two numbers that are compared, no more
+    bits are than one of them can need."""
+    for cell in module.cells:
+        signed = "1" in (cell.parameters.get("A_SIGNED"), cell.parameters.get("B_SIGNED"))
+        y = width(cell.ports.get("Y", ()))
+        if cell.kind in ("$shr", "$shift") and not signed and _is_constant(cell.ports["B"]):
+            a, by = cell.ports["A"], int("0" + _bits(cell.ports["B"]), 2)
+            part = bits_of(a, min(width(a), by + y) - 1, by) if by < width(a) else ()
+            zeros = y - width(part)
+            value = (*((Part(bits="0" * zeros),) if zeros else ()), *part)
+            module.connections.append((cell.ports["Y"], value))
+    connected = {t[0].wire for t, _ in module.connections}
+    module.cells = [
+        cell
+        for cell in module.cells
+        if cell.kind not in ("$shr", "$shift") or cell.ports["Y"][0].wire not in connected
+    ]
+    _put_through(module)
+    for cell in module.cells:
+        unsigned = "1" not in (cell.parameters.get("A_SIGNED"), cell.parameters.get("B_SIGNED"))
+        if cell.kind in COMPARISONS and unsigned and _is_constant(cell.ports["B"]):
+            a, b = cell.ports["A"], _bits(cell.ports["B"]).lstrip("0")
+            first = a[0] if a else Part()
+            zeros = 0 if first.wire else len(first.bits) - len(first.bits.lstrip("0"))
+            bits = max(width(a) - zeros, len(b))
+            if 0 < bits < width(a):
+                cell.ports["A"] = bits_of(a, bits - 1, 0)
+                cell.parameters["A_WIDTH"] = str(bits)
+
+
+COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
+
+
+def _is_constant(signal: Signal) -> bool:
+    return not any(part.wire for part in signal)
+
+
+def _bits(signal: Signal) -> str:
+    return "".join(part.bits for part in signal)
 
 
 LOW_BITS = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$not", "$neg", "$mux"}
@@ -232,14 +292,14 @@ def _read_by_name(netlist: Netlist, module: Module) -> None:
     for name in gone:
         del module.wires[name]
     parts = {v[0]: (name, v[0]) for v, name in named.items() if len(v) == 1}
-    of_nameless = [(name, v) for v, (name, _) in parts.items() if v.wire[0] == "$"]
+    inside = [(name, v) for v, (name, _) in parts.items() if v.wire[0] == "$" or "." in name]
 
     def part_of(part: Part) -> Part:
         if part in parts:
             return Part(parts[part][0], part.width - 1, 0)
         around = [
             (own.width, name, own)
-            for name, own in of_nameless
+            for name, own in inside
             if own.wire == part.wire and own.low <= part.low and part.high <= own.high
         ]
         if around:

@@ -135,6 +135,10 @@ class StatementWriter:
                 found += [f"  {label}: begin", *(f"    {line}" for line in body), "  end"]
             else:
                 found.append(f"  {label}: ;")
+        covered = {pattern for patterns, _ in switch.cases for pattern in patterns}
+        whole = len(covered) == 2 ** width(switch.value) and not free
+        if not whole and all(patterns for patterns, _ in switch.cases):
+            found.append("  default: ;")
         return [*found, "endcase"]
 
     def clocked(self, registers: Sequence[Register]) -> list[str]:

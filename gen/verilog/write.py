@@ -8,7 +8,7 @@ from gen.verilog.expressions import Expressions, bare, constant, span
 from gen.verilog.names import escaped, names_of, plain
 from gen.verilog.netlist import Interface, Netlist, targets
 from gen.verilog.readable import readable
-from gen.verilog.rtlil import Cell, Memory, Module, Part, Signal, Statements, bits_of
+from gen.verilog.rtlil import Cell, Memory, Module, Signal, Statements, bits_of
 from gen.verilog.statements import StatementWriter, wrapped
 
 HIDDEN = ("generator", "top", "src", "init")
@@ -88,7 +88,8 @@ class _ModuleWriter:
         """Whether a net stands inside an expression, or nobody reads it."""
         if self.expressions.inside(wire) is not None:
             return True
-        return wire[0] == "$" and not self.expressions.uses[wire]
+        operator = wire in self.expressions.operators
+        return operator and wire[0] == "$" and not self.expressions.uses[wire]
 
     def _body(self) -> list[str]:
         expressions, statements = self.expressions, self.statements
@@ -178,8 +179,8 @@ class _ModuleWriter:
             elif enable.bits == "1":
                 lines.append(assign)
             low = high + 1
-        if len(lines) == 1:
-            return [f"always @(posedge clk) {lines[0]}"]
+        if len(lines) < 2:
+            return [f"always @(posedge clk) {line}" for line in lines]
         return ["always @(posedge clk) begin", *(f"  {line}" for line in lines), "end"]
 
     def _read_port(self, cell: Cell, memory: str) -> list[str]:
@@ -221,13 +222,8 @@ class _ModuleWriter:
         ):
             driven = port in self.netlist.outputs(cell)
             value = self.statements.target(signal) if driven else self._bare(signal)
-            if driven and not any(self._is_declared(part) for part in signal):
-                value = ""
             ports.append(f"  .{names.get(port, plain(port))}({value})")
         return [f"{head} {plain(cell.name)} (", *(f"{p}," for p in ports[:-1]), *ports[-1:], ");"]
-
-    def _is_declared(self, part: Part) -> bool:
-        return not self._hidden(part.wire) or bool(self.module.wires[part.wire].direction)
 
 
 def _memory_of(cell: Cell) -> str:

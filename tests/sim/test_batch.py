@@ -252,7 +252,7 @@ def test_another_way_to_compile_leaves_nothing_of_the_first(tmp_path):
     thorough = batch.prepare(tmp_path, RNN.name, quick=False)
     assert thorough.library != built.library and not built.library.exists()
     log = (thorough.library.parent / "build.log").read_text()
-    assert "g++ -O3 " in log and "-c -o verilated.o" in log
+    assert "g++ -O3 " in log
     assert batch.simulate(thorough)["mismatches"] == 0
 
 

@@ -11,6 +11,7 @@ import hw.lstm
 from gen.rtl import image, vectors
 from golden import gates, network
 from hw.fixed import narrow
+from hw.gates import GatePipeline
 from hw.loadmap import LoadMap
 from hw.macro import noise as hw_noise
 from hw.macro.interface import PARAMETERS
@@ -213,17 +214,17 @@ def _half_table(self, m, words):
     return ORIGINAL_LOOK_UP(self, m, [word & 0xFF00FF00 for word in words])
 
 
-def _no_carry(product, shape):
+def _no_carry(self, _pipe, p):
     """Gate pipeline that narrows h without rounding."""
-    to = shape.description.dac.range
-    return narrow(product >> shape.description.hidden_shift, 0, to)
+    description = self.shape.description
+    return [narrow(value >> description.hidden_shift, 0, description.dac.range) for value in p]
 
 
 ORIGINAL_LOOK_UP = hw_noise.NoiseGenerator._look_up
 ORIGINAL_SAR = hw.adc.Readout._approximate
 MUTANTS = {
     "the SAR logic": (hw.adc.Readout, "_approximate", _stuck_bit, "codes"),
-    "the gate pipeline": (hw.lstm, "dac_code", _no_carry, "h"),
+    "the gate pipeline": (GatePipeline, "_dac_codes", _no_carry, "h"),
     "the noise": (hw_noise.NoiseGenerator, "_look_up", _half_table, "codes"),
 }
 
