@@ -102,11 +102,12 @@ def _put_through(module: Module) -> None:
 
 
 def _decided(statements: Statements) -> Statements:
-    """Without choices by a value of no bits, which is that of the first case."""
+    """Without assignments to no bits, and without choices by a value of no bits, which are those
+    of the first case."""
     found: list[Assign | Switch] = []
     for statement in statements:
         if isinstance(statement, Assign):
-            found.append(statement)
+            found += [statement] if statement.target else []
             continue
         cases = tuple((patterns, _decided(inner)) for patterns, inner in statement.cases)
         if width(statement.value):

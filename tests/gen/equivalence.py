@@ -69,8 +69,9 @@ def unproven(component, folder, verilog=None):
     (folder / "gate.v").write_text(verilog or components.to_verilog(component, "top"))
     (folder / "prove.ys").write_text(
         f"read_rtlil gold.il\n{FLAT}{renamed(text, own)}\n{READY}rename top gold\n"
-        f"design -stash gold\nread_verilog gate.v\n{FLAT}{READY}rename top gate\ndesign -stash gate\n"
-        "design -copy-from gold -as gold gold\ndesign -copy-from gate -as gate gate\n"
+        f"design -stash gold\nread_verilog gate.v\n{FLAT}{READY}rename top gate\n"
+        "design -stash gate\ndesign -copy-from gold -as gold gold\n"
+        "design -copy-from gate -as gate gate\n"
         "equiv_make gold gate equiv\nhierarchy -top equiv\nopt_clean\nequiv_struct\n"
         "equiv_simple -undef\nequiv_induct -undef\nequiv_status -assert\n"
     )

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from gen.impl.cells import CELLS
 from gen.ip.options import MACROS
 from golden import effects, files
 from golden.presets import PRESETS
-from sim import batch
+from sim import batch, waves
 from tests.helpers import emitted_once, random_program, small
 from wordline import __main__
 from wordline.cli.train import worth
@@ -246,9 +247,31 @@ def test_the_main_job(quick):
 
 @pytest.mark.slow
 def test_waves_on_request(quick):
-    done = wordline("sim", "quick.toml", "--sequences", 1, "--waves", folder=quick)
+    done = wordline("sim", "quick.toml", "--sequences", 1, "--waves", "2:3", folder=quick)
     assert done.returncode == 0, (done.stdout, done.stderr)
-    assert (quick / "build/quick/verilator-waves/dump.vcd").stat().st_size > 10_000
+    dump, sidecar = quick / "build/quick/verilator-waves/dump.vcd", quick / "build/quick/quick.json"
+    about = json.loads(sidecar.read_text())
+    shape, valid = about["arrays"]["layers.0"], "layer_0.gates.trace_valid"
+    beats = -(-shape["units"] // shape["units_per_beat"])
+    h = waves.sample(dump, about["module"], [valid]).values[valid]
+    assert 2 * beats <= sum(bool(bit) for bit in h) < 4 * beats  # steps 2 and 3, and a little more
+    own = {net.path for net in waves.nets(dump)}
+    surfer = dump.with_suffix(".sucl").read_text().splitlines()
+    added = {line.removeprefix("variable_add ") for line in surfer if line.startswith("variable")}
+    gtkwave = re.findall(r"^\+\{\w+\} ([^\[\n]+)", dump.with_suffix(".gtkw").read_text(), re.M)
+    assert added == set(gtkwave) <= own
+    wanted = [
+        "a_f_0",
+        "c_next_0",
+        "h_0",
+        "i_0",
+        "score",
+        "label",
+        "i__payload_codes",
+        "trial",
+        "o__payload_codes",
+    ]
+    assert set(wanted) <= {path.rpartition(".")[2] for path in added}
     summary = json.loads((quick / "build/quick/summary.json").read_text())
     assert (summary["runner"], summary["mismatches"]) == ("cocotb", 0)
 
@@ -334,7 +357,11 @@ def test_other_mistakes_are_named(quick):
             ["sim", "quick.toml", "--runner", "icarus"],
             "There is no runner 'icarus'; there is: batch",
         ),
-        (["sim", "quick.toml", "--runner", "batch", "--waves"], "Waves need the cocotb runner"),
+        (
+            ["sim", "quick.toml", "--runner", "batch", "--waves", "all"],
+            "Waves need the cocotb runner",
+        ),
+        (["sim", "quick.toml", "--waves", "8:5"], "give all, one as 5, or some as 5:8"),
     ):
         assert words in refused(*arguments, folder=quick), arguments
     assert "There is no preset 'vowel'" in refused("sim", "vowel", folder=quick)

@@ -112,7 +112,14 @@ def sim(
             help="batch: all cores, fast (the default). cocotb: the bench that has --waves."
         ),
     ] = None,
-    waves: Annotated[bool, typer.Option("--waves", help="Write dump.vcd; runs cocotb.")] = False,
+    waves: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Write dump.vcd of these steps: all, 5 or 5:8, from 0 on over all sequences. "
+            "Runs cocotb.",
+        ),
+    ] = None,
     noise: Noise = None,
     placement: Placement = None,
     effects_: EffectsName = None,
@@ -156,6 +163,8 @@ def sim(
         terminal.say(f"GREEN: {equal} in {result.folder}/", style="bold green")
     if result.waves:
         terminal.say(f"waves: {result.waves}")
+        terminal.say(f"  gtkwave {result.waves} {result.waves.with_suffix('.gtkw')}")
+        terminal.say(f"  surfer --command-file {result.waves.with_suffix('.sucl')} {result.waves}")
     if not result.passed:
         raise typer.Exit(1)
 

@@ -72,7 +72,7 @@ def simulate(
     first: int | None = None,
     stall: float = 0.0,
     runner: str | None = None,
-    waves: bool = False,
+    waves: str | None = None,
     votes: int = 1,
     vote_by: str = "majority",
     device: str = "cpu",
@@ -88,15 +88,19 @@ def simulate(
     program: a trained program; without it one is trained, or taken from the folder. inputs: an .npz
     file of sequences in the place of the test set. first: only so many of the sequences. stall: the
     chance of a pause at each transfer, 0 to 0.95. threads: PyTorch's. runner: one of `RUNNERS`;
-    waves: write a VCD file, which the runner "batch" cannot. votes: passes over each sequence.
+    waves: write a VCD file of these steps, "all" or a range as in "5:8", which the runner "batch"
+    cannot; they count from 0 over all sequences and passes, in the chip's order. votes: passes over
+    each sequence.
     Raises WordlineError for a mistake in what was given, or a missing tool.
     """
     from sim import batch, chip, verilator  # cocotb is slow to import
+    from sim import waves as vcd
 
     if runner not in (None, *RUNNERS):
         raise WordlineError(f"There is no runner {runner!r}; there is: {', '.join(RUNNERS)}.")
     if waves and runner == "batch":
         raise WordlineError("Waves need the cocotb runner; leave the runner out, or the waves.")
+    span = vcd.parse_steps(waves) if waves else None
     runner = runner or ("cocotb" if waves else "batch")
     verilator.find()  # before anything that takes long
     description = recipe.description
@@ -139,8 +143,8 @@ def simulate(
         if runner == "batch":
             run = functools.partial(batch.simulate, batch.prepare(folder, description.name))
         else:
-            built = chip.prepare(folder, description.name, waves=waves)
-            run = functools.partial(chip.simulate, built, waves=waves)
+            built = chip.prepare(folder, description.name, waves=bool(waves))
+            run = functools.partial(chip.simulate, built, waves=bool(waves))
     progress("build", 1, 1)
     with seconds.stage("simulate"):
         result = run(
@@ -155,6 +159,12 @@ def simulate(
     summary = summarise(loaded, errs, result, labels, seconds.all(), seed)
     files.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     written = folder / "verilator-waves" / "dump.vcd" if waves else None
+    if written is not None:
+        progress("waves", 0, 1)
+        sidecar = json.loads((folder / f"{description.name}.json").read_text())
+        begin = vcd.cut(written, sidecar, *span) if span else 0
+        vcd.save_views(written, sidecar["module"], begin)
+        progress("waves", 1, 1)
     return Simulation(folder, summary, written)
 
 

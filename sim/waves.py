@@ -1,0 +1,267 @@
+"""Waves of a chip's simulation: values by cycle, a range of steps, and what viewers open on.
+
+Steps are counted from 0, over all sequences and passes, in the order in which the chip computes
+them. VCD files are those of Verilator, which writes a change a line.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from vcd.gtkw import GTKWSave
+
+from golden import files
+from golden.errors import WordlineError
+from golden.ranges import ceil_div
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net of a VCD file: its path, with the scopes that it is in; its code there; its bits."""
+
+    path: str
+    code: str
+    width: int
+
+    @property
+    def name(self) -> str:
+        """Its name in its module."""
+        return self.path.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Values at each rising edge of the clock, before it: None where any bit is not known.
+
+    times: of the edges. values: by the net's name as it was asked for.
+    """
+
+    times: list[int]
+    values: dict[str, list[int | None]]
+
+
+DECLARED = re.compile(
+    r"\s*\$(scope \w+|var \w+ (?P<width>\d+) (?P<code>\S+)|upscope)\s*(?P<name>\S*)"
+)
+
+
+def nets(vcd: Path) -> list[Net]:
+    """All nets of a VCD file, in its order."""
+    found: list[Net] = []
+    scopes: list[str] = []
+    with vcd.open() as lines:
+        for line in lines:
+            declared = DECLARED.match(line)
+            if line.startswith("$enddefinitions"):
+                break
+            if declared is None:
+                continue
+            if declared["width"]:
+                path = ".".join([*scopes, declared["name"]])
+                found.append(Net(path, declared["code"], int(declared["width"])))
+            elif declared[1] == "upscope":
+                scopes.pop()
+            else:
+                scopes.append(declared["name"])
+    return found
+
+
+def sample(vcd: Path, module: str, names: Iterable[str]) -> Sampled:
+    """Values of some nets; names: below the module, as in "layer_0.gates.a_f_0".
+
+    Raises WordlineError where one is not in the file.
+    """
+    by_name = {_below(net.path, module): net for net in nets(vcd)}
+    wanted = [*names]
+    for name in (*wanted, "clk"):
+        if name not in by_name:
+            raise WordlineError(f"{vcd} has no net {name!r} below {module}.")
+    codes = {by_name[name].code for name in wanted}
+    clock = by_name["clk"].code
+    now: dict[str, int | None] = dict.fromkeys(codes)
+    times: list[int] = []
+    values: dict[str, list[int | None]] = {code: [] for code in codes}
+    pending: dict[str, int | None] = {}
+    time, high = 0, False
+    with vcd.open() as lines:
+        for line in lines:
+            if line[0] == "#":
+                now |= pending
+                pending = {}
+                time = int(line[1:])
+                continue
+            code, bits = _change(line)
+            if code == clock:
+                rises, high = bits == "1" and not high, bits == "1"
+                if rises:  # what else changes at this time, changes after it
+                    times.append(time)
+                    for own in codes:
+                        values[own].append(now[own])
+            if code in codes:
+                pending[code] = int(bits, 2) if set(bits) <= {"0", "1"} else None
+    return Sampled(times, {name: values[by_name[name].code] for name in wanted})
+
+
+def _change(line: str) -> tuple[str, str]:
+    """The code of a net that changes, and its bits."""
+    if line[0] in "bB":
+        bits, _, code = line[1:].partition(" ")
+        return code.strip(), bits
+    return line[1:].strip(), line[0]
+
+
+def _below(path: str, module: str) -> str:
+    """A path from a module on; the path itself where it is not in there."""
+    _, found, tail = f".{path}".partition(f".{module}.")
+    return tail if found else path
+
+
+def steps(vcd: Path, sidecar: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """When each step begins, with its first beat of x or with the end of the step before it, and
+    when the last layer's h of it has gone out."""
+    arrays = sidecar["arrays"]
+    layers = [name for name in arrays if name != "head"]
+    ends = [f"layer_{n}.gates.trace_valid" for n in (0, len(layers) - 1)]
+    found = sample(vcd, sidecar["module"], ["i__valid", "i__ready", *ends])
+    valid, ready = found.values["i__valid"], found.values["i__ready"]
+    taken = [time for time, v, r in zip(found.times, valid, ready, strict=True) if v and r]
+    last = []
+    for layer, name in zip((layers[0], layers[-1]), ends, strict=True):
+        shape = arrays[layer]
+        words = ceil_div(shape["units"], shape["units_per_beat"])
+        beats = [t for t, v in zip(found.times, found.values[name], strict=True) if v]
+        last.append(beats[words - 1 :: words])
+    begins = [*taken[:1], *last[0][:-1]]
+    return [*zip(begins, last[1], strict=False)]
+
+
+def parse_steps(text: str) -> tuple[int, int] | None:
+    """ "FIRST:LAST", both included, or "N", or "all", which is None. Raises WordlineError."""
+    if text == "all":
+        return None
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    if match is None or int(match[2] or match[1]) < int(match[1]):
+        raise WordlineError(
+            f"The steps {text!r} of the waves are not a range; give all, one as 5, or some as 5:8."
+        )
+    return int(match[1]), int(match[2] or match[1])
+
+
+def cut(vcd: Path, sidecar: Mapping[str, Any], first: int, last: int) -> int:
+    """Leave only some steps, both included, in a VCD file, and what their results take to come out.
+    Returns the time at which it begins. Raises WordlineError where there is no such step."""
+    found = steps(vcd, sidecar)
+    if last >= len(found):
+        raise WordlineError(
+            f"There is no step {last}: the chip computed {len(found)}; give 0:{len(found) - 1}."
+        )
+    edges = sample(vcd, sidecar["module"], []).times
+    begin, end = found[first][0], found[last][1]
+    after = edges.index(end) + sidecar["cycles_per_output"] + AFTER
+    end = edges[min(after, len(edges) - 1)]
+    with vcd.open() as source, files.atomic(vcd) as beside, beside.open("w") as target:
+        _cut(source, target, begin, end)
+    return begin
+
+
+AFTER = 20
+"""Cycles that a cut file has after the last output."""
+
+
+def _cut(source: IO[str], target: IO[str], begin: int, end: int) -> None:
+    """Copy a VCD file from a time to another, with the values at the first."""
+    values: dict[str, str] = {}
+    time: int | None = None
+    started = False
+    for line in source:
+        if line[0] == "#":
+            time = int(line[1:])
+            if time > end:
+                break
+            if time >= begin and not started:
+                started = True
+                target.write(f"#{time}\n$dumpvars\n{''.join(values.values())}$end\n")
+            elif started:
+                target.write(line)
+        elif time is None:
+            target.write(line)  # declarations
+        elif started:
+            target.write(line)
+        elif line.strip():
+            values[_change(line)[0]] = line
+
+
+SHOWN: Sequence[tuple[str, str, str]] = (
+    ("Input: x as DAC codes", r"", r"i__(valid|ready|payload_codes|payload_last)"),
+    ("{}: rows", r"(layer_\d+|head)\.dac", r"o__(valid|ready|payload_first)|go|[xh]_full|h"),
+    (
+        "{}: conversions",
+        r"(layer_\d+|head)\.array\.readout",
+        r"sample|select|timer|bit_|ramp|trial|above",
+    ),
+    ("{}: ADC codes", r"(layer_\d+|head)\.array\.readout", r"o__(valid|ready|payload_codes)"),
+    ("{}: pre-activations", r"(layer_\d+)\.gates", r"advance|s1_valid|(code|a)_[a-z]_0"),
+    ("{}: gates of the first unit of a beat", r"(layer_\d+)\.gates", r"s2_valid|[ifgo]_0"),
+    ("{}: state", r"(layer_\d+)\.gates", r"(c|c_next|u|tanh|p|h)_0|s3_word|trace_valid"),
+    ("Head: scores", r"(head)\.scores", r"o__(valid|ready|payload_last)|score|class_number"),
+    ("Head: decision", r"(head)\.decision", r"fsm_state|passed|best|label"),
+    ("Output", r"", r"o__(valid|ready|payload(_label|_score|_codes|_last|_end)?)|busy"),
+)
+"""What a viewer opens on: group, scope below the module, and names there."""
+
+SIGNED = re.compile(r"(code|a|g|c|c_next|u|tanh|p|h)(_[a-z])?_\d+|best|score")
+
+
+def shown(vcd: Path, module: str) -> list[tuple[str, list[Net]]]:
+    """The groups of nets that a viewer opens on, of those that a VCD file has."""
+    below = [(net, *_split(_below(net.path, module))) for net in nets(vcd)]
+    blocks = list(dict.fromkeys(s.partition(".")[0] for _, s, _ in below if "." in s))
+    found: list[tuple[str, list[Net]]] = []
+    at_top: list[tuple[str, str, list[Net]]] = []
+    of_blocks: list[tuple[str, str, list[Net]]] = []
+    for group, scope, names in SHOWN:
+        for block in blocks if scope else [""]:
+            own = [
+                net
+                for net, where, name in below
+                if re.fullmatch(scope, where)
+                and (not scope or where.partition(".")[0] == block)
+                and re.fullmatch(names, name)
+            ]
+            if own:
+                title = group.format(block.replace("_", " ").capitalize())
+                (of_blocks if scope else at_top).append((block, title, own))
+    of_blocks.sort(key=lambda entry: (entry[0] == "head", blocks.index(entry[0])))
+    for _, title, own in [*at_top[:1], *of_blocks, *at_top[1:]]:
+        found.append((title, own))
+    return found
+
+
+def _split(path: str) -> tuple[str, str]:
+    scope, _, name = path.rpartition(".")
+    return scope, name
+
+
+def save_views(vcd: Path, module: str, begin: int = 0) -> list[Path]:
+    """Write what GTKWave and Surfer open on beside a VCD file: `gtkwave X.vcd X.gtkw`, `surfer
+    --command-file X.sucl X.vcd`. begin: the time of the left edge. Returns the files."""
+    gtkwave, surfer = vcd.with_suffix(".gtkw"), vcd.with_suffix(".sucl")
+    groups = shown(vcd, module)
+    with files.atomic(gtkwave) as beside, beside.open("w") as stream:
+        save = GTKWSave(stream)
+        save.dumpfile(vcd.name, abspath=False)
+        save.timestart(begin)
+        for title, own in groups:
+            with save.group(title):
+                for net in own:
+                    bits = f"[{net.width - 1}:0]" if net.width > 1 else ""
+                    signed = SIGNED.fullmatch(net.name) is not None
+                    base = "signed" if signed else "dec" if 1 < net.width <= 16 else "hex"
+                    save.trace(net.path + bits, alias=net.name, datafmt=base)
+    commands = []
+    for title, own in groups:
+        commands += [f"divider_add {title}", *(f"variable_add {net.path}" for net in own)]
+    files.write_text(surfer, "\n".join([*commands, "zoom_fit", ""]))
+    return [gtkwave, surfer]
