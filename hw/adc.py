@@ -37,7 +37,8 @@ def above_layout(shape: ArrayShape) -> data.ArrayLayout:
 
 
 class Readout(wiring.Component):
-    """Converts every column of a step, `lanes` at a time in every row tile, and hands the codes on.
+    """Converts every column of a step, `lanes` at a time in every row tile, and hands the codes on
+    (docs/contract.md, 4).
 
     `i`: a step on the rows; ready in the last cycle in which the rows must hold. `o`: codes, one
     beat a column of every lane, selects in order. The other ports are the macro's

@@ -34,7 +34,8 @@ LOADED = ("cells", "cell_levels", "levels", "parameters", "gains")
 
 
 class TiledArray(wiring.Component):
-    """All crossbars of an array work as one: they take the same samples at the same time.
+    """All crossbars of an array work as one: they take the same samples at the same time
+    (docs/contract.md, 3).
 
     `i`: a step on the rows. `o`: the columns' codes. `cells`, `cell_levels`, `levels`: see
     hw/levels.py; `gains`: a word for each gate and row tile; `parameters`: of each crossbar. Loaded

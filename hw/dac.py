@@ -17,7 +17,8 @@ def step_layout(rows: int, description: Description) -> data.StructLayout:
 
 
 class DacSequencer(wiring.Component):
-    """Collects x_t and h_{t-1}, and holds them on the rows until they are converted.
+    """Collects x_t and h_{t-1}, and holds them on the rows until they are converted
+    (docs/contract.md, 2 and 8).
 
     Rows are the inputs, then h. A step begins when its x has come in and, but for the first
     step of a sequence, when all of h has been fed back; h is then the DAC's code of 0.
@@ -114,7 +115,7 @@ class DacSequencer(wiring.Component):
 
 
 class RowDrivers(wiring.Component):
-    """What a code puts on its row while a sample is taken.
+    """What a code puts on its row while a sample is taken (docs/contract.md, 2).
 
     `codes`: of the rows, from the cycle of a `sample` on until the rows need not hold any more.
     `rows`: a level DAC's are the codes. A pulse-width DAC's have the code's sign for as many cycles

@@ -18,7 +18,8 @@ from hw.regions import Region
 
 
 class GatePipeline(wiring.Component):
-    """What the cells share, for `shape.units_per_beat` units in each cycle; a cell adds the rest.
+    """What the cells share, for `shape.units_per_beat` units in each cycle; a cell adds the rest
+    (docs/contract.md, 5 to 7).
 
     `i`: ADC codes, the gates of a block of `lanes` units in a beat each; but for the first of a
     sequence, a step begins when the h of the one before has gone out. `o`: h as DAC codes, a

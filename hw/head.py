@@ -18,7 +18,7 @@ from hw.voter import Voter, label_stream, score_stream
 
 
 class Scores(wiring.Component):
-    """Scores (code << frac) + bias, class by class.
+    """Scores (code << frac) + bias, class by class (docs/contract.md, 9).
 
     `i`: ADC codes, `lanes` classes a beat. `o`: a score a transfer, `last` with that of the
     highest class. `bias`: loaded while no step is under way. `trace`: a score, in a cycle with
@@ -109,7 +109,8 @@ class Scores(wiring.Component):
 
 
 class ArgMax(wiring.Component):
-    """The class of the highest of a pass's scores, the lowest-numbered of equals.
+    """The class of the highest of a pass's scores, the lowest-numbered of equals
+    (docs/contract.md, 9).
 
     `i`: scores, class by class. `o`: the class.
     Latency: 1 cycle from the last score. Throughput: a score a cycle.

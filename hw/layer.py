@@ -19,7 +19,7 @@ GATES: dict[str, type[GatePipeline]] = registry("cells", {"lstm": LstmGates, "rn
 
 
 class RecurrentLayer(wiring.Component):
-    """One layer: x in, h out, a vector a step.
+    """One layer: x in, h out, a vector a step (docs/contract.md, 8).
 
     `i`: x in beats of `beat` codes. `o`: h in beats of `shape.units_per_beat`. `cells`,
     `cell_levels`, `levels`, `parameters`, `gains` and those of the gates (`bias`, `gate_tables`,

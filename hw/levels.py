@@ -16,7 +16,7 @@ def level_layout(shape: ArrayShape) -> data.StructLayout:
 
 
 class LevelTable(wiring.Component):
-    """Cells on their way to the macro's programming port.
+    """Cells on their way to the macro's programming port (docs/contract.md, 3 and 13).
 
     `cells`: with their conductance codes, passed on as they are. `cell_levels`: with the number of
     a level, whose codes come out of a table; of the two only one may offer at a time. `levels`: the

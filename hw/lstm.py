@@ -11,7 +11,10 @@ from hw.gates import GatePipeline
 
 
 class LstmGates(GatePipeline):
-    """The LSTM cell; `tanh_table` is loaded too, its address is the index of c."""
+    """The LSTM cell (docs/contract.md, 5 to 7): i, f, g, o, c and h of `units_per_beat` units a
+    cycle. `tanh_table` is loaded too, its address is the index of c. A net `f_0` is of the beat's
+    first unit; `s3_...` are the registers of stage 3.
+    """
 
     def elaborate(self, platform: object) -> Module:
         """Docs/contract.md, 7, stage by stage; 0 and 1 are in the base."""

@@ -20,7 +20,7 @@ from hw.replay import Replay
 
 
 class Accelerator(wiring.Component):
-    """A description in logic.
+    """A description in logic (docs/contract.md).
 
     `i`: x as DAC codes, `input_beat` a transfer, lowest channel first; `last` with the last step
     of a sequence. `o`: the class of each sequence, in order; or of each step, or scores, or h of

@@ -10,7 +10,7 @@ from hw.ports import vector_stream
 
 
 class Replay(wiring.Component):
-    """Each sequence of `i` goes to `o` `votes` times.
+    """Each sequence of `i` goes to `o` `votes` times (docs/contract.md, 11).
 
     `i`, `o`: vectors in `beats` beats of `beat` codes. `votes`: 1 and up; it must not change while
     a sequence is under way. The first pass goes straight through and is written down, up to

@@ -6,7 +6,7 @@ from hw.gates import GatePipeline
 
 
 class RnnGates(GatePipeline):
-    """The vanilla cell: one gate, whose table of tanh gives h."""
+    """The vanilla cell (docs/contract.md, 5 to 7): one gate, whose table of tanh gives h."""
 
     def elaborate(self, platform: object) -> Module:
         """Docs/contract.md, 7, stage by stage; 0 and 1 are in the base."""

@@ -27,7 +27,7 @@ def label_stream(description: Description) -> stream.Signature:
 
 
 class Voter(wiring.Component):
-    """Counts the classes of `votes` passes and sums their scores.
+    """Counts the classes of `votes` passes and sums their scores (docs/contract.md, 11).
 
     `i`: scores, class by class. `o`: the class with the highest sum if `by_sum`, else that of most
     passes; the lowest-numbered of equals. `votes` (1 and up) and `by_sum` must not change while

@@ -2,9 +2,10 @@
 
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 from amaranth.back import rtlil as back
-from amaranth.hdl import Fragment, Instance, Signal, Value
+from amaranth.hdl import Fragment, Instance, Module, Signal, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
@@ -37,16 +38,20 @@ def netlist(
             outputs = (port for port, (_, kind) in part.ports.items() if kind == "o")
             boxes[part.type] = frozenset(outputs)
             continue
-        own = next((o for o in part.origins or () if isinstance(o, wiring.Component)), None)
-        if own is None:
+        if not part.origins:
             continue
+        own = next((o for o in part.origins if not isinstance(o, Module)), part.origins[-1])
         declared = {}
-        for public, _, port in _ports(own):
+        for public, port in _declared(own):
             if isinstance(port, Signal) and port in names:
                 *where, wire = names[port]
                 if tuple(where) == path:
                     declared[public] = wire
-        interfaces[".".join(path)] = Interface(declared, _header(own))
+        states = {}
+        for machine in part.generated.values():
+            *_, wire = names[machine.state]
+            states[wire] = {code: name for name, code in machine.encoding.items()}
+        interfaces[".".join(path)] = Interface(declared, _header(own), states)
     return text, interfaces, boxes
 
 
@@ -57,6 +62,14 @@ def _ports(component: wiring.Component) -> Iterator[tuple[str, wiring.Member, Va
         yield "__".join(map(str, path)), member, Value.cast(port)
 
 
+def _declared(component: Any) -> Iterator[tuple[str, Any]]:
+    """Ports by name; of what is no component (Amaranth's queues), all signals that it has."""
+    if isinstance(component, wiring.Component):
+        yield from ((public, port) for public, _, port in _ports(component))
+    else:
+        yield from ((name, v) for name, v in vars(component).items() if isinstance(v, Signal))
+
+
 def _parts(fragment: Fragment, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Fragment]]:
     """A fragment and all that it contains, with their places."""
     yield path, fragment
@@ -64,8 +77,19 @@ def _parts(fragment: Fragment, path: tuple[str, ...]) -> Iterator[tuple[tuple[st
         yield from _parts(inner, (*path, name or f"U${n}"))
 
 
-def _header(component: wiring.Component) -> str:
-    """What a module is: its component's documentation, and where that is."""
-    words = inspect.getdoc(component) or ""
+def _header(component: Any) -> str:
+    """What a module is: its component's documentation and that of what it is built on, where these
+    are, and its latency."""
     kind = type(component)
-    return f"{kind.__name__} ({kind.__module__.replace('.', '/')}.py)\n\n{words}"
+    if kind.__module__.startswith("amaranth."):
+        return f"{kind.__name__} of {kind.__module__}"
+    lines = []
+    for base in kind.__mro__:
+        if base.__module__.startswith(("amaranth.", "builtins")):
+            break
+        place = f"{base.__module__.replace('.', '/')}.py:{inspect.getsourcelines(base)[1]}"
+        lines += [f"{base.__name__}, {place}", "", inspect.cleandoc(base.__doc__ or ""), ""]
+    latency = getattr(component, "latency", None)
+    if isinstance(latency, int):
+        lines.append(f"Latency here: {latency} cycle{'s' * (latency != 1)}.")
+    return "\n".join(lines).rstrip()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gen.verilog.names import plain
 from gen.verilog.netlist import BINARY, UNARY, Netlist
 from gen.verilog.rtlil import Cell, Module, Part, Signal, width
 
@@ -39,6 +40,12 @@ class Expressions:
 
     def __init__(self, netlist: Netlist, module: Module, names: Mapping[str, str]) -> None:
         self.module, self.names = module, names
+        interface = netlist.interfaces.get(module.name)
+        self.states = {
+            (wire, code): plain(f"{names[wire].removeprefix('fsm_')}_{name}".upper())
+            for wire, of in (interface.states if interface else {}).items()
+            for code, name in of.items()
+        }
         self.operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
         muxes = {wire: cell for wire, cell in self.operators.items() if cell.kind == "$mux"}
         self.otherwise = {
@@ -108,6 +115,12 @@ class Expressions:
         if len(signal) == 1 and not signal[0].wire:
             return text.replace("'", "'s")
         return f"$signed({bare(text)})"
+
+    def state(self, of: Signal, bits: str) -> str | None:
+        """The name of a state, if a signal is that of a state machine."""
+        if len(of) != 1 or not bits or not set(bits) <= {"0", "1"}:
+            return None
+        return self.states.get((of[0].wire, int(bits, 2)))
 
     def condition(self, part: Part, bit: str) -> str:
         """That a bit is 1, or 0."""

@@ -38,10 +38,12 @@ KNOWN = {*OPERATORS, "$dff", "$meminit_v2", "$memrd_v2", "$memwr_v2"}
 @dataclass(frozen=True)
 class Interface:
     """What a component tells about its module. ports: those it declares, in order, each with the
-    wire that it is in the netlist; header: what stands in front of the module."""
+    wire that it is in the netlist; header: what stands in front of the module; states: of wires
+    that are a state of a state machine, the name of each."""
 
     ports: Mapping[str, str] = field(default_factory=dict)
     header: str = ""
+    states: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ def _read_by_name(netlist: Netlist, module: Module) -> None:
         if wire is None or wire.direction or wire.name[0] == "$" or not value[0].wire:
             continue
         alone = len(value) == 1
-        if alone and not dot and whole(module, value) is not None:
+        if alone and whole(module, value) is not None:
             continue  # the same net, with another name
         if value not in named and (not dot or (alone and value[0].wire == record)):
             named[value] = wire.name

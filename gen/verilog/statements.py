@@ -3,9 +3,12 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from gen.verilog.expressions import Expressions, bare, grouped
+from gen.verilog.expressions import Expressions, bare, constant, grouped
 from gen.verilog.netlist import Register
 from gen.verilog.rtlil import Assign, Part, Signal, Statements, Switch, joined, width
+
+FEW = 3
+"""Cases that are conditions of an expression."""
 
 LINE = 100
 """Characters of a line."""
@@ -38,7 +41,10 @@ class StatementWriter:
         bits = width(statements[0].target)
         value = self.expressions.signal(statements[0].value, bits)
         for statement in statements[1:]:
-            arms = self._arms(statement) if isinstance(statement, Switch) else None
+            if isinstance(statement, Assign):
+                return None
+            arms = self._arms(statement)
+            arms = self._conditions(statement) if arms is None else arms
             if arms is None:
                 return None
             texts = []
@@ -50,7 +56,10 @@ class StatementWriter:
                     value = own
                     break
                 texts.append(f"{grouped(condition)} ? {own} : ")
-            value = "".join(texts) + value
+            if len(texts) == 1 and (own, value) == ("1'b1", "1'b0") and arms[0][0]:
+                value = grouped(arms[0][0])
+            else:
+                value = "".join(texts) + value
         return (
             f"{self.target(statements[0].target)} = {bare(value)}"
             if len(value) < 2 * LINE
@@ -62,12 +71,35 @@ class StatementWriter:
         found: list[str] = []
         for statement in _merged(statements):
             if isinstance(statement, Assign):
-                value = self.expressions.signal(statement.value, width(statement.target))
+                value = self._value(statement)
                 found += wrapped(f"{self.target(statement.target)} {arrow} {bare(value)};")
             elif any(inner for _, inner in statement.cases):
                 arms = self._arms(statement)
                 found += self._case(statement, arrow) if arms is None else self._if(arms, arrow)
         return found
+
+    def _value(self, statement: Assign) -> str:
+        """What is assigned; a state by its name."""
+        bits = statement.value[0].bits if len(statement.value) == 1 else ""
+        named = self.expressions.state(statement.target, bits)
+        return named or self.expressions.signal(statement.value, width(statement.target))
+
+    def _conditions(self, switch: Switch) -> list[Arm] | None:
+        """The cases as conditions, where a few compare all of a value and the rest do nothing."""
+        if width(switch.value) == 1 or not all(patterns for patterns, _ in switch.cases):
+            return None
+        value = self.expressions.signal(switch.value)
+        arms: list[Arm] = []
+        for patterns, inner in switch.cases:
+            if any("-" in pattern for pattern in patterns):
+                return None
+            equal = [f"{value} == {self._label(switch, pattern)}" for pattern in patterns]
+            if inner:
+                arms.append((" || ".join(equal), inner))
+        return arms if len(arms) <= FEW else None
+
+    def _label(self, switch: Switch, pattern: str) -> str:
+        return self.expressions.state(switch.value, pattern) or constant(pattern)
 
     def _arms(self, switch: Switch) -> list[Arm] | None:
         """The cases as conditions, one after the other, if each is of one bit."""
@@ -124,22 +156,31 @@ class StatementWriter:
         return found
 
     def _case(self, switch: Switch, arrow: str) -> list[str]:
-        free = any("-" in pattern for patterns, _ in switch.cases for pattern in patterns)
+        few = self._conditions(switch)
+        if few is not None and len(few) == 1:
+            return self._if(few, arrow)
+        patterns_of = [pattern for patterns, _ in switch.cases for pattern in patterns]
+        free = any("-" in pattern for pattern in patterns_of)
+        otherwise = not all(patterns for patterns, _ in switch.cases)
         found = [f"case{'z' if free else ''} ({bare(self.expressions.signal(switch.value))})"]
+        skipped = False
         for patterns, inner in switch.cases:
-            label = ", ".join(_pattern(pattern) for pattern in patterns) or "default"
+            labels = [
+                self.expressions.state(switch.value, pattern) or _pattern(pattern)
+                for pattern in patterns
+            ]
+            label = ", ".join(labels) or "default"
             body = self.lines(inner, arrow)
             if len(body) == 1:
                 found.append(f"  {label}: {body[0]}")
             elif body:
                 found += [f"  {label}: begin", *(f"    {line}" for line in body), "  end"]
-            else:
+            elif otherwise or free:
                 found.append(f"  {label}: ;")
-        covered = {pattern for patterns, _ in switch.cases for pattern in patterns}
-        whole = len(covered) == 2 ** width(switch.value) and not free
-        if not whole and all(patterns for patterns, _ in switch.cases):
-            found.append("  default: ;")
-        return [*found, "endcase"]
+            else:
+                skipped = True
+        whole = len({*patterns_of}) == 2 ** width(switch.value) and not free and not skipped
+        return [*found, *([] if whole or otherwise else ["  default: ;"]), "endcase"]
 
     def clocked(self, registers: Sequence[Register]) -> list[str]:
         """Registers; those that the same conditions decide are together."""

@@ -65,6 +65,9 @@ class _ModuleWriter:
         lines.append(f"module {escaped(self.module.name)} (")
         lines += [f"  {port}," for port in ports[:-1]] + [f"  {port}" for port in ports[-1:]]
         lines.append(");")
+        for (held, code), name in self.expressions.states.items():
+            bits = self.module.wires[held].width
+            lines.append(f"  localparam {span(bits)}{name} = {bits}'d{code};")
         for wire in self.module.wires.values():
             if not wire.direction and not self._hidden(wire.name):
                 lines.append(f"  {self._declared(wire.name)};")
