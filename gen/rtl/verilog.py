@@ -67,15 +67,11 @@ def digital_arrays(description: Description) -> str:
 
 def _black_box(shape: ArrayShape, name: str) -> str:
     """The macro as a black box: ports alone, and the attribute that tools know."""
-    ports = {"in": ["rst"], "out": []}
-    declared = {"clk": "input clk", "rst": "input rst"}
+    ports = ["input clk", "input rst"]
     signature = macro_signature(shape)
     for path, member, port in signature.flatten(signature.create()):
-        own, bits = "__".join(map(str, path)), len(Value.cast(port))
-        flow = "in" if member.flow == In else "out"
-        ports[flow].append(own)
-        declared[own] = f"{flow}put " + (f"[{bits - 1}:0] " if bits > 1 else "") + own
-    lines = ["(* blackbox *)"]
-    lines += [f"module {name}({', '.join([*ports['in'], *ports['out'], 'clk'])});"]
-    lines += [f"  {text};" for _, text in sorted(declared.items())]
-    return "\n".join([*lines, "endmodule", ""])
+        bits = len(Value.cast(port))
+        flow = "input" if member.flow == In else "output"
+        ports.append(f"{flow} {f'[{bits - 1}:0] ' if bits > 1 else ''}{'__'.join(map(str, path))}")
+    lines = ["(* blackbox *)", f"module {name} (", *(f"  {port}," for port in ports[:-1])]
+    return "\n".join([*lines, f"  {ports[-1]}", ");", "endmodule", ""])

@@ -102,19 +102,26 @@ def _put_through(module: Module) -> None:
 
 
 def _decided(statements: Statements) -> Statements:
-    """Without assignments to no bits, and without choices by a value of no bits, which are those
-    of the first case."""
+    """Without assignments to no bits, and without choices by a value that is known."""
     found: list[Assign | Switch] = []
     for statement in statements:
         if isinstance(statement, Assign):
             found += [statement] if statement.target else []
             continue
         cases = tuple((patterns, _decided(inner)) for patterns, inner in statement.cases)
-        if width(statement.value):
+        bits = _bits(statement.value)
+        if len(bits) < width(statement.value) or not set(bits) <= {"0", "1"}:
             found.append(Switch(statement.value, cases))
-        elif cases:
-            found += cases[0][1]
+            continue
+        for patterns, inner in cases:
+            if not patterns or any(_matches(bits, pattern) for pattern in patterns):
+                found += inner
+                break
     return tuple(found)
+
+
+def _matches(bits: str, pattern: str) -> bool:
+    return all(want in ("-", bit) for bit, want in zip(bits, pattern, strict=True))
 
 
 def _slice(module: Module) -> None:

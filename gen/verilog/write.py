@@ -112,10 +112,10 @@ class _ModuleWriter:
         lines = ["", *lines] if lines else []
         if combinational:
             lines += ["", "// Read by the processes below, so that each runs once at the start."]
-            lines.append("reg at_start = 1'b0;")
+            lines += ["reg at_start;", "initial at_start = 1'b0;"]
         for own in combinational:
             self.procedural |= {part.wire for part in targets(own)}
-            body = ["if (at_start) ;", *statements.lines(own, "=")]
+            body = ["if (at_start) begin end", *statements.lines(own, "=")]
             lines += ["always @* begin", *(f"  {line}" for line in body), "end"]
         clocked = statements.clocked(self.registers)
         lines += ["", *clocked] if clocked else []

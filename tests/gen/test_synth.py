@@ -198,7 +198,7 @@ def test_a_latch_and_a_loop_are_refused(more, words, mapped, tmp_path, monkeypat
     def wrong(description, macro, folder, **options):
         shutil.copytree(mapped[0] / "package", folder)
         path = folder / "rtl/tiny_axi.v"
-        start, head, end = path.read_text().partition(f"module {package.axi_module(TINY)}(")
+        start, head, end = path.read_text().partition(f"module {package.axi_module(TINY)} (")
         path.write_text(start + head + end.replace("endmodule", f"{more} endmodule", 1))
 
     monkeypatch.setattr(package, "write", wrong)
