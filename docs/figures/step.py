@@ -22,21 +22,21 @@ SEED, STEP = 2, 1
 DESIGN = small(name="step", network={"inputs": 3, "hidden": [4], "classes": 3}, array={"lanes": 4})
 
 SHOWN = (
-    ("rows", "", "layer_0.dac.o__valid", 0, False),
-    ("sample", "", "layer_0.array.readout.sample", 0, False),
-    ("select", "layer_0.array.readout.sample", "layer_0.array.readout.select", 0, False),
-    ("bit on trial", "layer_0.array.readout.bit_", "layer_0.array.readout.bit_", 0, False),
-    ("codes valid", "", "layer_0.array.o__valid", 0, False),
-    ("s1_valid", "", "layer_0.gates.s1_valid", 0, False),
-    ("code_f_0", "layer_0.gates.s1_valid", "layer_0.gates.code_f_0", 4, True),
-    ("a_f_0", "layer_0.gates.s1_valid", "layer_0.gates.a_f_0", 0, True),
-    ("i_0", "layer_0.gates.s2_valid", "layer_0.gates.i_0", 0, False),
-    ("f_0", "layer_0.gates.s2_valid", "layer_0.gates.f_0", 0, False),
-    ("g_0", "layer_0.gates.s2_valid", "layer_0.gates.g_0", 0, True),
-    ("o_0", "layer_0.gates.s2_valid", "layer_0.gates.o_0", 0, False),
-    ("c_next_0", "layer_0.gates.s3_valid", "layer_0.gates.c_next_0", 0, True),
-    ("h_0", "layer_0.gates.o__valid", "layer_0.gates.h_0", 0, True),
-    ("h valid", "", "layer_0.gates.o__valid", 0, False),
+    ("rows", "", "layer_0.dac.o__valid", False),
+    ("sample", "", "layer_0.array.readout.sample", False),
+    ("select", "layer_0.array.readout.sample", "layer_0.array.readout.select", False),
+    ("bit on trial", "layer_0.array.readout.bit_", "layer_0.array.readout.bit_", False),
+    ("codes valid", "", "layer_0.array.o__valid", False),
+    ("s1_valid", "", "layer_0.gates.s1_valid", False),
+    ("code_f_0", "layer_0.gates.s1_valid", "layer_0.gates.code_f_0", True),
+    ("a_f_0", "layer_0.gates.s1_valid", "layer_0.gates.a_f_0", True),
+    ("i_0", "layer_0.gates.s2_valid", "layer_0.gates.i_0", False),
+    ("f_0", "layer_0.gates.s2_valid", "layer_0.gates.f_0", False),
+    ("g_0", "layer_0.gates.s2_valid", "layer_0.gates.g_0", True),
+    ("o_0", "layer_0.gates.s2_valid", "layer_0.gates.o_0", False),
+    ("c_next_0", "layer_0.gates.s3_valid", "layer_0.gates.c_next_0", True),
+    ("h_0", "layer_0.gates.o__valid", "layer_0.gates.h_0", True),
+    ("h valid", "", "layer_0.gates.o__valid", False),
 )
 """Label, the net that says when there is a value, the net, and whether it is signed."""
 
@@ -53,7 +53,7 @@ def wavejson() -> str:
         assert result["mismatches"] == 0, result
         sidecar = json.loads((folder / f"{DESIGN.name}.json").read_text())
         dump = folder / "verilator-waves" / "dump.vcd"
-        names = {name for _, when, net, *_ in SHOWN for name in (when, net) if name}
+        names = {name for _, when, net, _ in SHOWN for name in (when, net) if name}
         found = waves.sample(dump, sidecar["module"], names)
         widths = {
             net.path.partition(f"{sidecar['module']}.")[2]: net.width for net in waves.nets(dump)
@@ -61,7 +61,7 @@ def wavejson() -> str:
         begin, end = waves.steps(dump, sidecar)[STEP]
     first, last = found.times.index(begin), found.times.index(end) + 2
     lanes: list[dict[str, object]] = [{"name": "clk", "wave": "p" + "." * (last - first - 1)}]
-    for label, when, net, _, signed in SHOWN:
+    for label, when, net, signed in SHOWN:
         values = found.values[net][first:last]
         if not when:
             lanes.append({"name": label, "wave": _levels(values)})

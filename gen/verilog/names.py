@@ -145,7 +145,8 @@ class _Names:
                 driven = netlist.outputs(cell)
                 for port, signal in cell.ports.items():
                     wire = whole(self.module, signal)
-                    if wire is not None and (port in driven) == outputs:
+                    field = wire is not None and "." in wire.name  # it has its record's name
+                    if wire is not None and not field and (port in driven) == outputs:
                         own = children.get(cell.kind, {}).get(port, port)
                         found.setdefault(wire.name, (f"{cell.name}_{own}", set()))[1].add(own)
         return found

@@ -35,7 +35,8 @@ def declare_ports(netlist: Netlist, module: Module) -> None:
             ):
                 _take_over(module, instance, port, wire)
                 break
-    for port_name, parts in inside.items():
+    # Enables first: they tell which of several ports a memory is written by.
+    for port_name, parts in sorted(inside.items(), key=lambda own: module.wires[own[0]].width):
         _split_input(netlist, module, instance, port_name, parts)
 
 
@@ -67,7 +68,14 @@ def _split_input(
         found: list[Part] = []
         for part in signal:
             fitting = [
-                (not (record and name.startswith(record)), own.width, name != like, n, name, own)
+                (
+                    not (record and name.startswith(record)),
+                    own.width,
+                    name.partition("$")[0] != like.partition("$")[0],
+                    n,
+                    name,
+                    own,
+                )
                 for n, (name, own) in enumerate(parts)
                 if part.wire == port and own.low <= part.low and part.high <= own.high
             ]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from gen.verilog.expressions import Expressions, bare, constant, span
 from gen.verilog.names import escaped, names_of, plain
 from gen.verilog.netlist import Interface, Netlist, targets
-from gen.verilog.readable import readable
 from gen.verilog.rtlil import Cell, Memory, Module, Signal, Statements, bits_of
+from gen.verilog.simplify import simplified
 from gen.verilog.statements import StatementWriter, wrapped
 
 HIDDEN = ("generator", "top", "src", "init")
@@ -22,7 +22,7 @@ def write(
 ) -> str:
     """Verilog of the modules of a design, the first the top. boxes: outputs of the modules that
     are instantiated and not among them."""
-    netlist = readable(modules, interfaces, boxes)
+    netlist = simplified(modules, interfaces, boxes)
     names: dict[str, dict[str, str]] = {}
     for module in reversed(modules):  # a module is behind those that it is in
         names[module.name] = names_of(netlist, module, names)

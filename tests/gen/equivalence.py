@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-from gen.verilog import components, names, readable, rtlil
+from gen.verilog import components, names, rtlil, simplify
 
 PROVE = """
 import sys
@@ -25,7 +25,7 @@ def netlist(component):
     """Amaranth's netlist of a component, and how the Verilog calls its wires, module by module."""
     text, interfaces, boxes = components.netlist(component, "top")
     modules = rtlil.read(text)
-    found = readable.readable(modules, interfaces, boxes)
+    found = simplify.simplified(modules, interfaces, boxes)
     own = {}
     for module in reversed(modules):
         own[module.name] = names.names_of(found, module, own)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from gen.verilog.fold import fold, put_through
 from gen.verilog.netlist import (
     KNOWN,
     OPERATORS,
@@ -28,7 +29,6 @@ from gen.verilog.rtlil import (
     Module,
     Part,
     Signal,
-    Statements,
     Switch,
     Wire,
     bits_of,
@@ -37,7 +37,7 @@ from gen.verilog.rtlil import (
 )
 
 
-def readable(
+def simplified(
     modules: Sequence[Module],
     interfaces: Mapping[str, Interface],
     boxes: Mapping[str, frozenset[str]],
@@ -50,11 +50,10 @@ def readable(
             raise ValueError(f"{module.name}: no Verilog is known for {', '.join(unknown)}")
         _drop_elements(netlist, module)
         _merge_equal(module)
-        module.processes = [_decided(statements) for statements in module.processes]
-        _slice(module)
+        fold(module)
         _narrow(netlist, module)
-        _fold(module)
-        _put_through(module)
+        _connect(module)
+        put_through(module)
     for module in reversed(modules):  # a module is behind those that it is in
         declare_ports(netlist, module)
     for module in modules:
@@ -93,79 +92,6 @@ def _merge_equal(module: Module) -> None:
         replace(module, same)
 
 
-def _put_through(module: Module) -> None:
-    """A net without a name that is connected to others is those."""
-    own = {t[0].wire: v for t, v in module.connections if whole(module, t)}
-    own = {n: v for n, v in own.items() if n[0] == "$" and not module.wires[n].direction}
-    module.connections = [(t, v) for t, v in module.connections if t[0].wire not in own]
-    replace(module, own)
-
-
-def _decided(statements: Statements) -> Statements:
-    """Without assignments to no bits, and without choices by a value that is known."""
-    found: list[Assign | Switch] = []
-    for statement in statements:
-        if isinstance(statement, Assign):
-            found += [statement] if statement.target else []
-            continue
-        cases = tuple((patterns, _decided(inner)) for patterns, inner in statement.cases)
-        bits = _bits(statement.value)
-        if len(bits) < width(statement.value) or not set(bits) <= {"0", "1"}:
-            found.append(Switch(statement.value, cases))
-            continue
-        for patterns, inner in cases:
-            if not patterns or any(_matches(bits, pattern) for pattern in patterns):
-                found += inner
-                break
-    return tuple(found)
-
-
-def _matches(bits: str, pattern: str) -> bool:
-    return all(want in ("-", bit) for bit, want in zip(bits, pattern, strict=True))
-
-
-def _slice(module: Module) -> None:
-    """A shift by a constant is part of what is shifted; of two numbers that are compared, no more
-    bits are than one of them can need."""
-    for cell in module.cells:
-        signed = "1" in (cell.parameters.get("A_SIGNED"), cell.parameters.get("B_SIGNED"))
-        y = width(cell.ports.get("Y", ()))
-        if cell.kind in ("$shr", "$shift") and not signed and _is_constant(cell.ports["B"]):
-            a, by = cell.ports["A"], int("0" + _bits(cell.ports["B"]), 2)
-            part = bits_of(a, min(width(a), by + y) - 1, by) if by < width(a) else ()
-            zeros = y - width(part)
-            value = (*((Part(bits="0" * zeros),) if zeros else ()), *part)
-            module.connections.append((cell.ports["Y"], value))
-    connected = {t[0].wire for t, _ in module.connections}
-    module.cells = [
-        cell
-        for cell in module.cells
-        if cell.kind not in ("$shr", "$shift") or cell.ports["Y"][0].wire not in connected
-    ]
-    _put_through(module)
-    for cell in module.cells:
-        unsigned = "1" not in (cell.parameters.get("A_SIGNED"), cell.parameters.get("B_SIGNED"))
-        if cell.kind in COMPARISONS and unsigned and _is_constant(cell.ports["B"]):
-            a, b = cell.ports["A"], _bits(cell.ports["B"]).lstrip("0")
-            first = a[0] if a else Part()
-            zeros = 0 if first.wire else len(first.bits) - len(first.bits.lstrip("0"))
-            bits = max(width(a) - zeros, len(b))
-            if 0 < bits < width(a):
-                cell.ports["A"] = bits_of(a, bits - 1, 0)
-                cell.parameters["A_WIDTH"] = str(bits)
-
-
-COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
-
-
-def _is_constant(signal: Signal) -> bool:
-    return not any(part.wire for part in signal)
-
-
-def _bits(signal: Signal) -> str:
-    return "".join(part.bits for part in signal)
-
-
 LOW_BITS = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$not", "$neg", "$mux"}
 """Operators whose low bits depend on low bits alone."""
 
@@ -191,7 +117,7 @@ def _narrow(netlist: Netlist, module: Module) -> None:
                     cell.ports[port] = bits_of(cell.ports[port], bits - 1, 0)
 
 
-def _fold(module: Module) -> None:
+def _connect(module: Module) -> None:
     """A process that decides nothing is a connection."""
     kept = []
     for statements in module.processes:
@@ -218,22 +144,20 @@ def _fold(module: Module) -> None:
 def _drop_copies(netlist: Netlist, module: Module) -> None:
     """Of a module that is instantiated, its ports have names of their own: nets that only repeat
     what is connected there go."""
-    read = {part.wire for part in netlist.reads(module)}
     connected = set()
     for cell in module.cells:
         interface = netlist.interfaces.get(cell.kind)
         known = {wire: public for public, wire in (interface.ports if interface else {}).items()}
         connected |= {(known.get(port, port), joined(s)) for port, s in cell.ports.items()}
-    gone = set()
+    gone: dict[str, Signal] = {}
     for target, value in module.connections:
         wire = whole(module, target)
-        if wire is not None and not wire.direction and wire.name not in read:
+        if wire is not None and not wire.direction:
             base = wire.name.partition("$")[0]
             if (base, joined(value)) in connected:
-                gone.add(wire.name)
+                gone[wire.name] = value
     module.connections = [(t, v) for t, v in module.connections if t[0].wire not in gone]
-    for name in gone:
-        del module.wires[name]
+    replace(module, gone)
 
 
 def _merge_names(module: Module) -> None:
@@ -330,18 +254,28 @@ def _read_by_name(netlist: Netlist, module: Module) -> None:
 
 
 def _drop_unread(netlist: Netlist, module: Module) -> None:
-    """A register that has no name, and that nobody reads, goes."""
+    """A register that nobody reads goes, and so do fields of what only passes through: they are
+    read where it comes from, or where it goes."""
+    top = not any(c.kind == module.name for m in netlist.modules.values() for c in m.cells)
     while True:
         read = {part.wire for part in netlist.reads(module)}
+        registers = netlist.registers[module.name]
         kept = [
             register
-            for register in netlist.registers[module.name]
-            if any(p.wire in read or p.wire[0] != "$" for p in register.target)
+            for register in registers
+            if any(p.wire in read or module.wires[p.wire].direction for p in register.target)
         ]
-        gone = {p.wire for r in netlist.registers[module.name] if r not in kept for p in r.target}
+        gone = {p.wire for r in registers if r not in kept for p in r.target}
+        held = {p.wire for r in kept for p in r.target}
+        for target, value in module.connections:
+            name, record = target[0].wire, module.wires.get(value[0].wire)
+            passes = record is not None and record.direction != "output" and record.name not in held
+            if "." in name and name not in read and passes and not top:
+                gone.add(name)
         if not gone:
             return
         netlist.registers[module.name] = kept
+        module.connections = [(t, v) for t, v in module.connections if t[0].wire not in gone]
         for name in gone:
             del module.wires[name]
 
