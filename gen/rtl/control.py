@@ -7,13 +7,13 @@ from gen.rtl.sidecar import ports, probes
 from hw.network import Accelerator
 
 WAIVED = (
-    "DECLFILENAME",
-    "PROCASSINIT",
-    "UNUSEDSIGNAL",
-    "WIDTHEXPAND",
-    "WIDTHTRUNC",  # `!` of a vector
+    "DECLFILENAME",  # a file has all modules of a design
+    "PROCASSINIT",  # registers have a value when the power comes
+    "UNUSEDSIGNAL",  # fields of records, for waves
+    "WIDTHEXPAND",  # a signed number is extended
+    "WIDTHTRUNC",  # a shift selects a part
 )
-"""Verilator's warnings about the style of what Yosys writes; nothing else is waived."""
+"""Verilator's warnings about the style of what is emitted; nothing else is waived."""
 
 WAIVED_IN_STUB = ("DECLFILENAME", "UNDRIVEN", "UNUSEDSIGNAL")
 """Warnings about modules that have nothing inside."""

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from amaranth.back import rtlil as back
@@ -77,6 +78,12 @@ def _parts(fragment: Fragment, path: tuple[str, ...]) -> Iterator[tuple[tuple[st
         yield from _parts(inner, (*path, name or f"U${n}"))
 
 
+@cache
+def _place(kind: type) -> str:
+    """The file and line of a class."""
+    return f"{kind.__module__.replace('.', '/')}.py:{inspect.getsourcelines(kind)[1]}"
+
+
 def _header(component: Any) -> str:
     """What a module is: its component's documentation and that of what it is built on, where these
     are, and its latency."""
@@ -87,8 +94,7 @@ def _header(component: Any) -> str:
     for base in kind.__mro__:
         if base.__module__.startswith(("amaranth.", "builtins")):
             break
-        place = f"{base.__module__.replace('.', '/')}.py:{inspect.getsourcelines(base)[1]}"
-        lines += [f"{base.__name__}, {place}", "", inspect.cleandoc(base.__doc__ or ""), ""]
+        lines += [f"{base.__name__}, {_place(base)}", "", inspect.cleandoc(base.__doc__ or ""), ""]
     latency = getattr(component, "latency", None)
     if isinstance(latency, int):
         lines.append(f"Latency here: {latency} cycle{'s' * (latency != 1)}.")

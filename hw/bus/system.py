@@ -42,7 +42,7 @@ class System(wiring.Component):
         m = Module()
         core, control, slave, x, out = self.core, self.control, self.slave, self.input, self.output
         m.submodules.core, m.submodules.control, m.submodules.slave = core, control, slave
-        m.submodules.input, m.submodules.output = x, out
+        m.submodules.stream_in, m.submodules.stream_out = x, out
         for block in (slave, x, out):
             lead_out(m, block, self)
         wiring.connect(m, slave.bus, control.bus)
