@@ -199,7 +199,7 @@ class NoiseGenerator(wiring.Component):
         place = Signal(WORD_BITS)
         second = Signal(WORD_BITS)
         gate = Signal(index_bits(shape.gates))
-        here = Signal(WORD_BITS)
+        here = Signal(WORD_BITS, name="place_now")
         current = Signal(index_bits(shape.gates))
         before = Signal(WORD_BITS)
         onwards = Signal(WORD_BITS)

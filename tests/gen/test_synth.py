@@ -163,8 +163,8 @@ def test_scores_are_known_before_the_first_one(tmp_path):
     yosys.map_cells(description, OSU, tmp_path)
     lengths = torch.tensor([2, 1, 3])
     x = random_codes(description, 0, len(lengths), 3, description.network.inputs)
-    netlist = [tmp_path / "netlist.v", OSU.verilog()]
-    result = netlist.simulate_netlist(random_program(description, 0), x, lengths, tmp_path, netlist)
+    sources = [tmp_path / "netlist.v", OSU.verilog()]
+    result = netlist.simulate_netlist(random_program(description, 0), x, lengths, tmp_path, sources)
     assert result["passed"] and result["values_compared"] >= 6 * 2
 
 
