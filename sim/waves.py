@@ -1,7 +1,8 @@
-"""Waves of a chip's simulation: values by cycle, a range of steps, and what viewers open on.
+"""Waves of a simulated chip: values by cycle, a range of steps, and view files for GTKWave and
+Surfer.
 
-Steps are counted from 0, over all sequences and passes, in the order in which the chip computes
-them. VCD files are those of Verilator, which writes a change a line.
+Steps count from 0 over all sequences and passes, in the order in which the chip computes them. The
+reader expects Verilator's VCD files, which have one change per line.
 """
 
 import re
@@ -119,32 +120,50 @@ def _below(path: str, module: str) -> str:
 
 
 def steps(vcd: Path, sidecar: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """When each step begins, with its first beat of x or with the end of the step before it, and
-    when the last layer's h of it has gone out."""
-    arrays = sidecar["arrays"]
-    layers = [name for name in arrays if name != "head"]
-    ends = [f"layer_{n}.gates.trace_valid" for n in (0, len(layers) - 1)]
-    found = sample(vcd, sidecar["module"], ["i__valid", "i__ready", *ends])
-    valid, ready = found.values["i__valid"], found.values["i__ready"]
-    taken = [time for time, v, r in zip(found.times, valid, ready, strict=True) if v and r]
-    last = []
-    for layer, name in zip((layers[0], layers[-1]), ends, strict=True):
-        shape = arrays[layer]
+    """Start and end time of each step. It starts with its first beat of x, or when the step before
+    it ends in the first layer; it ends with the last beat of h of the last layer."""
+    return _steps(_sampled_steps(vcd, sidecar), sidecar)
+
+
+def _recurrent(sidecar: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [array for name, array in sidecar["arrays"].items() if name != "head"]
+
+
+def _traced(layer: int) -> str:
+    return f"layer_{layer}.gates.trace_valid"
+
+
+def _sampled_steps(vcd: Path, sidecar: Mapping[str, Any]) -> Sampled:
+    """The nets that tell steps apart."""
+    last = len(_recurrent(sidecar)) - 1
+    names = ["i__valid", "i__ready", *{_traced(0), _traced(last)}]
+    return sample(vcd, sidecar["module"], names)
+
+
+def _steps(found: Sampled, sidecar: Mapping[str, Any]) -> list[tuple[int, int]]:
+    def times(*names: str) -> list[int]:
+        """The cycles in which all of these nets are 1."""
+        rows = zip(found.times, *(found.values[name] for name in names), strict=True)
+        return [time for time, *bits in rows if all(bits)]
+
+    def ends(layer: int) -> list[int]:
+        shape = layers[layer]
         words = ceil_div(shape["units"], shape["units_per_beat"])
-        beats = [t for t, v in zip(found.times, found.values[name], strict=True) if v]
-        last.append(beats[words - 1 :: words])
-    begins = [*taken[:1], *last[0][:-1]]
-    return [*zip(begins, last[1], strict=False)]
+        return times(_traced(layer))[words - 1 :: words]
+
+    layers = _recurrent(sidecar)
+    begins = [*times("i__valid", "i__ready")[:1], *ends(0)[:-1]]
+    return [*zip(begins, ends(len(layers) - 1), strict=False)]
 
 
 def parse_steps(text: str) -> tuple[int, int] | None:
-    """ "FIRST:LAST", both included, or "N", or "all", which is None. Raises WordlineError."""
+    """First and last step of "5:8" or "5"; None for "all". Raises WordlineError."""
     if text == "all":
         return None
     match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
     if match is None or int(match[2] or match[1]) < int(match[1]):
         raise WordlineError(
-            f"The steps {text!r} of the waves are not a range; give all, one as 5, or some as 5:8."
+            f"Waves of {text!r}: not a range of steps; give all, one step (5) or a range (5:8)."
         )
     return int(match[1]), int(match[2] or match[1])
 
@@ -152,12 +171,12 @@ def parse_steps(text: str) -> tuple[int, int] | None:
 def cut(vcd: Path, sidecar: Mapping[str, Any], first: int, last: int) -> int:
     """Leave only some steps, both included, in a VCD file, and what their results take to come out.
     Returns the time at which it begins. Raises WordlineError where there is no such step."""
-    found = steps(vcd, sidecar)
+    sampled = _sampled_steps(vcd, sidecar)
+    edges, found = sampled.times, _steps(sampled, sidecar)
     if last >= len(found):
         raise WordlineError(
             f"There is no step {last}: the chip computed {len(found)}; give 0:{len(found) - 1}."
         )
-    edges = sample(vcd, sidecar["module"], []).times
     begin, end = found[first][0], found[last][1]
     after = edges.index(end) + sidecar["cycles_per_output"] + AFTER
     end = edges[min(after, len(edges) - 1)]
@@ -217,11 +236,9 @@ SIGNED = re.compile(r"(code|a|g|c|c_next|u|tanh|p|h)(_[a-z])?_\d+|best|score")
 def shown(vcd: Path, module: str) -> list[tuple[str, list[Net]]]:
     """The groups of nets that a viewer opens on, of those that a VCD file has."""
     below = [(net, *_split(_below(net.path, module))) for net in nets(vcd)]
-    blocks = list(dict.fromkeys(s.partition(".")[0] for _, s, _ in below if "." in s))
-    found: list[tuple[str, list[Net]]] = []
-    at_top: list[tuple[str, str, list[Net]]] = []
-    of_blocks: list[tuple[str, str, list[Net]]] = []
-    for group, scope, names in SHOWN:
+    blocks = sorted({s.partition(".")[0] for _, s, _ in below if "." in s}, key=_data_flow)
+    found: list[tuple[int, str, list[Net]]] = []
+    for n, (group, scope, names) in enumerate(SHOWN):
         for block in blocks if scope else [""]:
             own = [
                 net
@@ -231,12 +248,16 @@ def shown(vcd: Path, module: str) -> list[tuple[str, list[Net]]]:
                 and re.fullmatch(names, name)
             ]
             if own:
-                title = group.format(block.replace("_", " ").capitalize())
-                (of_blocks if scope else at_top).append((block, title, own))
-    of_blocks.sort(key=lambda entry: (entry[0] == "head", blocks.index(entry[0])))
-    for _, title, own in [*at_top[:1], *of_blocks, *at_top[1:]]:
-        found.append((title, own))
-    return found
+                at = 1 + blocks.index(block) if scope else 0 if n == 0 else len(blocks) + 1
+                found.append((at, group.format(block.replace("_", " ").capitalize()), own))
+    found.sort(key=lambda entry: entry[0])
+    return [(title, own) for _, title, own in found]
+
+
+def _data_flow(block: str) -> tuple[bool, int, str]:
+    """Order of the blocks: the layers, then the head."""
+    number = block.rpartition("_")[2]
+    return block == "head", int(number) if number.isdigit() else 0, block
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gen.verilog.names import plain
 from gen.verilog.netlist import BINARY, UNARY, Netlist
-from gen.verilog.rtlil import Cell, Module, Part, Signal, width
+from gen.verilog.rtlil import Cell, Module, Part, Signal, known_bits, width
 
 ONE_BIT = {"==", "!=", "<", "<=", ">", ">="}
 SHIFTS = {"<<", ">>", ">>>"}
@@ -40,13 +40,12 @@ class Expressions:
 
     def __init__(self, netlist: Netlist, module: Module, names: Mapping[str, str]) -> None:
         self.module, self.names = module, names
-        interface = netlist.interfaces.get(module.name)
         self.states = {
             (wire, code): plain(f"{names[wire].removeprefix('fsm_')}_{name}".upper())
-            for wire, of in (interface.states if interface else {}).items()
+            for wire, of in netlist.interface(module.name).states.items()
             for code, name in of.items()
         }
-        self.operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
+        self.operators = module.operators
         muxes = {wire: cell for wire, cell in self.operators.items() if cell.kind == "$mux"}
         self.otherwise = {
             cell.ports["A"][0].wire
@@ -160,9 +159,9 @@ class Expressions:
 
 def _extended(signal: Signal, bits: int, *, signed: bool) -> Signal:
     """A constant of so many bits; another signal as it is."""
-    if any(part.wire for part in signal):
+    own = known_bits(signal)
+    if own is None:
         return signal
-    own = "".join(part.bits for part in signal)
     sign = own[:1] if signed and own[:1] else "0"
     return (Part(bits=own.rjust(max(1, bits), sign)),)
 

@@ -10,48 +10,74 @@ from gen.verilog.rtlil import (
     Statements,
     Switch,
     bits_of,
+    known_bits,
     width,
 )
 
 
 def fold(module: Module) -> None:
     """Leave out operators and choices whose result is known."""
-    while True:
-        known: list[Cell] = []
+    folded = True
+    while folded:
+        folded, kept = False, []
         for cell in module.cells:
             value = _known(cell)
-            if value is not None:
+            if value is None:
+                kept.append(cell)
+            else:
+                folded = True
                 module.connections.append((cell.ports["Y"], value))
-                known.append(cell)
-        module.cells = [cell for cell in module.cells if cell not in known]
+        module.cells = kept
         module.processes = [_decided(statements) for statements in module.processes]
         put_through(module)
-        if not known:
-            break
-    _slice(module)
+    for cell in module.cells:
+        if cell.kind in COMPARISONS and not cell.signed:
+            _trim(cell)
 
 
 def _known(cell: Cell) -> Signal | None:
-    """What a cell gives, where one of its inputs decides that."""
+    """What a cell gives without computing: its inputs, or bits of them."""
     ports = cell.ports
     if cell.kind == "$mux":
-        s = _bits(ports["S"])
-        return ports["B" if s == "1" else "A"] if s in ("0", "1") else None
-    y = width(ports.get("Y", ()))
-    if cell.kind in ("$and", "$or") and y == width(ports["A"]) == width(ports["B"]) == 1:
+        s = known_bits(ports["S"])
+        return None if s is None else ports["B" if s == "1" else "A"]
+    if cell.kind in ("$shr", "$shift") and not cell.signed:
+        return _shifted(ports["A"], known_bits(ports["B"]), width(ports["Y"]))
+    if cell.kind in ("$and", "$or") and {width(ports[name]) for name in "ABY"} == {1}:
         for own, other in (("A", "B"), ("B", "A")):
-            bit = _bits(ports[own])
-            if bit == ("1" if cell.kind == "$and" else "0"):
-                return ports[other]
-            if bit in ("0", "1"):
-                return ports[own]
-    if cell.kind in ("$eq", "$ne") and all(_is_constant(ports[name]) for name in "AB"):
-        a, b = _bits(ports["A"]), _bits(ports["B"])
-        signed = "1" in (cell.parameters.get("A_SIGNED"), cell.parameters.get("B_SIGNED"))
-        if not signed and set(a + b) <= {"0", "1"}:
+            bit = known_bits(ports[own])
+            if bit is not None:
+                return ports[other if bit == ("1" if cell.kind == "$and" else "0") else own]
+    if cell.kind in ("$eq", "$ne") and not cell.signed:
+        a, b = known_bits(ports["A"]), known_bits(ports["B"])
+        if a is not None and b is not None:
             equal = a.lstrip("0") == b.lstrip("0")
             return (Part(bits="1" if equal == (cell.kind == "$eq") else "0"),)
     return None
+
+
+def _shifted(a: Signal, by: str | None, bits: int) -> Signal | None:
+    """So many low bits of a >> by, where that is a constant."""
+    if by is None:
+        return None
+    low = int(f"0{by}", 2)
+    part = bits_of(a, min(width(a), low + bits) - 1, low) if low < width(a) else ()
+    zeros = bits - width(part)
+    return (*((Part(bits="0" * zeros),) if zeros else ()), *part)
+
+
+def _trim(cell: Cell) -> None:
+    """Compare no more bits than the two numbers have: leading zeros say nothing."""
+    a, b = cell.ports["A"], known_bits(cell.ports["B"])
+    if not a or a[0].wire or b is None:
+        return
+    zeros = len(a[0].bits) - len(a[0].bits.lstrip("0"))
+    bits = max(width(a) - zeros, len(b.lstrip("0")))
+    if 0 < bits < width(a):
+        cell.ports["A"] = bits_of(a, bits - 1, 0)
+
+
+COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
 
 
 def put_through(module: Module) -> None:
@@ -70,8 +96,8 @@ def _decided(statements: Statements) -> Statements:
             found += [statement] if statement.target else []
             continue
         cases = tuple((patterns, _decided(inner)) for patterns, inner in statement.cases)
-        bits = _bits(statement.value)
-        if len(bits) < width(statement.value) or not set(bits) <= {"0", "1"}:
+        bits = known_bits(statement.value)
+        if bits is None:
             found.append(Switch(statement.value, cases))
             continue
         for patterns, inner in cases:
@@ -83,45 +109,3 @@ def _decided(statements: Statements) -> Statements:
 
 def _matches(bits: str, pattern: str) -> bool:
     return all(want in ("-", bit) for bit, want in zip(bits, pattern, strict=True))
-
-
-def _slice(module: Module) -> None:
-    """A shift by a constant is part of what is shifted; of two numbers that are compared, no more
-    bits are than one of them can need."""
-    for cell in module.cells:
-        signed = "1" in (cell.parameters.get("A_SIGNED"), cell.parameters.get("B_SIGNED"))
-        y = width(cell.ports.get("Y", ()))
-        if cell.kind in ("$shr", "$shift") and not signed and _is_constant(cell.ports["B"]):
-            a, by = cell.ports["A"], int("0" + _bits(cell.ports["B"]), 2)
-            part = bits_of(a, min(width(a), by + y) - 1, by) if by < width(a) else ()
-            zeros = y - width(part)
-            value = (*((Part(bits="0" * zeros),) if zeros else ()), *part)
-            module.connections.append((cell.ports["Y"], value))
-    connected = {t[0].wire for t, _ in module.connections}
-    module.cells = [
-        cell
-        for cell in module.cells
-        if cell.kind not in ("$shr", "$shift") or cell.ports["Y"][0].wire not in connected
-    ]
-    put_through(module)
-    for cell in module.cells:
-        unsigned = "1" not in (cell.parameters.get("A_SIGNED"), cell.parameters.get("B_SIGNED"))
-        if cell.kind in COMPARISONS and unsigned and _is_constant(cell.ports["B"]):
-            a, b = cell.ports["A"], _bits(cell.ports["B"]).lstrip("0")
-            first = a[0] if a else Part()
-            zeros = 0 if first.wire else len(first.bits) - len(first.bits.lstrip("0"))
-            bits = max(width(a) - zeros, len(b))
-            if 0 < bits < width(a):
-                cell.ports["A"] = bits_of(a, bits - 1, 0)
-                cell.parameters["A_WIDTH"] = str(bits)
-
-
-COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
-
-
-def _is_constant(signal: Signal) -> bool:
-    return not any(part.wire for part in signal)
-
-
-def _bits(signal: Signal) -> str:
-    return "".join(part.bits for part in signal)

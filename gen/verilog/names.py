@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from gen.verilog.netlist import Netlist, whole
+from gen.verilog.netlist import OF_MEMORY, Netlist, whole
 from gen.verilog.rtlil import Cell, Module, Part, Signal
 
 _WORDS = """
@@ -81,8 +81,7 @@ class _Names:
         instances = [cell for cell in module.cells if cell.kind[0] != "$"]
         self.taken = {plain(cell.name) for cell in instances}
         self.taken |= {plain(memory) for memory in module.memories} | {"at_start"}
-        interface = netlist.interfaces.get(module.name)
-        for public, own in (interface.ports if interface else {}).items():
+        for public, own in netlist.interface(module.name).ports.items():
             if own in module.wires and module.wires[own].direction:
                 self._give(own, public)
         for wire in module.wires.values():
@@ -90,7 +89,7 @@ class _Names:
                 self._give(wire.name, wire.name.partition("$")[0])
         between = self._between(netlist, instances, children)
         for wire in module.wires.values():
-            if not re.search(r"[$.]|^(read|write|[rw]_port)__", wire.name):
+            if not re.search(r"[$.]", wire.name) and not OF_MEMORY.match(wire.name):
                 at_instance, ports = between.get(wire.name, ("", set()))
                 self._give(wire.name, at_instance if wire.name in ports else wire.name)
         for own, (at_instance, _) in between.items():
@@ -105,7 +104,7 @@ class _Names:
                 self._give(wire.name, f"{self.found[record]}_{element}")
             elif base[:1] not in ("", "$"):
                 self._give(wire.name, base)
-        self.operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
+        self.operators = module.operators
         self.readers = self._readers(netlist)
         for name in module.wires:
             self._give(name, self._described(name))
@@ -122,13 +121,13 @@ class _Names:
 
     def _name_memory_port(self, cell: Cell) -> None:
         """Nets at a port of a memory: the memory, which of its ports, and what."""
-        memory, way = _memory_of(cell), MEMORY_PORTS[cell.kind]
-        alike = [c for c in self.module.cells if c.kind == cell.kind and _memory_of(c) == memory]
+        memory, way = cell.memory, MEMORY_PORTS[cell.kind]
+        alike = [c for c in self.module.cells if c.kind == cell.kind and c.memory == memory]
         own = f"{way}_{alike.index(cell)}" if len(alike) > 1 else way
         for port, what in (("ADDR", "address"), ("DATA", "data"), ("EN", "enable")):
             signal = cell.ports[port]
             wire = whole(self.module, signal[:1] if len({*signal}) == 1 else signal)
-            if wire is not None and re.match(r"\$|(read|write|[rw]_port)__", wire.name):
+            if wire is not None and (wire.name[0] == "$" or OF_MEMORY.match(wire.name)):
                 self._give(wire.name, f"{memory}_{own}_{what}")
 
     def _between(
@@ -204,10 +203,6 @@ class _Names:
                 return own
         cell = self.operators.get(wire)
         return f"_{cell.kind[1:]}" if cell else "_net"
-
-
-def _memory_of(cell: Cell) -> str:
-    return re.sub(r'["\\]', "", cell.parameters["MEMID"])
 
 
 def _place(part: Part, module: Module) -> str:

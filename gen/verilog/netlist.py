@@ -1,5 +1,6 @@
 """A design's netlist while it is made ready to be written: modules, and what is read in them."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,16 +24,14 @@ UNARY = {
 BINARY = {
     **{"$and": "&", "$or": "|", "$xor": "^", "$add": "+", "$sub": "-", "$mul": "*"},
     **{"$eq": "==", "$ne": "!=", "$lt": "<", "$le": "<=", "$gt": ">", "$ge": ">="},
-    **{
-        "$shl": "<<",
-        "$shift": ">>",
-        "$shr": ">>",
-        "$sshr": ">>>",
-        "$modfloor": "%",
-    },
+    **{"$shl": "<<", "$shift": ">>", "$shr": ">>", "$sshr": ">>>"},
 }
 OPERATORS = {*UNARY, *BINARY, "$mux"}
 KNOWN = {*OPERATORS, "$dff", "$meminit_v2", "$memrd_v2", "$memwr_v2"}
+
+
+OF_MEMORY = re.compile(r"(read|write|[rw]_port)__")
+"""Names that Amaranth gives to the ports of any memory."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,15 @@ class Netlist:
     interfaces: Mapping[str, Interface]
     boxes: Mapping[str, frozenset[str]]
     registers: dict[str, list[Register]] = field(default_factory=dict)
+
+    def interface(self, name: str) -> Interface:
+        """What is known of a module; nothing, where no component made it."""
+        return self.interfaces.get(name, Interface())
+
+    def instance(self, name: str) -> Cell | None:
+        """The cell that instantiates a module; None for the top. Amaranth makes one each."""
+        cells = (cell for module in self.modules.values() for cell in module.cells)
+        return next((cell for cell in cells if cell.kind == name), None)
 
     def outputs(self, cell: Cell) -> frozenset[str]:
         """The ports of a cell that it drives."""

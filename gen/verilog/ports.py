@@ -10,11 +10,8 @@ from gen.verilog.rtlil import Cell, Module, Part, Signal, Wire, bits_of, joined
 
 def declare_ports(netlist: Netlist, module: Module) -> None:
     """Make a module's ports those that its component declares."""
-    interface = netlist.interfaces.get(module.name)
-    instance = next(
-        (c for m in netlist.modules.values() for c in m.cells if c.kind == module.name), None
-    )
-    if interface is None or instance is None:  # the top has the ports that were asked for
+    interface, instance = netlist.interface(module.name), netlist.instance(module.name)
+    if instance is None:  # the top has the ports that were asked for
         return
     drivers = {t[0].wire: v for t, v in module.connections if whole(module, t)}
     inside: dict[str, list[tuple[str, Part]]] = {}  # ports of the netlist, by what is declared
@@ -98,7 +95,7 @@ def _split_input(
 
 def _record(module: Module, cell: Cell) -> str:
     """Of the port of a memory: the port of the module that enables it, as in "bias__enable"."""
-    operators = {c.ports["Y"][0].wire: c for c in module.cells if "Y" in c.ports}
+    operators = module.operators
     inputs, todo, seen = [], [part.wire for part in cell.ports["EN"]], set()
     while todo:
         wire = todo.pop()

@@ -46,6 +46,12 @@ def width(signal: Signal) -> int:
     return sum(part.width for part in signal)
 
 
+def known_bits(signal: Signal) -> str | None:
+    """The bits of a constant; None for a signal with a wire or an unknown bit in it."""
+    bits = "".join(part.bits for part in signal)
+    return bits if len(bits) == width(signal) and set(bits) <= {"0", "1"} else None
+
+
 def bits_of(signal: Signal, high: int, low: int) -> Signal:
     """Bits high to low of a signal."""
     parts, at = [], width(signal)
@@ -83,6 +89,16 @@ class Cell:
     name: str
     parameters: dict[str, str] = field(default_factory=dict)
     ports: dict[str, Signal] = field(default_factory=dict)
+
+    @property
+    def memory(self) -> str:
+        """The memory that a memory port belongs to; "" for any other cell."""
+        return re.sub(r'["\\]', "", self.parameters.get("MEMID", ""))
+
+    @property
+    def signed(self) -> bool:
+        """Whether an operand is signed."""
+        return "1" in (self.parameters.get("A_SIGNED"), self.parameters.get("B_SIGNED"))
 
     def number(self, parameter: str) -> int:
         """A parameter that is a number."""
@@ -131,6 +147,11 @@ class Module:
     cells: list[Cell] = field(default_factory=list)
     processes: list[Statements] = field(default_factory=list)
     connections: list[tuple[Signal, Signal]] = field(default_factory=list)
+
+    @property
+    def operators(self) -> dict[str, Cell]:
+        """The operators, by the wire that each drives."""
+        return {cell.ports["Y"][0].wire: cell for cell in self.cells if "Y" in cell.ports}
 
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\\$]\S+|[{}]|\[[^\]]*\]|[^\s{}\[\]]+')

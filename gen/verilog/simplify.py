@@ -6,13 +6,13 @@ register in a net of its own. Here equal operators become one, a net that is ano
 module's ports become those that its component declares, and a field of a record is read by name.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gen.verilog.fold import fold, put_through
 from gen.verilog.netlist import (
     KNOWN,
+    OF_MEMORY,
     OPERATORS,
     Interface,
     Netlist,
@@ -98,7 +98,7 @@ LOW_BITS = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$not", "$neg", "$mux
 
 def _narrow(netlist: Netlist, module: Module) -> None:
     """An operator of which only low bits are read computes only those."""
-    operators = {cell.ports["Y"][0].wire: cell for cell in module.cells if cell.kind in LOW_BITS}
+    operators = {wire: cell for wire, cell in module.operators.items() if cell.kind in LOW_BITS}
     while True:
         needed: dict[str, int] = {}
         for part in netlist.reads(module):
@@ -146,8 +146,7 @@ def _drop_copies(netlist: Netlist, module: Module) -> None:
     what is connected there go."""
     connected = set()
     for cell in module.cells:
-        interface = netlist.interfaces.get(cell.kind)
-        known = {wire: public for public, wire in (interface.ports if interface else {}).items()}
+        known = {wire: public for public, wire in netlist.interface(cell.kind).ports.items()}
         connected |= {(known.get(port, port), joined(s)) for port, s in cell.ports.items()}
     gone: dict[str, Signal] = {}
     for target, value in module.connections:
@@ -187,10 +186,6 @@ def _merge_names(module: Module) -> None:
             kept.append((target, value))
     module.connections = kept
     replace(module, changed)
-
-
-OF_MEMORY = re.compile(r"(read|write|[rw]_port)__")
-"""Names that Amaranth gives to the ports of any memory."""
 
 
 def _poorer(name: str, other: str) -> bool:
@@ -256,7 +251,7 @@ def _read_by_name(netlist: Netlist, module: Module) -> None:
 def _drop_unread(netlist: Netlist, module: Module) -> None:
     """A register that nobody reads goes, and so do fields of what only passes through: they are
     read where it comes from, or where it goes."""
-    top = not any(c.kind == module.name for m in netlist.modules.values() for c in m.cells)
+    top = netlist.instance(module.name) is None
     while True:
         read = {part.wire for part in netlist.reads(module)}
         registers = netlist.registers[module.name]

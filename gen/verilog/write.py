@@ -1,6 +1,5 @@
 """Verilog (IEEE 1364-2005) of a netlist, as a designer would have written it."""
 
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -28,8 +27,7 @@ def write(
         names[module.name] = names_of(netlist, module, names)
     texts = []
     for module in modules:
-        interface = interfaces.get(module.name, Interface())
-        texts.append(_ModuleWriter(netlist, module, names, interface).text())
+        texts.append(_ModuleWriter(netlist, module, names).text())
     return "\n".join(texts)
 
 
@@ -41,14 +39,9 @@ class _ModuleWriter:
         netlist: Netlist,
         module: Module,
         names: Mapping[str, Mapping[str, str]],
-        interface: Interface,
     ) -> None:
-        self.netlist, self.module, self.all_names, self.interface = (
-            netlist,
-            module,
-            names,
-            interface,
-        )
+        self.netlist, self.module, self.all_names = netlist, module, names
+        self.interface = netlist.interface(module.name)
         self.names = names[module.name]
         self.expressions = Expressions(netlist, module, self.names)
         self.statements = StatementWriter(self.expressions)
@@ -133,7 +126,7 @@ class _ModuleWriter:
 
     def _memory(self, memory: Memory) -> list[str]:
         """Its words, what they are at first, and its ports."""
-        cells = [c for c in self.module.cells if _memory_of(c) == memory.name]
+        cells = [c for c in self.module.cells if c.memory == memory.name]
         attributes = [f"{k} = {v}" for k, v in memory.attributes.items() if k not in HIDDEN]
         name = plain(memory.name)
         lines = [f"(* {', '.join(attributes)} *)"] if attributes else []
@@ -149,8 +142,7 @@ class _ModuleWriter:
 
     @staticmethod
     def _initial(cell: Cell, memory: Memory, name: str) -> list[str]:
-        bits = "".join(part.bits for part in cell.ports["DATA"])
-        words = textwrap.wrap(bits, memory.width)[::-1]
+        words = textwrap.wrap("".join(part.bits for part in cell.ports["DATA"]), memory.width)[::-1]
         if len({*words}) > 1 or len(words) != memory.size:
             sets = [f"  {name}[{n}] = {constant(word)};" for n, word in enumerate(words)]
             return ["initial begin", *sets, "end"]
@@ -198,7 +190,7 @@ class _ModuleWriter:
                     other
                     for other in self.module.cells
                     if other.kind == "$memwr_v2"
-                    and _memory_of(other) == _memory_of(cell)
+                    and other.memory == cell.memory
                     and other.number("PORTID") == n
                 )
                 (enable,) = {*write.ports["EN"]}
@@ -218,8 +210,7 @@ class _ModuleWriter:
             values = ", ".join(f".{plain(k)}({v})" for k, v in cell.parameters.items())
             head = f"{head} #({values})"
         ports = []
-        known = self.netlist.interfaces.get(cell.kind, Interface()).ports.values()
-        order = ["clk", "rst", *known]
+        order = ["clk", "rst", *self.netlist.interface(cell.kind).ports.values()]
         for port, signal in sorted(
             cell.ports.items(), key=lambda p: order.index(p[0]) if p[0] in order else len(order)
         ):
@@ -227,7 +218,3 @@ class _ModuleWriter:
             value = self.statements.target(signal) if driven else self._bare(signal)
             ports.append(f"  .{names.get(port, plain(port))}({value})")
         return [f"{head} {plain(cell.name)} (", *(f"{p}," for p in ports[:-1]), *ports[-1:], ");"]
-
-
-def _memory_of(cell: Cell) -> str:
-    return re.sub(r'["\\]', "", cell.parameters.get("MEMID", ""))

@@ -361,7 +361,7 @@ def test_other_mistakes_are_named(quick):
             ["sim", "quick.toml", "--runner", "batch", "--waves", "all"],
             "Waves need the cocotb runner",
         ),
-        (["sim", "quick.toml", "--waves", "8:5"], "give all, one as 5, or some as 5:8"),
+        (["sim", "quick.toml", "--waves", "8:5"], "give all, one step (5) or a range (5:8)"),
     ):
         assert words in refused(*arguments, folder=quick), arguments
     assert "There is no preset 'vowel'" in refused("sim", "vowel", folder=quick)
