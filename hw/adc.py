@@ -103,9 +103,9 @@ class Readout(wiring.Component):
         timer = Signal(index_bits(timing.period(shape)))
         gate = Signal(index_bits(shape.gates))
         plane = Signal(index_bits(self.planes))
-        begins = Signal()
-        ends = Signal()  # the sample is a column's first; its last
-        final = Signal()  # it is the step's last
+        begins = Signal()  # first sample of a column
+        ends = Signal()  # last sample of a column
+        final = Signal()  # last sample of the step
         sampled_all = Signal()
         m.d.comb += [
             begins.eq(plane == 0),
@@ -138,8 +138,8 @@ class Readout(wiring.Component):
                 m.d.sync += plane.eq(Mux(ends, 0, plane + 1))
 
         done, codes = self._convert(m, start=taken[-1])
-        names = ("begins", "ends", "first", "last")
-        flags = [Signal(name=f"sample_{name}") for name in names]  # of the one that is converted
+        names = ("begins", "ends", "first", "last")  # of the sample under conversion
+        flags = [Signal(name=f"sample_{name}") for name in names]
         with m.If(taken[-1]):
             payload = self.i.payload
             now = (begins, ends, payload.first, payload.last)

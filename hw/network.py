@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -219,7 +219,9 @@ def sequence_ends(m: Module, description: Description, o: Any) -> Value:
         with m.If(o.valid & o.ready):
             m.d.sync += word.eq(Mux(word == words - 1, 0, word + 1))
         return Value.cast(o.payload.last & (word == words - 1))
-    ends = [o.payload.last] if output.of == "scores" else []
+    ends: Value = Const(1)
+    if output.of == "scores":
+        ends &= o.payload.last
     if output.every_step:
-        ends.append(o.payload.end)
-    return Cat(*ends).all() if ends else Const(1)
+        ends &= o.payload.end
+    return ends

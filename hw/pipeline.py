@@ -1,7 +1,7 @@
-"""Pipelines: stages with named fields, which one signal moves.
+"""Pipelines: stages with named fields that advance together.
 
-A field is a value, or a list or a dict of fields: `{"i": [..., ...]}` has the nets `s1_i_0` and
-`s1_i_1` in the registers of stage 1. What is computed within a stage is named by `Pipeline.net`.
+A field is a value, or a list or dict of fields: the field x = `{"i": [a, b]}` has the registers
+`s1_x_i_0` and `s1_x_i_1` in stage 1. `Pipeline.net` names what is computed within a stage.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from amaranth.lib import data
 
 
 class Pipeline:
-    """Stages that move together, when `advance` is high. deep: `Stage.apart` adds a stage."""
+    """Stages that advance while `advance` is high. deep: `Stage.apart` inserts a stage."""
 
     def __init__(self, m: Module, advance: Value, *, deep: bool) -> None:
         self.m, self.advance, self.deep = m, advance, deep
 
     def begin(self, valid: Value, **fields: Any) -> "Stage":
-        """Stage 0: what comes in, in no register."""
+        """Stage 0: the inputs, not registered."""
         return Stage(self, 0, valid, fields)
 
     def net(self, name: str, field: Any) -> Any:
-        """A field that is computed, as nets of its name."""
+        """Name the nets of a computed field."""
         return _each(name, field, self._net)
 
     def _net(self, name: str, value: Any) -> Any:
@@ -32,10 +32,10 @@ class Pipeline:
 
 
 class Stage:
-    """What is known in one cycle: `valid`, and fields, each an attribute.
+    """One stage: `valid`, and its fields as attributes.
 
-    `valid` follows whenever the pipeline moves; the fields only with what is valid, so that a stage
-    that has nothing to do is still.
+    `valid` is registered whenever the pipeline advances, fields only with valid data, so that an
+    empty stage does not toggle.
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class Stage:
 
     @property
     def moves(self) -> Value:
-        """What is in this stage goes on to the next one in this cycle."""
+        """High in a cycle in which this stage passes data to the next one."""
         if self._moves is None:
             moves = self.pipeline.advance & self.valid
             self._moves = self.pipeline.net(f"s{self.number}_moves", moves)
         return self._moves
 
     def next(self, *carried: str, **computed: Any) -> "Stage":
-        """The next stage, with these fields of this one, and with what this one computed."""
+        """The next stage, with the carried fields and the computed ones registered."""
         fields = {name: self.fields[name] for name in carried} | computed
         return self._next(fields)
 
     def apart(self, **computed: Any) -> "Stage":
-        """All fields, and what was computed from them: in the deep pipeline a stage of their own;
-        in the short one this stage goes on with them."""
+        """Add computed fields. The deep pipeline registers them, with all others, in a stage of
+        their own; in the short pipeline they belong to this stage."""
         if self.pipeline.deep:
             return self._next(self.fields | computed)
         later = Stage(self.pipeline, self.number, self.valid, self.fields | computed)
@@ -73,8 +73,8 @@ class Stage:
         return later
 
     def looked_up(self, **entries: Any) -> tuple["Stage", list[Any]]:
-        """The stage after which entries are there that a memory was asked for in this one; and the
-        entries. In the deep pipeline they wait for that in registers, a stage longer."""
+        """Wait for memory reads that this stage issued. Returns a stage and the entries, which are
+        valid in the stage after it. The deep pipeline registers the entries, one stage later."""
         if not self.pipeline.deep:
             return self, [*entries.values()]
         later = self._next(self.fields)

@@ -34,9 +34,9 @@ class Net:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Values at each rising edge of the clock, before it: None where any bit is not known.
+    """Values just before each rising clock edge; None if any bit is unknown.
 
-    times: of the edges. values: by the net's name as it was asked for.
+    times: of the edges. values: by the requested name.
     """
 
     times: list[int]
@@ -114,7 +114,7 @@ def _change(line: str) -> tuple[str, str]:
 
 
 def _below(path: str, module: str) -> str:
-    """A path from a module on; the path itself where it is not in there."""
+    """The path below a module; the whole path if it is not inside."""
     _, found, tail = f".{path}".partition(f".{module}.")
     return tail if found else path
 
@@ -169,8 +169,10 @@ def parse_steps(text: str) -> tuple[int, int] | None:
 
 
 def cut(vcd: Path, sidecar: Mapping[str, Any], first: int, last: int) -> int:
-    """Leave only some steps, both included, in a VCD file, and what their results take to come out.
-    Returns the time at which it begins. Raises WordlineError where there is no such step."""
+    """Cut a VCD file to the steps first to last, and the cycles until their results are out.
+
+    Returns its new start time. Raises WordlineError if the chip computed no such step.
+    """
     sampled = _sampled_steps(vcd, sidecar)
     edges, found = sampled.times, _steps(sampled, sidecar)
     if last >= len(found):
@@ -186,11 +188,11 @@ def cut(vcd: Path, sidecar: Mapping[str, Any], first: int, last: int) -> int:
 
 
 AFTER = 20
-"""Cycles that a cut file has after the last output."""
+"""Cycles kept after the last output."""
 
 
 def _cut(source: IO[str], target: IO[str], begin: int, end: int) -> None:
-    """Copy a VCD file from a time to another, with the values at the first."""
+    """Copy a VCD file between two times, with all values at the first."""
     values: dict[str, str] = {}
     time: int | None = None
     started = False
@@ -228,13 +230,13 @@ SHOWN: Sequence[tuple[str, str, str]] = (
     ("Head: decision", r"(head)\.decision", r"fsm_state|passed|best|label"),
     ("Output", r"", r"o__(valid|ready|payload(_label|_score|_codes|_last|_end)?)|busy"),
 )
-"""What a viewer opens on: group, scope below the module, and names there."""
+"""What the view files show: group title, pattern of the scope, pattern of the names in it."""
 
 SIGNED = re.compile(r"(code|a|g|c|c_next|u|tanh|p|h)(_[a-z])?_\d+|best|score")
 
 
 def shown(vcd: Path, module: str) -> list[tuple[str, list[Net]]]:
-    """The groups of nets that a viewer opens on, of those that a VCD file has."""
+    """The groups of `SHOWN` with the nets that a VCD file has."""
     below = [(net, *_split(_below(net.path, module))) for net in nets(vcd)]
     blocks = sorted({s.partition(".")[0] for _, s, _ in below if "." in s}, key=_data_flow)
     found: list[tuple[int, str, list[Net]]] = []
@@ -266,8 +268,11 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def save_views(vcd: Path, module: str, begin: int = 0) -> list[Path]:
-    """Write what GTKWave and Surfer open on beside a VCD file: `gtkwave X.vcd X.gtkw`, `surfer
-    --command-file X.sucl X.vcd`. begin: the time of the left edge. Returns the files."""
+    """Write view files for GTKWave and Surfer beside a VCD file, and return their paths.
+
+    Open them with `gtkwave X.vcd X.gtkw` and `surfer --command-file X.sucl X.vcd`. begin: time at
+    the left edge of the view.
+    """
     gtkwave, surfer = vcd.with_suffix(".gtkw"), vcd.with_suffix(".sucl")
     groups = shown(vcd, module)
     with files.atomic(gtkwave) as beside, beside.open("w") as stream:

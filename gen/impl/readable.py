@@ -1,8 +1,7 @@
-"""How readable Verilog is, counted: `python -m gen.impl.readable FILE...`.
+"""Count what makes Verilog hard to read: `python -m gen.impl.readable FILE...`.
 
-Nets without a name of their own (`$74`; `_add` where the emission called one), nets that a number
-alone tells apart (`held$54`, `held__2`), operators that stand there more than once (what Yosys's
-opt_merge takes out), and lines.
+Counts lines, unnamed nets (`$74`, `_add`), nets distinguished only by a number (`held$54`,
+`held__2`), and repeated operators (those that Yosys's opt_merge removes).
 """
 
 import re
@@ -22,7 +21,7 @@ DECLARES = re.compile(r"^\s*(?:\(\*.*?\*\)\s*)?(?:input|output|inout|wire|reg)\b
 
 @dataclass(frozen=True)
 class Readable:
-    """Counts of a file, or of several."""
+    """Counts for one file."""
 
     lines: int
     nets: int
@@ -33,12 +32,12 @@ class Readable:
 
     @property
     def unnamed_share(self) -> float:
-        """Nets without a name that is theirs alone: nameless or told apart by a number."""
+        """Share of nets that are unnamed or distinguished only by a number."""
         return (self.nameless + self.numbered) / max(1, self.nets)
 
     @property
     def repeated_share(self) -> float:
-        """Operators that stand there already."""
+        """Share of operators that repeat another one."""
         return self.repeated / max(1, self.operators)
 
     def __str__(self) -> str:

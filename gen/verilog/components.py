@@ -24,8 +24,8 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 def netlist(
     component: wiring.Component, name: str
 ) -> tuple[str, dict[str, Interface], dict[str, frozenset[str]]]:
-    """What Amaranth makes of a component, as RTLIL; what its components tell about their modules;
-    and the outputs of modules that it instantiates, which are elsewhere."""
+    """Amaranth's netlist of a component as RTLIL; what components declare about their modules, by
+    module; and the output ports of external modules."""
     fragment = Fragment.get(component, None)
     ports = {
         public: (port, PortDirection.Input if member.flow == wiring.In else PortDirection.Output)
@@ -64,7 +64,7 @@ def _ports(component: wiring.Component) -> Iterator[tuple[str, wiring.Member, Va
 
 
 def _declared(component: Any) -> Iterator[tuple[str, Any]]:
-    """Ports by name; of what is no component (Amaranth's queues), all signals that it has."""
+    """Ports by name; for Amaranth's queues, which declare none, all their signals."""
     if isinstance(component, wiring.Component):
         yield from ((public, port) for public, _, port in _ports(component))
     else:
@@ -72,7 +72,7 @@ def _declared(component: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _parts(fragment: Fragment, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Fragment]]:
-    """A fragment and all that it contains, with their places."""
+    """A fragment and all fragments inside it, with their paths."""
     yield path, fragment
     for n, (inner, name, _) in enumerate(fragment.subfragments):
         yield from _parts(inner, (*path, name or f"U${n}"))
@@ -85,8 +85,8 @@ def _place(kind: type) -> str:
 
 
 def _header(component: Any) -> str:
-    """What a module is: its component's documentation and that of what it is built on, where these
-    are, and its latency."""
+    """The comment above a module: documentation and source line of its component and its base
+    classes, and the latency."""
     kind = type(component)
     if kind.__module__.startswith("amaranth."):
         return f"{kind.__name__} of {kind.__module__}"

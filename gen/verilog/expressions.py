@@ -1,7 +1,7 @@
-"""Expressions of Verilog, from operators of a netlist.
+"""Verilog expressions from the operators of a netlist.
 
-Widths and signs are Verilog's (IEEE 1364-2005, 5.4 and 5.5): an operator stands inside another only
-where it is as wide, and as unsigned, as it is by itself.
+Verilog's rules for width and sign apply (IEEE 1364-2005, 5.4 and 5.5): an operator is inlined into
+another only if that changes neither its width nor its sign.
 """
 
 import re
@@ -18,16 +18,15 @@ SHIFTS = {"<<", ">>", ">>>"}
 REDUCED = ("$reduce_and", "$reduce_or", "$reduce_xor", "$reduce_bool")
 
 CHAIN = 160
-"""Characters of a chain of ?: that stands in another."""
+"""Maximum length of an inlined ?: chain, in characters."""
 
 INSIDE = 72
-"""Characters of an operator that stands inside another."""
+"""Maximum length of any other inlined operator, in characters."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """An expression: how it is written, how many bits it has by itself, whether it is of two or
-    more operands, whether it is signed."""
+    """An expression. bits: its self-determined width. operator: it has two or more operands."""
 
     text: str
     bits: int
@@ -36,7 +35,7 @@ class Text:
 
 
 class Expressions:
-    """Values of a module as Verilog. names: the identifiers of its wires."""
+    """Writes the values of a module. names: the identifiers of its wires."""
 
     def __init__(self, netlist: Netlist, module: Module, names: Mapping[str, str]) -> None:
         self.module, self.names = module, names
@@ -62,8 +61,7 @@ class Expressions:
                     self.in_parts.add(part.wire)
 
     def inside(self, wire: str) -> Text | None:
-        """What stands in the place of a net: its operator, where that computes the same and is
-        short; or, at the end of another ?:, that is not too long."""
+        """The expression to inline in place of a net; None if the net must be declared."""
         if wire not in self.found:
             text = self._inside(wire)
             most = CHAIN if wire in self.otherwise else INSIDE
@@ -79,7 +77,7 @@ class Expressions:
         return text if same and not text.signed else None
 
     def part(self, part: Part, context: int | None = None) -> str:
-        """A part, where `context` bits are computed; None: as many as it has."""
+        """A part, in a context of so many bits; None for a self-determined context."""
         if not part.wire:
             return constant(part.bits)
         wire = self.module.wires[part.wire]
@@ -122,7 +120,7 @@ class Expressions:
         return self.states.get((of[0].wire, int(bits, 2)))
 
     def condition(self, part: Part, bit: str) -> str:
-        """That a bit is 1, or 0."""
+        """The condition that a bit is 1, or 0."""
         return bare(self.part(part)) if bit == "1" else f"!{_operand(self.part(part))}"
 
     def operator(self, cell: Cell) -> Text:
@@ -149,7 +147,7 @@ class Expressions:
             return Text(f"{a} {operator} {self.signal(ports['B'])}", a_bits, True, signed)
         signed = signed and cell.parameters["B_SIGNED"] == "1"
         context = max(a_bits, b_bits, 0 if operator in ONE_BIT else y)
-        # Constants are as wide as what they are computed with.
+        # Constants get the width of the other operand.
         ports = {name: _extended(ports[name], context, signed=signed) for name in "AB"}
         a, b = (self.signal(ports[n], context, signed=signed) for n in "AB")
         if operator in ONE_BIT:
@@ -158,7 +156,7 @@ class Expressions:
 
 
 def _extended(signal: Signal, bits: int, *, signed: bool) -> Signal:
-    """A constant of so many bits; another signal as it is."""
+    """A constant extended to so many bits; any other signal unchanged."""
     own = known_bits(signal)
     if own is None:
         return signal
@@ -167,12 +165,12 @@ def _extended(signal: Signal, bits: int, *, signed: bool) -> Signal:
 
 
 def _operand(text: str) -> str:
-    """An operand of a unary operator: two of them side by side would be another operator."""
+    """An operand of a unary operator, in parentheses where the two would read as one operator."""
     return f"({text})" if text[0] in "~-&|^" else text
 
 
 def bare(text: str) -> str:
-    """Without parentheses around all of it."""
+    """An expression without its outer parentheses."""
     if not text.startswith("("):
         return text
     depth = 0
@@ -184,7 +182,7 @@ def bare(text: str) -> str:
 
 
 def grouped(text: str) -> str:
-    """In parentheses where it has more than one operand."""
+    """An expression in parentheses if it has more than one operand."""
     return text if re.fullmatch(r"[!~]?[\w\[\]:]+", text) else f"({text})"
 
 

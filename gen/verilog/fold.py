@@ -1,4 +1,4 @@
-"""What is known when the Verilog is written: constants are folded into what reads them."""
+"""Constant folding, so that constants of a design leave no logic in its Verilog."""
 
 from gen.verilog.netlist import replace, whole
 from gen.verilog.rtlil import (
@@ -16,7 +16,7 @@ from gen.verilog.rtlil import (
 
 
 def fold(module: Module) -> None:
-    """Leave out operators and choices whose result is known."""
+    """Remove operators and branches with a known result."""
     folded = True
     while folded:
         folded, kept = False, []
@@ -36,7 +36,7 @@ def fold(module: Module) -> None:
 
 
 def _known(cell: Cell) -> Signal | None:
-    """What a cell gives without computing: its inputs, or bits of them."""
+    """The output of a cell that only passes on inputs, or bits of them; None for any other."""
     ports = cell.ports
     if cell.kind == "$mux":
         s = known_bits(ports["S"])
@@ -67,7 +67,7 @@ def _shifted(a: Signal, by: str | None, bits: int) -> Signal | None:
 
 
 def _trim(cell: Cell) -> None:
-    """Compare no more bits than the two numbers have: leading zeros say nothing."""
+    """Drop leading zeros from a comparison."""
     a, b = cell.ports["A"], known_bits(cell.ports["B"])
     if not a or a[0].wire or b is None:
         return
@@ -81,7 +81,7 @@ COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
 
 
 def put_through(module: Module) -> None:
-    """A net without a name that is connected to others is those."""
+    """Replace each unnamed net by what it is connected to."""
     own = {t[0].wire: v for t, v in module.connections if whole(module, t)}
     own = {n: v for n, v in own.items() if n[0] == "$" and not module.wires[n].direction}
     module.connections = [(t, v) for t, v in module.connections if t[0].wire not in own]
@@ -89,7 +89,7 @@ def put_through(module: Module) -> None:
 
 
 def _decided(statements: Statements) -> Statements:
-    """Without assignments to no bits, and without choices by a value that is known."""
+    """Statements without zero-width assignments and without branches on a constant."""
     found: list[Assign | Switch] = []
     for statement in statements:
         if isinstance(statement, Assign):

@@ -1,4 +1,4 @@
-"""Identifiers of a module's nets: those of the design, or, without one, what the net is."""
+"""Identifiers of a module's nets: the source's names, or names derived from what nets compute."""
 
 import re
 from collections import Counter
@@ -34,7 +34,7 @@ KEYWORDS = frozenset(_WORDS.split())
 """Of Verilog (IEEE 1364-2005, annex B) and SystemVerilog (IEEE 1800-2017, annex B)."""
 
 LONGEST = 40
-"""Characters of a name that says what a net is computed from."""
+"""Maximum length of a derived name, in characters."""
 
 SAYS = {
     **{"$and": "{A}_and_{B}", "$or": "{A}_or_{B}", "$xor": "{A}_xor_{B}", "$not": "not_{A}"},
@@ -45,7 +45,7 @@ SAYS = {
     **{"$reduce_bool": "any_{A}", "$reduce_xor": "parity_{A}", "$shl": "{A}_up_by_{B}"},
     **dict.fromkeys(("$shr", "$shift", "$sshr"), "{A}_down_by_{B}"),
 }
-"""How a net is called after what it is computed from."""
+"""Names derived from an operator and its operands."""
 
 
 MEMORY_PORTS = {"$memrd_v2": "read", "$memwr_v2": "write"}
@@ -59,19 +59,19 @@ def plain(name: str) -> str:
 
 
 def escaped(name: str) -> str:
-    """A name as it is, which a module and its users share."""
+    """A name unchanged, escaped where Verilog requires it."""
     return name if re.fullmatch(r"[A-Za-z_]\w*", name) else f"\\{name} "
 
 
 def names_of(
     netlist: Netlist, module: Module, children: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str]:
-    """The identifier of each wire. children: those of the modules that are in this one."""
+    """The identifier of each wire. children: the identifiers in the modules instantiated here."""
     return _Names(netlist, module, children).found
 
 
 class _Names:
-    """The names of a module while they are given: the surest first."""
+    """Assigns the names of a module, the most reliable ones first."""
 
     def __init__(
         self, netlist: Netlist, module: Module, children: Mapping[str, Mapping[str, str]]
@@ -120,7 +120,7 @@ class _Names:
         self.found[wire] = own
 
     def _name_memory_port(self, cell: Cell) -> None:
-        """Nets at a port of a memory: the memory, which of its ports, and what."""
+        """Name nets at a memory port after the memory, the port and the signal."""
         memory, way = cell.memory, MEMORY_PORTS[cell.kind]
         alike = [c for c in self.module.cells if c.kind == cell.kind and c.memory == memory]
         own = f"{way}_{alike.index(cell)}" if len(alike) > 1 else way
@@ -136,8 +136,8 @@ class _Names:
         instances: list[Cell],
         children: Mapping[str, Mapping[str, str]],
     ) -> dict[str, tuple[str, set[str]]]:
-        """Of nets at a module that is instantiated: the instance and its port that drives the net,
-        else one that reads it; and all ports that are on it."""
+        """For each net at an instance: "instance_port" of the port that drives it, or else of one
+        that reads it; and the names of all ports on it."""
         found: dict[str, tuple[str, set[str]]] = {}
         for outputs in (True, False):
             for cell in instances:
@@ -151,7 +151,7 @@ class _Names:
         return found
 
     def _says(self, wire: str) -> str | None:
-        """What a net is computed from, in a few words."""
+        """A name derived from a net's operator and operands; None if an operand has no name."""
         cell = self.operators.get(wire)
         if cell is None or cell.kind not in SAYS:
             return None
@@ -175,7 +175,7 @@ class _Names:
         return (name and name[0] != "_" and f"{name}{_place(part, self.module)}") or None
 
     def _readers(self, netlist: Netlist) -> dict[str, tuple[str, str]]:
-        """Of each net that one operator alone reads: that one's output, and at which input."""
+        """For each net read exactly once, by an operator: that operator's output, and the input."""
         read = Counter[str]()
         for part, times in netlist.reads(self.module).items():
             read[part.wire] += times
@@ -189,8 +189,7 @@ class _Names:
         }
 
     def _described(self, wire: str) -> str:
-        """A name for a net without one: what it is computed from, what it is an operand of, or else
-        its operator alone."""
+        """A name for an unnamed net: from its operands, its reader or its operator."""
         if wire in self.found:
             return self.found[wire]
         says = self._says(wire)
@@ -206,7 +205,7 @@ class _Names:
 
 
 def _place(part: Part, module: Module) -> str:
-    """Which bits of a wire, if not all."""
+    """Suffix for the bits of a slice; empty for a whole wire."""
     if part.width == module.wires[part.wire].width:
         return ""
     return f"_{part.high}" if part.width == 1 else f"_{part.high}_{part.low}"

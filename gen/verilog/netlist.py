@@ -1,4 +1,4 @@
-"""A design's netlist while it is made ready to be written: modules, and what is read in them."""
+"""A netlist during simplification: modules, what they read, and ways to rewrite them."""
 
 import re
 from collections import Counter
@@ -36,9 +36,11 @@ OF_MEMORY = re.compile(r"(read|write|[rw]_port)__")
 
 @dataclass(frozen=True)
 class Interface:
-    """What a component tells about its module. ports: those it declares, in order, each with the
-    wire that it is in the netlist; header: what stands in front of the module; states: of wires
-    that are a state of a state machine, the name of each."""
+    """What a component declares about its module.
+
+    ports: declared ports in order, each with its wire in the netlist. header: comment above the
+    module. states: for each state register of a state machine, the name of each code.
+    """
 
     ports: Mapping[str, str] = field(default_factory=dict)
     header: str = ""
@@ -47,7 +49,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Register:
-    """A register, and the statements that decide its next value; without any it keeps it."""
+    """A register and the statements that assign it; where none does, it keeps its value."""
 
     target: Signal
     statements: Statements
@@ -55,8 +57,8 @@ class Register:
 
 @dataclass
 class Netlist:
-    """A design: its modules, the first the top; what their components tell; and the outputs of
-    the modules that it only instantiates."""
+    """A design. modules: by name, the top first. boxes: output ports of the modules that are
+    instantiated but not part of it."""
 
     modules: dict[str, Module]
     interfaces: Mapping[str, Interface]
@@ -64,16 +66,16 @@ class Netlist:
     registers: dict[str, list[Register]] = field(default_factory=dict)
 
     def interface(self, name: str) -> Interface:
-        """What is known of a module; nothing, where no component made it."""
+        """What a module's component declares; empty for a module without a component."""
         return self.interfaces.get(name, Interface())
 
     def instance(self, name: str) -> Cell | None:
-        """The cell that instantiates a module; None for the top. Amaranth makes one each."""
+        """The only cell that instantiates a module; None for the top."""
         cells = (cell for module in self.modules.values() for cell in module.cells)
         return next((cell for cell in cells if cell.kind == name), None)
 
     def outputs(self, cell: Cell) -> frozenset[str]:
-        """The ports of a cell that it drives."""
+        """The output ports of a cell."""
         if cell.kind in self.modules:
             wires = self.modules[cell.kind].wires
             return frozenset(name for name in cell.ports if wires[name].direction == "output")
@@ -82,13 +84,13 @@ class Netlist:
         return frozenset({"DATA"} if cell.kind == "$memrd_v2" else {"Y", "Q"})
 
     def reads(self, module: Module) -> Counter[Part]:
-        """Which parts are read, and how often."""
+        """How often each part of a wire is read."""
         found: Counter[Part] = Counter()
         for cell in module.cells:
             outputs = self.outputs(cell)
             for name, signal in cell.ports.items():
                 if name not in outputs:
-                    # The bits of an enable are one condition for as many bits of a word.
+                    # A memory's enable repeats one condition for each bit of the word.
                     found.update({*signal} if name == "EN" else signal)
         for _, value in module.connections:
             found.update(value)
@@ -100,7 +102,7 @@ class Netlist:
 
 
 def whole(module: Module, signal: Signal) -> Wire | None:
-    """The wire that a signal is all of."""
+    """The wire that a signal is, if it is exactly one whole wire."""
     if len(signal) != 1 or not signal[0].wire:
         return None
     wire = module.wires[signal[0].wire]
@@ -108,7 +110,7 @@ def whole(module: Module, signal: Signal) -> Wire | None:
 
 
 def targets(statements: Iterable[Assign | Switch]) -> list[Part]:
-    """What statements assign to."""
+    """All parts that statements assign."""
     found: list[Part] = []
     for statement in statements:
         if isinstance(statement, Assign):
@@ -130,7 +132,7 @@ def _values(statements: Iterable[Assign | Switch]) -> Iterable[Signal]:
 def changed(
     statements: Statements, value: Callable[[Signal], Signal], target: Callable[[Signal], Signal]
 ) -> Statements:
-    """Statements with other values and targets."""
+    """Statements with a function applied to every value, and one to every target."""
     return tuple(
         Assign(target(s.target), value(s.value))
         if isinstance(s, Assign)
@@ -140,7 +142,7 @@ def changed(
 
 
 def rewrite(module: Module, value: Callable[[Signal], Signal]) -> None:
-    """Other parts wherever wires are read or driven."""
+    """Apply a function to every signal of a module, read or driven."""
     for cell in module.cells:
         cell.ports = {name: value(signal) for name, signal in cell.ports.items()}
     module.processes = [changed(own, value, value) for own in module.processes]
@@ -148,7 +150,7 @@ def rewrite(module: Module, value: Callable[[Signal], Signal]) -> None:
 
 
 def replace(module: Module, wires: Mapping[str, Signal]) -> None:
-    """Wires by others of the same width."""
+    """Replace wires by signals of the same width."""
 
     def of(signal: Signal) -> Signal:
         parts: list[Part] = []

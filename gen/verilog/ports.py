@@ -1,7 +1,7 @@
-"""The ports of a module: those that its component declares.
+"""Restore the ports that each component declares.
 
-Amaranth makes a port of each run of nets that crosses, so that ports of one width may have another
-width, and another name, in the next design.
+Amaranth derives a module's ports from the nets that cross its boundary, so their names and widths
+depend on the rest of the design.
 """
 
 from gen.verilog.netlist import Netlist, replace, rewrite, whole
@@ -32,13 +32,13 @@ def declare_ports(netlist: Netlist, module: Module) -> None:
             ):
                 _take_over(module, instance, port, wire)
                 break
-    # Enables first: they tell which of several ports a memory is written by.
+    # Enables first: they show which declared port writes a memory.
     for port_name, parts in sorted(inside.items(), key=lambda own: module.wires[own[0]].width):
         _split_input(netlist, module, instance, port_name, parts)
 
 
 def _take_over(module: Module, instance: Cell, port: Wire, wire: Wire) -> None:
-    """A wire that is the same as an output becomes that output."""
+    """Make a wire the output port that it is an alias of."""
     both = {port.name, wire.name}
     module.connections = [
         (t, v)
@@ -53,7 +53,7 @@ def _take_over(module: Module, instance: Cell, port: Wire, wire: Wire) -> None:
 def _split_input(
     netlist: Netlist, module: Module, instance: Cell, port: str, parts: list[tuple[str, Part]]
 ) -> None:
-    """Parts of an input become inputs; it stays if there is more that is read of it."""
+    """Split an input port into the declared ports. It stays if other bits of it are read."""
     outside = instance.ports[port]
     names = {name for name, _ in parts}
     module.connections = [(t, v) for t, v in module.connections if t[0].wire not in names]
@@ -94,7 +94,7 @@ def _split_input(
 
 
 def _record(module: Module, cell: Cell) -> str:
-    """Of the port of a memory: the port of the module that enables it, as in "bias__enable"."""
+    """Prefix of the declared port that enables a memory's write port, such as "bias__"."""
     operators = module.operators
     inputs, todo, seen = [], [part.wire for part in cell.ports["EN"]], set()
     while todo:

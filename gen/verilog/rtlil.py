@@ -68,7 +68,7 @@ def bits_of(signal: Signal, high: int, low: int) -> Signal:
 
 
 def joined(signal: Signal) -> Signal:
-    """The same bits in as few parts as there can be."""
+    """The same bits in as few parts as possible."""
     parts: list[Part] = []
     for part in signal:
         last = parts[-1] if parts else None

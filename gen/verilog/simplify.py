@@ -1,9 +1,8 @@
-"""A design's netlist, made ready to be written: what is one thing is one net, with its own name.
+"""Simplify a netlist before it is written as Verilog: one net per quantity, under its own name.
 
-Amaranth takes signals that are connected for one net, and gives each module that sees it a name of
-its own choice; it evaluates an expression wherever it stands; and it leaves the next value of a
-register in a net of its own. Here equal operators become one, a net that is another goes, a
-module's ports become those that its component declares, and a field of a record is read by name.
+Amaranth merges connected signals into one net and picks a name in each module; it repeats shared
+expressions; and it keeps the next value of each register in a separate net. This pass merges equal
+operators, removes aliases, restores the declared ports, and reads record fields by name.
 """
 
 from collections import Counter
@@ -42,7 +41,7 @@ def simplified(
     interfaces: Mapping[str, Interface],
     boxes: Mapping[str, frozenset[str]],
 ) -> Netlist:
-    """The netlist of a design, ready to be written."""
+    """The simplified netlist of a design. Raises ValueError for a cell without a Verilog form."""
     netlist = Netlist({module.name: module for module in modules}, interfaces, boxes)
     for module in modules:
         unknown = {c.kind for c in module.cells if c.kind[0] == "$"} - KNOWN
@@ -66,7 +65,7 @@ def simplified(
 
 
 def _drop_elements(netlist: Netlist, module: Module) -> None:
-    """Elements of arrays are parts of a wire that has a name; nobody reads them by their own."""
+    """Drop the extra wires for array elements: the array itself is a named wire."""
     read = {part.wire for part in netlist.reads(module)}
     elements = {name for name in module.wires if name.endswith("]")} - read
     module.connections = [(t, v) for t, v in module.connections if t[0].wire not in elements]
@@ -75,7 +74,7 @@ def _drop_elements(netlist: Netlist, module: Module) -> None:
 
 
 def _merge_equal(module: Module) -> None:
-    """Operators of the same inputs are one."""
+    """Merge operators of the same kind with the same inputs."""
     while True:
         known: dict[object, Cell] = {}
         same: dict[str, Signal] = {}
@@ -97,7 +96,7 @@ LOW_BITS = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$not", "$neg", "$mux
 
 
 def _narrow(netlist: Netlist, module: Module) -> None:
-    """An operator of which only low bits are read computes only those."""
+    """Narrow operators whose high bits are never read."""
     operators = {wire: cell for wire, cell in module.operators.items() if cell.kind in LOW_BITS}
     while True:
         needed: dict[str, int] = {}
@@ -118,7 +117,7 @@ def _narrow(netlist: Netlist, module: Module) -> None:
 
 
 def _connect(module: Module) -> None:
-    """A process that decides nothing is a connection."""
+    """Turn a process without branches into a connection."""
     kept = []
     for statements in module.processes:
         wires = {part.wire for part in targets(statements)}
@@ -142,8 +141,7 @@ def _connect(module: Module) -> None:
 
 
 def _drop_copies(netlist: Netlist, module: Module) -> None:
-    """Of a module that is instantiated, its ports have names of their own: nets that only repeat
-    what is connected there go."""
+    """Drop nets that only repeat what is connected to a port of an instance."""
     connected = set()
     for cell in module.cells:
         known = {wire: public for public, wire in netlist.interface(cell.kind).ports.items()}
@@ -160,7 +158,7 @@ def _drop_copies(netlist: Netlist, module: Module) -> None:
 
 
 def _merge_names(module: Module) -> None:
-    """A net that has no name of its own, or one with a number, and is another is that one."""
+    """Merge aliases, keeping the better name."""
     changed: dict[str, Signal] = {}
 
     def final(wire: Wire) -> Wire:
@@ -189,7 +187,7 @@ def _merge_names(module: Module) -> None:
 
 
 def _poorer(name: str, other: str) -> bool:
-    """Whether a name says less than another."""
+    """Whether a name is worse than another: private, a memory port's, or numbered."""
 
     def rank(own: str) -> int:
         return 3 if own[0] == "$" else 2 if OF_MEMORY.match(own) else 1 if "$" in own else 0
@@ -198,8 +196,8 @@ def _poorer(name: str, other: str) -> bool:
 
 
 def _read_by_name(netlist: Netlist, module: Module) -> None:
-    """Part of a net that has a name of its own is read by that name, and so are nets side by side;
-    of records that are gone, or that have the same fields, one stays."""
+    """Read slices and concatenations by their name if they have one. Drop the fields of records
+    that were merged into others."""
     named: dict[Signal, str] = {}
     gone = set()
     read = {part.wire for part in netlist.reads(module)}
@@ -249,8 +247,7 @@ def _read_by_name(netlist: Netlist, module: Module) -> None:
 
 
 def _drop_unread(netlist: Netlist, module: Module) -> None:
-    """A register that nobody reads goes, and so do fields of what only passes through: they are
-    read where it comes from, or where it goes."""
+    """Drop registers that are never read, and the fields of records that only pass through."""
     top = netlist.instance(module.name) is None
     while True:
         read = {part.wire for part in netlist.reads(module)}
@@ -276,7 +273,7 @@ def _drop_unread(netlist: Netlist, module: Module) -> None:
 
 
 def _registers(netlist: Netlist, module: Module) -> list[Register]:
-    """The registers; what decides the next value of one alone is taken out of the processes."""
+    """The registers. A process that computes only one register's next value becomes part of it."""
     reads: Counter[str] = Counter()
     for part, times in netlist.reads(module).items():
         reads[part.wire] += times

@@ -1,4 +1,4 @@
-"""Statements of Verilog, from processes of a netlist and from what decides a register."""
+"""Verilog statements from the processes and registers of a netlist."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -8,17 +8,17 @@ from gen.verilog.netlist import Register
 from gen.verilog.rtlil import Assign, Part, Signal, Statements, Switch, joined, width
 
 FEW = 3
-"""Cases that are conditions of an expression."""
+"""Maximum number of cases that are written as a ?: expression."""
 
 LINE = 100
-"""Characters of a line."""
+"""Maximum length of a line, in characters."""
 
 Arm = tuple[str, Statements]
-"""A condition, "" for any, and what is done where it is the first that holds."""
+"""A condition ("" for else) and the statements of that branch."""
 
 
 class StatementWriter:
-    """Statements of a module as lines."""
+    """Writes the statements of a module as lines."""
 
     def __init__(self, expressions: Expressions) -> None:
         self.expressions = expressions
@@ -34,7 +34,7 @@ class StatementWriter:
         return texts[0] if len(texts) == 1 else f"{{{', '.join(texts)}}}"
 
     def chosen(self, statements: Statements) -> str | None:
-        """What a process assigns, as one expression, where that is short."""
+        """A process as one assignment with ?:; None if it does not fit."""
         aims = {s.target for s in statements if isinstance(s, Assign)}
         if len(aims) != 1 or not isinstance(statements[0], Assign):
             return None
@@ -85,7 +85,7 @@ class StatementWriter:
         return named or self.expressions.signal(statement.value, width(statement.target))
 
     def _conditions(self, switch: Switch) -> list[Arm] | None:
-        """The cases as conditions, where a few compare all of a value and the rest do nothing."""
+        """A case statement as comparisons; None if it has a default, don't-cares or many cases."""
         if width(switch.value) == 1 or not all(patterns for patterns, _ in switch.cases):
             return None
         value = self.expressions.signal(switch.value)
@@ -102,7 +102,7 @@ class StatementWriter:
         return self.expressions.state(switch.value, pattern) or constant(pattern)
 
     def _arms(self, switch: Switch) -> list[Arm] | None:
-        """The cases as conditions, one after the other, if each is of one bit."""
+        """The cases as an if chain; None unless each tests a single bit."""
         if not all(part.wire for part in switch.value):
             return None
         bits = [Part(p.wire, n, n) for p in switch.value for n in range(p.high, p.low - 1, -1)]
@@ -139,7 +139,7 @@ class StatementWriter:
         return [*found, "end"]
 
     def _flattened(self, arms: Sequence[Arm]) -> list[Arm]:
-        """An if that is all of an else, or of the only arm, as one chain, or one condition."""
+        """Merge an if inside else into else-if, and an if inside a lone if into one condition."""
         found = [*arms]
         while found:
             condition, inner = found[-1]
@@ -183,7 +183,7 @@ class StatementWriter:
         return [*found, *([] if whole or otherwise else ["  default: ;"]), "endcase"]
 
     def clocked(self, registers: Sequence[Register]) -> list[str]:
-        """Registers; those that the same conditions decide are together."""
+        """Clocked processes; registers with the same conditions share one."""
         groups: dict[object, list[Statements]] = {}
         for register in registers:
             groups.setdefault(_shape(register.statements), []).append(register.statements)
@@ -197,7 +197,7 @@ class StatementWriter:
         return found
 
     def _with_reset(self, statements: Statements) -> list[str]:
-        """Reset first, though it is last in the netlist."""
+        """The statements with the reset moved from the end to the front."""
         last = statements[-1] if statements else None
         if (
             isinstance(last, Switch)
@@ -218,7 +218,7 @@ def _pattern(bits: str) -> str:
 
 
 def _merged(statements: Iterable[Assign | Switch]) -> Statements:
-    """Assignments to parts that are side by side as one, where their values are as well."""
+    """Merge assignments of adjacent parts whose values are adjacent too."""
     found: list[Assign | Switch] = []
     for statement in statements:
         last = found[-1] if found else None
@@ -237,7 +237,7 @@ def _merged(statements: Iterable[Assign | Switch]) -> Statements:
 
 
 def _shape(statements: Iterable[Assign | Switch]) -> tuple[object, ...]:
-    """What decides, without what is assigned."""
+    """The conditions of statements, without their assignments."""
     return tuple(
         "assign" if isinstance(s, Assign) else (s.value, tuple((p, _shape(i)) for p, i in s.cases))
         for s in statements
@@ -245,7 +245,7 @@ def _shape(statements: Iterable[Assign | Switch]) -> tuple[object, ...]:
 
 
 def _together(members: Sequence[Statements]) -> Statements:
-    """Statements of one shape as one."""
+    """Merge statements with the same conditions."""
     found: list[Assign | Switch] = []
     for row in zip(*members, strict=True):
         if isinstance(row[0], Assign):
@@ -259,7 +259,7 @@ def _together(members: Sequence[Statements]) -> Statements:
 
 
 def wrapped(line: str) -> list[str]:
-    """A line as lines."""
+    """A line wrapped to the maximum length."""
     return textwrap.wrap(
         line, LINE - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )

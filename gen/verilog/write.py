@@ -1,4 +1,4 @@
-"""Verilog (IEEE 1364-2005) of a netlist, as a designer would have written it."""
+"""Readable Verilog (IEEE 1364-2005) from a netlist."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from gen.verilog.simplify import simplified
 from gen.verilog.statements import StatementWriter, wrapped
 
 HIDDEN = ("generator", "top", "src", "init")
-"""Attributes that say nothing to whoever reads the Verilog."""
+"""Attributes that are of no use in the Verilog."""
 
 
 def write(
@@ -19,8 +19,8 @@ def write(
     interfaces: Mapping[str, Interface],
     boxes: Mapping[str, frozenset[str]],
 ) -> str:
-    """Verilog of the modules of a design, the first the top. boxes: outputs of the modules that
-    are instantiated and not among them."""
+    """Verilog of the modules of a design, the top first. boxes: output ports of the modules that
+    are instantiated but not part of it."""
     netlist = simplified(modules, interfaces, boxes)
     names: dict[str, dict[str, str]] = {}
     for module in reversed(modules):  # a module is behind those that it is in
@@ -32,7 +32,7 @@ def write(
 
 
 class _ModuleWriter:
-    """A module on its way to Verilog."""
+    """Writes one module."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class _ModuleWriter:
 
     def text(self) -> str:
         """All of it."""
-        body = self._body()  # first: it tells what is assigned in a process
+        body = self._body()  # first, since it finds which nets are assigned in processes
         lines = [f"// {line}".rstrip() for line in self.interface.header.splitlines()]
         attributes = [f"{k} = {v}" for k, v in self.module.attributes.items() if k not in HIDDEN]
         lines += [f"(* {', '.join(attributes)} *)"] if attributes else []
@@ -68,7 +68,7 @@ class _ModuleWriter:
         return "\n".join([*lines, "endmodule", ""])
 
     def _ports(self) -> list[str]:
-        """Clock, reset, what the component declares, and what else there is."""
+        """Ports in order: clock, reset, the declared ones, any others."""
         own = [name for name, wire in self.module.wires.items() if wire.direction]
         order = ["clk", "rst", *self.interface.ports.values()]
         return sorted(own, key=lambda n: order.index(n) if n in order else len(order))
@@ -81,7 +81,7 @@ class _ModuleWriter:
         return f"{words} {span(wire.width)}{self.names[name]}{init}"
 
     def _hidden(self, wire: str) -> bool:
-        """Whether a net stands inside an expression, or nobody reads it."""
+        """Whether a net is inlined or unused, so that it needs no declaration."""
         if self.expressions.inside(wire) is not None:
             return True
         operator = wire in self.expressions.operators
@@ -104,7 +104,7 @@ class _ModuleWriter:
                 lines += wrapped(f"assign {chosen};")
         lines = ["", *lines] if lines else []
         if combinational:
-            lines += ["", "// Read by the processes below, so that each runs once at the start."]
+            lines += ["", "// Triggers the processes below once at time 0."]
             lines += ["reg at_start;", "initial at_start = 1'b0;"]
         for own in combinational:
             self.procedural |= {part.wire for part in targets(own)}
@@ -125,7 +125,7 @@ class _ModuleWriter:
     # Memories.
 
     def _memory(self, memory: Memory) -> list[str]:
-        """Its words, what they are at first, and its ports."""
+        """Declaration, initial contents and ports of a memory."""
         cells = [c for c in self.module.cells if c.memory == memory.name]
         attributes = [f"{k} = {v}" for k, v in memory.attributes.items() if k not in HIDDEN]
         name = plain(memory.name)
@@ -157,7 +157,7 @@ class _ModuleWriter:
         return self._bare(cell.ports["ADDR"]) if cell.number("ABITS") else "0"
 
     def _write_port(self, cell: Cell, memory: str) -> list[str]:
-        """Each run of bits with an enable of their own."""
+        """A write port: one assignment for each group of bits with a common enable."""
         bits = [
             part for n in range(cell.number("WIDTH")) for part in bits_of(cell.ports["EN"], n, n)
         ]
@@ -185,7 +185,7 @@ class _ModuleWriter:
         self.procedural |= {part.wire for part in cell.ports["DATA"]}
         value = f"{memory}[{at}]"
         for n, bit in enumerate(reversed(cell.parameters["TRANSPARENCY_MASK"].partition("'")[2])):
-            if bit == "1":  # a word that is written while it is read is read as it is written
+            if bit == "1":  # transparent: reading a word during its write gives the new data
                 write = next(
                     other
                     for other in self.module.cells

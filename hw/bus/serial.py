@@ -72,8 +72,8 @@ class Receiver(wiring.Component):
         line = Signal(init=1)
         wait = Signal(range(self.bit_cycles))
         m.submodules.line = FFSynchronizer(self.line, line, init=1)
-        bits = Signal(10)
-        left = Signal(range(11))  # the stop bit on top, the start bit below
+        bits = Signal(10)  # the stop bit on top, the start bit below
+        left = Signal(range(11))
         was_high = Signal()
         ended = Signal()
         m.d.sync += ended.eq((left == 1) & (wait == 0))

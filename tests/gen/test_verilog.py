@@ -181,7 +181,7 @@ def test_a_wrong_sign_is_found(tmp_path):
     ["vowels", *(pytest.param(p, marks=pytest.mark.slow) for p in ("mnist-rows", "vowels-deep"))],
 )
 def test_it_is_readable(preset):
-    """At most 1 % of nets without a name of their own, and no expression twice."""
+    """Few nets lack a name of their own, and few expressions are repeated."""
     description = PRESETS[preset].description
     _, files = verilog.verilog_files(description)
     counted = readable.count(files[f"{description.name}.v"])

@@ -116,8 +116,8 @@ def sim(
         str | None,
         typer.Option(
             metavar="STEPS",
-            help="Write dump.vcd of these steps: all, 5 or 5:8, from 0 on over all sequences. "
-            "Runs cocotb.",
+            help="Write the waves of these steps to dump.vcd: all, 5 or 5:8, counted from 0 over "
+            "all sequences. Selects cocotb.",
         ),
     ] = None,
     noise: Noise = None,
