@@ -191,7 +191,7 @@ def test_it_is_readable(preset):
     description = PRESETS[preset].description
     _, files = verilog.verilog_files(description)
     counted = readable.count(files[f"{description.name}.v"])
-    assert counted.unnamed_share < 0.03, counted
+    assert counted.unnamed_share < 0.01, counted
     assert counted.repeated_share < 0.01, counted
 
 
