@@ -50,13 +50,15 @@ class Batch:
     job: dict[str, Any]
 
 
-def prepare(folder: Path, name: str, *, quick: bool | None = None) -> Batch:
+def prepare(
+    folder: Path, name: str, *, quick: bool | None = None, vectors: str = "vectors.npz"
+) -> Batch:
     """Build what was emitted into `folder`, unless its build lies there already.
 
     quick: build in the least time, not for speed. If not given, so it is where the run of all
-    vectors is short, and no build for speed lies there.
+    vectors is short, and no build for speed lies there. vectors: the file of the golden vectors.
     """
-    emitted = chip.emitted(folder, name)
+    emitted = chip.emitted(folder, name, vectors)
     sidecar = json.loads((folder / f"{name}.json").read_text())
     header, work = _header(sidecar), folder / "batch"
     runner = BatchVerilator(header)

@@ -195,21 +195,29 @@ class Emitted:
     job: dict[str, Any]
 
 
-def emitted(folder: Path, name: str) -> Emitted:
-    """What was emitted into `folder`."""
+def emitted(folder: Path, name: str, vectors: str = "vectors.npz") -> Emitted:
+    """What was emitted into `folder`; vectors: the file of the golden vectors."""
     sidecar = folder / f"{name}.json"
     top = json.loads(sidecar.read_text())["module"]
     sources = [folder / f"{name}.vlt", folder / f"{name}.v", folder / f"{name}_crossbar_model.v"]
-    named = {"sidecar": sidecar, "image": folder / "image.hex", "vectors": folder / "vectors.npz"}
+    named = {"sidecar": sidecar, "image": folder / "image.hex", "vectors": folder / vectors}
     return Emitted(sources, top, {key: str(path.absolute()) for key, path in named.items()})
 
 
-def prepare(folder: Path, name: str, *, waves: bool = False, stock: bool = False) -> Chip:
+def prepare(
+    folder: Path,
+    name: str,
+    *,
+    waves: bool = False,
+    stock: bool = False,
+    vectors: str = "vectors.npz",
+) -> Chip:
     """Build what was emitted into `folder` for the cocotb bench.
 
-    stock: as cocotb's own runner builds it, to compare speeds with.
+    stock: as cocotb's own runner builds it, to compare speeds with. vectors: the file of the golden
+    vectors.
     """
-    found = emitted(folder, name)
+    found = emitted(folder, name, vectors)
     work = folder / ("stock" if stock else "verilator-waves" if waves else "verilator")
     sources, runner = found.sources, StockVerilator() if stock else LeanVerilator()
     built = build(sources, found.top, work, waves=waves, runner=runner)

@@ -67,7 +67,7 @@ def simulate_board(
     job["result_bytes"] = len(system.output.m_axis_tdata) // 8
     top, axi = package.board_module(description), package.axi_module(description)
     board = Board(system.signature, axi, bit_cycles=bit_cycles)
-    path = folder / package.board(description)
+    path = folder / "bench_board.v"
     files.write_text(path, to_verilog(board, top))
     return _run("bench_board", top, [path], folder, job, seed)
 
@@ -75,8 +75,9 @@ def simulate_board(
 def prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[str, Any]:
     """Write the package with the crossbars' model, image, vectors and driver; the bench's job."""
     description = program.description
-    package.write(description, "model", folder)
-    image.write(folder / "image.hex", program)
+    made = package.write(description, "model", folder)
+    with made.writing("image.hex") as beside:
+        image.write(beside, program)
     vectors.write(folder / "vectors.npz", vectors.make(program, x, lengths))
     sidecar = folder / f"{description.name}.json"
     named = {"sidecar": sidecar, "image": folder / "image.hex", "vectors": folder / "vectors.npz"}

@@ -4,14 +4,15 @@ driver, a FuseSoC core."""
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gen.ip import liberty, registers, wavedrom
-from gen.ip.options import PERIOD_NS, Macro
+from gen.ip.options import MACROS, PERIOD_NS, Macro
 from gen.rtl import control, naming, sidecar, verilog
+from gen.rtl.generated import Generated
 from gen.verilog.components import to_verilog
-from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
 from hw.bus.registers import BUS_BITS
@@ -43,34 +44,35 @@ def board(description: Description) -> str:
 
 
 def texts(
-    description: Description, macro: Macro, *, period_ns: float = PERIOD_NS
+    description: Description, views: Sequence[Macro], *, period_ns: float = PERIOD_NS
 ) -> dict[str, str]:
-    """The package's files, by their paths in its folder. period_ns: of the clock."""
+    """The package's files, by their paths in its folder.
+
+    views: of the crossbars; NAME.f and the FuseSoC core use the last one. period_ns: of the clock.
+    """
     name = description.name
     design, sources = verilog.verilog_files(description)
     top = Top(System(description, lambda _: CoreInstance(design, naming.module_name(description))))
-    ending = {"blackbox": "stub", "model": "model", "digital": "digital"}[macro]
-    body = f"{name}_crossbar_{ending}.v"
-    if macro == "digital":
-        sources[body] = verilog.digital_arrays(description)
+    if "digital" in views:
+        sources[_crossbar(name, "digital")] = verilog.digital_arrays(description)
     map_ = top.inside.control.map
     if map_.address_bits > BUS_BITS:
         raise WordlineError(
             f"{name} takes {map_.address_bits} bits of address to load, and AXI4-Lite has "
             f"{BUS_BITS} here; make the network smaller, or load it by the accelerator's own port."
         )
+    common = [f"rtl/{name}.v", f"rtl/{name}_axi.v"]
     found = {
         f"rtl/{name}.v": sources[f"{name}.v"],
-        f"rtl/{body}": sources[body],
+        **{f"rtl/{_crossbar(name, view)}": sources[_crossbar(name, view)] for view in views},
         f"rtl/{name}_axi.v": to_verilog(top, axi_module(description)),
         "registers/wordline_regs.h": registers.c_header(map_),
         "registers/registers.md": registers.markdown(map_),
         f"registers/{name}.rdl": registers.systemrdl(map_),
     }
-    rtl = [path for path in found if path.startswith("rtl/")]
     ports = sidecar.ports(top)
     public = {axi_module(description): ports}
-    if macro == "model":
+    if "model" in views:
         line = Board(top.inside.signature, axi_module(description))
         found[board(description)] = to_verilog(line, board_module(description))
         public[board_module(description)] = sidecar.ports(line)
@@ -82,7 +84,7 @@ def texts(
     found |= {
         f"timing/{file}": text
         for file, text in budgets.items()
-        if macro == "blackbox" or file.endswith(".sdc")
+        if "blackbox" in views or file.endswith(".sdc")
     }
     names = [Path(path).name for path in found if path.endswith(".v")]
     written = {
@@ -90,43 +92,66 @@ def texts(
         for module, of_module in public.items()
     }
     found[f"{name}.vlt"] = control.control_file(names, written)
-    found[f"{name}.f"] = "".join(f"{path}\n" for path in rtl)
-    found[f"{name}.core"] = core(description, rtl)
+    rtl = {view: [*common, f"rtl/{_crossbar(name, view)}"] for view in views}
+    for view, paths in rtl.items():
+        found[f"{name}_{view}.f"] = "".join(f"{path}\n" for path in paths)
+    found[f"{name}.f"] = found[f"{name}_{views[-1]}.f"]
+    found[f"{name}.core"] = core(description, rtl[views[-1]])
     hashes = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in found.items()}
     about = sidecar.sidecar(design, hashes)
+    about["views"] = [*views]
     about["axi"] = {"module": axi_module(description), "ports": ports, **registers.sidecar(map_)}
     found[f"{name}.json"] = json.dumps(about, indent=1) + "\n"
     return found
 
 
+def _crossbar(name: str, view: Macro) -> str:
+    """The file of a view of the crossbars."""
+    ending = {"blackbox": "stub", "model": "model", "digital": "digital"}[view]
+    return f"{name}_crossbar_{ending}.v"
+
+
 def write(
-    description: Description, macro: Macro, folder: Path, *, period_ns: float = PERIOD_NS
-) -> None:
-    """Write the package into `folder`; each file whole or not at all. What another package left
-    there is deleted.
+    description: Description,
+    macro: Macro,
+    folder: Path,
+    *,
+    period_ns: float = PERIOD_NS,
+    force: bool = False,
+) -> Generated:
+    """Write the package into `folder`; each file whole or not at all.
 
-    Raises WordlineError if the bus has no addresses for so large a design.
+    Views that a package of the same design has there stay. What another design's package left there
+    is deleted. force: overwrite what was edited. Returns the folder with its hashes. Raises
+    WordlineError if the bus has no addresses for so large a design, or where a file was edited.
     """
-    found = texts(description, macro, period_ns=period_ns)
-    for path in _left(folder) - set(found):
-        (folder / path).unlink(missing_ok=True)
+    made, before = Generated(folder, force=force), _before(folder)
+    same = before.get("fingerprint") == description.fingerprint
+    kept = [view for view in before.get("views", []) if same and view in MACROS and view != macro]
+    found = texts(description, [*kept, macro], period_ns=period_ns)
+    other = {*before.get("sha256", {}), *((f"{before['name']}.json",) if "name" in before else ())}
+    left = (other | ({*IMAGES} if not same else set())) - found.keys()
+    made.check([*found, *left], lambda: found)
+    made.delete(left)
     for path, text in found.items():
-        files.write_text(folder / path, text)
+        made.write_text(path, text)
+    return made
 
 
-def _left(folder: Path) -> set[str]:
-    """Files of a package that lies there, its sidecar and its image among them."""
-    paths = set(IMAGES)
-    for path in folder.glob("*.json"):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            paths |= {path.name, *json.loads(path.read_text())["sha256"]}
-    return paths
+def _before(folder: Path) -> dict[str, Any]:
+    """The sidecar of the package that lies there; empty if there is none."""
+    for path in sorted(folder.glob("*.json")):
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if "fingerprint" in found and isinstance(found.get("sha256"), dict):
+                return dict(found)
+    return {}
 
 
 def sources(folder: Path) -> list[Path]:
-    """The Verilog of a package."""
-    (listed,) = folder.glob("*.f")
-    return [folder / line for line in listed.read_text().split()]
+    """The Verilog of a package, with the view that was written last."""
+    name = _before(folder)["name"]
+    return [folder / line for line in (folder / f"{name}.f").read_text().split()]
 
 
 def timing(description: Description, ports: dict[str, Any], period_ns: float) -> dict[str, str]:

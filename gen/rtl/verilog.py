@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 from amaranth.hdl import Value
 from amaranth.lib.wiring import In
@@ -11,7 +10,6 @@ from gen.rtl.control import design_control_file
 from gen.rtl.naming import macro_name, macros, module_name
 from gen.rtl.sidecar import sidecar
 from gen.verilog.components import to_verilog
-from golden import files
 from golden.description import Description
 from golden.geometry import ArrayShape
 from hw.array import crossbar_model
@@ -22,21 +20,25 @@ from hw.macro.interface import CrossbarMacro, macro_signature
 from hw.network import Accelerator
 
 
-def emit(description: Description, folder: Path) -> None:
-    """Write the design's files into `folder`; each whole or not at all, the sidecar last.
+def texts(description: Description) -> dict[str, str]:
+    """The design's files by name; the sidecar, which has the hashes of the others, comes last.
 
     <name>.v: the digital logic, with the macros as instances. <name>_crossbar_model.v: their
-    behavioural bodies. <name>_crossbar_stub.v: black boxes in their place. <name>.vlt: for
-    Verilator. description.toml. <name>.json: the sidecar, with the hashes of the others.
+    behavioural models. <name>_crossbar_stub.v: black boxes in their place. <name>.vlt: for
+    Verilator. description.toml. <name>.json: the sidecar.
     """
-    design, texts = verilog_files(description)
-    texts[f"{description.name}.vlt"] = design_control_file(design)
-    texts["description.toml"] = description.to_toml()
-    for file, text in texts.items():
-        files.write_text(folder / file, text)
-    hashes = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in texts.items()}
-    text = json.dumps(sidecar(design, hashes), indent=1) + "\n"
-    files.write_text(folder / f"{description.name}.json", text)
+    design, found = verilog_files(description)
+    found[f"{description.name}.vlt"] = design_control_file(design)
+    found["description.toml"] = description.to_toml()
+    hashes = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in found.items()}
+    sidecar_text = json.dumps(sidecar(design, hashes), indent=1) + "\n"
+    return found | {f"{description.name}.json": sidecar_text}
+
+
+def names(description: Description) -> list[str]:
+    """Names of the files in `texts`."""
+    ends = (".v", "_crossbar_model.v", "_crossbar_stub.v", ".vlt", ".json")
+    return ["description.toml", *(description.name + end for end in ends)]
 
 
 def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]]:

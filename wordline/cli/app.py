@@ -63,6 +63,9 @@ Cells = Annotated[
     Path | None,
     typer.Option(help="Folder of the cells' .lib, .lef and .v files; default: Debian's."),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite files that were edited since they were emitted.")
+]
 BUILD, DATA = Path("build"), files.DATA
 
 Progress = Callable[[str, int, int], None]

@@ -14,6 +14,7 @@ from wordline.cli.app import (
     DataDir,
     Device,
     EffectsName,
+    Force,
     Name,
     Noise,
     Period,
@@ -54,6 +55,7 @@ def emit(
     effects_: EffectsName = None,
     votes: Votes = 1,
     vote_by: VoteBy = "majority",
+    force: Force = False,
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
@@ -81,6 +83,7 @@ def emit(
         votes=votes,
         vote_by=vote_by,
         data_dir=data_dir,
+        force=force,
     )
     on = "" if design_only else _effects_on(recipe.effects.on, recipe.effects.seed)
     terminal.say(f"emitted {emitted.folder}/{on and f' with {on}'}")
@@ -126,6 +129,7 @@ def sim(
     votes: Votes = 1,
     vote_by: VoteBy = "majority",
     device: Device = "cpu",
+    force: Force = False,
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
@@ -152,6 +156,7 @@ def sim(
             vote_by=vote_by,
             device=device,
             data_dir=data_dir,
+            force=force,
             progress=bar,
         )
     terminal.show(_summary_table(result.summary))
@@ -160,7 +165,13 @@ def sim(
         terminal.say(f"RED: {first}", style="bold red")
     else:
         equal = f"{result.values_compared:,} values equal"
-        terminal.say(f"GREEN: {equal} in {result.folder}/", style="bold green")
+        rtl = " and ".join(file for file in result.summary["files"] if file.endswith(".v"))
+        terminal.say(f"GREEN: {equal}: {rtl} in {result.folder}/", style="bold green")
+    for file in result.edited:
+        said = f"{result.folder / file} was edited since it was emitted, and was simulated as it is"
+        terminal.say(f"EDITED: {said}", style="yellow")
+    for file in result.not_compared:
+        terminal.say(f"NOT COMPARED: {file}, which differs from it", style="yellow")
     if result.waves:
         terminal.say(f"waves: {result.waves}")
         terminal.say(f"  gtkwave {result.waves} {result.waves.with_suffix('.gtkw')}")

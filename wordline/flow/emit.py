@@ -1,8 +1,7 @@
 """Files of a design in a folder: Verilog, sidecar, image, golden vectors, and the package."""
 
-import hashlib
-import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,7 +11,7 @@ from torch import Tensor
 from gen.ip import package
 from gen.ip.options import MACROS, PERIOD_NS, Macro
 from gen.rtl import image, vectors, verilog
-from golden import files
+from gen.rtl.generated import Generated
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.files import DATA
@@ -26,11 +25,16 @@ from wordline.flow.train import torch_threads
 @dataclass(frozen=True)
 class Emitted:
     """Emitted files. folder: where they are. seconds: what it took, 0 if they were there already.
-    reused: whether they were."""
+    reused: whether they were. edited: those that were edited since, and stay as they are."""
 
     folder: Path
     seconds: float
     reused: bool
+    edited: tuple[str, ...] = ()
+
+
+IMAGE, VECTORS, PART = "image.hex", "vectors.npz", "vectors-part.npz"
+"""A program; golden vectors of the whole test set; those of other sequences."""
 
 
 def emit(
@@ -46,14 +50,16 @@ def emit(
     vote_by: str = "majority",
     data_dir: Path = DATA,
     threads: int = 1,
+    force: bool = False,
 ) -> Emitted:
     """Write a recipe's design into a folder: Verilog, macro stub and sidecar and, of a trained
     program, its image and golden vectors of the test set.
 
     program: else the one in build_dir/NAME. design_only: without a program. out: the folder, else
     build_dir/NAME. macro: write an IP package too, into the folder's `package`, with this view of
-    the crossbars (`gen.ip.options.MACROS`). period_ns: of the package's clock. Raises WordlineError
-    for an unknown view, or where there is no program of this design.
+    the crossbars (`gen.ip.options.MACROS`). period_ns: of the package's clock. force: overwrite
+    files that were edited since they were emitted. Raises WordlineError for an unknown view, where
+    there is no program of this design, or for an edited file.
     """
     if macro is not None and macro not in MACROS:
         raise WordlineError(
@@ -63,70 +69,98 @@ def emit(
     folder = out or build_dir / description.name
     loaded = None
     if design_only:
-        emit_design(description, folder)
+        emit_design(description, folder, force=force)
         emitted = Emitted(folder, 0.0, False)
     else:
         trained = program or build_dir / description.name / "program.safetensors"
         loaded = on_chip(Program.load(trained, description), recipe, votes, vote_by)
         data = sequences.test_set(recipe, data_dir)
         with torch_threads(threads):
-            emitted = emit_all(loaded, sequences.encode(loaded, data), data.lengths, folder)
+            codes = sequences.encode(loaded, data)
+            emitted = emit_all(loaded, codes, data.lengths, folder, force=force)
     if macro is not None:
-        emit_package(description, macro, folder / "package", program=loaded, period_ns=period_ns)
+        target = folder / "package"
+        emit_package(description, macro, target, program=loaded, period_ns=period_ns, force=force)
     return emitted
 
 
-def emit_all(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> Emitted:
+def emit_all(
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    folder: Path,
+    *,
+    whole: bool = True,
+    keep_edited: bool = False,
+    force: bool = False,
+) -> Emitted:
     """All files of a design, a program and DAC codes x (sequences, steps, inputs) of sequences of
-    these lengths. Files that a key says are the same are left alone."""
-    stamp = folder / "emitted.sha256"
+    these lengths. Files that a key says are the same are left alone.
+
+    whole: x is the whole set; else its vectors go to `PART`, and those of the set stay. Raises
+    WordlineError where it would overwrite what was edited, unless by force; keep_edited: an edited
+    file of the same design stays as it is, and is named in the result.
+    """
+    made, began = Generated(folder, force=force), time.monotonic()
+    description, vectors_file = program.description, VECTORS if whole else PART
+    code = cache.emission(description.cell.kind)
     tensors = {name: cache.tensor_digest(tensor) for name, tensor in program.tensors().items()}
-    key = cache.digest(
-        *(program.description.to_toml(), tensors, program.votes, program.vote_by),
-        *(cache.tensor_digest(x), cache.tensor_digest(lengths)),
-        cache.emission(program.description.cell.kind),
-    )
-    ends = (".json", ".v", ".vlt", "_crossbar_model.v", "_crossbar_stub.v")
-    wanted = [program.description.name + end for end in ends] + ["image.hex", "vectors.npz"]
-    if all((folder / file).exists() for file in wanted) and _read(stamp) == key:
-        return Emitted(folder, 0.0, True)
-    started = time.monotonic()
-    made = vectors.make(program, x, lengths)  # before anything is written: it may refuse
-    stamp.unlink(missing_ok=True)
-    _emit(program.description, folder)
-    image.write(folder / "image.hex", program)
-    vectors.write(folder / "vectors.npz", made)
-    files.write_text(stamp, key)
-    return Emitted(folder, time.monotonic() - started, False)
+    of = (description.to_toml(), tensors, program.votes, program.vote_by)
+    codes = (cache.tensor_digest(x), cache.tensor_digest(lengths))
+    keys = {
+        **_design_keys(description),
+        IMAGE: cache.digest(*of, code),
+        vectors_file: cache.digest(*of, *codes, code),
+    }
+    may_stay = [*verilog.names(description), IMAGE] if keep_edited else []
+    stale, edited = _stale(made, description, keys, may_stay)
+    if not stale:
+        return Emitted(folder, 0.0, True, edited)
+    values = None
+    if vectors_file in stale:  # before anything is written: it may refuse
+        values = vectors.make(program, x, lengths)
+    _write_design(made, description, stale)
+    if IMAGE in stale:
+        with made.writing(IMAGE, keys[IMAGE]) as beside:
+            image.write(beside, program)
+    if values is not None:
+        with made.writing(vectors_file, keys[vectors_file]) as beside:
+            vectors.write(beside, values)
+    return Emitted(folder, time.monotonic() - began, False, edited)
 
 
-def emit_design(description: Description, folder: Path) -> None:
-    """The design alone; what lies in `folder` of an earlier program is emitted anew next time."""
-    (folder / "emitted.sha256").unlink(missing_ok=True)
-    _emit(description, folder)
+def emit_design(description: Description, folder: Path, *, force: bool = False) -> None:
+    """The design alone. Raises WordlineError where it would overwrite what was edited."""
+    made = Generated(folder, force=force)
+    stale, _ = _stale(made, description, _design_keys(description), [])
+    _write_design(made, description, stale)
 
 
-def _emit(description: Description, folder: Path) -> None:
-    """Emit a design, unless `folder` holds it as it was emitted."""
-    stamp = folder / "design.sha256"
+def _design_keys(description: Description) -> dict[str, str]:
     key = cache.digest(description.to_toml(), cache.emission(description.cell.kind))
-    if _read(stamp) == key and _whole(folder / f"{description.name}.json"):
-        return
-    stamp.unlink(missing_ok=True)
-    verilog.emit(description, folder)
-    files.write_text(stamp, key)
+    return dict.fromkeys(verilog.names(description), key)
 
 
-def _whole(sidecar: Path) -> bool:
-    """Whether the files that a sidecar names lie beside it, as they were written."""
-    try:
-        hashes = json.loads(sidecar.read_text())["sha256"]
-        return all(
-            hashlib.sha256((sidecar.parent / file).read_bytes()).hexdigest() == wanted
-            for file, wanted in hashes.items()
-        )
-    except (OSError, ValueError, KeyError):
-        return False
+def _stale(
+    made: Generated, description: Description, keys: dict[str, str], may_stay: Sequence[str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Which files are to be written, with their keys, and which were edited and stay. Raises
+    WordlineError for those that were edited and may not stay."""
+    current = {name for name, key in keys.items() if made.fresh(name, key)}
+    edited = {*made.edited(keys)}
+    kept = edited & current & {*may_stay}
+    made.check(edited - kept, lambda: verilog.texts(description))
+    stale = {name: key for name, key in keys.items() if name not in current - (edited - kept)}
+    return stale, tuple(sorted(kept))
+
+
+def _write_design(made: Generated, description: Description, stale: Mapping[str, str]) -> None:
+    """Write those of a design's files that are stale; none of them was edited."""
+    names = [name for name in verilog.names(description) if name in stale]
+    if names:
+        texts = verilog.texts(description)
+        for name in names:
+            made.write_text(name, texts[name], stale[name])
 
 
 def emit_package(
@@ -136,23 +170,26 @@ def emit_package(
     *,
     program: Program | None = None,
     period_ns: float = PERIOD_NS,
+    force: bool = False,
 ) -> Path:
     """The IP package of a design in `folder`, for an ASIC or FPGA flow (docs/integration.md).
 
     macro: the view of the crossbars, one of `gen.ip.options.MACROS`. program: its image goes into
-    the package. period_ns: of the clock. Returns the folder.
+    the package. period_ns: of the clock. Returns the folder. Raises WordlineError where it would
+    overwrite what was edited, unless by force.
     """
-    package.write(description, cast(Macro, macro), folder, period_ns=period_ns)
     if program is not None:
-        write_images(program, folder)
+        Generated(folder, force=force).check(package.IMAGES)  # before anything is written
+    made = package.write(
+        *(description, cast(Macro, macro), folder), period_ns=period_ns, force=force
+    )
+    if program is not None:
+        write_images(program, made)
     return folder
 
 
-def write_images(program: Program, folder: Path) -> None:
+def write_images(program: Program, made: Generated) -> None:
     """The image of a program in a package, as text and as bytes."""
     for file, write in zip(package.IMAGES, (image.write, image.write_binary), strict=True):
-        write(folder / file, program)
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+        with made.writing(file) as beside:
+            write(beside, program)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,16 @@ class Simulation:
         return int(self.summary["mismatches"])
 
     @property
+    def edited(self) -> list[str]:
+        """Files that were edited since they were emitted, and were simulated as they are."""
+        return list(self.summary["edited"])
+
+    @property
+    def not_compared(self) -> list[str]:
+        """Files of the package in this folder that are not those that were compared."""
+        return list(self.summary["not_compared"])
+
+    @property
     def first_difference(self) -> str | None:
         """The first that differs, in words."""
         found = self.summary["first_difference"]
@@ -78,6 +89,7 @@ def simulate(
     device: str = "cpu",
     data_dir: Path = DATA,
     threads: int = 1,
+    force: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Simulation:
     """Run a recipe's network through its Verilog and compare every value with golden.
@@ -90,8 +102,10 @@ def simulate(
     chance of a pause at each transfer, 0 to 0.95. threads: PyTorch's. runner: one of `RUNNERS`;
     waves: write a VCD file of these steps, "all" or a range as in "5:8", which the runner "batch"
     cannot; they count from 0 over all sequences and passes, in the chip's order. votes: passes over
-    each sequence.
-    Raises WordlineError for a mistake in what was given, or a missing tool.
+    each sequence. force: overwrite emitted files that were edited; without it edited Verilog and an
+    edited image are simulated as they are, and named in the result.
+    Raises WordlineError for a mistake in what was given, for edited golden vectors, or for a
+    missing tool.
     """
     from sim import batch, chip, verilator  # cocotb is slow to import
     from sim import waves as vcd
@@ -135,15 +149,21 @@ def simulate(
         labels = datasets.Sequences(codes, lengths, labels).labelled(labels)
     progress("emit", 0, 1)
     with torch_threads(threads):
-        seconds.of["emit"] = emit.emit_all(loaded, codes, lengths, folder).seconds
+        whole = data is not None and first is None
+        emitted = emit.emit_all(
+            *(loaded, codes, lengths, folder), whole=whole, keep_edited=True, force=force
+        )
+        seconds.of["emit"] = emitted.seconds
+    values = emit.VECTORS if whole else emit.PART
     progress("emit", 1, 1)
     progress("build", 0, 1)
     with seconds.stage("build"):
         run: Callable[..., dict[str, Any]]
         if runner == "batch":
-            run = functools.partial(batch.simulate, batch.prepare(folder, description.name))
+            prepared = batch.prepare(folder, description.name, vectors=values)
+            run = functools.partial(batch.simulate, prepared)
         else:
-            built = chip.prepare(folder, description.name, waves=bool(waves))
+            built = chip.prepare(folder, description.name, waves=bool(waves), vectors=values)
             run = functools.partial(chip.simulate, built, waves=bool(waves))
     progress("build", 1, 1)
     with seconds.stage("simulate"):
@@ -153,7 +173,9 @@ def simulate(
             progress=lambda done, total: progress("simulate", done, total),
         )
         progress("simulate", result["sequences"], result["sequences"])
-    result["runner"] = runner
+    result |= {"runner": runner, "files": _compared(folder, description.name, values)}
+    result["edited"] = [*emitted.edited]
+    result["not_compared"] = _not_compared(folder, result["files"])
     errs = effects.describe(ideal, loaded, recipe.effects)
     seed = recipe.training.seed
     summary = summarise(loaded, errs, result, labels, seconds.all(), seed)
@@ -166,6 +188,23 @@ def simulate(
         vcd.save_views(written, sidecar["module"], begin)
         progress("waves", 1, 1)
     return Simulation(folder, summary, written)
+
+
+def _compared(folder: Path, name: str, values: str) -> dict[str, str]:
+    """The files that were compared, and the SHA-256 of each."""
+    names = (f"{name}.v", f"{name}_crossbar_model.v", emit.IMAGE, values)
+    return {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in names}
+
+
+def _not_compared(folder: Path, compared: dict[str, str]) -> list[str]:
+    """Files of the package in this folder that differ from what was compared."""
+    rtl = folder / "package" / "rtl"
+    there = {rtl / file: wanted for file, wanted in compared.items() if (rtl / file).is_file()}
+    return [
+        str(path)
+        for path, wanted in there.items()
+        if hashlib.sha256(path.read_bytes()).hexdigest() != wanted
+    ]
 
 
 class _Seconds:
@@ -232,6 +271,9 @@ def summarise(
         "vote_by": program.vote_by if program.votes > 1 else None,
         "effects": effects,
         "runner": result["runner"],
+        "files": result["files"],
+        "edited": result["edited"],
+        "not_compared": result["not_compared"],
         "passed": result["passed"],
         **{key: result[key] for key in ("sequences", "passes", "timesteps")},
         **{key: result[key] for key in ("values_compared", "mismatches")},

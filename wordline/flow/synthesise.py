@@ -13,6 +13,7 @@ from gen.cost.activity import Activity
 from gen.impl import cells, ecp5, synth
 from gen.impl.cells import CELLS
 from gen.ip.options import PERIOD_NS
+from gen.rtl.generated import Generated
 from golden.errors import WordlineError
 from golden.files import DATA
 from golden.presets import Recipe
@@ -156,7 +157,7 @@ def place(
     placed = ecp5.place(description, folder, device=device, **options, progress=stage)
     stage("")
     if board is not None:
-        emit.write_images(board, folder / "package")
+        emit.write_images(board, Generated(folder / "package"))
     return Placement(folder, device, placed)
 
 
