@@ -1,6 +1,7 @@
 """Recipes: a description and how to train it, by name or from a TOML file."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import tomli_w
 
@@ -13,7 +14,7 @@ from golden.levels import Levels
 from golden.parameters import Adc, Array, Dac, Network, Output
 from golden.source import registry
 from golden.training.settings import Training
-from golden.validation import build, plain, preset_or_toml
+from golden.validation import build, plain, preset_or_toml, replaced
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ def load(name: str) -> Recipe:
                 f"{name}: {key} is not a field; the fields here are {', '.join(known)}."
             )
     training = build(Training, fields.pop("training", {}), f"{name}: training")
+    if training.dataset.endswith(".npz"):
+        training = replaced(training, dataset=str(Path(name).parent / training.dataset))
     own = effects.read(fields.pop("effects", {}), name)
     given = fields.pop("levels", {})
     levels = build(Levels, given, name, "levels")

@@ -12,6 +12,8 @@ from golden.validation import Int, frozen
 class Training:
     """How to train: `float_epochs` of the float network, then `epochs` of the quantised one.
 
+    dataset: the name of a data set or, for an imported network, the path of an .npz file of its
+    sequences, which a TOML file gives relative to its own folder.
     noise: what the quantised network is trained with: "none"; a number, the signal-to-noise ratio
     in dB of noise at `placement` (`golden.injection`); or "hardware", the recipe's own effects.
     """

@@ -212,11 +212,7 @@ def test_the_command_takes_it_to_verilog(speaker):
     """As docs/import.md has it."""
     done = wordline("import", "speaker.safetensors", *GIVEN, folder=speaker)
     assert done.returncode == 0, done.stderr
-    done = wordline(
-        *("sim", "build/speaker/speaker.toml", "--program", "build/speaker/program.safetensors"),
-        *("--input", "test.npz", "--sequences", 20),
-        folder=speaker,
-    )
+    done = wordline("sim", "build/speaker/speaker.toml", "--sequences", 20, folder=speaker)
     assert done.returncode == 0, done.stderr
     summary = json.loads((speaker / "build/speaker/summary.json").read_text())
     assert (summary["mismatches"], summary["sequences"]) == (0, 20)
@@ -284,16 +280,22 @@ def test_the_command_takes_a_regressor_to_verilog(every, tmp_path):
     assert found["float"]["rmse"] < 1e-4 < found["fine-tuned"]["rmse"] < 0.6
     assert f"fine-tuned: RMSE {found['fine-tuned']['rmse']:.4f}" in done.stdout
     with built_quickly():
-        done = here(
-            *("sim", "build/own/own.toml", "--program", "build/own/program.safetensors"),
-            *("--input", "held.npz"),
-            folder=tmp_path,
-        )
+        done = here("sim", "build/own/own.toml", folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert f"float rmse │ {found['float']['rmse']:.4f}" in " ".join(done.stdout.split())
     summary = json.loads((tmp_path / "build/own/summary.json").read_text())
     assert summary["mismatches"] == 0 and "rtl_accuracy" not in summary
     assert summary["compared"]["output"]["compared"] == 30 * (7 * 6 if every else 3)
     assert summary["rtl_rmse"] == summary["golden_rmse"] == found["fine-tuned"]["rmse"]
+    assert summary["float_rmse"] == found["float"]["rmse"] and summary["dataset"] == "held.npz"
+    done = here("emit", "build/own/own.toml", "--macro", "blackbox", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "build/own/package/image.bin").exists()
+    done = here("train", "build/own/own.toml", folder=tmp_path)
+    assert done.returncode == 2 and "import it again with --fine-tune" in done.stderr
+    (tmp_path / "build/own/program.safetensors").unlink()
+    done = here("sim", "build/own/own.toml", folder=tmp_path)
+    assert done.returncode == 2 and "import the network again" in done.stderr
 
 
 def test_the_command_converts_and_fine_tunes(speaker):

@@ -63,6 +63,7 @@ def train(
     from wordline.flow import train as flow
 
     recipe = recipes.load(name, seed=seed, noise=noise, placement=placement, effects_=effects_)
+    flow.check_trainable(recipe)
     if seeds > 1:
         with terminal.bars() as bar:
             runs = flow.train_seeds(recipe, seeds, device=device, data_dir=data_dir, progress=bar)
@@ -160,8 +161,9 @@ def import_(
     for stage, values in imported.measures.items():
         terminal.say(f"{stage}: {worth(values)} on {test}")
     folder = imported.folder
-    toml, program = folder / f"{folder.name}.toml", folder / "program.safetensors"
-    terminal.say(f"{program}: wordline sim {toml} --program {program} --input YOUR.npz")
+    where = "" if build_dir == BUILD else f" --build-dir {build_dir}"
+    toml = folder / f"{folder.name}.toml"
+    terminal.say(f"{folder / 'program.safetensors'}: wordline sim {toml}{where}")
 
 
 def _arrays_table(arrays: Sequence["ArrayReport"]) -> "Table":

@@ -65,7 +65,10 @@ def cost(
     found = {
         "name": recipe.description.name,
         "sequences": len(lengths),
-        "worth": {side: evaluate.measured(program, test) for side, program in programs.items()},
+        "worth": {
+            side: evaluate.measured(program, test) if sequences.has_labels(test) else {}
+            for side, program in programs.items()
+        },
         **ppa.report(figures, counted["analog"], counted["digital"]),
         "figures": {name: asdict(figure) for name, figure in figures.items()},
         "versions": cache.versions(),

@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from golden import files, presets
+from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.frontends import convert, pytorch
 from golden.frontends.convert import Conversion
@@ -20,6 +22,10 @@ from golden.validation import plain, replaced
 from wordline.flow import cache, npz
 from wordline.flow.sequences import labelled, read_sequences
 from wordline.flow.train import Progress, torch_threads
+
+SEQUENCES = "sequences.npz"
+"""The file of the sequences that an imported network is simulated on: those of `test`, else the
+calibration's, without labels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +64,8 @@ def import_model(
 ) -> Imported:
     """Quantise a model's file for a design, by calibration sequences; train on if `fine_tune`.
 
-    Writes NAME.toml, program.safetensors and import.json into build_dir/NAME.
+    Writes NAME.toml, program.safetensors, import.json and `SEQUENCES` into build_dir/NAME. The
+    recipe in NAME.toml can be simulated, emitted, synthesised and costed as a trained one.
 
     model: ONNX, or a state_dict (docs/import.md). calibration, test: .npz files of sequences.
     order: names of a state_dict's parts, from the input on, where their sizes do not tell it.
@@ -132,12 +139,17 @@ def _import(
             found["fine-tuned"] = evaluate.measured(tuned, held)
     for values in found.values():
         values |= {name: round(value, 4) for name, value in values.items()}
-    imported = Imported(recipe, conversion, tuned, found, folder)
+    shown = data if held is None else held
+    recipe = _with_sequences(recipe, SEQUENCES)
+    imported = Imported(
+        _with_sequences(recipe, str(folder / SEQUENCES)), conversion, tuned, found, folder
+    )
     given = {"model": model, "calibration": calibration} | ({"test": test} if test else {})
     toml = recipe.to_toml()
     about = {
         "imported": {k: hashlib.sha256(p.read_bytes()).hexdigest() for k, p in given.items()},
         "fine_tuned": fine_tune,
+        "dataset": (test or calibration).name,
         "training": plain(recipe.training) if fine_tune else None,
         "versions": cache.versions(),
     }
@@ -151,10 +163,30 @@ def _import(
         "notes": conversion.notes,
         "arrays": [dataclasses.asdict(array) for array in conversion.arrays],
     }
+    worth = {"float": "float", "golden": "fine-tuned" if fine_tune else "converted"}
+    about |= {
+        f"{name}_{measure}": value
+        for name, stage in worth.items()
+        for measure, value in found.get(stage, {}).items()
+    }
+    _write_sequences(folder / SEQUENCES, shown, held is not None)
     files.write_text(folder / f"{description.name}.toml", toml)
     files.write_text(folder / "import.json", json.dumps(report, indent=1) + "\n")
     dataclasses.replace(imported.program, about=about).save(folder / "program.safetensors")
     return imported
+
+
+def _with_sequences(recipe: Recipe, path: str) -> Recipe:
+    return dataclasses.replace(recipe, training=replaced(recipe.training, dataset=path))
+
+
+def _write_sequences(path: Path, data: Sequences, labels: bool) -> None:
+    """The sequences that a chip of this network is simulated on. Labels are those of held-out
+    sequences alone: others would measure on what the network was trained or calibrated on."""
+    arrays = {"x": data.x.numpy(), "lengths": data.lengths.numpy()}
+    arrays |= {"labels": data.labels.numpy()} if labels else {}
+    with files.atomic(path) as beside, beside.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _check_folder(folder: Path, digest: str) -> None:

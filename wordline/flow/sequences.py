@@ -19,10 +19,30 @@ from wordline.flow import npz
 
 def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:
     """The training set and the test set of a recipe; WordlineError where they are absent, or where
-    their labels are of other steps than the output."""
-    data = datasets.load(recipe.training.dataset, data_dir)
-    evaluate.check_data(recipe.description, data)
-    return data
+    their labels are of other steps than the output.
+
+    Sequences of an .npz file, as of an imported network, are a test set; there is nothing to train
+    on. Without labels in the file, all labels are -1.
+    """
+    own = own_sequences(recipe)
+    if own is None:
+        data = datasets.load(recipe.training.dataset, data_dir)
+        evaluate.check_data(recipe.description, data)
+        return data
+    test = read_sequences(own, recipe.description)
+    none = Sequences(test.x[:0], test.lengths[:0], test.labels[:0])
+    return Dataset(own.name, none, test, recipe.description.outputs)
+
+
+def own_sequences(recipe: Recipe) -> Path | None:
+    """The .npz file that a recipe has in the place of a data set, if it has one."""
+    path = Path(recipe.training.dataset)
+    return path if path.suffix == ".npz" else None
+
+
+def has_labels(data: Sequences) -> bool:
+    """Whether sequences have labels."""
+    return data.real or bool((data.labels >= 0).any())
 
 
 def test_set(recipe: Recipe, data_dir: Path) -> Sequences:

@@ -138,7 +138,8 @@ def simulate(
 
     labels: Tensor | None
     if data is not None:
-        codes, lengths, labels = sequences.encode(loaded, data), data.lengths, data.labels
+        codes, lengths = sequences.encode(loaded, data), data.lengths
+        labels = data.labels if sequences.has_labels(data) else None
     else:
         assert inputs is not None
         codes, lengths, labels = sequences.read_input(inputs, loaded)

@@ -19,6 +19,7 @@ from golden.training import run as run_training
 from golden.training.evaluate import measured
 from golden.validation import plain, replaced
 from wordline.flow import cache
+from wordline.flow.sequences import own_sequences
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, what is done of it, and how much there is."""
@@ -67,6 +68,7 @@ def train_seeds(
     progress: Progress = lambda *_: None,
 ) -> list[SeedRun]:
     """Train so many seeds, from the recipe's on; nothing is kept but what they measure."""
+    check_trainable(recipe)
     data = datasets.load(recipe.training.dataset, data_dir)
     runs = []
     with torch_threads(threads):
@@ -95,10 +97,13 @@ def train(
 
     What is trained is the program of an ideal chip; the recipe's effects enter where
     `training.noise` is "hardware". threads: PyTorch's, while it trains; another number may round
-    sums in another order and give another program.
+    sums in another order and give another program. The program of a recipe with sequences of its
+    own (`wordline import`) is never trained here; WordlineError where it is not in the folder.
     """
     folder = build_dir / recipe.description.name
     path = folder / "program.safetensors"
+    if own_sequences(recipe) is not None:
+        return Trained(imported_program(recipe, path), 0.0, True, folder)
     # Effects matter to training where it is told to use them.
     used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
     levels = plain(recipe.levels) if recipe.description.device.levels == "trained" else None
@@ -133,6 +138,25 @@ def train(
     program = dataclasses.replace(result.program, about=about)
     program.save(path)
     return Trained(program, time.monotonic() - started, False, folder)
+
+
+def check_trainable(recipe: Recipe) -> None:
+    """Raise WordlineError where a recipe has no training set."""
+    if own_sequences(recipe) is not None:
+        raise WordlineError(
+            f"{recipe.description.name} was imported and has no training set; to train it on, "
+            f"import it again with --fine-tune."
+        )
+
+
+def imported_program(recipe: Recipe, path: Path) -> Program:
+    """The program of an imported network; WordlineError where it is not at the path."""
+    if not path.exists():
+        raise WordlineError(
+            f"{path} is not there, and {recipe.description.name} has no training set to make it "
+            f"from; import the network again, or give the folder of its folder with --build-dir."
+        )
+    return Program.load(path, recipe.description)
 
 
 def evaluate(program: Program, data: Sequences, *, threads: int = 1) -> dict[str, float]:
