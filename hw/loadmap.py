@@ -17,8 +17,13 @@ from hw.voter import Voter
 
 
 class LoadMap:
-    """All regions of a design, each aligned to its size, the largest first; one follows another, so
-    every address below `words` is in one, and none from there on."""
+    """All regions of a design, each aligned to its size, the largest last, without a gap.
+
+    An address is in a region if it is at least `first` and below `words`. An image in ascending
+    order writes a level table before the cells that are programmed through it, unless an array has
+    fewer cells than levels. `check` is the address of an image's last word, its checksum, which the
+    accelerator itself ignores.
+    """
 
     def __init__(self, description: Description) -> None:
         self.description = description
@@ -28,9 +33,11 @@ class LoadMap:
             wanted += [replace(r, name=f"{name}.{r.name}") for r in block.regions(shape)]
         if description.voting.replay_steps:
             wanted.append(Voter.region(description))
-        wanted.sort(key=lambda region: -region.bits)
+        wanted.sort(key=lambda region: (region.bits, not region.name.endswith(".levels")))
+        size = sum(1 << region.bits for region in wanted)
+        largest = 1 << wanted[-1].bits
+        self.first = base = -size % largest
         self.regions: dict[str, Region] = {}
-        base = 0
         for region in wanted:
             self.regions[region.name] = replace(region, base=base)
             base += 1 << region.bits
@@ -39,9 +46,16 @@ class LoadMap:
         self.data_bits = max(region.data_bits for region in wanted)
 
     @property
+    def check(self) -> int:
+        """The address of the checksum."""
+        return self.words
+
+    @property
     def nowhere(self) -> int:
-        """An address that no region holds."""
-        return (1 << self.address_bits) - 1
+        """An address that no region holds, nor is that of the checksum."""
+        nowhere = (1 << self.address_bits) - 1
+        assert nowhere > self.check
+        return nowhere
 
     @property
     def layout(self) -> data.StructLayout:

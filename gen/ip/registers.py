@@ -29,7 +29,9 @@ def c_header(map_: RegisterMap) -> str:
                 define(f"{_macro(register, field)}_IS", field.value << low, "what it holds", 8)
     lines.append("")
     define("WORDLINE_WINDOW", map_.window, "the load window: a word for each load address", 8)
-    define("WORDLINE_LOAD_WORDS", map_.load_words, "load addresses", 8)
+    define("WORDLINE_LOAD_FIRST", map_.load_first, "the first load address", 8)
+    define("WORDLINE_LOAD_END", map_.load_end, "one beyond the last load address", 8)
+    define("WORDLINE_LOAD_CHECK", map_.load.check, "the load address of the checksum", 8)
     lines += ["", "#endif"]
     return "\n".join(lines) + "\n"
 
@@ -111,7 +113,9 @@ def sidecar(map_: RegisterMap) -> dict[str, Any]:
     return {
         "address_bits": map_.address_bits,
         "window": map_.window,
-        "load_words": map_.load_words,
+        "load_first": map_.load_first,
+        "load_end": map_.load_end,
+        "load_check": map_.load.check,
         "registers": {
             register.name: {
                 "offset": register.offset,

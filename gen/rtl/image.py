@@ -1,6 +1,7 @@
 """The image: a program as words on the load bus, and its file."""
 
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ LINES = 2**16
 
 
 def words(program: Program) -> list[Word]:
-    """Every write that loads a program: level tables first, for cells are programmed through
-    them, then in ascending address order."""
+    """Every write that loads a program, in ascending address order, and its checksum. So level
+    tables are written before the cells that are programmed through them."""
     return [(address, data) for address, data in _words(program).tolist()]
 
 
@@ -46,9 +47,18 @@ def _words(program: Program) -> np.ndarray:
         votes = {"votes": program.votes, "by_sum": int(program.vote_by == "sum")}
         parts.append(_part(regions["votes"], {}, votes))
     image = np.concatenate(parts)
-    tables = [region for name, region in regions.items() if name.endswith(".levels")]
-    later = ~np.any([region.holds(image[:, 0]) for region in tables], axis=0)
-    return image[np.lexsort((image[:, 0], later))]
+    image = image[np.argsort(image[:, 0], kind="stable")]
+    return np.concatenate([image, [[LoadMap(description).check, checksum(image)]]])
+
+
+CHECK_BITS = 32
+"""Bits of the checksum."""
+
+
+def checksum(image: np.ndarray) -> int:
+    """CRC-32 (ISO-HDLC, as zlib's) of the words (words, 2): address and data of each, 32 bits,
+    little-endian."""
+    return zlib.crc32(image.astype("<u4").tobytes())
 
 
 def _part(region: Region, places: dict[str, Any], data: dict[str, Any]) -> np.ndarray:
@@ -80,7 +90,7 @@ def _array(
         *_parameters(part, shape, regions[f"{name}.parameters"]),
         _part(regions[f"{name}.levels"], {"level": (0,)}, entries),
         _part(regions[f"{name}.cells"], place, cells)
-        if numbers is None
+        if numbers is None or regions[f"{name}.cell_levels"].base < regions[f"{name}.levels"].base
         else _part(regions[f"{name}.cell_levels"], place, {"level": numbers}),
     ]
 
@@ -152,7 +162,7 @@ def write(path: Path, program: Program) -> None:
         for part in np.array_split(image := _words(program), -(-len(image) // LINES)):
             address, data = (
                 _hex(part[:, 0], load_map.address_bits),
-                _hex(part[:, 1], load_map.data_bits),
+                _hex(part[:, 1], CHECK_BITS),
             )
             marks = (np.full((len(part), 1), ord(mark), np.uint8) for mark in "@ \n")
             at, space, end = marks
@@ -189,10 +199,11 @@ def read(path: Path, description: Description) -> list[Word]:
         if match is None:
             raise WordlineError(f"{path}, line {number}: {line!r} is not `@address data` in hex.")
         address, data = int(match[1], 16), int(match[2], 16)
-        if address >> load_map.address_bits or data >> load_map.data_bits:
+        bits = CHECK_BITS if address == load_map.check else load_map.data_bits
+        if address >> load_map.address_bits or data >> bits:
             raise WordlineError(
                 f"{path}, line {number}: {line!r} does not fit {load_map.address_bits} address "
-                f"and {load_map.data_bits} data bits; run `wordline emit` again."
+                f"and {bits} data bits; run `wordline emit` again."
             )
         image.append((address, data))
     return image

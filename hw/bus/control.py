@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
@@ -78,7 +79,8 @@ class Control(wiring.Component):
         """Of an address: whether it is in the load window, the number of its register, and whether
         there is anything."""
         word, in_window = address[index_bits(WORD) : -1], address[-1]
-        there = word < Mux(in_window, self.load_map.words, len(self.map.registers))
+        there = word < Mux(in_window, self.map.load_end, len(self.map.registers))
+        there &= ~in_window | (word >= self.map.load_first)
         return in_window, word[: index_bits(len(self.map.registers))], there
 
     def _answer(self, there: Value, usable: Value) -> Value:
@@ -110,6 +112,27 @@ class Control(wiring.Component):
                     m.d.sync += window.eq(Window.CLOSED)
         return moved & (window == Window.OPENING) & load, load
 
+    def _check(self, m: Module, window: Signal, opened: Value) -> Signal:
+        """The CRC-32 of the words of a load, as they came: address and data, 32 bits each,
+        little-endian, so that of an image.bin in front of its checksum. Whether a checksum that
+        came was another one."""
+        m.submodules.crc = crc = CRC32_ISO_HDLC(64).create()
+        check_failed = Signal()
+        payload = self.load.payload
+        came = (window == Window.OPEN) & self.load.valid & self.load.ready
+        is_check = payload.address == self.load_map.check
+        word = Cat(payload.address, Const(0, BUS_BITS - len(payload.address)), payload.data)
+        m.d.comb += [
+            crc.start.eq(opened),
+            crc.valid.eq(came & ~is_check),
+            crc.data.eq(word),
+        ]
+        with m.If(opened):
+            m.d.sync += check_failed.eq(0)
+        with m.Elif(came & is_check & (self.bus.write_data != crc.crc)):
+            m.d.sync += check_failed.eq(1)
+        return check_failed
+
     def _registers(
         self, m: Module, window: Signal, opened: Value, load: Signal, number: Value, write: Value
     ) -> None:
@@ -117,16 +140,18 @@ class Control(wiring.Component):
         bus = self.bus
         loaded = Signal()
         words_came = Signal()
+        check_failed = self._check(m, window, opened)
         with m.If(self.load.valid & self.load.ready):
             with m.If(window == Window.OPEN):
                 m.d.sync += [loaded.eq(0), words_came.eq(1)]
             with m.If((window == Window.CLOSING) & words_came):
-                m.d.sync += [loaded.eq(1), words_came.eq(0)]
+                m.d.sync += [loaded.eq(~check_failed), words_came.eq(0)]
         clear = Signal()
         statuses: dict[tuple[str, str], Value] = {
             ("status", "load_open"): (window == Window.OPEN) | (window == Window.CLOSING),
             ("status", "busy"): self.busy,
             ("status", "loaded"): loaded,
+            ("status", "check_failed"): check_failed,
         }
         counts = Signal.like(self.counts)  # what is counted comes late in a cycle, carries are long
         m.d.sync += counts.eq(self.counts)

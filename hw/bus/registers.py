@@ -16,7 +16,7 @@ WORD = BUS_BITS // 8
 MAGIC = int.from_bytes(b"WORD", "big")
 """What register `id` holds."""
 
-VERSION = 1
+VERSION = 2
 """Of this map: another one for whatever software would notice."""
 
 Access = Literal["constant", "status", "control", "pulse", "event"]
@@ -95,9 +95,14 @@ class RegisterMap:
         return self.window // WORD
 
     @property
-    def load_words(self) -> int:
-        """Of them, from the first on, those that there are."""
-        return self.load.words
+    def load_first(self) -> int:
+        """The first load address."""
+        return self.load.first
+
+    @property
+    def load_end(self) -> int:
+        """One beyond the last load address, that of the checksum."""
+        return self.load.check + 1
 
 
 def _byte_bits(word_bits: int) -> int:
@@ -155,7 +160,14 @@ def _registers(description: Description) -> list[Register]:
         Field(
             name="loaded",
             about="Since the last reset a program was loaded, to its end: the window was closed "
-            "after it. A reset clears this, but keeps what was loaded.",
+            "after it, and its checksum, if it has one, was right. A reset clears this, but keeps "
+            "what was loaded.",
+            access="status",
+        ),
+        Field(
+            name="check_failed",
+            about="The checksum of the last load was not that of the words that were written: "
+            "load the whole image again, in its order. The next load or a reset clears this.",
             access="status",
         ),
     )

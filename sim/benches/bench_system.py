@@ -25,8 +25,8 @@ STALLS = (0.0, 0.3, 0.8)
 LONGEST_NS = 4_000_000
 """After which a test hangs."""
 
-STILL_BUSY, OUT_OF_RANGE = 4, 5
-"""The driver's WORDLINE_STILL_BUSY and WORDLINE_OUT_OF_RANGE."""
+STILL_BUSY, OUT_OF_RANGE, CHECK_FAILED = 4, 5, 7
+"""The driver's WORDLINE_STILL_BUSY, WORDLINE_OUT_OF_RANGE and WORDLINE_CHECK_FAILED."""
 
 
 async def hold(dut: Any, prefix: str, payload: tuple[str, ...]) -> None:
@@ -157,7 +157,7 @@ async def in_mid_packet(dut: Any) -> None:
         while not await read(status) & 1:
             pass
         assert await system.call("wordline_loaded") == loaded
-        beyond = system.window + 4 * system.sidecar["axi"]["load_words"]
+        beyond = system.window + 4 * system.sidecar["axi"]["load_end"]
         assert beyond < 2 * system.window and await write(beyond, 0) == AxiResp.DECERR
         assert await write(system.window + 4 * address, word) == AxiResp.OKAY
         assert not await system.call("wordline_loaded")
@@ -290,10 +290,36 @@ async def load_in_mid_stream(dut: Any, stall: float) -> None:
     word, none = (Word * 1)(Word(*system.image()[0])), ctypes.c_size_t(0)
     assert await system.call("wordline_load", word, ctypes.c_size_t(1), 0) == STILL_BUSY
     assert await system.call("wordline_load", word, none, 0) == 0
-    word[0].address = system.sidecar["axi"]["load_words"]
+    word[0].address = system.sidecar["axi"]["load_end"]
     assert await system.call("wordline_load", word, ctypes.c_size_t(1), 9) == OUT_OF_RANGE
     assert await system.call("wordline_loaded")  # as before
     streams.conclude(system.job, system.compare(await taken))
+
+
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
+async def damaged_image(dut: Any) -> None:
+    """Words that are missing, changed or in another order are found by the checksum."""
+    system = await started(dut, 0.0)
+    draw = random.Random(f"{system.job['seed']} damage")
+
+    async def load(words: list[tuple[int, int]]) -> int:
+        image = (Word * len(words))(*(Word(*word) for word in words))
+        return await system.call("wordline_load", image, ctypes.c_size_t(len(words)), 1000)
+
+    whole = system.image()
+    n = draw.randrange(len(whole) - 2)
+    address, data = whole[n]
+    damaged = (
+        whole[:n] + whole[n + 1 :],
+        [*whole[:n], (address, data ^ 1), *whole[n + 1 :]],
+        [*whole[:n], whole[n + 1], whole[n], *whole[n + 2 :]],
+        [whole[-1], *whole[:-1]],
+    )
+    for words in damaged:
+        assert await load(words) == CHECK_FAILED
+        assert not await system.call("wordline_loaded")
+    assert await load(whole[:-1]) == 0  # unchecked
+    assert await load(whole) == 0 and await system.call("wordline_loaded")
 
 
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")

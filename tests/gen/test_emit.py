@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -156,12 +158,31 @@ def test_every_word_of_an_image_has_an_address_of_its_own(emitted):
     for region in load_map.regions.values():
         assert region.base % (1 << region.bits) == 0
     tables = [r for name, r in load_map.regions.items() if name.endswith(".levels")]
-    first = [a for a in addresses if any(table.holds(a) for table in tables)]
-    assert len(first) == len(tables) * 2**description.device.weight_bits
-    assert addresses == sorted(first) + sorted(set(addresses) - set(first))
+    entries = [a for a in addresses if any(table.holds(a) for table in tables)]
+    assert len(entries) == len(tables) * 2**description.device.weight_bits
+    assert addresses == sorted(set(addresses)) and addresses[-1] == load_map.check
+    data = b"".join(struct.pack("<II", *word) for word in words[:-1])
+    assert words[-1][1] == zlib.crc32(data)
     cells = sum(2 * s.rows * s.units * s.gates for s in (*description.layers, description.head)) / 2
     assert len(words) > cells
     assert image.read(folder / "image.hex", description) == words
+
+
+@pytest.mark.parametrize("weight_bits", [1, 4, 8])
+def test_a_level_table_is_loaded_before_the_cells_programmed_through_it(weight_bits):
+    description = small(network={"classes": 3}, device={"weight_bits": weight_bits})
+    program = random_program(description, 0, on_levels=True)
+    regions = LoadMap(description).regions
+    addresses = [address for address, _ in image.words(program)]
+    for name in description.arrays:
+        numbers = regions[f"{name}.cell_levels"]
+        programmed = [address for address in addresses if numbers.holds(address)]
+        table = [address for address in addresses if regions[f"{name}.levels"].holds(address)]
+        assert not programmed or max(table) < min(programmed)
+        codes = [address for address in addresses if regions[f"{name}.cells"].holds(address)]
+        assert bool(codes) != bool(programmed)
+        # Fewer cells than levels have their codes written, for which order does not matter.
+        assert bool(codes) == (numbers.bits < weight_bits)
 
 
 def test_damaged_images_are_named(tmp_path):

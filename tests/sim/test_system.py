@@ -131,8 +131,9 @@ def test_no_two_registers_share_an_address_and_all_fit(map_):
     assert map_.window_words >= 1 << load.address_bits
     held = np.arange(1 << load.address_bits)
     held = np.any([region.holds(held) for region in load.regions.values()], axis=0)
-    assert held[: load.words].all() and not held[load.words :].any()
-    assert not held[load.nowhere]
+    assert held[load.first : load.words].all()
+    assert not held[: load.first].any() and not held[load.words :].any()
+    assert not held[load.nowhere] and not held[load.check] and load.nowhere != load.check
 
 
 def test_systemrdl_says_the_same(map_, tmp_path):
@@ -175,7 +176,8 @@ def test_systemrdl_says_the_same(map_, tmp_path):
 def test_c_says_the_same(map_, tmp_path):
     """As its compiler reads it."""
     (tmp_path / "wordline_regs.h").write_text(registers.c_header(map_))
-    wanted = {"WINDOW": map_.window, "LOAD_WORDS": map_.load_words}
+    wanted = {"WINDOW": map_.window, "LOAD_FIRST": map_.load_first, "LOAD_END": map_.load_end}
+    wanted |= {"LOAD_CHECK": map_.load.check}
     for register in map_.registers:
         name = register.name.upper()
         wanted[name] = register.offset

@@ -17,7 +17,8 @@ enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *i
                                    uint32_t patience) {
     size_t n;
     for (n = 0; n < count; n++)
-        if (image[n].address >= WORDLINE_LOAD_WORDS) return WORDLINE_OUT_OF_RANGE;
+        if (image[n].address < WORDLINE_LOAD_FIRST || image[n].address >= WORDLINE_LOAD_END)
+            return WORDLINE_OUT_OF_RANGE;
     if (count == 0) return WORDLINE_OKAY;
     put(base, WORDLINE_CONTROL, WORDLINE_CONTROL_LOAD);
     do {
@@ -31,6 +32,7 @@ enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *i
     while (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN) {
         /* Nothing holds it up but the last word. */
     }
+    if (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_CHECK_FAILED) return WORDLINE_CHECK_FAILED;
     return wordline_loaded(base) ? WORDLINE_OKAY : WORDLINE_NOT_LOADED;
 }
 

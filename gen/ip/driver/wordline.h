@@ -24,7 +24,8 @@ enum wordline_result {
     WORDLINE_OTHER_DESIGN,  /* it is not the design that wordline_regs.h was made with */
     WORDLINE_STILL_BUSY,    /* sequences were under way all the time; nothing was loaded */
     WORDLINE_OUT_OF_RANGE,  /* an address that the load map does not have; nothing was loaded */
-    WORDLINE_NOT_LOADED     /* the load was cut off, by a reset or by another's access */
+    WORDLINE_NOT_LOADED,    /* the load was cut off, by a reset or by another's access */
+    WORDLINE_CHECK_FAILED   /* words are missing, changed or in another order: load it again */
 };
 
 /* One word of an image: image.bin is an array of these, little-endian. */
@@ -41,7 +42,8 @@ struct wordline_counters {
 /* Is the accelerator of wordline_regs.h at `base`? */
 enum wordline_result wordline_check(uintptr_t base);
 
-/* Load a program; of no words, nothing. It waits until no sequence is under way, for `patience` reads
+/* Load a program; of no words, nothing. The last word of an image is its checksum, which the
+ * accelerator compares with the words that came; words without one are loaded unchecked. It waits until no sequence is under way, for `patience` reads
  * of the status at the most; no sequence begins before it is done, so each is computed with the
  * numbers of one load. After WORDLINE_STILL_BUSY the request still has its turn: no sequence begins
  * until it has come and gone, with nothing loaded. */
