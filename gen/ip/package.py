@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gen.ip import liberty, registers, wavedrom
+from gen.ip import liberty, registers, testbench, wavedrom
 from gen.ip.options import MACROS, PERIOD_NS, Macro
-from gen.rtl import control, naming, sidecar, verilog
+from gen.rtl import control, naming, sidecar, vectors, verilog
 from gen.rtl.generated import Generated
 from gen.verilog.components import to_verilog
 from golden.description import Description
 from golden.errors import WordlineError
-from hw.bus.registers import BUS_BITS
+from hw.bus.registers import BUS_BITS, RegisterMap
 from hw.bus.serial import Board
 from hw.bus.system import CoreInstance, System, Top
 
@@ -23,6 +23,9 @@ DRIVER = Path(__file__).with_name("driver")
 
 IMAGES = ("image.hex", "image.bin")
 """A trained network in a package."""
+
+PROGRAM = (*IMAGES, "vectors.npz", "program.json", "tb/stimulus.hex", "tb/expected.hex")
+"""Files of a package that come with a trained network, testbenches apart."""
 
 IO_SHARE = 0.3
 """Part of the clock's period that is left to what is outside, on its way in and on its way out."""
@@ -111,6 +114,14 @@ def _crossbar(name: str, view: Macro) -> str:
     return f"{name}_crossbar_{ending}.v"
 
 
+def program_texts(description: Description, golden: vectors.Vectors) -> dict[str, str]:
+    """Text files that come with a trained network: testbenches, for golden vectors."""
+    name = description.name
+    return testbench.texts(
+        *(description, RegisterMap(description), axi_module(description), f"{name}.f", golden)
+    )
+
+
 def write(
     description: Description,
     macro: Macro,
@@ -130,7 +141,8 @@ def write(
     kept = [view for view in before.get("views", []) if same and view in MACROS and view != macro]
     found = texts(description, [*kept, macro], period_ns=period_ns)
     other = {*before.get("sha256", {}), *((f"{before['name']}.json",) if "name" in before else ())}
-    left = (other | ({*IMAGES} if not same else set())) - found.keys()
+    benches = {f"tb/{before.get('name')}_tb.{kind}" for kind in ("v", "cpp")}
+    left = (other | (set() if same else {*PROGRAM} | benches)) - found.keys()
     made.check([*found, *left], lambda: found)
     made.delete(left)
     for path, text in found.items():

@@ -50,6 +50,17 @@ def _compact(values: Tensor, valid: Tensor | None = None) -> np.ndarray:
     return values.numpy().astype(kind)
 
 
+def first(vectors: Vectors, sequences: int) -> Vectors:
+    """The vectors of the first sequences; padding of steps stays."""
+    count = len(vectors["lengths"])
+    of_sequence = ("x", "lengths", "label")
+    votes = len(vectors["layers.0.h"]) // count
+    return {
+        name: array[: sequences if name in of_sequence else sequences * votes]
+        for name, array in vectors.items()
+    }
+
+
 def write(path: Path, vectors: Vectors) -> None:
     """Write the .npz, whole or not at all; uncompressed: of 10,000 images, compression takes half
     a minute and spares a third."""

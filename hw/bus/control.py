@@ -2,7 +2,6 @@
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from golden.description import Description
@@ -19,6 +18,9 @@ class Window(enum.Enum):
     OPEN = 2
     CLOSING = 3
 
+
+POLYNOMIAL = 0x04C11DB7
+"""Of the signature of an image: that of CRC-32."""
 
 COUNTED_EACH = 4
 """Lowest bits of a counter: the others are clocked only when these are full."""
@@ -113,23 +115,26 @@ class Control(wiring.Component):
         return moved & (window == Window.OPENING) & load, load
 
     def _check(self, m: Module, window: Signal, opened: Value) -> Signal:
-        """The CRC-32 of the words of a load, as they came: address and data, 32 bits each,
-        little-endian, so that of an image.bin in front of its checksum. Whether a checksum that
-        came was another one."""
-        m.submodules.crc = crc = CRC32_ISO_HDLC(64).create()
+        """The signature of the words of a load, as they came; whether it was not the one that the
+        image has as its last word.
+
+        A multiple-input signature register (MISR): a shift in the field of CRC-32's polynomial,
+        and an XOR with the word, whose address is exchanged by halves.
+        """
+        signature = Signal(BUS_BITS)
         check_failed = Signal()
         payload = self.load.payload
         came = (window == Window.OPEN) & self.load.valid & self.load.ready
         is_check = payload.address == self.load_map.check
-        word = Cat(payload.address, Const(0, BUS_BITS - len(payload.address)), payload.data)
-        m.d.comb += [
-            crc.start.eq(opened),
-            crc.valid.eq(came & ~is_check),
-            crc.data.eq(word),
-        ]
+        address = Signal(BUS_BITS)
+        m.d.comb += address.eq(payload.address)
+        fed_back = Mux(signature[-1], POLYNOMIAL, 0)
         with m.If(opened):
-            m.d.sync += check_failed.eq(0)
-        with m.Elif(came & is_check & (self.bus.write_data != crc.crc)):
+            m.d.sync += [signature.eq(~0), check_failed.eq(0)]
+        with m.Elif(came & ~is_check):
+            word = payload.data ^ address.rotate_left(BUS_BITS // 2)
+            m.d.sync += signature.eq((signature << 1)[:BUS_BITS] ^ fed_back ^ word)
+        with m.Elif(came & (self.bus.write_data != signature)):
             m.d.sync += check_failed.eq(1)
         return check_failed
 

@@ -4,8 +4,6 @@ import hashlib
 import json
 import re
 import shutil
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -161,11 +159,21 @@ def test_every_word_of_an_image_has_an_address_of_its_own(emitted):
     entries = [a for a in addresses if any(table.holds(a) for table in tables)]
     assert len(entries) == len(tables) * 2**description.device.weight_bits
     assert addresses == sorted(set(addresses)) and addresses[-1] == load_map.check
-    data = b"".join(struct.pack("<II", *word) for word in words[:-1])
-    assert words[-1][1] == zlib.crc32(data)
     cells = sum(2 * s.rows * s.units * s.gates for s in (*description.layers, description.head)) / 2
     assert len(words) > cells
     assert image.read(folder / "image.hex", description) == words
+
+
+def test_the_checksum_depends_on_every_word_and_their_order():
+    assert image.checksum(np.array([[3, 5]])) == 0xFFFFFFFE ^ 0x04C11DB7 ^ 5 ^ 3 << 16
+    words = np.array(image.words(random_program(small(), 0))[:-1])
+    whole = image.checksum(words)
+    for n in range(0, len(words) - 1, 7):
+        swapped, changed = words.copy(), words.copy()
+        swapped[[n, n + 1]] = words[[n + 1, n]]
+        changed[n, 1] ^= 1
+        for damaged in (swapped, changed, np.delete(words, n, 0)):
+            assert image.checksum(damaged) != whole
 
 
 @pytest.mark.parametrize("weight_bits", [1, 4, 8])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gen.ip import package
-from gen.rtl import verilog
+from gen.rtl import vectors, verilog
 from gen.rtl.generated import SUMS, Generated
 from golden.errors import WordlineError
 from tests.helpers import emitted_once, random_codes, random_program, small
@@ -153,6 +153,12 @@ def test_an_interruption_leaves_nothing_that_looks_edited(emitted):
     assert emit_all(emitted).reused
 
 
+def add_program(folder, **how):
+    golden = vectors.make(PROGRAM, X, torch.tensor([4, 2, 1]))
+    vectors.write(folder.with_suffix(".npz"), golden)
+    emit.package_program(PROGRAM, {}, folder.with_suffix(".npz"), Generated(folder, **how))
+
+
 VIEWS = {"blackbox": "stub", "model": "model", "digital": "digital"}
 
 
@@ -178,7 +184,7 @@ def test_the_package_of_another_design_leaves_nothing_of_the_first(tmp_path):
     other = DESIGN.replace(name="other")
     package.write(other, "blackbox", tmp_path / "other")
     package.write(DESIGN, "model", tmp_path / "both")
-    emit.write_images(PROGRAM, Generated(tmp_path / "both"))
+    add_program(tmp_path / "both")
     package.write(other, "blackbox", tmp_path / "both")
     assert content(tmp_path / "both") == content(tmp_path / "other")
     folders = [path for path in (tmp_path / "both").rglob("*") if path.is_dir()]
@@ -187,11 +193,14 @@ def test_the_package_of_another_design_leaves_nothing_of_the_first(tmp_path):
 
 @pytest.mark.parametrize("file", ["rtl/small.v", "driver/wordline.c", "image.hex"])
 def test_an_edited_file_of_a_package_stays(file, tmp_path):
-    emit.emit_package(DESIGN, "model", tmp_path, program=PROGRAM)
+    emit.emit_package(DESIGN, "model", tmp_path)
+    add_program(tmp_path)
     edit(tmp_path / file)
     before = content(tmp_path)
     with pytest.raises(WordlineError, match=f"{file} was edited"):
-        emit.emit_package(DESIGN, "blackbox", tmp_path, program=PROGRAM)
+        emit.emit_package(DESIGN, "model", tmp_path)
+        add_program(tmp_path)
     assert content(tmp_path) == before
-    emit.emit_package(DESIGN, "model", tmp_path, program=PROGRAM, force=True)
+    emit.emit_package(DESIGN, "model", tmp_path, force=True)
+    add_program(tmp_path, force=True)
     assert not Generated(tmp_path).edited()

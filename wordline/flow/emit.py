@@ -1,17 +1,20 @@
 """Files of a design in a folder: Verilog, sidecar, image, golden vectors, and the package."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 from torch import Tensor
 
 from gen.ip import package
 from gen.ip.options import MACROS, PERIOD_NS, Macro
 from gen.rtl import image, vectors, verilog
 from gen.rtl.generated import Generated
+from golden import effects
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.files import DATA
@@ -32,6 +35,9 @@ class Emitted:
     reused: bool
     edited: tuple[str, ...] = ()
 
+
+SEQUENCES = 400
+"""Sequences whose golden vectors are in a package, at most: the first ones of the test set."""
 
 IMAGE, VECTORS, PART = "image.hex", "vectors.npz", "vectors-part.npz"
 """A program; golden vectors of the whole test set; those of other sequences."""
@@ -67,20 +73,25 @@ def emit(
         )
     description = recipe.description
     folder = out or build_dir / description.name
-    loaded = None
     if design_only:
         emit_design(description, folder, force=force)
         emitted = Emitted(folder, 0.0, False)
     else:
         trained = program or build_dir / description.name / "program.safetensors"
-        loaded = on_chip(Program.load(trained, description), recipe, votes, vote_by)
+        ideal = Program.load(trained, description)
+        loaded = on_chip(ideal, recipe, votes, vote_by)
         data = sequences.test_set(recipe, data_dir)
         with torch_threads(threads):
             codes = sequences.encode(loaded, data)
             emitted = emit_all(loaded, codes, data.lengths, folder, force=force)
     if macro is not None:
         target = folder / "package"
-        emit_package(description, macro, target, program=loaded, period_ns=period_ns, force=force)
+        if not design_only:  # before anything is written
+            Generated(target, force=force).check(package.PROGRAM)
+        made = emit_package(description, macro, target, period_ns=period_ns, force=force)
+        if not design_only:
+            about = effects.describe(ideal, loaded, recipe.effects)
+            package_program(loaded, about, folder / VECTORS, made)
     return emitted
 
 
@@ -168,28 +179,53 @@ def emit_package(
     macro: str,
     folder: Path,
     *,
-    program: Program | None = None,
     period_ns: float = PERIOD_NS,
     force: bool = False,
-) -> Path:
+) -> Generated:
     """The IP package of a design in `folder`, for an ASIC or FPGA flow (docs/integration.md).
 
-    macro: the view of the crossbars, one of `gen.ip.options.MACROS`. program: its image goes into
-    the package. period_ns: of the clock. Returns the folder. Raises WordlineError where it would
-    overwrite what was edited, unless by force.
+    macro: the view of the crossbars, one of `gen.ip.options.MACROS`. period_ns: of the clock.
+    Returns the folder with its hashes. Raises WordlineError where it would overwrite what was
+    edited, unless by force.
     """
-    if program is not None:
-        Generated(folder, force=force).check(package.IMAGES)  # before anything is written
-    made = package.write(
+    return package.write(
         *(description, cast(Macro, macro), folder), period_ns=period_ns, force=force
     )
-    if program is not None:
-        write_images(program, made)
-    return folder
+
+
+def package_program(
+    program: Program, effects_: dict[str, Any], vectors_file: Path, made: Generated
+) -> None:
+    """Add a program to a package: its image, golden vectors, testbenches, and what it is.
+
+    effects_: what `golden.effects.describe` says. vectors_file: golden vectors of the program, of
+    which the package gets the first `SEQUENCES`.
+    """
+    with np.load(vectors_file) as file:
+        golden = vectors.first(dict(file), SEQUENCES)
+    texts = package.program_texts(program.description, golden)
+    about = {
+        "name": program.description.name,
+        "fingerprint": program.description.fingerprint,
+        "checksum": f"{image.words(program)[-1][1]:08x}",
+        "votes": program.votes,
+        "vote_by": program.vote_by if program.votes > 1 else None,
+        "effects": effects_,
+        "sequences": len(golden["lengths"]),
+        **{key: value for key, value in program.about.items() if key != "key"},
+    }
+    texts["program.json"] = json.dumps(about, indent=1) + "\n"
+    made.check([*texts, *package.IMAGES, VECTORS], lambda: texts)
+    for path, text in texts.items():
+        made.write_text(path, text)
+    write_images(program, made)
+    with made.writing(VECTORS) as beside:
+        vectors.write(beside, golden)
 
 
 def write_images(program: Program, made: Generated) -> None:
     """The image of a program in a package, as text and as bytes."""
+    made.check(package.IMAGES)
     for file, write in zip(package.IMAGES, (image.write, image.write_binary), strict=True):
         with made.writing(file) as beside:
             write(beside, program)
