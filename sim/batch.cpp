@@ -31,6 +31,8 @@ struct Probe {      // where its records go
     int64_t units;  // a record of a step, or of a pass, is so many units, `places` a beat
     int64_t steps;  // records of a pass are at pass * steps + step
     int32_t whole;  // 1: a record a pass, not a step
+    int64_t* cycles;     // (passes, steps, beats): when each came, from the end of loading
+    int64_t beats;
     int32_t* fields[8];  // each (passes, steps, gates, units)
 };
 
@@ -280,7 +282,8 @@ class Chip {
             top->o___05Fready = accepts;
             low(changed);
 #define RECORD(number, fields, valid, trace)                                               \
-    if (root.valid && !record(job, number, fields, root.trace, places[number], bits)) {    \
+    if (root.valid &&                                                                      \
+        !record(job, number, fields, root.trace, places[number], bits, cycle - begun)) {   \
         *job.culprit = number;                                                             \
         return TOO_MANY;                                                                   \
     }
@@ -316,12 +319,13 @@ class Chip {
 
     template <class T, std::size_t N>
     static bool record(const Job& job, unsigned number, const std::array<Field, N>& fields,
-                       const T& trace, Place& place, Bits& bits) {
+                       const T& trace, Place& place, Bits& bits, int64_t cycle) {
         const Probe& probe = job.probes[number];
         if (place.pass == job.sequences * job.votes) return false;
         get(trace, bits);
         const int64_t row = place.pass * probe.steps + place.step, units = probe.units;
         const unsigned width = fields[0].places;
+        probe.cycles[row * probe.beats + place.unit / width] = cycle;
         for (std::size_t n = 0; n < N; ++n) {
             const Field& field = fields[n];
             int32_t* to = probe.fields[n] + row * field.gates * units + place.unit;

@@ -9,6 +9,7 @@ files.
 import concurrent.futures
 import contextlib
 import ctypes
+import dataclasses
 import json
 import os
 import queue
@@ -24,6 +25,7 @@ import numpy as np
 
 from golden.errors import WordlineError
 from sim import chip
+from sim.batch_header import header, layouts
 from sim.benches import scoreboard
 from sim.benches.scoreboard import Output, Recorded, Scoreboard
 from sim.chip import Progress
@@ -58,14 +60,18 @@ def prepare(
     quick: build in the least time, not for speed. If not given, so it is where the run of all
     vectors is short, and no build for speed lies there. vectors: the file of the golden vectors.
     """
-    emitted = chip.emitted(folder, name, vectors)
-    sidecar = json.loads((folder / f"{name}.json").read_text())
-    header, work = _header(sidecar), folder / "batch"
-    runner = BatchVerilator(header)
+    return build(chip.emitted(folder, name, vectors), folder / "batch", quick=quick)
+
+
+def build(emitted: chip.Emitted, work: Path, *, quick: bool | None = None) -> Batch:
+    """Build given files in the folder `work`, as `prepare` does."""
+    sidecar = json.loads(Path(emitted.job["sidecar"]).read_text())
+    text = header(sidecar)
+    runner = BatchVerilator(text)
     if quick is None:
         quick = not chip.is_built(emitted.sources, work, runner) and _short(emitted, sidecar)
     if quick:
-        runner = BatchVerilator(header, quick=True)
+        runner = BatchVerilator(text, quick=True)
     chip.build(emitted.sources, emitted.top, work, runner=runner)
     key = (work / chip.STAMP).read_text()
     # A library that is loaded already goes by its name: a new one needs a new name.
@@ -109,6 +115,7 @@ def simulate(
 class _Probe(ctypes.Structure):
     _fields_ = (
         *(("units", ctypes.c_int64), ("steps", ctypes.c_int64), ("whole", ctypes.c_int32)),
+        *(("cycles", ctypes.c_void_p), ("beats", ctypes.c_int64)),
         ("fields", ctypes.c_void_p * 8),
     )
 
@@ -231,7 +238,7 @@ class _Run:
         except queue.Empty:
             chip_, words = self.library.chip_new(), self.image
         try:
-            recorded, values, cycles = self._stream(chip_, words, chunk)
+            recorded, values, cycles, times = self._stream(chip_, words, chunk)
         except BaseException:
             self.library.chip_delete(chip_)
             raise
@@ -252,26 +259,49 @@ class _Run:
             scoreboard.compare(
                 self.scoreboard, shorter, recorded, chunk.output, values, chunk.first
             )
+            self._say_when(chunk, times)
+
+    def _say_when(self, chunk: _Chunk, times: dict[str, np.ndarray]) -> None:
+        """Add to the first difference, if it is of this chunk, in which cycle it came."""
+        first = self.scoreboard.first
+        if first is None or first.since is not None:
+            return
+        probe = "head" if first.quantity == "scores" else first.quantity.rpartition(".")[0]
+        cycle = None
+        if probe in times:
+            votes = scoreboard.count_passes(chunk.vectors) // chunk.sequences
+            place = first.place
+            row = (place["sequence"] - chunk.first) * votes + place["pass"]
+            units = next(iter(layouts(self.sidecar)[probe].values()))["dimensions"][-1]
+            beat = place.get("unit", place.get("class", 0)) // units
+            cycle = int(times[probe][row, place.get("step", 0), beat])
+        self.scoreboard.first = dataclasses.replace(first, since=chunk.first, cycle=cycle)
 
     def _stream(
         self, chip_: int, words: list[tuple[int, int]], chunk: _Chunk
-    ) -> tuple[Recorded, np.ndarray, int]:
-        """What the chip made of a chunk: its record, its outputs, and the cycles it took."""
+    ) -> tuple[Recorded, np.ndarray, int, dict[str, np.ndarray]]:
+        """What the chip made of a chunk: its record, its outputs, the cycles it took, and when each
+        beat of a probe came (passes, steps, beats)."""
         golden, sequences = chunk.vectors, chunk.sequences
         passes, steps = scoreboard.count_passes(golden), int(golden["lengths"].max())
         votes = passes // sequences
-        words = words + self._runs(chunk.first * votes)
+        words = words + next_run(self.sidecar, self.image, chunk.first * votes)
         load = np.array(words, np.uint64).T.copy()
         x = np.ascontiguousarray(golden["x"][:, :steps], np.int32)
         lengths = np.ascontiguousarray(golden["lengths"], np.int32)
         output = np.zeros((chunk.output.transfers, chunk.output.beat), np.int32)
         recorded: Recorded = {}
         probes = (_Probe * len(self.sidecar["probes"]))()
-        for probe, (name, fields) in zip(probes, _layouts(self.sidecar).items(), strict=True):
+        times: dict[str, np.ndarray] = {}
+        for probe, (name, fields) in zip(probes, layouts(self.sidecar).items(), strict=True):
             head = name == "head"
             once = head and not chunk.output.every_step
             probe.units = self.sidecar["arrays"][name]["units"]
             probe.steps, probe.whole = (1, 1) if once else (steps, 0)
+            places = next(iter(fields.values()))["dimensions"][-1]
+            probe.beats = -(-probe.units // places)
+            times[name] = np.zeros((passes, probe.steps, probe.beats), np.int64)
+            probe.cycles = times[name].ctypes.data
             for n, (field, layout) in enumerate(fields.items()):
                 *gates, _ = layout["dimensions"]
                 size = (passes, *([] if once else [steps]), *gates, probe.units)
@@ -294,21 +324,7 @@ class _Run:
         status = self.library.chip_run(chip_, ctypes.byref(job))
         if status not in (DONE, STOPPED):
             raise WordlineError(self._complaint(status, chunk, patience, int(numbers[1])))
-        return recorded, chunk.output.values(output), int(numbers[0])
-
-    def _runs(self, run: int) -> list[tuple[int, int]]:
-        """Words that make each array's next run number `run`, on top of the image's."""
-        loaded, words = dict(self.image), []
-        for name, region in self.sidecar["load_map"]["regions"].items():
-            if name.endswith(".parameters"):
-                (_, lane_bits), (_, number_bits), *tiles = region["fields"].items()
-                number = self.sidecar["load_map"]["parameters"].index("run")
-                low = lane_bits + number_bits
-                for tile in range(1 << sum(bits for _, bits in tiles)):
-                    address = region["base"] + (tile << low) + (number << lane_bits)
-                    if address in loaded:
-                        words.append((address, (loaded[address] + run) % (1 << 32)))
-        return words
+        return recorded, chunk.output.values(output), int(numbers[0]), times
 
     def _complaint(self, status: int, chunk: _Chunk, patience: int, culprit: int) -> str:
         where = f"Sequences {chunk.first} to {chunk.first + chunk.sequences - 1}"
@@ -362,6 +378,23 @@ class _Vectors:
         return rows
 
 
+def next_run(
+    sidecar: dict[str, Any], image: list[tuple[int, int]], run: int
+) -> list[tuple[int, int]]:
+    """Words that make each array's next run number `run`, on top of the image's."""
+    loaded, words = dict(image), []
+    for name, region in sidecar["load_map"]["regions"].items():
+        if name.endswith(".parameters"):
+            (_, lane_bits), (_, number_bits), *tiles = region["fields"].items()
+            number = sidecar["load_map"]["parameters"].index("run")
+            low = lane_bits + number_bits
+            for tile in range(1 << sum(bits for _, bits in tiles)):
+                address = region["base"] + (tile << low) + (number << lane_bits)
+                if address in loaded:
+                    words.append((address, (loaded[address] + run) % (1 << 32)))
+    return words
+
+
 def _image(path: Path) -> list[tuple[int, int]]:
     """Addresses and data of an image file."""
     lines = (line[1:].split() for line in path.read_text().splitlines() if line.startswith("@"))
@@ -374,55 +407,3 @@ def _load(path: Path) -> Any:
     library.chip_delete.argtypes = (ctypes.c_void_p,)
     library.chip_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
     return library
-
-
-def _layouts(sidecar: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Each probe's fields; the last dimension is of units, one where it has none."""
-    return {
-        name: {
-            field: layout | {"dimensions": layout["dimensions"] or [1]}
-            for field, layout in probe["trace"].items()
-        }
-        for name, probe in sidecar["probes"].items()
-    }
-
-
-def _header(sidecar: dict[str, Any]) -> str:
-    """chip.h: what sim/batch.cpp must know of a chip when it is compiled."""
-
-    def layout(field: dict[str, Any]) -> str:
-        *gates, places = field["dimensions"] or [1]
-        sign = "true" if field["signed"] else "false"
-        return f"{{{field['low']}, {field['width']}, {sign}, {(gates or [1])[0]}, {places}}}"
-
-    ports, probes = sidecar["ports"], _layouts(sidecar)
-    lines = [f"// Made by sim/batch.py for {sidecar['name']}."]
-    widths = [port["width"] for port in ports.values()]
-    for fields in probes.values():
-        widths += [
-            field["low"] + field["width"] * int(np.prod(field["dimensions"]))
-            for field in fields.values()
-        ]
-    lines.append(f"constexpr unsigned MOST_BITS = {max(64, *widths)};")
-    lines.append(f"constexpr unsigned PROBE_COUNT = {len(probes)};")
-    for port, names in (("load", ("address", "data", "last")), ("i", ("codes", "last"))):
-        for name in names:
-            field = ports[f"{port}__payload"]["fields"][name]
-            lines.append(f"constexpr Field {port.upper()}_{name.upper()}{layout(field)};")
-    _, field = scoreboard.output_field(sidecar)
-    lines.append(f"constexpr Field O_VALUE{layout(field)};")
-    for n, fields in enumerate(probes.values()):
-        inside = ", ".join(f"Field{layout(field)}" for field in fields.values())
-        lines.append(f"constexpr std::array<Field, {len(fields)}> FIELDS_{n}{{{inside}}};")
-    top = _encoded(sidecar["module"])
-    lines.append(f"#define CLOCK_BEFORE __Vtrigprevexpr___TOP__{top}__DOT__clk__0")
-    lines.append("#define PROBES(X) \\")
-    for n, probe in enumerate(sidecar["probes"].values()):
-        path = "__DOT__".join(map(_encoded, [sidecar["module"], *probe["path"]]))
-        lines.append(f"    X({n}, FIELDS_{n}, {path}__DOT__trace_valid, {path}__DOT__trace) \\")
-    return "\n".join(lines) + "\n\n"
-
-
-def _encoded(name: str) -> str:
-    """A Verilog name as Verilator writes it in C++, where two underscores are its own."""
-    return name.replace("__", "___05F")

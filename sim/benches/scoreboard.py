@@ -1,6 +1,6 @@
 """The scoreboard: golden against RTL, value by value, and the first difference in words."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,12 +8,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Difference:
-    """The earliest value that differs: where it is and what either side has."""
+    """The earliest value that differs: where it is and what either side has.
+
+    cycle: in which it left its block, counted from the end of loading, in a run that begins with
+    sequence number `since`; None where it is not known.
+    """
 
     quantity: str
     place: dict[str, int]
     golden: int
     rtl: int
+    since: int | None = None
+    cycle: int | None = None
 
     def __str__(self) -> str:
         where = ", ".join(f"{axis} {index}" for axis, index in self.place.items())
@@ -230,6 +236,7 @@ def result(
         "values_compared": scoreboard.values_compared,
         "mismatches": scoreboard.mismatches,
         "first_difference": str(scoreboard.first) if scoreboard.first else None,
+        "first": asdict(scoreboard.first) if scoreboard.first else None,
         "by_quantity": scoreboard.by_quantity,
         "cycles": cycles,
         "cycles_per_step": round(cycles / steps, 2),
