@@ -14,6 +14,9 @@
 #include "Vtop.h"
 #include "Vtop___024root.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 struct Field {  // of a payload: elements of `width` bits from bit `low`, (gates, places) of them
     unsigned low, width;
@@ -194,6 +197,14 @@ class Chip {
         Verilated::threadContextp(nullptr);
     }
 
+    void write_coverage(const char* path) {
+#if VM_COVERAGE
+        context->coveragep()->write(path);
+#else
+        static_cast<void>(path);
+#endif
+    }
+
     int32_t run(const Job& job) {
         Verilated::threadContextp(context.get());
         stop = job.stop;
@@ -354,4 +365,7 @@ class Chip {
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 EXPORTED void* chip_new() { return new Chip; }
 EXPORTED void chip_delete(void* chip) { delete static_cast<Chip*>(chip); }
+EXPORTED void chip_coverage(void* chip, const char* path) {
+    static_cast<Chip*>(chip)->write_coverage(path);
+}
 EXPORTED int32_t chip_run(void* chip, const Job* job) { return static_cast<Chip*>(chip)->run(*job); }

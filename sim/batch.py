@@ -29,7 +29,7 @@ from sim.batch_header import header, layouts
 from sim.benches import scoreboard
 from sim.benches.scoreboard import Output, Recorded, Scoreboard
 from sim.chip import Progress
-from sim.verilator import BatchVerilator
+from sim.verilator import BatchVerilator, CoverageVerilator
 
 CHUNK = 64
 """Sequences that a chip runs from a reset on; what is compared at once."""
@@ -63,16 +63,32 @@ def prepare(
     return build(chip.emitted(folder, name, vectors), folder / "batch", quick=quick)
 
 
-def build(emitted: chip.Emitted, work: Path, *, quick: bool | None = None) -> Batch:
-    """Build given files in the folder `work`, as `prepare` does."""
+def build(
+    emitted: chip.Emitted,
+    work: Path,
+    *,
+    quick: bool | None = None,
+    lenient: bool = False,
+    coverage: bool = False,
+) -> Batch:
+    """Build given files in the folder `work`, as `prepare` does. lenient: warnings do not stop it.
+    coverage: count what is exercised, which makes the model slow."""
     sidecar = json.loads(Path(emitted.job["sidecar"]).read_text())
     text = header(sidecar)
+    if coverage:
+        chip.build(emitted.sources, emitted.top, work, runner=CoverageVerilator(text))
+        return _loadable(work, emitted.job)
     runner = BatchVerilator(text)
     if quick is None:
         quick = not chip.is_built(emitted.sources, work, runner) and _short(emitted, sidecar)
     if quick:
-        runner = BatchVerilator(text, quick=True)
+        runner = BatchVerilator(text, quick=True, lenient=lenient)
     chip.build(emitted.sources, emitted.top, work, runner=runner)
+    return _loadable(work, emitted.job)
+
+
+def _loadable(work: Path, job: dict[str, Any]) -> Batch:
+    """The library that was built in `work`."""
     key = (work / chip.STAMP).read_text()
     # A library that is loaded already goes by its name: a new one needs a new name.
     library = work / f"chip-{key[:16]}.so"
@@ -80,7 +96,7 @@ def build(emitted: chip.Emitted, work: Path, *, quick: bool | None = None) -> Ba
         for old in work.glob("chip-*.so"):
             old.unlink()
         library.hardlink_to(work / BatchVerilator.LIBRARY)
-    return Batch(library, emitted.job)
+    return Batch(library, job)
 
 
 def _short(emitted: chip.Emitted, sidecar: dict[str, Any]) -> bool:
@@ -100,15 +116,18 @@ def simulate(
     stall: float = 0.0,
     workers: int | None = None,
     chunk: int | None = None,
+    coverage: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run all of a chip's vectors through it; stall: chance of a pause at each transfer.
 
     workers: threads, as many as there are cores if not given. chunk: sequences from one reset to
     the next. Neither changes what is computed; a chunk has the cycles it takes to fill and drain.
+    coverage: a file for what was exercised, of one worker and a build for it.
     Raises WordlineError if the chip hangs, or gives more or less than it should.
     """
-    run = _Run(batch, seed=seed, stall=stall, chunk=chunk)
+    run = _Run(batch, seed=seed, stall=stall, chunk=chunk, coverage=coverage)
+    workers = 1 if coverage else workers
     return run.all(workers or len(os.sched_getaffinity(0)), progress)
 
 
@@ -158,7 +177,16 @@ class _Chunk:
 class _Run:
     """One run of a batch over its vectors."""
 
-    def __init__(self, batch: Batch, *, seed: int, stall: float, chunk: int | None) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        *,
+        seed: int,
+        stall: float,
+        chunk: int | None,
+        coverage: Path | None = None,
+    ) -> None:
+        self.coverage = coverage
         self.sidecar = json.loads(Path(batch.job["sidecar"]).read_text())
         self.image = _image(Path(batch.job["image"]))
         self.vectors = Path(batch.job["vectors"])
@@ -221,7 +249,10 @@ class _Run:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             while not self.idle.empty():
-                self.library.chip_delete(self.idle.get())
+                chip_ = self.idle.get()
+                if self.coverage is not None:
+                    self.library.chip_coverage(chip_, str(self.coverage).encode())
+                self.library.chip_delete(chip_)
 
     def _chunk_size(self, vectors: "_Vectors", votes: int) -> int:
         """Sequences of a chunk: the same on every machine, for it decides the cycles."""
@@ -405,5 +436,6 @@ def _load(path: Path) -> Any:
     library = ctypes.CDLL(str(path.absolute()))
     library.chip_new.restype = ctypes.c_void_p
     library.chip_delete.argtypes = (ctypes.c_void_p,)
+    library.chip_coverage.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
     library.chip_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
     return library

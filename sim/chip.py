@@ -13,7 +13,7 @@ from cocotb_tools.runner import Runner, get_results
 
 from golden import files
 from golden.errors import WordlineError
-from sim.verilator import LeanVerilator, StockVerilator
+from sim.verilator import LeanVerilator, LenientVerilator, StockVerilator
 
 AnyVerilator = LeanVerilator | StockVerilator
 
@@ -61,11 +61,28 @@ def build(
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            raise WordlineError(f"Verilator could not build {top}; {log} says why.") from error
+            raise WordlineError(_refused(top, log)) from error
         files.write_text(stamp, key)
     else:
         runner.build_dir = folder.absolute()
     return runner
+
+
+def _refused(top: str, log: Path) -> str:
+    """Why Verilator did not build a design, in a sentence: its first complaint."""
+    with contextlib.suppress(OSError):
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("%Error") and (found := line.partition(": ")[2]):
+                where, _, what = found.partition(": ")
+                path, colon, numbers = where.partition(":")
+                said = f"{Path(path).name}{colon}{numbers}: {what}" if colon and what else found
+                return f"Verilator could not build {top}: {said.rstrip('.')}; {log} says more."
+    return f"Verilator could not build {top}; {log} says why."
+
+
+def lenient() -> AnyVerilator:
+    """A runner for Verilog that is not ours."""
+    return LenientVerilator()
 
 
 def is_built(
@@ -175,7 +192,7 @@ def _watching(beacon: Path, progress: Progress | None) -> Iterator[None]:
 class Chip:
     """An emitted folder with its built model: `run(**chip.arguments, module=...)`."""
 
-    runner: AnyVerilator
+    runner: Runner
     top: str
     folder: Path
     job: dict[str, Any]

@@ -79,6 +79,39 @@ def simulate_netlist(
     )
 
 
+def simulate_streams(
+    sources: Sequence[Path],
+    top: str,
+    work: Path,
+    job: dict[str, Any],
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run the vectors of a job through a design's own ports in Icarus, and compare every value.
+
+    Returns and raises what `sim.chip.simulate` does.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    runner, log = Icarus(), work / "build.log"
+    try:
+        runner.build(
+            sources=[path.absolute() for path in sources],
+            hdl_toplevel=top,
+            build_args=["-g2012"],
+            build_dir=work.absolute(),
+            always=True,
+            timescale=TIMESCALE,
+            log_file=log.absolute(),
+        )
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        said = log.read_text().splitlines() if log.exists() else []
+        first = next((line for line in said if "error" in line), "it crashed")
+        raise WordlineError(f"Icarus could not build {top}: {first}; {log} says more.") from error
+    built = chip.Chip(runner, top, work, job | {"stall": 0.0})
+    return chip.simulate(built, progress=progress)
+
+
 def counted(
     description: Description, cells: cells.Cells, folder: Path, library: Path | None
 ) -> tuple[dict[str, energy.Energy], Activity]:

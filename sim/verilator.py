@@ -233,15 +233,17 @@ class BatchVerilator(LeanVerilator):
     """Builds a shared library of a model and sim/batch.cpp.
 
     header: the text of its chip.h. quick: in the least time, for a run that is over sooner than
-    optimising would take.
+    optimising would take. lenient: warnings do not stop it.
     """
 
     CFLAGS = "-march=native -fPIC -fvisibility=hidden -fno-gnu-unique"
     LIBRARY = "batch.so"
     MAIN = Path(__file__).with_name("batch.cpp")
 
-    def __init__(self, header: str, *, quick: bool = False) -> None:
+    def __init__(self, header: str, *, quick: bool = False, lenient: bool = False) -> None:
         super().__init__()
+        if lenient:
+            self.OPTIONS = (*self.OPTIONS, "-Wno-fatal")
         self.header = header
         self.MAKE = QUICK if quick else ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
 
@@ -255,6 +257,41 @@ class BatchVerilator(LeanVerilator):
 
     def _main(self) -> list[str]:
         return ["-o", self.LIBRARY, "-LDFLAGS", "-shared", str(self._for_make(self.MAIN))]
+
+
+class CoverageVerilator(BatchVerilator):
+    """Counts how often each line, branch and change of a net's bit was exercised."""
+
+    OPTIONS = (*LeanVerilator.OPTIONS, "--coverage-line", "--coverage-toggle")
+
+    def __init__(self, header: str) -> None:
+        super().__init__(header, quick=True, lenient=True)
+
+
+class LenientVerilator(LeanVerilator):
+    """Warnings do not stop it: for Verilog that is not ours."""
+
+    OPTIONS = (*LeanVerilator.OPTIONS, "-Wno-fatal")
+
+
+class BenchVerilator(LenientVerilator):
+    """Builds a program of a model and a C++ testbench, in the least time."""
+
+    CFLAGS = "-march=native"
+    MAKE = QUICK
+    PROGRAM = "bench"
+
+    def __init__(self, bench: Path) -> None:
+        super().__init__()
+        self.bench = bench
+
+    @property
+    def how(self) -> str:
+        """The C++ too."""
+        return self.flags + source.data_hash(self.bench)
+
+    def _main(self) -> list[str]:
+        return ["-o", self.PROGRAM, str(self._for_make(self.bench.absolute()))]
 
 
 class StockVerilator(Verilator):

@@ -1,6 +1,7 @@
 """Verilator's control file of a design: what is waived, and what stays visible."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gen.rtl.naming import module_name
 from gen.rtl.sidecar import ports, probes
@@ -37,10 +38,18 @@ def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]
 
 def design_control_file(design: Accelerator) -> str:
     """Ports and probes are public."""
-    name, top = design.description.name, module_name(design.description)
-    written = {port: entry["direction"] == "input" for port, entry in ports(design).items()}
-    public = {top: {"clk": True, "rst": True, **written}}
-    for probe in probes(design).values():
-        public[".".join([top, *probe["path"]])] = dict.fromkeys(("trace", "trace_valid"), False)
     endings = ("", "_crossbar_model", "_crossbar_stub")
-    return control_file([f"{name}{end}.v" for end in endings], public)
+    names = [f"{design.description.name}{end}.v" for end in endings]
+    public = public_signals(module_name(design.description), ports(design), probes(design))
+    return control_file(names, public)
+
+
+def public_signals(
+    top: str, ports: Mapping[str, Any], probes: Mapping[str, Any]
+) -> dict[str, dict[str, bool]]:
+    """Ports and probes of a design, as its sidecar has them, for `control_file`."""
+    written = {port: entry["direction"] == "input" for port, entry in ports.items()}
+    public = {top: {"clk": True, "rst": True, **written}}
+    for probe in probes.values():
+        public[".".join([top, *probe["path"]])] = dict.fromkeys(("trace", "trace_valid"), False)
+    return public

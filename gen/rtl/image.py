@@ -157,11 +157,16 @@ def _layer(
 
 def write(path: Path, program: Program) -> None:
     """Write the image as a Verilog hex file for $readmemh: `@address data` a line."""
-    load_map = LoadMap(program.description)
+    write_words(path, program.description, _words(program))
+
+
+def write_words(path: Path, description: Description, image: Any) -> None:
+    """Write words (words, 2) as such a file."""
+    load_map, image = LoadMap(description), np.asarray(image)
     with files.atomic(path) as beside, beside.open("wb") as file:
-        title = f"// {program.description.name}: words of the load bus, see the JSON sidecar\n"
+        title = f"// {description.name}: words of the load bus, see the JSON sidecar\n"
         file.write(title.encode())
-        for part in np.array_split(image := _words(program), -(-len(image) // LINES)):
+        for part in np.array_split(image, -(-len(image) // LINES)):
             address, data = (
                 _hex(part[:, 0], load_map.address_bits),
                 _hex(part[:, 1], CHECK_BITS),

@@ -61,6 +61,18 @@ def first(vectors: Vectors, sequences: int) -> Vectors:
     }
 
 
+def one(vectors: Vectors, sequence: int) -> Vectors:
+    """The vectors of one sequence."""
+    votes = len(vectors["layers.0.h"]) // len(vectors["lengths"])
+    of_sequence = ("x", "lengths", "label")
+    return {
+        name: array[sequence : sequence + 1]
+        if name in of_sequence
+        else array[sequence * votes : (sequence + 1) * votes]
+        for name, array in vectors.items()
+    }
+
+
 def write(path: Path, vectors: Vectors) -> None:
     """Write the .npz, whole or not at all; uncompressed: of 10,000 images, compression takes half
     a minute and spares a third."""

@@ -1,6 +1,6 @@
 """All subcommands: importing this file adds them to the command, in the order of its help."""
 
-from wordline.cli import data, describe, simulate, studies, synthesise, train
+from wordline.cli import check, data, describe, simulate, studies, synthesise, train
 from wordline.cli.app import app, main
 
-__all__ = ["app", "data", "describe", "main", "simulate", "studies", "synthesise", "train"]
+__all__ = ["app", "check", "data", "describe", "main", "simulate", "studies", "synthesise", "train"]

@@ -1,0 +1,141 @@
+"""Whether two versions of a Verilog module do the same: a proof in Yosys.
+
+Registers of one name, memories and instances of other modules become ports, whose values both
+versions share; then every output, and what every register, memory and instance gets, is compared
+for all values (SAT). So a module is proved by itself, in seconds, and a design by the proofs of its
+modules.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from gen.impl.tools import check_yosys, run_yosys
+from golden import files
+from golden.errors import WordlineError
+
+TIMEOUT = 20
+"""Seconds that a proof may take."""
+
+
+def modules(verilog: str) -> dict[str, str]:
+    """The text of each module, by name, in the file's order."""
+    found = {}
+    for part in re.split(r"(?m)^(?=module )", verilog)[1:]:
+        text = part[: part.index("endmodule") + len("endmodule\n")] if "endmodule" in part else part
+        name = re.match(r"module\s+(\\\S+|\w+)", text)
+        if name is not None:
+            found[name[1].removeprefix("\\")] = text
+    return found
+
+
+def proved(before: str, after: str, module: str, boxes: str, folder: Path) -> bool:
+    """Whether a module of two Verilog files is proved equal; the other modules of the files are not
+    looked into. boxes: Verilog of black boxes that the files instantiate.
+
+    False: it is not, or that takes too long. Leaves the proof's log in `folder`. Raises
+    WordlineError where Yosys is missing.
+    """
+    check_yosys()
+    folder.mkdir(parents=True, exist_ok=True)
+    own = modules(before)
+    sides = {"gold": own[module], "gate": modules(after)[module]}
+    texts = [f"(* blackbox *)\n{text}" for name, text in own.items() if name != module]
+    texts += [_called(text, side) for side, text in sides.items()]
+    files.write_text(folder / "both.v", "".join(texts) + boxes)
+    script = [
+        "read_verilog both.v",
+        "proc",
+        "memory_collect",
+        "opt_clean",
+        "write_json both.json",
+        "",
+    ]
+    run_yosys("\n".join(script), folder, "read")
+    found = json.loads((folder / "both.json").read_text())
+    if not _boxed_memories(found["modules"]):
+        return False
+    files.write_text(folder / "boxed.json", json.dumps(found))
+    script = [
+        "read_json boxed.json",
+        "expose -shared -evert -evert-dff gold gate",
+        "opt_clean",
+        "select -assert-none gold/t:$*dff* gate/t:$*dff*",
+    ]
+    if not any(_said_yes([*script, *steps, ""], folder) for steps in (NET_BY_NET, WHOLE)):
+        return False
+    # What registers begin with is not among their values.
+    return _initial(found["modules"]["gold"]) == _initial(found["modules"]["gate"])
+
+
+NET_BY_NET = (
+    "equiv_make gold gate equiv",
+    "hierarchy -top equiv",
+    "equiv_struct",
+    "equiv_simple -undef",
+    "equiv_status -assert",
+)
+"""Takes nets of one name as equal on the way to the next: fast, but it proves only what is equal
+net by net."""
+
+WHOLE = (
+    "miter -equiv -flatten -ignore_gold_x gold gate miter",
+    "hierarchy -top miter",
+    f"sat -verify -prove trigger 0 -set-def-inputs -enable_undef -timeout {TIMEOUT} miter",
+)
+
+
+def _said_yes(script: list[str], folder: Path) -> bool:
+    try:
+        run_yosys("\n".join(script), folder, "proof")
+    except WordlineError:
+        return False
+    return True
+
+
+def _boxed_memories(found: dict[str, Any]) -> bool:
+    """Make a black box of each memory, under the memory's name; whether both versions have the same
+    ones."""
+    memories: dict[str, dict[str, Any]] = {"gold": {}, "gate": {}}
+    boxes = {}
+    for side, own in memories.items():
+        for name, cell in [*found[side]["cells"].items()]:
+            if not cell["type"].startswith("$mem"):
+                continue
+            memory = cell["parameters"]["MEMID"].removeprefix("\\")
+            own[memory] = cell["type"], cell["parameters"]
+            ports, used = {}, 2  # 0 and 1 are constants
+            for port, direction in cell["port_directions"].items():
+                bits = [*range(used, used + len(cell["connections"][port]))]
+                ports[port] = {"direction": direction, "bits": bits}
+                used += len(bits)
+            boxes[f"memory${memory}"] = {
+                **{"attributes": {"blackbox": "1"}, "ports": ports, "cells": {}},
+                "netnames": {
+                    port: {"hide_name": 0, "bits": entry["bits"], "attributes": {}}
+                    for port, entry in ports.items()
+                },
+            }
+            del found[side]["cells"][name]
+            found[side]["cells"][f"memory${memory}"] = {
+                "hide_name": 0,
+                "type": f"memory${memory}",
+                "parameters": {},
+                "attributes": {},
+                "port_directions": cell["port_directions"],
+                "connections": cell["connections"],
+            }
+    found |= boxes
+    return memories["gold"] == memories["gate"]
+
+
+def _called(module: str, name: str) -> str:
+    """The text of a module by another name."""
+    return re.sub(r"\Amodule\s+(\\\S+|\w+)", f"module {name}", module)
+
+
+def _initial(module: dict[str, Any]) -> dict[str, str]:
+    """Initial values of a module's nets."""
+    nets = module["netnames"].items()
+    return {n: net["attributes"]["init"] for n, net in nets if "init" in net["attributes"]}

@@ -1,0 +1,56 @@
+"""A package's testbench, in Icarus or Verilator: built, run, and what it said."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from golden.errors import WordlineError
+from sim import chip
+from sim.verilator import BenchVerilator
+
+
+@dataclass(frozen=True)
+class Said:
+    """Whether a testbench passed, and its last line."""
+
+    passed: bool
+    said: str
+
+
+def verilator(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
+    """Run the C++ testbench on the module `top`; `work` has image.hex and the folder tb. Raises
+    WordlineError where Verilator refuses the sources."""
+    runner = BenchVerilator(bench)
+    chip.build(sources, top, work / "verilator", runner=runner)
+    return _run([str((work / "verilator" / runner.PROGRAM).absolute())], work)
+
+
+def icarus(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
+    """Run the Verilog testbench in Icarus, as `verilator` does; control files are left out."""
+    check_icarus()
+    name = top.removesuffix("_axi") + "_tb"
+    verilog = [str(path.absolute()) for path in (*sources, bench) if path.suffix == ".v"]
+    command = ["iverilog", "-g2012", "-o", "out", "-s", name, *verilog]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.splitlines() or ["it crashed"])[0]
+        raise WordlineError(f"Icarus could not build {top}: {said}.")
+    return _run(["vvp", "-n", "out"], work)
+
+
+def check_icarus() -> None:
+    """WordlineError where there is no Icarus."""
+    if shutil.which("iverilog") is None:
+        raise WordlineError(
+            "Icarus Verilog is not installed here; Debian's package iverilog has it."
+        )
+
+
+def _run(command: list[str], work: Path) -> Said:
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+    lines = re.findall(r"(?:PASSED|FAILED): .*", done.stdout + done.stderr)
+    said = lines[-1] if lines else f"it ended without a verdict (status {done.returncode})"
+    return Said(done.returncode == 0 and said.startswith("PASSED"), said)

@@ -1,0 +1,85 @@
+"""What a simulation exercised of lines, branches and bits: Verilator's coverage file."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of coverage. lines: of the Verilog file. module: its name. net: of a toggle, else
+    empty. count: how often it was exercised."""
+
+    lines: frozenset[int]
+    module: str
+    net: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Exercised:
+    """Points that were exercised, of all."""
+
+    exercised: int
+    points: int
+
+    def __str__(self) -> str:
+        return f"{self.exercised:,} of {self.points:,}"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The points of one Verilog file."""
+
+    points: tuple[Point, ...]
+
+    def of(self, wanted: Callable[[Point], bool] = lambda _: True) -> Exercised:
+        """How many of some points were exercised."""
+        found = [point.count > 0 for point in self.points if wanted(point)]
+        return Exercised(sum(found), len(found))
+
+    def of_line(self, line: int, module: str, nets: frozenset[str]) -> Exercised:
+        """Of a line of a module: its lines and branches, and the nets that it assigns."""
+        return self.of(
+            lambda point: (
+                (not point.net and line in point.lines)
+                or (point.module == module and point.net in nets)
+            )
+        )
+
+
+RECORD = re.compile(r"^C '(?P<keys>.*)' (?P<count>\d+)$")
+
+
+def read(path: Path, verilog: str) -> Coverage:
+    """Read a coverage file; verilog: the name of the file whose points are wanted. Points of
+    several instances of a module are added."""
+    found: dict[tuple[str, ...], tuple[Point, int]] = {}
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            record = RECORD.match(line)
+            if record is None:
+                continue
+            entries = (part.split("\x02", 1) for part in record["keys"].split("\x01")[1:])
+            keys = {entry[0]: entry[1] for entry in entries if len(entry) == 2}
+            if Path(keys.get("f", "")).name != verilog:
+                continue
+            module = keys["page"].partition("/")[2]
+            net = ""
+            if keys["t"] == "toggle":
+                net = re.split(r"[\[:.]", keys["o"].replace("___05F", "__"))[0]
+            own = tuple(keys.get(key, "") for key in ("l", "n", "t", "o", "page"))
+            point = Point(_lines(keys), module, net, 0)
+            before = found.get(own, (point, 0))[1]
+            found[own] = point, before + int(record["count"])
+    return Coverage(tuple(Point(p.lines, p.module, p.net, n) for p, n in found.values()))
+
+
+def _lines(keys: dict[str, str]) -> frozenset[int]:
+    """The lines that belong to a point: `5`, or `5,7-9`."""
+    lines: set[int] = set()
+    for part in keys.get("S", keys["l"]).split(","):
+        first, _, last = part.partition("-")
+        lines |= {*range(int(first), int(last or first) + 1)}
+    return frozenset(lines)

@@ -1,0 +1,463 @@
+"""Check RTL that is given: golden vectors through it, the first difference, what was changed.
+
+Nothing is emitted, and nothing is written beside the RTL: builds are in the cache folder.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen.ip import testbench
+from gen.rtl import control, image, naming, vectors
+from golden import files
+from golden.errors import WordlineError
+from hw import timing
+from hw.bus.registers import RegisterMap
+from sim import coverage
+from sim.coverage import Exercised
+from wordline.flow import cache
+from wordline.flow import changes as edits
+from wordline.flow.changes import Change
+from wordline.flow.given import Given, find
+from wordline.flow.train import Progress
+
+SIMULATORS = ("verilator", "icarus")
+THROUGH = ("streams", "axi", "both")
+"""streams: the accelerator's own ports, every value compared. axi: the top with AXI, results
+compared, of the first sequences."""
+
+ICARUS_SEQUENCES = 2
+"""Sequences that Icarus simulates by its own ports where no number is given: it is slow."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the first difference is.
+
+    layer: `layers.N`, `head`, or "" of what comes out. gate, unit, step, pass_: where there are
+    some; a unit of the head is a class. module, net: below the top. cycle: from the end of loading,
+    in a run that begins with sequence `since`; None where it is not known.
+    """
+
+    quantity: str
+    sequence: int
+    layer: str
+    step: int | None
+    pass_: int | None
+    gate: str | None
+    unit: int | None
+    module: str
+    net: str
+    golden: int
+    rtl: int
+    since: int | None
+    cycle: int | None
+
+    def __str__(self) -> str:
+        where = {
+            "sequence": self.sequence,
+            "pass": self.pass_ or None,
+            "step": self.step,
+            "layer": self.layer or None,
+            "gate": self.gate,
+            "class" if self.layer == "head" else "unit": self.unit,
+        }
+        at = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
+        when = ""
+        if self.cycle is not None:
+            since = f" from sequence {self.since} on" if self.since else ""
+            when = f", cycle {self.cycle:,} after loading{since}"
+        net = f"{self.module}.{self.net}" if self.module else self.net
+        return f"{self.quantity} at {at}: golden {self.golden}, RTL {self.rtl} (net {net}{when})"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What given RTL did, beside golden.
+
+    files: what was compared, with SHA-256. edited: of these, those that differ from what was
+    emitted. complaint: why there is no comparison: the RTL does not build, hangs, or gives too much
+    or too little. compared: by quantity, values compared and mismatches. changes: lines that differ
+    from what this version emits; None where that is not what was emitted. exercised: points of the
+    RTL that the vectors exercised, where that was measured. waves: a VCD file of the first
+    difference.
+    """
+
+    given: Given
+    files: dict[str, str]
+    simulator: str
+    sequences: int
+    of_sequences: int
+    compared: dict[str, dict[str, int]]
+    first: Place | None
+    complaint: str | None
+    changes: list[Change] | None
+    exercised: Exercised | None
+    axi: str | None
+    axi_passed: bool | None
+    waves: Path | None
+    seconds: dict[str, float]
+
+    @property
+    def values_compared(self) -> int:
+        """How many values were compared."""
+        return sum(entry["compared"] for entry in self.compared.values())
+
+    @property
+    def mismatches(self) -> int:
+        """How many of them differ."""
+        return sum(entry["mismatches"] for entry in self.compared.values())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every value is equal, and every run came to its end."""
+        return not self.mismatches and self.complaint is None and self.axi_passed is not False
+
+    @property
+    def edited(self) -> tuple[Path, ...]:
+        """Files that differ from what was emitted."""
+        return self.given.edited
+
+
+def check(
+    path: Path,
+    *,
+    design: Path | None = None,
+    crossbars: Path | None = None,
+    vectors_file: Path | None = None,
+    first: int | None = None,
+    simulator: str = "verilator",
+    through: str | None = None,
+    waves: bool = False,
+    measure: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Checked:
+    """Run golden vectors through given RTL and compare every value.
+
+    path: a build folder, a package, or a Verilog file with the same ports. design, crossbars: as
+    `wordline.flow.given.find` takes them. vectors_file: other golden vectors of the same program.
+    first: only so many sequences. simulator: one of `SIMULATORS`. through: one of `THROUGH`; else
+    both for a package, streams for a build folder. waves: write those of the first difference.
+    measure: say how much of the RTL the vectors exercised; so it is, too, where a change makes no
+    difference and is not proved equal.
+    Raises WordlineError for files that are missing or damaged, or a missing tool.
+    """
+    _known("simulator", simulator, SIMULATORS)
+    if through is not None:
+        _known("way through the chip", through, THROUGH)
+    given = find(path, design=design, crossbars=crossbars, vectors=vectors_file)
+    if through in ("axi", "both") and given.axi is None:
+        raise WordlineError(
+            f"{given.folder} is no package, and has no AXI; leave --through out, or check a "
+            f"package (`wordline emit --macro model`)."
+        )
+    _find_tools(simulator)
+    return _Check(given, first, simulator, through, waves, measure, progress).run()
+
+
+def _find_tools(simulator: str) -> None:
+    """Raise WordlineError where a tool is missing, before anything is built."""
+    from sim import bench, verilator
+
+    if simulator == "icarus":
+        bench.check_icarus()
+    else:
+        verilator.find()
+
+
+def _known(what: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise WordlineError(f"There is no {what} {value!r}; choose {' or '.join(known)}.")
+
+
+class _Check:
+    """One check."""
+
+    def __init__(
+        self,
+        given: Given,
+        first: int | None,
+        simulator: str,
+        through: str | None,
+        waves: bool,
+        measure: bool,
+        progress: Progress,
+    ) -> None:
+        self.given, self.simulator, self.progress = given, simulator, progress
+        self.waves, self.measure = waves, measure
+        self.through = through or ("streams" if given.axi is None else "both")
+        where = hashlib.sha256(str(given.folder.absolute()).encode()).hexdigest()[:16]
+        self.work = files.cache_dir() / "check" / where
+        self.seconds: dict[str, float] = {}
+        self.top = naming.module_name(given.description)
+        image.read(given.image, given.description)  # damaged lines are named
+        self.vectors, self.count, self.whole = self._vectors(first)
+
+    def _vectors(self, first: int | None) -> tuple[Path, int, int]:
+        """The file of the vectors to run, their sequences, and those of the given file."""
+        try:
+            with np.load(self.given.vectors) as file:
+                whole = len(file["lengths"])
+                if first is None and self.simulator == "icarus":
+                    first = ICARUS_SEQUENCES
+                if first is None or first >= whole:
+                    return self.given.vectors, whole, whole
+                part = vectors.first(dict(file), first)
+        except (OSError, ValueError, KeyError):
+            raise WordlineError(
+                f"{self.given.vectors} holds no golden vectors; emit the design again."
+            ) from None
+        path = self.work / "vectors.npz"
+        vectors.write(path, part)
+        return path, first, whole
+
+    def run(self) -> Checked:
+        """All of it."""
+        compared: dict[str, dict[str, int]] = {}
+        place = complaint = axi = axi_passed = None
+        found: dict[str, Any] = {}
+        if self.through != "axi":
+            with self._stage("simulate"):
+                found, complaint = self._attempt(self._streams)
+            compared = found.get("by_quantity", {})
+            place = self._place(found.get("first"))
+        if self.through != "streams" and complaint is None:
+            with self._stage("axi"):
+                axi_found, complaint = self._attempt(self._axi)
+            axi, axi_passed = axi_found.get("said"), axi_found.get("passed")
+        changed = self._changes()
+        exercised = None
+        red = place is not None or complaint is not None or axi_passed is False
+        if changed and not red:
+            changed = self._proved(changed)
+        open_ = [change for change in changed or [] if not change.proved]
+        if not red and self.through != "axi" and (self.measure or open_):
+            changed, exercised = self._exercised(changed)
+        waves = None
+        if self.waves and place is not None and place.step is not None:
+            with self._stage("waves"):
+                waves = self._waves(place)
+        return Checked(
+            given=self.given,
+            files={str(path): _hash(path) for path in self.given.files},
+            simulator=self.simulator,
+            sequences=self.count,
+            of_sequences=self.whole,
+            compared=compared,
+            first=place,
+            complaint=complaint,
+            changes=changed,
+            exercised=exercised,
+            axi=axi,
+            axi_passed=axi_passed,
+            waves=waves,
+            seconds=self.seconds,
+        )
+
+    def _attempt(self, run: Any) -> tuple[dict[str, Any], str | None]:
+        """What a run gives, or why it gives nothing."""
+        try:
+            return run(), None
+        except WordlineError as error:
+            return {}, str(error)
+
+    def _stage(self, name: str) -> "_Stage":
+        return _Stage(name, self.seconds, self.progress)
+
+    def _control(self, sources: Sequence[Path], public: dict[str, dict[str, bool]]) -> Path:
+        """Verilator's control file: the given files' style is waived, and signals are public."""
+        path = self.work / "given.vlt"
+        files.write_text(path, control.control_file([source.name for source in sources], public))
+        return path
+
+    def _emitted(self, work: Path) -> Any:
+        """What is given, as the runners take it."""
+        from sim import chip
+
+        own, sources = self.given.sidecar, [self.given.rtl, self.given.crossbars]
+        public = control.public_signals(own["module"], own["ports"], own["probes"])
+        sidecar_path = self.work / "sidecar.json"
+        files.write_text(sidecar_path, json.dumps(own))
+        job = {"sidecar": sidecar_path, "image": self.given.image, "vectors": self.vectors}
+        return chip.Emitted(
+            [self._control(sources, public), *sources],
+            own["module"],
+            {name: str(path.absolute()) for name, path in job.items()},
+        )
+
+    def _streams(self) -> dict[str, Any]:
+        """Every value of the vectors, through the accelerator's own ports."""
+        from sim import batch, netlist
+
+        def told(done: int, total: int) -> None:
+            self.progress("simulate", done, total)
+
+        emitted = self._emitted(self.work)
+        if self.simulator == "icarus":
+            sources = emitted.sources[1:]
+            return netlist.simulate_streams(
+                sources, emitted.top, self.work / "icarus", emitted.job, told
+            )
+        built = batch.build(emitted, self.work / "batch", quick=True, lenient=True)
+        return batch.simulate(built, progress=told)
+
+    def _axi(self) -> dict[str, Any]:
+        """Results of the first sequences, through AXI, by the package's testbench."""
+        from sim import bench
+
+        given = self.given
+        assert given.axi is not None
+        with np.load(self.vectors) as file:
+            golden = vectors.first(dict(file), testbench.SEQUENCES)
+        sources = [given.rtl, given.axi, given.crossbars]
+        work = self.work / f"axi-{self.simulator}"
+        texts = testbench.texts(
+            *(given.description, RegisterMap(given.description), given.sidecar["axi"]["module"]),
+            *("files.f", golden),
+        )
+        for file, text in texts.items():
+            files.write_text(work / file, text)
+        files.write_text(work / "image.hex", given.image.read_text())
+        bench_file = work / f"tb/{given.name}_tb.{'v' if self.simulator == 'icarus' else 'cpp'}"
+        sources = [self._control(sources, {}), *sources]
+        run = bench.icarus if self.simulator == "icarus" else bench.verilator
+        done = run(sources, given.sidecar["axi"]["module"], bench_file, work)
+        return {"passed": done.passed, "said": done.said}
+
+    def _place(self, first: dict[str, Any] | None) -> Place | None:
+        """Where the first difference is, in the terms of the design."""
+        if first is None:
+            return None
+        at, quantity = first["place"], first["quantity"]
+        layer, _, kind = quantity.rpartition(".")
+        if quantity == "scores":
+            layer, kind = "head", "scores"
+        gates = self.given.description.cell.gates
+        gate = gates[at["gate"]] if "gate" in at else None
+        unit = at.get("unit", at.get("class"))
+        module, net = self._net(layer, kind, gate, unit)
+        return Place(
+            quantity=quantity,
+            sequence=at["sequence"],
+            layer=layer,
+            step=at.get("step"),
+            pass_=at.get("pass"),
+            gate=gate,
+            unit=unit,
+            module=module,
+            net=net,
+            golden=first["golden"],
+            rtl=first["rtl"],
+            since=first["since"],
+            cycle=first["cycle"],
+        )
+
+    def _net(self, layer: str, kind: str, gate: str | None, unit: int | None) -> tuple[str, str]:
+        """The module and the net of a quantity, as emitted Verilog calls them."""
+        probe = self.given.sidecar["probes"].get(layer)
+        if probe is None:
+            fields = self.given.sidecar["ports"]["o__payload"]["fields"]
+            name = next(n for n in ("label", "score", "codes") if n in fields)
+            return "", f"o__payload_{name}"
+        module = ".".join(probe["path"])
+        if layer == "head":
+            return module, "score"
+        number = int(layer.rpartition(".")[2])
+        assert unit is not None
+        place = unit % timing.units_per_beat(self.given.description.layers[number])
+        name = {"codes": f"code_{gate}", "c": "c_next"}.get(kind, kind)
+        net = f"{name}_{place}"
+        return module, net if net in self.given.rtl.read_text() else "trace"
+
+    def _changes(self) -> list[Change] | None:
+        """What differs from what this version emits; None where it would emit another design."""
+        given = self.given
+        if not given.edited and not given.unknown:
+            return []
+        key = cache.digest(given.description.to_toml(), cache.emission(given.description.cell.kind))
+        self.reference = edits.reference(given.description, self.work / "reference", key)
+        recorded = given.sidecar.get("sha256", {})
+        own = f"{given.name}.v"
+        wanted = recorded.get(own) or recorded.get(f"rtl/{own}")
+        if wanted != hashlib.sha256(self.reference[own].encode()).hexdigest():
+            return None
+        return edits.changes(given.rtl.read_text(), self.reference[own], self.top)
+
+    def _proved(self, changed: list[Change]) -> list[Change]:
+        """The changes, with what is proved equal."""
+        with self._stage("prove"):
+            return edits.prove(
+                *(changed, self.given.rtl.read_text(), self.reference[f"{self.given.name}.v"]),
+                *(self.top, self.reference[f"{self.given.name}_crossbar_stub.v"]),
+                self.work / "proof",
+                lambda done, total: self.progress("prove", done, total),
+            )
+
+    def _exercised(self, changed: list[Change] | None) -> tuple[list[Change] | None, Exercised]:
+        """The changes, and the whole RTL, with how much of it the vectors exercised."""
+        from sim import batch
+
+        with self._stage("measure"):
+            built = batch.build(self._emitted(self.work), self.work / "coverage", coverage=True)
+            record = self.work / "coverage.dat"
+            batch.simulate(
+                built,
+                coverage=record,
+                progress=lambda done, total: self.progress("measure", done, total),
+            )
+            found = coverage.read(record, self.given.rtl.name)
+            record.unlink()
+        if changed is not None:
+            changed = edits.exercised(changed, found, self.top)
+        return changed, found.of()
+
+    def _waves(self, place: Place) -> Path:
+        """The waves of the step of the first difference."""
+        from sim import batch, chip
+        from sim import waves as vcd
+
+        emitted = self._emitted(self.work)
+        job = emitted.job
+        with np.load(self.vectors) as file:
+            alone = vectors.one(dict(file), place.sequence)
+        vectors.write(self.work / "one.npz", alone)
+        votes = len(alone["layers.0.h"])
+        words = image.read(self.given.image, self.given.description)
+        words += batch.next_run(self.given.sidecar, words, place.sequence * votes)
+        image.write_words(self.work / "one.hex", self.given.description, words)
+        job |= {"vectors": str(self.work / "one.npz"), "image": str(self.work / "one.hex")}
+        built = chip.build(
+            emitted.sources, emitted.top, self.work / "waves", waves=True, runner=chip.lenient()
+        )
+        one = chip.Chip(built, emitted.top, self.work / "waves", job | {"stall": 0.0})
+        chip.simulate(one, waves=True)
+        written = self.work / "waves" / "dump.vcd"
+        step = (place.pass_ or 0) * int(alone["lengths"][0]) + (place.step or 0)
+        begin = vcd.cut(written, self.given.sidecar, step, step)
+        vcd.save_views(written, self.given.sidecar["module"], begin)
+        return written
+
+
+class _Stage:
+    """A stage of a check: told, and timed."""
+
+    def __init__(self, name: str, seconds: dict[str, float], progress: Progress) -> None:
+        self.name, self.seconds, self.progress = name, seconds, progress
+
+    def __enter__(self) -> None:
+        self.progress(self.name, 0, 1)
+        self.began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self.name] = round(time.monotonic() - self.began, 2)
+        self.progress(self.name, 1, 1)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
