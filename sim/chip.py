@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,17 @@ def _refused(top: str, log: Path) -> str:
                 said = f"{Path(path).name}{colon}{numbers}: {what}" if colon and what else found
                 return f"Verilator could not build {top}: {said.rstrip('.')}; {log} says more."
     return f"Verilator could not build {top}; {log} says why."
+
+
+def warnings(log: Path, file: str) -> list[str]:
+    """What Verilator warned of in a file, by the log of its build: each `file:line: text`."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            match = re.match(r"%Warning-(\w+): (\S+?):(\d+):\d+: (.*)", line)
+            if match and Path(match[2]).name == file:
+                found.append(f"{file}:{match[3]}: {match[4]} ({match[1]})")
+    return found
 
 
 def lenient() -> AnyVerilator:

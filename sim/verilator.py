@@ -33,6 +33,9 @@ AT_ONCE = "VM_PARALLEL_BUILDS=0"
 QUICK = (AT_ONCE, "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
 """For make: to compile in the least time."""
 
+LENIENT = ("-Wno-fatal",)
+"""For Verilator: warnings do not stop it."""
+
 GIVEN = ("CPPFLAGS", "CXXFLAGS", "OPT", "USER_CPPFLAGS")
 """Variables of the environment that Verilator's make files heed."""
 
@@ -113,6 +116,8 @@ class LeanVerilator(Verilator):
     OPTIONS: tuple[str, ...] = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing")
     CFLAGS = "-O2 -march=native"
     MAKE: tuple[str, ...] = ()
+    WARNINGS: tuple[str, ...] = ()
+    """Options that do not change what Verilator's own run time is compiled to."""
 
     beside: Path
     """A folder that is there while this builds."""
@@ -127,7 +132,7 @@ class LeanVerilator(Verilator):
     @property
     def how(self) -> str:
         """All that a build depends on but for its sources."""
-        return self.flags
+        return f"{self.flags} {self.WARNINGS}"
 
     @property
     def flags(self) -> str:
@@ -195,6 +200,7 @@ class LeanVerilator(Verilator):
             *("-CFLAGS", self.CFLAGS),
             *(["-CFLAGS", f"-include {self.precompiled}"] if self.precompiled else []),
             *self.OPTIONS,
+            *self.WARNINGS,
             *(["--trace"] if self.waves else []),
             *self.build_args,
             *(*self._main(), *control, *verilog),
@@ -243,14 +249,14 @@ class BatchVerilator(LeanVerilator):
     def __init__(self, header: str, *, quick: bool = False, lenient: bool = False) -> None:
         super().__init__()
         if lenient:
-            self.OPTIONS = (*self.OPTIONS, "-Wno-fatal")
+            self.WARNINGS = LENIENT
         self.header = header
         self.MAKE = QUICK if quick else ("OPT_FAST=-O3", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
 
     @property
     def how(self) -> str:
         """The C++ too."""
-        return self.flags + self.header + source.data_hash(self.MAIN)
+        return super().how + self.header + source.data_hash(self.MAIN)
 
     def _prepare(self, folder: Path) -> None:
         files.write_text(folder / "chip.h", self.header)
@@ -271,13 +277,13 @@ class CoverageVerilator(BatchVerilator):
 class LenientVerilator(LeanVerilator):
     """Warnings do not stop it: for Verilog that is not ours."""
 
-    OPTIONS = (*LeanVerilator.OPTIONS, "-Wno-fatal")
+    WARNINGS = LENIENT
 
 
 class BenchVerilator(LenientVerilator):
     """Builds a program of a model and a C++ testbench, in the least time."""
 
-    CFLAGS = "-march=native"
+    CFLAGS = BatchVerilator.CFLAGS  # with the same run time
     MAKE = QUICK
     PROGRAM = "bench"
 
@@ -288,7 +294,7 @@ class BenchVerilator(LenientVerilator):
     @property
     def how(self) -> str:
         """The C++ too."""
-        return self.flags + source.data_hash(self.bench)
+        return super().how + source.data_hash(self.bench)
 
     def _main(self) -> list[str]:
         return ["-o", self.PROGRAM, str(self._for_make(self.bench.absolute()))]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from golden.program import Program
     from golden.training.settings import Training
     from wordline import nn
+    from wordline.flow.check import Checked, check
     from wordline.flow.cost import Cost, cost
     from wordline.flow.emit import Emitted, emit
     from wordline.flow.importing import Imported, import_model
@@ -51,6 +52,7 @@ _WHERE = {
     "golden.presets": ("PRESETS", "Recipe"),
     "golden.program": ("Program",),
     "golden.training.settings": ("Training",),
+    "wordline.flow.check": ("Checked", "check"),
     "wordline.flow.cost": ("Cost", "cost"),
     "wordline.flow.emit": ("Emitted", "emit"),
     "wordline.flow.importing": ("Imported", "import_model"),
@@ -65,6 +67,7 @@ _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = [
     "PRESETS",
     "ArrayNeeds",
+    "Checked",
     "Conversion",
     "Cost",
     "Dataset",
@@ -83,6 +86,7 @@ __all__ = [
     "Trained",
     "Training",
     "WordlineError",
+    "check",
     "convert",
     "cost",
     "dataset",

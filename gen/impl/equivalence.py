@@ -52,7 +52,8 @@ def proved(before: str, after: str, module: str, boxes: str, folder: Path) -> bo
         "write_json both.json",
         "",
     ]
-    run_yosys("\n".join(script), folder, "read")
+    if not _said_yes(script, folder):
+        return False
     found = json.loads((folder / "both.json").read_text())
     if not _boxed_memories(found["modules"]):
         return False

@@ -114,6 +114,7 @@ def lines(found: "Checked") -> list[str]:
         if found.axi is not None:
             ways.append(f"through AXI {found.axi.removeprefix('PASSED: ')}")
         said.append(f"GREEN: {', '.join(ways)}")
+    said += [f"warning: {warning}" for warning in found.warnings[:MOST_CHANGES]]
     if found.changes is None:
         said.append("changes: not known; this version of Wordline emits the design in another way")
     changes = found.changes or []
@@ -139,7 +140,7 @@ def _change(change: "Change", found: "Checked") -> str:
         return f"{text}: proved equal"
     if change.exercised is None:
         return text
-    return (
-        f"{text}: NOT PROVED EQUAL, and no value differs; the vectors exercise {change.exercised} "
-        f"points of this line"
-    )
+    measured = f"the vectors exercise {change.exercised} points of this line"
+    if not change.exercised.points:
+        measured = "this line has no points that can be exercised"
+    return f"{text}: NOT PROVED EQUAL, and no value differs; {measured}"

@@ -17,7 +17,6 @@ from gen.ip import testbench
 from gen.rtl import control, image, naming, vectors
 from golden import files
 from golden.errors import WordlineError
-from hw import timing
 from hw.bus.registers import RegisterMap
 from sim import coverage
 from sim.coverage import Exercised
@@ -25,6 +24,7 @@ from wordline.flow import cache
 from wordline.flow import changes as edits
 from wordline.flow.changes import Change
 from wordline.flow.given import Given, find
+from wordline.flow.place import Place, located
 from wordline.flow.train import Progress
 
 SIMULATORS = ("verilator", "icarus")
@@ -37,56 +37,15 @@ ICARUS_SEQUENCES = 2
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the first difference is.
-
-    layer: `layers.N`, `head`, or "" of what comes out. gate, unit, step, pass_: where there are
-    some; a unit of the head is a class. module, net: below the top. cycle: from the end of loading,
-    in a run that begins with sequence `since`; None where it is not known.
-    """
-
-    quantity: str
-    sequence: int
-    layer: str
-    step: int | None
-    pass_: int | None
-    gate: str | None
-    unit: int | None
-    module: str
-    net: str
-    golden: int
-    rtl: int
-    since: int | None
-    cycle: int | None
-
-    def __str__(self) -> str:
-        where = {
-            "sequence": self.sequence,
-            "pass": self.pass_ or None,
-            "step": self.step,
-            "layer": self.layer or None,
-            "gate": self.gate,
-            "class" if self.layer == "head" else "unit": self.unit,
-        }
-        at = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
-        when = ""
-        if self.cycle is not None:
-            since = f" from sequence {self.since} on" if self.since else ""
-            when = f", cycle {self.cycle:,} after loading{since}"
-        net = f"{self.module}.{self.net}" if self.module else self.net
-        return f"{self.quantity} at {at}: golden {self.golden}, RTL {self.rtl} (net {net}{when})"
-
-
-@dataclass(frozen=True)
 class Checked:
     """What given RTL did, beside golden.
 
-    files: what was compared, with SHA-256. edited: of these, those that differ from what was
-    emitted. complaint: why there is no comparison: the RTL does not build, hangs, or gives too much
-    or too little. compared: by quantity, values compared and mismatches. changes: lines that differ
-    from what this version emits; None where that is not what was emitted. exercised: points of the
-    RTL that the vectors exercised, where that was measured. waves: a VCD file of the first
-    difference.
+    files: what was compared, with SHA-256. complaint: why there is no comparison: the RTL does not
+    build, hangs, or gives too much or too little. warnings: Verilator's, of the RTL. compared: by
+    quantity, values compared and mismatches. changes: lines that differ from what this version
+    emits; None where that is not what was emitted. exercised: points of the RTL that the vectors
+    exercised, where that was measured. axi: what the testbench said. waves: a VCD file of the first
+    difference. seconds: by stage.
     """
 
     given: Given
@@ -97,6 +56,7 @@ class Checked:
     compared: dict[str, dict[str, int]]
     first: Place | None
     complaint: str | None
+    warnings: list[str]
     changes: list[Change] | None
     exercised: Exercised | None
     axi: str | None
@@ -226,7 +186,7 @@ class _Check:
             with self._stage("simulate"):
                 found, complaint = self._attempt(self._streams)
             compared = found.get("by_quantity", {})
-            place = self._place(found.get("first"))
+            place = located(self.given, found.get("first"))
         if self.through != "streams" and complaint is None:
             with self._stage("axi"):
                 axi_found, complaint = self._attempt(self._axi)
@@ -252,6 +212,7 @@ class _Check:
             compared=compared,
             first=place,
             complaint=complaint,
+            warnings=self._warnings(),
             changes=changed,
             exercised=exercised,
             axi=axi,
@@ -330,50 +291,13 @@ class _Check:
         done = run(sources, given.sidecar["axi"]["module"], bench_file, work)
         return {"passed": done.passed, "said": done.said}
 
-    def _place(self, first: dict[str, Any] | None) -> Place | None:
-        """Where the first difference is, in the terms of the design."""
-        if first is None:
-            return None
-        at, quantity = first["place"], first["quantity"]
-        layer, _, kind = quantity.rpartition(".")
-        if quantity == "scores":
-            layer, kind = "head", "scores"
-        gates = self.given.description.cell.gates
-        gate = gates[at["gate"]] if "gate" in at else None
-        unit = at.get("unit", at.get("class"))
-        module, net = self._net(layer, kind, gate, unit)
-        return Place(
-            quantity=quantity,
-            sequence=at["sequence"],
-            layer=layer,
-            step=at.get("step"),
-            pass_=at.get("pass"),
-            gate=gate,
-            unit=unit,
-            module=module,
-            net=net,
-            golden=first["golden"],
-            rtl=first["rtl"],
-            since=first["since"],
-            cycle=first["cycle"],
-        )
+    def _warnings(self) -> list[str]:
+        """What Verilator warned of in the RTL: each `file:line: text`."""
+        from sim import chip
 
-    def _net(self, layer: str, kind: str, gate: str | None, unit: int | None) -> tuple[str, str]:
-        """The module and the net of a quantity, as emitted Verilog calls them."""
-        probe = self.given.sidecar["probes"].get(layer)
-        if probe is None:
-            fields = self.given.sidecar["ports"]["o__payload"]["fields"]
-            name = next(n for n in ("label", "score", "codes") if n in fields)
-            return "", f"o__payload_{name}"
-        module = ".".join(probe["path"])
-        if layer == "head":
-            return module, "score"
-        number = int(layer.rpartition(".")[2])
-        assert unit is not None
-        place = unit % timing.units_per_beat(self.given.description.layers[number])
-        name = {"codes": f"code_{gate}", "c": "c_next"}.get(kind, kind)
-        net = f"{name}_{place}"
-        return module, net if net in self.given.rtl.read_text() else "trace"
+        if self.simulator == "icarus" or self.through == "axi":
+            return []
+        return chip.warnings(self.work / "batch" / "build.log", self.given.rtl.name)
 
     def _changes(self) -> list[Change] | None:
         """What differs from what this version emits; None where it would emit another design."""

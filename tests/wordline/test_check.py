@@ -1,0 +1,253 @@
+"""`wordline check`: RTL that is given, right, wrong and edited."""
+
+import dataclasses
+import json
+import re
+import shutil
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+import wordline
+from gen.impl import equivalence
+from gen.rtl import vectors
+from golden.errors import WordlineError
+from tests.helpers import FEW_ENTRIES, random_codes, random_program, small
+from tests.wordline.test_cli import here
+from wordline.flow import emit
+
+DESIGN = small(
+    name="checked",
+    network={"inputs": 3, "hidden": [4], "classes": 3},
+    cell=FEW_ENTRIES,
+    voting={"replay_steps": 5},
+)
+PROGRAM = dataclasses.replace(random_program(DESIGN, 0, on_levels=True), votes=2)
+LENGTHS = torch.tensor([3, 1, 5, 2, 4] * 14)
+"""More sequences than the batch runner runs from one reset on."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A build folder with a package."""
+    folder = tmp_path_factory.mktemp("made") / "checked"
+    x = random_codes(DESIGN, 0, len(LENGTHS), 5, 3)
+    emit.emit_all(PROGRAM, x, LENGTHS, folder)
+    package = emit.emit_package(DESIGN, "model", folder / "package")
+    emit.package_program(PROGRAM, {}, folder / "vectors.npz", package)
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy of it; at one place, so that what is built is built once."""
+    copy = made.parent / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(made, copy)
+    return copy
+
+
+def edit(path, pattern, text, count=1):
+    """Replace the first match of a pattern; returns the line's number."""
+    before = path.read_text()
+    match = re.search(pattern, before)
+    assert match, pattern
+    path.write_text(re.sub(pattern, text, before, count=count))
+    return before[: match.start()].count("\n") + 1
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_was_emitted_passes_and_nothing_is_written_beside_it(folder):
+    before = content(folder)
+    found = wordline.check(folder)
+    assert found.passed and not found.edited and found.changes == []
+    steps = int(LENGTHS.sum()) * 2
+    assert found.values_compared == steps * (4 * 4 + 4 + 4) + len(LENGTHS) * (2 * 3 + 1)
+    assert found.sequences == found.of_sequences == len(LENGTHS)
+    assert set(found.files) == {str(path) for path in found.given.files}
+    assert content(folder) == before
+
+
+FAULTS = {
+    "codes": (r"(assign codes = )\{block_o", r"\1 16 ^ {block_o", "layer_0.gates", "code_f_0"),
+    "c": (r"(assign c_next_0 = )", r"\1 1 + ", "layer_0.gates", "c_next_0"),
+    "h": (r"(assign h_0 = )", r"\1 ~", "layer_0.gates", "h_0"),
+    "scores": (r"(assign score = )", r"\1 1 + ", "head.scores", "score"),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k in ("h", "scores"))) for k in FAULTS]
+)
+def test_a_fault_is_placed(kind, folder):
+    pattern, text, module, net = FAULTS[kind]
+    line = edit(folder / "checked.v", pattern, text)
+    found = wordline.check(folder)
+    assert not found.passed and found.mismatches
+    assert [path.name for path in found.edited] == ["checked.v"]
+    first = found.first
+    assert (first.module, first.net) == (module, net), first
+    assert first.quantity.endswith(kind) and first.sequence == 0 and first.cycle > 0
+    assert first.gate == ("f" if kind == "codes" else None)
+    assert [(change.line, change.module) for change in found.changes] == [(line, module)]
+    assert not found.changes[0].proved
+    assert str(first).startswith(f"{first.quantity} at sequence 0, ")
+    if kind != "c":
+        return
+    # The cycle is that of the value in the waves.
+    shown = wordline.check(folder, waves=True)
+    assert shown.first == first and shown.waves.with_suffix(".gtkw").exists()
+
+
+def test_a_fault_in_a_later_run_has_its_cycle_there(folder):
+    """The batch runner begins anew with sequence 64."""
+    with vectors.np.load(folder / "vectors.npz") as file:
+        golden = dict(file)
+    golden["layers.0.c"][2 * 66 + 1, 0, 2] += 1
+    vectors.write(folder / "vectors.npz", golden)
+    found = wordline.check(folder)
+    first = found.first
+    assert (first.sequence, first.pass_, first.step, first.unit) == (66, 1, 0, 2)
+    assert first.since == 64 and "after loading from sequence 64 on" in str(first)
+    assert found.mismatches == 1
+    assert [path.name for path in found.edited] == ["vectors.npz"]
+
+
+EQUAL = {
+    "exchanged operands": (r"assign (\w+) = (\w+) & (\w+);", r"assign \1 = \3 & \2;"),
+    "a comment": (r"module ", "// mine\nmodule "),
+}
+
+
+@pytest.mark.parametrize("how", EQUAL)
+def test_an_edit_that_changes_nothing_is_proved_equal(how, folder):
+    edit(folder / "checked.v", *EQUAL[how])
+    found = wordline.check(folder, first=3)
+    assert found.passed and found.exercised is None
+    assert found.changes and all(change.proved for change in found.changes)
+    assert (found.sequences, found.of_sequences) == (3, len(LENGTHS))
+
+
+def test_an_edit_that_the_vectors_do_not_show_is_not_called_equal(folder):
+    """What a counter begins with, which reset puts right."""
+    line = edit(folder / "checked.v", r"(reg \[1:0\] h_count = 2'h)0", r"\g<1>1")
+    found = wordline.check(folder, first=3)
+    assert found.passed and [change.line for change in found.changes] == [line]
+    (change,) = found.changes
+    assert not change.proved and change.module == "layer_0.dac"
+    assert 0 < change.exercised.exercised <= change.exercised.points
+    assert 0 < found.exercised.exercised < found.exercised.points
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "words"),
+    [
+        (
+            r"assign code_f_0",
+            r"asign code_f_0",
+            r"could not build wordline_checked: checked\.v:\d+",
+        ),
+        (r"(assign o__valid = )fsm_state", r"\1 0 & fsm_state", "the chip hangs"),
+    ],
+)
+def test_what_does_not_run_is_red(pattern, text, words, folder):
+    line = edit(folder / "checked.v", pattern, text)
+    found = wordline.check(folder, first=3)
+    assert not found.passed and re.search(words, found.complaint)
+    assert [change.line for change in found.changes] == [line]
+
+
+def test_a_package_is_checked_through_axi_too(folder):
+    package = folder / "package"
+    found = wordline.check(package)
+    assert found.passed and found.axi == "PASSED: 8 results equal" and found.values_compared
+    edit(package / "rtl/checked_axi.v", r"(assign m_axis_tdata = )", r"\1 1 ^ ")
+    assert wordline.check(package, through="streams").passed
+    found = wordline.check(package)
+    assert not found.passed and found.axi == "FAILED: 8 of 8 results differ"
+    assert [path.name for path in found.edited] == ["checked_axi.v"]
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+def test_icarus_says_the_same(folder):
+    found = wordline.check(folder / "package", simulator="icarus")
+    assert found.passed and found.sequences == 2 and found.axi == "PASSED: 2 results equal"
+    edit(folder / "package/rtl/checked.v", r"(assign c_next_0 = )", r"\1 1 + ")
+    found = wordline.check(folder / "package", simulator="icarus", through="streams")
+    assert not found.passed and found.first.quantity == "layers.0.c"
+
+
+def test_verilog_elsewhere_is_compared_with_its_design(folder, tmp_path):
+    mine = tmp_path / "mine.v"
+    mine.write_text((folder / "checked.v").read_text())
+    (folder / "checked.v").unlink()
+    with pytest.raises(WordlineError, match="give the folder of its design with --design"):
+        wordline.check(mine)
+    with pytest.raises(WordlineError, match=r"checked\.v is missing; emit the design again"):
+        wordline.check(folder)
+    found = wordline.check(mine, design=folder, first=2)
+    assert found.passed and found.edited == (mine,) and found.changes == []
+    with pytest.raises(WordlineError, match="is no package"):
+        wordline.check(mine, design=folder, through="axi")
+
+
+def test_the_command_says_it_all_and_writes_junit(folder, tmp_path):
+    edit(folder / "checked.v", *FAULTS["c"][:2])
+    done = here("check", folder, "--junit", "report.xml", folder=tmp_path)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 1 and "RED: " in said and "first layers.0.c at sequence 0" in said
+    assert "EDITED: " in said and "assign c_next_0 = 1 + " in said
+    suite = ElementTree.parse(tmp_path / "report.xml").getroot()
+    failures = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert int(suite.get("failures")) == len(failures) > 1
+    assert any(name.startswith("layers.0.c: ") for name in failures)
+    assert here("check", tmp_path / "absent", folder=tmp_path).returncode == 2
+
+
+VERILOG = """\
+module half (
+  input clk,
+  input [3:0] a,
+  output [3:0] y
+);
+  reg [3:0] kept = 4'h0;
+  assign y = kept + a;
+  always @(posedge clk) if (a != 4'h0) kept <= a;
+endmodule
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "equal"),
+    [
+        ("kept + a", "a + kept", True),
+        ("if (a != 4'h0)", "if (|a)", True),
+        ("kept + a", "kept - a", False),
+        ("if (a != 4'h0)", "if (a != 4'h1)", False),
+        ("4'h0;", "4'h1;", False),  # what the register begins with
+        ("posedge", "negedge", False),
+        ("reg [3:0] kept", "reg [2:0] kept", False),
+    ],
+)
+def test_a_proof_takes_registers_clocks_and_first_values_into_account(old, new, equal, tmp_path):
+    assert old in VERILOG
+    after = VERILOG.replace(old, new, 1)
+    assert equivalence.proved(VERILOG, after, "half", "", tmp_path) == equal
+
+
+def test_every_module_of_a_design_is_proved_equal_to_itself(made, tmp_path):
+    text = (made / "checked.v").read_text()
+    boxes = (made / "checked_crossbar_stub.v").read_text()
+    names = [*equivalence.modules(text)]
+    assert len(names) > 10
+    assert all(equivalence.proved(text, text, name, boxes, tmp_path) for name in names)
+
+
+def test_a_sidecar_of_another_kind_is_no_design(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps({"module": "x"}))
+    with pytest.raises(WordlineError, match="has no sidecar"):
+        wordline.check(tmp_path)

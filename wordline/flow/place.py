@@ -1,0 +1,97 @@
+"""Where the first difference is, in the terms of the design and of its Verilog."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hw import timing
+from wordline.flow.given import Given
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the first difference is.
+
+    layer: `layers.N`, `head`, or "" of what comes out. gate, unit, step, pass_: where there are
+    some; a unit of the head is a class. module, net: below the top. cycle: from the end of loading,
+    in a run that begins with sequence `since`; None where it is not known.
+    """
+
+    quantity: str
+    sequence: int
+    layer: str
+    step: int | None
+    pass_: int | None
+    gate: str | None
+    unit: int | None
+    module: str
+    net: str
+    golden: int
+    rtl: int
+    since: int | None
+    cycle: int | None
+
+    def __str__(self) -> str:
+        where = {
+            "sequence": self.sequence,
+            "pass": self.pass_ or None,
+            "step": self.step,
+            "layer": self.layer or None,
+            "gate": self.gate,
+            "class" if self.layer == "head" else "unit": self.unit,
+        }
+        at = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
+        when = ""
+        if self.cycle is not None:
+            since = f" from sequence {self.since} on" if self.since else ""
+            when = f", cycle {self.cycle:,} after loading{since}"
+        net = f"{self.module}.{self.net}" if self.module else self.net
+        return f"{self.quantity} at {at}: golden {self.golden}, RTL {self.rtl} (net {net}{when})"
+
+
+def located(given: Given, first: dict[str, Any] | None) -> Place | None:
+    """The place of a scoreboard's first difference; None where there is none."""
+    if first is None:
+        return None
+    at, quantity = first["place"], first["quantity"]
+    layer, _, kind = quantity.rpartition(".")
+    if quantity == "scores":
+        layer, kind = "head", "scores"
+    gates = given.description.cell.gates
+    gate = gates[at["gate"]] if "gate" in at else None
+    unit = at.get("unit", at.get("class"))
+    module, net = _net(given, layer, kind, gate, unit)
+    return Place(
+        quantity=quantity,
+        sequence=at["sequence"],
+        layer=layer,
+        step=at.get("step"),
+        pass_=at.get("pass"),
+        gate=gate,
+        unit=unit,
+        module=module,
+        net=net,
+        golden=first["golden"],
+        rtl=first["rtl"],
+        since=first["since"],
+        cycle=first["cycle"],
+    )
+
+
+def _net(
+    given: Given, layer: str, kind: str, gate: str | None, unit: int | None
+) -> tuple[str, str]:
+    """The module and the net of a quantity, as emitted Verilog calls them."""
+    probe = given.sidecar["probes"].get(layer)
+    if probe is None:
+        fields = given.sidecar["ports"]["o__payload"]["fields"]
+        name = next(n for n in ("label", "score", "codes") if n in fields)
+        return "", f"o__payload_{name}"
+    module = ".".join(probe["path"])
+    if layer == "head":
+        return module, "score"
+    assert unit is not None
+    number = int(layer.rpartition(".")[2])
+    beat = unit % timing.units_per_beat(given.description.layers[number])
+    net = {"codes": f"code_{gate}", "c": "c_next"}.get(kind, kind) + f"_{beat}"
+    # A cell of a user's own may call its nets otherwise.
+    return module, net if net in given.rtl.read_text() else "trace"
