@@ -378,6 +378,8 @@ class _Vectors:
         archive = self.files.enter_context(zipfile.ZipFile(path))
         self.arrays: dict[str, tuple[Any, tuple[int, ...], np.dtype[Any]]] = {}
         for entry in archive.namelist():
+            if entry == "format.npy":
+                continue
             file = self.files.enter_context(archive.open(entry))
             assert np.lib.format.read_magic(file) == (1, 0), entry
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)

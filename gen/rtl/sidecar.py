@@ -16,6 +16,10 @@ PACKAGES = ("wordline", "amaranth")
 """Whose versions go into the sidecar: those that decide the Verilog's bytes."""
 
 
+FORMAT = 2
+"""Version of the sidecar (docs/formats.md); 0.1.0 wrote none."""
+
+
 def probes(design: Accelerator) -> dict[str, dict[str, Any]]:
     """Signals inside for observation: the path of instances, and the layout of `trace`, which
     holds in a cycle with `trace_valid`."""
@@ -67,6 +71,7 @@ def sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
     """All that other programs need to know of the files."""
     description = design.description
     return {
+        "format": FORMAT,
         "name": description.name,
         "module": module_name(description),
         "fingerprint": description.fingerprint,

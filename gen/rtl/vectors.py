@@ -8,6 +8,7 @@ units), or (passes, steps, units). Passes are all of the first sequence, then of
 beyond a sequence's length hold 0.
 """
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,13 @@ import torch
 from torch import Tensor
 
 from golden import files, network
+from golden.errors import WordlineError
 from golden.program import Program
 
 Vectors = dict[str, np.ndarray]
+
+FORMAT = 1
+"""Version of the file, in its array `format` (docs/formats.md)."""
 
 
 def make(program: Program, x: Tensor, lengths: Tensor) -> Vectors:
@@ -38,7 +43,24 @@ def make(program: Program, x: Tensor, lengths: Tensor) -> Vectors:
         name = "scores" if description.network.classes else "state"
         parts.setdefault(name, []).append(_compact(trace.scores, every_step))
     vectors = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return vectors | {"lengths": lengths.numpy().astype(np.int32)}
+    return vectors | {"lengths": lengths.numpy().astype(np.int32), "format": np.array([FORMAT])}
+
+
+def load(path: Path) -> Vectors:
+    """Read such a file. Raises WordlineError if it is damaged or of another format."""
+    try:
+        with np.load(path) as file:
+            vectors = dict(file)
+        version = int(vectors["format"][0])
+        whole = len(vectors["x"]) == len(vectors["lengths"])
+    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
+        raise WordlineError(f"{path} holds no golden vectors; run `wordline emit` again.") from None
+    if version != FORMAT or not whole:
+        raise WordlineError(
+            f"{path} has golden vectors of format {version}, and this version of Wordline reads "
+            f"{FORMAT}; run `wordline emit` again."
+        )
+    return vectors
 
 
 def _compact(values: Tensor, valid: Tensor | None = None) -> np.ndarray:
@@ -55,9 +77,10 @@ def first(vectors: Vectors, sequences: int) -> Vectors:
     count = len(vectors["lengths"])
     of_sequence = ("x", "lengths", "label")
     votes = len(vectors["layers.0.h"]) // count
-    return {
+    return vectors | {
         name: array[: sequences if name in of_sequence else sequences * votes]
         for name, array in vectors.items()
+        if name != "format"
     }
 
 
@@ -65,11 +88,12 @@ def one(vectors: Vectors, sequence: int) -> Vectors:
     """The vectors of one sequence."""
     votes = len(vectors["layers.0.h"]) // len(vectors["lengths"])
     of_sequence = ("x", "lengths", "label")
-    return {
+    return vectors | {
         name: array[sequence : sequence + 1]
         if name in of_sequence
         else array[sequence * votes : (sequence + 1) * votes]
         for name, array in vectors.items()
+        if name != "format"
     }
 
 

@@ -210,7 +210,7 @@ def test_vectors_need_numpy_alone_and_hold_everything(tmp_path):
     vectors.write(tmp_path / "v.npz", vectors.make(program, x, lengths))
     with np.load(tmp_path / "v.npz") as file:
         assert set(file.files) == {
-            *("x", "lengths", "scores", "label"),
+            *("x", "lengths", "scores", "label", "format"),
             *(f"layers.{n}.{name}" for n in (0, 1) for name in ("codes", "c", "h")),
         }
         assert file["layers.1.codes"].shape == (2, 3, 4, 7)

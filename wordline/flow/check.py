@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gen.ip import testbench
 from gen.rtl import control, image, naming, vectors
 from golden import files
@@ -161,20 +159,14 @@ class _Check:
 
     def _vectors(self, first: int | None) -> tuple[Path, int, int]:
         """The file of the vectors to run, their sequences, and those of the given file."""
-        try:
-            with np.load(self.given.vectors) as file:
-                whole = len(file["lengths"])
-                if first is None and self.simulator == "icarus":
-                    first = ICARUS_SEQUENCES
-                if first is None or first >= whole:
-                    return self.given.vectors, whole, whole
-                part = vectors.first(dict(file), first)
-        except (OSError, ValueError, KeyError):
-            raise WordlineError(
-                f"{self.given.vectors} holds no golden vectors; emit the design again."
-            ) from None
+        golden = vectors.load(self.given.vectors)
+        whole = len(golden["lengths"])
+        if first is None and self.simulator == "icarus":
+            first = ICARUS_SEQUENCES
+        if first is None or first >= whole:
+            return self.given.vectors, whole, whole
         path = self.work / "vectors.npz"
-        vectors.write(path, part)
+        vectors.write(path, vectors.first(golden, first))
         return path, first, whole
 
     def run(self) -> Checked:
@@ -274,8 +266,7 @@ class _Check:
 
         given = self.given
         assert given.axi is not None
-        with np.load(self.vectors) as file:
-            golden = vectors.first(dict(file), testbench.SEQUENCES)
+        golden = vectors.first(vectors.load(self.vectors), testbench.SEQUENCES)
         sources = [given.rtl, given.axi, given.crossbars]
         work = self.work / f"axi-{self.simulator}"
         texts = testbench.texts(
@@ -348,8 +339,7 @@ class _Check:
 
         emitted = self._emitted(self.work)
         job = emitted.job
-        with np.load(self.vectors) as file:
-            alone = vectors.one(dict(file), place.sequence)
+        alone = vectors.one(vectors.load(self.vectors), place.sequence)
         vectors.write(self.work / "one.npz", alone)
         votes = len(alone["layers.0.h"])
         words = image.read(self.given.image, self.given.description)

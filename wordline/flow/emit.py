@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from torch import Tensor
 
 from gen.ip import package
@@ -201,8 +200,7 @@ def package_program(
     effects_: what `golden.effects.describe` says. vectors_file: golden vectors of the program, of
     which the package gets the first `SEQUENCES`.
     """
-    with np.load(vectors_file) as file:
-        golden = vectors.first(dict(file), SEQUENCES)
+    golden = vectors.first(vectors.load(vectors_file), SEQUENCES)
     texts = package.program_texts(program.description, golden)
     about = {
         "name": program.description.name,

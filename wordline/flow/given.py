@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.rtl.generated import SUMS, Generated
+from gen.rtl.sidecar import FORMAT
 from golden.description import Description
 from golden.errors import WordlineError
 
@@ -59,6 +60,11 @@ def find(
         raise WordlineError(f"{path} does not exist; give a build folder, a package or Verilog.")
     folder, sidecar_path = _folder(path, design)
     sidecar = json.loads(sidecar_path.read_text(encoding="utf-8"))
+    if sidecar.get("format") != FORMAT:
+        raise WordlineError(
+            f"{sidecar_path} is of format {sidecar.get('format', 1)}, and this version of Wordline "
+            f"reads {FORMAT}; run `wordline emit` again."
+        )
     description = Description.from_dict(dict(sidecar["description"]), source=str(sidecar_path))
     name, packaged = description.name, "axi" in sidecar
     rtl_folder = folder / "rtl" if packaged else folder

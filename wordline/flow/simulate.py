@@ -26,6 +26,9 @@ from wordline.flow import train as training
 from wordline.flow.recipe import on_chip
 from wordline.flow.train import Progress, torch_threads
 
+FORMAT = 1
+"""Version of summary.json (docs/formats.md)."""
+
 RUNNERS = ("batch", "cocotb")
 """batch: all cores, no Python between two cycles. cocotb: the bench, which can write waves."""
 
@@ -264,6 +267,7 @@ def summarise(
     }
     names = list(found["rtl"] or found["float"])
     return {
+        "format": FORMAT,
         "name": description.name,
         "fingerprint": description.fingerprint,
         "dataset": about.get("dataset"),

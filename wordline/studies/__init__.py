@@ -86,6 +86,10 @@ def reads(settings: Any) -> tuple[str, ...]:
     return getattr(settings, "datasets", None) or (settings.dataset,)
 
 
+FORMAT = 1
+"""Version of results.json (docs/formats.md)."""
+
+
 def run(name: str, folder: Path, runner: Runner, *, full: bool = False) -> dict[str, Any]:
     """Run a study and write results.json, table.md and its figures into `folder`."""
     code = module(name)
@@ -93,7 +97,7 @@ def run(name: str, folder: Path, runner: Runner, *, full: bool = False) -> dict[
     known(name).check()
     for data in reads(settings):
         datasets.fingerprint(data, runner.data_dir)  # before anything that takes long
-    results = {"study": name, "full": full} | settings.run(runner)
+    results = {"format": FORMAT, "study": name, "full": full} | settings.run(runner)
     results |= {"device": runner.device, "versions": cache.versions()}
     results = json.loads(json.dumps(results))  # as it is read again
     shown = [claims_table(results, box=MARKDOWN), *code.tables(results, box=MARKDOWN)]
