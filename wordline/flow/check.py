@@ -84,7 +84,7 @@ class Checked:
 
 
 def check(
-    path: Path,
+    path: Path | str,
     *,
     design: Path | None = None,
     crossbars: Path | None = None,
@@ -109,7 +109,7 @@ def check(
     _known("simulator", simulator, SIMULATORS)
     if through is not None:
         _known("way through the chip", through, THROUGH)
-    given = find(path, design=design, crossbars=crossbars, vectors=vectors_file)
+    given = find(Path(path), design=design, crossbars=crossbars, vectors=vectors_file)
     if through in ("axi", "both") and given.axi is None:
         raise WordlineError(
             f"{given.folder} is no package, and has no AXI; leave --through out, or check a "
