@@ -68,6 +68,15 @@ class Description:
                 f"array.columns = {self.array.columns} has no room for the {len(self.cell.gates)} "
                 f"gates of a unit; raise it to {len(self.cell.gates)} or more"
             )
+        given = self.array.units_per_beat
+        for number, shape in enumerate(self.layers if given else ()):
+            if shape.lanes % given:
+                fits = [n for n in range(1, shape.lanes + 1) if shape.lanes % n == 0]
+                raise ValueError(
+                    f"array.units_per_beat = {given} does not divide the {shape.lanes} lanes of "
+                    f"layer {number}; give one of {', '.join(map(str, fits))}, or 0 to have it "
+                    f"chosen"
+                )
         if self.cell.hidden_bits < self.dac.width:
             raise ValueError(
                 f"cell.hidden_bits = {self.cell.hidden_bits} is below the DAC's width; raise it "
@@ -145,8 +154,13 @@ class Description:
         return index_bits(self.network.classes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and integers: what the TOML and JSON files hold."""
+        """Plain dicts, lists, strings and integers: what the TOML and JSON files hold.
+
+        A field that came later is left out at its default, so that a design keeps its fingerprint.
+        """
         fields = plain(self)
+        if not self.array.units_per_beat:
+            del fields["array"]["units_per_beat"]
         fields["network"]["hidden"] = list(self.network.hidden)
         if not isinstance(self.device.levels, str):
             fields["device"]["levels"] = list(self.device.levels)

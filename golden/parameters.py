@@ -108,6 +108,8 @@ class Array:
     pipeline: "short", for a chip, whatever `settle` is; "deep", for an FPGA: no more than a few
             additions between registers, which needs `settle` >= DEEP_SETTLE. The numbers that are
             computed are the same.
+    units_per_beat: units that the gates of a layer compute in one cycle, a divisor of its lanes; 0:
+            the fewest that do not slow a step down (`hw.timing`).
     """
 
     rows: Count = 4096
@@ -116,6 +118,7 @@ class Array:
     beat: Count = 16
     settle: Annotated[Int, Field(ge=3, le=SETTLE_MAX)] = 3
     pipeline: Pipeline = "short"
+    units_per_beat: Annotated[Int, Field(ge=0, le=4096)] = 0
 
     def __post_init__(self) -> None:
         if self.deep and self.settle < DEEP_SETTLE:

@@ -7,6 +7,7 @@ step" of docs/architecture.md has the sum, docs/macro.md the timing of the macro
 from functools import cache
 
 from golden.description import Description
+from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 from golden.parameters import Adc
 from golden.ranges import ceil_div
@@ -62,14 +63,26 @@ def score_latency(shape: ArrayShape) -> int:
 def units_per_beat(shape: ArrayShape) -> int:
     """Units the gate pipeline handles in one cycle.
 
-    The fewest, dividing the lanes, that keep up with the ADCs and with which a step takes at most a
-    tenth longer than the ADCs need; where none are enough for that, the fewest that keep up.
+    `array.units_per_beat`, or else the fewest, dividing the lanes, that keep up with the ADCs and
+    with which a step takes at most a tenth longer than the ADCs need. Where no number is enough for
+    that, the fewest with which a step takes at most a twentieth longer than with all lanes at once.
+    Raises WordlineError where the given number does not keep up.
     """
     conversions = conversion_cycles(shape)
     needed = ceil_div(shape.lanes, conversions // shape.blocks)
+    given = shape.description.array.units_per_beat
+    if given and shape in shape.description.layers:  # a head has no gates
+        if given < needed:
+            raise WordlineError(
+                f"array.units_per_beat = {given} is too few to keep up with the ADCs, which "
+                f"convert {shape.lanes} units in {conversions // shape.blocks} cycles; give "
+                f"{needed} or more, or 0 to have it chosen."
+            )
+        return int(given)
     fits = [n for n in range(needed, shape.lanes + 1) if shape.lanes % n == 0]
     near = [n for n in fits if 10 * loop_cycles(shape, n) <= 11 * conversions]
-    return (near or fits)[0]
+    best = loop_cycles(shape, fits[-1])
+    return (near or [n for n in fits if 20 * loop_cycles(shape, n) <= 21 * best])[0]
 
 
 def beats(shape: ArrayShape) -> int:
@@ -117,6 +130,26 @@ def output_cycles(description: Description) -> int:
     votes = description.voting.replay_steps > 0
     decision = description.head.units + (vote_cycles(description) if votes else 0)
     return max(input_beats(description, last) + 1, conversion_cycles(description.head), decision)
+
+
+def step_bound(description: Description, number: int) -> str:
+    """What bounds the cycles of a step of a recurrent layer, in words."""
+    shape = description.layers[number]
+    if input_beats(description, number) + 1 > loop_cycles(shape, units_per_beat(shape)):
+        return f"input: {input_beats(description, number)} beats"
+    conversions = conversion_cycles(shape)
+    rest = loop_cycles(shape, units_per_beat(shape)) - conversions
+    return f"ADCs {conversions}, gates and h back to the rows {rest}"
+
+
+def output_bound(description: Description) -> str:
+    """What bounds the cycles of a head's output, in words."""
+    cycles = output_cycles(description)
+    if cycles == conversion_cycles(description.head):
+        return f"ADCs {cycles}"
+    if cycles == input_beats(description, len(description.layers)) + 1:
+        return f"input: {cycles - 1} beats"
+    return "scores, one a cycle"
 
 
 def cycles_per_step(description: Description) -> int:

@@ -3,6 +3,7 @@
 Everything is drawn from a generator that the caller seeds, so that a run can be had again.
 """
 
+import math
 import random
 
 import torch
@@ -21,6 +22,7 @@ from golden.program import (
     padded,
 )
 from golden.ranges import Range, ceil_div, signed_range
+from hw import timing
 
 HARDWARE = (
     *[("level", "sar", {})] * 3,
@@ -66,7 +68,7 @@ def random_description(
     if cell["kind"] == "lstm":
         cell |= {"gate_bits": gate_bits, "state_bits": whole(gate_bits + 2, 14)}
         cell["state_index_bits"] = whole(4, 6)
-    return Description.from_dict(
+    description = Description.from_dict(
         {
             "name": "drawn",
             "network": {
@@ -91,6 +93,11 @@ def random_description(
             "output": output,
         }
     )
+    lanes = math.gcd(*(shape.lanes for shape in description.layers))
+    fits = [n for n in range(1, lanes + 1) if lanes % n == 0]
+    keep_up = max(timing.units_per_beat(shape) for shape in description.layers)
+    given = one_of((0, *(n for n in fits if n >= keep_up)))
+    return description.replace(array={"units_per_beat": given})
 
 
 class Stimuli:

@@ -56,6 +56,21 @@ def test_a_step_costs_little_more_than_its_conversions(name):
         assert layer.cycles <= layer.conversion_cycles + 21
 
 
+def test_comparators_and_what_bounds_a_step():
+    design = small(
+        network={"inputs": 12, "hidden": [64], "classes": 9},
+        array={"lanes": 8, "rows": 128, "columns": 64},
+        adc={"kind": "flash", "bits": 5},
+    )
+    layer, head = resources.needs(design)
+    assert (layer.crossbars, layer.adcs, head.adcs) == ((1, 4), 32, 8)
+    assert layer.comparators + head.comparators == 40 * 31 == 1240
+    assert layer.bound == f"ADCs 24, gates and h back to the rows {layer.cycles - 24}"
+    assert (head.cycles, head.bound) == (9, "scores, one a cycle")
+    slow = small(network={"inputs": 4000, "hidden": [2]}, array={"beat": 1})
+    assert resources.needs(slow)[0].bound == "input: 4000 beats"
+
+
 def test_fit_of_a_design_and_of_a_model(tmp_path):
     done = here("fit", "vowels", "--rows", 32, "--columns", 64, folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gen.rtl import image, verilog
 from golden import network
+from golden.errors import WordlineError
 from hw import timing
 from hw.loadmap import LoadMap
 from hw.macro.columns_deep import rows_at_once
@@ -95,12 +96,15 @@ def test_fifty_random_descriptions(seed):
         ),
     ],
 )
-def test_cycles_per_step(size, bits, settle, kind, pipeline="short"):
+def test_cycles_per_step(size, bits, settle, kind, pipeline="short", units_per_beat=0):
     """With x there and h taken, a step costs exactly what `cycles_per_step` says."""
     hidden, lanes = size
     description = small(
         network={"inputs": 2, "hidden": [hidden]},
-        array={"lanes": lanes, "settle": settle, "pipeline": pipeline},
+        array={
+            **{"lanes": lanes, "settle": settle, "pipeline": pipeline},
+            "units_per_beat": units_per_beat,
+        },
         adc={"bits": bits},
         cell={"kind": kind, "frac": 0} | ({"state_index_bits": 4} if kind == "lstm" else {}),
     )
@@ -114,6 +118,34 @@ def test_cycles_per_step(size, bits, settle, kind, pipeline="short"):
 @pytest.mark.parametrize("kind", ["lstm", "rnn"])
 def test_cycles_per_step_of_a_slow_macro(kind, pipeline):
     test_cycles_per_step((5, 2), 3, 23, kind, pipeline)
+
+
+@pytest.mark.parametrize("units", [1, 2, 4])
+def test_units_per_beat_can_be_given(units):
+    test_cycles_per_step((6, 4), 4, 3, "lstm", units_per_beat=units)
+
+
+def test_units_per_beat_are_chosen_without_a_cliff():
+    """Where no number brings a step near to the ADCs' time, one that comes near to the best."""
+    design = small(
+        network={"inputs": 12, "hidden": [64]},
+        array={"lanes": 8, "rows": 128, "columns": 64},
+        dac={"kind": "pulse-width"},
+        adc={"kind": "flash", "bits": 5},
+    )
+    (shape,) = design.layers
+    assert (timing.conversion_cycles(shape), shape.lanes) == (72, 32)
+    assert timing.loop_cycles(shape, 1) == 112 and timing.loop_cycles(shape, 32) == 81
+    assert timing.cycles_per_step(design) == 84
+
+
+def test_units_per_beat_that_do_not_fit_are_named():
+    with pytest.raises(WordlineError, match="does not divide the 4 lanes of layer 0; give one of"):
+        small(network={"hidden": [4]}, array={"lanes": 4, "units_per_beat": 3})
+    slow = {"lanes": 16, "settle": 3, "units_per_beat": 1}
+    description = small(network={"hidden": [16]}, array=slow, adc={"bits": 2})
+    with pytest.raises(WordlineError, match="too few to keep up with the ADCs, which convert 16"):
+        timing.cycles_per_step(description)
 
 
 def test_the_next_sequence_does_not_wait_for_h():

@@ -44,6 +44,7 @@ def describe(
     """
     from rich.table import Table
 
+    from gen.cost import resources
     from golden import presets
     from golden.geometry import ArrayShape
     from hw import timing
@@ -54,18 +55,28 @@ def describe(
         return
     description = recipe.description
     table = Table("", *description.arrays, title=description.name)
+    needs = {array.name: array for array in resources.needs(description)}
+    names = {id(shape): name for name, shape in description.arrays.items()}
+
+    def of(read: Callable[[resources.ArrayNeeds], object]) -> Callable[[ArrayShape], object]:
+        return lambda shape: read(needs[names[id(shape)]])
+
     rows: dict[str, Callable[[ArrayShape], object]] = {
         "rows": lambda shape: shape.rows,
         "units x gates": lambda shape: f"{shape.units} x {shape.gates}",
-        "lanes (ADCs)": lambda shape: shape.lanes,
+        "crossbars (row x column tiles)": of(lambda n: f"{n.crossbars[0]} x {n.crossbars[1]}"),
+        "ADCs": of(lambda n: n.adcs),
+        "comparators": of(lambda n: f"{n.comparators:,}"),
         "conversions a lane and step": lambda shape: shape.selects,
         "conversion cycles a step": timing.conversion_cycles,
         "largest column charge": lambda shape: shape.charge_max,
         "ADC shift": lambda shape: shape.adc_shift,
         "units a cycle in the gates": timing.units_per_beat,
+        "cycles a step": of(lambda n: n.cycles),
+        "bound by": of(lambda n: n.bound),
     }
-    for label, of in rows.items():
-        table.add_row(label, *(str(of(shape)) for shape in description.arrays.values()))
+    for label, read in rows.items():
+        table.add_row(label, *(str(read(shape)) for shape in description.arrays.values()))
     terminal.show(table)
     array, latency = description.array, timing.gate_latency(description.layers[0])
     terminal.say(
@@ -135,10 +146,12 @@ def _fit_rows(arrays: Sequence["resources.ArrayNeeds"], every_step: bool) -> dic
         "cells (pairs)": line(lambda a: a.cells),
         "of them used": [f"{100 * share:.0f} %" for share in shares],
         "ADCs": line(lambda a: a.adcs),
+        "comparators": line(lambda a: a.comparators),
         "bits of a column's code": [*(str(a.code_bits) for a in arrays), ""],
         "memory in bits": line(lambda a: a.memory_bits),
         "ADC cycles a step": line(
             lambda a: a.conversion_cycles, max(a.conversion_cycles for a in busy)
         ),
         "cycles a step": line(lambda a: a.cycles, max(a.cycles for a in busy)),
+        "bound by": [*(a.bound for a in arrays), ""],
     }
