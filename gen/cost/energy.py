@@ -5,10 +5,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from gen.cost.activity import Activity
-from gen.impl.cells import CLOCKS, Cells
+from gen.impl.cells import Cells
+from gen.impl.library import read
 from gen.impl.sta import SHARP_CLOCK
 from gen.impl.tools import find_sta, run_sta
-from gen.impl.yosys import INSTANCE, MACRO, block_name, plain_name
+from gen.impl.yosys import CLOCKS, INSTANCE, MACRO, block_name, plain_name
 from gen.ip import package
 from gen.ip.options import PERIOD_NS
 from golden.description import Description
@@ -70,18 +71,20 @@ def energies(
     found: dict[str, Energy] = {}
     watts_to_pj = PERIOD_NS * 1000  # in one cycle; energies do not depend on the period
     pins, volts = _capacitances(liberty)
+    known = read(cells, library)
+    clock_pins = known.clocks | CLOCKS
     cycles = activity.changes["aclk"] / 2
     on_clock = 0.0
     for kind, name, body in INSTANCE.findall((folder / "netlist.v").read_text()):
         connected = {pin: plain_name(net) for pin, net in CONNECTED.findall(body)}
-        clock = next((connected[pin] for pin in CLOCKS if pin in connected), None)
+        clock = next((connected[pin] for pin in clock_pins if pin in connected), None)
         on_clock += sum(
             pins.get((kind, pin), 0.0) for pin, net in connected.items() if net == "aclk"
         )
         name = plain_name(name)
         if kind.startswith(MACRO):
             continue
-        out = connected.get("Y", connected.get("Q", ""))
+        out = next((connected[pin] for pin in known.outputs[kind] if pin in connected), "")
         try:
             changes = activity.changes[out]
             clocked = activity.changes[clock or out] / 2
@@ -127,5 +130,8 @@ def _capacitances(liberty: Path) -> tuple[dict[tuple[str, str], float], float]:
                     listed[1]
                 )
     volts = re.search(r"nom_voltage *: *([0-9.]+)", text)
-    assert volts is not None
-    return found, float(volts[1])
+    if volts is None:
+        raise WordlineError(f"{liberty} has no nom_voltage; add it to have energies.")
+    unit = re.search(r"capacitive_load_unit *\( *([0-9.]+) *, *(\w+)", text)
+    scale = 1.0 if unit is None else float(unit[1]) * {"ff": 1e-3, "pf": 1.0}[unit[2].lower()]
+    return {pin: value * scale for pin, value in found.items()}, float(volts[1])

@@ -4,13 +4,15 @@ ABC puts buffers where it sees that: among its own cells, and in one block. A fl
 to it, and a net one output however many flip-flops and blocks it goes to.
 """
 
+from collections.abc import Collection
 from typing import Any
 
+from gen.impl.library import Gate
 from golden.ranges import ceil_div
 
 
-def insert(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> int:
-    """Put trees of `cell` (pins A and Y) into a flat module as Yosys writes it as JSON, until
+def insert(module: dict[str, Any], buffer: Gate, limit: int, clocks: Collection[str]) -> int:
+    """Put trees of `buffer` into a flat module as Yosys writes it as JSON, until
     nothing drives more than `limit` pins. clocks: names of clock pins: what drives one is a clock,
     whatever else it drives, and is left alone.
 
@@ -39,16 +41,17 @@ def insert(module: dict[str, Any], cell: str, limit: int, clocks: set[str]) -> i
                 highest += 1
                 driven = places[group::groups]
                 block, dot, _ = driven[0][0].rpartition(".")
-                name, pins = f"{block}{dot}buffer_{highest}", {"A": [net], "Y": [highest]}
+                name = f"{block}{dot}buffer_{highest}"
+                pins = {buffer.pins["A"]: [net], buffer.pins["Y"]: [highest]}
                 for _, bits, n in driven:
                     bits[n] = highest
-                above.append((name, pins["A"], 0))
+                above.append((name, pins[buffer.pins["A"]], 0))
                 module["cells"][name] = {
                     "hide_name": 0,
-                    "type": cell,
+                    "type": buffer.cell,
                     "parameters": {},
                     "attributes": {},
-                    "port_directions": {"A": "input", "Y": "output"},
+                    "port_directions": {buffer.pins["A"]: "input", buffer.pins["Y"]: "output"},
                     "connections": pins,
                 }
                 count += 1

@@ -5,7 +5,6 @@ Variation-Aware Design Kit", MSE 2007, and its predecessors for MOSIS' processes
 qflow-tech packages have them. They have no memory macros: tables and state become flip-flops.
 """
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,12 @@ from pathlib import Path
 from gen.impl.tools import check_yosys, find_sta
 from golden.errors import WordlineError
 
-CLOCKS = {"CLK", "clk"}
-"""Clock pins, of cells and of macros, which are a clock tree's."""
-
 
 @dataclass(frozen=True)
 class Cells:
-    """A library of standard cells."""
+    """A library of standard cells, where Debian puts it or in a folder that a user gives."""
 
     name: str
-    drive: str
-    """The cell that drives an input from outside."""
 
     @property
     def folder(self) -> Path:
@@ -38,14 +32,9 @@ class Cells:
         """What its cells do, for a simulator. WordlineError where it is not there."""
         return self._file("v", folder)
 
-    def areas(self, folder: Path | None = None) -> dict[str, float]:
-        """um2 of each cell; of its latch by its layout, since its timing has that as 0."""
-        text = self.liberty(folder).read_text(encoding="utf-8")
-        listed = re.findall(r"^ *cell *\((\w+)\) *\{.*?area *: *([0-9.]+)", text, re.M | re.S)
-        layout = self._file("lef", folder).read_text(encoding="utf-8")
-        size = re.search(r"MACRO LATCH\s.*?SIZE\s+([0-9.]+)\s+BY\s+([0-9.]+)", layout, re.S)
-        latch = {"LATCH": float(size[1]) * float(size[2])} if size else {}
-        return {name: float(area) for name, area in listed} | latch
+    def lef(self, folder: Path | None = None) -> Path | None:
+        """Its layout, for the areas that its timing does not have."""
+        return self._file("lef", folder)
 
     def _file(self, kind: str, folder: Path | None) -> Path:
         path = (folder or self.folder) / f"{self.name}_stdcells.{kind}"
@@ -57,12 +46,50 @@ class Cells:
         return path.absolute()
 
 
-def check_gates(cells: Cells, library: Path | None = None) -> None:
-    """WordlineError where something is missing that maps, times or simulates gates."""
+@dataclass(frozen=True)
+class OwnCells(Cells):
+    """A library of a user's own, by its files."""
+
+    own_liberty: Path
+    own_verilog: Path | None = None
+    own_lef: Path | None = None
+
+    def liberty(self, folder: Path | None = None) -> Path:
+        """Its timing and power. WordlineError where it is not there."""
+        return _there(self.own_liberty, "a Liberty file", "--liberty")
+
+    def verilog(self, folder: Path | None = None) -> Path:
+        """What its cells do, for a simulator. WordlineError where it is not given."""
+        if self.own_verilog is None:
+            raise WordlineError(
+                "A netlist is simulated with the Verilog of its cells; give it with "
+                "--cells-verilog, or leave --sequences out."
+            )
+        return _there(self.own_verilog, "the cells' Verilog", "--cells-verilog")
+
+    def lef(self, folder: Path | None = None) -> Path | None:
+        """Its layout, if it is given."""
+        return None if self.own_lef is None else _there(self.own_lef, "a LEF file", "--lef")
+
+
+def _there(path: Path, what: str, option: str) -> Path:
+    if not path.is_file():
+        raise WordlineError(f"{path} does not exist; give {what} with {option}.")
+    return path.absolute()
+
+
+def check_mapping(cells: Cells, library: Path | None = None) -> None:
+    """WordlineError where something is missing that maps and times gates."""
     cells.liberty(library)
-    cells.verilog(library)
+    cells.lef(library)
     check_yosys()
     find_sta()
+
+
+def check_gates(cells: Cells, library: Path | None = None) -> None:
+    """WordlineError where something is missing that maps, times or simulates gates."""
+    check_mapping(cells, library)
+    cells.verilog(library)
     if shutil.which("iverilog") is None:
         raise WordlineError(
             "Icarus, which simulates gates, is not installed here; Debian's package iverilog has "
@@ -73,7 +100,7 @@ def check_gates(cells: Cells, library: Path | None = None) -> None:
 CELLS = {
     cells.name: cells
     for cells in (
-        Cells("osu018", drive="BUFX4"),
-        Cells("osu035", drive="BUFX4"),
+        Cells("osu018"),
+        Cells("osu035"),
     )
 }

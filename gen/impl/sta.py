@@ -55,13 +55,16 @@ def _setup(texts: dict[str, str], top: str, liberty: Path, folder: Path) -> list
         *(f"read_liberty {path}" for path in (liberty, *(n for n in texts if n.endswith(".lib")))),
         "read_verilog netlist.v",
         f"link_design {top}",
+        "set_cmd_units -time ns -capacitance pF -power mW",  # whatever the library's are
         *(f"read_sdc {name}" for name in texts if name.endswith(".sdc")),
         SHARP_CLOCK,
     ]
 
 
-def time_netlist(texts: dict[str, str], top: str, sta: str, liberty: Path, folder: Path) -> Timing:
-    """OpenSTA on the netlist, with these constraints and macros."""
+def time_netlist(
+    texts: dict[str, str], top: str, sta: str, liberty: Path, folder: Path, latch: str = ""
+) -> Timing:
+    """OpenSTA on the netlist, with these constraints and macros. latch: the cell of clock gates."""
     script = [
         *_setup(texts, top, liberty, folder),
         'puts "== unconstrained"',
@@ -79,7 +82,7 @@ def time_netlist(texts: dict[str, str], top: str, sta: str, liberty: Path, folde
     for cell, slack in re.findall(r"\S+ +\S+ \((\w+)\) +(-?[0-9.]+)$", groups, re.MULTILINE):
         # A latch that borrows from the time behind it has a slack of 0, and needs no more: what is
         # behind it, the gating of a clock, is a group of its own.
-        if cell != "LATCH" or float(slack) < 0:
+        if cell != latch or float(slack) < 0:
             slacks.append(float(slack))
     if not slacks:
         raise WordlineError(f"OpenSTA found no path; {folder / 'timing.log'} says more.")

@@ -59,7 +59,9 @@ def synthesise(
 
     def time(period_ns: float) -> Timing:
         texts = package.timing(description, sidecar["axi"]["ports"], period_ns)
-        return time_netlist(texts, top, sta, liberty, folder)
+        latch = mapped.library.latch
+        gate = "" if latch is None else latch.cell
+        return time_netlist(texts, top, sta, liberty, folder, gate)
 
     period, timed = shortest(time, period_ns)
     result = Result(

@@ -53,7 +53,9 @@ def run_sta(script: list[str], sta: str, folder: Path, name: str) -> str:
     said = done.stdout + done.stderr
     files.write_text(folder / f"{name}.log", said)
     if "== end" not in said or "Error" in said:
-        raise WordlineError(f"OpenSTA stopped; {folder / f'{name}.log'} says why.")
+        errors = [line for line in said.splitlines() if line.startswith("Error")]
+        why = f": {errors[0].removeprefix('Error: ').rstrip('.')}" if errors else ""
+        raise WordlineError(f"OpenSTA stopped{why}; {folder / f'{name}.log'} says more.")
     return said
 
 

@@ -3,13 +3,14 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gen.impl import buffers, memories
-from gen.impl.cells import CLOCKS, Cells
+from gen.impl.cells import Cells
+from gen.impl.library import Library, read
 from gen.impl.tools import run_yosys
 from gen.ip import package
 from gen.ip.options import PERIOD_NS, Macro
@@ -32,17 +33,10 @@ GATED = 4
 MACRO = "wordline_"
 """How names of macros begin, and of no cell."""
 
-GATE = "wordline_clock_gate"
+CLOCKS = {"clk"}
+"""Clock pins of macros."""
 
-CLOCK_GATE = f"""\
-// The enable is held while the clock is high. The cells have no such gate of their own.
-module {GATE}(input CE, CLK, output GCLK);
-  wire low, held;
-  INVX1 invert (.A(CLK), .Y(low));
-  LATCH hold (.CLK(low), .D(CE), .Q(held));
-  AND2X2 gate (.A(CLK), .B(held), .Y(GCLK));
-endmodule
-"""
+GATE = "wordline_clock_gate"
 
 RESETS = "".join(
     f"""\
@@ -80,11 +74,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A netlist of cells: its blocks, and where what is 0 or 1 for ever ends, so that no path
-    does."""
+    """A netlist of cells of a library: its blocks, and where what is 0 or 1 for ever ends, so that
+    no path does."""
 
     blocks: list[Block]
     constants: set[str]
+    library: Library
 
 
 def map_cells(
@@ -104,7 +99,7 @@ def map_cells(
     Leaves in `folder` and raises what `synthesise` does, but for timing; macros' function for a
     simulator is in memories.v.
     """
-    liberty, areas = cells.liberty(library), cells.areas(library)
+    liberty, known = cells.liberty(library), read(cells, library)
     top = package.axi_module(description)
     progress("emit")
     source = folder / "package"
@@ -112,11 +107,14 @@ def map_cells(
     progress("map")
     target = round(1000 * MARGIN * period_ns)
     files.write_text(folder / "abc.script", _abc(target))
-    files.write_text(folder / "abc.constr", f"set_driving_cell {cells.drive}\nset_load {LOAD_FF}\n")
-    files.write_text(folder / "clock_gate.v", CLOCK_GATE)
+    files.write_text(
+        folder / "abc.constr", f"set_driving_cell {known.buffer.cell}\nset_load {LOAD_FF}\n"
+    )
+    gate = known.clock_gate(GATE)
+    files.write_text(folder / "clock_gate.v", gate or "")
     files.write_text(folder / "resets.v", RESETS)
     shapes: set[memories.Shape] = set()
-    first, rest = _coarse(source, top, liberty), _fine(liberty)
+    first, rest = _coarse(source, top, liberty), _fine(liberty, gated=gate is not None)
     if memory_macros:
         run_yosys("\n".join([*first, "write_json coarse.json", ""]), folder, "coarse")
         design = json.loads((folder / "coarse.json").read_text())
@@ -126,12 +124,12 @@ def map_cells(
     run_yosys("\n".join([*first, *rest, ""]), folder, "map")
     mapped = json.loads((folder / "mapped.json").read_text())
     module = mapped["modules"][top]
-    buffers.insert(module, cells.drive, FANOUT, CLOCKS)
+    buffers.insert(module, known.buffer, FANOUT, known.clocks | CLOCKS)
     files.write_text(folder / "buffered.json", json.dumps(mapped))
     run_yosys(_finish(top, liberty), folder, "finish")
     ordered = sorted(shapes, key=lambda shape: shape.module)
     files.write_text(folder / "memories.v", "".join(map(memories.verilog, ordered)))
-    return Mapped(_blocks(folder / "netlist.v", areas), constants(module))
+    return Mapped(_blocks(folder / "netlist.v", known), constants(module, known.data), known)
 
 
 def _coarse(source: Path, top: str, liberty: Path) -> list[str]:
@@ -151,8 +149,9 @@ def _coarse(source: Path, top: str, liberty: Path) -> list[str]:
     ]
 
 
-def _fine(liberty: Path) -> list[str]:
-    """Yosys, from there to cells; flat in the end."""
+def _fine(liberty: Path, *, gated: bool) -> list[str]:
+    """Yosys, from there to cells; flat in the end. gated: clocks are gated."""
+    gate = f"clockgate -pos {GATE} CE:CLK:GCLK -min_net_size {GATED}"
     return [
         "opt -fast -full",
         "memory_map",
@@ -165,9 +164,9 @@ def _fine(liberty: Path) -> list[str]:
         "techmap -map resets.v",
         "opt_merge",
         "opt_clean",  # one name for what is one enable
-        f"clockgate -pos {GATE} CE:CLK:GCLK -min_net_size {GATED}",
+        *([gate] if gated else []),
         f"dfflibmap -liberty {liberty}",
-        "techmap -map clock_gate.v",
+        *(["techmap -map clock_gate.v"] if gated else []),
         "opt_clean",
         f"abc -liberty {liberty} -script abc.script -constr abc.constr",
         "opt_clean -purge",
@@ -199,8 +198,10 @@ def _abc(delay_ps: int) -> str:
     return "\n".join([*steps, "stime -p", ""])
 
 
-def _blocks(netlist: Path, areas: dict[str, float]) -> list[Block]:
-    """The cells of each block, as their names in the flat netlist say; areas: of each kind."""
+def _blocks(netlist: Path, library: Library) -> list[Block]:
+    """The cells of each block, as their names in the flat netlist say."""
+    areas = library.areas
+    latch = "" if library.latch is None else library.latch.cell
     found: dict[str, Counter[str]] = {}
     for kind, name, _ in INSTANCE.findall(netlist.read_text()):
         if kind in areas:
@@ -208,15 +209,15 @@ def _blocks(netlist: Path, areas: dict[str, float]) -> list[Block]:
     blocks = []
     for name, kinds in found.items():
         each = {kind: count * areas[kind] for kind, count in kinds.items()}
-        flip_flops = {kind for kind in kinds if kind.startswith("DFF")}
+        flip_flops = kinds.keys() & library.data.keys()
         blocks.append(
             Block(
                 name=name,
                 cells=kinds.total(),
                 flip_flops=sum(kinds[kind] for kind in flip_flops),
-                clock_gates=kinds["LATCH"],
+                clock_gates=kinds[latch],
                 area=sum(each.values()),
-                sequential=sum(each.get(kind, 0.0) for kind in {*flip_flops, "LATCH"}),
+                sequential=sum(each.get(kind, 0.0) for kind in {*flip_flops, latch}),
             )
         )
     return sorted(blocks, key=lambda block: -block.area)
@@ -246,13 +247,13 @@ def block_name(path: str) -> str:
     return ".".join(inside[2:]) or "switch"
 
 
-def constants(module: dict[str, Any]) -> set[str]:
+def constants(module: dict[str, Any], data: Mapping[str, str]) -> set[str]:
     """Bits of ports, and inputs of flip-flops, that are 0 or 1 whatever happens, in a module as
-    Yosys writes it as JSON."""
+    Yosys writes it as JSON. data: the data pin of each flip-flop."""
     found = {
-        f"{name}/D"
+        f"{name}/{data[cell['type']]}"
         for name, cell in module["cells"].items()
-        if isinstance(cell["connections"].get("D", [0])[0], str)
+        if cell["type"] in data and isinstance(cell["connections"][data[cell["type"]]][0], str)
     }
     for name, port in module["ports"].items():
         for n, bit in enumerate(port["bits"]):

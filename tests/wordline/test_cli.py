@@ -234,12 +234,15 @@ def test_the_main_job(quick):
     done = here("sim", "quick.toml", "--sequences", 1, folder=quick)
     assert done.returncode == 0, (done.stdout, done.stderr)
     image = quick / "build/quick/image.hex"
-    lines = image.read_text().splitlines()
-    lines[1] = lines[1].split()[0] + " ffff"
-    image.write_text("\n".join(lines) + "\n")
+    sidecar = json.loads((quick / "build/quick/quick.json").read_text())
+    gain = sidecar["load_map"]["regions"]["layers.0.gains"]["base"]
+    before = image.read_text()
+    image.write_text(re.sub(rf"(?mi)^@0*{gain:x} .*$", f"@{gain:x} 3ff", before))
+    assert image.read_text() != before
     done = here("sim", "quick.toml", "--sequences", 1, folder=quick)
     assert done.returncode == 1, (done.stdout, done.stderr)
     assert "RED" in done.stdout and "values differ, first layers.0." in done.stdout
+    assert "EDITED: build/quick/image.hex was edited" in done.stdout
     image.unlink()  # emitted again next time
     assert here("sim", "quick.toml", "--sequences", 1, folder=quick).returncode == 0
     assert not parts(quick)
@@ -495,7 +498,7 @@ def test_a_package_of_a_trained_network(quick):
     assert "-period 25.000" in (package / "timing/quick.sdc").read_text()
     listed = (package / "quick.f").read_text().split()
     found = {str(p.relative_to(package)) for p in package.rglob("*.v")}
-    assert found == {*listed, "board/quick_board.v"}
+    assert found == {*listed, "board/quick_board.v", "tb/quick_tb.v"}
     assert not parts(quick)
     for arguments, words in (
         (

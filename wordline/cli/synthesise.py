@@ -1,5 +1,6 @@
 """synth, ppa: a design onto standard cells or an FPGA, its energy and its area."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,7 @@ from wordline.cli.app import (
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from gen.impl.cells import OwnCells
     from wordline.flow.synthesise import NetlistRun, Placement, Synthesis
 
 
@@ -37,6 +39,15 @@ def synth_(
     ] = "osu018",
     period: Period = None,
     cells: Cells = None,
+    liberty: Annotated[
+        Path | None, typer.Option(help="Liberty file of your own cells, instead of --target.")
+    ] = None,
+    cells_verilog: Annotated[
+        Path | None, typer.Option(help="With --liberty: Verilog of the cells, for --sequences.")
+    ] = None,
+    lef: Annotated[
+        Path | None, typer.Option(help="With --liberty: LEF, for areas that the Liberty lacks.")
+    ] = None,
     sequences: Annotated[
         int,
         typer.Option(help="Number of test sequences to run through the netlist of cells.", min=0),
@@ -52,8 +63,9 @@ def synth_(
 ) -> None:
     """Map a design onto standard cells or an FPGA: what each block takes, and how fast it is.
 
-    Standard cells: the crossbar macros are black boxes, timed by their budget
-    (docs/integration.md). Needs Yosys (pip install 'wordline[synth]'), OpenSTA (`sta`), the cells.
+    Standard cells, those of a target or yours (--liberty): the crossbar macros are black boxes,
+    timed by their budget (docs/integration.md). Needs Yosys (pip install 'wordline[synth]'),
+    OpenSTA (`sta`) and the cells.
     --sequences: the trained network in build/NAME in gates, in Icarus (`iverilog`), every result
     compared, and no X on any output.
 
@@ -68,7 +80,8 @@ def synth_(
 
     recipe = recipes.load(name)
     period_ns = PERIOD_NS if period is None else period
-    if target == "ecp5":
+    own = _own_cells(context, liberty, cells_verilog, lef)
+    if target == "ecp5" and own is None:
         _refuse(context, ("sequences", "cells", "data_dir"), "standard cells")
         with terminal.bars() as bar:
             placement = flow.place(
@@ -83,7 +96,7 @@ def synth_(
         terminal.show(*_device_tables(placement, recipe.description.name))
         terminal.say(_placed(placement, recipe.description.name, period_ns, seed))
         return
-    if target in CELLS:
+    if target in CELLS or own is not None:
         _refuse(context, ("device", "case", "pins", "seed"), "ecp5")
     with terminal.bars() as bar:
         result = flow.synthesise(
@@ -91,6 +104,7 @@ def synth_(
             target=target,
             period_ns=period_ns,
             library=cells,
+            own=own,
             first=sequences,
             data_dir=data_dir,
             progress=bar,
@@ -104,6 +118,28 @@ def synth_(
     )
     if result.run is not None:
         _report_run(result.run, recipe.description.name)
+
+
+def _own_cells(
+    context: typer.Context, liberty: Path | None, cells_verilog: Path | None, lef: Path | None
+) -> "OwnCells | None":
+    """A user's own library, if one was given."""
+    from gen.impl.cells import OwnCells
+
+    if liberty is None:
+        if cells_verilog is not None or lef is not None:
+            raise WordlineError("--cells-verilog and --lef are for --liberty; give that too.")
+        return None
+    for option in ("target", "cells"):
+        source = context.get_parameter_source(option)
+        if source is not None and source.name != "DEFAULT":
+            raise WordlineError(f"--{option} and --liberty both name cells; leave one out.")
+    return OwnCells(
+        name=re.sub(r"[^A-Za-z0-9_.-]", "-", liberty.stem),
+        own_liberty=liberty,
+        own_verilog=cells_verilog,
+        own_lef=lef,
+    )
 
 
 def _refuse(context: typer.Context, options: Sequence[str], other: str) -> None:

@@ -59,21 +59,23 @@ def synthesise(
     target: str = "osu018",
     period_ns: float = PERIOD_NS,
     library: Path | None = None,
+    own: cells.OwnCells | None = None,
     first: int = 0,
     data_dir: Path = DATA,
     progress: Progress = lambda *_: None,
 ) -> Synthesis:
     """Map a design onto standard cells, in build_dir/NAME/synth-TARGET.
 
-    target: one of `CELLS`. period_ns: of the clock that is aimed at. library: the
-    folder of the cells' files; else Debian's. first: run so many sequences of the test set through
-    the netlist, of the trained program in build_dir/NAME. Raises WordlineError where a tool, the
-    cells or the program is missing.
+    target: one of `CELLS`. own: another library, by its files; TARGET is its name then. period_ns:
+    of the clock that is aimed at. library: the folder of the target's files; else Debian's. first:
+    run so many sequences of the test set through the netlist, of the trained program in
+    build_dir/NAME. Raises WordlineError where a tool, the cells or the program is missing.
     """
-    if target not in CELLS:
+    if own is None and target not in CELLS:
         raise WordlineError(f"There is no target {target!r}; give {targets()}.")
-    onto, description = CELLS[target], recipe.description
-    folder = build_dir / description.name / f"synth-{target}"
+    onto, description = own or CELLS[target], recipe.description
+    folder = build_dir / description.name / f"synth-{onto.name}"
+    cells.check_mapping(onto, library)
     inputs = None
     if first:  # before anything that takes long
         inputs = netlist_inputs(recipe, build_dir, first, data_dir)

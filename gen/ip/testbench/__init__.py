@@ -15,7 +15,7 @@ from hw import timing
 from hw.bus.axi import ELEMENT_BITS
 from hw.bus.registers import BUS_BITS, RegisterMap
 
-HERE = Path(__file__).parent
+HERE, TEMPLATES = Path(__file__).parent, {"v": "bench.v", "cpp": "bench.cpp"}
 SEQUENCES = 8
 """Sequences that a testbench sends, at most: the first ones of the vectors."""
 
@@ -59,8 +59,8 @@ def texts(
         "WINDOW": map_.window,
     }
     found = {}
-    for kind in ("v", "cpp"):
-        template = (HERE / f"bench.{kind}").read_text(encoding="utf-8")
+    for kind, file in TEMPLATES.items():
+        template = (HERE / file).read_text(encoding="utf-8")
         found[f"tb/{description.name}_tb.{kind}"] = re.sub(
             r"@([A-Z_]+)@", lambda match: str(values[match[1]]), template
         )
