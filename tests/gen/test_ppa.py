@@ -142,7 +142,8 @@ MISTAKES = {
     "values out of order": ("low = 0.226", "low = 2.26", "must ascend"),
     "no number": ("low = 0.226", "low = true", "adc_energy.low"),
     "not above 0": ("low = 0.226", "low = 0", "adc_energy.low"),
-    "a key that is missing": ("typical = 0.575\n", "", "adc_energy"),
+    "a key that is none": ("typical = 0.575\n", "mean = 0.575\n", "adc_energy"),
+    "another unit": ('unit = "pJ', 'unit = "fJ', "convert the values"),
     "no TOML": ("[adc_energy]", "[adc_energy", "not TOML"),
 }
 
@@ -159,14 +160,16 @@ def test_mistakes_in_figures(mistake, tmp_path):
     assert str(path) in str(raised.value)
 
 
-def test_figures_that_are_lacking(tmp_path):
+def test_figures_that_are_not_given_are_ours(tmp_path):
     path = tmp_path / "figures.toml"
     with pytest.raises(WordlineError, match="cannot be read"):
         components.read_figures(path)
-    text = components.COMPONENTS.read_text()
-    path.write_text(text[: text.index("[node_area]")])
-    with pytest.raises(WordlineError, match=r"lacks \[node_area\]"):
-        components.read_figures(path)
+    path.write_text("[adc_energy]\nlow = 0.2\ntypical = 0.3\n")
+    found, ours = components.read_figures(path), components.read_figures()
+    own = dataclasses.replace(ours["adc_energy"], low=0.2, typical=0.3)
+    assert found == ours | {"adc_energy": own}
+    path.write_text(components.template())
+    assert components.read_figures(path) == ours
 
 
 ANALOG = counts.Counted(

@@ -246,7 +246,11 @@ def ppa_(
     ] = 5,
     components: Annotated[
         Path | None,
-        typer.Option(help="A TOML file of figures instead of gen/cost/components.toml."),
+        typer.Option(help="A TOML file of figures that differ from gen/cost/components.toml."),
+    ] = None,
+    write_template: Annotated[
+        Path | None,
+        typer.Option(help="Write all figures to this file, to edit for --components, and stop."),
     ] = None,
     cells: Cells = None,
     data_dir: DataDir = DATA,
@@ -260,10 +264,18 @@ def ppa_(
     other figures take no time.
     """
 
+    from gen.cost import components as figures
     from gen.cost import summary
+    from golden import files
     from wordline.flow import cost
     from wordline.flow import recipe as recipes
 
+    if write_template is not None:
+        if write_template.exists():
+            raise WordlineError(f"{write_template} exists; give another name, or delete it.")
+        files.write_text(write_template, figures.template())
+        terminal.say(f"{write_template}: change what differs, and delete the rest")
+        return
     with terminal.bars() as bar:
         result = cost.cost(
             *(recipes.load(name), build_dir),
