@@ -135,13 +135,13 @@ class System:
         takes it."""
         words = self.image()
         if self.job.get("hasty"):
-            await self._load_hastily(words)
+            await self.load_hastily(words)
             return
         image = (Word * len(words))(*(Word(*word) for word in words))
         assert await self.call("wordline_load", image, ctypes.c_size_t(len(words)), 1000) == 0
         System.image_is_there = True
 
-    async def _load_hastily(self, words: list[tuple[int, int]]) -> None:
+    async def load_hastily(self, words: list[tuple[int, int]]) -> None:
         """What the driver does, without waiting for the answer to a word before the next one."""
         control, status = (self.registers[name]["offset"] for name in ("control", "status"))
         fields = self.registers["status"]["fields"]

@@ -96,7 +96,7 @@ def test_the_pipeline_never_stalls_its_readout(units, lanes, bits):
     """Blocks that come as fast as they can be taken leave at a beat a cycle."""
     description = small(
         network={"hidden": [units]},
-        array={"lanes": lanes},
+        array={"lanes": lanes, "units_per_beat": 8 if lanes > 4 else 0},
         adc={"bits": bits},
         cell=FEW_ENTRIES,
     )

@@ -58,7 +58,9 @@ def test_every_table_entry_is_used_exactly():
 
 
 def test_latency():
-    description = small(network={"hidden": [4]}, array={"lanes": 4}, cell={"kind": "rnn"})
+    description = small(
+        network={"hidden": [4]}, array={"lanes": 4, "units_per_beat": 1}, cell={"kind": "rnn"}
+    )
     shape = description.layers[0]
     dut = RnnGates(shape)
     taken: list = []
