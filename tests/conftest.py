@@ -1,5 +1,6 @@
 """Settings for all tests: one torch thread, and Hypothesis that repeats itself."""
 
+import gc
 import os
 import signal
 
@@ -7,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+gc.set_threshold(50_000, 20, 20)  # netlists are large, and live: searches in them find nothing
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start: those of two wait actively
 
 # A job in the background of a shell ignores Ctrl-C, and so does what it starts; some tests press

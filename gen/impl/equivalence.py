@@ -89,7 +89,7 @@ WHOLE = (
 
 def _said_yes(script: list[str], folder: Path) -> bool:
     try:
-        run_yosys("\n".join(script), folder, "proof")
+        run_yosys("\n".join(script), folder, "proof", timeout=3 * TIMEOUT)
     except WordlineError:
         return False
     return True

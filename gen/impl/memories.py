@@ -115,6 +115,18 @@ def _black_box(shape: Shape) -> dict[str, Any]:
     return {"attributes": {"blackbox": f"{1:032b}"}, "ports": ports, "cells": {}, "netnames": {}}
 
 
+def stub(shape: Shape) -> str:
+    """A macro as a black box, for a memory compiler's own."""
+    ports = ",\n".join(
+        f"  {way} [{width - 1}:0] {name}" for name, (way, width) in shape.ports.items()
+    )
+    about = (
+        f"// {shape.words} words of {shape.width} bits, {shape.reads} read ports, one write port "
+        f"with an enable for each bit.\n// A read port gives its word in the cycle after read_en."
+    )
+    return f"{about}\n(* blackbox *)\nmodule {shape.module} (\n{ports}\n);\nendmodule\n"
+
+
 def verilog(shape: Shape) -> str:
     """What a macro does, for a simulator: what is read while it is written is the old word."""
     address = shape.ports["write_addr"][1]

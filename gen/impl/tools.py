@@ -10,13 +10,16 @@ from golden import files
 from golden.errors import WordlineError
 
 
-def run_yosys(script: str, folder: Path, name: str = "yosys") -> None:
+def run_yosys(
+    script: str, folder: Path, name: str = "yosys", *, timeout: float | None = None
+) -> None:
     """Run a script of Yosys' in `folder`; what it says is in NAME.log. Raises WordlineError with
-    its complaint."""
+    its complaint, or where it takes longer than so many seconds."""
     check_yosys()
     files.write_text(folder / f"{name}.script", script)
     run = f"from pyosys import libyosys as ys; ys.run_pass('script {name}.script', ys.Design())"
-    run_tool("Yosys", [sys.executable, "-c", run], folder, folder / f"{name}.log")
+    command = [sys.executable, "-c", run]
+    run_tool("Yosys", command, folder, folder / f"{name}.log", timeout=timeout)
 
 
 def check_yosys() -> None:
@@ -25,11 +28,18 @@ def check_yosys() -> None:
         raise WordlineError("Yosys is not installed here; pip install 'wordline[synth]' does it.")
 
 
-def run_tool(tool: str, command: list[str], folder: Path, log: Path) -> None:
+def run_tool(
+    tool: str, command: list[str], folder: Path, log: Path, *, timeout: float | None = None
+) -> None:
     """Run a command in `folder`; what it says is in `log`. Raises WordlineError with its first
-    complaint."""
-    with log.open("w") as out:
-        done = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+    complaint, or where it takes longer than so many seconds."""
+    try:
+        with log.open("w") as out:
+            done = subprocess.run(
+                command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, timeout=timeout
+            )
+    except subprocess.TimeoutExpired:
+        raise WordlineError(f"{tool} took longer than {timeout} s; {log} says more.") from None
     if done.returncode:
         said = [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
         raise WordlineError(f"{tool} stopped: {(said or ['it crashed'])[0]}; {log} says more.")

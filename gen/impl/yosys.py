@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A netlist of cells of a library: its blocks, and where what is 0 or 1 for ever ends, so that
-    no path does."""
+    """A netlist of cells of a library: its blocks, where what is 0 or 1 for ever ends, so that no
+    path does, and how many memory macros of each shape it has."""
 
     blocks: list[Block]
     constants: set[str]
     library: Library
+    memories: dict[memories.Shape, int] = field(default_factory=dict)
 
 
 def map_cells(
@@ -88,16 +89,17 @@ def map_cells(
     folder: Path,
     *,
     macro: Macro = "blackbox",
-    memory_macros: bool = False,
+    memory_bits: int | None = None,
     period_ns: float = PERIOD_NS,
     library: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Mapped:
-    """Map a design onto standard cells, with this body of the crossbar macros. memory_macros:
-    memories are macros (gen/impl/memories.py), where else they are flip-flops.
+    """Map a design onto standard cells, with this view of the crossbar macros. memory_bits:
+    memories of at least so many bits are macros (gen/impl/memories.py); the others, or all, are
+    flip-flops.
 
-    Leaves in `folder` and raises what `synthesise` does, but for timing; macros' function for a
-    simulator is in memories.v.
+    Leaves in `folder` and raises what `synthesise` does, but for timing; the memory macros'
+    function for a simulator is in memories.v, their ports are in memories_stub.v.
     """
     liberty, known = cells.liberty(library), read(cells, library)
     top = package.axi_module(description)
@@ -115,10 +117,10 @@ def map_cells(
     files.write_text(folder / "resets.v", RESETS)
     shapes: set[memories.Shape] = set()
     first, rest = _coarse(source, top, liberty), _fine(liberty, gated=gate is not None)
-    if memory_macros:
+    if memory_bits is not None:
         run_yosys("\n".join([*first, "write_json coarse.json", ""]), folder, "coarse")
         design = json.loads((folder / "coarse.json").read_text())
-        shapes = memories.extract(design)
+        shapes = memories.extract(design, memory_bits)
         files.write_text(folder / "macros.json", json.dumps(design))
         first = ["read_json macros.json", f"hierarchy -top {top}"]
     run_yosys("\n".join([*first, *rest, ""]), folder, "map")
@@ -129,7 +131,14 @@ def map_cells(
     run_yosys(_finish(top, liberty), folder, "finish")
     ordered = sorted(shapes, key=lambda shape: shape.module)
     files.write_text(folder / "memories.v", "".join(map(memories.verilog, ordered)))
-    return Mapped(_blocks(folder / "netlist.v", known), constants(module, known.data), known)
+    files.write_text(folder / "memories_stub.v", "".join(map(memories.stub, ordered)))
+    found = Counter(macro_instances(folder / "netlist.v").values())
+    return Mapped(
+        _blocks(folder / "netlist.v", known),
+        constants(module, known.data),
+        known,
+        {shape: found[shape.module] for shape in ordered},
+    )
 
 
 def _coarse(source: Path, top: str, liberty: Path) -> list[str]:

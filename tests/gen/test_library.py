@@ -11,7 +11,7 @@ from gen.impl.cells import CELLS, OwnCells
 from golden.errors import WordlineError
 from sim import netlist
 from tests.gen.test_synth import TINY, needs_tools
-from tests.helpers import random_codes, random_program
+from tests.helpers import random_codes, random_program, small
 
 LOADS, SLEWS = (0.001, 0.02, 0.1, 0.3), (0.01, 0.1, 0.5, 1.0)
 
@@ -199,3 +199,20 @@ def test_a_renamed_library_gives_the_same_area(tmp_path):
     own = OwnCells("zz", tmp_path / "zz.lib", None, tmp_path / "zz.lef")
     areas = [synth.synthesise(TINY, cells, tmp_path / cells.name).area for cells in (osu, own)]
     assert areas[0] == pytest.approx(areas[1], rel=0.01)
+
+
+@needs_tools
+@pytest.mark.slow
+def test_large_memories_become_black_boxes_with_their_ports_listed(tmp_path):
+    design = small(network={"hidden": [8]}, cell={"kind": "rnn"})
+    whole = synth.synthesise(design, CELLS["osu018"], tmp_path / "whole")
+    boxed = synth.synthesise(design, CELLS["osu018"], tmp_path / "boxed", memory_bits=512)
+    assert not whole.memories and sum(boxed.memories.values()) == 1
+    assert all(shape.bits >= 512 for shape in boxed.memories)
+    assert boxed.area < 0.8 * whole.area
+    stub = (tmp_path / "boxed/memories_stub.v").read_text()
+    netlist_text = (tmp_path / "boxed/netlist.v").read_text()
+    for shape, count in boxed.memories.items():
+        assert netlist_text.count(f"  {shape.module} ") == count
+        assert f"module {shape.module} (" in stub
+        assert all(f"] {port}" in stub for port in shape.ports)

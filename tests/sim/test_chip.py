@@ -105,6 +105,7 @@ def expect_everything(result, loaded):
     assert result["output"] == labels.tolist()
 
 
+@pytest.mark.slow
 def test_the_rnn_is_equal(tmp_path):
     description = ONE_LAYER.replace(cell={"kind": "rnn", "frac": 3})
     x, lengths = inputs()

@@ -48,6 +48,12 @@ def synth_(
     lef: Annotated[
         Path | None, typer.Option(help="With --liberty: LEF, for areas that the Liberty lacks.")
     ] = None,
+    memories: Annotated[
+        int | None,
+        typer.Option(
+            help="Make memories of at least this many bits black boxes; default: flip-flops.", min=1
+        ),
+    ] = None,
     sequences: Annotated[
         int,
         typer.Option(help="Number of test sequences to run through the netlist of cells.", min=0),
@@ -82,7 +88,8 @@ def synth_(
     period_ns = PERIOD_NS if period is None else period
     own = _own_cells(context, liberty, cells_verilog, lef)
     if target == "ecp5" and own is None:
-        _refuse(context, ("sequences", "cells", "data_dir"), "standard cells")
+        given = ("sequences", "cells", "data_dir", "memories")
+        _refuse(context, given, "standard cells")
         with terminal.bars() as bar:
             placement = flow.place(
                 *(recipe, build_dir),
@@ -105,12 +112,19 @@ def synth_(
             period_ns=period_ns,
             library=cells,
             own=own,
+            memory_bits=memories,
             first=sequences,
             data_dir=data_dir,
             progress=bar,
         )
     terminal.show(_blocks_table(result, recipe.description.name))
     mapped = result.mapped
+    for shape, count in mapped.memories.items():
+        times = f"{count} of " if count > 1 else ""
+        terminal.say(
+            f"memory: {times}{shape.module}, {shape.words} x {shape.width} bits, {shape.reads} "
+            f"read ports"
+        )
     terminal.say(
         f"{result.folder}/: shortest period {mapped.period_ns:.2f} ns "
         f"({1e3 / mapped.period_ns:.0f} MHz, no wires), no latch, no combinational loop, "

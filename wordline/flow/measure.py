@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gen.cost import counts, ppa, twin
-from gen.impl import yosys
+from gen.impl import memories, yosys
 from gen.ip.options import PERIOD_NS
 from golden import files
 from golden.errors import WordlineError
@@ -54,7 +54,7 @@ def measure(
         cells,
         folder,
         macro=ppa.SIDES[side],
-        memory_macros=True,
+        memory_bits=memories.LEAST,
         library=library,
         progress=stage,
     )

@@ -60,6 +60,7 @@ def synthesise(
     period_ns: float = PERIOD_NS,
     library: Path | None = None,
     own: cells.OwnCells | None = None,
+    memory_bits: int | None = None,
     first: int = 0,
     data_dir: Path = DATA,
     progress: Progress = lambda *_: None,
@@ -67,7 +68,8 @@ def synthesise(
     """Map a design onto standard cells, in build_dir/NAME/synth-TARGET.
 
     target: one of `CELLS`. own: another library, by its files; TARGET is its name then. period_ns:
-    of the clock that is aimed at. library: the folder of the target's files; else Debian's. first:
+    of the clock that is aimed at. library: the folder of the target's files; else Debian's.
+    memory_bits: memories of at least so many bits are black boxes; else all are flip-flops. first:
     run so many sequences of the test set through the netlist, of the trained program in
     build_dir/NAME. Raises WordlineError where a tool, the cells or the program is missing.
     """
@@ -82,7 +84,11 @@ def synthesise(
         cells.check_gates(onto, library)
     stage = stages(progress)
     mapped = synth.synthesise(
-        *(description, onto, folder), period_ns=period_ns, library=library, progress=stage
+        *(description, onto, folder),
+        period_ns=period_ns,
+        library=library,
+        memory_bits=memory_bits,
+        progress=stage,
     )
     stage("")
     run = _run(*inputs, folder, onto, library, progress) if inputs else None
@@ -100,7 +106,8 @@ def _run(
 ) -> NetlistRun:
     from sim import netlist
 
-    count, sources = len(lengths), [folder / "netlist.v", onto.verilog(library)]
+    count = len(lengths)
+    sources = [folder / "netlist.v", folder / "memories.v", onto.verilog(library)]
     progress("simulate", 0, count)
     result = netlist.simulate_netlist(
         *(program, codes, lengths, folder / "simulation", sources),
