@@ -11,6 +11,7 @@ from typing import Any
 from gen.impl import buffers, memories
 from gen.impl.cells import Cells
 from gen.impl.library import Library, read
+from gen.impl.memories import Shape
 from gen.impl.tools import run_yosys
 from gen.ip import package
 from gen.ip.options import PERIOD_NS, Macro
@@ -80,7 +81,7 @@ class Mapped:
     blocks: list[Block]
     constants: set[str]
     library: Library
-    memories: dict[memories.Shape, int] = field(default_factory=dict)
+    memories: dict[Shape, int] = field(default_factory=dict)
 
 
 def map_cells(
@@ -115,7 +116,7 @@ def map_cells(
     gate = known.clock_gate(GATE)
     files.write_text(folder / "clock_gate.v", gate or "")
     files.write_text(folder / "resets.v", RESETS)
-    shapes: set[memories.Shape] = set()
+    shapes: set[Shape] = set()
     first, rest = _coarse(source, top, liberty), _fine(liberty, gated=gate is not None)
     if memory_bits is not None:
         run_yosys("\n".join([*first, "write_json coarse.json", ""]), folder, "coarse")
