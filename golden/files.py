@@ -1,6 +1,7 @@
 """Writing files so that a full disk or Ctrl-C never leaves half of one; reading a user's."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with atomic(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def in_folder(folder: Path, name: str) -> bytes:

@@ -1,12 +1,12 @@
 """A package's testbench, in Icarus or Verilator: built, run, and what it said."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gen.impl import tools
 from golden.errors import WordlineError
 from sim import chip
 from sim.verilator import BenchVerilator
@@ -30,7 +30,7 @@ def verilator(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Sai
 
 def icarus(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
     """Run the Verilog testbench in Icarus, as `verilator` does; control files are left out."""
-    check_icarus()
+    tools.check_icarus()
     name = top.removesuffix("_axi") + "_tb"
     verilog = [str(path.absolute()) for path in (*sources, bench) if path.suffix == ".v"]
     command = ["iverilog", "-g2012", "-o", "out", "-s", name, *verilog]
@@ -39,14 +39,6 @@ def icarus(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
         said = (done.stderr.splitlines() or ["it crashed"])[0]
         raise WordlineError(f"Icarus could not build {top}: {said}.")
     return _run(["vvp", "-n", "out"], work)
-
-
-def check_icarus() -> None:
-    """WordlineError where there is no Icarus."""
-    if shutil.which("iverilog") is None:
-        raise WordlineError(
-            "Icarus Verilog is not installed here; Debian's package iverilog has it."
-        )
 
 
 def _run(command: list[str], work: Path) -> Said:

@@ -14,7 +14,7 @@ from cocotb_tools.runner import Runner, get_results
 
 from golden import files
 from golden.errors import WordlineError
-from sim.verilator import LeanVerilator, LenientVerilator, StockVerilator
+from sim.verilator import LeanVerilator, StockVerilator
 
 AnyVerilator = LeanVerilator | StockVerilator
 
@@ -90,11 +90,6 @@ def warnings(log: Path, file: str) -> list[str]:
             if match and Path(match[2]).name == file:
                 found.append(f"{file}:{match[3]}: {match[4]} ({match[1]})")
     return found
-
-
-def lenient() -> AnyVerilator:
-    """A runner for Verilog that is not ours."""
-    return LenientVerilator()
 
 
 def is_built(

@@ -133,5 +133,8 @@ def _capacitances(liberty: Path) -> tuple[dict[tuple[str, str], float], float]:
     if volts is None:
         raise WordlineError(f"{liberty} has no nom_voltage; add it to have energies.")
     unit = re.search(r"capacitive_load_unit *\( *([0-9.]+) *, *(\w+)", text)
-    scale = 1.0 if unit is None else float(unit[1]) * {"ff": 1e-3, "pf": 1.0}[unit[2].lower()]
+    known = {"ff": 1e-3, "pf": 1.0}
+    if unit is not None and unit[2].lower() not in known:
+        raise WordlineError(f"{liberty} has capacitances in {unit[2]}; give them in fF or pF.")
+    scale = 1.0 if unit is None else float(unit[1]) * known[unit[2].lower()]
     return {pin: value * scale for pin, value in found.items()}, float(volts[1])

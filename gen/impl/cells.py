@@ -5,11 +5,10 @@ Variation-Aware Design Kit", MSE 2007, and its predecessors for MOSIS' processes
 qflow-tech packages have them. They have no memory macros: tables and state become flip-flops.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from gen.impl.tools import check_yosys, find_sta
+from gen.impl.tools import check_icarus, check_yosys, find_sta
 from golden.errors import WordlineError
 
 
@@ -90,11 +89,7 @@ def check_gates(cells: Cells, library: Path | None = None) -> None:
     """WordlineError where something is missing that maps, times or simulates gates."""
     check_mapping(cells, library)
     cells.verilog(library)
-    if shutil.which("iverilog") is None:
-        raise WordlineError(
-            "Icarus, which simulates gates, is not installed here; Debian's package iverilog has "
-            "it."
-        )
+    check_icarus()
 
 
 CELLS = {

@@ -83,8 +83,8 @@ def read(cells: Cells, folder: Path | None = None) -> Library:
         for cell in module["cells"].values():
             own = _pins(module, cell)
             if re.match(r"\$_(S?DFF|ALDFF|DFFSR)", cell["type"]):
-                clocks |= {own[pin] for pin in ("C",) if pin in own}
-                if "D" in own:
+                if {"C", "D"} <= own.keys():
+                    clocks.add(own["C"])
                     data[name] = own["D"]
             elif cell["type"].startswith("$_DLATCH") and "E" in own:
                 clocks.add(own["E"])

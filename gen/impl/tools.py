@@ -22,9 +22,22 @@ def run_yosys(
     run_tool("Yosys", command, folder, folder / f"{name}.log", timeout=timeout)
 
 
+def has_yosys() -> bool:
+    """Whether there is a Yosys."""
+    return util.find_spec("pyosys") is not None
+
+
+def check_icarus() -> None:
+    """WordlineError where there is no Icarus."""
+    if shutil.which("iverilog") is None:
+        raise WordlineError(
+            "Icarus Verilog is not installed here; Debian's package iverilog has it."
+        )
+
+
 def check_yosys() -> None:
     """WordlineError where there is no Yosys."""
-    if util.find_spec("pyosys") is None:
+    if not has_yosys():
         raise WordlineError("Yosys is not installed here; pip install 'wordline[synth]' does it.")
 
 

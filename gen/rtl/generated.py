@@ -7,7 +7,6 @@ they were made from.
 """
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -69,7 +68,7 @@ class Generated:
             yield beside
             # The old file goes first: an interruption must not leave one that looks edited.
             path.unlink(missing_ok=True)
-            self._hashes[name] = _hash(beside)
+            self._hashes[name] = files.sha256(beside)
             self._keys = self._keys | {name: key} if key else self._without_key(name)
             self._save()
 
@@ -116,15 +115,10 @@ class Generated:
             return False
         if name not in self._hashes:
             return not self._foreign_is_ours
-        return _hash(path) != self._hashes[name]
+        return files.sha256(path) != self._hashes[name]
 
     def _text(self, name: str) -> str:
         return (self.folder / name).read_bytes().decode("utf-8", "replace")
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first_difference(emitted: str, found: str) -> str:

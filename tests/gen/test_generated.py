@@ -193,14 +193,14 @@ def test_the_package_of_another_design_leaves_nothing_of_the_first(tmp_path):
 
 @pytest.mark.parametrize("file", ["rtl/small.v", "driver/wordline.c", "image.hex"])
 def test_an_edited_file_of_a_package_stays(file, tmp_path):
-    emit.emit_package(DESIGN, "model", tmp_path)
+    package.write(DESIGN, "model", tmp_path)
     add_program(tmp_path)
     edit(tmp_path / file)
     before = content(tmp_path)
     with pytest.raises(WordlineError, match=f"{file} was edited"):
-        emit.emit_package(DESIGN, "model", tmp_path)
+        package.write(DESIGN, "model", tmp_path)
         add_program(tmp_path)
     assert content(tmp_path) == before
-    emit.emit_package(DESIGN, "model", tmp_path, force=True)
+    package.write(DESIGN, "model", tmp_path, force=True)
     add_program(tmp_path, force=True)
     assert not Generated(tmp_path).edited()

@@ -26,7 +26,7 @@ def packaged(name, folder):
     assert len(lengths) > SEQUENCES
     x = random_codes(description, 0, len(lengths), 3, description.network.inputs)
     vectors.write(folder / "whole.npz", vectors.make(program, x, lengths))
-    made = emit.emit_package(description, "model", folder / "package")
+    made = package.write(description, "model", folder / "package")
     emit.package_program(program, {}, folder / "whole.npz", made)
     return description, folder / "package"
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import wordline
-from gen.impl import equivalence
+from gen.impl import equivalence, tools
+from gen.ip import package
 from gen.rtl import vectors
 from golden.errors import WordlineError
 from sim import waves
@@ -36,8 +37,8 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "checked"
     x = random_codes(DESIGN, 0, len(LENGTHS), 5, 3)
     emit.emit_all(PROGRAM, x, LENGTHS, folder)
-    package = emit.emit_package(DESIGN, "model", folder / "package")
-    emit.package_program(PROGRAM, {}, folder / "vectors.npz", package)
+    packaged = package.write(DESIGN, "model", folder / "package")
+    emit.package_program(PROGRAM, {}, folder / "vectors.npz", packaged)
     return folder
 
 
@@ -131,6 +132,13 @@ EQUAL = {
 }
 
 
+def test_without_yosys_nothing_is_called_equal(folder, monkeypatch):
+    monkeypatch.setattr(tools, "has_yosys", lambda: False)
+    edit(folder / "checked.v", *EQUAL["a comment"])
+    (change,) = wordline.check(folder, first=3).changes
+    assert not change.proved and change.exercised is not None
+
+
 @pytest.mark.parametrize("how", EQUAL)
 def test_an_edit_that_changes_nothing_is_proved_equal(how, folder):
     edit(folder / "checked.v", *EQUAL[how])
@@ -170,14 +178,18 @@ def test_what_does_not_run_is_red(pattern, text, words, folder):
 
 
 def test_a_package_is_checked_through_axi_too(folder):
-    package = folder / "package"
-    found = wordline.check(package)
+    packaged = folder / "package"
+    found = wordline.check(packaged)
     assert found.passed and found.axi == "PASSED: 8 results equal" and found.values_compared
-    edit(package / "rtl/checked_axi.v", r"(assign m_axis_tdata = )", r"\1 1 ^ ")
-    assert wordline.check(package, through="streams").passed
-    found = wordline.check(package)
+    edit(packaged / "rtl/checked_axi.v", r"(assign m_axis_tdata = )", r"\1 1 ^ ")
+    assert wordline.check(packaged, through="streams").passed
+    found = wordline.check(packaged)
     assert not found.passed and found.axi == "FAILED: 8 of 8 results differ"
     assert [path.name for path in found.edited] == ["checked_axi.v"]
+    mine = folder / "checked_axi.v"  # another top, of the same name
+    mine.write_text((packaged / "rtl/checked_axi.v").read_text())
+    found = wordline.check(mine, design=packaged, through="axi")
+    assert not found.passed and mine in found.edited
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gen.impl import tools
 from gen.ip import testbench
 from gen.rtl import control, image, naming, vectors
 from golden import files
@@ -121,10 +122,10 @@ def check(
 
 def _find_tools(simulator: str) -> None:
     """Raise WordlineError where a tool is missing, before anything is built."""
-    from sim import bench, verilator
+    from sim import verilator
 
     if simulator == "icarus":
-        bench.check_icarus()
+        tools.check_icarus()
     else:
         verilator.find()
 
@@ -155,19 +156,20 @@ class _Check:
         self.seconds: dict[str, float] = {}
         self.top = naming.module_name(given.description)
         image.read(given.image, given.description)  # damaged lines are named
-        self.vectors, self.count, self.whole = self._vectors(first)
+        self.golden = vectors.load(given.vectors)
+        self.whole = len(self.golden["lengths"])
+        self.vectors, self.count = self._vectors(first)
 
-    def _vectors(self, first: int | None) -> tuple[Path, int, int]:
-        """The file of the vectors to run, their sequences, and those of the given file."""
-        golden = vectors.load(self.given.vectors)
-        whole = len(golden["lengths"])
+    def _vectors(self, first: int | None) -> tuple[Path, int]:
+        """The file of the vectors to run, and their sequences."""
         if first is None and self.simulator == "icarus":
             first = ICARUS_SEQUENCES
-        if first is None or first >= whole:
-            return self.given.vectors, whole, whole
+        if first is None or first >= self.whole:
+            return self.given.vectors, self.whole
+        self.golden = vectors.first(self.golden, first)
         path = self.work / "vectors.npz"
-        vectors.write(path, vectors.first(golden, first))
-        return path, first, whole
+        vectors.write(path, self.golden)
+        return path, first
 
     def run(self) -> Checked:
         """All of it."""
@@ -197,7 +199,7 @@ class _Check:
                 waves = self._waves(place)
         return Checked(
             given=self.given,
-            files={str(path): _hash(path) for path in self.given.files},
+            files={str(path): files.sha256(path) for path in self.given.files},
             simulator=self.simulator,
             sequences=self.count,
             of_sequences=self.whole,
@@ -229,7 +231,7 @@ class _Check:
         files.write_text(path, control.control_file([source.name for source in sources], public))
         return path
 
-    def _emitted(self, work: Path) -> Any:
+    def _emitted(self) -> Any:
         """What is given, as the runners take it."""
         from sim import chip
 
@@ -251,7 +253,7 @@ class _Check:
         def told(done: int, total: int) -> None:
             self.progress("simulate", done, total)
 
-        emitted = self._emitted(self.work)
+        emitted = self._emitted()
         if self.simulator == "icarus":
             sources = emitted.sources[1:]
             return netlist.simulate_streams(
@@ -266,7 +268,7 @@ class _Check:
 
         given = self.given
         assert given.axi is not None
-        golden = vectors.first(vectors.load(self.vectors), testbench.SEQUENCES)
+        golden = vectors.first(self.golden, testbench.SEQUENCES)
         sources = [given.rtl, given.axi, given.crossbars]
         work = self.work / f"axi-{self.simulator}"
         texts = testbench.texts(
@@ -305,7 +307,9 @@ class _Check:
         return edits.changes(given.rtl.read_text(), self.reference[own], self.top)
 
     def _proved(self, changed: list[Change]) -> list[Change]:
-        """The changes, with what is proved equal."""
+        """The changes, with what is proved equal: nothing where there is no Yosys."""
+        if not tools.has_yosys():
+            return changed
         with self._stage("prove"):
             return edits.prove(
                 *(changed, self.given.rtl.read_text(), self.reference[f"{self.given.name}.v"]),
@@ -319,7 +323,7 @@ class _Check:
         from sim import batch
 
         with self._stage("measure"):
-            built = batch.build(self._emitted(self.work), self.work / "coverage", coverage=True)
+            built = batch.build(self._emitted(), self.work / "coverage", coverage=True)
             record = self.work / "coverage.dat"
             batch.simulate(
                 built,
@@ -334,24 +338,23 @@ class _Check:
 
     def _waves(self, place: Place) -> Path:
         """The waves of the step of the first difference."""
-        from sim import batch, chip
+        from sim import batch, chip, verilator
         from sim import waves as vcd
 
-        emitted = self._emitted(self.work)
+        emitted = self._emitted()
         job = emitted.job
-        alone = vectors.one(vectors.load(self.vectors), place.sequence)
+        alone = vectors.one(self.golden, place.sequence)
         vectors.write(self.work / "one.npz", alone)
         votes = len(alone["layers.0.h"])
         words = image.read(self.given.image, self.given.description)
         words += batch.next_run(self.given.sidecar, words, place.sequence * votes)
         image.write_words(self.work / "one.hex", self.given.description, words)
         job |= {"vectors": str(self.work / "one.npz"), "image": str(self.work / "one.hex")}
-        built = chip.build(
-            emitted.sources, emitted.top, self.work / "waves", waves=True, runner=chip.lenient()
-        )
-        one = chip.Chip(built, emitted.top, self.work / "waves", job | {"stall": 0.0})
+        runner, work = verilator.LenientVerilator(), self.work / "waves"
+        built = chip.build(emitted.sources, emitted.top, work, waves=True, runner=runner)
+        one = chip.Chip(built, emitted.top, work, job | {"stall": 0.0})
         chip.simulate(one, waves=True)
-        written = self.work / "waves" / "dump.vcd"
+        written = work / "dump.vcd"
         step = (place.pass_ or 0) * int(alone["lengths"][0]) + (place.step or 0)
         begin = vcd.cut(written, self.given.sidecar, step, step)
         vcd.save_views(written, self.given.sidecar["module"], begin)
@@ -371,7 +374,3 @@ class _Stage:
     def __exit__(self, *_: object) -> None:
         self.seconds[self.name] = round(time.monotonic() - self.began, 2)
         self.progress(self.name, 1, 1)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

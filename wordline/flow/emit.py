@@ -5,12 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
 from gen.ip import package
-from gen.ip.options import MACROS, PERIOD_NS, Macro
+from gen.ip.options import MACROS, PERIOD_NS
 from gen.rtl import image, vectors, verilog
 from gen.rtl.generated import Generated
 from golden import effects
@@ -87,7 +87,7 @@ def emit(
         target = folder / "package"
         if not design_only:  # before anything is written
             Generated(target, force=force).check(package.PROGRAM)
-        made = emit_package(description, macro, target, period_ns=period_ns, force=force)
+        made = package.write(*(description, macro, target), period_ns=period_ns, force=force)
         if not design_only:
             about = effects.describe(ideal, loaded, recipe.effects)
             package_program(loaded, about, folder / VECTORS, made)
@@ -171,25 +171,6 @@ def _write_design(made: Generated, description: Description, stale: Mapping[str,
         texts = verilog.texts(description)
         for name in names:
             made.write_text(name, texts[name], stale[name])
-
-
-def emit_package(
-    description: Description,
-    macro: str,
-    folder: Path,
-    *,
-    period_ns: float = PERIOD_NS,
-    force: bool = False,
-) -> Generated:
-    """The IP package of a design in `folder`, for an ASIC or FPGA flow (docs/integration.md).
-
-    macro: the view of the crossbars, one of `gen.ip.options.MACROS`. period_ns: of the clock.
-    Returns the folder with its hashes. Raises WordlineError where it would overwrite what was
-    edited, unless by force.
-    """
-    return package.write(
-        *(description, cast(Macro, macro), folder), period_ns=period_ns, force=force
-    )
 
 
 def package_program(

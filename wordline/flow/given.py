@@ -77,10 +77,8 @@ def find(
     }
     given = {"crossbars": crossbars, "vectors": vectors}
     if path.is_file():
-        which = "axi" if packaged and path.stem.endswith("_axi") else "rtl"
-        if path.name == own["crossbars"].name:
-            which = "crossbars"
-        given[which] = path
+        named = [which for which in ("axi", "crossbars") if path.name == own[which].name]
+        given[next(iter(named), "rtl")] = path
     files = own | {which: file for which, file in given.items() if file is not None}
     if not packaged:
         del files["axi"]
@@ -90,13 +88,14 @@ def find(
     generated = Generated(folder)
     edited = {folder / file for file in generated.edited()}
     edited |= {file for which, file in files.items() if file.resolve() != own[which].resolve()}
+    edited &= {sidecar_path, *files.values()}
     return Given(
         folder,
         sidecar,
         description,
         axi=files.pop("axi", None),
         **files,
-        edited=tuple(sorted(edited & {sidecar_path, *files.values()} | edited & {own["axi"]})),
+        edited=tuple(sorted(edited)),
         unknown=not (folder / SUMS).exists(),
     )
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -197,18 +196,14 @@ def simulate(
 def _compared(folder: Path, name: str, values: str) -> dict[str, str]:
     """The files that were compared, and the SHA-256 of each."""
     names = (f"{name}.v", f"{name}_crossbar_model.v", emit.IMAGE, values)
-    return {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in names}
+    return {file: files.sha256(folder / file) for file in names}
 
 
 def _not_compared(folder: Path, compared: dict[str, str]) -> list[str]:
     """Files of the package in this folder that differ from what was compared."""
     rtl = folder / "package" / "rtl"
     there = {rtl / file: wanted for file, wanted in compared.items() if (rtl / file).is_file()}
-    return [
-        str(path)
-        for path, wanted in there.items()
-        if hashlib.sha256(path.read_bytes()).hexdigest() != wanted
-    ]
+    return [str(path) for path, wanted in there.items() if files.sha256(path) != wanted]
 
 
 class _Seconds:
