@@ -151,6 +151,16 @@ def test_an_interruption_leaves_nothing_that_looks_edited(emitted):
         raise KeyboardInterrupt
     assert Generated(emitted).edited() == []
     assert emit_all(emitted).reused
+    save = made._save
+
+    def saved_and_interrupted():
+        save()
+        raise KeyboardInterrupt
+
+    made._save = saved_and_interrupted
+    with pytest.raises(KeyboardInterrupt):
+        made.write_text("small.v", "of another design")
+    assert Generated(emitted).edited() == [] and not emit_all(emitted).reused
 
 
 def add_program(folder, **how):
