@@ -1,5 +1,7 @@
 """A netlist of standard cells behind AXI in Icarus: run on sequences, compared, and counted."""
 
+import random
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from sim.benches import streams
 from sim.chip import Progress
 from sim.system import UNDISTURBED, prepare
 
-RECORD, RECORDER = "nets.vcd", "wordline_recorder"
+RECORD, RECORDER, POWER_ON = "nets.vcd", "wordline_recorder", "wordline_power_on"
 
 
 def simulate_netlist(
@@ -30,6 +32,7 @@ def simulate_netlist(
     folder: Path,
     netlist: Sequence[Path],
     *,
+    registers: Sequence[str] = (),
     macros: bool = True,
     hasty: bool = False,
     seed: int = 0,
@@ -38,26 +41,33 @@ def simulate_netlist(
     """Load a netlist of a program's design behind AXI, and run DAC codes x through it, in Icarus:
     it begins with X everywhere, and none may be on an output once it was reset.
 
-    netlist: its Verilog, and that of its cells. macros: it has crossbar macros, which are their
+    netlist: its Verilog, and that of its cells. registers: nets that its flip-flops drive
+    (`gen.impl.yosys.registers`). The first reset begins with random values in them, drawn from
+    `seed`: a reset that mapping has turned into what cancels out, like `a & ~a`, works in a chip,
+    where a flip-flop has some value, but not with X. What no reset reaches is X after it.
+    macros: it has crossbar macros, which are their
     model. hasty: it is not the driver that loads.
     Returns and raises what `simulate` does. What its nets and its macros' ports do, from the
     first beat of x to the last result, is in RECORD, in `folder` (gen/cost/activity.py).
     """
     description = program.description
     job = prepare(program, x, lengths, folder)
-    job |= {"cut": [0] * len(lengths), "four_states": True, "hasty": hasty}
+    job |= {"cut": [0] * len(lengths), "four_states": True, "hasty": hasty, "reset": RESET}
     top, work = package.axi_module(description), folder / "icarus"
     work.mkdir(parents=True, exist_ok=True)
     runner, log = RecordingIcarus(), work / "build.log"
     recorder = folder / "recorder.v"
     instances = yosys.macro_instances(netlist[0])
-    files.write_text(recorder, _recorder(top, instances, folder / RECORD, len(lengths)))
+    text = _recorder(top, instances, folder / RECORD, len(lengths)) + _power_on(
+        top, registers, seed
+    )
+    files.write_text(recorder, text)
     model = folder / f"rtl/{description.name}_crossbar_model.v"
     try:
         runner.build(
             sources=[*netlist, *([model] if macros else []), recorder],
             hdl_toplevel=top,
-            build_args=["-s", RECORDER],
+            build_args=["-s", RECORDER, "-s", POWER_ON],
             build_dir=work.absolute(),
             always=True,
             timescale=TIMESCALE,
@@ -136,6 +146,52 @@ class RecordingIcarus(Icarus):
         return [
             [part for part in command if part != "-none"] for command in super()._test_command()
         ]
+
+
+def _power_on(top: str, registers: Sequence[str], seed: int) -> str:
+    """Beside the top, what tries its first reset with known values.
+
+    Registers that are X get random values, and what the reset makes of them is noted; then all of
+    them get the opposite of that. Those that end up otherwise this time are reached by no reset:
+    they are X again.
+    """
+    draw = random.Random(seed)
+    nets = [
+        f"{top}.{name}" if re.fullmatch(PLAIN, name) else f"{top}.\\{name} " for name in registers
+    ]
+    width = max(1, len(nets))
+
+    def each(statement: str) -> str:
+        return "".join(
+            f"    {statement.format(net=net, n=n, bit=draw.getrandbits(1))}\n"
+            for n, net in enumerate(nets)
+        )
+
+    release = f"    @(posedge {top}.aclk) #0.1;\n{each('release {net};')}"
+    unknown = each("if ({net} === 1'bx) force {net} = 1'b{bit};")
+    return f"""\
+module {POWER_ON};
+  reg [{width - 1}:0] once, again;
+  initial begin
+    wait ({top}.aresetn === 1'b0);
+    @(negedge {top}.aclk);
+{unknown}{release}    @(negedge {top}.aclk);
+{unknown}{release}    @(negedge {top}.aclk);
+{each("once[{n}] = {net};")}{each("force {net} = ~once[{n}];")}{release}    @(posedge {top}.aclk);
+    @(posedge {top}.aclk);
+    @(negedge {top}.aclk);
+{each("again[{n}] = {net};")}{each("if (once[{n}] !== again[{n}]) force {net} = 1'bx;")}{release}\
+    if ({top}.aresetn !== 1'b0) $fatal(1, "the first reset is too short");
+  end
+endmodule
+"""
+
+
+RESET = 10
+"""Cycles of the first reset, which that takes."""
+
+PLAIN = r"[A-Za-z_]\w*(\[\d+\])?"
+"""A net that needs no escape in Verilog, or a bit of one."""
 
 
 def _recorder(top: str, instances: Iterable[str], record: Path, packets: int) -> str:

@@ -9,7 +9,7 @@ from gen.impl.cells import Cells
 from gen.impl.library import read
 from gen.impl.sta import SHARP_CLOCK
 from gen.impl.tools import find_sta, run_sta
-from gen.impl.yosys import CLOCKS, INSTANCE, MACRO, block_name, plain_name
+from gen.impl.yosys import CLOCKS, CONNECTED, INSTANCE, MACRO, block_name, plain_name
 from gen.ip import package
 from gen.ip.options import PERIOD_NS
 from golden.description import Description
@@ -102,10 +102,6 @@ def energies(
         found[block] = found.get(block, Energy(0, 0, 0)) + energy
     found[CLOCK_NET] = Energy(0, on_clock * volts**2 * cycles, 0)
     return found
-
-
-CONNECTED = re.compile(r"\.(\w+)\(([^(){}]+)\)")
-"""A pin of a cell, and its net."""
 
 
 def _powers(report: str) -> dict[str, tuple[float, float]]:

@@ -236,11 +236,24 @@ def _blocks(netlist: Path, library: Library) -> list[Block]:
 INSTANCE = re.compile(r"^  (\w+) (\\\S+ |\w+) +\(\n(.*?)^  \);", re.MULTILINE | re.DOTALL)
 """A cell in a netlist."""
 
+CONNECTED = re.compile(r"\.(\w+)\(([^(){}]+)\)")
+"""A pin of a cell, and its net."""
+
 
 def macro_instances(netlist: Path) -> dict[str, str]:
     """The macros in a netlist, of crossbars and of memories: instance and module."""
     found = INSTANCE.findall(netlist.read_text())
     return {plain_name(name): kind for kind, name, _ in found if kind.startswith(MACRO)}
+
+
+def registers(netlist: Path, library: Library) -> list[str]:
+    """The nets that flip-flops of a netlist drive."""
+    found = []
+    for kind, _, body in INSTANCE.findall(netlist.read_text()):
+        if kind in library.data:
+            pins = {pin: plain_name(net) for pin, net in CONNECTED.findall(body)}
+            found += [pins[pin] for pin in library.outputs[kind] if pin in pins]
+    return found
 
 
 def plain_name(name: str) -> str:

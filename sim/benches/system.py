@@ -75,6 +75,7 @@ class System:
     def take_up(self, dut: Any, job: dict[str, Any], lite: Any) -> None:
         """What a job has, and a master of the bus."""
         self.dut, self.job, self.lite = dut, job, lite
+        self.reset_cycles = job.get("reset", 3)
         with np.load(job["vectors"]) as file:
             self.vectors = dict(file)
         self.sidecar = json.loads(Path(job["sidecar"]).read_text())
@@ -90,7 +91,7 @@ class System:
     async def reset(self) -> None:
         """A few cycles of reset."""
         self.dut.aresetn.value = 0
-        for _ in range(3):
+        for _ in range(self.reset_cycles):
             await RisingEdge(self.dut.aclk)
         self.dut.aresetn.value = 1
         await RisingEdge(self.dut.aclk)
