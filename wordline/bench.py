@@ -250,10 +250,7 @@ def emission(folder: Path, progress: Progress) -> Found:
 
     progress("emission", 0, 3)
     shutil.rmtree(folder, ignore_errors=True)  # nothing is to be reused
-    command = [sys.executable, "-c", f"from gen import bench; bench.emit_big({str(folder)!r})"]
-    began = time.perf_counter()
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    emitted, memory = time.perf_counter() - began, float(said)
+    emitted, memory = emitted_apart(BIG, folder)
     progress("emission", 1, 3)
     began = time.perf_counter()
     built = batch.prepare(folder, BIG.name, quick=False)
@@ -277,11 +274,22 @@ def emission(folder: Path, progress: Progress) -> Found:
     ]
 
 
-def emit_big(folder: str) -> None:
-    """What the child of `emission` does: Verilog, image and vectors, of random weights; it prints
-    the most memory that it had, in GiB."""
+def emitted_apart(description: Description, folder: Path) -> tuple[float, float]:
+    """Emit a network of random weights in a process of its own: seconds, and the most memory that
+    it had, in GiB."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.toml").write_text(description.to_toml())
+    call = f"import {__name__} as bench; bench.emit_here({str(folder)!r})"
+    began = time.perf_counter()
+    said = subprocess.run([sys.executable, "-c", call], check=True, stdout=subprocess.PIPE).stdout
+    return time.perf_counter() - began, float(said)
+
+
+def emit_here(folder: str) -> None:
+    """What the child of `emitted_apart` does: Verilog, image and vectors of the description in
+    `folder`. It prints the most memory that it had, in GiB."""
     torch.set_num_threads(1)
-    subject = Subject.of(BIG, 2, 4)
+    subject = Subject.of(Description.from_toml(Path(folder) / "bench.toml"), 2, 4)
     emit.emit_all(subject.program(), subject.codes, subject.lengths, Path(folder))
     # Not getrusage: that begins with what the parent had.
     status = Path("/proc/self/status").read_text()

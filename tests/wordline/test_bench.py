@@ -48,6 +48,14 @@ def test_a_claim_knows_whether_more_is_better():
     assert met(0, 0, "values") and not met(0, 1, "values")
 
 
+def test_a_network_is_emitted_in_a_process_of_its_own(tmp_path):
+    """By a command that no refactoring tool sees."""
+    description = TINY.description
+    seconds, memory = bench.emitted_apart(description, tmp_path)
+    assert seconds > 0.1 and 0.05 < memory < 2
+    assert (tmp_path / f"{description.name}.v").exists()
+
+
 def test_what_is_compared_takes_turns():
     turns = []
     runs = {name: lambda name=name: turns.append(name) for name in "abc"}
