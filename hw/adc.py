@@ -1,4 +1,4 @@
-"""ADC readout: walks the columns, converts them, and adds up what row tiles and planes give."""
+"""ADC readout: samples the columns, converts them, and sums the codes of row tiles and planes."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
@@ -13,7 +13,7 @@ from hw.regions import Region
 
 
 def codes_layout(shape: ArrayShape) -> data.StructLayout:
-    """The codes of one column of every lane, lowest lane first."""
+    """ADC codes of one column per lane, lowest lane first; `first` and `last` of its step."""
     return data.StructLayout(
         {
             "codes": data.ArrayLayout(signed(shape.code_bits), shape.lanes),
@@ -24,29 +24,38 @@ def codes_layout(shape: ArrayShape) -> data.StructLayout:
 
 
 def trial_layout(shape: ArrayShape) -> data.ArrayLayout:
-    """The code that each lane's comparator compares with."""
+    """Code that each lane's comparator compares its sample with."""
     return data.ArrayLayout(signed(shape.description.adc.bits), shape.lanes)
 
 
 def above_layout(shape: ArrayShape) -> data.ArrayLayout:
-    """Each lane's comparator or, of a flash ADC, its comparators: one for each code but the lowest,
-    in their order."""
+    """Comparator outputs of each lane.
+
+    A lane has one comparator. A flash ADC has one for each code but the lowest, in ascending order.
+    """
     adc = shape.description.adc
     count = adc.range.high - adc.range.low if adc.kind == "flash" else 1
     return data.ArrayLayout(unsigned(count), shape.lanes)
 
 
 class Readout(wiring.Component):
-    """Converts every column of a step, `lanes` at a time in every row tile, and hands the codes on
-    (docs/contract.md, 4).
+    """Samples and converts every column of a step (docs/contract.md, 4).
 
-    `i`: a step on the rows; ready in the last cycle in which the rows must hold. `o`: codes, one
-    beat a column of every lane, selects in order. The other ports are the macro's
-    (hw/macro/interface.py), `gain`, `trial` and `above` with one element for each row tile; the
-    macro is never held up: a sample is only taken when there is room for its codes. `plane`: of the
-    bits on the rows, where each has a sample, the highest first. Latency: settle + conversion
-    cycles from a sample, the last plane's, to its codes; one more where there is something to add
-    up. Throughput: a conversion each `shape.period` cycles.
+    Each sample converts one column per lane, in all row tiles at once. Selects ascend. The codes of
+    row tiles and planes are summed. The macro sees no back-pressure: the readout samples a column
+    only if the FIFO has room for its codes.
+
+    i (in, stream): a step on the rows; ready in the last cycle in which the rows must be stable.
+    o (out, stream): ADC codes, one beat per select with one code per lane.
+    sample, first, select, gain, trial (out), above (in): ports of the macro, with its timing
+        (hw/macro/interface.py). `gain`, `trial` and `above` have one element per row tile. With a
+        flash ADC there is no `trial`.
+    plane (out): plane on the rows, 0 for the most significant bit; only with several planes.
+    gains (in): write port of the gains, one word per gate and row tile.
+
+    Latency: `latency` cycles from a column's last sample to its codes on `o`: settle plus the
+    cycles of a conversion, plus 1 if codes are summed.
+    Throughput: one conversion every `hw.timing.period` cycles.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -72,7 +81,7 @@ class Readout(wiring.Component):
 
     @staticmethod
     def gains_region(shape: ArrayShape) -> Region:
-        """Of `gains`."""
+        """Load region of `gains`."""
         tiles = len(shape.row_tiles)
         fields = [("gate", index_bits(shape.gates))]
         if tiles > 1:
@@ -82,23 +91,24 @@ class Readout(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a sample to its codes on `o`."""
+        """Cycles from a column's last sample to its codes on `o`."""
         return timing.readout_latency(self.shape)
 
     @property
     def depth(self) -> int:
-        """Columns that may be under way or waiting, so that sampling never pauses; one more."""
+        """Depth of the FIFO: the columns in flight at full throughput, plus one."""
         period = timing.period(self.shape)
         under_way = (self.planes - 1) * period + self.latency + 1
         return ceil_div(under_way, self.planes * period) + 1
 
     def elaborate(self, platform: object) -> Module:
-        """Sampler; conversion, `settle` cycles behind it; sums; a queue of codes."""
+        """Sampler, conversion `settle` cycles later, sums, and a FIFO of codes."""
         m = Module()
         shape = self.shape
         settle = timing.settle(shape)
 
-        # The sampler: one sample a period, while a step is on the rows and there is room.
+        # Sampler: one sample per period while a step is on the rows. Only a column's first sample
+        # needs room in the FIFO, so its planes are never interrupted.
         room = Signal(range(self.depth + 1), init=self.depth)
         timer = Signal(index_bits(timing.period(shape)))
         gate = Signal(index_bits(shape.gates))
@@ -124,7 +134,8 @@ class Readout(wiring.Component):
         with m.Elif(timer != 0):
             m.d.sync += timer.eq(timer - 1)
 
-        # Bit k: a sample (the step's last) was taken k + 1 cycles ago; at settle - 1 it is held.
+        # Bit k: a sample (the step's last one) was taken k + 1 cycles ago. The macro holds it at
+        # the end of the top bit's cycle, so the rows may change after that.
         taken = Signal(settle - 1)
         last_taken = Signal(settle - 1)
         m.d.sync += taken.eq(Cat(self.sample, taken))
@@ -138,7 +149,7 @@ class Readout(wiring.Component):
                 m.d.sync += plane.eq(Mux(ends, 0, plane + 1))
 
         done, codes = self._convert(m, start=taken[-1])
-        names = ("begins", "ends", "first", "last")  # of the sample under conversion
+        names = ("begins", "ends", "first", "last")  # flags of the sample in conversion
         flags = [Signal(name=f"sample_{name}") for name in names]
         with m.If(taken[-1]):
             payload = self.i.payload
@@ -162,7 +173,7 @@ class Readout(wiring.Component):
         return m
 
     def _gains(self, m: Module, gate: Signal) -> None:
-        """Registers for each row tile's gains; reset keeps them."""
+        """Gain registers of each row tile, which reset does not clear."""
         split = index_bits(self.shape.gates)
         here, tile = self.gains.address[:split], self.gains.address[split:]
         for n in range(self.tiles):
@@ -177,18 +188,18 @@ class Readout(wiring.Component):
             m.d.comb += self.gain[n].eq(Array(gains)[gate])
 
     def _convert(self, m: Module, *, start: Signal) -> tuple[Signal, list[list[Value]]]:
-        """Find each lane's code, from the cycle after `start`.
+        """Find each lane's code, starting in the cycle after `start`.
 
         Returns a strobe in the last cycle of a conversion, and the codes [row tile][lane], valid
-        then.
+        with the strobe.
         """
         kinds = {"sar": self._approximate, "flash": self._count, "ramp": self._climb}
         return kinds[self.shape.description.adc.kind](m, start)
 
     def _approximate(self, m: Module, start: Signal) -> tuple[Signal, list[list[Value]]]:
-        """Successive approximation: bit by bit, the highest first."""
+        """SAR: successive approximation, the most significant bit first."""
         bits = self.shape.description.adc.bits
-        bit = Signal(bits)  # one-hot: the bit on trial
+        bit = Signal(bits)  # one-hot: the bit on trial; 0: idle
         searches = Signal()
         m.d.comb += searches.eq(start | (bit != 0))
         with m.If(searches):
@@ -197,7 +208,7 @@ class Readout(wiring.Component):
         for tile in range(self.tiles):
             codes.append([])
             for lane in range(self.shape.lanes):
-                # Offset binary while it grows: two's complement with the top bit inverted.
+                # The search is in offset binary, where setting a bit raises the code.
                 found = Signal(bits, name=f"found_{tile}_{lane}")
                 trial = Signal(bits, name=f"trial_{tile}_{lane}")
                 better = Signal(bits, name=f"better_{tile}_{lane}")
@@ -210,10 +221,12 @@ class Readout(wiring.Component):
         return bit[0], codes
 
     def _climb(self, m: Module, start: Signal) -> tuple[Signal, list[list[Value]]]:
-        """A ramp that all lanes share, from the second lowest code to the highest; a lane's code is
-        the last one before its comparator says no."""
+        """Ramp: one ramp for all lanes, from the second lowest code to the highest.
+
+        A lane keeps the last code before its comparator goes low.
+        """
         bits = self.shape.description.adc.bits
-        ramp = Signal(bits)  # in offset binary
+        ramp = Signal(bits)  # code under comparison, in offset binary
         busy = Signal(name="climbing")
         m.d.sync += ramp.eq(Mux(start, 1, ramp + 1))
         with m.If(start):
@@ -235,8 +248,10 @@ class Readout(wiring.Component):
         return busy & ramp.all(), codes
 
     def _count(self, m: Module, start: Signal) -> tuple[Signal, list[list[Value]]]:
-        """Flash: how many comparators say yes. One that errs (a bubble) puts the code off by one,
-        wherever it is."""
+        """Flash: the lowest code plus the count of high comparators.
+
+        One wrong comparator (a bubble) shifts the code by one, wherever it is.
+        """
         bits = self.shape.description.adc.bits
         done = Signal()
         m.d.sync += done.eq(start)
@@ -252,9 +267,9 @@ class Readout(wiring.Component):
     def _add_up(
         self, m: Module, done: Signal, codes: list[list[Value]], flags: list[Signal]
     ) -> tuple[Value, Value]:
-        """The sum of the row tiles' codes, and of planes, each times 2^plane.
+        """Sum the codes of row tiles and planes; a plane weighs twice the next one.
 
-        Returns a strobe, and the beat of codes, valid then.
+        Returns a strobe and the beat of codes, valid with the strobe.
         """
         shape = self.shape
         beat = Signal(codes_layout(shape))
@@ -287,5 +302,5 @@ class Readout(wiring.Component):
 
 
 def _from_offset_binary(code: Value) -> Value:
-    """Two's complement: the top bit is inverted."""
+    """Convert offset binary to two's complement: invert the top bit."""
     return Cat(code[:-1], ~code[-1]).as_signed()

@@ -1,4 +1,4 @@
-"""The array of a layer or the head: its crossbars, what drives their rows, and their readout."""
+"""Array of a layer or the head: row drivers, crossbars and their readout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +18,16 @@ from hw.macro.interface import parameters_region, program_layout, tile_fields
 from hw.regions import Region
 
 MacroMaker = Callable[[ArrayShape], Any]
-"""Gives the body of the crossbar macro for an array that is not cut into tiles."""
+"""Makes a view of the crossbar macro for the shape of one crossbar, which has no tiles."""
 
 
 def crossbar_model(
     shape: ArrayShape, columns: Callable[[ArrayShape], Any] = Columns
 ) -> BehaviouralCrossbar:
-    """The macro's behavioural model, with the pipeline that the description asks for. columns: of
-    the short one, see there."""
+    """Behavioural model of the macro with the pipeline of the description.
+
+    columns: Makes a lane's columns, see `ShortCrossbar`; the deep pipeline ignores it.
+    """
     return DeepCrossbar(shape) if shape.deep else ShortCrossbar(shape, columns)
 
 
@@ -34,13 +36,16 @@ LOADED = ("cells", "cell_levels", "levels", "parameters", "gains")
 
 
 class TiledArray(wiring.Component):
-    """All crossbars of an array work as one: they take the same samples at the same time
-    (docs/contract.md, 3).
+    """All crossbars of an array, which sample in the same cycles (docs/contract.md, 3).
 
-    `i`: a step on the rows. `o`: the columns' codes. `cells`, `cell_levels`, `levels`: see
-    hw/levels.py; `gains`: a word for each gate and row tile; `parameters`: of each crossbar. Loaded
-    while no step is under way.
-    Latency and throughput are the readout's.
+    i (in, stream): a step on the rows.
+    o (out, stream): ADC codes, one beat per select.
+    cells, cell_levels (in, streams), levels (in): see `LevelTable` in hw/levels.py.
+    parameters (in): write port of the parameters of every crossbar (hw/macro/interface.py).
+    gains (in): write port of the gains, one word per gate and row tile.
+    Load only while no step is in flight.
+
+    Latency, throughput: those of `Readout`.
     """
 
     def __init__(self, shape: ArrayShape, macro: MacroMaker) -> None:
@@ -61,12 +66,12 @@ class TiledArray(wiring.Component):
 
     @staticmethod
     def regions(shape: ArrayShape) -> tuple[Region, ...]:
-        """What an array is loaded with."""
+        """Load regions of an array."""
         parts = (*LevelTable.regions(shape), Readout.gains_region(shape))
         return (*parts, parameters_region(shape))
 
     def elaborate(self, platform: object) -> Module:
-        """Wires, and the way to each crossbar."""
+        """Connect drivers, readout and level table to every crossbar."""
         m = Module()
         shape, description = self.shape, self.shape.description
         readout, table = self.readout, self.level_table
@@ -86,7 +91,7 @@ class TiledArray(wiring.Component):
         for r, (tile, macros) in enumerate(zip(shape.row_tiles, self.macros, strict=True)):
             for c, macro in enumerate(macros):
                 m.submodules[f"macro_{r}_{c}" if shape.macros > 1 else "macro"] = macro
-                # Rows that a tile does not need have 0, and no cell.
+                # Rows that a smaller tile does not use stay 0, and their cells are never written.
                 m.d.comb += [macro.rows[n].eq(drivers.rows[row]) for n, row in enumerate(tile)]
                 for name in ("sample", "first", "select", "plane"):
                     if name in macro.signature.members:
@@ -101,7 +106,7 @@ class TiledArray(wiring.Component):
         return m
 
     def _load(self, m: Module, macro: Any, number: dict[str, int]) -> None:
-        """Cells and parameters of one crossbar."""
+        """Route cells and parameters to one crossbar. number: its tile numbers by field."""
         cell, fields = self.level_table.o, tile_fields(self.shape)
         own = Signal()
         m.d.comb += own.eq(_all(cell.payload[name] == number[name] for name, _ in fields))
@@ -125,7 +130,7 @@ class TiledArray(wiring.Component):
 
 
 def _all(conditions: Any) -> Value:
-    """Whether all of them hold, or there is none."""
+    """AND of all conditions; 1 if there are none."""
     result = Value.cast(1)
     for condition in conditions:
         result &= condition

@@ -1,4 +1,4 @@
-"""DAC sequencer: holds the rows of a crossbar; and what drives them, kind by kind."""
+"""DAC sequencer, which holds the rows of an array, and the row drivers of each kind of DAC."""
 
 from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -11,23 +11,26 @@ from hw.ports import vector_layout, vector_stream
 
 
 def step_layout(rows: int, description: Description) -> data.StructLayout:
-    """One step on the rows; `first` and `last` place it in its sequence."""
+    """One step on the rows; `first` and `last` mark its position in its sequence."""
     codes = data.ArrayLayout(signed(description.dac.width), rows)
     return data.StructLayout({"rows": codes, "first": unsigned(1), "last": unsigned(1)})
 
 
 class DacSequencer(wiring.Component):
-    """Collects x_t and h_{t-1}, and holds them on the rows until they are converted
-    (docs/contract.md, 2 and 8).
+    """Collects x_t and h_{t-1} and holds them on the rows while they are converted.
 
-    Rows are the inputs, then h. A step begins when its x has come in and, but for the first
-    step of a sequence, when all of h has been fed back; h is then the DAC's code of 0.
-    x of the next step is taken while a step is held.
+    See docs/contract.md, 2 and 8. The rows are the inputs, then h. A step starts when its x is
+    complete and all h of the previous step has been fed back. The first step of a sequence does not
+    wait for h: it uses the DAC's code of 0. x of the next step is accepted while a step is held.
 
-    `i`: x, in beats. `feedback`: h, in beats of `units_per_beat`, taken whenever `feed` is high.
-    `o`: the rows; they are stable for as long as `o.ready` is low.
-    Latency: from the last beat of x `latency` cycles to `o.valid`, from that of h
-    `hw.timing.feedback_latency`. Throughput: a vector every `beats` + 1 cycles.
+    i (in, stream): x, in beats of `beat` DAC codes.
+    feed (in): strobe: accept the beat on `feedback`. It cannot be stalled. Layers only.
+    feedback (in): h, in beats of `units_per_beat` DAC codes. Layers only.
+    o (out, stream): the rows, stable while `o` is stalled.
+
+    Latency: `latency` cycles from the last beat of x to `o`, `hw.timing.feedback_latency` cycles
+    from the last beat of h to `o`.
+    Throughput: one vector every `beats` + 1 cycles.
     """
 
     def __init__(
@@ -54,19 +57,19 @@ class DacSequencer(wiring.Component):
 
     @property
     def beats(self) -> int:
-        """Beats of an input vector."""
+        """Beats per input vector."""
         return ceil_div(self.inputs, self.beat)
 
     def elaborate(self, platform: object) -> Module:
-        """Two shadow registers, x and h, and the rows, which take both at once."""
+        """Shadow registers for x and h, and the row registers, which load both at once."""
         m = Module()
         code = signed(self.description.dac.width)
         x = Signal(data.ArrayLayout(code, self.beats * self.beat))
         x_full = Signal()
         x_last = Signal()
-        first = Signal(init=1)  # the step in the x register begins a sequence
+        first = Signal(init=1)  # the next step is the first of its sequence
 
-        # In the deep pipeline a beat has a register of its own, since it comes from afar.
+        # The deep pipeline registers the beat first: on an FPGA its route is long.
         beat, there = self.i.payload, self.i.valid
         m.d.comb += self.i.ready.eq(~x_full)
         if self.description.array.deep:
@@ -86,7 +89,7 @@ class DacSequencer(wiring.Component):
             h = Signal(data.ArrayLayout(code, beats * self.units_per_beat))
             h_full = Signal()
             h_done = _collect(m, "h", h, self.feedback, self.feed, beats)
-            # The last beat need not wait in the register: that would be a cycle of every step.
+            # The short pipeline bypasses the register for the last beat: one cycle less per step.
             h_there, begin = h_full | h_done, (beats - 1) * self.units_per_beat
             if self.description.array.deep:
                 h_there, begin = h_full, self.units
@@ -115,12 +118,16 @@ class DacSequencer(wiring.Component):
 
 
 class RowDrivers(wiring.Component):
-    """What a code puts on its row while a sample is taken (docs/contract.md, 2).
+    """Drives the rows with the codes while a sample is taken (docs/contract.md, 2).
 
-    `codes`: of the rows, from the cycle of a `sample` on until the rows need not hold any more.
-    `rows`: a level DAC's are the codes. A pulse-width DAC's have the code's sign for as many cycles
-    as its magnitude says, from the cycle after the sample on. A bit-serial DAC's are the bits of
-    magnitudes, with the sign, of `plane`, which counts from the highest bit.
+    codes (in): DAC codes, stable from the cycle of `sample` until the rows may change.
+    sample (in): strobe: a sample is taken.
+    plane (in): bit to drive, 0 for the most significant; only with several planes.
+    rows (out): depends on the DAC. Level: the code. Pulse-width: the sign of the code for as many
+        cycles as its magnitude, from the cycle after `sample`, else 0. Bit-serial: the sign of the
+        code where bit `plane` of its magnitude is 1, else 0.
+
+    Latency: 0 cycles from `codes` to `rows`, and 1 cycle from `sample` to the start of a pulse.
     """
 
     def __init__(self, rows: int, description: Description) -> None:
@@ -136,15 +143,15 @@ class RowDrivers(wiring.Component):
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
-        """Nothing but gates, and the counter of a pulse."""
+        """Combinational logic, and the counter of a pulse."""
         m = Module()
         dac = self.description.dac
-        count = Signal(range(dac.pulse_cycles + 1))  # the cycle of the pulse, from 1 on
+        count = Signal(range(dac.pulse_cycles + 1))  # cycle of the pulse, from 1 on; 0: none
         if dac.kind == "pulse-width":
             running = (count != 0) & (count != dac.pulse_cycles)
             m.d.sync += count.eq(Mux(self.sample, 1, Mux(running, count + 1, 0)))
         if dac.kind == "level" or (dac.kind == "bit-serial" and dac.planes == 1):
-            # One plane of the codes -1, 0 and 1 is the codes.
+            # With codes -1, 0 and 1 the one plane is the code itself.
             m.d.comb += [row.eq(code) for row, code in zip(self.rows, self.codes, strict=True)]
             return m
         for row, code in zip(self.rows, self.codes, strict=True):
@@ -162,7 +169,10 @@ class RowDrivers(wiring.Component):
 def _collect(
     m: Module, name: str, register: data.View, codes: data.View, take: Signal, beats: int
 ) -> Signal:
-    """Put the beat on `codes` into its place in `register`; 1 with the last beat of a vector."""
+    """Store the beat on `codes` at its place in `register`.
+
+    Returns a strobe in the cycle of a vector's last beat.
+    """
     count = Signal(index_bits(beats), name=f"{name}_count")
     width = len(codes.as_value())
     done = Signal(name=f"{name}_done")

@@ -1,4 +1,4 @@
-"""Rounding, saturation and sums in logic (docs/contract.md, 1). Nothing narrows by assignment."""
+"""Rounding, saturation and sums in logic (docs/contract.md, 1). No assignment narrows a value."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 
@@ -6,15 +6,17 @@ from golden.ranges import Range
 
 
 def half_up(a: Value, shift: int) -> Value:
-    """floor((a + half) >> shift), as wide as the result can be."""
+    """floor((a + half) >> shift), rounding halves up; as wide as the result can be."""
     if shift == 0:
         return a
     return (a + Const(1 << (shift - 1), Shape(shift + 1, signed=True))).shift_right(shift)
 
 
 def saturate(a: Value, to: Range) -> Value:
-    """The nearest number in `to`, a signed or a symmetric range, in the narrowest shape that holds
-    it. Upper bits tell whether a number is in there: a comparison would be a carry chain."""
+    """Saturate to `to`, a signed or a symmetric range, in the narrowest shape that holds it.
+
+    The upper bits tell whether the value is in range: a comparison would be a carry chain.
+    """
     bits = to.high.bit_length()
     assert to.high == 2**bits - 1 and to.low in (-to.high, -to.high - 1), to
     if not a.shape().signed:
@@ -29,19 +31,21 @@ def saturate(a: Value, to: Range) -> Value:
 
 
 def narrow(a: Value, shift: int, to: Range) -> Value:
-    """saturate(half_up(a >> shift))."""
+    """Round and saturate: saturate(half_up(a, shift), to)."""
     return saturate(half_up(a, shift), to)
 
 
 def by_bits(a: Value, b: Value) -> list[Value]:
-    """Terms of a * b, one for each bit of a."""
+    """Partial products of a * b, one per bit of a; that of a sign bit is negative."""
     terms = [Mux(bit, b, 0).shift_left(n) for n, bit in enumerate(a)]
     return [*terms[:-1], -terms[-1]] if a.shape().signed else terms
 
 
 def by_digits(a: Value, factor: int, bits: int) -> list[Value]:
-    """Terms of a * factor modulo 2^bits, one for each digit of the factor's non-adjacent form: with
-    -1, 0 and 1 as digits, none has fewer that are not 0."""
+    """Partial products of a * factor modulo 2^bits, one per nonzero digit of the factor.
+
+    The digits -1, 0 and 1 are the non-adjacent form, which has the fewest nonzero digits.
+    """
     terms = []
     for n in range(bits):
         if factor & 1:
@@ -54,7 +58,7 @@ def by_digits(a: Value, factor: int, bits: int) -> list[Value]:
 
 
 def registered(m: Module, value: Value, cycles: int = 1) -> Value:
-    """The value so many cycles later; reset has nothing to do with it."""
+    """Delay a value by `cycles` registers without reset."""
     for _ in range(cycles):
         register = Signal(value.shape(), reset_less=True)
         m.d.sync += register.eq(value)
@@ -63,7 +67,7 @@ def registered(m: Module, value: Value, cycles: int = 1) -> Value:
 
 
 def tree_sum(terms: list[Value]) -> Value:
-    """Sum as a balanced tree: depth log2, and each level just as wide as it must be."""
+    """Sum in a balanced tree of depth log2, each level only as wide as it must be."""
     while len(terms) > 1:
         pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
         terms = pairs + terms[len(pairs) * 2 :]
@@ -71,29 +75,40 @@ def tree_sum(terms: list[Value]) -> Value:
 
 
 TOGETHER = 4
-"""Terms that are summed in a cycle where an FPGA is to keep up."""
+"""Terms added per cycle where the deep pipeline must meet an FPGA's clock period."""
 
 
 def together(terms: list[Value]) -> list[Value]:
-    """What is summed in a cycle."""
+    """Sums of `TOGETHER` terms each: the addends of one cycle."""
     return [tree_sum(terms[n : n + TOGETHER]) for n in range(0, len(terms), TOGETHER)]
 
 
 def registered_sum(m: Module, terms: list[Value]) -> Value:
-    """The sum with a register after every `TOGETHER` terms: as many cycles later as it has
-    levels."""
+    """Pipelined sum with a register after every `TOGETHER` terms.
+
+    Latency: one cycle per level of the sum.
+    Throughput: one sum every cycle.
+    """
     while len(terms) > 1:
         terms = [registered(m, term) for term in together(terms)]
     return terms[0]
 
 
 def registered_product(m: Module, a: Value, b: Value) -> Value:
-    """a * b, two cycles later, as a sum of terms for the bits of a. An FPGA's multipliers are fast
-    enough themselves, but far from what they work for."""
+    """a * b as a pipelined sum of partial products, one per bit of a.
+
+    An FPGA's multipliers are fast enough, but the route to them and back is too long.
+    Latency: 2 cycles from a and b to the product.
+    Throughput: one product every cycle.
+    """
     return two_levels(m, by_bits(a, b))
 
 
 def two_levels(m: Module, terms: list[Value]) -> Value:
-    """The registered sum of as many terms, 5 to 16, as make it two cycles late."""
+    """Pipelined sum of 5 to 16 terms, which takes exactly two levels of registers.
+
+    Latency: 2 cycles from the terms to the sum.
+    Throughput: one sum every cycle.
+    """
     assert TOGETHER < len(terms) <= TOGETHER**2, len(terms)
     return registered_sum(m, terms)

@@ -1,4 +1,4 @@
-"""The gate pipeline that every cell is built on: from ADC codes to entries of the gates' tables."""
+"""Gate pipeline that all cells share: from ADC codes to entries of the gate tables."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,18 +18,24 @@ from hw.regions import Region
 
 
 class GatePipeline(wiring.Component):
-    """What the cells share, for `shape.units_per_beat` units in each cycle; a cell adds the rest
-    (docs/contract.md, 5 to 7).
+    """Gate pipeline that all cells share, for `hw.timing.units_per_beat` units per cycle.
 
-    `i`: ADC codes, the gates of a block of `lanes` units in a beat each; but for the first of a
-    sequence, a step begins when the h of the one before has gone out. `o`: h as DAC codes, a
-    vector a step. `bias`, `gate_tables` and the cell's own tables: loaded while no step is under
-    way; addresses are (gate, place in the beat, beat) and (gate, index), high bits first, an index
-    in two's complement.
-    `trace`: in a cycle with `trace_valid`, what the units of a transfer on `o` computed; for
-    observation only.
-    Latency: `latency` cycles from a block's last beat to its first h. Throughput: a beat of h a
-    cycle.
+    See docs/contract.md, 5 to 7. Each cell adds its own stages. All stages advance together; they
+    stall while `o` is stalled.
+
+    i (in, stream): ADC codes. A block is `lanes` units and takes one beat per gate. Except for the
+        first step of a sequence, a step must not start before all h of the previous step has been
+        accepted on `o`.
+    o (out, stream): h as DAC codes, one vector per step.
+    bias (in): write port of the biases. Address: gate, place in the beat, beat; high bits first.
+    gate_tables (in): write port of the gate tables. Address: gate, index in two's complement; high
+        bits first.
+    Other tables (in): write ports of the cell's own tables. Address: index, in two's complement.
+    Load only while no step is in flight.
+    trace, trace_valid (out): codes, c and h of the units in a transfer on `o`; observation only.
+
+    Latency: `latency` cycles from a block's last beat to its first beat of h.
+    Throughput: one beat of h every cycle.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -38,7 +44,7 @@ class GatePipeline(wiring.Component):
         self.latency = timing.gate_latency(shape)
         self.words = ceil_div(shape.units, timing.units_per_beat(shape))
         loaded = {region.name: In(region.port) for region in self.regions(shape)}
-        self.loaded = tuple(loaded)  # names of the ports that are written to
+        self.loaded = tuple(loaded)  # names of the load ports
         super().__init__(
             {
                 "i": In(stream.Signature(codes_layout(shape))),
@@ -51,7 +57,7 @@ class GatePipeline(wiring.Component):
 
     @staticmethod
     def regions(shape: ArrayShape) -> tuple[Region, ...]:
-        """Of `bias`, `gate_tables` and the cell's own tables."""
+        """Load regions of `bias`, `gate_tables` and the cell's own tables."""
         cell, units = shape.description.cell, timing.units_per_beat(shape)
         gate = ("gate", index_bits(shape.gates))
         word, place = (
@@ -77,25 +83,25 @@ class GatePipeline(wiring.Component):
         )
 
     def _pipeline(self, m: Module) -> Pipeline:
-        """The stages, which move unless h waits."""
+        """The stages, which advance unless `o` is stalled."""
         advance = Signal()
         m.d.comb += advance.eq(~self.o.valid | self.o.ready)
         return Pipeline(m, advance, deep=self.shape.deep)
 
     def _front(self, pipe: Pipeline) -> tuple[Stage, dict[str, list[Any]]]:
-        """Stages 0 and 1, which every cell begins with.
+        """Stages 0 and 1, the first of every cell.
 
-        Returns the stage in which the gates' tables are looked up, with the fields codes
-        [gate][place], word (beat of the step), first and last; and the entries [gate][place], which
-        are there in the stage after it.
+        Returns the stage that reads the gate tables, with the fields codes [gate][place], word
+        (beat of the step), first and last; and the entries [gate][place], valid in the stage after
+        it.
         """
         cell = self.shape.description.cell
 
-        # Stage 0: the codes of `units_per_beat` units, out of the block that came in.
+        # Stage 0: take `units_per_beat` units out of the block, read their biases.
         s = self._unpack(pipe)
         bias = self._bias(pipe, s)
 
-        # Stage 1: a = saturate((code << frac) + bias), and on to the tables.
+        # Stage 1: a = saturate((code << frac) + bias), read the gate tables.
         s = s.next("codes", "word", "first", "last")
         code = pipe.net("code", self._by_gate(lambda g, p: s.codes[g][p]))
         a_sum = pipe.net(
@@ -118,13 +124,16 @@ class GatePipeline(wiring.Component):
         return s, entry
 
     def _by_gate(self, make: Callable[[int, int], Any]) -> dict[str, list[Any]]:
-        """A field with something for each gate and place of a beat."""
+        """A field with one value for each gate and place of a beat."""
         places = range(timing.units_per_beat(self.shape))
         gates = enumerate(self.shape.description.cell.gates)
         return {gate: [make(number, place) for place in places] for number, gate in gates}
 
     def _dac_codes(self, pipe: Pipeline, p: list[Value]) -> list[Value]:
-        """h [place] as DAC codes: of o * tanh(c), or of an RNN's tanh (docs/contract.md, 7)."""
+        """h [place] as DAC codes (docs/contract.md, 7).
+
+        p: o * tanh(c) of an LSTM, tanh of an RNN.
+        """
         description = self.shape.description
         if description.dac.bits == 1:
             return pipe.net("h", [Mux(value >= 0, 1, -1) for value in p])
@@ -133,7 +142,7 @@ class GatePipeline(wiring.Component):
         return pipe.net("h", [saturate(value, description.dac.range) for value in rounded])
 
     def _back(self, pipe: Pipeline, s: Stage, **traced: list[Value]) -> None:
-        """The last stage: h goes out, and what was computed is traced."""
+        """Last stage: output h, and trace what was computed."""
         m = pipe.m
         m.d.comb += [
             self.o.valid.eq(s.valid),
@@ -146,7 +155,7 @@ class GatePipeline(wiring.Component):
             m.d.comb += [self.trace[name][place].eq(v[place]) for name, v in traced.items()]
 
     def _unpack(self, pipe: Pipeline) -> Stage:
-        """Gather the gates' beats of a block, then give out `units_per_beat` units a cycle.
+        """Collect the gates' beats of a block, then issue `units_per_beat` units per cycle.
 
         Returns stage 0, with codes[gate][place], the word (beat of the step), first and last.
         """
@@ -155,7 +164,7 @@ class GatePipeline(wiring.Component):
         taken = Signal()
         m.d.comb += taken.eq(self.i.valid & self.i.ready)
 
-        # Beats of all gates but the last wait here for that one.
+        # The beats of all gates but the last wait here until the block is complete.
         waiting = [Signal.like(beat.codes, name=f"waiting_{name}") for name in names[:-1]]
         gate = Signal(index_bits(shape.gates))
         complete = Signal()
@@ -166,7 +175,7 @@ class GatePipeline(wiring.Component):
             with m.If(taken & (gate == number)):
                 m.d.sync += codes.eq(beat.codes)
 
-        # The block that is given out moves down by `units_per_beat` places a cycle.
+        # Shift the block down by `units_per_beat` places per cycle: the next units are the lowest.
         block = [Signal.like(beat.codes, name=f"block_{name}") for name in names]
         block_valid = Signal()
         first = Signal(name="block_first")
@@ -206,7 +215,7 @@ class GatePipeline(wiring.Component):
         return data.View(trace_layout(self.shape)["codes"].shape, Cat(*codes))
 
     def _bias(self, pipe: Pipeline, s: Stage) -> dict[str, list[Value]]:
-        """Biases [gate][place] of the word, a stage later."""
+        """Biases [gate][place] of the word of `s`, valid in the stage after it."""
         m, shape, bits = pipe.m, self.shape, self.shape.index_bits
         places = timing.units_per_beat(shape)
         banks = shape.gates * places
@@ -220,7 +229,7 @@ class GatePipeline(wiring.Component):
             read.addr.eq(s.word),
             read.en.eq(s.moves),
         ]
-        target = self.bias.address[split:]  # gate, then place
+        target = self.bias.address[split:]  # the gate above the place
         for gate in range(shape.gates):
             for place in range(places):
                 here = target == ((gate << place_bits(places)) | place)
@@ -229,7 +238,7 @@ class GatePipeline(wiring.Component):
         return pipe.net("bias", self._by_gate(lambda g, p: words[g * places + p]))
 
     def _gate_tables(self, m: Module, s: Stage) -> dict[str, list[Any]]:
-        """Read ports [gate][place] of the gates' tables, at `s.a`."""
+        """Read ports [gate][place] of the gate tables, addressed by `s.a`."""
         cell, split = self.shape.description.cell, self.shape.index_bits
         ports = {}
         for number, gate in enumerate(cell.gates):
@@ -245,7 +254,7 @@ class GatePipeline(wiring.Component):
         return ports
 
     def _cell_table(self, pipe: Pipeline, name: str, s: Stage, at: list[Value]) -> list[Any]:
-        """Entries [place] of one of the cell's own tables, in the stage after `s`."""
+        """Entries [place] of one of the cell's own tables, valid in the stage after `s`."""
         m = pipe.m
         (table,) = (table for table in self.shape.description.cell.tables if table.name == name)
         mem = loaded_memory(signed(table.entries.bits), table.index.size)
@@ -260,8 +269,10 @@ class GatePipeline(wiring.Component):
         return pipe.net(own, [port.data for port in self._ports(m, mem, s.moves, at)])
 
     def _state(self, pipe: Pipeline, s: Stage) -> tuple[Any, Any]:
-        """The memory of c: its write port, and the [place] views of the word of `s`, a stage
-        later."""
+        """Memory of c.
+
+        Returns its write port, and the word of `s` as views [place], valid in the stage after it.
+        """
         range_ = self.shape.description.cell.state_range
         assert range_ is not None
         layout = data.ArrayLayout(signed(range_.bits), timing.units_per_beat(self.shape))
@@ -272,7 +283,7 @@ class GatePipeline(wiring.Component):
         return mem.write_port(), read.data
 
     def _ports(self, m: Module, mem: memory.Memory, reads: Value, at: list[Value]) -> list[Any]:
-        """A read port [place] of a table, at an index in two's complement."""
+        """One read port of a table for each place. at: The indices, in two's complement."""
         ports = [mem.read_port() for _ in at]
         for port, index in zip(ports, at, strict=True):
             m.d.comb += [port.en.eq(reads), port.addr.eq(index.as_unsigned())]
@@ -280,12 +291,12 @@ class GatePipeline(wiring.Component):
 
 
 def place_bits(units: int) -> int:
-    """Bits that tell the units of a beat apart."""
+    """Bits of a place, the position of a unit in its beat."""
     return (units - 1).bit_length()
 
 
 def trace_layout(shape: ArrayShape) -> data.StructLayout:
-    """What the pipeline computed for the units of one beat; units in order, steps in order."""
+    """Codes, c and h of the units of one beat; units in order, steps in order."""
     description, places = shape.description, timing.units_per_beat(shape)
     codes = data.ArrayLayout(signed(shape.code_bits), places)
     members: dict[str, Any] = {"codes": data.ArrayLayout(codes, shape.gates)}

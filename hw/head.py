@@ -1,4 +1,4 @@
-"""Dense head: a crossbar of its own on the state, scores, and their arg max."""
+"""Dense head: a crossbar array of its own for the state, scores, and their arg max."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
@@ -18,12 +18,16 @@ from hw.voter import Voter, label_stream, score_stream
 
 
 class Scores(wiring.Component):
-    """Scores (code << frac) + bias, class by class (docs/contract.md, 9).
+    """Computes scores (code << frac) + bias, class by class (docs/contract.md, 9).
 
-    `i`: ADC codes, `lanes` classes a beat. `o`: a score a transfer, `last` with that of the
-    highest class. `bias`: loaded while no step is under way. `trace`: a score, in a cycle with
-    `trace_valid`; for observation only.
-    Latency: `latency` cycles from a beat of codes to its first score. Throughput: a score a cycle.
+    i (in, stream): ADC codes, `lanes` classes per beat.
+    o (out, stream): one score per transfer, class 0 first; `last` marks the highest class. If every
+        step is scored, `end` marks the scores of a sequence's last step.
+    bias (in): write port of the biases, one word per class. Load only while no step is in flight.
+    trace, trace_valid (out): the score of a transfer on `o`; observation only.
+
+    Latency: `latency` cycles from a beat of codes to its first score.
+    Throughput: one score every cycle.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -42,20 +46,22 @@ class Scores(wiring.Component):
 
     @staticmethod
     def bias_region(shape: ArrayShape) -> Region:
-        """Of `bias`."""
+        """Load region of `bias`."""
         fields = (("class", index_bits(shape.units)),)
         return Region(name="bias", fields=fields, data=(("bias", shape.index_bits),))
 
     def elaborate(self, platform: object) -> Module:
-        """Stage 0 shifts the codes out, stage 1 adds the bias, and a score goes out of it; in the
-        deep pipeline, out of a register of its own."""
+        """Stage 0 shifts out the codes, stage 1 adds the bias and outputs the score.
+
+        The deep pipeline registers the score first.
+        """
         m = Module()
         shape, description = self.shape, self.shape.description
         advance = Signal()
         m.d.comb += advance.eq(~self.o.valid | self.o.ready)
         pipe = Pipeline(m, advance, deep=shape.deep)
 
-        # Stage 0: one code a cycle.
+        # Stage 0: one code per cycle.
         codes = Signal(data.ArrayLayout(signed(shape.code_bits), shape.lanes))
         valid = Signal(name="codes_valid")
         ends = Signal(name="codes_end")
@@ -63,7 +69,7 @@ class Scores(wiring.Component):
         number = Signal(index_bits(shape.units), name="class_number")
         last_class = Signal()
         taken = Signal()
-        end = Signal(name="of_last_step")  # the codes are of a sequence's last step
+        end = Signal(name="of_last_step")  # the codes belong to a sequence's last step
         s = pipe.begin(valid, code=codes[0], last=last_class, end=end)
         m.d.comb += [
             last_class.eq(number == shape.units - 1),
@@ -109,11 +115,13 @@ class Scores(wiring.Component):
 
 
 class ArgMax(wiring.Component):
-    """The class of the highest of a pass's scores, the lowest-numbered of equals
-    (docs/contract.md, 9).
+    """Finds the class with the highest score of a pass; ties: the lowest (docs/contract.md, 9).
 
-    `i`: scores, class by class. `o`: the class.
-    Latency: 1 cycle from the last score. Throughput: a score a cycle.
+    i (in, stream): scores, class by class.
+    o (out, stream): the class. If every step is scored, `end` marks a sequence's last step.
+
+    Latency: 1 cycle from the last score to the class.
+    Throughput: one score every cycle.
     """
 
     latency = 1
@@ -123,7 +131,7 @@ class ArgMax(wiring.Component):
         super().__init__({"i": In(score_stream(description)), "o": Out(label_stream(description))})
 
     def elaborate(self, platform: object) -> Module:
-        """Compare with the best so far."""
+        """Compare each score with the best so far."""
         m = Module()
         number = Signal.like(self.o.payload.label)
         label = Signal.like(self.o.payload.label)
@@ -147,13 +155,17 @@ class ArgMax(wiring.Component):
 
 
 class Head(wiring.Component):
-    """Scores the last state of each sequence, or every state, and classifies by the scores alone or
-    by the votes of several passes.
+    """Scores the last state of each sequence, or every state, and classifies.
 
-    `i`: h of every step, in beats of `beat` codes; a sequence's last step has `last` on every beat.
-    `o`: what the description's output is, classes or scores. `cells`, `cell_levels`, `levels`,
-    `parameters`, `gains`, `bias`: see the blocks; loaded between sequences. `votes`, `by_sum`: of
-    the voter, where the description has one.
+    The class is that of the highest score or, with a voter, of several passes.
+
+    i (in, stream): h of every step, in beats of `beat` DAC codes; `last` is high on every beat of a
+        sequence's last step.
+    o (out, stream): classes or scores, depending on `description.output`.
+    cells, cell_levels (in, streams), levels, parameters, gains (in): see `TiledArray`.
+    bias (in): see `Scores`.
+    votes, by_sum (in): see `Voter`; only with a voter.
+    Load only between sequences.
     """
 
     def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = crossbar_model) -> None:
@@ -180,11 +192,11 @@ class Head(wiring.Component):
 
     @staticmethod
     def regions(shape: ArrayShape) -> tuple[Region, ...]:
-        """What a head is loaded with; but for what its voter needs."""
+        """Load regions of a head, without that of its voter."""
         return (*TiledArray.regions(shape), Scores.bias_region(shape))
 
     def elaborate(self, platform: object) -> Module:
-        """Wires, and a gate that may drop all steps but the last."""
+        """Connect the blocks; unless every step is scored, drop all steps but the last."""
         m = Module()
         m.submodules.dac, m.submodules.array = dac, array = self.dac, self.array
         scores, decision = self.scores, self.decision

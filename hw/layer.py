@@ -1,4 +1,4 @@
-"""A recurrent layer: sequencer, array and gate pipeline in a loop."""
+"""Recurrent layer: sequencer, array and gate pipeline in a loop."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -19,13 +19,16 @@ GATES: dict[str, type[GatePipeline]] = registry("cells", {"lstm": LstmGates, "rn
 
 
 class RecurrentLayer(wiring.Component):
-    """One layer: x in, h out, a vector a step (docs/contract.md, 8).
+    """Recurrent layer: one vector of x in and one vector of h out per step (docs/contract.md, 8).
 
-    `i`: x in beats of `beat` codes. `o`: h in beats of `shape.units_per_beat`. `cells`,
-    `cell_levels`, `levels`, `parameters`, `gains` and those of the gates (`bias`, `gate_tables`,
-    ...): see the blocks; loaded between sequences.
-    Throughput: a step each `hw.timing.step_cycles` cycles if x is there and h is taken; the first
-    step of a sequence need not wait for h.
+    i (in, stream): x, in beats of `beat` DAC codes.
+    o (out, stream): h, in beats of `hw.timing.units_per_beat` DAC codes.
+    cells, cell_levels (in, streams), levels, parameters, gains (in): see `TiledArray`.
+    bias, gate_tables, the cell's own tables (in): see `GatePipeline`.
+    Load only between sequences.
+
+    Throughput: one step every `hw.timing.step_cycles` cycles if x is available and `o` is not
+    stalled. The first step of a sequence does not wait for h.
     """
 
     def __init__(self, shape: ArrayShape, *, beat: int, macro: MacroMaker = crossbar_model) -> None:
@@ -50,16 +53,16 @@ class RecurrentLayer(wiring.Component):
 
     @staticmethod
     def regions(shape: ArrayShape) -> tuple[Region, ...]:
-        """What a layer is loaded with."""
+        """Load regions of a layer."""
         return (*TiledArray.regions(shape), *GatePipeline.regions(shape))
 
     @property
     def words(self) -> int:
-        """Beats of `o` a step."""
+        """Beats of `o` per step."""
         return timing.beats(self.shape)
 
     def elaborate(self, platform: object) -> Module:
-        """Wires."""
+        """Connect sequencer, array and gates, and feed h back."""
         m = Module()
         m.submodules.dac, m.submodules.array = dac, array = self.dac, self.array
         m.submodules.gates = gates = self.gates
@@ -70,7 +73,7 @@ class RecurrentLayer(wiring.Component):
         for block, names in ((array, LOADED), (gates, gates.loaded)):
             for name in names:
                 wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(block, name))
-        # h goes back as it goes out; after a sequence's last step nobody wants it.
+        # The transfer that outputs h feeds it back, except in the last step of a sequence.
         m.d.comb += [
             dac.feed.eq(self.o.valid & self.o.ready & ~self.o.payload.last),
             dac.feedback.eq(self.o.payload.codes),

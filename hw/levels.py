@@ -1,4 +1,4 @@
-"""The programming controller's level table: cells by level, or by conductance codes."""
+"""Level table: cells are programmed by their conductance codes or by level."""
 
 from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
@@ -10,20 +10,26 @@ from hw.regions import Region
 
 
 def level_layout(shape: ArrayShape) -> data.StructLayout:
-    """One cell to program: its place and the number of its level, from the lowest on."""
+    """One cell to program: its place and its level, 0 for the lowest."""
     bits = shape.description.device.weight_bits
     return data.StructLayout({"level": unsigned(bits), **cell_place(shape)})
 
 
 class LevelTable(wiring.Component):
-    """Cells on their way to the macro's programming port (docs/contract.md, 3 and 13).
+    """Converts levels to conductance codes, in front of the macro's programming port.
 
-    `cells`: with their conductance codes, passed on as they are. `cell_levels`: with the number of
-    a level, whose codes come out of a table; of the two only one may offer at a time. `levels`: the
-    table, an entry the codes of both devices, the positive one in the low bits; written while
-    nothing is offered. `o`: to the macro.
-    Throughput: a cell a cycle by its codes, a cell in two cycles by its level. Nothing is held
-    back: a transfer is taken when the macro takes the cell.
+    See docs/contract.md, 3 and 13.
+
+    cells (in, stream): cells with their conductance codes, which pass unchanged.
+    cell_levels (in, stream): cells with a level, whose codes the table supplies. `cells` and
+        `cell_levels` must not be valid at the same time.
+    levels (in): write port of the table. An entry has the codes of both devices, the positive one
+        in the low bits. Write only while no cell is offered.
+    o (out, stream): cells with their conductance codes, to the macro.
+
+    Latency: 0 cycles from `cells` to `o`, 1 cycle from `cell_levels` to `o`.
+    Throughput: one cell every cycle by codes, one cell every 2 cycles by level.
+    There is no buffer: a cell is accepted in the cycle in which the macro accepts it.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -40,7 +46,7 @@ class LevelTable(wiring.Component):
 
     @staticmethod
     def regions(shape: ArrayShape) -> tuple[Region, Region, Region]:
-        """Of `cells`, `cell_levels` and `levels`."""
+        """Load regions of `cells`, `cell_levels` and `levels`."""
         device = shape.description.device
         codes = (("positive", device.conductance_bits), ("negative", device.conductance_bits))
         level = (("level", device.weight_bits),)

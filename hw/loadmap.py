@@ -1,7 +1,7 @@
-"""The load map: where on the load bus each number of a program goes.
+"""Load map: the address on the load bus of every number of a program.
 
-One source for the address decoder in hw/network.py, for the images that gen/ writes and for the
-map in the JSON sidecar. What a region is, its block declares; here they get their addresses.
+It is the only source of the address decoder in hw/network.py, of the images that gen/ writes and of
+the map in the JSON sidecar. Blocks declare their regions; the load map assigns the addresses.
 """
 
 from dataclasses import replace
@@ -17,12 +17,12 @@ from hw.voter import Voter
 
 
 class LoadMap:
-    """All regions of a design, each aligned to its size, the largest last, without a gap.
+    """All regions of a design: each aligned to its size, contiguous, the largest last.
 
-    An address is in a region if it is at least `first` and below `words`. An image in ascending
-    order writes a level table before the cells that are programmed through it, unless an array has
-    fewer cells than levels. `check` is the address of an image's last word, its checksum, which the
-    accelerator itself ignores.
+    The regions fill the addresses from `first` up to, but not including, `words`. An image in
+    ascending order writes a level table before the cells that are programmed through it, unless an
+    array has fewer cells than levels. `check` is the address of the checksum, the last word of an
+    image; the accelerator ignores that word.
     """
 
     def __init__(self, description: Description) -> None:
@@ -47,12 +47,12 @@ class LoadMap:
 
     @property
     def check(self) -> int:
-        """The address of the checksum."""
+        """Address of the checksum."""
         return self.words
 
     @property
     def nowhere(self) -> int:
-        """An address that no region holds, nor is that of the checksum."""
+        """An unmapped address: in no region, and not that of the checksum."""
         nowhere = (1 << self.address_bits) - 1
         assert nowhere > self.check
         return nowhere

@@ -1,4 +1,4 @@
-"""LSTM gate pipeline: from the ADC codes of i, f, g, o to c and h."""
+"""Gate pipeline of the LSTM: from ADC codes of i, f, g, o to c and h."""
 
 from typing import cast
 
@@ -11,13 +11,18 @@ from hw.gates import GatePipeline
 
 
 class LstmGates(GatePipeline):
-    """The LSTM cell (docs/contract.md, 5 to 7): i, f, g, o, c and h of `units_per_beat` units a
-    cycle. `tanh_table` is loaded too, its address is the index of c. A net `f_0` is of the beat's
-    first unit; `s3_...` are the registers of stage 3.
+    """LSTM cell: c and h of `units_per_beat` units per cycle (docs/contract.md, 5 to 7).
+
+    tanh_table (in): write port of the table of tanh(c). Address: index of c, in two's complement.
+
+    A net `f_0` belongs to the first unit of the beat. `s3_...` are the registers of stage 3.
     """
 
     def elaborate(self, platform: object) -> Module:
-        """Docs/contract.md, 7, stage by stage; 0 and 1 are in the base."""
+        """Stages of docs/contract.md, 7; the base has stages 0 and 1.
+
+        Stage numbers in the comments are those of the short pipeline.
+        """
         m = Module()
         cell = cast(LstmCell, self.shape.description.cell)
         pipe = self._pipeline(m)
@@ -46,7 +51,7 @@ class LstmGates(GatePipeline):
         m.d.comb += [c_write.addr.eq(s.word), c_write.en.eq(s.moves)]
         m.d.comb += [c_write.data[n].eq(c_next[n]) for n in places]
 
-        # Stage 4: u = narrow(c', d), where the table of tanh is looked up.
+        # Stage 4: u = narrow(c', d), read the tanh table at u.
         s = s.next("codes", "last", "o", c=c_next)
         u_rounded = pipe.net("u_rounded", [half_up(c, cell.state_index_shift) for c in s.c])
         u = pipe.net("u", [saturate(value, cell.state_index_range) for value in u_rounded])
@@ -66,11 +71,14 @@ class LstmGates(GatePipeline):
         return m
 
     def _product(self, a: Value, b: Value) -> Value | list[Value]:
-        """a * b, of which a is the one of fewer bits; in the deep pipeline its partial products,
-        since an FPGA makes those near by, while its multipliers are far away."""
+        """a * b; in the deep pipeline, sums of its partial products.
+
+        There is one partial product per bit of a, so a is best the narrower factor. An FPGA adds
+        partial products locally, while its multipliers are far away.
+        """
         return together(by_bits(a, b)) if self.shape.deep else a * b
 
 
 def terms(product: Value | list[Value]) -> list[Value]:
-    """What adds up to a product."""
+    """Terms whose sum is the product."""
     return product if isinstance(product, list) else [product]

@@ -1,4 +1,4 @@
-"""The accelerator: layers in a chain, a head, and the load path."""
+"""The accelerator: a chain of layers, a head, and the load path."""
 
 from itertools import pairwise
 from typing import Any
@@ -20,20 +20,28 @@ from hw.replay import Replay
 
 
 class Accelerator(wiring.Component):
-    """A description in logic (docs/contract.md).
+    """Accelerator of a description (docs/contract.md).
 
-    `i`: x as DAC codes, `input_beat` a transfer, lowest channel first; `last` with the last step
-    of a sequence. `o`: the class of each sequence, in order; or of each step, or scores, or h of
-    the last layer, as another accelerator's `i` takes it (`description.output`).
-    `load`: writes of (address, data) by the load map; a transaction ends when the transfer that
-    has `last` is written, a cycle or more after it is taken. It begins when no sequence is under
-    way, and no sequence begins before it ends, so a sequence is always computed with the numbers
-    of one transaction. A transfer outside the map is taken and has no effect.
-    Where the description has a replay buffer, each sequence is computed `votes` times, a number
-    that is loaded as well, and its class is voted on; once after power-up.
-    `busy`: a sequence is under way, from its first beat to its last result.
-    A reset drops every sequence under way and keeps everything that was loaded; one that cuts
-    off a load leaves half of it, so load again. Nothing keeps sequences out before the first load.
+    i (in, stream): x as DAC codes, `input_beat` per transfer, lowest channel first; `last` marks
+        the last step of a sequence.
+    o (out, stream): results, in order: the class of each sequence or step, or its scores, or h of
+        the last layer in the format of another accelerator's `i` (`description.output`).
+    load (in, stream): writes of (address, data), see hw/loadmap.py; `last` ends a transaction.
+    busy (out): a sequence is in flight, from its first beat to its last result.
+
+    Loading: a transaction stalls until no sequence is in flight and all earlier results have been
+    accepted on `o`. No sequence starts before it ends, so each sequence is computed with the
+    numbers of one transaction. The transaction ends when the transfer with `last` is written, one
+    cycle or more after it is accepted. A transfer to an unmapped address is accepted and has no
+    effect.
+
+    Votes: with a replay buffer each sequence is computed `votes` times, and its class is voted on.
+    `votes` is loaded; it is 1 after power-up.
+
+    Reset drops the sequences in flight and keeps what was loaded. A reset during a transaction
+    leaves the load half done: load again. Nothing blocks sequences before the first load.
+
+    Throughput: one step every `cycles_per_step` cycles without external stalls.
     """
 
     def __init__(self, description: Description, macro: MacroMaker = crossbar_model) -> None:
@@ -68,16 +76,16 @@ class Accelerator(wiring.Component):
 
     @property
     def cycles_per_step(self) -> int:
-        """Cycles a step takes when nothing outside holds it up: those of the slowest block."""
+        """Cycles per step without external stalls: those of the slowest block."""
         return timing.cycles_per_step(self.description)
 
     @property
     def cycles_per_output(self) -> int:
-        """Cycles from one output to the next when nothing else holds them up."""
+        """Cycles between two outputs if nothing else limits them."""
         return timing.output_cycles(self.description)
 
     def elaborate(self, platform: object) -> Module:
-        """The chain, the switch between running and loading, the address decoder."""
+        """Chain of blocks, switch between running and loading, address decoder."""
         m = Module()
         blocks = [*self.blocks.values()]
         for n, layer in enumerate(self.layers):
@@ -89,7 +97,7 @@ class Accelerator(wiring.Component):
         if self.head is not None or self.description.output.every_step:
             wiring.connect(m, blocks[-1].o, wiring.flipped(self.o))
         else:
-            state = self.layers[-1].o  # of every step
+            state = self.layers[-1].o  # h of every step
             m.d.comb += [
                 self.o.payload.eq(state.payload),
                 self.o.valid.eq(state.valid & state.payload.last),
@@ -114,17 +122,17 @@ class Accelerator(wiring.Component):
         return m
 
     def _switch(self, m: Module, open_: Signal, loading: Signal, loaded: Signal) -> None:
-        """Let either sequences in (`open_`) or the load bus (`loading`), this until `loaded`.
+        """Open either `i` (`open_`) or the load bus (`loading`), the latter until `loaded`.
 
-        No sequence begins while as many are under way as can be counted.
+        No sequence starts while the counter of sequences in flight is at its maximum.
         """
-        # A block holds a few steps, and a sequence is a step or more: enough for all to be busy.
+        # A block holds a few steps, and a sequence has at least one: 8 per block keep all busy.
         under_way = Signal(range(8 * (len(self.layers) + 1)))
         running = Signal(init=1)
         taken = Signal()
         ends = Signal()
         leaves = Signal()
-        between = Signal(init=1)  # no beat of an unfinished sequence has been taken
+        between = Signal(init=1)  # `i` is between two sequences
         beats = self.layers[0].dac.beats
         beat = Signal(index_bits(beats))
         m.d.comb += [
@@ -137,7 +145,7 @@ class Accelerator(wiring.Component):
             m.d.sync += between.eq(ends)
         m.d.sync += under_way.eq(under_way + ends - leaves)
         m.d.comb += self.busy.eq((under_way != 0) | ~between)
-        # Only where no beat is on offer: a stream that was promised to `i` is not withdrawn.
+        # Close `i` only if no beat is offered: `valid` to the first block must not be withdrawn.
         with m.If(running & self.load.valid & (ends | (between & ~self.i.valid))):
             m.d.sync += running.eq(0)
         with m.If(~running & (under_way == 0)):
@@ -147,9 +155,11 @@ class Accelerator(wiring.Component):
         m.d.comb += open_.eq(running & ~(between & under_way.all()))
 
     def _load(self, m: Module, loading: Signal, loaded: Signal) -> None:
-        """Lead each transfer of `load` to the memory its address belongs to: in the cycle after it,
-        or the first one in which that is ready, so that decoding has a cycle. `loaded`: this was
-        the last one."""
+        """Route each transfer of `load` to its region.
+
+        It is written one cycle after it is accepted, or later if the target is not ready, so that
+        decoding has a cycle of its own. `loaded`: strobe: the transfer with `last` is written.
+        """
         held = Signal()
         ready = Signal()
         transfer = Signal(self.load_map.layout, reset_less=True)
@@ -158,7 +168,7 @@ class Accelerator(wiring.Component):
             self.load.ready.eq(loading & (~held | (ready & ~transfer.last))),
             ready.eq(1),
         ]
-        # What is taken need not wait for whether there is anything, which comes late.
+        # Capture the payload whether it is valid or not: `valid` arrives late in the cycle.
         with m.If(self.load.ready):
             m.d.sync += [held.eq(self.load.valid), transfer.eq(self.load.payload)]
         with m.Elif(ready):
@@ -183,7 +193,7 @@ class Accelerator(wiring.Component):
                 m.d.comb += port.data.eq(word)
 
     def _votes(self, m: Module, enable: Value, word: Value, region: Region) -> None:
-        """The voter's registers; reset keeps them."""
+        """Registers of the voter, which reset does not clear; `votes` is clamped."""
         assert self.replay is not None and self.head is not None
         registers = [
             Signal(width, name=name, init=int(name == "votes"), reset_less=True)
@@ -202,7 +212,7 @@ class Accelerator(wiring.Component):
     def _program(
         self, m: Module, port: wiring.PureInterface, region: Region, offset: Value, word: Value
     ) -> None:
-        """A cell's place and what is to be there, as fields."""
+        """Split an address offset and a data word into the fields of a cell."""
         for fields, bits in ((region.fields, offset), (region.data, word)):
             position = 0
             for name, width in fields:
@@ -211,7 +221,7 @@ class Accelerator(wiring.Component):
 
 
 def sequence_ends(m: Module, description: Description, o: Any) -> Value:
-    """Whether what is on an accelerator's output is the last of its sequence."""
+    """Whether the transfer on an accelerator's output is the last of its sequence."""
     output = description.output
     if output.of == "state":
         words = ceil_div(description.outputs, timing.units_per_beat(description.layers[-1]))

@@ -1,7 +1,7 @@
 """Pipelines: stages with named fields that advance together.
 
-A field is a value, or a list or dict of fields: the field x = `{"i": [a, b]}` has the registers
-`s1_x_i_0` and `s1_x_i_1` in stage 1. `Pipeline.net` names what is computed within a stage.
+A field is a value, or a list or dict of fields. In stage 1 the field x = `{"i": [a, b]}` has the
+registers `s1_x_i_0` and `s1_x_i_1`. `Pipeline.net` names combinational values within a stage.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Pipeline:
         return Stage(self, 0, valid, fields)
 
     def net(self, name: str, field: Any) -> Any:
-        """Name the nets of a computed field."""
+        """Name the nets of a combinational field."""
         return _each(name, field, self._net)
 
     def _net(self, name: str, value: Any) -> Any:
@@ -34,8 +34,8 @@ class Pipeline:
 class Stage:
     """One stage: `valid`, and its fields as attributes.
 
-    `valid` is registered whenever the pipeline advances, fields only with valid data, so that an
-    empty stage does not toggle.
+    `valid` is registered whenever the pipeline advances. Fields are registered only with valid
+    data, so that an empty stage does not toggle.
     """
 
     def __init__(
@@ -52,20 +52,23 @@ class Stage:
 
     @property
     def moves(self) -> Value:
-        """High in a cycle in which this stage passes data to the next one."""
+        """High in a cycle in which this stage passes valid data to the next one."""
         if self._moves is None:
             moves = self.pipeline.advance & self.valid
             self._moves = self.pipeline.net(f"s{self.number}_moves", moves)
         return self._moves
 
     def next(self, *carried: str, **computed: Any) -> "Stage":
-        """The next stage, with the carried fields and the computed ones registered."""
+        """The next stage, which registers the carried and the computed fields."""
         fields = {name: self.fields[name] for name in carried} | computed
         return self._next(fields)
 
     def apart(self, **computed: Any) -> "Stage":
-        """Add computed fields. The deep pipeline registers them, with all others, in a stage of
-        their own; in the short pipeline they belong to this stage."""
+        """Add computed fields.
+
+        In the short pipeline they belong to this stage. The deep pipeline inserts a stage that
+        registers them with all other fields.
+        """
         if self.pipeline.deep:
             return self._next(self.fields | computed)
         later = Stage(self.pipeline, self.number, self.valid, self.fields | computed)
@@ -73,8 +76,11 @@ class Stage:
         return later
 
     def looked_up(self, **entries: Any) -> tuple["Stage", list[Any]]:
-        """Wait for memory reads that this stage issued. Returns a stage and the entries, which are
-        valid in the stage after it. The deep pipeline registers the entries, one stage later."""
+        """Wait for memory reads that this stage issued.
+
+        Returns a stage and the entries, which are valid in the stage after it. The deep pipeline
+        inserts a stage, which registers the entries.
+        """
         if not self.pipeline.deep:
             return self, [*entries.values()]
         later = self._next(self.fields)
@@ -100,7 +106,7 @@ class Stage:
 
 
 def _each(name: str, field: Any, make: Callable[[str, Any], Any]) -> Any:
-    """The same field, made of other values."""
+    """The same field, with `make` applied to each value."""
     if isinstance(field, list):
         return [_each(f"{name}_{n}", value, make) for n, value in enumerate(field)]
     if isinstance(field, dict):
@@ -109,6 +115,6 @@ def _each(name: str, field: Any, make: Callable[[str, Any], Any]) -> Any:
 
 
 def _signal(name: str, value: Any) -> Any:
-    """A signal for a value of its shape."""
+    """A signal of the value's shape."""
     shape = value.shape() if isinstance(value, data.View) else Value.cast(value).shape()
     return Signal(shape, name=name)

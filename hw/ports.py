@@ -1,4 +1,4 @@
-"""The shapes that blocks exchange: stream payloads and write ports."""
+"""Interfaces between blocks: stream payloads, write ports, instances."""
 
 from amaranth.hdl import (
     ClockSignal,
@@ -23,28 +23,31 @@ def vector_layout(count: int, description: Description) -> data.StructLayout:
 
 
 def vector_stream(count: int, description: Description) -> stream.Signature:
-    """Vectors in beats of `count` codes, lowest element first; the last beat may be padded.
+    """Vectors in beats of `count` codes, lowest element first.
 
-    `last` is high on every beat of a sequence's last vector.
+    Padding in the last beat is don't-care. `last` is high on every beat of a sequence's last
+    vector. On an accelerator's `i` the last of these beats suffices.
     """
     return stream.Signature(vector_layout(count, description))
 
 
 class WritePort(Signature):
-    """A memory written from outside: when `enable` is high, `data` goes to `address`."""
+    """Write port of a memory: while `enable` is high, `data` is written to `address`."""
 
     def __init__(self, address_bits: int, data_bits: int) -> None:
         super().__init__({"enable": Out(1), "address": Out(address_bits), "data": Out(data_bits)})
 
 
 def loaded_memory(shape: ShapeLike, depth: int) -> memory.Memory:
-    """A memory of which nothing is used that is read while it is written: that is free then."""
+    """Memory whose read data is don't-care in a cycle that writes to the same address."""
     return memory.Memory(shape=shape, depth=depth, init=[], attrs={"no_rw_check": 1})
 
 
 def instance(component: wiring.Component, module: str) -> Instance:
-    """An instance of the Verilog module that has a component's ports (`program__payload`, ...),
-    `clk` and `rst`."""
+    """Instance of a Verilog module that has a component's ports, `clk` and `rst`.
+
+    Port names are flattened: `program__payload`.
+    """
     ports: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
     for path, member, port in component.signature.flatten(component):
         direction = "i" if member.flow == In else "o"
@@ -53,7 +56,7 @@ def instance(component: wiring.Component, module: str) -> Instance:
 
 
 def lead_out(m: Module, inside: wiring.Component, outside: wiring.Component) -> None:
-    """Connect the flat ports of a component inside with those of the same names outside."""
+    """Connect the flat ports of `inside` to the ports of the same names of `outside`."""
     for name, member in inside.signature.members.items():
         if name in outside.signature.members:
             within, beyond = getattr(inside, name), getattr(outside, name)

@@ -1,4 +1,4 @@
-"""A region of the load bus: what a block declares of a port through which it is loaded."""
+"""Region of the load bus: a block declares one for each port through which it is loaded."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,17 +9,19 @@ from amaranth.lib.wiring import Signature
 from hw.ports import WritePort
 
 Fields = tuple[tuple[str, int], ...]
-"""Names and bits, the lowest field first."""
+"""Names and widths in bits, the lowest field first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Addresses that belong to one memory: base + fields, lowest field first.
+    """Addresses of one memory: the base plus the offset, which is made of fields.
 
-    A block declares those of its ports, from 0 on; the load map gives them their base.
+    A block declares its regions from address 0; the load map assigns the bases.
 
-    name: that of the port; in the load map with the array in front, `layers.0.cells`. fields:
-    (name, bits) of each part of the offset. data: likewise for the data word.
+    name: Name of the port. The load map puts the array in front: `layers.0.cells`.
+    fields: (name, bits) of each field of the offset, the lowest first.
+    data: (name, bits) of each field of the data word, the lowest first.
+    base: First address.
     """
 
     name: str
@@ -29,12 +31,12 @@ class Region:
 
     @property
     def bits(self) -> int:
-        """Address bits below the base."""
+        """Bits of the offset."""
         return sum(width for _, width in self.fields)
 
     @property
     def port(self) -> Signature:
-        """The write port of a memory that is written by these addresses."""
+        """Write port of the memory behind these addresses."""
         return WritePort(self.bits, self.data_bits)
 
     @property
@@ -43,16 +45,18 @@ class Region:
         return sum(width for _, width in self.data)
 
     def holds(self, address: Any) -> Any:
-        """Whether an address is one of these; of integers, arrays or signals."""
+        """Whether an address is in this region; of integers, arrays or signals."""
         return (address >> self.bits) == (self.base >> self.bits)
 
     def address(self, **values: Any) -> Any:
-        """The address of one word, or of many: fields are integers, or arrays that broadcast
-        together; every one is to be given."""
+        """Address of one word, or of many.
+
+        values: All fields, as integers or as arrays that broadcast together.
+        """
         return self.base | _pack(self.fields, values)
 
     def word(self, **values: Any) -> Any:
-        """A data word, or many; negative values in two's complement."""
+        """One data word, or many; negative values become two's complement."""
         return _pack(self.data, values)
 
 

@@ -1,4 +1,4 @@
-"""Replay buffer: sends each sequence on, then again, so that several noisy passes can vote."""
+"""Replay buffer: repeats each sequence, so that several noisy passes can vote."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
@@ -10,14 +10,17 @@ from hw.ports import vector_stream
 
 
 class Replay(wiring.Component):
-    """Each sequence of `i` goes to `o` `votes` times (docs/contract.md, 11).
+    """Sends each sequence of `i` to `o` `votes` times (docs/contract.md, 11).
 
-    `i`, `o`: vectors in `beats` beats of `beat` codes. `votes`: 1 and up; it must not change while
-    a sequence is under way. The first pass goes straight through and is written down, up to
-    `voting.replay_steps` steps; later passes are read from there. Of a longer sequence, which
-    must not be sent with more than one vote, they have its first steps only.
-    Latency: 0 in the first pass; another pass begins in the cycle after the one before. Throughput:
-    a beat a cycle.
+    The first pass goes straight through and is recorded, up to `voting.replay_steps` steps. `i`
+    stalls while the later passes are read from the buffer. A longer sequence must not be sent with
+    more than one vote: the later passes have only its first steps.
+
+    i (in, stream), o (out, stream): vectors, in `beats` beats of `beat` DAC codes.
+    votes (in): passes per sequence, 1 or more. It must not change while a sequence is in flight.
+
+    Latency: 0 cycles from `i` to `o` in the first pass, 1 cycle from the end of a pass to the next.
+    Throughput: one beat every cycle.
     """
 
     def __init__(self, *, beats: int, beat: int, description: Description) -> None:
@@ -26,7 +29,7 @@ class Replay(wiring.Component):
         super().__init__({"i": In(vectors), "o": Out(vectors), "votes": In(description.votes_bits)})
 
     def elaborate(self, platform: object) -> Module:
-        """A memory with an address that runs up; it is read a cycle ahead."""
+        """A memory with an ascending address, which is read one cycle ahead."""
         m = Module()
         codes = self.o.payload.codes.as_value()
         m.submodules.kept = kept = memory.Memory(
@@ -35,12 +38,12 @@ class Replay(wiring.Component):
         write = kept.write_port()
         read = kept.read_port(transparent_for=(write,))
 
-        address = Signal(range(self.depth + 1))  # at most the depth: then the buffer is full
+        address = Signal(range(self.depth + 1))  # saturates at the depth: the buffer is full
         following = Signal.like(address)
-        end = Signal.like(address)  # of the last beat that was written down, once all were
+        end = Signal.like(address)  # of the last recorded beat, once the first pass has ended
         beat = Signal(index_bits(self.beats))
-        passes = Signal.like(self.votes, init=1)  # with the one under way
-        again = Signal()  # this pass comes from the buffer
+        passes = Signal.like(self.votes, init=1)  # the current one included
+        again = Signal()  # the current pass comes from the buffer
         moved = Signal()
         whole = Signal()
         over = Signal()

@@ -6,10 +6,10 @@ from hw.gates import GatePipeline
 
 
 class RnnGates(GatePipeline):
-    """The vanilla cell (docs/contract.md, 5 to 7): one gate, whose table of tanh gives h."""
+    """Vanilla RNN cell (docs/contract.md, 5 to 7): one gate, whose table of tanh holds h."""
 
     def elaborate(self, platform: object) -> Module:
-        """Docs/contract.md, 7, stage by stage; 0 and 1 are in the base."""
+        """Stage 2 of docs/contract.md, 7; the base has stages 0 and 1."""
         m = Module()
         pipe = self._pipeline(m)
         s, entry = self._front(pipe)

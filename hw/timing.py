@@ -1,7 +1,7 @@
-"""Every cycle count of a design, from its description.
+"""Every cycle count of a design, computed from its description.
 
 Blocks take their latencies from here; so do emission, benches and estimates. The section "Cycles a
-step" of docs/architecture.md has the sum, docs/macro.md the timing of the macro.
+step" of docs/architecture.md adds them up. docs/macro.md has the timing of the macro.
 """
 
 from functools import cache
@@ -14,38 +14,38 @@ from golden.ranges import ceil_div
 
 
 def adc_cycles(adc: Adc) -> int:
-    """Clock cycles from a settled sample to its code."""
+    """Cycles from a settled sample to its code."""
     return {"sar": adc.bits, "flash": 1, "ramp": 2**adc.bits - 1}[adc.kind]
 
 
 def settle(shape: ArrayShape) -> int:
-    """Cycles from a sample to a valid comparator: a pulse, and what comes after it."""
+    """Cycles from a sample to a valid comparator output, the longest DAC pulse included."""
     description = shape.description
     return int(description.array.settle + description.dac.pulse_cycles - 1)
 
 
 def period(shape: ArrayShape) -> int:
-    """Cycles between two samples of a lane."""
+    """Cycles between two samples of a lane, without stalls."""
     return max(adc_cycles(shape.description.adc), settle(shape))
 
 
 def conversion_cycles(shape: ArrayShape) -> int:
-    """Cycles the ADCs need for one step: what a step should cost."""
+    """Cycles the ADCs need to convert one step: the lower bound of its duration."""
     return shape.samples * period(shape)
 
 
 def readout_latency(shape: ArrayShape) -> int:
-    """Cycles from a column's last sample to its code; a sum of conversions takes one more."""
+    """Cycles from a column's last sample to its code; one more if it sums conversions."""
     return int(settle(shape) + adc_cycles(shape.description.adc) + shape.adds_up)
 
 
 def gate_latency(shape: ArrayShape) -> int:
-    """Cycles from a block of codes to h, through the gates."""
+    """Cycles from a block's last beat of codes to its first beat of h."""
     return int(shape.description.cell.gate_latency(shape.description.array.pipeline))
 
 
 def x_latency(description: Description) -> int:
-    """Cycles from the last beat of x to its vector on the rows."""
+    """Cycles from the last beat of x to its step on the rows."""
     return 3 if description.array.deep else 2
 
 
@@ -61,17 +61,18 @@ def score_latency(shape: ArrayShape) -> int:
 
 @cache
 def units_per_beat(shape: ArrayShape) -> int:
-    """Units the gate pipeline handles in one cycle.
+    """Units that the gate pipeline processes per cycle, which is the width of a beat of h.
 
-    `array.units_per_beat`, or else the fewest, dividing the lanes, that keep up with the ADCs and
-    with which a step takes at most a tenth longer than the ADCs need. Where no number is enough for
-    that, the fewest with which a step takes at most a twentieth longer than with all lanes at once.
-    Raises WordlineError where the given number does not keep up.
+    For a layer this is `array.units_per_beat`, if that is set. Otherwise it is the smallest
+    divisor of the lanes that keeps up with the ADCs and makes a step at most 10 % longer than its
+    conversions. If no divisor achieves that, it is the smallest one with which a step is at most
+    5 % longer than with all lanes in one beat. Raises WordlineError if `array.units_per_beat` does
+    not keep up with the ADCs.
     """
     conversions = conversion_cycles(shape)
     needed = ceil_div(shape.lanes, conversions // shape.blocks)
     given = shape.description.array.units_per_beat
-    if given and shape in shape.description.layers:  # a head has no gates
+    if given and shape in shape.description.layers:  # the head has no gates
         if given < needed:
             raise WordlineError(
                 f"array.units_per_beat = {given} is too few to keep up with the ADCs, which "
@@ -86,13 +87,16 @@ def units_per_beat(shape: ArrayShape) -> int:
 
 
 def beats(shape: ArrayShape) -> int:
-    """Beats of h of a recurrent layer's step."""
+    """Beats of h per step of a recurrent layer."""
     return ceil_div(shape.units, units_per_beat(shape))
 
 
 def loop_cycles(shape: ArrayShape, units: int) -> int:
-    """Cycles from a recurrent layer's step to the next one, through h, with so many units a beat:
-    all samples, the last one's conversion, the gates, what is left of the last block, the rows."""
+    """Cycles from a step of a recurrent layer to its next step, through the feedback of h.
+
+    units: Units per beat of h. The sum has all samples, the conversion of the last one, the gate
+    pipeline, the remaining beats of the last block, and the transfer to the rows.
+    """
     tail = shape.units - (shape.blocks - 1) * shape.lanes
     left = ceil_div(tail, units) - 1
     back = gate_latency(shape) + feedback_latency(shape.description)
@@ -100,30 +104,37 @@ def loop_cycles(shape: ArrayShape, units: int) -> int:
 
 
 def input_beats(description: Description, number: int) -> int:
-    """Beats in which an array takes its vector: x for layer 0, else h of the layer before; number:
-    that of a layer, or as many as there are for the head."""
+    """Beats per input vector of an array: x for layer 0, h of the previous layer for the others.
+
+    number: Index of the layer. The number of layers selects the head.
+    """
     if number == 0:
         return ceil_div(description.network.inputs, description.input_beat)
     return beats(description.layers[number - 1])
 
 
 def step_cycles(description: Description, number: int) -> int:
-    """Cycles from the first sample of a step of a recurrent layer to the next step's: the loop
-    through h or, where its input is long and its beats narrow, the time to take that."""
+    """Cycles between the first samples of two consecutive steps of a recurrent layer.
+
+    This is the larger of the loop through h and the time to accept the input vector. The latter
+    dominates if the vector is long and its beats are narrow.
+    """
     shape = description.layers[number]
     loop = loop_cycles(shape, units_per_beat(shape))
     return max(loop, input_beats(description, number) + 1)
 
 
 def vote_cycles(description: Description) -> int:
-    """Cycles from the last score of a voter's last pass to its class: it looks at every class."""
+    """Cycles from the last score of a voter's last pass to its class: it scans every class."""
     return int(description.network.classes + 3)
 
 
 def output_cycles(description: Description) -> int:
-    """Cycles between two outputs, when nothing else holds them up: a head's, when h comes faster
-    than that, or the beats of the last layer's h; with several votes, the most between two
-    passes."""
+    """Cycles between two outputs if nothing else limits them.
+
+    Without a head: the beats of the last layer's h. With a head: its own cycles, if h arrives
+    faster. With a voter: the longest interval between two passes.
+    """
     last = len(description.layers)
     if not description.network.classes:
         return beats(description.layers[-1])
@@ -133,7 +144,7 @@ def output_cycles(description: Description) -> int:
 
 
 def step_bound(description: Description, number: int) -> str:
-    """What bounds the cycles of a step of a recurrent layer, in words."""
+    """What limits the cycles of a step of a recurrent layer, as text."""
     shape = description.layers[number]
     if input_beats(description, number) + 1 > loop_cycles(shape, units_per_beat(shape)):
         return f"input: {input_beats(description, number)} beats"
@@ -143,7 +154,7 @@ def step_bound(description: Description, number: int) -> str:
 
 
 def output_bound(description: Description) -> str:
-    """What bounds the cycles of a head's output, in words."""
+    """What limits the cycles of a head's output, as text."""
     cycles = output_cycles(description)
     if cycles == conversion_cycles(description.head):
         return f"ADCs {cycles}"
@@ -153,7 +164,7 @@ def output_bound(description: Description) -> str:
 
 
 def cycles_per_step(description: Description) -> int:
-    """Cycles a step takes when nothing outside holds it up: those of the slowest block."""
+    """Cycles per step without external stalls: those of the slowest block."""
     blocks = [step_cycles(description, n) for n in range(len(description.layers))]
     if description.output.every_step:
         blocks.append(output_cycles(description))

@@ -10,8 +10,10 @@ from hw.regions import Region
 
 
 def score_stream(description: Description) -> stream.Signature:
-    """Scores, class by class; `last` with that of the highest class. Where every step has some:
-    `end` with those of a sequence's last step."""
+    """Scores, class by class; `last` marks the highest class.
+
+    If every step is scored, `end` marks all scores of a sequence's last step.
+    """
     layout = {"score": signed(description.score_bits), "last": unsigned(1)}
     if description.output.every_step:
         layout["end"] = unsigned(1)
@@ -19,7 +21,7 @@ def score_stream(description: Description) -> stream.Signature:
 
 
 def label_stream(description: Description) -> stream.Signature:
-    """A class a sequence; or a step, `end` with a sequence's last."""
+    """One class per sequence, or per step; then `end` marks a sequence's last one."""
     layout = {"label": unsigned(description.class_bits)}
     if description.output.every_step:
         layout["end"] = unsigned(1)
@@ -29,11 +31,15 @@ def label_stream(description: Description) -> stream.Signature:
 class Voter(wiring.Component):
     """Counts the classes of `votes` passes and sums their scores (docs/contract.md, 11).
 
-    `i`: scores, class by class. `o`: the class with the highest sum if `by_sum`, else that of most
-    passes; the lowest-numbered of equals. `votes` (1 and up) and `by_sum` must not change while
-    a sequence is under way.
-    Latency: `latency` cycles from the last score of the last pass. Throughput: a score a cycle; no
-    score is taken for 2 cycles after a pass, and for `latency` after a sequence's last.
+    i (in, stream): scores, class by class.
+    o (out, stream): if `by_sum`, the class with the highest sum of scores, else the class of most
+        passes. On a tie, the lowest class.
+    votes (in): passes per sequence, 1 or more.
+    by_sum (in): decide by sums. `votes` and `by_sum` must not change while a sequence is in flight.
+
+    Latency: `latency` cycles from the last score of the last pass to the class.
+    Throughput: one score every cycle. `i` stalls for 2 cycles after a pass, and for `latency`
+    cycles after the last pass of a sequence.
     """
 
     def __init__(self, description: Description) -> None:
@@ -49,7 +55,7 @@ class Voter(wiring.Component):
 
     @staticmethod
     def region(description: Description) -> Region:
-        """Passes over each sequence, and whether their scores are summed."""
+        """Load region of `votes` and `by_sum`."""
         return Region(
             name="votes",
             fields=(),
@@ -58,20 +64,22 @@ class Voter(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Count the pass's class, then look at every class once."""
+        """Cycles to count the class of the last pass, then scan every class once."""
         return timing.vote_cycles(self.description)
 
     def elaborate(self, platform: object) -> Module:
-        """A pass: add up its scores and find its class. Then count that class. After the last
-        pass: find the best sum or count."""
+        """In a pass: sum its scores and find its class. Then count that class.
+
+        After the last pass: find the highest sum or count.
+        """
         m = Module()
         classes = self.description.network.classes
         sums = self._memory(m, "sums", signed(self.description.sum_bits))
         counts = self._memory(m, "counts", unsigned(self.description.votes_bits))
         number = Signal.like(self.o.payload.label)
         following = Signal.like(self.o.payload.label)
-        passed = Signal.like(self.votes)  # whole passes so far
-        fresh = Signal()  # nothing of this sequence is in the memories yet
+        passed = Signal.like(self.votes)  # passes completed
+        fresh = Signal()  # first pass: the memories hold an earlier sequence
         ends = Signal()
         score = self.i.payload.score
         m.d.comb += [
@@ -86,7 +94,7 @@ class Voter(wiring.Component):
         ]
         m.d.sync += number.eq(following)
 
-        # The best so far: of this pass's scores, then of all sums or counts.
+        # Running maximum: of this pass's scores, then of all sums or counts.
         value = Signal(signed(max(self.description.sum_bits, self.description.votes_bits + 1)))
         best = Signal.like(value)
         label = Signal.like(number)
@@ -103,7 +111,7 @@ class Voter(wiring.Component):
                 m.d.comb += [counts.write.en.eq(self.i.valid & fresh), counts.write.data.eq(0)]
                 with m.If(self.i.valid & ends):
                     m.next = "point"
-            with m.State("point"):  # at the pass's class
+            with m.State("point"):  # address the class of the pass
                 m.d.comb += following.eq(label)
                 m.next = "count"
             with m.State("count"):
@@ -129,7 +137,7 @@ class Voter(wiring.Component):
         return m
 
     def _memory(self, m: Module, name: str, shape: object) -> "_Ports":
-        """A word a class, whose read port sees what is written in the same cycle."""
+        """A memory of one word per class, whose read port forwards a write of the same cycle."""
         depth = max(2, self.description.network.classes)
         m.submodules[name] = mem = memory.Memory(shape=shape, depth=depth, init=[])
         write = mem.write_port()

@@ -1,8 +1,8 @@
 """AXI in front of the accelerator: AXI4-Lite for registers and loading, AXI4-Stream for data.
 
 Arm, "AMBA AXI Protocol Specification" (IHI 0022) and "AMBA AXI-Stream Protocol Specification"
-(IHI 0051). Members are named as the signals are, with a prefix: `s_axil_awaddr`. No output depends
-on an input in the same cycle, but for those of the streams that the accelerator passes on.
+(IHI 0051). Members have the names of the signals, with a prefix: `s_axil_awaddr`. No output depends
+combinationally on an input, except for streams that pass through to the accelerator.
 """
 
 from enum import IntEnum
@@ -20,15 +20,15 @@ from hw.ports import vector_stream
 
 
 class Response(IntEnum):
-    """What an AXI slave answers."""
+    """Response of an AXI slave."""
 
     OKAY = 0
-    SLVERR = 2  # there is something, but not to be used like that
-    DECERR = 3  # there is nothing
+    SLVERR = 2  # mapped address, access not allowed
+    DECERR = 3  # unmapped address
 
 
 def lite_members(address_bits: int) -> dict[str, Member]:
-    """The signals of an AXI4-Lite slave with 32 bits of data."""
+    """Signals of an AXI4-Lite slave with 32-bit data."""
     return {
         **{"s_axil_awaddr": In(address_bits), "s_axil_awprot": In(3)},
         **{"s_axil_awvalid": In(1), "s_axil_awready": Out(1)},
@@ -43,11 +43,12 @@ def lite_members(address_bits: int) -> dict[str, Member]:
 
 
 class RegisterBus(wiring.Signature):
-    """What an AXI4-Lite slave asks of what is behind it.
+    """Bus from an AXI4-Lite slave to the registers behind it.
 
-    `write` is high, with address, data and strobes, which are there since the cycle before, until
-    the cycle in which `written` is high, whose `write_answer` counts. `read` is high for a cycle,
-    in which data and answer are there.
+    write (out): a write with address, data and strobes, which are valid from the cycle before. It
+        is held until the cycle in which `written` is high.
+    written, write_answer (in): the write is done, with this response.
+    read (out): strobe: a read. `read_data` and `read_answer` are valid in the same cycle.
     """
 
     def __init__(self, address_bits: int) -> None:
@@ -63,10 +64,14 @@ class RegisterBus(wiring.Signature):
 
 
 class LiteSlave(wiring.Component):
-    """AXI4-Lite to a register bus.
+    """Converts AXI4-Lite to a register bus.
 
-    Latency: from the last of address and data to the answer, 3 cycles of a write and 2 of a read.
-    Throughput: a write every 3 cycles, a read every 2.
+    s_axil_* (in, out): AXI4-Lite slave; `awprot` and `arprot` are ignored.
+    bus (out): register bus.
+
+    Latency: 3 cycles from the later of address and data to the write response, 2 cycles from the
+    address to the read data, if `bus` does not stall.
+    Throughput: one write every 3 cycles, one read every 2 cycles.
     """
 
     def __init__(self, address_bits: int) -> None:
@@ -75,7 +80,7 @@ class LiteSlave(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """A register for each channel; what is asked for is done once all of it is there."""
+        """One register per channel; an access starts once all of its channels are valid."""
         m = Module()
         bus = self.bus
         write = Signal()
@@ -115,19 +120,23 @@ class LiteSlave(wiring.Component):
 
 
 ELEMENT_BITS = 8
-"""Bits of a DAC code in a stream; no DAC has more."""
+"""Bits of a DAC code in a stream, the most that a DAC has."""
 
 
 class StreamIn(wiring.Component):
-    """x from AXI4-Stream: a packet a sequence, a step in beats of `beat` codes.
+    """Converts AXI4-Stream to x: one packet per sequence, each step in beats of `beat` codes.
 
-    Codes are sign-extended to whole bytes, the lowest channel in the lowest; what is beyond the
-    DAC's range is its nearest code. Of a packet that ends in mid-step the rest of the step is
-    filled with the code of 0, so that its sequence ends too.
+    A code is one signed byte, the lowest channel in the lowest byte. Codes outside the DAC's range
+    are clamped. If a packet ends within a step, the rest of the step is filled with the code of 0,
+    so that its sequence ends too.
 
-    `o`: x, as an accelerator takes it. `step`: the last beat of a step leaves. `frame_error`: a
-    packet ends in mid-step.
-    Latency: 0 cycles. Throughput: a beat a cycle.
+    s_axis_* (in, out): AXI4-Stream slave.
+    o (out, stream): x, for an accelerator's `i`.
+    step (out): strobe: the last beat of a step leaves.
+    frame_error (out): strobe: a packet ends within a step.
+
+    Latency: 0 cycles from `s_axis` to `o`.
+    Throughput: one beat every cycle.
     """
 
     def __init__(self, description: Description) -> None:
@@ -144,7 +153,7 @@ class StreamIn(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Wires, but for the rest of a step that was cut off."""
+        """Combinational, except for the fill of an incomplete step."""
         m = Module()
         fill = Signal()
         beat = Signal(index_bits(self.beats))
@@ -162,7 +171,7 @@ class StreamIn(wiring.Component):
             value = Signal(signed(ELEMENT_BITS), name=f"value_{n}")
             m.d.comb += value.eq(self.s_axis_tdata.word_select(n, ELEMENT_BITS))
             nearest = Mux(value > codes.high, codes.high, Mux(value < codes.low, codes.low, value))
-            zero = fill | (value == 0)  # which is not a code of every DAC
+            zero = fill | (value == 0)  # a 1-bit DAC has no code 0
             m.d.comb += self.o.payload.codes[n].eq(Mux(zero, self.description.dac.zero, nearest))
         with m.If(moved):
             m.d.sync += beat.eq(Mux(whole, 0, beat + 1))
@@ -171,12 +180,17 @@ class StreamIn(wiring.Component):
 
 
 class StreamOut(wiring.Component):
-    """An accelerator's output as AXI4-Stream: a packet a sequence.
+    """Converts an accelerator's output to AXI4-Stream: one packet per sequence.
 
-    A class or a score is a word of 32 bits, sign-extended; a state comes in beats of DAC codes, as
-    x does.
-    `done`: the last of a sequence leaves.
-    Latency: 0 cycles. Throughput: a transfer a cycle.
+    A class or a score is a signed 32-bit word. A state has one signed byte
+    per code, in beats like x.
+
+    i (in, stream): results, from an accelerator's `o`.
+    m_axis_* (in, out): AXI4-Stream master.
+    done (out): strobe: the last result of a sequence is accepted.
+
+    Latency: 0 cycles from `i` to `m_axis`.
+    Throughput: one transfer every cycle.
     """
 
     def __init__(self, description: Description, output: stream.Signature) -> None:
@@ -194,7 +208,7 @@ class StreamOut(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Wires, and a count of a state's beats."""
+        """Combinational, except for the count of a state's beats."""
         m = Module()
         description, payload = self.description, self.i.payload
         m.d.comb += [
@@ -208,7 +222,7 @@ class StreamOut(wiring.Component):
                 m.d.comb += self.m_axis_tdata.word_select(n, ELEMENT_BITS).eq(code)
         else:
             name = "label" if description.output.of == "class" else "score"
-            # A score comes out of a memory: before the first one nothing is known of it.
+            # Scores depend on memories that read as X until loaded: drive them only if valid.
             with m.If(self.i.valid if name == "score" else 1):
                 m.d.comb += self.m_axis_tdata.eq(Value.cast(payload[name]))
         return m

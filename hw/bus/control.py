@@ -1,4 +1,4 @@
-"""The registers of an accelerator and its load window: what is behind AXI4-Lite."""
+"""Registers and load window of an accelerator, behind AXI4-Lite."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
@@ -11,7 +11,7 @@ from hw.bus.registers import BUS_BITS, COUNTERS, EVENTS, WORD, RegisterMap
 
 
 class Window(enum.Enum):
-    """The load window, as a transaction on the load bus begins, goes on and ends."""
+    """State of the load window, which follows a transaction on the load bus."""
 
     CLOSED = 0
     OPENING = 1
@@ -20,23 +20,26 @@ class Window(enum.Enum):
 
 
 POLYNOMIAL = 0x04C11DB7
-"""Of the signature of an image: that of CRC-32."""
+"""Polynomial of an image's signature, that of CRC-32."""
 
 COUNTED_EACH = 4
-"""Lowest bits of a counter: the others are clocked only when these are full."""
+"""Low bits of a counter. The high bits are clocked only when the low bits wrap."""
 
 
 class Control(wiring.Component):
-    """The registers of `RegisterMap`, and the load window.
+    """Registers of `RegisterMap`, and the load window.
 
-    Words are read and written whole and at their own addresses, else the answer is SLVERR; so it is
-    to a write to what can only be read, to a read of the load window, and to a write to it while it
-    is not open. Where there is nothing the answer is DECERR. What is answered with an error has no
-    effect. A write to the load window ends when the accelerator has taken it.
+    An access is one whole, aligned word. SLVERR: an access of another kind; a write to a read-only
+    register; a read of the load window, or a write to it while it is not open. DECERR: an unmapped
+    address. An access that gets an error has no effect. A write to the load window ends when the
+    accelerator accepts it.
 
-    `load`: the accelerator's. `busy`: a sequence is under way. `counts`: a bit a counter, high in
-    the cycles that it counts; they are counted a cycle later. `events`: a bit an event, high when
-    it happens. `irq`: high for as long as something enabled has happened and is not cleared.
+    bus (in): register bus, from `LiteSlave`.
+    load (out, stream): load bus of the accelerator.
+    busy (in): a sequence is in flight.
+    counts (in): one bit per counter: count this cycle. The counter changes one cycle later.
+    events (in): one bit per event, a strobe.
+    irq (out): level: an enabled event is pending.
     """
 
     def __init__(self, description: Description) -> None:
@@ -54,11 +57,11 @@ class Control(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Where an access goes and what is answered; then the load window, then the registers."""
+        """Decode and answer accesses; then the load window, then the registers."""
         m = Module()
         bus = self.bus
         window = Signal(Window)
-        # Where a write goes is found out in the cycle before it.
+        # A write is decoded in the cycle before it: in one cycle it would be the critical path.
         place = [Value.cast(found) for found in self._place(bus.write_address)]
         in_window, number, there = held = [Signal(found.shape()) for found in place]
         m.d.sync += [register.eq(found) for register, found in zip(held, place, strict=True)]
@@ -78,8 +81,11 @@ class Control(wiring.Component):
         return m
 
     def _place(self, address: Value) -> tuple[Value, Value, Value]:
-        """Of an address: whether it is in the load window, the number of its register, and whether
-        there is anything."""
+        """Decode an address.
+
+        Returns whether it is in the load window, the number of its register, and whether it is
+        mapped.
+        """
         word, in_window = address[index_bits(WORD) : -1], address[-1]
         there = word < Mux(in_window, self.map.load_end, len(self.map.registers))
         there &= ~in_window | (word >= self.map.load_first)
@@ -89,8 +95,10 @@ class Control(wiring.Component):
         return Mux(there, Mux(usable, Response.OKAY, Response.SLVERR), Response.DECERR)
 
     def _window(self, m: Module, window: Signal, load_word: Signal) -> tuple[Value, Signal]:
-        """The load bus: transfers to nowhere begin a transaction and end it. Whether it opens, and
-        the register that asks for it."""
+        """Load bus: a transfer to an unmapped address starts a transaction, another one ends it.
+
+        Returns whether the window opens, and the register that requests it.
+        """
         load = Signal(name="control_load")
         bus = self.bus
         moved = self.load.valid & self.load.ready
@@ -106,7 +114,7 @@ class Control(wiring.Component):
                 m.d.comb += self.load.valid.eq(load_word)
                 m.d.comb += self.load.payload.address.eq(bus.write_address[index_bits(WORD) : -1])
                 m.d.comb += self.load.payload.data.eq(bus.write_data)
-                with m.If(~load & ~load_word):  # what is on offer is not withdrawn
+                with m.If(~load & ~load_word):  # an offered transfer must not be withdrawn
                     m.d.sync += window.eq(Window.CLOSING)
             with m.Case(Window.CLOSING):
                 m.d.comb += [self.load.valid.eq(1), self.load.payload.last.eq(1)]
@@ -115,11 +123,11 @@ class Control(wiring.Component):
         return moved & (window == Window.OPENING) & load, load
 
     def _check(self, m: Module, window: Signal, opened: Value) -> Signal:
-        """The signature of the words of a load, as they came; whether it was not the one that the
-        image has as its last word.
+        """Whether the signature of a load's words, in order, differs from the image's checksum.
 
-        A multiple-input signature register (MISR): a shift in the field of CRC-32's polynomial,
-        and an XOR with the word, whose address is exchanged by halves.
+        The signature is a multiple-input signature register (MISR). Each word shifts it in the
+        field of CRC-32's polynomial and is XORed into it, together with its address, whose halves
+        are swapped.
         """
         signature = Signal(BUS_BITS)
         check_failed = Signal()
@@ -141,7 +149,7 @@ class Control(wiring.Component):
     def _registers(
         self, m: Module, window: Signal, opened: Value, load: Signal, number: Value, write: Value
     ) -> None:
-        """What each field reads as, and what writing does to it."""
+        """Value that each field reads as, and effect of a write to it."""
         bus = self.bus
         loaded = Signal()
         words_came = Signal()
@@ -158,10 +166,10 @@ class Control(wiring.Component):
             ("status", "loaded"): loaded,
             ("status", "check_failed"): check_failed,
         }
-        counts = Signal.like(self.counts)  # what is counted comes late in a cycle, carries are long
+        counts = Signal.like(self.counts)  # strobes arrive late, carries are long
         m.d.sync += counts.eq(self.counts)
         for name in COUNTERS:
-            # The upper bits seldom change, and their clock can be gated.
+            # The high bits seldom change, so their clock can be gated.
             low = Signal(COUNTED_EACH, name=f"{name}_low")
             high = Signal(BUS_BITS - COUNTED_EACH, name=f"{name}_high")
             with m.If(counts[name]):

@@ -1,5 +1,7 @@
-"""The register map: one source for the logic (hw/bus/control.py) and for what software reads
-(`gen.ip.registers`: C, Markdown, SystemRDL)."""
+"""Register map: one source for the logic (hw/bus/control.py) and for software.
+
+`gen.ip.registers` writes it as C, Markdown and SystemRDL.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,19 +16,25 @@ WORD = BUS_BITS // 8
 """Bytes of a register, and of a word of the load window."""
 
 MAGIC = int.from_bytes(b"WORD", "big")
-"""What register `id` holds."""
+"""Value of the register `id`."""
 
 VERSION = 2
-"""Of this map: another one for whatever software would notice."""
+"""Version of this map: it changes whenever software would notice."""
 
 Access = Literal["constant", "status", "control", "pulse", "event"]
-"""Who writes a field. constant: nobody. status: the hardware. control: software. pulse: software,
-and it is 1 for a cycle. event: the hardware sets it, software clears it by writing 1."""
+"""Who writes a field.
+
+constant: nobody. status: the hardware. control: software. pulse: software, for one cycle. event:
+the hardware sets it, software clears it by writing 1.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """Bits of a register, of the same access. value: a constant's, or after reset."""
+    """Bits of a register with the same access.
+
+    value: Value of a constant field.
+    """
 
     name: str
     about: str
@@ -37,7 +45,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """Fields from bit 0 up; the bits above read as 0."""
+    """Fields from bit 0 up; the bits above them read as 0."""
 
     name: str
     about: str
@@ -46,34 +54,34 @@ class Register:
 
     @property
     def writable(self) -> bool:
-        """Software may write it."""
+        """Whether software may write it."""
         return any(field.access in ("control", "pulse", "event") for field in self.fields)
 
 
 COUNTERS = {
-    "cycles": "Cycles of the clock.",
-    "busy_cycles": "Cycles in which a sequence was under way.",
-    "steps": "Steps that came in.",
-    "sequences": "Sequences whose last result was taken.",
-    "input_stalls": "Cycles in which x was on offer and not taken.",
-    "input_waits": "Cycles in which x would have been taken and was not on offer.",
-    "output_stalls": "Cycles in which a result was on offer and not taken.",
+    "cycles": "Clock cycles.",
+    "busy_cycles": "Cycles with a sequence in flight.",
+    "steps": "Steps accepted.",
+    "sequences": "Sequences whose last result was accepted.",
+    "input_stalls": "Cycles with s_axis_tvalid high and s_axis_tready low.",
+    "input_waits": "Cycles with s_axis_tready high and s_axis_tvalid low.",
+    "output_stalls": "Cycles with m_axis_tvalid high and m_axis_tready low.",
 }
-"""What is counted, by the counters' names."""
+"""Counters and their descriptions."""
 
 EVENTS = {
-    "done": "The last result of a sequence was taken.",
+    "done": "The last result of a sequence was accepted.",
     "load_open": "The load window has opened.",
-    "frame_error": "A packet of x ended in mid-step; the step was filled with 0.",
+    "frame_error": "A packet of x ended within a step; the rest of the step was filled with 0.",
 }
-"""What can ask for an interrupt, by the names of its bits."""
+"""Events that can raise the interrupt, by the names of their bits, and their descriptions."""
 
 
 class RegisterMap:
-    """The registers of a design, and where its load window is.
+    """Registers of a design, and the place of its load window.
 
-    Addresses are in bytes. Registers fill the lower half from 0, the load window is the upper
-    half: the word at `window + WORD * a` is the load map's address a.
+    Addresses are in bytes. Registers fill the lower half from 0. The load window is the upper half:
+    the word at `window + WORD * a` is address a of the load map.
     """
 
     def __init__(self, description: Description) -> None:
@@ -86,7 +94,7 @@ class RegisterMap:
 
     @property
     def window(self) -> int:
-        """Where the load window begins."""
+        """Address of the load window."""
         return 1 << (self.address_bits - 1)
 
     @property
@@ -96,17 +104,17 @@ class RegisterMap:
 
     @property
     def load_first(self) -> int:
-        """The first load address."""
+        """First load address."""
         return self.load.first
 
     @property
     def load_end(self) -> int:
-        """One beyond the last load address, that of the checksum."""
+        """One past the last load address, which is that of the checksum."""
         return self.load.check + 1
 
 
 def _byte_bits(word_bits: int) -> int:
-    """Address bits in bytes, of address bits in words."""
+    """Bits of a byte address, from those of a word address."""
     return word_bits + (WORD - 1).bit_length()
 
 
@@ -123,12 +131,12 @@ def _registers(description: Description) -> list[Register]:
     def whole(name: str, about: str, value: int) -> None:
         add(name, about, Field(name="value", about=about, access="constant", bits=32, value=value))
 
-    whole("id", "What this is: WORD in ASCII.", MAGIC)
+    whole("id", "Identification: WORD in ASCII.", MAGIC)
     whole("version", "Version of this register map.", VERSION)
     whole("design", "First 32 bits of the design's fingerprint, as in its sidecar.", fingerprint)
     sizes = (
-        ("inputs", "Channels of a step of x.", description.network.inputs),
-        ("outputs", "Values of a result: 1 where it is a class.", outputs),
+        ("inputs", "Channels of x.", description.network.inputs),
+        ("outputs", "Values per result: 1 for a class.", outputs),
     )
     add(
         "sizes",
@@ -140,40 +148,40 @@ def _registers(description: Description) -> list[Register]:
     )
     add(
         "control",
-        "What software asks for.",
+        "Commands of software.",
         Field(
             name="load",
-            about="Keep the load window open. It opens when no sequence is under way, and no "
-            "sequence begins before it is closed.",
+            about="1 keeps the load window open. It opens when no sequence is in flight; no "
+            "sequence begins before it closes.",
             access="control",
         ),
     )
     add(
         "status",
-        "What the hardware is doing.",
+        "State of the hardware.",
         Field(
             name="load_open",
-            about="The load window is open; 0 again when what was written to it is loaded.",
+            about="The load window is open. 0 again when everything written to it is loaded.",
             access="status",
         ),
-        Field(name="busy", about="A sequence is under way.", access="status"),
+        Field(name="busy", about="A sequence is in flight.", access="status"),
         Field(
             name="loaded",
-            about="Since the last reset a program was loaded, to its end: the window was closed "
-            "after it, and its checksum, if it has one, was right. A reset clears this, but keeps "
-            "what was loaded.",
+            about="A whole program was loaded since the last reset: the window was closed after "
+            "it, and its checksum, if present, matched. A reset clears this bit but keeps the "
+            "program.",
             access="status",
         ),
         Field(
             name="check_failed",
-            about="The checksum of the last load was not that of the words that were written: "
-            "load the whole image again, in its order. The next load or a reset clears this.",
+            about="The checksum of the last load did not match the words written: load the whole "
+            "image again, in its order. The next load or a reset clears this bit.",
             access="status",
         ),
     )
     for name, about, access in (
-        ("irq_status", "What happened; write 1 to clear.", "event"),
-        ("irq_enable", "Which of it is to raise the interrupt.", "control"),
+        ("irq_status", "Events; write 1 to clear.", "event"),
+        ("irq_enable", "Events that raise the interrupt.", "control"),
     ):
         add(
             name,
@@ -182,8 +190,8 @@ def _registers(description: Description) -> list[Register]:
         )
     add(
         "counters",
-        "What is done to the counters, which follow.",
-        Field(name="clear", about="Put all of them to 0.", access="pulse"),
+        "Control of the counters below.",
+        Field(name="clear", about="Set all counters to 0.", access="pulse"),
     )
     for name, about in COUNTERS.items():
         about += " Wraps at 2^32."

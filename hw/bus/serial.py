@@ -1,8 +1,8 @@
-"""A design with AXI behind a serial line, for boards: three pins, and flip-flops at all of them.
+"""Serial line in front of a design with AXI, for boards: `clk`, and registered `rx` and `tx`.
 
-Bytes of 8 bits, no parity, one stop bit, `BIT_CYCLES` cycles of the clock each bit. A command is a
-byte of `Command` and what belongs to it, lowest byte first; docs/integration.md has the table. A
-break, the line low for longer than a byte, is a reset.
+8 bits, no parity, one stop bit, `BIT_CYCLES` clock cycles per bit. A command is a byte of `Command`
+and its arguments, lowest byte first; docs/integration.md has the table. A break, which is the line
+low for longer than a byte, is a reset.
 """
 
 from enum import IntEnum
@@ -30,35 +30,40 @@ from hw.bus.axi import Response
 from hw.bus.registers import BUS_BITS, WORD
 
 BIT_CYCLES = 100
-"""A million bits a second at 100 MHz."""
+"""Clock cycles per bit: 1 Mbit/s at 100 MHz."""
 
 QUEUE = 512
-"""Bytes that may be on their way without having been answered."""
+"""Bytes of the command FIFO, which may be sent without waiting for an answer."""
 
 ADDRESS = 4
 """Bytes of an address."""
 
 WAKING = 15
-"""Cycles of reset after power-up, and after a break."""
+"""Cycles of reset after a break; one more after power-up."""
 
 
 class Command(IntEnum):
-    """What a command begins with; any other byte is none, and has no effect."""
+    """First byte of a command; any other byte is ignored."""
 
-    WRITE = 1  # address, word; answered with the response
-    READ = 2  # address; with the response, and the word
-    PUT = 3  # whether it is the last, beat; with 0, or 1 where the one before is still on offer
-    TAKE = 4  # with TAKEN, plus LAST, and the transfer; or with 0 where there is none
+    WRITE = 1  # address, word; answer: response
+    READ = 2  # address; answer: response, word
+    PUT = 3  # last, beat; answer: 0, or 1 if the previous beat is still pending
+    TAKE = 4  # answer: TAKEN, plus LAST, and the transfer; or 0 if there is none
 
 
 TAKEN, LAST = 1, 2
 
 
 class Receiver(wiring.Component):
-    """Bytes from a line. `byte` is there in the cycle `valid` is high.
+    """Serial receiver: a line to bytes.
 
-    What is too short for a start bit is none; a byte without a stop bit is dropped, and the next
-    one begins after the line was high. `broken`: the line was low for all of a byte.
+    A low pulse too short for a start bit is ignored. A byte without a stop bit is dropped, and the
+    next one starts only after the line was high.
+
+    line (in): the line, asynchronous.
+    byte (out): the byte received, valid while `valid` is high.
+    valid (out): strobe: a byte was received.
+    broken (out): strobe: the line was low for all of a byte.
     """
 
     def __init__(self, bit_cycles: int) -> None:
@@ -67,12 +72,12 @@ class Receiver(wiring.Component):
         super().__init__({"line": In(1, init=1), "byte": Out(8), "valid": Out(1), "broken": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
-        """A bit is looked at in its middle."""
+        """Each bit is sampled in its middle."""
         m = Module()
         line = Signal(init=1)
         wait = Signal(range(self.bit_cycles))
         m.submodules.line = FFSynchronizer(self.line, line, init=1)
-        bits = Signal(10)  # the stop bit on top, the start bit below
+        bits = Signal(10)  # stop bit in the MSB, start bit in the LSB
         left = Signal(range(11))
         was_high = Signal()
         ended = Signal()
@@ -97,7 +102,11 @@ class Receiver(wiring.Component):
 
 
 class Sender(wiring.Component):
-    """Bytes onto a line."""
+    """Serial transmitter: bytes to a line.
+
+    i (in, stream): bytes.
+    line (out): the line, from a register.
+    """
 
     def __init__(self, bit_cycles: int) -> None:
         self.bit_cycles = bit_cycles
@@ -124,11 +133,13 @@ class Sender(wiring.Component):
 
 
 class Bridge(wiring.Component):
-    """Commands to AXI, one after the other. Its ports are those of a `System`, from the other side;
-    all that it drives comes from registers. An address that the bus has no bits for is answered as
-    one at which there is nothing.
+    """Executes commands on AXI, one at a time.
 
-    `i`, `o`: bytes of commands and of answers.
+    Its ports are those of a `System`, with opposite directions. All AXI outputs come from
+    registers. An address of more bits than the bus has is answered like an unmapped one (DECERR).
+
+    i (in, stream): bytes of commands.
+    o (out, stream): bytes of answers.
     """
 
     def __init__(self, system: wiring.Signature) -> None:
@@ -138,7 +149,7 @@ class Bridge(wiring.Component):
         super().__init__(axi | bytes_)
 
     def elaborate(self, platform: object) -> Module:
-        """Collect a command, do it, answer."""
+        """Collect a command, execute it, answer."""
         m = Module()
         beat, result = (
             ceil_div(len(getattr(self, f"{name}_axis_tdata")), 8) for name in ("s", "m")
@@ -153,12 +164,12 @@ class Bridge(wiring.Component):
         given = Signal(8 * longest)
         left = Signal(range(longest + 1))
         command = Signal(8)
-        more = Signal()  # more: left is not 0
+        more = Signal()  # left is not 0, from a register
         answer = Signal(8 * (1 + max(WORD, result)))
         to_say = Signal(range(2 + max(WORD, result)))
 
         def field(first: int, size: int) -> Value:
-            """So many bytes of a command, `first` from its end."""
+            """`size` bytes of a command, the first of them `first` bytes before its end."""
             low = 8 * (longest - first)
             return given[low : low + 8 * size]
 
@@ -191,7 +202,7 @@ class Bridge(wiring.Component):
             beyond.eq(field(ADDRESS, ADDRESS)[len(self.s_axil_araddr) :].any()),
             written_beyond.eq(field(ADDRESS + WORD, ADDRESS)[len(self.s_axil_awaddr) :].any()),
         ]
-        # A block RAM is slow: a byte is looked at a cycle after it came.
+        # The output of a block RAM is slow, so each byte is registered before it is used.
         byte = Signal(8)
         there = Signal()
         take = Signal()
@@ -256,7 +267,7 @@ class Bridge(wiring.Component):
                     m.next = "taking"
                 with m.Else():
                     say(Const(0, 8), size=1)
-            with m.State("taking"):  # it is held until it is taken, which is now
+            with m.State("taking"):  # the transfer is accepted in this cycle
                 flags = Signal(8)
                 m.d.comb += flags.eq(TAKEN + Mux(self.m_axis_tlast, LAST, 0))
                 say(flags, self.m_axis_tdata, size=1 + result)
@@ -269,8 +280,13 @@ class Bridge(wiring.Component):
 
 
 class Board(wiring.Component):
-    """Clock and line, and behind them an instance of the Verilog module that is a `System` with
-    clock and reset of AXI."""
+    """Top of a board: serial line, and an instance of the Verilog module `module`.
+
+    That module is a `System` with AXI's clock and reset (`Top`).
+
+    clk (in): clock.
+    rx (in), tx (out): serial line.
+    """
 
     def __init__(
         self, system: wiring.Signature, module: str, *, bit_cycles: int = BIT_CYCLES
@@ -279,7 +295,7 @@ class Board(wiring.Component):
         super().__init__({"clk": In(1), "rx": In(1, init=1), "tx": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
-        """Bytes, a queue of them, commands, AXI."""
+        """Receiver, FIFO, bridge, AXI, transmitter, and reset after power-up or a break."""
         m = Module()
         m.domains.sync = sync = ClockDomain(reset_less=True)
         m.d.comb += sync.clk.eq(self.clk)

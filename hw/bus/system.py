@@ -1,4 +1,4 @@
-"""An accelerator as a system on a chip takes it up: AXI4-Lite, AXI4-Stream, an interrupt."""
+"""The accelerator for a system on a chip: AXI4-Lite, AXI4-Stream, an interrupt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +15,14 @@ from hw.ports import instance, lead_out
 
 
 class System(wiring.Component):
-    """Registers and loading on `s_axil_`, x on `s_axis_`, results on `m_axis_`, and `irq`.
+    """Accelerator behind AXI, with registers and an interrupt.
 
-    core: what makes the accelerator; `CoreInstance` for Verilog that is made elsewhere.
+    s_axil_* (in, out): AXI4-Lite slave: registers and load window.
+    s_axis_* (in, out): AXI4-Stream slave: x.
+    m_axis_* (in, out): AXI4-Stream master: results.
+    irq (out): interrupt, a level, active high.
+
+    core: Makes the accelerator; `CoreInstance` for Verilog that is emitted separately.
     """
 
     def __init__(
@@ -38,7 +43,7 @@ class System(wiring.Component):
         super().__init__(axi | {"irq": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
-        """Wires; what is counted, and what is an event."""
+        """Connect the blocks, the strobes of the counters and the events."""
         m = Module()
         core, control, slave, x, out = self.core, self.control, self.slave, self.input, self.output
         m.submodules.core, m.submodules.control, m.submodules.slave = core, control, slave
@@ -76,22 +81,26 @@ class CoreInstance(wiring.Component):
         super().__init__(design.signature)
 
     def elaborate(self, platform: object) -> Module:
-        """Nothing but the instance."""
+        """Only the instance."""
         m = Module()
         m.submodules.core = instance(self, self.name)
         return m
 
 
 class Top(wiring.Component):
-    """A component with the clock and the reset of AXI: `aclk`, and `aresetn`, which is active low
-    and taken at the clock's edge."""
+    """A component with AXI's clock and reset.
+
+    aclk (in): clock, rising edge.
+    aresetn (in): synchronous reset, active low.
+    The other ports are those of the component.
+    """
 
     def __init__(self, inside: wiring.Component) -> None:
         self.inside = inside
         super().__init__({"aclk": In(1), "aresetn": In(1), **inside.signature.members})
 
     def elaborate(self, platform: object) -> Module:
-        """Wires."""
+        """Clock domain, and connections."""
         m = Module()
         m.domains.sync = sync = ClockDomain()
         m.d.comb += [sync.clk.eq(self.aclk), sync.rst.eq(~self.aresetn)]

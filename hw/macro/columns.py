@@ -1,5 +1,7 @@
-"""The columns of the crossbar's model, lane by lane: cells in memory, charge by multiply-add in a
-cycle; those of the deep pipeline are in hw/macro/columns_deep.py."""
+"""Columns of the crossbar model, lane by lane: cells in memory, charge by multiply-add.
+
+The short pipeline sums a column in one cycle. hw/macro/columns_deep.py has the deep pipeline.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -24,39 +26,43 @@ from golden.ranges import index_bits
 from hw.fixed import tree_sum
 
 SOURCE = Path(__file__).with_name("columns.v")
-"""The same in Verilog by hand, which is what is emitted."""
+"""The columns in hand-written Verilog, which is what is emitted."""
 
 UNROLLED = 128
-"""Rows up to which a simulator's compiler is given the whole sum at once; it is the fastest, but
-takes its time to compile."""
+"""Rows up to which the Verilog sum is fully unrolled.
+
+That simulates fastest, but takes a simulator long to compile.
+"""
 
 GROUP = 16
-"""Rows of a sum that it is given at once where there are more."""
+"""Rows that are unrolled at a time if there are more than `UNROLLED`."""
 
 
 def row_code(shape: ArrayShape) -> Shape:
-    """What a row contributes to a charge: a code, or a bit of it with its sign."""
+    """Contribution of a row to a charge: a DAC code, or one bit of it with its sign."""
     dac = shape.description.dac
     return signed(dac.drive_width if dac.planes > 1 else dac.width)
 
 
 def cell_layout(shape: ArrayShape) -> data.StructLayout:
-    """The conductance codes of a cell's two devices."""
+    """Conductance codes of a cell's two devices."""
     bits = shape.description.device.conductance_bits
     return data.StructLayout({"positive": bits, "negative": bits})
 
 
 def columns_signature(shape: ArrayShape) -> wiring.Signature:
-    """Ports of a lane's columns.
+    """Ports of a lane's columns. Cells are 0 after power-up; there is no reset.
 
-    sample, select: read a column. rows: what is on the rows, in the cycle after or, of a
-    pulse-width DAC, in the cycles after in which it drives them; of the deep pipeline, until the
-    sum is over. charge: that of the column, from the cycle after that until the next one's. write:
-    a cell into row `write_row` of column `write_select`, both of which there must be. Fresh cells
-    are 0; there is no reset.
+    sample (in): strobe: read column `select`.
+    select (in): column of the sample.
+    rows (in): values on the rows. For a sample in cycle n they are valid in cycle n + 1; with a
+        pulse-width DAC, in all cycles from n + 1 in which it drives them; in the deep pipeline,
+        until the sum is complete.
+    charge (out): charge of the column, from the cycle after that until the next sum starts.
+    write (in): write `write_cell` to row `write_row` of column `write_select`. Both must exist.
     """
     description = shape.description
-    # A product; then a bit each time the number of rows doubles.
+    # Width of a product, plus one bit for each doubling of the rows.
     product = row_code(shape).width + description.device.conductance_bits + 1
     return wiring.Signature(
         {
@@ -73,14 +79,20 @@ def columns_signature(shape: ArrayShape) -> wiring.Signature:
 
 
 class Columns(wiring.Component):
-    """The columns of a lane in Amaranth, for whatever elaborates in Python."""
+    """Columns of a lane in Amaranth, for all that elaborates in Python.
+
+    Ports: see `columns_signature`. pulse_cycles is 1 except with a pulse-width DAC.
+
+    Latency: pulse_cycles + 1 cycles from a sample to its charge.
+    Throughput: one column every pulse_cycles cycles.
+    """
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
         super().__init__(columns_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
-        """Cycle n: sample, read the column. n + 1: sum."""
+        """Cycle n: sample, read the column. n + 1: sum; with a pulse, in each cycle of it."""
         m = Module()
         shape, cell = self.shape, cell_layout(self.shape)
         m.submodules.cells = cells = memory.Memory(
@@ -99,7 +111,7 @@ class Columns(wiring.Component):
         code = signed(shape.description.dac.drive_width)
         rows = data.View(data.ArrayLayout(code, shape.rows), self.rows)
         cycles = shape.description.dac.pulse_cycles
-        left = Signal(range(cycles + 1), reset_less=True)  # cycles that are still to be added up
+        left = Signal(range(cycles + 1), reset_less=True)  # cycles left to accumulate
         m.d.sync += left.eq(Mux(self.sample, cycles, Mux(left == 0, 0, left - 1)))
         terms = [
             rows[row] * (column[row].positive - column[row].negative) for row in range(shape.rows)
@@ -112,14 +124,14 @@ class Columns(wiring.Component):
 
 
 class ColumnsInstance(wiring.Component):
-    """The columns of a lane as an instance of the module in hw/macro/columns.v."""
+    """Columns of a lane as an instance of the module in hw/macro/columns.v."""
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
         super().__init__(columns_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
-        """Nothing but the instance."""
+        """Only the instance."""
         m = Module()
         shape, description = self.shape, self.shape.description
         parameters = {

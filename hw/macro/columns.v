@@ -1,7 +1,13 @@
-// The columns of one lane of a crossbar: cells in memory, and the charge of the one that is
-// sampled. Its ports and what they do are those of `Columns` in hw/macro/columns.py.
+// Columns of one lane of the crossbar model: cells in memory, charge of the sampled column.
 //
-// By hand, so that a simulator sees the sum as what it is, a loop that runs once a sample.
+// Ports and function are those of `Columns` in hw/macro/columns.py. Cells are 0 after power-up;
+// there is no reset.
+//
+// Latency: CYCLES + 1 cycles from a sample to its charge.
+// Throughput: one column every CYCLES cycles.
+//
+// Written by hand, because a simulator evaluates generated expressions in every cycle. Here it
+// sees the sum as a loop that runs only for a sample.
 
 `ifndef CROSSBAR_COLUMNS
 `define CROSSBAR_COLUMNS
@@ -9,34 +15,34 @@
 module crossbar_columns #(
     parameter ROWS = 2,
     parameter SELECTS = 2,
-    parameter CODE_BITS = 2,         // of what is on a row
-    parameter CYCLES = 1,            // for which it is there
-    parameter CONDUCTANCE_BITS = 1,  // of a device's conductance code
+    parameter CODE_BITS = 2,         // bits of the value on a row, in two's complement
+    parameter CYCLES = 1,            // cycles per sample in which the rows are driven
+    parameter CONDUCTANCE_BITS = 1,  // bits of a device's conductance code
     parameter CHARGE_BITS = 8,
     parameter SELECT_BITS = 1,
     parameter ROW_BITS = 1,
-    parameter GROUP = 2              // rows that a simulator's compiler sees unrolled
+    parameter GROUP = 2              // rows that a simulator unrolls at a time
 ) (
     input clk,
-    input sample,
+    input sample,                               // strobe: read column `select`
     input [SELECT_BITS-1:0] select,
-    input [ROWS*CODE_BITS-1:0] rows,
-    input write,
-    input [SELECT_BITS-1:0] write_select,
-    input [ROW_BITS-1:0] write_row,
-    input [2*CONDUCTANCE_BITS-1:0] write_cell,
+    input [ROWS*CODE_BITS-1:0] rows,            // valid for CYCLES cycles after `sample`
+    input write,                                // strobe: write `write_cell`
+    input [SELECT_BITS-1:0] write_select,       // its column, which must exist
+    input [ROW_BITS-1:0] write_row,             // its row, which must exist
+    input [2*CONDUCTANCE_BITS-1:0] write_cell,  // conductance codes, the positive device low
     output reg signed [CHARGE_BITS-1:0] charge
 );
 
-  localparam CELL = 2 * CONDUCTANCE_BITS;  // the positive device is the lower half
+  localparam CELL = 2 * CONDUCTANCE_BITS;  // the positive device in the lower half
   localparam GROUPS = (ROWS + GROUP - 1) / GROUP;
   localparam COLUMN = GROUPS * GROUP * CELL;
   localparam CODES = GROUPS * GROUP * CODE_BITS;
-  localparam TOTAL_BITS = CHARGE_BITS > 32 ? CHARGE_BITS : 32;  // a simulator's own, if it may be
+  localparam TOTAL_BITS = CHARGE_BITS > 32 ? CHARGE_BITS : 32;  // 32 is a simulator's native width
 
   reg [COLUMN-1:0] cells [0:SELECTS-1];
   reg [COLUMN-1:0] column;
-  reg [$clog2(CYCLES+1)-1:0] left;  // cycles that are still to be added up
+  reg [$clog2(CYCLES+1)-1:0] left;  // cycles left to accumulate
 
   function automatic signed [CHARGE_BITS-1:0] sum(input [COLUMN-1:0] all, input [CODES-1:0] codes);
     integer group, row, code, positive, negative;

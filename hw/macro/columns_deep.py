@@ -1,4 +1,4 @@
-"""The columns of the crossbar's model with the deep pipeline: groups of rows, one a cycle."""
+"""Columns of the crossbar model in the deep pipeline: one group of rows per cycle."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
@@ -11,15 +11,17 @@ from hw.macro.columns import cell_layout, columns_signature, row_code
 from hw.ports import loaded_memory
 
 REPLICATED = "replicated"
-"""Attribute of a register that others are alike, each near what it is for: not to be merged."""
+"""Attribute of a register with equal copies, each near its loads: do not merge them."""
 
 AROUND = 10
-"""Cycles of `array.settle` that a serial sum has not: to cells, and from a charge to a sample."""
+"""Cycles of `array.settle` outside the serial sum: to the cells, and from charge to sample."""
 
 
 def rows_at_once(shape: ArrayShape) -> int:
-    """Rows of a group, which are summed in a cycle: the fewest, a power of two, with which a sample
-    has time for all groups, one after the other."""
+    """Rows of a group, which are summed in one cycle.
+
+    It is the smallest power of two with which all groups fit into the settling time of a sample.
+    """
     rows, bits = 1, row_code(shape).width
     while ceil_div(shape.rows, rows) + sum_cycles(rows * bits) + AROUND > (
         shape.description.array.settle
@@ -30,18 +32,24 @@ def rows_at_once(shape: ArrayShape) -> int:
 
 
 def sum_cycles(terms: int) -> int:
-    """Cycles of a sum of so many terms, of which a cycle adds up four."""
+    """Cycles of a sum of `terms` terms that adds four terms per cycle."""
     return ceil_div((terms - 1).bit_length(), 2)
 
 
 class RowGroups(wiring.Component):
-    """Leads the columns of all lanes, which are sampled at once, through groups of rows
-    (`rows_at_once`), one a cycle.
+    """Steps the columns of all lanes, which sample together, through groups of rows, one per cycle.
 
-    sample, select, rows: as of `columns_signature`. address: of the cells of a column's group.
-    codes: what is on the rows of a group, two cycles after its address; 0 on those that fill the
-    last one. adds, first: a group's sum is there, `depth` cycles after its address, and it is the
-    first.
+    A group has `rows_at_once` rows.
+
+    sample, select, rows (in): see `columns_signature`.
+    address (out): address of the cells of a column's group.
+    codes (out): values on the rows of the group, 2 cycles after its address. Rows that pad the last
+        group are 0.
+    adds (out): strobe: the sum of a group is valid, `depth` cycles after its address.
+    first (out): with `adds`: the group is the first of its column.
+
+    Latency: `latency` cycles from a sample to its charge.
+    Throughput: one group every cycle.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -63,17 +71,19 @@ class RowGroups(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a sample to its charge: at most `shape.settle` - 6, since the sample comes a
-        cycle late, and there are four more stages."""
+        """Cycles from a sample to its charge, at most `hw.timing.settle` - 6.
+
+        The other 6 are the register of the sample, four more stages and the register that holds it.
+        """
         return self.shape.description.dac.pulse_cycles + self.groups + self.depth
 
     def elaborate(self, platform: object) -> Module:
-        """A counter, and what comes after its cycles."""
+        """A counter of cycles, a counter of groups, and their delayed strobes."""
         m = Module()
         cycles = self.shape.description.dac.pulse_cycles
         left = Signal(range(cycles + self.groups))
         group = Signal(self.group_bits)
-        reads = Signal()  # cells of a group
+        reads = Signal()  # read the cells of a group
         m.d.comb += reads.eq((left != 0) & (left <= self.groups if cycles > 1 else 1))
         with m.If(self.sample):
             m.d.sync += [left.eq(cycles + self.groups - 1), group.eq(0)]
@@ -96,8 +106,10 @@ class RowGroups(wiring.Component):
         return m
 
     def _codes(self, m: Module) -> Value:
-        """What each row contributes, 0 on those that fill the last group: what is on it, or the
-        sum of its pulses."""
+        """Contribution of each row: the value on it, or the sum of its pulses.
+
+        Rows that pad the last group contribute 0.
+        """
         shape, dac, code = self.shape, self.shape.description.dac, row_code(self.shape)
         none = Const(0, (self.groups * self.at_once - shape.rows) * code.width)
         if dac.kind != "pulse-width":
@@ -117,12 +129,18 @@ class RowGroups(wiring.Component):
 
 
 class SerialColumns(wiring.Component):
-    """The columns of a lane: a group of rows a cycle, out of a memory as wide as a group, and
-    registers after every four terms of a sum. Made for an FPGA, whose memories are narrow and deep.
+    """Columns of a lane, one group of rows per cycle, for an FPGA.
 
-    groups: what leads it. address, codes, adds, first: of that. write, ...: as of
-    `columns_signature`. charge: the column's after its last group; it stays until the next
-    sample's first one.
+    The memory is as wide as a group, since an FPGA's memories are narrow and deep. A register
+    follows every four terms of a sum.
+
+    groups: The `RowGroups` that drives it.
+    address, codes, adds, first (in): ports of `RowGroups`.
+    write, write_select, write_row, write_cell (in): see `columns_signature`.
+    charge (out): charge of the column after its last group. It is stable until the first group of
+        the next sample.
+
+    Latency, throughput: those of `RowGroups`.
     """
 
     led = ("address", "codes", "adds", "first")
@@ -137,8 +155,10 @@ class SerialColumns(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Cycle k: address of a group. k + 1: its cells are read. k + 2: differences. k + 3: first
-        terms. A register is in between each; the sum of all groups is the last."""
+        """Cycle k: address of a group. k + 1: its cells. k + 2: differences. k + 3: first terms.
+
+        A register separates each from the next. The last register accumulates the groups' sums.
+        """
         m = Module()
         at_once, code = self.groups.at_once, row_code(self.shape)
         column = data.View(data.ArrayLayout(cell_layout(self.shape), at_once), self._read(m))
@@ -157,7 +177,7 @@ class SerialColumns(wiring.Component):
         return m
 
     def _read(self, m: Module) -> Signal:
-        """The cells of a group, two cycles after its address."""
+        """Cells of a group, two cycles after its address."""
         shape, cell, at_once = self.shape, cell_layout(self.shape), self.groups.at_once
         group_bits = self.groups.group_bits
         m.submodules.cells = cells = loaded_memory(
@@ -168,7 +188,7 @@ class SerialColumns(wiring.Component):
         m.d.comb += [
             write.addr.eq(Cat((self.write_row >> within)[:group_bits], self.write_select)),
             write.data.eq(self.write_cell.as_value().replicate(at_once)),
-            read.addr.eq(self.address),  # always: an enable would have far to go
+            read.addr.eq(self.address),  # no read enable: its route would be long
         ]
         with m.If(self.write):
             m.d.comb += write.en.eq(Const(1, at_once) << self.write_row[:within])

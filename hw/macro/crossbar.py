@@ -1,4 +1,4 @@
-"""The crossbar's model with the short pipeline, and what the deep one shares with it."""
+"""Crossbar model with the short pipeline, and the base that it shares with the deep one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,14 +21,18 @@ Write = tuple[Value, Value, Value]
 
 
 class BehaviouralCrossbar(wiring.Component):
-    """Behavioural, synthesisable model of the macro: cells in memory, charge by multiply-add, read
-    noise, and lanes with noise, offsets and errors of gain. What follows holds for both pipelines.
+    """Behavioural, synthesisable model of the crossbar macro. This part holds for both pipelines.
 
-    With settle for `shape.settle`: a sample taken in cycle n is compared from cycle n + settle on,
-    until the next one gets there; a sample may be taken every `settle` cycles. What drives the rows
-    is to be stable from the sample's cycle to n + settle - 1. A transfer on `program` takes one
-    cycle. Cells and parameters are written while no sequence is under way, until two cycles before
-    a sample; all parameters are 0, no error at all, until then.
+    Cells are in memory, the charge is a multiply-add. Read noise, and the noise, offset and gain
+    error of each lane are modelled. Ports: docs/macro.md. settle is `hw.timing.settle`.
+
+    For a sample in cycle n the inputs of the row drivers must be stable from n to n + settle - 1.
+    `above` compares this sample from n + settle on, until the next one has settled. A transfer on
+    `program` takes one cycle. Cells and parameters may be written while no sequence is in flight,
+    up to two cycles before a sample. Parameters are 0 (an ideal macro) after power-up.
+
+    Latency: settle cycles from a sample to its comparison.
+    Throughput: one sample every settle cycles.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -36,22 +40,22 @@ class BehaviouralCrossbar(wiring.Component):
         super().__init__(macro_signature(shape))
 
     def _delayed(self, m: Module, value: Value) -> Value:
-        """The value; of a pipeline with a register there, a cycle later."""
+        """The value; one cycle later in a pipeline with a register here."""
         raise NotImplementedError
 
     def _product(self, m: Module, a: Value, b: Value) -> Value:
-        """a * b; of a pipeline with registers in there, two cycles later."""
+        """a * b; two cycles later in a pipeline with registers here."""
         raise NotImplementedError
 
     def _samples(self, m: Module) -> Signal:
-        """Bit k: a sample was taken k + 1 cycles ago; the last one is when it is held."""
+        """Bit k: a sample was taken k + 1 cycles ago. With the top bit it is held."""
         taken = Signal(timing.settle(self.shape) - 1, name="taken")
         m.d.sync += taken.eq((taken << 1) | self.sample)
         return taken
 
     def _held_gain(self, m: Module, sample: Value, gain: Value) -> Signal:
-        """The gain of a sample, from the cycle after it on."""
-        held = Signal(self.shape.description.adc.gain_bits, name="$signal")  # as always emitted
+        """Gain of a sample, from the cycle after the sample on."""
+        held = Signal(self.shape.description.adc.gain_bits, name="$signal")  # stable emitted name
         with m.If(sample):
             m.d.sync += held.eq(gain)
         return held
@@ -59,9 +63,15 @@ class BehaviouralCrossbar(wiring.Component):
     def _errors(
         self, m: Module, written: Write, gain: Signal, *, load: Value | int, cycles: int
     ) -> list[tuple[Value, ...]]:
-        """For each lane the read noise (charge), its gain, and what it adds (charge times gain)
-        with the half of an LSB by which is rounded. written: what is on `parameters`. gain: of the
-        sample. load: a lane's gain is taken from it. cycles: the latency that noise may have."""
+        """For each lane: read noise (in charge), gain, and error (in charge times gain).
+
+        The error includes half an LSB for the rounding.
+
+        written: The write on `parameters`.
+        gain: Gain of the sample.
+        load: Enable of the lane gain registers.
+        cycles: Latency that the noise may have.
+        """
         shape = self.shape
         enable, address, parameter = written
         values = self._parameters(m, enable, address, parameter)
@@ -85,7 +95,7 @@ class BehaviouralCrossbar(wiring.Component):
             error = self._delayed(m, error + (1 << (shape.adc_shift - 1)))
             factor = self._delayed(m, values["gain_error", lane] + 2**noise.GAIN_ERROR_SHIFT)
             gained = self._product(m, gain, factor)
-            # The factor is not negative: what was written is at least -1/2.
+            # Unsigned: a gain error is at least -1/2, so the factor is positive.
             lane_gain = Signal(gain.shape().width + 1, name=f"gain_{lane}")
             with m.If(load):
                 m.d.sync += lane_gain.eq(half_up(gained, noise.GAIN_ERROR_SHIFT))
@@ -95,8 +105,10 @@ class BehaviouralCrossbar(wiring.Component):
     def _parameters(
         self, m: Module, enable: Value, address: Value, parameter: Value
     ) -> dict[Any, Signal]:
-        """Registers for what comes in on `parameters`, by name, or by name and lane; reset keeps
-        them."""
+        """Registers of the parameters, by name, or by name and lane.
+
+        Reset does not clear them.
+        """
         shape, split = self.shape, index_bits(self.shape.lanes)
         shapes = {
             "read_noise": unsigned(shape.read_noise_bits),
@@ -107,7 +119,7 @@ class BehaviouralCrossbar(wiring.Component):
         lane, number = address[:split], address[split:]
         registers: dict[Any, Signal] = {}
         for name in PARAMETERS:
-            if name == "run":  # the noise generator counts it
+            if name == "run":  # the noise generator holds and counts it
                 continue
             lanes = range(shape.lanes) if name in ("offset", "gain_error") else [None]
             for own in lanes:
@@ -122,10 +134,10 @@ class BehaviouralCrossbar(wiring.Component):
         return registers
 
     def _write(self, m: Module, lane: int, columns: Any) -> None:
-        """Cells of a lane into its columns."""
+        """Write the cells of a lane into its columns."""
         shape, program = self.shape, self.program.payload
         here = self.program.valid & self.program.ready & (program.lane == lane)
-        # A place that there is not has no effect.
+        # A write to a place that does not exist must have no effect.
         if shape.rows != 1 << len(columns.write_row):
             here &= program.row < shape.rows
         if shape.selects != 1 << len(columns.write_select):
@@ -139,7 +151,7 @@ class BehaviouralCrossbar(wiring.Component):
         ]
 
     def _hold(self, m: Module, lane: int, converted: Value, settled: Value) -> None:
-        """A lane's sample, in LSBs, from when it has settled; and its comparators."""
+        """Hold a lane's sample, in LSBs, once it has settled, and compare it."""
         lsbs = Signal(converted.shape(), name=f"lsbs_{lane}")
         with m.If(settled):
             m.d.sync += lsbs.eq(converted)
@@ -147,10 +159,11 @@ class BehaviouralCrossbar(wiring.Component):
 
 
 class ShortCrossbar(BehaviouralCrossbar):
-    """The model with the short pipeline: a column is read in a cycle, summed in the next one, and
-    the sample waits until it is to be held.
+    """Crossbar model with the short pipeline.
 
-    columns: what makes a lane's cells and their charge; `ColumnsInstance` for Verilog.
+    It reads a column in one cycle and sums it in the next; the sample then waits until it is held.
+
+    columns: Makes a lane's cells and their charge; `ColumnsInstance` for Verilog.
     """
 
     def __init__(self, shape: ArrayShape, columns: Callable[[ArrayShape], Any] = Columns) -> None:
@@ -181,9 +194,9 @@ class ShortCrossbar(BehaviouralCrossbar):
         return m
 
     def _delayed(self, m: Module, value: Value) -> Value:
-        """The value: there is no register."""
+        """The value, without a register."""
         return value
 
     def _product(self, m: Module, a: Value, b: Value) -> Value:
-        """a * b, in the same cycle."""
+        """a * b, combinational."""
         return a * b

@@ -1,4 +1,4 @@
-"""The crossbar's behavioural model with the deep pipeline, for an FPGA."""
+"""Crossbar model with the deep pipeline, for an FPGA."""
 
 from amaranth.hdl import Module, Signal, Value
 
@@ -8,17 +8,21 @@ from hw.macro.columns_deep import RowGroups, SerialColumns
 from hw.macro.crossbar import BehaviouralCrossbar, Write
 
 AFTER_NOISE = 5
-"""Stages from a sample's noise to what is held: charge, gain (two), error, code."""
+"""Stages from a sample's noise to the held sample: charge, gain (two), error, code."""
 
 
 class DeepCrossbar(BehaviouralCrossbar):
-    """The model with the deep pipeline: there are no more than a few additions between registers,
-    and a column is summed a group of rows a cycle, in the time that a sample has to settle."""
+    """Crossbar model with the deep pipeline: at most a few additions between registers.
+
+    A column is summed one group of rows per cycle, in the settling time of the sample.
+    """
 
     def elaborate(self, platform: object) -> Module:
-        """Cycle n + 1: sample; what comes from afar first gets a register. From n + 2 on: groups of
-        rows. n + settle - 5, at the latest: charge. n + settle - 4: with noise. n + settle - 2:
-        times gain. n + settle - 1: converted, hold."""
+        """Cycle n + 1: sample, since inputs with a long route are registered first.
+
+        From n + 2 on: groups of rows. n + settle - 5 at the latest: charge. n + settle - 4: with
+        noise. n + settle - 2: times gain. n + settle - 1: converted, hold.
+        """
         m = Module()
         shape, description = self.shape, self.shape.description
         taken = self._samples(m)
@@ -38,12 +42,12 @@ class DeepCrossbar(BehaviouralCrossbar):
             charge = registered(m, columns.charge + read)
             gained = registered_product(m, lane_gain, charge)
             converted = registered(m, (gained + error).shift_right(shape.adc_shift))
-            # Beyond the codes there is nothing to compare with.
+            # Trials are codes, so a sample beyond their range may saturate: fewer bits to compare.
             self._hold(m, lane, saturate(converted, description.adc.range), taken[-1])
         return m
 
     def _delayed(self, m: Module, value: Value) -> Value:
-        """The value in a register of its own, a cycle later."""
+        """The value, registered: one cycle later."""
         return registered(m, value)
 
     def _product(self, m: Module, a: Value, b: Value) -> Value:
@@ -51,8 +55,8 @@ class DeepCrossbar(BehaviouralCrossbar):
         return registered_product(m, a, b)
 
     def _written(self, m: Module) -> Write:
-        """What is on `parameters`, a cycle later."""
+        """The write on `parameters`, one cycle later."""
         port = self.parameters
-        enable = Signal(name="parameters_enable")  # reset takes back a run
+        enable = Signal(name="parameters_enable")  # reset cancels the write of a run
         m.d.sync += enable.eq(port.enable)
         return enable, registered(m, port.address), registered(m, port.data)

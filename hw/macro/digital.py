@@ -1,5 +1,7 @@
-"""A digital body of the crossbar macro: weights in memory, multiply-accumulate in logic. It is what
-the analog one is measured against (docs/efficiency.md)."""
+"""Digital view of the crossbar macro: weights in memory, multiply-accumulate in logic.
+
+It is the baseline for comparison with the analog macro (docs/efficiency.md).
+"""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
@@ -14,13 +16,16 @@ from hw.ports import loaded_memory
 
 
 class DigitalArray(wiring.Component):
-    """The macro's port list and timing (docs/macro.md) with nothing analog behind it.
+    """Digital array with the ports and the timing of the crossbar macro (docs/macro.md).
 
-    A lane has a memory of its own for its weights g+ - g-, as wide as a group of rows; there are as
-    many groups as `settle` has cycles for, so that there are few multipliers. The pipeline around
-    it may be either.
-    Nothing errs, so `parameters` are ignored.
-    Raises WordlineError for pulse-width DACs, whose codes are never on the rows at once.
+    Each lane has a memory of its weights g+ - g-, as wide as a group of rows. There are as many
+    groups as `settle` has cycles for, which takes the fewest multipliers. The logic around the
+    array may have either pipeline. The array has no errors, so it ignores `parameters`.
+
+    Latency: `hw.timing.settle` cycles from a sample to its comparison.
+    Throughput: one sample every `hw.timing.settle` cycles.
+
+    Raises WordlineError for a pulse-width DAC, whose codes are never on the rows as a whole.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -35,11 +40,13 @@ class DigitalArray(wiring.Component):
         super().__init__(macro_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
-        """Cycle n: sample, read the first group. n + 1 to n + groups: sums, and reads of the next
-        one. n + settle - 1: gain, hold."""
+        """Cycle n: sample, read the first group. n + settle - 1: gain, hold.
+
+        n + 1 to n + groups: sum a group, read the next one.
+        """
         m = Module()
         shape = self.shape
-        taken = Signal(timing.settle(shape) - 1)  # bit k: a sample, k + 1 cycles ago
+        taken = Signal(timing.settle(shape) - 1)  # bit k: a sample was taken k + 1 cycles ago
         gain, select = (Signal.like(signal, reset_less=True) for signal in (self.gain, self.select))
         m.d.sync += taken.eq((taken << 1) | self.sample)
         with m.If(self.sample):
@@ -72,7 +79,7 @@ class DigitalArray(wiring.Component):
         return m
 
     def _rows(self, m: Module, group: Signal) -> list[Signal]:
-        """What is on the rows of a group; 0 on those that fill the last one."""
+        """Values on the rows of a group; rows that pad the last group are 0."""
         code = self.rows[0].shape()
         found = []
         for place in range(self.at_once):
@@ -85,7 +92,7 @@ class DigitalArray(wiring.Component):
         return found
 
     def _weights(self, m: Module, lane: int, place: Value, reads: Value) -> list[Value]:
-        """The weights of a lane's column for a group of rows, a cycle after `place`."""
+        """Weights of a lane's column for a group of rows, one cycle after `place`."""
         shape, program, at_once = self.shape, self.program.payload, self.at_once
         weight = program.positive - program.negative
         bits = len(weight)

@@ -1,4 +1,4 @@
-"""The crossbar macro's one port list (docs/macro.md), and the macro as a black box."""
+"""Port list of the crossbar macro (docs/macro.md), and the macro as a black box."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from hw.regions import Fields, Region
 
 
 def cell_place(shape: ArrayShape) -> dict[str, Shape]:
-    """The place of a cell, as fields: in its crossbar; then which, where there are several."""
+    """Fields of a cell's place: within its crossbar, then the crossbar's tile numbers."""
     macro = shape.macro
     inside = {"lane": macro.lanes, "select": macro.selects, "row": macro.rows}
     place = {name: unsigned(index_bits(count)) for name, count in inside.items()}
@@ -23,13 +23,13 @@ def cell_place(shape: ArrayShape) -> dict[str, Shape]:
 
 
 def tile_fields(shape: ArrayShape) -> Fields:
-    """Fields of the number of a crossbar, the lowest first, and their bits."""
+    """Fields of a crossbar's tile numbers with their bits; only where there are several."""
     counts = {"column_tile": shape.column_tiles, "row_tile": len(shape.row_tiles)}
     return tuple((name, (n - 1).bit_length()) for name, n in counts.items() if n > 1)
 
 
 def tile_place(shape: ArrayShape, *, row_tile: Any, column_tile: Any) -> dict[str, Any]:
-    """Those fields with the numbers of a crossbar, or of many."""
+    """The tile fields with the numbers of one crossbar, or of many."""
     numbers = {"row_tile": row_tile, "column_tile": column_tile}
     return {name: numbers[name] for name, _ in tile_fields(shape)}
 
@@ -41,11 +41,11 @@ def program_layout(shape: ArrayShape) -> data.StructLayout:
 
 
 PARAMETERS = ("key_0", "key_1", "run", "read_noise", "adc_noise", "offset", "gain_error")
-"""Parameters of the behavioural model by number; offset and gain_error are a lane's."""
+"""Parameters of the behavioural model by number; each lane has its offset and gain_error."""
 
 
 def parameters_region(shape: ArrayShape) -> Region:
-    """Where the parameters of a crossbar, or of each of several, are written."""
+    """Load region of the parameters of all crossbars of an array."""
     lanes = index_bits(shape.macro.lanes)
     inside = (("lane", lanes), ("parameter", index_bits(len(PARAMETERS))))
     fields = (*inside, *tile_fields(shape))
@@ -53,19 +53,20 @@ def parameters_region(shape: ArrayShape) -> Region:
 
 
 def macro_signature(shape: ArrayShape) -> wiring.Signature:
-    """The port list of the macro, as the macro sees it; of a shape that is not cut into tiles.
+    """Ports of the macro, with its own directions. shape: That of one crossbar, without tiles.
 
-    rows:    what is on the rows: DAC codes; pulses, or bits, with a sign.
-    sample:  in the cycle it is high, take the charge of column `select` of every lane.
-    first:   with `sample`: the step is the first of a sequence.
-    select:  position of every lane's column multiplexer.
-    plane:   which of several samples of a column it is (bit-serial DACs only).
-    gain:    gain of the sample, 1 and up.
-    trial:   code that each lane's comparator compares with (not with flash ADCs).
-    above:   a bit a lane: the sample, in LSBs and rounded half-up, is >= `trial`. Of flash ADCs a
-             bit for each code but the lowest: the sample is >= that.
-    program: cells to write, one each transfer.
-    parameters: what trims a body or makes it err; a body ignores those it does not have.
+    rows (in): values on the rows: DAC codes; or -1, 0 and 1 for pulses and for bits.
+    sample (in): strobe: sample column `select` of every lane, at `gain`.
+    first (in): with `sample`: the step is the first of a sequence.
+    select (in): position of the column multiplexers.
+    plane (in): plane on the rows, 0 for the most significant bit; only with several planes.
+    gain (in): gain of this sample, 1 or more.
+    trial (in): code that each lane compares its sample with; not with a flash ADC.
+    above (out): one bit per lane: the sample, in LSBs and rounded half up, is >= `trial`. Flash
+        ADC: one bit for each code but the lowest: the sample is >= that code.
+    program (in, stream): cells to write, one per transfer.
+    parameters (in): write port of parameters that trim the macro or set its errors. A view of the
+        macro ignores those that it does not implement.
     """
     description = shape.description
     members: dict[str, wiring.Member] = {
@@ -86,7 +87,7 @@ def macro_signature(shape: ArrayShape) -> wiring.Signature:
 
 
 def compare(macro: Any, lane: int, lsbs: Signal) -> Value:
-    """What the comparators of a lane say of a sample in LSBs."""
+    """Comparator outputs of a lane for a sample in LSBs."""
     adc = macro.shape.description.adc
     if adc.kind == "flash":
         return Cat(lsbs >= code for code in range(adc.range.low + 1, adc.range.high + 1))
@@ -94,15 +95,18 @@ def compare(macro: Any, lane: int, lsbs: Signal) -> Value:
 
 
 class CrossbarMacro(wiring.Component):
-    """The macro as a black box: an instance of the Verilog module `module`, which has the
-    ports of `macro_signature` (`program__payload`, ...), `clk` and `rst`."""
+    """Crossbar macro as a black box: an instance of the Verilog module `module`.
+
+    That module has the ports of `macro_signature` (`program__payload`, ...), `clk` and `rst`.
+    docs/macro.md describes the ports and the timing.
+    """
 
     def __init__(self, shape: ArrayShape, module: str) -> None:
         self.shape, self.module = shape, module
         super().__init__(macro_signature(shape))
 
     def elaborate(self, platform: object) -> Module:
-        """Nothing but the instance."""
+        """Only the instance."""
         m = Module()
         m.submodules.macro = instance(self, self.module)
         return m

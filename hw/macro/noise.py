@@ -1,4 +1,4 @@
-"""Draws for the behavioural crossbar's read and ADC noise (docs/contract.md, 10)."""
+"""Draws for the read and ADC noise of the behavioural crossbar (docs/contract.md, 10)."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from hw.fixed import (
 WORD_BITS = 32
 
 STAGES = 18
-"""Cycles from which on noise is made in a pipeline."""
+"""Least latency, in cycles, that allows the generator to be pipelined."""
 
 
 def draws_layout() -> data.StructLayout:
@@ -33,7 +33,7 @@ def draws_layout() -> data.StructLayout:
 
 
 def noise_layout(shape: ArrayShape) -> data.ArrayLayout:
-    """The noise of every lane's conversion: in units of charge, and in 2^-14 LSB."""
+    """Noise of every lane's conversion: `read` in units of charge, `adc` in 2^-14 LSB."""
     draw = draws_layout()["read"].shape.width
     read = draw + shape.read_noise_bits + 1 - noise.READ_NOISE_SHIFT
     own = {"read": signed(read), "adc": signed(draw + ADC_NOISE_BITS)}
@@ -41,16 +41,21 @@ def noise_layout(shape: ArrayShape) -> data.ArrayLayout:
 
 
 class NoiseGenerator(wiring.Component):
-    """Hashes key, run, step and column to two nearly normal numbers for every lane, and multiplies
-    them by how large they are to be.
+    """Hashes key, run, step and column to two nearly normal draws per lane, and scales them.
 
-    `sample`: select `select` is converted, in ascending order in a step; select 0 begins a step
-    and, with `first`, a run. `plane`: where each select has several samples, which of them. `key`:
-    words of the array. `run`: the number of the next run, taken when `set_run` is high; 0 after
-    reset. `read_noise`, `adc_noise`: amplitudes (docs/contract.md, 10).
-    Latency: `noise` is that of a sample from `latency` cycles after it until the next one's.
-    cycles: what that may be. With `STAGES` or more, no cycle has more than a few additions,
-    and lanes are hashed one after the other where there is time for it.
+    sample (in): strobe: select `select` is sampled. Selects ascend in a step; select 0 starts a
+        step.
+    first (in): with select 0: the step starts a run.
+    plane (in): plane of the sample; only with several planes.
+    key (in): the two key words of the crossbar.
+    run, set_run (in): number of the next run, captured while `set_run` is high; 0 after reset.
+    read_noise, adc_noise (in): amplitudes (docs/contract.md, 10).
+    noise (out): noise of a sample, from `latency` cycles after it until the next sample's noise.
+
+    cycles: Latency that the generator may have. From `STAGES` on it is pipelined, with at most a
+    few additions per cycle, and lanes are hashed one after the other as far as the time allows.
+
+    Latency: `latency` cycles from a sample to its noise.
     """
 
     def __init__(self, shape: ArrayShape, cycles: int = 2) -> None:
@@ -73,7 +78,7 @@ class NoiseGenerator(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """2 cycles, or those of the stages and of further turns."""
+        """2 cycles; if pipelined, those of the stages and of the further turns."""
         return STAGES + self.turns - 1 if self.turns else 2
 
     def elaborate(self, platform: object) -> Module:
@@ -103,13 +108,16 @@ class NoiseGenerator(wiring.Component):
         return m
 
     def _pipeline(self, m: Module) -> None:
-        """Cycle 2: place of the sample. 3: of the lane. 4 to 6: first multiplication. 7: its bits
-        mixed. 8 to 10: second. 11 to 13: look-up. 14: sum. 15, 16: amplitudes. 17: rounding. Each
-        of `at_once` pipelines has every `at_once`th lane."""
+        """The generator as `at_once` pipelines, each of which has every `at_once`th lane.
+
+        Cycle 2: place of the sample. 3: place of the lane. 4 to 6: first multiplication. 7: mix its
+        bits. 8 to 10: second multiplication. 11 to 13: look-up. 14: sum. 15, 16: multiply by the
+        amplitudes. 17: round.
+        """
         shape = self.shape
         at_once = ceil_div(shape.lanes, self.turns)
-        # What comes from afar first gets registers of its own; a run that is set is multiplied
-        # meanwhile.
+        # Inputs with a long route are registered twice. A run that is set is multiplied in that
+        # time.
         early = Signal(self.inputs)
         late = Signal(self.inputs)
         begins = Signal()
@@ -120,7 +128,7 @@ class NoiseGenerator(wiring.Component):
         parts = [together(by_digits(self.run, factor, WORD_BITS)) for factor in noise.RUN]
         words = [_word(tree_sum([registered(m, part) for part in of_run])) for of_run in parts]
         place, step = self._place(m, late, begins, set_run, words)
-        comes = Signal(self.latency)  # bit k: a sample, k + 1 cycles ago
+        comes = Signal(self.latency)  # bit k: a sample was taken k + 1 cycles ago
         m.d.sync += comes.eq(Cat(self.sample, comes))
         mixed = []
         for first in range(at_once):
@@ -153,25 +161,29 @@ class NoiseGenerator(wiring.Component):
             m.d.comb += own.eq(held)
 
     def _of_lanes(self, lanes: int) -> int:
-        """What so many lanes add to a place."""
+        """Increment of a place for so many lanes."""
         return lanes * self.shape.gates * noise.COLUMN % noise.WORD
 
     def _begins(self, inputs: Any) -> Value:
-        """A sample is the first of a step."""
+        """Whether a sample is the first of a step."""
         begins: Value = inputs.select == 0
         return begins & (inputs.plane == 0) if self.planes > 1 else begins
 
     def _place(
         self, m: Module, inputs: Any, begins: Signal, set_run: Value, run: list[Value]
     ) -> tuple[Signal, Signal]:
-        """The two Weyl sequences at a sample's first lane, registered with it. inputs: its ports.
-        begins: it is the first of a step. run: what the runs before `set_run` add to them."""
+        """The two Weyl sequences at a sample's first lane, registered with the sample.
+
+        inputs: The generator's ports, or registered ones.
+        begins: The sample is the first of a step.
+        run: Increments of the two sequences for the run that `set_run` sets.
+        """
         shape, plane = self.shape, inputs.plane if self.planes > 1 else Const(0)
         sample, first = inputs.sample, inputs.first
         ends_column = Signal()
         m.d.comb += ends_column.eq(plane == self.planes - 1)
 
-        # What the runs so far have added to the key.
+        # Increments of the runs so far, to be added to the key.
         runs = [Signal(WORD_BITS, name=f"runs_{n}") for n in range(2)]
         for n, total in enumerate(runs):
             with m.If(set_run):
@@ -179,7 +191,7 @@ class NoiseGenerator(wiring.Component):
             with m.Elif(sample & begins & first):
                 m.d.sync += total.eq(total + noise.RUN[n])
 
-        # At column 0; a step of the network is as many as it has planes.
+        # The sequences at column 0. Each plane is a step of its own (docs/contract.md, 10).
         steps = [Signal(WORD_BITS, name=f"step_{n}") for n in range(2)]
         now = [Signal(WORD_BITS, name=f"now_{n}") for n in range(2)]
         for n, (step, total) in enumerate(zip(steps, runs, strict=True)):
@@ -195,7 +207,7 @@ class NoiseGenerator(wiring.Component):
             for n in range(2)
         ]
 
-        # A lane goes through the gates of a unit, then on by `lanes` units.
+        # A lane converts the gates of a unit, then moves on by `lanes` units.
         place = Signal(WORD_BITS)
         second = Signal(WORD_BITS)
         gate = Signal(index_bits(shape.gates))
@@ -216,12 +228,15 @@ class NoiseGenerator(wiring.Component):
         return place, second
 
     def _registered(self, m: Module, value: Value) -> Value:
-        """The value; in a pipeline, a cycle later."""
+        """The value; if pipelined, one cycle later."""
         return registered(m, value) if self.turns else value
 
     def _look_up(self, m: Module, words: list[Value]) -> list[data.View]:
-        """The draws of a word, sums of two bytes' entries: bytes 0 and 1 for the cells, 2 and 3 for
-        the ADC. In a pipeline, those of the word of two cycles before."""
+        """Draws of each word: bytes 0 and 1 for the cells, 2 and 3 for the ADC.
+
+        A draw is the sum of the entries of its two bytes. If pipelined, it comes two cycles after
+        its word.
+        """
         magnitudes = noise.magnitudes()
         m.submodules.magnitudes = table = memory.Memory(
             shape=max(magnitudes).bit_length(), depth=len(magnitudes), init=magnitudes
@@ -248,5 +263,5 @@ def _word(value: Value) -> Value:
 
 
 def _multiplied(m: Module, value: Value, factor: int) -> Value:
-    """Their product modulo 2^32, two cycles later: constants have 11 to 13 digits."""
+    """Product modulo 2^32, two cycles later; the constants have 11 to 13 nonzero digits."""
     return _word(two_levels(m, by_digits(value, factor, WORD_BITS)))
