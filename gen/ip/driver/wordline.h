@@ -1,7 +1,7 @@
 /* Bare-metal driver of a Wordline accelerator: C99, no library, no memory of its own.
  *
- * Registers and load window are at `base`, as wordline_regs.h says, which is made with the design.
- * x goes in, and results come out, over AXI4-Stream: that is a DMA's task, and not this driver's.
+ * Registers and load window start at `base`; wordline_regs.h, generated with the design, has the
+ * offsets. x and results use AXI4-Stream: a DMA moves them, not this driver.
  */
 #ifndef WORDLINE_H
 #define WORDLINE_H
@@ -11,7 +11,7 @@
 
 #include "wordline_regs.h"
 
-/* How a word of the bus is read and written. Define both to do it otherwise. */
+/* Bus access of one word. Define both macros to replace it. */
 #ifndef WORDLINE_READ
 #define WORDLINE_READ(address) (*(volatile uint32_t *)(address))
 #define WORDLINE_WRITE(address, value) (*(volatile uint32_t *)(address) = (value))
@@ -20,11 +20,11 @@
 enum wordline_result {
     WORDLINE_OKAY = 0,
     WORDLINE_NOTHING_THERE, /* no accelerator at this address */
-    WORDLINE_OTHER_VERSION, /* its register map is not the driver's */
-    WORDLINE_OTHER_DESIGN,  /* it is not the design that wordline_regs.h was made with */
-    WORDLINE_STILL_BUSY,    /* sequences were under way all the time; nothing was loaded */
-    WORDLINE_OUT_OF_RANGE,  /* an address that the load map does not have; nothing was loaded */
-    WORDLINE_NOT_LOADED,    /* the load was cut off, by a reset or by another's access */
+    WORDLINE_OTHER_VERSION, /* the register map differs from the driver's */
+    WORDLINE_OTHER_DESIGN,  /* wordline_regs.h belongs to another design */
+    WORDLINE_STILL_BUSY,    /* a sequence was in flight at every poll; nothing was loaded */
+    WORDLINE_OUT_OF_RANGE,  /* an address outside the load map; nothing was loaded */
+    WORDLINE_NOT_LOADED,    /* a reset or another master interrupted the load */
     WORDLINE_CHECK_FAILED   /* words are missing, changed or in another order: load it again */
 };
 
@@ -42,19 +42,20 @@ struct wordline_counters {
 /* Is the accelerator of wordline_regs.h at `base`? */
 enum wordline_result wordline_check(uintptr_t base);
 
-/* Load a program; of no words, nothing. The last word of an image is its checksum, which the
- * accelerator compares with the words that came; words without one are loaded unchecked. It waits until no sequence is under way, for `patience` reads
- * of the status at the most; no sequence begins before it is done, so each is computed with the
- * numbers of one load. After WORDLINE_STILL_BUSY the request still has its turn: no sequence begins
- * until it has come and gone, with nothing loaded. */
+/* Load a program of `count` words; 0 words load nothing. The last word of an image is its checksum,
+ * which the accelerator compares with the words received. Words without a checksum are not checked.
+ * Waits until no sequence is in flight, for at most `patience` polls of the status. No sequence
+ * begins before the load ends, so each sequence uses the numbers of one load. After
+ * WORDLINE_STILL_BUSY the request stays pending: the window opens and closes once with nothing
+ * loaded before the next sequence begins. */
 enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *image, size_t count,
                                    uint32_t patience);
 
-/* Has a program been loaded since the last reset, whole? One from before it is still there, but a
- * reset may have cut its load off. */
+/* Whether a whole program was loaded since the last reset. An earlier program is kept over a reset,
+ * but the reset may have interrupted its load. */
 int wordline_loaded(uintptr_t base);
 
-/* Is a sequence under way? */
+/* Whether a sequence is in flight. */
 int wordline_busy(uintptr_t base);
 
 /* Which events raise the interrupt: an OR of WORDLINE_IRQ_ENABLE_... */
