@@ -89,22 +89,23 @@ _STEPS = {"adc_sigma": 2**-8, "offset_sigma": 2**-8, "gain_sigma": 2**-10}
 
 @frozen
 class Effects:
-    """The `[effects]` of a recipe; by default every one is off.
+    """Non-idealities of one chip, the `[effects]` of a recipe. All are off by default.
 
-    seed:              of everything that is drawn, the keys of the noise too: one seed, one chip.
-    programming:       how devices miss their targets: "pcm" and "reram" (`DEVICES`), or
-                       "constant", by a deviation that does not depend on the target,
-    programming_sigma: a fraction of full scale.
-    drift_seconds:     from programming to use; up to DRIFT_START nothing drifts.
-    drift_nu:          mean of the exponent in G(t) = G(t0) (t/t0)^-nu, and
-    drift_nu_sigma:    its deviation over devices. The defaults are PCM's above a third of full
-                       scale (Nandakumar et al., ICECS 2019); devices nearly off drift faster.
-    stuck_on:          probability that a device is stuck at full scale;
-    stuck_off:         at 0.
-    read_sigma:        deviation of one device at each read, a fraction of full scale.
-    adc_sigma:         deviation of each conversion, in LSB.
-    offset_sigma:      deviation of the ADCs' offsets over lanes, in LSB.
-    gain_sigma:        deviation of the ADCs' relative gain errors over lanes.
+    seed:              Seed of all draws, including the keys of the noise: one seed, one chip.
+    programming:       Programming error of the devices. "pcm" and "reram": published models
+                       (`DEVICES`). "constant": the same deviation for each target.
+    programming_sigma: Standard deviation of "constant", as a fraction of full scale.
+    drift_seconds:     Time from programming to use in seconds. No drift up to DRIFT_START.
+    drift_nu:          Mean drift exponent nu in G(t) = G(t0) (t/t0)^-nu. The default is PCM's above
+                       a third of full scale (Nandakumar et al., ICECS 2019).
+    drift_nu_sigma:    Standard deviation of nu over devices; default as above. Devices that are
+                       nearly off drift faster.
+    stuck_on:          Probability that a device is stuck at full scale.
+    stuck_off:         Probability that a device is stuck at 0.
+    read_sigma:        Read noise of a device, standard deviation as a fraction of full scale.
+    adc_sigma:         Noise of a conversion, standard deviation in LSB.
+    offset_sigma:      Standard deviation of the ADCs' offsets over lanes, in LSB.
+    gain_sigma:        Standard deviation of the ADCs' relative gain errors over lanes.
     """
 
     seed: Annotated[Int, Field(ge=0, le=2**31)] = 0

@@ -35,20 +35,20 @@ POINTS = 8
 
 @frozen
 class Levels:
-    """How level tables are found in training, one for each array.
+    """How training finds the level table of each array.
 
-    method:     "uniform": equally spaced; only the scale is found, by the least mean squared error.
-                "lloyd-max": the least mean squared error of the weights. "k-means": the same, each
-                weight's error counted by its importance, the mean square of the loss's gradient.
-                "pruning": from many equally spaced points, the one that is dispensed with at the
-                least such cost goes, until few enough are left.
-    count:      levels of a table; None: as many as `device.weight_bits` allows.
-    symmetric:  whether the table is the same on both sides of 0. One of an even count has no 0; of
+    method:     "uniform": equally spaced at the scale of least mean squared error. "lloyd-max":
+                least mean squared error of the weights. "k-means": the same, each weight's error
+                weighted by its importance, the mean squared gradient of the loss. "pruning": from
+                many equally spaced points the cheapest one is removed, in that measure, until
+                `count` remain.
+    count:      Levels per table; default: as many as `device.weight_bits` allows.
+    symmetric:  Whether the table is symmetric around 0. An even count has no level at 0; a table of
                 one level less, with 0, is taken where its error is smaller.
-    separation: the smallest spacing of neighbours, in standard deviations of programming noise:
-                the root mean square of those of the two.
-    noise:      that noise: a device model's (`golden.effects.DEVICES`), or one that is the same
-                at every level, a fraction of full scale.
+    separation: Minimum distance of neighbours in standard deviations of programming noise, the
+                root mean square of the two.
+    noise:      That noise: a device model of `golden.effects.DEVICES`, or a constant fraction of
+                full scale.
     """
 
     method: Method = "k-means"

@@ -31,14 +31,14 @@ Pipeline = Literal["short", "deep"]
 
 @frozen
 class Device:
-    """The memory cell: how finely its conductance is written and which levels a weight uses.
+    """The memory cell: programming resolution, and the levels that a weight uses.
 
-    weight_bits:      bits of a weight; 2^weight_bits - 1 equally spaced levels around 0, or, for
-                      1 bit, the two levels -max and +max.
-    conductance_bits: bits of a device's conductance code; a cell is a pair of such devices.
-    levels:           "uniform"; or the level table itself, ascending differential conductance
-                      codes g+ - g- of both signs, at most 2^weight_bits of them; or "trained":
-                      each array has a table of its own, found in training (`golden.levels`).
+    weight_bits:      Bits of a weight: 2^weight_bits - 1 equally spaced levels around 0. 1 bit has
+                      the two levels -max and +max.
+    conductance_bits: Bits of a device's conductance code. A cell is a pair of devices.
+    levels:           "uniform"; a level table of your own: ascending differential codes g+ - g- of
+                      both signs, at most 2^weight_bits entries; or "trained": training finds one
+                      table for each array (`golden.levels`).
     """
 
     weight_bits: Annotated[Int, Field(ge=1, le=8)] = 4
@@ -99,17 +99,17 @@ class Device:
 
 @frozen
 class Array:
-    """The crossbar macro and what feeds it.
+    """The crossbar macro and the logic that feeds it.
 
-    rows, columns: of a crossbar, at most; a layer that needs more is cut into tiles.
-    lanes:  ADCs of a crossbar that work at the same time.
-    beat:   codes carried by one transfer of the input stream.
-    settle: clock cycles from `sample` to a valid comparator (docs/macro.md).
-    pipeline: "short", for a chip, whatever `settle` is; "deep", for an FPGA: no more than a few
-            additions between registers, which needs `settle` >= DEEP_SETTLE. The numbers that are
-            computed are the same.
-    units_per_beat: units that the gates of a layer compute in one cycle, a divisor of its lanes; 0:
-            the fewest that do not slow a step down (`hw.timing`).
+    rows:           Maximum rows per crossbar. A layer that needs more is cut into row tiles.
+    columns:        Maximum columns per crossbar. A layer that needs more is cut into column tiles.
+    lanes:          ADCs per crossbar that convert in parallel.
+    beat:           Codes per transfer of the input stream.
+    settle:         Clock cycles from `sample` to a valid comparator output (docs/macro.md).
+    pipeline:       "short", for a chip; "deep", for an FPGA: at most a few additions between
+                    registers, which needs `settle` >= 23. Both compute the same numbers.
+    units_per_beat: Units that the gate pipeline computes per cycle, a divisor of the lanes. 0: the
+                    fewest that do not slow a step down (`hw.timing`).
     """
 
     rows: Count = 4096
@@ -135,11 +135,12 @@ class Array:
 
 @frozen
 class Dac:
-    """The row drivers: signed symmetric codes, `bits` wide; 1 bit means the two codes -1 and +1.
+    """The row drivers: signed, symmetric codes. 1 bit has the two codes -1 and +1.
 
-    kind: how a code is on a row. "level": as a level, for as long as a sample settles.
-          "pulse-width": as a pulse of so many cycles. "bit-serial": the bits of its magnitude one
-          after the other, each plane of them converted for itself.
+    bits: Bits of a DAC code: -7..7 for 4 bits.
+    kind: How a row carries a code. "level": a level, constant while a sample settles.
+          "pulse-width": a pulse of |code| cycles. "bit-serial": one bit of the magnitude at a time;
+          each bit plane is converted separately.
     """
 
     bits: Annotated[Int, Field(ge=1, le=8)] = 4
@@ -186,10 +187,10 @@ class Dac:
 class Adc:
     """The column converters.
 
-    bits:      bits of a code, two's complement: -8..7 for 4 bits.
-    kind:      how the readout converts: "sar", by successive approximation, a cycle a bit; "flash",
-               by a comparator for each code at once; "ramp", against all codes one after the other.
-    gain_bits: bits of the programmable analog gain, an unsigned integer from 1 up.
+    bits:      Bits of a code in two's complement: -8..7 for 4 bits.
+    kind:      Conversion algorithm. "sar": successive approximation, one cycle per bit. "flash":
+               one comparator per threshold, one cycle. "ramp": one threshold per cycle.
+    gain_bits: Bits of the programmable analog gain, an unsigned integer from 1 up.
     """
 
     bits: Annotated[Int, Field(ge=2, le=10)] = 4
@@ -204,10 +205,10 @@ class Adc:
 
 @frozen
 class Voting:
-    """The voter: several noisy passes over a sequence, and one class from all of them.
+    """The voter: several noisy passes over a sequence give one class.
 
-    replay_steps: steps the replay buffer holds; 0: no replay buffer, no voter.
-    max_votes:    the most passes the run-time register may ask for.
+    replay_steps: Capacity of the replay buffer in steps. 0: no replay buffer and no voter.
+    max_votes:    Largest number of passes that the run-time register accepts.
     """
 
     replay_steps: Annotated[Int, Field(ge=0, le=65_536)] = 0
@@ -216,11 +217,11 @@ class Voting:
 
 @frozen
 class Output:
-    """What leaves the accelerator, and when.
+    """What the output stream carries, and how often.
 
-    of:    "class": the number of the highest score; "scores": every score; "state": h of the last
-           layer, as DAC codes, of a network without a head.
-    steps: "last": of the last step of a sequence; "every": of each of its steps.
+    of:    "class": index of the highest score. "scores": all scores. "state": h of the last layer
+           as DAC codes, for a network without a head.
+    steps: "last": after the last step of a sequence. "every": after each step.
     """
 
     of: Literal["class", "scores", "state"] = "class"
@@ -234,10 +235,12 @@ class Output:
 
 @frozen
 class Network:
-    """The network: inputs -> recurrent layers (their units) -> classes.
+    """The network: inputs -> recurrent layers -> classes.
 
-    classes: scores of the dense head, one a class, or one a number that a regressor gives; 0: there
-    is no head, and what leaves is the state.
+    inputs:  Values of x per step.
+    hidden:  Units of each recurrent layer, 1 to 8 layers.
+    classes: Scores of the dense head: one per class, or one per value of a regression. 0: no head;
+             the output is the state.
     """
 
     inputs: Count

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class LstmCell(Cell):
     """The LSTM cell and its number formats.
 
-    frac:             fraction bits of a pre-activation below the ADC's LSB: the bias resolution.
-    gate_bits:        bits of i, f and o, and fraction bits of g and c (n in the contract).
-    state_bits:       bits of c, two's complement.
-    state_index_bits: bits of c that index the table of tanh(c).
-    hidden_bits:      bits of that table's entries, two's complement.
+    frac:             Fraction bits of a pre-activation below the ADC's LSB: resolution of the bias.
+    gate_bits:        Bits of i, f and o, and fraction bits of g and c (n in the contract).
+    state_bits:       Bits of c in two's complement.
+    state_index_bits: Bits of c that index the table of tanh(c).
+    hidden_bits:      Bits of an entry of that table, in two's complement.
     """
 
     # In PyTorch's order.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class RnnCell(Cell):
     """The vanilla (Elman) cell, h = tanh(W x + U h + b), and its number formats.
 
-    frac:        fraction bits of a pre-activation below the ADC's LSB: the bias resolution.
-    hidden_bits: bits of the tanh table's entries, two's complement.
+    frac:        Fraction bits of a pre-activation below the ADC's LSB: resolution of the bias.
+    hidden_bits: Bits of an entry of the tanh table, in two's complement.
     """
 
     gates: ClassVar[tuple[str, ...]] = ("h",)

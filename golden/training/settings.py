@@ -12,10 +12,17 @@ from golden.validation import Int, frozen
 class Training:
     """How to train: `float_epochs` of the float network, then `epochs` of the quantised one.
 
-    dataset: the name of a data set or, for an imported network, the path of an .npz file of its
-    sequences, which a TOML file gives relative to its own folder.
-    noise: what the quantised network is trained with: "none"; a number, the signal-to-noise ratio
-    in dB of noise at `placement` (`golden.injection`); or "hardware", the recipe's own effects.
+    dataset:       Name of a data set; for an imported network, the path of an .npz file of its
+                   sequences, relative to the TOML file.
+    seed:          Seed of the initial weights, the order of batches and the noise in training.
+    float_epochs:  Epochs of the float network.
+    epochs:        Epochs of the quantised network.
+    batch:         Sequences per batch.
+    learning_rate: Adam's step size at the start; a cosine schedule takes it to 0.
+    noise:         Noise in training of the quantised network. "none"; a number: signal-to-noise
+                   ratio in dB, -20 to 60, at `placement`; "hardware": the recipe's own effects.
+    placement:     Where noise of a given ratio is injected. "pre-activations"; "every": also gate
+                   outputs, c, h before rounding, and scores (`golden.injection`).
     """
 
     dataset: str = "vowels"
