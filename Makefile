@@ -3,6 +3,7 @@ PYTHON ?= python3
 NAME ?= vowels
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS_READY := .venv/.docs-ready
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
@@ -10,7 +11,7 @@ PEERS_READY := $(PEERS)/.ready
 # Packages that are imported seldom, and so compiled then.
 SELDOM := /(sympy|scipy|sklearn|scapy|networkx|mypyc?|fontTools|pygments|art|narwhals|mpmath|pip|setuptools|onnxruntime)/|/torch/(_inductor|_dynamo|testing|distributed)/
 
-.PHONY: sim test test-all lint format bench peers clean
+.PHONY: sim test test-all lint format bench docs peers clean
 
 sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
 	$(BIN)/wordline sim $(NAME)
@@ -33,6 +34,9 @@ format: $(READY)  ## what of lint a machine can do
 bench: $(READY)  ## how fast everything is, beside its anchors
 	$(BIN)/wordline bench
 
+docs: $(DOCS_READY)  ## the documentation site in build/docs; a warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -j 2 -b html docs build/docs
+
 peers: $(PEERS_READY)  ## how fast other tools run the same LSTM (7.5 GB of packages, 12 minutes)
 	$(PEERS)/bin/python peers/run.py --out build/bench/peers.json
 
@@ -44,6 +48,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,attacks,synth]'
 	$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' .venv/lib || true  # on all cores; templates are no Python
+	touch $@
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 $(PEERS_READY): peers/requirements.txt

@@ -1,28 +1,29 @@
-"""Quantised, noisy layers for a training loop of your own: `torch.nn.Module`s that compute exactly
-what the accelerator does.
+"""Quantised, noisy layers (`torch.nn.Module`) for your own training loop.
+
+They compute exactly what the accelerator computes:
 
     lstm = wordline.nn.LSTM(12, 32, batch_first=True, adc={"bits": 5}).calibrate(x)
-    output, (h_n, c_n) = lstm(x)            # as torch.nn.LSTM; gradients pass straight through
+    output, (h_n, c_n) = lstm(x)            # called like torch.nn.LSTM; gradients pass through
 
     net = wordline.nn.Network(description, batch_first=True, noise=10.0).calibrate(x, lengths)
     loss = cross_entropy(net(x, lengths), labels)
-    net.to_program().save(path)             # to emit, and to simulate
+    net.to_program().save(path)             # to emit and to simulate
 
-`LSTM` and `RNN` are recurrent layers, whose state leaves the chip; `Network` is all that a
-description can say, with its head. Real numbers go in and come out. Inside are the DAC codes of x,
-then `golden.network.run`, the very function that the Verilog is compared with: what comes out is an
-integer of the chip times a fixed scale, rounded to x's dtype. Of h the scale is 1 / (largest DAC
-code), of c it is 2^-gate_bits, of scores `Program.score_step`.
+LSTM and RNN are recurrent layers whose state is the output. Network is everything that a
+description can express, including the head. Inputs and outputs are real numbers. Inside, x becomes
+DAC codes and `golden.network.run` computes the rest, the function that the Verilog is compared
+with. An output is an integer of the chip times a fixed scale, rounded to the dtype of x: 1 /
+(largest DAC code) for h, 2^-gate_bits for c, `Program.score_step` for scores.
 
-Parameters are those of `golden.training.TrainableArray`, in float64: real weights and biases, and
+Parameters are those of `golden.training.TrainableArray` in float64: real weights and biases, and
 the logarithms of ADC and weight step sizes, learned as in LSQ (Esser et al., ICLR 2020). Weights
-are of standardised inputs, (x - mean) / deviation, so calibrate before training. A backward pass
-can run once.
+refer to standardised inputs, (x - mean) / deviation, so calibrate before training. Each forward
+pass allows one backward pass.
 
-In training, `noise` is on: a ratio in dB, or a `golden.injection.Injection`; or the hardware's own
-`golden.effects.Effects`, another chip with every call. In evaluation the chip is ideal, unless
-`eval_noise` is set. Noise depends on `seed` and on how many calls have drawn some, and neither on
-PyTorch's generator nor changes it.
+Noise is on in training mode. It is a signal-to-noise ratio in dB, a `golden.injection.Injection`,
+or the hardware's own `golden.effects.Effects` with another chip for each call. In evaluation mode
+the chip is ideal unless `eval_noise` is set. Noise depends on `seed` and on the number of earlier
+calls that drew noise; it neither reads nor changes PyTorch's generator.
 """
 
 import copy

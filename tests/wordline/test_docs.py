@@ -1,0 +1,179 @@
+"""The documentation: links, figures and commands are true."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(page for page in sorted(DOCS.rglob("*.md")) if "made" not in page.parts),
+]
+MADE = ("made/parameters.md", "made/commands.md")
+"""Pages that `make docs` draws from the code."""
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page):
+    """Of headings, as GitHub and MyST make them, and of <a id>."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    found = set(re.findall(r'<a id="([^"]+)"', text))
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        plain = re.sub(r"[^\w\- ]", "", heading.lower().strip())
+        found.add(plain.replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target) or target.endswith(MADE):
+            continue
+        path, _, anchor = target.partition("#")
+        other = (page.parent / path).resolve() if path else page
+        assert other.exists(), f"{name(page)}: {target}"
+        if anchor and other.suffix == ".md":
+            assert anchor in anchors(other), f"{name(page)}: {target}"
+
+
+@pytest.fixture(scope="module")
+def site():
+    """docs/conf.py, which also draws pages from the code."""
+    return runpy.run_path(str(DOCS / "conf.py"))
+
+
+def test_every_parameter_is_described(site):
+    rows = [line for line in site["parameter_page"]().splitlines() if line.startswith("| `")]
+    assert len(rows) > 50
+    for row in rows:
+        field, default, allowed, meaning = (
+            cell.strip() for cell in re.split(r"(?<!\\)\|", row.strip("|"))
+        )
+        assert default and (meaning or field == "`kind`"), row
+        assert allowed or field in ("`dataset`", "`noise`", "`symmetric`"), row
+    assert "| `lanes` | `4` | 1 to 4096 |" in site["parameter_page"]()
+
+
+def test_every_command_has_its_options(site):
+    text = site["command_page"]()
+    for command in ("import", "sim", "emit", "check", "synth", "ppa", "fit", "study"):
+        assert f"## `wordline {command}`" in text
+    assert "--calibration" in text
+
+
+def numbers(value):
+    """All numbers in JSON."""
+    if isinstance(value, bool):
+        return
+    if isinstance(value, int | float):
+        yield float(value)
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from numbers(inner)
+
+
+def is_in(text, values):
+    """Whether a decimal number is one of some values, rounded to its digits."""
+    digits = len(text.partition(".")[2])
+    return any(f"{abs(value):.{digits}f}" == text for value in values)
+
+
+@pytest.mark.parametrize("study", sorted(p.parent.name for p in DOCS.glob("studies/*/README.md")))
+def test_results_of_a_study_are_those_of_its_file(study):
+    """Decimal numbers in the lines Result and Verdict are in results.json, or are differences of
+    two of its claims."""
+    folder = DOCS / "studies" / study
+    text = (folder / "README.md").read_text()
+    results = json.loads((folder / "results.json").read_text())
+    values = [*numbers(results)]
+    claims = [v for c in results["claims"] for v in (c["ours"], c["anchor"], c["goal"]) if v]
+    values += [a - b for a in claims for b in claims]
+    values += [c["ours"] / c["anchor"] for c in results["claims"] if c["ours"] and c["anchor"]]
+    for part in ("Result", "Verdict"):
+        (line,) = re.findall(rf"^\*\*{part}\.\*\* (.*?)(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+        plain = re.sub(r"arXiv \S+|\d+/\d+/\d+", "", line)
+        for number in re.findall(r"(?<![\w.,/])\d+\.\d+(?![\w/])", plain):
+            assert is_in(number, values), f"{study}: {part} says {number}"
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    """Its code cells one after the other; what it prints is what it shows."""
+    pytest.importorskip("matplotlib").use("svg")
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((DOCS / "notebook.ipynb").read_text())["cells"]
+    scope: dict[str, object] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), scope)
+    shown = [line for c in cells for o in c.get("outputs", []) for line in o.get("text", [])]
+    assert any("ADCs" in line for line in shown) and len(scope["accuracy"]) == 4  # type: ignore[arg-type]
+
+
+def blocks(page):
+    """Files and commands of a page in their order: (file, text) or (None, command)."""
+    pattern = r"```(?:\{code-block\} python\n:caption: (\S+)\n|(console)\n)(.*?)```"
+    for file, console, body in re.findall(pattern, page.read_text(), re.DOTALL):
+        if console:
+            yield from ((None, line[2:]) for line in body.splitlines() if line.startswith("$ "))
+        else:
+            yield file, body.lstrip("\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["quickstart", "tutorial", "howto/noise"])
+def test_commands_of_a_page_run_as_written(page, tmp_path):
+    """In an empty folder, but for getting and setting up the project itself."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = 0
+    for file, text in blocks(DOCS / f"{page}.md"):
+        if file is not None:
+            (tmp_path / file).write_text(text)
+            continue
+        if text.startswith(("git clone", "make ", "source ")):
+            continue
+        run = subprocess.run(
+            *(text,),
+            shell=True,
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, (text, run.stdout[-2000:], run.stderr[-2000:])
+        done += 1
+    assert done >= 4
+
+
+@pytest.mark.slow
+def test_the_block_of_the_readme_is_that_of_a_run(tmp_path):
+    """All but seconds, and accuracies, which processors round apart."""
+    command = [shutil.which("wordline", path=str(Path(sys.executable).parent)), "sim", "vowels"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    (block,) = re.findall(r"```\n( +vowels, seed 0.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+    def rows(text):
+        lines = [line.strip("│ ").split("│") for line in text.splitlines() if line.startswith("│")]
+        return {line[0].strip(): line[1].strip() for line in lines if len(line) == 2}
+
+    shown, ran = rows(block), rows(run.stdout)
+    assert shown.keys() == ran.keys()
+    for key in shown:
+        if key not in ("seconds", ""):
+            if key.endswith("accuracy"):
+                assert float(shown[key][:-2]) == pytest.approx(float(ran[key][:-2]), abs=1.0)
+            else:
+                assert shown[key] == ran[key]
+    (verdict,) = re.findall(r"GREEN: .*? values equal", block)
+    assert verdict in run.stdout
