@@ -6,9 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gen.cost import technology
 from golden.errors import WordlineError
 
 COMPONENTS = Path(__file__).with_name("components.toml")
+
+NODE = 32
+"""In nm, of the figures."""
+
+DIGITAL = ("memory_energy", "memory_area")
+ANALOG = (
+    *("adc_energy", "adc_area", "comparator_energy", "comparator_area", "front_end_energy"),
+    *("front_end_area", "dac_energy", "dac_area", "cell_area"),
+)
+"""Figures that depend on the node, of digital and of analog parts."""
 
 CASES = ("low", "typical", "high")
 
@@ -49,6 +60,59 @@ def read_figures(path: Path = COMPONENTS) -> Figures:
             raise WordlineError(f"{path}: {name} = {given!r} is no table; write [{name}].")
         figures[name] = _figure(path, name, given, ours.get(name))
     return figures
+
+
+def at_node(figures: Figures, node: int) -> Figures:
+    """Figures of 32 nm at another node in nm.
+
+    Standard cells and memories scale as Stillmaker and Baas have it (gen/cost/technology.py). How
+    analog parts scale is not known: their low or high figure scales as logic does, the other one
+    not at all, and the typical one by the geometric mean. Raises WordlineError for a node beyond
+    those that are listed there.
+    """
+    if node == NODE:
+        return figures
+    try:
+        step, whole = technology.scale(NODE, node), technology.scale(180, node)
+    except ValueError as error:
+        raise WordlineError(f"--node: {error}.") from None
+
+    def scaled(name: str, low: float, typical: float, high: float) -> Figure:
+        own = figures[name]
+        return dataclasses.replace(
+            own,
+            low=own.low * low,
+            typical=own.typical * typical,
+            high=own.high * high,
+            source=f"{own.source}; at {node} nm",
+        )
+
+    found = dict(figures)
+    for name in (*DIGITAL, *ANALOG):
+        factor = step.energy if name.endswith("energy") else step.area
+        if name in DIGITAL:
+            found[name] = scaled(name, factor, factor, factor)
+        else:
+            found[name] = scaled(name, min(1.0, factor), factor**0.5, max(1.0, factor))
+    volts = technology.NODES[180][0] / technology.nominal(node)
+    general = node / 180 / volts**2
+    ends = sorted((general, whole.energy))
+    found["node_energy"] = dataclasses.replace(
+        figures["node_energy"],
+        low=ends[0],
+        typical=whole.energy,
+        high=ends[1],
+        source=f"as at {NODE} nm, at {node} nm",
+    )
+    ends = sorted((whole.area, (node / 180) ** 2))
+    found["node_area"] = dataclasses.replace(
+        figures["node_area"],
+        low=ends[0],
+        typical=whole.area,
+        high=ends[1],
+        source=f"as at {NODE} nm, at {node} nm",
+    )
+    return found
 
 
 def template() -> str:

@@ -58,6 +58,7 @@ class Counted:
     period_ns: float
     adc_bits: int
     period_cycles: int
+    adc_kind: str
     energy: dict[str, float]
     area: dict[str, float]
     memories: list[Memory]
@@ -116,6 +117,7 @@ def count(
         cycles=activity.changes["aclk"] / 2,
         period_ns=period_ns,
         adc_bits=description.adc.bits,
+        adc_kind=description.adc.kind,
         period_cycles=max(timing.period(shape) for shape in description.arrays.values()),
         energy={name: e.dynamic for name, e in energies.items()},
         area={block.name: block.area for block in mapped.blocks},
@@ -126,8 +128,12 @@ def count(
 
 def operations(description: Description, lengths: Tensor) -> int:
     """Of all arrays, in sequences of such lengths, each once."""
-    steps, sequences = int(lengths.sum()), len(lengths)
-    total = 0
+    return round(operations_of(description, int(lengths.sum()), len(lengths)))
+
+
+def operations_of(description: Description, steps: float, sequences: float) -> float:
+    """Of all arrays, in so many steps of so many sequences."""
+    total = 0.0
     for name, shape in description.arrays.items():
         once = name == "head" and not description.output.every_step
         total += 2 * shape.rows * shape.units * shape.gates * (sequences if once else steps)

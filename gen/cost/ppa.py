@@ -13,14 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gen.cost import technology
+from gen.cost import components, technology
 from gen.cost.components import Figures, Values
-from gen.cost.counts import Counted
+from gen.cost.counts import Array, Counted
 from gen.impl import cells
 from gen.ip.options import Macro
+from golden.parameters import Adc
+from hw import timing
 
-NODE = 32
-"""In nm, of the components' figures and of all results."""
+NODE = components.NODE
+"""In nm, of all results, unless another node is asked for."""
 
 ADC_BITS = 4
 """Of the ADCs whose energy and area are among the figures."""
@@ -28,9 +30,6 @@ ADC_BITS = 4
 CELLS = cells.CELLS["osu018"]
 
 CELLS_NODE = 180
-
-CYCLE = technology.scale(CELLS_NODE, NODE).delay
-"""What a clock's period at the cells' node is multiplied by."""
 
 SIDES: dict[str, Macro] = {"analog": "blackbox", "digital": "digital"}
 """A design with crossbars, and its twin: the body of the macros."""
@@ -58,11 +57,15 @@ class Cost:
         return 1000 * self.operations / self.step_ns / sum(self.area.values())
 
 
-def cost(counted: Counted, values: Values, *, adc_bits: int | None = None) -> Cost:
+def cost(
+    counted: Counted, values: Values, *, adc_bits: int | None = None, node: int = NODE
+) -> Cost:
     """What a design costs with these values of the figures. adc_bits: as if its ADCs had so many:
-    they alone cost another energy, area and time."""
+    they alone cost another energy, area and time. node: in nm, that the figures are of; it decides
+    how long a cycle is."""
     v = values
     bits = counted.adc_bits if adc_bits is None else adc_bits
+    kind: Any = counted.adc_kind
     energy: dict[str, float] = defaultdict(float)
     area: dict[str, float] = defaultdict(float)
     for block, pj in counted.energy.items():
@@ -73,16 +76,18 @@ def cost(counted: Counted, values: Values, *, adc_bits: int | None = None) -> Co
         accesses = memory.reads + memory.writes
         energy["memories"] += accesses * memory.shape.width * v["memory_energy"]
         area["memories"] += memory.shape.bits * memory.shape.reads * v["memory_area"]
-    cycle_ns = counted.period_ns * CYCLE
+    cycle_ns = counted.period_ns * technology.scale(CELLS_NODE, node).delay
     stretch = 1.0
     if counted.arrays:
-        cycles = counted.period_cycles + bits - counted.adc_bits
+        more = timing.adc_cycles(Adc(bits=bits, kind=kind)) - timing.adc_cycles(
+            Adc(bits=counted.adc_bits, kind=kind)
+        )
+        cycles = counted.period_cycles + more
         stretch = max(cycles * cycle_ns, v["settle"]) / (counted.period_cycles * cycle_ns)
     for array in counted.arrays:
-        one = v["adc_energy"] * v["adc_energy_growth"] ** (bits - ADC_BITS)
-        energy["ADCs"] += array.conversions * one
-        one = v["adc_area"] * v["adc_area_growth"] ** (bits - ADC_BITS)
-        area["ADCs"] += array.lanes * one
+        pj, um2 = _adcs(kind, bits, array, v)
+        energy["ADCs"] += pj
+        area["ADCs"] += um2
         energy["front ends"] += array.conversions * v["front_end_energy"]
         area["front ends"] += array.lanes * v["front_end_area"]
         energy["DACs"] += array.bits_changed * v["dac_energy"]
@@ -95,6 +100,25 @@ def cost(counted: Counted, values: Values, *, adc_bits: int | None = None) -> Co
         step_ns=counted.cycles / counted.steps * cycle_ns * stretch,
         operations=counted.operations / counted.steps,
     )
+
+
+def _adcs(kind: str, bits: int, array: Array, v: Values) -> tuple[float, float]:
+    """Energy in pJ and area in um2 of the ADCs of a crossbar.
+
+    sar: the figures of an ADC. flash: a comparator for each threshold, 2^bits - 1. ramp: one
+    comparator a lane, which decides as often, and for all lanes one reference, which costs what a
+    SAR ADC does.
+    """
+    of_sar = v["adc_energy"] * v["adc_energy_growth"] ** (bits - ADC_BITS)
+    sar_area = v["adc_area"] * v["adc_area_growth"] ** (bits - ADC_BITS)
+    if kind == "sar":
+        return array.conversions * of_sar, array.lanes * sar_area
+    thresholds = 2**bits - 1
+    decided = array.conversions * thresholds * v["comparator_energy"]
+    if kind == "flash":
+        return decided, array.lanes * thresholds * v["comparator_area"]
+    references = array.conversions / array.lanes
+    return decided + references * of_sar, array.lanes * v["comparator_area"] + sar_area
 
 
 @dataclass(frozen=True)
@@ -136,12 +160,18 @@ MEASURES = {"tops_per_watt": "TOPS/W", "tops_per_mm2": "TOPS/mm2"}
 """Properties of a cost, and their units."""
 
 
-def report(figures: Figures, analog: Counted, digital: Counted) -> dict[str, Any]:
-    """All that is said of a design and its digital twin, as JSON."""
+def report(
+    figures: Figures, analog: Counted, digital: Counted | None = None, *, node: int = NODE
+) -> dict[str, Any]:
+    """All that is said of a design and, where it was counted, its digital twin, as JSON. figures:
+    at 32 nm; node: in nm, of the results."""
+    figures = components.at_node(figures, node)
     typical = {name: figure.typical for name, figure in figures.items()}
-    found: dict[str, Any] = {"node_nm": NODE}
+    found: dict[str, Any] = {"node_nm": node}
     for side, counted in zip(SIDES, (analog, digital), strict=True):
-        mid = cost(counted, typical)
+        if counted is None:
+            continue
+        mid = cost(counted, typical, node=node)
         found[side] = {
             "operations_per_step": mid.operations,
             "cycles_per_step": counted.cycles / counted.steps,
@@ -149,28 +179,37 @@ def report(figures: Figures, analog: Counted, digital: Counted) -> dict[str, Any
             "energy_pj": mid.energy,
             "area_um2": mid.area,
             **{
-                name: dataclasses.asdict(over_figures(figures, _of(counted, name)))
+                name: dataclasses.asdict(over_figures(figures, _of(counted, name, node)))
                 for name in MEASURES
             },
             "synthesised": {"energy_pj": counted.energy, "area_um2": counted.area},
         }
-    found["ratio"] = {
-        name: {
-            **dataclasses.asdict(over_figures(figures, _ratio(analog, digital, name))),
-            "one_at_a_time": sensitivity(figures, _ratio(analog, digital, name)),
+    said, of = ("analog", _of) if digital is None else ("ratio", _ratio(digital))
+    for name in MEASURES:
+        ratio = of(analog, name, node)
+        found.setdefault(said, {})[name] = {
+            **dataclasses.asdict(over_figures(figures, ratio)),
+            "one_at_a_time": sensitivity(figures, ratio),
         }
-        for name in MEASURES
-    }
-    more = cost(analog, typical, adc_bits=analog.adc_bits + 1)
-    now = cost(analog, typical)
+    more = cost(analog, typical, adc_bits=analog.adc_bits + 1, node=node)
+    now = cost(analog, typical, node=node)
     found["next_adc_bit"] = {name: getattr(more, name) / getattr(now, name) for name in MEASURES}
     return found
 
 
-def _of(counted: Counted, measure: str) -> Callable[[Values], float]:
-    return lambda values: float(getattr(cost(counted, values), measure))
+Of = Callable[[Counted, str, int], Callable[[Values], float]]
+"""Takes what was counted, a measure and a node; gives the measure as a function of the figures."""
 
 
-def _ratio(analog: Counted, digital: Counted, measure: str) -> Callable[[Values], float]:
-    above, below = _of(analog, measure), _of(digital, measure)
-    return lambda values: above(values) / below(values)
+def _of(counted: Counted, measure: str, node: int) -> Callable[[Values], float]:
+    return lambda values: float(getattr(cost(counted, values, node=node), measure))
+
+
+def _ratio(digital: Counted) -> Of:
+    """A measure over that of the twin."""
+
+    def of(analog: Counted, measure: str, node: int) -> Callable[[Values], float]:
+        above, below = (_of(counted, measure, node) for counted in (analog, digital))
+        return lambda values: above(values) / below(values)
+
+    return of

@@ -18,26 +18,30 @@ def shown(value: float) -> str:
 def tables(found: dict[str, Any]) -> list[Table]:
     """A report as tables: parts, results, and what they depend on."""
     name = found["name"]
-    columns = [found[side][what] for side in SIDES for what in ("energy_pj", "area_um2")]
+    sides = [side for side in SIDES if side in found]
+    columns = [found[side][what] for side in sides for what in ("energy_pj", "area_um2")]
     names = dict.fromkeys(name for column in columns for name in column)
     ordered = sorted(names, key=lambda n: -sum(column.get(n, 0) for column in columns[::2]))
     # Names are what one reads: let headings wrap.
     first = Column("part", no_wrap=True, min_width=max(map(len, names)))
-    heads = [f"{side}, {unit}" for side in SIDES for unit in ("pJ a step", "um2")]
+    heads = [f"{side}, {unit}" for side in sides for unit in ("pJ a step", "um2")]
     parts = Table(first, *heads, title=f"{name}, {found['node_nm']} nm, typical figures")
     for part in ordered:
         if sum(column.get(part, 0) for column in columns) > 0:
             parts.add_row(part, *(shown(c[part]) if c.get(part) else "-" for c in columns))
     parts.add_row("all", *(shown(sum(column.values())) for column in columns))
     results = Table("", "low", "typical", "high")
+    names_of = {side: side for side in sides}
+    if "ratio" in found:
+        names_of["ratio"] = "analog / digital"
     for measure, label in MEASURES.items():
-        for side in (*SIDES, "ratio"):
+        for side, words in names_of.items():
             range_ = found[side][measure]
-            title = f"{side}, {label}" if side != "ratio" else f"analog / digital, {label}"
-            results.add_row(title, *(shown(range_[case]) for case in CASES))
-    depends = Table("analog / digital with one figure alone at", "low", "high")
+            results.add_row(f"{words}, {label}", *(shown(range_[case]) for case in CASES))
+    *_, last = names_of
+    depends = Table(f"{names_of[last]} with one figure alone at", "low", "high")
     for measure, label in MEASURES.items():
-        for figure, ends in [*found["ratio"][measure]["one_at_a_time"].items()][:4]:
+        for figure, ends in [*found[last][measure]["one_at_a_time"].items()][:4]:
             depends.add_row(f"{label}: {figure}", *map(shown, ends))
     return [parts, results, depends]
 
@@ -51,15 +55,18 @@ def dominating(found: dict[str, Any], side: str) -> tuple[str, float]:
 
 def sentence(found: dict[str, Any]) -> str:
     """What it comes to."""
-    ratio = {name: found["ratio"][name] for name in MEASURES}
+    times = " times" if "ratio" in found else ""
+    ratio = {name: found["ratio" if times else "analog"][name] for name in MEASURES}
     watt, area = (
-        f"{shown(r['typical'])} times ({shown(r['low'])} to {shown(r['high'])})"
+        f"{shown(r['typical'])}{times} ({shown(r['low'])} to {shown(r['high'])})"
         for r in ratio.values()
     )
+    of = " the digital twin's" if times else ""
+    its = " its" if times else ""
     part, share = dominating(found, "analog")
     bit = found["next_adc_bit"]["tops_per_watt"]
     return (
-        f"{watt} the digital twin's TOPS/W, {area} its TOPS/mm2; {100 * share:.0f} % of the "
+        f"{watt}{of} TOPS/W, {area}{its} TOPS/mm2; {100 * share:.0f} % of the "
         f"energy is that of {part}; with another bit in the ADCs TOPS/W is {shown(bit)} times "
         f"what it is"
     )

@@ -59,6 +59,11 @@ def node_delay(node: int, volts: float | None = None) -> float:
     return _polynomial(coefficients, volts or nominal)
 
 
+def nominal(node: float) -> float:
+    """Nominal voltage of a node, interpolated likewise."""
+    return _at(node, lambda listed: NODES[listed][0])
+
+
 def node_area(node: int) -> float:
     """Area, of 180 nm's."""
     return NODES[node][3]

@@ -13,6 +13,16 @@ from golden.ranges import symmetric_range
 from hw import timing
 
 
+def check(description: Description) -> None:
+    """Raises WordlineError where a design has no digital twin."""
+    twin_description(description)
+    if description.dac.kind == "pulse-width":
+        raise WordlineError(
+            "dac.kind = 'pulse-width' has no digital twin, which takes codes and no pulses; leave "
+            "the twin out (--no-twin), or give a network with dac.kind = 'level'."
+        )
+
+
 def twin_description(description: Description) -> Description:
     """A description of weights that are integers of as few bits as they need, with the pipeline of
     the design and its period.
@@ -26,7 +36,7 @@ def twin_description(description: Description) -> Description:
     if device.levels != "uniform":
         raise WordlineError(
             f"device.levels = {device.levels!r} has no digital twin, whose weights are integers; "
-            f"give a network with device.levels = 'uniform'."
+            f"leave the twin out (--no-twin), or give a network with device.levels = 'uniform'."
         )
     period = max(timing.period(shape) for shape in description.arrays.values())
     settle = min(period - description.dac.pulse_cycles + 1, SETTLE_MAX)

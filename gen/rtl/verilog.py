@@ -41,10 +41,15 @@ def names(description: Description) -> list[str]:
     return ["description.toml", *(description.name + end for end in ends)]
 
 
+def accelerator(description: Description) -> Accelerator:
+    """A design, its crossbar macros instances of the modules that are given apart."""
+    return Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
+
+
 def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]]:
     """A design, and its Verilog: text by file name."""
     name = description.name
-    design = Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
+    design = accelerator(description)
     bodies = macros(description)
     logic = to_verilog(design, module_name(description))
     return design, {

@@ -13,15 +13,26 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 from gen.verilog import rtlil
-from gen.verilog.netlist import Interface
+from gen.verilog.netlist import Interface, Netlist
+from gen.verilog.simplify import simplified
 from gen.verilog.write import write
 
 
 def to_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of a component as a module of that name. The same component, the same bytes."""
     with _without_collection():
-        text, interfaces, boxes = netlist(component, name)
-        return write(rtlil.read(text), interfaces, boxes)
+        return write(_simplified(component, name))
+
+
+def simplified_netlist(component: wiring.Component, name: str) -> Netlist:
+    """The netlist that `to_verilog` writes, for what counts in it."""
+    with _without_collection():
+        return _simplified(component, name)
+
+
+def _simplified(component: wiring.Component, name: str) -> Netlist:
+    text, interfaces, boxes = netlist(component, name)
+    return simplified(rtlil.read(text), interfaces, boxes)
 
 
 @contextlib.contextmanager

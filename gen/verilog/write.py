@@ -1,27 +1,21 @@
 """Readable Verilog (IEEE 1364-2005) from a netlist."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from gen.verilog.expressions import Expressions, bare, constant, span
 from gen.verilog.names import escaped, names_of, plain
-from gen.verilog.netlist import Interface, Netlist, targets
+from gen.verilog.netlist import Netlist, targets
 from gen.verilog.rtlil import Cell, Memory, Module, Signal, Statements, bits_of
-from gen.verilog.simplify import simplified
 from gen.verilog.statements import StatementWriter, wrapped
 
 HIDDEN = ("generator", "top", "src", "init")
 """Attributes that are of no use in the Verilog."""
 
 
-def write(
-    modules: Sequence[Module],
-    interfaces: Mapping[str, Interface],
-    boxes: Mapping[str, frozenset[str]],
-) -> str:
-    """Verilog of the modules of a design, the top first. boxes: output ports of the modules that
-    are instantiated but not part of it."""
-    netlist = simplified(modules, interfaces, boxes)
+def write(netlist: Netlist) -> str:
+    """Verilog of the modules of a simplified netlist, the top first."""
+    modules = [*netlist.modules.values()]
     names: dict[str, dict[str, str]] = {}
     for module in reversed(modules):  # a module is behind those that it is in
         names[module.name] = names_of(netlist, module, names)

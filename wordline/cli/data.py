@@ -21,11 +21,11 @@ def data_(
     ] = None,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Fetch a data set once, checked by its sha256, or take your own files; list what there is.
+    """Download a data set and check its SHA-256, or copy your own files. Without a name: list them.
 
     `wordline data mnist --from FOLDER` accepts MNIST's IDX files (with .gz or without), CIFAR-10's
-    batches, PTB and plain text (docs/data.md), and copies them once they are found to be right.
-    `wordline data strokes` traces the digits of MNIST as strokes of a pen.
+    batches, PTB and plain text (docs/data.md), and copies them after checking them.
+    `wordline data strokes` traces the digits of MNIST as pen strokes.
     """
     from golden import datasets
 

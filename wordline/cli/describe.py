@@ -10,7 +10,10 @@ from golden.errors import WordlineError
 from wordline.cli.app import Name, app, terminal
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from gen.cost import resources
+    from golden.description import Description
 
 
 @app.command("presets")
@@ -38,9 +41,9 @@ def describe(
     name: Name,
     toml: Annotated[bool, typer.Option("--toml", help="Print the recipe, every field.")] = False,
 ) -> None:
-    """Show what a description comes to: arrays, converters, cycles. Builds nothing.
+    """Show arrays, converters, cycles, area and energy of a description. Builds nothing.
 
-    `wordline describe vowels --toml > mine.toml` is the start of your own.
+    Start your own with `wordline describe vowels --toml > mine.toml`.
     """
     from rich.table import Table
 
@@ -83,6 +86,7 @@ def describe(
         f"pipeline {array.pipeline} (gates take {latency} cycles), settle {array.settle} cycles"
     )
     terminal.say(f"fingerprint {description.fingerprint}")
+    terminal.show(_estimates(description))
 
 
 @app.command()
@@ -97,9 +101,9 @@ def fit(
     columns: Annotated[int | None, typer.Option(help="Maximum columns per crossbar.")] = None,
     lanes: Annotated[int | None, typer.Option(help="ADCs per crossbar.")] = None,
 ) -> None:
-    """Say what a network needs: crossbars, ADCs, memories and cycles. Builds nothing.
+    """Estimate crossbars, ADCs, memory, cycles, area and energy of a network. Builds nothing.
 
-    `wordline fit vowels --rows 32 --columns 32` tries smaller crossbars.
+    Try smaller crossbars with `wordline fit vowels --rows 32 --columns 32`.
     """
     from rich.table import Table
 
@@ -123,6 +127,23 @@ def fit(
     for label, values in _fit_rows(arrays, description.output.every_step).items():
         table.add_row(label, *values)
     terminal.show(table)
+    terminal.show(_estimates(description))
+
+
+def _estimates(description: "Description") -> "Table":
+    """Area and energy by the cost model."""
+    from rich.table import Table
+
+    from gen.cost import components, model, summary
+
+    found = model.ranges(model.estimate(description), components.read_figures())
+    table = Table(f"estimated at {components.NODE} nm", "low", "typical", "high")
+    for measure, range_ in found.items():
+        values = (range_.low, range_.typical, range_.high)
+        table.add_row(measure, *map(summary.shown, values))
+    cells = model.cells_area(description) / 1e6
+    table.add_row("cells at 180 nm in mm2, memories as flip-flops", "", summary.shown(cells), "")
+    return table
 
 
 def _fit_rows(arrays: Sequence["resources.ArrayNeeds"], every_step: bool) -> dict[str, list[str]]:

@@ -59,11 +59,10 @@ def emit(
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Write Verilog, macro stub, sidecar, and a trained program's image and golden vectors.
+    """Write Verilog, crossbar stub, sidecar, memory image and golden vectors of a design.
 
-    With --macro also an IP package, FOLDER/package, for an ASIC or FPGA flow: the design behind
-    AXI, its constraints, registers, driver, FuseSoC core (docs/integration.md). --period is that of
-    its clock.
+    --macro adds an IP package in FOLDER/package: the design behind AXI with constraints, register
+    map, driver, testbenches and FuseSoC core (docs/integration.md).
     """
     from wordline.flow import emit as flow
     from wordline.flow import recipe as recipes
@@ -133,11 +132,11 @@ def sim(
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Train, emit, build and run the test set through the Verilog; compare every value.
+    """Train, emit, build and simulate the Verilog; compare every value with the golden model.
 
-    With `--effects`, the chip's devices and converters err, and the golden model with them; with
-    `--votes`, each sequence is run so many times (the description needs a replay buffer).
-    What has not changed since the last run is reused. Results: build/NAME/summary.json.
+    --effects adds non-idealities to the chip and to the golden model alike. --votes runs each
+    sequence several times and needs a replay buffer (`voting.replay_steps`). Unchanged steps are
+    reused; simulation and comparison always run. Results: build/NAME/summary.json.
     """
     from wordline.flow import recipe as recipes
     from wordline.flow import simulate as flow

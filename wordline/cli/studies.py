@@ -33,7 +33,7 @@ def study_(
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Answer a question about networks on real hardware; goes on where it was interrupted.
+    """Run a study of networks on non-ideal hardware. Resumes where it was interrupted.
 
     Results: results.json, table.md and figure.svg in build/studies/NAME/.
     """
@@ -98,10 +98,10 @@ def bench_(
     ] = None,
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Measure how fast this is: golden, training, emission, simulation, each beside its anchor.
+    """Benchmark golden, training, emission and simulation, each against its reference.
 
-    Everything in one thread, what is compared in turns, the fastest of several turns. Takes about
-    five minutes. Results: results.json, table.md and figure.svg in build/bench/.
+    Runs in one thread; compared runs take turns and the fastest counts. Takes 5 to 20 minutes.
+    Results: results.json, table.md and figure.svg in build/bench/.
     """
     from rich import box
 

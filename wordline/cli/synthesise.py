@@ -56,7 +56,7 @@ def synth_(
     ] = None,
     sequences: Annotated[
         int,
-        typer.Option(help="Number of test sequences to run through the netlist of cells.", min=0),
+        typer.Option(help="Number of test sequences to simulate at gate level.", min=0),
     ] = 0,
     data_dir: DataDir = DATA,
     device: Annotated[str, typer.Option(help="ecp5: 25k, 45k or 85k (LUTs).")] = "85k",
@@ -67,17 +67,17 @@ def synth_(
     seed: Annotated[int, typer.Option(help="ecp5: seed of the placer.", min=0)] = 0,
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Map a design onto standard cells or an FPGA: what each block takes, and how fast it is.
+    """Synthesise a design for standard cells or an FPGA: area by block, shortest clock period.
 
-    Standard cells, those of a target or yours (--liberty): the crossbar macros are black boxes,
-    timed by their budget (docs/integration.md). Needs Yosys (pip install 'wordline[synth]'),
-    OpenSTA (`sta`) and the cells.
-    --sequences: the trained network in build/NAME in gates, in Icarus (`iverilog`), every result
-    compared, and no X on any output.
+    Standard cells of a target, or your own with --liberty: the crossbar macros are black boxes
+    with a timing budget (docs/integration.md). Needs Yosys (pip install 'wordline[synth]'),
+    OpenSTA (`sta`) and the cells. --sequences N simulates the netlist of the trained network in
+    build/NAME in Icarus (`iverilog`), compares every result and rejects any X on an output.
 
-    ecp5: the design behind a serial line, which has three pins. The crossbars' model is part of
-    it, so it computes the same and takes more cycles; the trained network in build/NAME, if there
-    is one, goes into the package. Needs Yosys and nextpnr (the same `pip install`).
+    ecp5: places and routes the design and the behavioural model of its crossbars behind a serial
+    line of three pins, and writes the bitstream. A step takes more cycles than on a chip. The
+    package holds the trained network of build/NAME, if there is one. Needs Yosys and nextpnr (the
+    same `pip install`).
     """
 
     from gen.impl.cells import CELLS
@@ -256,26 +256,32 @@ def _versions(versions: dict[str, str]) -> str:
 def ppa_(
     name: Name,
     sequences: Annotated[
-        int, typer.Option(help="Number of test sequences to run through both netlists.", min=1)
+        int, typer.Option(help="Number of test sequences to simulate at gate level.", min=1)
     ] = 5,
     components: Annotated[
         Path | None,
-        typer.Option(help="A TOML file of figures that differ from gen/cost/components.toml."),
+        typer.Option(help="TOML file of your component figures; list only those that differ."),
     ] = None,
     write_template: Annotated[
         Path | None,
-        typer.Option(help="Write all figures to this file, to edit for --components, and stop."),
+        typer.Option(help="Write all component figures to this file and stop."),
     ] = None,
+    twin: Annotated[
+        bool, typer.Option("--twin/--no-twin", help="Include or leave out the digital twin.")
+    ] = True,
+    node: Annotated[
+        int, typer.Option(help="Technology node of the results in nm, 7 to 180.", min=7, max=180)
+    ] = 32,
     cells: Cells = None,
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Energy and area of the trained network in build/NAME, and of its digital twin.
+    """Estimate energy and area of the trained network in build/NAME and of its digital twin.
 
-    Both are mapped onto standard cells of 180 nm, run in gates, compared with golden, and counted;
-    cells are scaled to 32 nm, converters, arrays and memories cost what has been published
-    (docs/efficiency.md). Needs what `wordline synth --sequences` does. What was counted is kept:
-    other figures take no time.
+    Maps both onto standard cells of 180 nm, simulates them at gate level, compares the results with
+    golden and counts activity. Cells are scaled to --node; converters, arrays and memories take
+    published figures (docs/efficiency.md). Needs the tools of `wordline synth --sequences`. Counts
+    are kept, so another --components or --node takes no time.
     """
 
     from gen.cost import components as figures
@@ -295,6 +301,8 @@ def ppa_(
             *(recipes.load(name), build_dir),
             first=sequences,
             components=components,
+            node=node,
+            twins=twin,
             library=cells,
             data_dir=data_dir,
             progress=bar,

@@ -55,9 +55,9 @@ def train(
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Train a float network, then the quantised one from it; accuracies are of the test set.
+    """Train a float network, then the quantised one; report accuracy on the held-out test set.
 
-    The result is the program of an ideal chip; effects enter with `--noise hardware` alone.
+    The program is that of an ideal chip. Effects enter training only with `--noise hardware`.
     """
     from wordline.flow import recipe as recipes
     from wordline.flow import train as flow
@@ -132,9 +132,10 @@ def import_(
     device: Device = "cpu",
     build_dir: BuildDir = BUILD,
 ) -> None:
-    """Quantise a trained LSTM or RNN of yours: the same exact program as from training here.
+    """Quantise your trained LSTM or RNN, and compare the result with the model's file.
 
-    Takes a chain of nn.LSTM or nn.RNN layers in one direction and nn.Linear layers.
+    Accepts a chain of unidirectional nn.LSTM or nn.RNN layers and nn.Linear layers; docs/import.md
+    has the list. Without --design: 4-bit weights, DACs and ADCs, as in the preset vowels.
     """
     from wordline.flow import importing
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.cost import ppa, twin
-from gen.cost.components import COMPONENTS, read_figures
+from gen.cost.components import COMPONENTS, NODE, at_node, read_figures
 from gen.impl import cells
 from golden import files
 from golden.files import DATA
@@ -33,24 +33,29 @@ def cost(
     *,
     first: int = 5,
     components: Path | None = None,
+    node: int = NODE,
+    twins: bool = True,
     library: Path | None = None,
     data_dir: Path = DATA,
     progress: Progress = lambda *_: None,
 ) -> Cost:
     """Energy and area of the trained network in build_dir/NAME, and of its digital twin.
 
-    first: so many sequences of the test set run through both netlists. components: a TOML file of
-    figures (docs/efficiency.md). library: the folder of the cells' files; else Debian's. What was
-    counted is kept. Raises WordlineError where a tool, the cells or the program is missing, or
-    where there is no twin.
+    first: so many sequences of the test set run through each netlist. components: a TOML file of
+    figures (docs/efficiency.md). node: in nm, of the results. twins: False leaves the twin out.
+    library: the folder of the cells' files; else Debian's. What was counted is kept. Raises
+    WordlineError where a tool, the cells or the program is missing, or where there is no twin.
     """
     figures = read_figures(components or COMPONENTS)
+    at_node(figures, node)  # a mistake is found before what takes long
     folder = build_dir / recipe.description.name / "ppa"
-    twin.twin_description(recipe.description)  # a mistake is found before what takes long
+    if twins:
+        twin.check(recipe.description)
     loaded, codes, lengths = netlist_inputs(recipe, build_dir, first, data_dir)
     cells.check_gates(ppa.CELLS, library)
     counted = {}
-    for side in ppa.SIDES:
+    sides = [*ppa.SIDES] if twins else ["analog"]
+    for side in sides:
         of_side = functools.partial(_of_side, progress, side)
         stage = stages(of_side)
         counted[side] = measure.measure(
@@ -61,7 +66,9 @@ def cost(
         )
         stage("")
     test = sequences.test_set(recipe, data_dir)
-    programs = {"analog": loaded, "digital": twin.twin(loaded)}
+    programs = {"analog": loaded}
+    if twins:
+        programs["digital"] = twin.twin(loaded)
     found = {
         "name": recipe.description.name,
         "sequences": len(lengths),
@@ -69,7 +76,7 @@ def cost(
             side: evaluate.measured(program, test) if sequences.has_labels(test) else {}
             for side, program in programs.items()
         },
-        **ppa.report(figures, counted["analog"], counted["digital"]),
+        **ppa.report(figures, counted["analog"], counted.get("digital"), node=node),
         "figures": {name: asdict(figure) for name, figure in figures.items()},
         "versions": cache.versions(),
     }

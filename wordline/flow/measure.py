@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from torch import Tensor
@@ -43,6 +43,7 @@ def measure(
         {name: cache.tensor_digest(tensor) for name, tensor in program.tensors().items()},
         *(cache.tensor_digest(x), cache.tensor_digest(lengths)),
         cache.netlist(description.cell.kind),
+        sorted(field.name for field in fields(counts.Counted)),
     )
     kept = folder / "counted.json"
     if kept.exists():
@@ -63,6 +64,7 @@ def measure(
     done = netlist.simulate_netlist(
         *(program, x, lengths, folder / "simulation"),
         [mapped_to, folder / "memories.v", cells.verilog(library)],
+        registers=yosys.registers(mapped_to, mapped.library),
         macros=side == "analog",
         hasty=True,
         progress=progress,

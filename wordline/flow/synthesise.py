@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gen.cost import energy
 from gen.cost.activity import Activity
-from gen.impl import cells, ecp5, synth
+from gen.impl import cells, ecp5, library, synth, yosys
 from gen.impl.cells import CELLS
 from gen.ip.options import PERIOD_NS
 from gen.rtl.generated import Generated
@@ -101,23 +101,24 @@ def _run(
     lengths: Tensor,
     folder: Path,
     onto: cells.Cells,
-    library: Path | None,
+    cells_folder: Path | None,
     progress: Progress,
 ) -> NetlistRun:
     from sim import netlist
 
     count = len(lengths)
-    sources = [folder / "netlist.v", folder / "memories.v", onto.verilog(library)]
+    sources = [folder / "netlist.v", folder / "memories.v", onto.verilog(cells_folder)]
     progress("simulate", 0, count)
     result = netlist.simulate_netlist(
         *(program, codes, lengths, folder / "simulation", sources),
+        registers=yosys.registers(sources[0], library.read(onto, cells_folder)),
         progress=lambda done, total: progress("simulate", done, total),
     )
     progress("simulate", count, count)
     energies = nets = None
     if result["passed"]:
         progress("count", 0, 1)
-        energies, nets = netlist.counted(program.description, onto, folder, library)
+        energies, nets = netlist.counted(program.description, onto, folder, cells_folder)
         progress("count", 1, 1)
     return NetlistRun(
         sequences=count,

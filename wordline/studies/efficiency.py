@@ -7,8 +7,10 @@ accelerators beside it.
 """
 
 import dataclasses
-import math
+import itertools
+import textwrap
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from gen.cost import components, ppa, summary, technology
 from gen.cost.counts import from_dict
 from golden import presets
 from wordline.jobs import Job, Runner
-from wordline.studies.common import claim, drawing, legend_below
+from wordline.studies.common import claim, drawing
 
 Fields = dict[str, Any]
 
@@ -159,7 +161,11 @@ class EfficiencyStudy:
             row: Fields = {"preset": task.preset, "sequences": task.sequences}
             row["steps"] = sides["analog"]["counted"]["steps"]
             row["worth"] = {side: of["worth"] for side, of in sides.items()}
-            row |= ppa.report(figures, *(from_dict(sides[side]["counted"]) for side in ppa.SIDES))
+            row |= ppa.report(
+                figures,
+                from_dict(sides["analog"]["counted"]),
+                from_dict(sides["digital"]["counted"]),
+            )
             rows.append(row)
         anchors = [
             dataclasses.asdict(a) | {"digital": a.digital, "normalised": a.normalised()}
@@ -280,96 +286,207 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     return [measures, where, depends, others]
 
 
+OURS, TWIN, CROSSBARS, DIGITAL = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+"""Colours: ours with crossbars, its digital twin, and published accelerators of either kind."""
+
+SAID = {"analog": ("crossbars", OURS), "digital": ("twin", TWIN)}
+"""How a side is called in figures, and its colour."""
+
+GROUPS = {
+    "multipliers\nand adders": ("arrays",),
+    "memories": ("memories",),
+    "gates, readout\nand sequencers": ("gates", "readout", "dac"),
+    "converters\nand cells": ("ADCs", "front ends", "DACs", "cells"),
+    "bus, clock net,\nscores and class": ("bus", "clock net", "scores"),
+}
+"""Of KINDS: what is drawn as one."""
+
+NEAR: Fields = {"textcoords": "offset points", "va": "center_baseline"}
+"""Of a text: it stands beside its place by so many points."""
+
+
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg, from left to right: ours among what is published; where energy goes; what the
-    ratios depend on."""
-    with drawing(folder / "figure.svg", 2, 2, (11.0, 8.6)) as axes:
-        (among, parts), (watt, area) = axes
-        _draw_among(among, results)
-        _draw_parts(parts, results["rows"])
-        for axis, measure in ((watt, "tops_per_watt"), (area, "tops_per_mm2")):
-            _draw_ratio(axis, results["rows"][-1], measure)
-        legend_below(axes, 6)
+    """figure.svg: the ratios to the twin. Then where energy goes (energy), what the ratios depend
+    on (depends), and ours among what is published (published)."""
+    rows, measures = results["rows"], list(ppa.MEASURES)
+    with drawing(folder / "figure.svg", 1, 2, (6.8, 1.6 + 0.35 * len(rows))) as axes:
+        watt, area = map(_draw_ratios, axes[0], [rows] * 2, measures)
+        _title(axes, f"{watt} times the TOPS/W of the digital twin, {area} times its TOPS/mm²")
+    high = -(-len(rows) // 2)
+    with drawing(folder / "figure_energy.svg", high, 2, (6.8, 0.5 + 2.6 * high)) as axes:
+        ours, twin = _draw_energy(axes, rows)
+        message = f"Crossbars save multipliers and memory reads: {ours} fJ an operation"
+        _title(axes, f"{message}, the twin {twin} fJ")
+    with drawing(folder / "figure_depends.svg", 1, 2, (6.8, 2.9)) as axes:
+        watt, area = map(_draw_depends, axes[0], [results] * 2, measures)
+        _title(axes, f"TOPS/mm² depends on {area} most, TOPS/W on {watt}", shared=False)
+    with drawing(folder / "figure_published.svg", 1, 2, (6.8, 3.4 + 0.36 * len(rows))) as axes:
+        for axis, measure in zip(axes[0], measures, strict=True):
+            _draw_published(axis, results, measure)
+        others = [a["normalised"]["tops_per_watt"] for a in results["anchors"] if a["digital"]]
+        ours = min(row["analog"]["tops_per_watt"]["typical"] for row in rows)
+        beaten = f"{sum(ours > other for other in others)} of {len(others)}"
+        _title(axes, f"More TOPS/W than {beaten} published digital accelerators, as 4 bits at 32 nm")
 
 
-def _draw_among(axis: Any, results: Fields) -> None:
-    for anchor in results["anchors"]:
-        ours = anchor["normalised"]
-        if ours["tops_per_mm2"] is None:
+def _title(axes: Any, message: str, *, shared: bool = True) -> None:
+    """What a figure says, above it; and no more lines in it than needed. shared: panels side by side
+    have the same rows."""
+    chart = axes.flatten()[0].figure
+    chart.suptitle(textwrap.fill(message, 74), x=0.01, ha="left", fontsize=10.5, weight="bold")
+    for axis in axes.flatten():
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", color="0.9", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.tick_params(axis="y", length=0)
+    if shared:
+        for axis in axes[:, 1:].flatten():
+            axis.tick_params(labelleft=False)
+
+
+def _logarithmic(axis: Any, low: float, high: float, ticks: tuple[float, ...]) -> None:
+    """An x axis with these ticks only."""
+    axis.set_xscale("log")
+    axis.set_xlim(low, high)
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
+
+
+def _ratio_axis(axis: Any, measure: str) -> None:
+    """An x axis of ratios, with lines at the twin and at the paper's number."""
+    wide = measure == "tops_per_mm2"
+    span = (0.018, 110, (0.1, 1, 10, 100)) if wide else (0.75, 16, (1, 2, 5, 10))
+    _logarithmic(axis, *span)
+    for at, words, colour, style in (
+        (1.0, "twin", TWIN, "-"),
+        (PAPER[measure], f"paper: {PAPER[measure]:g}", "black", "--"),
+    ):
+        axis.axvline(at, color=colour, linestyle=style, linewidth=1.2, zorder=1)
+        place = {"xycoords": ("data", "axes fraction"), "ha": "center"}
+        axis.annotate(words, (at, 1), xytext=(0, 8), color=colour, **place, **NEAR)
+    axis.set_xlabel(f"times the twin's {_unit(measure)}")
+
+
+def _unit(measure: str) -> str:
+    return ppa.MEASURES[measure].replace("mm2", "mm²")
+
+
+def _called(figure: str) -> str:
+    """A component figure in words."""
+    for of, words in {"_": " ", "adc": "ADC", "dac": "DAC", "settle": "settling time"}.items():
+        figure = figure.replace(of, words)
+    return figure
+
+
+def _range(values: Iterable[float]) -> str:
+    """From the least to the most, in two digits."""
+    values = sorted(values)
+    return " to ".join(dict.fromkeys(f"{value:.2g}" for value in (values[0], values[-1])))
+
+
+def _draw_ratios(axis: Any, rows: list[Fields], measure: str) -> str:
+    """Typical values in their ranges; returns the typical ones in words."""
+    ratios = [row["ratio"][measure] for row in rows]
+    for n, ratio in enumerate(ratios):
+        axis.plot([ratio["low"], ratio["high"]], [-n, -n], color=OURS, linewidth=3, alpha=0.4)
+        axis.plot(ratio["typical"], -n, "o", color=OURS, markersize=7)
+        for case, off, align, weight in (
+            ("low", (-4, 0), "right", "normal"),
+            ("typical", (0, 12), "center", "bold"),
+            ("high", (4, 0), "left", "normal"),
+        ):
+            style = {"ha": align, "weight": weight, "color": OURS}
+            axis.annotate(f"{ratio[case]:.2g}", (ratio[case], -n), xytext=off, **style, **NEAR)
+    _ratio_axis(axis, measure)
+    axis.set_ylim(0.6 - len(rows), 0.8)
+    axis.set_yticks([-n for n in range(len(rows))], [row["preset"] for row in rows])
+    return _range(ratio["typical"] for ratio in ratios)
+
+
+def _draw_energy(axes: Any, rows: list[Fields]) -> list[str]:
+    """A bar a group and side, in a panel for each preset; returns all of each side in words."""
+    totals: dict[str, list[float]] = {side: [] for side in ppa.SIDES}
+    for axis, row in itertools.zip_longest(axes.flatten(), rows):
+        if row is None:
+            axis.set_visible(False)
             continue
-        colour = "C7" if anchor["digital"] else "C2"
-        label = "published, digital" if anchor["digital"] else "published, crossbars"
-        x, y = ([of[m] for of in (anchor, ours)] for m in ("tops_per_mm2", "tops_per_watt"))
-        axis.plot(x, y, color=colour, linewidth=0.6, alpha=0.6)
-        axis.plot(x[0], y[0], ".", color=colour, markersize=3, label="as published (small)")
-        axis.plot(x[1], y[1], "o", color=colour, label=f"{label}, as 4 bits at 32 nm")
-        axis.annotate(anchor["name"], (x[1], y[1]), (4, 4), textcoords="offset points", fontsize=7)
-    markers = "sD^v"
-    for n, row in enumerate(results["rows"]):
-        for side, colour, words in (("analog", "C0", "crossbars"), ("digital", "C3", "twin")):
-            at, error = {}, {}
-            for measure in ppa.MEASURES:
-                value = row[side][measure]
-                at[measure] = value["typical"]
-                low, high = (abs(value[case] - value["typical"]) for case in ("low", "high"))
-                error[measure] = [[low], [high]]
-            axis.errorbar(
-                *(at["tops_per_mm2"], at["tops_per_watt"]),
-                xerr=error["tops_per_mm2"],
-                yerr=error["tops_per_watt"],
-                **{"fmt": markers[n % len(markers)], "color": colour, "elinewidth": 0.8},
-                label=f"ours, {row['preset']}, {words}",
-            )
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlabel("TOPS/mm2")
-    axis.set_ylabel("TOPS/W")
-    axis.grid(alpha=0.3)
+        for side, lower in zip(ppa.SIDES, (-0.2, 0.2), strict=True):
+            words, colour = SAID[side]
+            kinds = by_kind(row[side]["energy_pj"])
+            scale = 1000 / row[side]["operations_per_step"]
+            totals[side].append(scale * sum(kinds.values()))
+            for n, of in enumerate(GROUPS.values()):
+                width = scale * sum(kinds.get(kind, 0) for kind in of)
+                axis.barh(n + lower, width, height=0.38, color=colour)
+                number = f"{width:.2g}" if width < 10 else f"{width:.0f}"
+                place = {"xytext": (3, 0), "color": colour} | NEAR
+                axis.annotate(number if n else f"{words}: {number}", (width, n + lower), **place)
+        axis.set_yticks(range(len(GROUPS)), GROUPS)
+        axis.set_ylim(len(GROUPS) - 0.5, -0.5)
+        axis.set_xlim(0, 1.35 * axis.dataLim.x1)
+        axis.set_title(row["preset"], fontsize=9)
+        axis.set_xlabel("energy of an operation (fJ)")
+    return list(map(_range, totals.values()))
 
 
-def _draw_parts(axis: Any, rows: list[Fields]) -> None:
-    names: list[str] = []
-    for row in reversed(rows):
-        for side, words in reversed([("analog", "crossbars"), ("digital", "twin")]):
-            operations, left = row[side]["operations_per_step"], 0.0
-            for kind, pj in by_kind(row[side]["energy_pj"]).items():
-                number = list(KINDS).index(kind)
-                width = 1000 * pj / operations
-                axis.barh(
-                    *(len(names), width),
-                    left=left,
-                    color=f"C{number % 10}",
-                    hatch="//" if number >= 10 else None,
-                    label=KINDS[kind],
-                )
-                left += width
-            names.append(f"{row['preset']},\n{words}")
-    axis.set_yticks(range(len(names)), names)
-    axis.set_xlabel("energy of an operation (fJ), typical figures")
-    axis.grid(alpha=0.3, axis="x")
-
-
-def _draw_ratio(axis: Any, row: Fields, measure: str) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter  # slow to import
-
+def _draw_depends(axis: Any, results: Fields, measure: str) -> str:
+    """The ratio of the last preset with one component figure alone at its low or high; returns the
+    first figure and its ends in words."""
+    row = results["rows"][-1]
     ratio = row["ratio"][measure]
-    ends = [*ratio["one_at_a_time"].items()][:6]
-    names = ["all figures", *(name for name, _ in ends)]
-    spans = [(ratio["low"], ratio["high"]), *(values for _, values in ends)]
-    for n, span in enumerate(spans):
-        low, high = min(span), max(span)
-        axis.barh(-n, high - low, left=low, color="C0" if n else "C1")
-    axis.axvline(ratio["typical"], color="black", linewidth=0.9)
-    axis.axvline(PAPER[measure], color="black", linestyle=":", linewidth=0.9)
-    axis.axvline(1, color="C7", linewidth=0.6)
-    axis.set_yticks([-n for n in range(len(names))], names)
-    axis.set_xscale("log")
-    decades = math.log10(PAPER[measure] / ratio["low"])
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    unit = ppa.MEASURES[measure]
-    axis.set_xlabel(
-        f"{row['preset']}: {unit} over the twin's; dotted: {PAPER[measure]:g}, the paper's"
+    ends = dict([*ratio["one_at_a_time"].items()][:5])
+    for n, (figure, span) in enumerate(ends.items()):
+        axis.barh(n, max(span) - min(span), left=min(span), color=OURS, height=0.6)
+        if not n:
+            about = results["figures"][figure]
+            for at, case in zip(span, ("low", "high"), strict=True):
+                align, off = ("left", 4) if at == max(span) else ("right", -4)
+                words = f"{about[case]:g} {about['unit'].split()[0]}"
+                axis.annotate(words, (at, n), xytext=(off, 0), ha=align, color=OURS, **NEAR)
+    axis.axvline(ratio["typical"], color=OURS, linewidth=1)
+    _ratio_axis(axis, measure)
+    names = [_called(figure) for figure in ends]
+    axis.set_yticks(range(len(ends)), names)
+    axis.set_ylim(len(ends) - 0.5, -0.6)
+    return f"{names[0]} ({_range(next(iter(ends.values())))} times)"
+
+
+def _draw_published(axis: Any, results: Fields, measure: str) -> None:
+    """Ours, then published accelerators from the best down, a line each."""
+    anchors = sorted(results["anchors"], key=lambda a: -a["normalised"]["tops_per_watt"])
+    published = {
+        digital: {a["name"]: a["normalised"][measure] for a in anchors if a["digital"] == digital}
+        for digital in (False, True)
+    }
+    ours, twins = (
+        {row["preset"]: row[side][measure] for row in results["rows"]} for side in ppa.SIDES
     )
-    axis.grid(alpha=0.3, axis="x")
+    typical = [value["typical"] for value in ours.values()]
+    axis.axvspan(min(typical), max(typical), color=OURS, alpha=0.15, linewidth=0)
+    labels: list[tuple[str, str]] = []
+    for heading, colour, marker, found in (
+        ("ours, crossbars", OURS, "o", ours),
+        ("ours, digital twin", TWIN, "s", twins),
+        ("published crossbars", CROSSBARS, "D", published[False]),
+        ("published digital", DIGITAL, "^", published[True]),
+    ):
+        labels.append((heading, colour))
+        for name, value in found.items():
+            if isinstance(value, dict):
+                ends = [value["low"], value["high"]]
+                axis.plot(ends, [len(labels)] * 2, color=colour, linewidth=3, alpha=0.4)
+                value = value["typical"]
+            if value is not None:
+                axis.plot(value, len(labels), marker, color=colour, markersize=6)
+            else:
+                words = {"xy": (0.98, len(labels)), "xycoords": ("axes fraction", "data")}
+                axis.annotate("area not known", xytext=(0, 0), ha="right", **words, **NEAR)
+            labels.append((name, "black"))
+    axis.set_yticks(range(len(labels)), [name for name, _ in labels])
+    for text, (_, colour) in zip(axis.get_yticklabels(), labels, strict=True):
+        text.set_color(colour)
+        text.set_weight("normal" if colour == "black" else "bold")
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    wide = measure == "tops_per_mm2"
+    _logarithmic(axis, *((0.03, 40, (0.1, 1, 10)) if wide else (0.03, 100, (0.1, 1, 10, 100))))
+    axis.set_xlabel(f"{_unit(measure)}, as 4 bits at 32 nm")

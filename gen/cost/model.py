@@ -1,0 +1,190 @@
+"""Area and energy of a design from its description: nothing is synthesised or simulated.
+
+What the design consists of is counted (gen/cost/structure.py); what a counted bit takes, in area
+and in a cycle, is fitted to designs that were mapped and run in gates (model.json, made by
+`python -m wordline.flow.calibrate`). docs/efficiency.md says how far off it is.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gen.cost import counts, ppa
+from gen.cost.components import Figures, Values
+from gen.cost.counts import Counted
+from gen.cost.energy import CLOCK_NET
+from gen.cost.structure import Counts, Structure, structure
+from gen.ip.options import PERIOD_NS
+from golden.description import Description
+from golden.geometry import ArrayShape
+from hw import timing
+
+MODEL = Path(__file__).with_name("model.json")
+
+STEPS = 16
+"""Steps of a sequence where a design answers once a sequence: its head works in one of them."""
+
+MEMORY_BITS = ("held", "picked")
+"""Of `Counts`: memory as flip-flops, which takes area, and no energy but for its enables."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Coefficients. area: um2 of OSU 180 nm cells for one of each of `Counts`. energy: by role of a
+    block, pJ a group of registers and cycle, whatever the block does, and pJ for the area in um2
+    and a cycle in which it works. changed: bits on rows that change a sample, of all; reads:
+    what devices conduct in a step, as `gen.cost.counts.Array.reads` has it, by kind of DAC."""
+
+    area: dict[str, float]
+    energy: dict[str, tuple[float, float]]
+    changed: dict[str, float]
+    reads: dict[str, float]
+
+
+@cache
+def model() -> Model:
+    """The model that is shipped."""
+    found = json.loads(MODEL.read_text(encoding="utf-8"))
+    energy = {role: (idle, busy) for role, (idle, busy) in found["energy"].items()}
+    return Model(found["area"], energy, found["changed"], found["reads"])
+
+
+def area(counted: Counts, of: Model) -> float:
+    """Of a block, in um2."""
+    return sum(of.area[name] * number for name, number in asdict(counted).items())
+
+
+def logic_area(counted: Counts, of: Model) -> float:
+    """Of a block without its memory."""
+    return area(replace(counted, **dict.fromkeys(MEMORY_BITS, 0)), of)
+
+
+def role(description: Description, block: str) -> str:
+    """What a block does, whichever layer it is in: `gates.lstm`, `readout.queue`, `axi.control`."""
+    inside = block.split(".")
+    if inside[0] == "axi" or len(inside) == 1:
+        return block if not inside[0].startswith("layer_") else "layer"
+    found = ".".join(part for part in inside[1:] if part != "array")
+    return f"gates.{description.cell.kind}" if found == "gates" else found
+
+
+def busy_cycles(description: Description, block: str, steps: int = STEPS) -> float:
+    """Cycles a step in which a block works."""
+    first, *inside = block.split(".")
+    cycles = timing.cycles_per_step(description)
+    if first == "replay":
+        return float(timing.input_beats(description, 0))
+    if not (inside and (first == "head" or first.startswith("layer_"))):
+        return float(cycles)
+    number = len(description.layers) if first == "head" else int(first.removeprefix("layer_"))
+    head = first == "head"
+    shape = description.head if head else description.layers[number]
+    runs = 1.0 if not head or description.output.every_step else 1 / steps
+    beats = 0 if head else timing.beats(shape)
+    if inside[-1] in ("readout", "queue"):
+        return timing.conversion_cycles(shape) * runs
+    if inside[-1] == "gates":
+        return float(beats)
+    if inside[-1] == "dac":
+        return float(timing.input_beats(description, number) + beats + 1)
+    if inside[-1] in ("scores", "decision"):
+        return shape.units * runs
+    return 0.0
+
+
+def energies(
+    description: Description, counted: Structure, of: Model, steps: int = STEPS
+) -> dict[str, float]:
+    """pJ a step by block."""
+    cycles = timing.cycles_per_step(description)
+    found = {}
+    for block, own in counted.blocks.items():
+        idle, busy = of.energy.get(role(description, block), of.energy["other"])
+        work = busy_cycles(description, block, steps)
+        found[block] = idle * own.gated * cycles + busy * logic_area(own, of) * work
+    groups = sum(own.gated for own in counted.blocks.values())
+    found[CLOCK_NET] = of.energy[CLOCK_NET][0] * groups * cycles
+    return found
+
+
+def estimate(description: Description, steps: int = STEPS, *, of: Model | None = None) -> Counted:
+    """What `gen.cost.counts.count` finds, of one step, by a model, that which is shipped. steps: of
+    a sequence."""
+    of, counted = of or model(), structure(description)
+    operations = counts.operations_of(description, 1, 1 / steps)
+    return Counted(
+        steps=1,
+        operations=round(operations),
+        cycles=float(timing.cycles_per_step(description)),
+        period_ns=PERIOD_NS,
+        adc_bits=description.adc.bits,
+        period_cycles=max(timing.period(shape) for shape in description.arrays.values()),
+        adc_kind=description.adc.kind,
+        energy=energies(description, counted, of, steps),
+        area={block: area(own, of) for block, own in counted.blocks.items()},
+        memories=[_memory(description, block, shape, steps) for block, shape in counted.memories],
+        arrays=[
+            array
+            for name, shape in description.arrays.items()
+            for array in _arrays(description, name, shape, of, steps)
+        ],
+    )
+
+
+def _memory(description: Description, memory: str, shape: Any, steps: int) -> counts.Memory:
+    """A memory that is read in each cycle in which its block works; c is written then, too."""
+    block, _, name = memory.rpartition(".")
+    work = busy_cycles(description, block, steps)
+    return counts.Memory(memory, shape, work * shape.reads, work if name == "state" else 0.0)
+
+
+def _arrays(
+    description: Description, name: str, shape: ArrayShape, of: Model, steps: int
+) -> list[counts.Array]:
+    """The crossbars of an array."""
+    macro, dac = shape.macro, description.dac
+    runs = 1 / steps if name == "head" and not description.output.every_step else 1.0
+    devices = 2 * macro.rows * macro.units * macro.gates
+    bits = macro.rows * dac.drive_width
+    one = counts.Array(
+        block=name,
+        lanes=macro.lanes,
+        rows=macro.rows,
+        row_bits=dac.drive_width,
+        devices=devices,
+        conversions=shape.samples * macro.lanes * runs,
+        bits_changed=bits * of.changed[dac.kind] * runs,
+        reads=devices * of.reads[dac.kind] * runs,
+    )
+    return [one] * shape.macros
+
+
+def cells_area(description: Description, *, of: Model | None = None) -> float:
+    """um2 of 180 nm cells with all memories as flip-flops: what `wordline synth` comes to."""
+    whole = sum(structure(description, memory_bits=None).blocks.values(), Counts())
+    return area(whole, of or model())
+
+
+MEASURES = {
+    "area in mm2": lambda cost: sum(cost.area.values()) / 1e6,
+    "energy in pJ a step": lambda cost: sum(cost.energy.values()),
+    "TOPS/W": lambda cost: cost.tops_per_watt,
+    "TOPS/mm2": lambda cost: cost.tops_per_mm2,
+}
+
+
+def ranges(counted: Counted, figures: Figures) -> dict[str, ppa.Range]:
+    """Measures with typical figures, and with all figures low or high: each grows, or falls, with
+    every figure."""
+    cases: dict[str, Values] = {
+        case: {name: getattr(figure, case) for name, figure in figures.items()}
+        for case in ("low", "typical", "high")
+    }
+    costs = {case: ppa.cost(counted, values) for case, values in cases.items()}
+    found = {}
+    for name, of in MEASURES.items():
+        values = {case: of(cost) for case, cost in costs.items()}
+        found[name] = ppa.Range(min(values.values()), values["typical"], max(values.values()))
+    return found
