@@ -108,6 +108,26 @@ def test_results_of_a_study_are_those_of_its_file(study):
             assert is_in(number, values), f"{study}: {part} says {number}"
 
 
+README = {
+    "tolerance": ("97.39", "0.16", "96.22", "0.47"),
+    "noise": ("76.6", "94.9"),
+    "votes": ("89,812,888",),
+    "efficiency": ("5.9", "7.2"),
+}
+"""Figures in the README, by the study that measured them."""
+
+
+def test_figures_of_the_readme_are_those_of_studies():
+    text = (ROOT / "README.md").read_text()
+    told = text[text.index("## What only") : text.index("## Read next")]
+    for study, figures in README.items():
+        results = json.loads((DOCS / "studies" / study / "results.json").read_text())
+        for figure in figures:
+            assert figure in told and is_in(figure.replace(",", ""), [*numbers(results)]), figure
+    known = {figure for figures in README.values() for figure in figures}
+    assert {*re.findall(r"\d+\.\d+|\d+,[\d,]+\d", told)} == known
+
+
 def test_the_notebook_runs(tmp_path, monkeypatch):
     """Its code cells one after the other; what it prints is what it shows."""
     pytest.importorskip("matplotlib").use("svg")
