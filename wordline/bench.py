@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -26,7 +27,7 @@ from rich.box import SQUARE, Box
 from rich.table import Table
 from torch import Tensor, nn
 
-from golden import effects, fast, files, native, network, presets
+from golden import effects, fast, native, network, presets
 from golden.datasets import Sequences
 from golden.description import Description
 from golden.effects import Effects
@@ -407,42 +408,40 @@ def table(results: dict[str, Any], *, box: Box = SQUARE) -> Table:
 
 
 def figure(results: dict[str, Any], path: Path) -> None:
-    """Every ratio to an anchor beside the ratio asked for; times as anchor / ours, so that further
-    right is faster throughout."""
-    rows = [row for row in results["claims"] if row["anchor"]]
-    if not rows:
-        return
-    import matplotlib  # only needed here
+    """Ratios to anchors and goals, a figure a part: `path`, others with the part in their names."""
+    from wordline.studies import common, efficiency  # slow to import
 
-    matplotlib.use("svg")
-    from matplotlib import pyplot
+    parts: dict[str, dict[str, dict[str, list[Any]]]] = {}
+    for row in results["claims"]:
+        if row["anchor"] and (found := re.fullmatch(r"((\w+).*), (.+) / (.+)", row["name"])):
+            kind, part, size, anchor = found.groups()
+            size = re.sub(r"I\d+ H(\d+) T\d+ B(\d+)", r"\1 units, batch \2", size)
+            how = f"times as {'long' if row['unit'] == 'ms' else 'fast'} as "
+            how += " ".join(reversed(anchor.split(", ")))
+            parts.setdefault(part, {}).setdefault(how, {}).setdefault(kind, []).append((size, row))
+    subjects = {"golden": "Exact integers are", "training": "Training takes"}
+    for n, (part, panels) in enumerate(parts.items()):
+        to = path.with_stem(f"{path.stem}_{part}") if n else path
+        bars = sum(map(len, next(iter(panels.values())).values()))
+        with common.drawing(to, 1, len(panels), (6.8, 1.4 + 0.23 * bars)) as axes:
+            said = ", and ".join(map(_bars, axes[0], panels, panels.values()))
+            efficiency.headline(axes, f"{subjects.get(part, 'The batch runner is')} {said}")
 
-    def faster(row: dict[str, Any], of: str) -> float:
-        ratio = row[of] / row["anchor"]
-        return float(ratio if row["unit"].endswith("/s") else 1 / ratio)
 
-    style = {"svg.hashsalt": "wordline", "svg.fonttype": "none"}
-    with pyplot.rc_context(style):
-        chart, axes = pyplot.subplots(figsize=(8.5, 0.27 * len(rows) + 1.2), layout="constrained")
-        ours, goals = ([faster(row, of) for row in rows] for of in ("ours", "goal"))
-        colours = ["#31688e" if row["met"] else "#b5402a" for row in rows]
-        places = range(len(rows))
-        axes.barh(places, ours, color=colours, height=0.7)
-        axes.plot(goals, places, "|", color="black", markersize=11, markeredgewidth=2, label="goal")
-        for place, ratio in zip(places, ours, strict=True):
-            beyond = max(ratio, goals[place]) * 1.08
-            axes.text(beyond, place, f"{ratio:.3g}", va="center", fontsize=8)
-        axes.axvline(1, color="grey", linewidth=0.8)
-        axes.set_yticks(places, [row["name"] for row in rows], fontsize=8)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xscale("log")
-        axes.set_xlim(min(*ours, *goals) / 1.5, 2 * max(*ours, *goals))
-        axes.set_xlabel("times as fast as the anchor, which is named after the slash")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.legend(loc="lower right")
-        with files.atomic(path) as beside:
-            chart.savefig(beside, format="svg", metadata={"Date": None})
-        pyplot.close(chart)
+def _bars(axis: Any, words: str, kinds: dict[str, list[Any]]) -> str:
+    """Ratios to one anchor, below the name of what was run; returns what they say."""
+    labels, ratios = list[str](), list[float]()
+    for kind, rows in kinds.items():
+        top, goal = len(labels), rows[0][1]["goal"] / rows[0][1]["anchor"]
+        axis.text(0, top, f"\u00a0{kind}; goal: {goal:.2g}", weight="bold", va="center_baseline")
+        axis.vlines(goal, top + 0.5, top + len(rows) + 0.5, color="black")
+        for n, (_, row) in enumerate(rows, top + 1):
+            ratios.append(row["ours"] / row["anchor"])
+            axis.bar_label(axis.barh(n, ratios[-1], color="#0072B2"), fmt="%.2f", padding=3)
+        labels += ["", *(size for size, _ in rows)]
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set(xlabel=words, xlim=(0, 1.25 * axis.dataLim.x1), ylim=(len(labels) - 0.5, -0.5))
+    return f"{min(ratios):.2g} to {max(ratios):.2g} {words}"
 
 
 def _short(number: float) -> str:

@@ -35,7 +35,7 @@ def study_(
 ) -> None:
     """Run a study of networks on non-ideal hardware. Resumes where it was interrupted.
 
-    Results: results.json, table.md and figure.svg in build/studies/NAME/.
+    Results: results.json, table.md and figures (.svg) in build/studies/NAME/.
     """
     import torch
 
@@ -101,7 +101,7 @@ def bench_(
     """Benchmark golden, training, emission and simulation, each against its reference.
 
     Runs in one thread; compared runs take turns and the fastest counts. Takes 5 to 20 minutes.
-    Results: results.json, table.md and figure.svg in build/bench/.
+    Results: results.json, table.md and figures (.svg) in build/bench/.
     """
     from rich import box
 

@@ -115,6 +115,33 @@ def drawing(path: Path, rows: int, columns: int, size: tuple[float, float]) -> I
             pyplot.close(chart)
 
 
+BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#595959"
+"""Colours of Okabe and Ito, and one for what is not data."""
+
+
+def headline(axes: Any, words: str) -> None:
+    """The message of a figure as its title; and the look that its axes share."""
+    axes[0, 0].figure.suptitle(words, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    for axis in axes.flatten():
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=9.5)
+        axis.grid(color="0.9", linewidth=0.6)
+        axis.set_axisbelow(True)
+
+
+def note(axis: Any, words: str, at: tuple[float, float], **style: Any) -> None:
+    """Words beside a line or a point, in place of a legend: dx, dy of `style` are in points."""
+    shift = style.pop("dx", 0.0), style.pop("dy", 0.0)
+    look = {"fontsize": 9.5, "va": "center"} | style
+    axis.annotate(words, at, xytext=shift, textcoords="offset points", **look)
+
+
+def verilog(axis: Any, x: list[float], values: list[float]) -> None:
+    """Points that the Verilog computed."""
+    look = {"markersize": 7, "markeredgewidth": 1.6, "zorder": 5}
+    axis.plot(x, values, "x", color=BLACK, **look)
+
+
 def line(axis: Any, x: Sequence[float], values: Sequence[Fields], **style: Any) -> None:
     """A line through the means over seeds, in a band of their spread."""
     mean = [value["mean"] for value in values]

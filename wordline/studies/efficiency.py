@@ -7,10 +7,9 @@ accelerators beside it.
 """
 
 import dataclasses
-import itertools
+import math
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -286,11 +285,10 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     return [measures, where, depends, others]
 
 
-OURS, TWIN, CROSSBARS, DIGITAL = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-"""Colours: ours with crossbars, its digital twin, and published accelerators of either kind."""
+OURS, TWIN, *_ = COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000")
+"""Of ours with crossbars, its digital twin, and published accelerators of either kind."""
 
-SAID = {"analog": ("crossbars", OURS), "digital": ("twin", TWIN)}
-"""How a side is called in figures, and its colour."""
+UNITS = {measure: unit.replace("mm2", "mm²") for measure, unit in ppa.MEASURES.items()}
 
 GROUPS = {
     "multipliers\nand adders": ("arrays",),
@@ -301,192 +299,151 @@ GROUPS = {
 }
 """Of KINDS: what is drawn as one."""
 
-NEAR: Fields = {"textcoords": "offset points", "va": "center_baseline"}
-"""Of a text: it stands beside its place by so many points."""
-
 
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: the ratios to the twin. Then where energy goes (energy), what the ratios depend
-    on (depends), and ours among what is published (published)."""
-    rows, measures = results["rows"], list(ppa.MEASURES)
-    with drawing(folder / "figure.svg", 1, 2, (6.8, 1.6 + 0.35 * len(rows))) as axes:
-        watt, area = map(_draw_ratios, axes[0], [rows] * 2, measures)
-        _title(axes, f"{watt} times the TOPS/W of the digital twin, {area} times its TOPS/mm²")
+    """figure.svg has the ratios to the twin; the others are named after what they show."""
+    rows = results["rows"]
+    with drawing(folder / "figure.svg", 1, 2, (6.8, 1.5 + 0.35 * len(rows))) as axes:
+        watt, area = (_draw_ratios(a, rows, m) for a, m in zip(axes[0], UNITS, strict=True))
+        headline(axes, f"{watt} times the digital twin's TOPS/W, {area} times its TOPS/mm²")
     high = -(-len(rows) // 2)
     with drawing(folder / "figure_energy.svg", high, 2, (6.8, 0.5 + 2.6 * high)) as axes:
-        ours, twin = _draw_energy(axes, rows)
-        message = f"Crossbars save multipliers and memory reads: {ours} fJ an operation"
-        _title(axes, f"{message}, the twin {twin} fJ")
-    with drawing(folder / "figure_depends.svg", 1, 2, (6.8, 2.9)) as axes:
-        watt, area = map(_draw_depends, axes[0], [results] * 2, measures)
-        _title(axes, f"TOPS/mm² depends on {area} most, TOPS/W on {watt}", shared=False)
+        sums = [_draw_energy(a, r) for a, r in zip(axes.flatten(), rows, strict=False)]
+        ours, twin = (_range([*of]) for of in zip(*sums, strict=True))
+        saved = "crossbars save multipliers and weight memories"
+        headline(axes, f"An operation takes {ours} fJ, and {twin} fJ in the twin: {saved}")
+    with drawing(folder / "figure_depends.svg", 1, 2, (6.8, 3.1)) as axes:
+        watt, area = (_draw_depends(a, results, m) for a, m in zip(axes[0], UNITS, strict=True))
+        headline(axes, f"{area[0].upper()}{area[1:]} times the twin's; {watt}", shared=False)
     with drawing(folder / "figure_published.svg", 1, 2, (6.8, 3.4 + 0.36 * len(rows))) as axes:
-        for axis, measure in zip(axes[0], measures, strict=True):
+        for axis, measure in zip(axes[0], UNITS, strict=True):
             _draw_published(axis, results, measure)
+        least = min(row["analog"]["tops_per_watt"]["typical"] for row in rows)
         others = [a["normalised"]["tops_per_watt"] for a in results["anchors"] if a["digital"]]
-        ours = min(row["analog"]["tops_per_watt"]["typical"] for row in rows)
-        beaten = f"{sum(ours > other for other in others)} of {len(others)}"
-        _title(axes, f"More TOPS/W than {beaten} published digital accelerators, as 4 bits at 32 nm")
+        more = f"more TOPS/W than {sum(least > other for other in others)} of {len(others)}"
+        headline(axes, f"As 4 bits at 32 nm: {more} published digital chips")
 
 
-def _title(axes: Any, message: str, *, shared: bool = True) -> None:
-    """What a figure says, above it; and no more lines in it than needed. shared: panels side by side
-    have the same rows."""
+def headline(axes: Any, message: str, *, shared: bool = True) -> None:
+    """What a figure says, above it; shared: panels side by side have the same rows."""
     chart = axes.flatten()[0].figure
     chart.suptitle(textwrap.fill(message, 74), x=0.01, ha="left", fontsize=10.5, weight="bold")
-    for axis in axes.flatten():
+    for n, axis in enumerate(axes.flatten()):
+        axis.set_visible(axis.has_data())
         axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="x", color="0.9", linewidth=0.6)
+        axis.grid(axis="x", which="major", color="0.9", linewidth=0.6)
         axis.set_axisbelow(True)
-        axis.tick_params(axis="y", length=0)
-    if shared:
-        for axis in axes[:, 1:].flatten():
-            axis.tick_params(labelleft=False)
+        axis.tick_params(axis="y", length=0, labelleft=not (shared and n % 2))
 
 
-def _logarithmic(axis: Any, low: float, high: float, ticks: tuple[float, ...]) -> None:
-    """An x axis with these ticks only."""
+def _beside(axis: Any, words: str, at: tuple[float, float], off: float, **style: Any) -> None:
+    """Words so many points to the right of a place; to its left, or above, as `style` has it."""
+    place = {"ha": "left" if off > 0 else "right", "va": "center_baseline"}
+    style = place | {"bbox": {"color": "white", "pad": 0.3}} | style
+    axis.annotate(words, at, (off, 0), textcoords="offset points", **style)
+
+
+def _logarithmic(axis: Any, room: float) -> None:
+    """A logarithmic x axis around all that was drawn, with room for words beside it."""
     axis.set_xscale("log")
-    axis.set_xlim(low, high)
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_xticks([], minor=True)
+    axis.margins(x=room)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
 
 
-def _ratio_axis(axis: Any, measure: str) -> None:
-    """An x axis of ratios, with lines at the twin and at the paper's number."""
-    wide = measure == "tops_per_mm2"
-    span = (0.018, 110, (0.1, 1, 10, 100)) if wide else (0.75, 16, (1, 2, 5, 10))
-    _logarithmic(axis, *span)
-    for at, words, colour, style in (
-        (1.0, "twin", TWIN, "-"),
-        (PAPER[measure], f"paper: {PAPER[measure]:g}", "black", "--"),
-    ):
-        axis.axvline(at, color=colour, linestyle=style, linewidth=1.2, zorder=1)
-        place = {"xycoords": ("data", "axes fraction"), "ha": "center"}
-        axis.annotate(words, (at, 1), xytext=(0, 8), color=colour, **place, **NEAR)
-    axis.set_xlabel(f"times the twin's {_unit(measure)}")
+def _rows_of_ratios(axis: Any, measure: str, names: list[str], room: float = 0.25) -> None:
+    """Name the rows, and draw lines at the twin and at the paper's number."""
+    paper = PAPER[measure]
+    axis.set_yticks(range(len(names)), names)
+    axis.set(xlabel=f"times the twin's {UNITS[measure]}", ylim=(len(names) - 0.5, -1.3))
+    for at, words, colour, line in ((1, "twin", TWIN, "-"), (paper, "paper: {:g}", "black", "--")):
+        axis.axvline(at, color=colour, linestyle=line, linewidth=1.2, zorder=1)
+        _beside(axis, words.format(at), (at, -1), 0, ha="center", color=colour)
+    _logarithmic(axis, room)
 
 
-def _unit(measure: str) -> str:
-    return ppa.MEASURES[measure].replace("mm2", "mm²")
-
-
-def _called(figure: str) -> str:
-    """A component figure in words."""
-    for of, words in {"_": " ", "adc": "ADC", "dac": "DAC", "settle": "settling time"}.items():
-        figure = figure.replace(of, words)
-    return figure
-
-
-def _range(values: Iterable[float]) -> str:
+def _range(values: list[float]) -> str:
     """From the least to the most, in two digits."""
-    values = sorted(values)
-    return " to ".join(dict.fromkeys(f"{value:.2g}" for value in (values[0], values[-1])))
+    ends = (min(values), max(values))
+    return " to ".join(dict.fromkeys(f"{v:.0f}" if v >= 100 else f"{v:.2g}" for v in ends))
+
+
+def _dot(axis: Any, value: Fields, y: int, colour: str, marker: str) -> None:
+    """The typical value in its range."""
+    axis.plot([value["low"], value["high"]], [y, y], color=colour, linewidth=3, alpha=0.4)
+    axis.plot(value["typical"], y, marker, color=colour, markersize=6)
 
 
 def _draw_ratios(axis: Any, rows: list[Fields], measure: str) -> str:
-    """Typical values in their ranges; returns the typical ones in words."""
+    """Ratios in their ranges; returns the typical ones in words."""
     ratios = [row["ratio"][measure] for row in rows]
     for n, ratio in enumerate(ratios):
-        axis.plot([ratio["low"], ratio["high"]], [-n, -n], color=OURS, linewidth=3, alpha=0.4)
-        axis.plot(ratio["typical"], -n, "o", color=OURS, markersize=7)
-        for case, off, align, weight in (
-            ("low", (-4, 0), "right", "normal"),
-            ("typical", (0, 12), "center", "bold"),
-            ("high", (4, 0), "left", "normal"),
-        ):
-            style = {"ha": align, "weight": weight, "color": OURS}
-            axis.annotate(f"{ratio[case]:.2g}", (ratio[case], -n), xytext=off, **style, **NEAR)
-    _ratio_axis(axis, measure)
-    axis.set_ylim(0.6 - len(rows), 0.8)
-    axis.set_yticks([-n for n in range(len(rows))], [row["preset"] for row in rows])
-    return _range(ratio["typical"] for ratio in ratios)
+        _dot(axis, ratio, n, OURS, "o")
+        for case, off in (("low", -4), ("high", 4)):
+            _beside(axis, f"{ratio[case]:.2g}", (ratio[case], n), off, color=OURS)
+        typical = ratio["typical"]
+        _beside(axis, f"{typical:.2g}", (typical, n - 0.42), 0, ha="center", weight="bold")
+    _rows_of_ratios(axis, measure, [row["preset"] for row in rows])
+    return _range([ratio["typical"] for ratio in ratios])
 
 
-def _draw_energy(axes: Any, rows: list[Fields]) -> list[str]:
-    """A bar a group and side, in a panel for each preset; returns all of each side in words."""
-    totals: dict[str, list[float]] = {side: [] for side in ppa.SIDES}
-    for axis, row in itertools.zip_longest(axes.flatten(), rows):
-        if row is None:
-            axis.set_visible(False)
-            continue
-        for side, lower in zip(ppa.SIDES, (-0.2, 0.2), strict=True):
-            words, colour = SAID[side]
-            kinds = by_kind(row[side]["energy_pj"])
-            scale = 1000 / row[side]["operations_per_step"]
-            totals[side].append(scale * sum(kinds.values()))
-            for n, of in enumerate(GROUPS.values()):
-                width = scale * sum(kinds.get(kind, 0) for kind in of)
-                axis.barh(n + lower, width, height=0.38, color=colour)
-                number = f"{width:.2g}" if width < 10 else f"{width:.0f}"
-                place = {"xytext": (3, 0), "color": colour} | NEAR
-                axis.annotate(number if n else f"{words}: {number}", (width, n + lower), **place)
-        axis.set_yticks(range(len(GROUPS)), GROUPS)
-        axis.set_ylim(len(GROUPS) - 0.5, -0.5)
-        axis.set_xlim(0, 1.35 * axis.dataLim.x1)
-        axis.set_title(row["preset"], fontsize=9)
-        axis.set_xlabel("energy of an operation (fJ)")
-    return list(map(_range, totals.values()))
+def _draw_energy(axis: Any, row: Fields) -> list[float]:
+    """A bar a group and side; returns all of each side."""
+    sums = []
+    sides = (("analog", "crossbars: ", OURS, -0.2), ("digital", "twin: ", TWIN, 0.2))
+    for side, words, colour, lower in sides:
+        scale = 1000 / row[side]["operations_per_step"]
+        kinds = {kind: scale * pj for kind, pj in by_kind(row[side]["energy_pj"]).items()}
+        sums.append(sum(kinds.values()))
+        for n, group in enumerate(GROUPS.values()):
+            width = sum(kinds.get(kind, 0) for kind in group)
+            axis.barh(n + lower, width, height=0.38, color=colour)
+            number = ("" if n else words) + _range([width])
+            _beside(axis, number, (width, n + lower), 3, color=colour, bbox=None)
+    axis.set_yticks(range(len(GROUPS)), GROUPS)
+    axis.set(xlim=(0, 1.35 * axis.dataLim.x1), ylim=(len(GROUPS) - 0.5, -0.5))
+    axis.set_title(row["preset"], fontsize=9)
+    axis.set_xlabel("energy of an operation (fJ)")
+    return sums
 
 
 def _draw_depends(axis: Any, results: Fields, measure: str) -> str:
-    """The ratio of the last preset with one component figure alone at its low or high; returns the
-    first figure and its ends in words."""
+    """The last preset's ratio with one component figure alone at its ends; what the first does."""
     row = results["rows"][-1]
-    ratio = row["ratio"][measure]
-    ends = dict([*ratio["one_at_a_time"].items()][:5])
-    for n, (figure, span) in enumerate(ends.items()):
-        axis.barh(n, max(span) - min(span), left=min(span), color=OURS, height=0.6)
-        if not n:
-            about = results["figures"][figure]
-            for at, case in zip(span, ("low", "high"), strict=True):
-                align, off = ("left", 4) if at == max(span) else ("right", -4)
-                words = f"{about[case]:g} {about['unit'].split()[0]}"
-                axis.annotate(words, (at, n), xytext=(off, 0), ha=align, color=OURS, **NEAR)
-    axis.axvline(ratio["typical"], color=OURS, linewidth=1)
-    _ratio_axis(axis, measure)
-    names = [_called(figure) for figure in ends]
-    axis.set_yticks(range(len(ends)), names)
-    axis.set_ylim(len(ends) - 0.5, -0.6)
-    return f"{names[0]} ({_range(next(iter(ends.values())))} times)"
+    spans = dict([*row["ratio"][measure]["one_at_a_time"].items()][:5])
+    names = [figure.replace("_", " ").replace("settle", "settling time") for figure in spans]
+    names = [name.replace("adc", "ADC").replace("dac", "DAC") for name in names]
+    axis.axvline(row["ratio"][measure]["typical"], color=OURS, linewidth=1)
+    labels = []
+    for n, (name, (figure, span)) in enumerate(zip(names, spans.items(), strict=True)):
+        axis.plot(span, [n, n], color=OURS, linewidth=12, solid_capstyle="butt")
+        about = results["figures"][figure]
+        unit = about["unit"].split()[0].replace("um2", "µm²")
+        labels.append(f"{name}\n{about['low']:g} to {about['high']:g} {unit}")
+    _rows_of_ratios(axis, measure, labels, 0.14)
+    axis.set_xlabel(f"times the twin's\n{UNITS[measure]} ({row['preset']})")
+    return f"{names[0]} alone moves {UNITS[measure]} from {_range(next(iter(spans.values())))}"
 
 
 def _draw_published(axis: Any, results: Fields, measure: str) -> None:
-    """Ours, then published accelerators from the best down, a line each."""
-    anchors = sorted(results["anchors"], key=lambda a: -a["normalised"]["tops_per_watt"])
-    published = {
-        digital: {a["name"]: a["normalised"][measure] for a in anchors if a["digital"] == digital}
-        for digital in (False, True)
-    }
-    ours, twins = (
-        {row["preset"]: row[side][measure] for row in results["rows"]} for side in ppa.SIDES
-    )
-    typical = [value["typical"] for value in ours.values()]
+    """Ours, then published accelerators from the best down, a row each."""
+    rows, anchors = results["rows"], results["anchors"]
+    kinds: list[Any] = [[(row["preset"], row[side][measure]) for row in rows] for side in ppa.SIDES]
+    typical = [value["typical"] for _, value in kinds[0]]
     axis.axvspan(min(typical), max(typical), color=OURS, alpha=0.15, linewidth=0)
-    labels: list[tuple[str, str]] = []
-    for heading, colour, marker, found in (
-        ("ours, crossbars", OURS, "o", ours),
-        ("ours, digital twin", TWIN, "s", twins),
-        ("published crossbars", CROSSBARS, "D", published[False]),
-        ("published digital", DIGITAL, "^", published[True]),
-    ):
-        labels.append((heading, colour))
-        for name, value in found.items():
-            if isinstance(value, dict):
-                ends = [value["low"], value["high"]]
-                axis.plot(ends, [len(labels)] * 2, color=colour, linewidth=3, alpha=0.4)
-                value = value["typical"]
-            if value is not None:
-                axis.plot(value, len(labels), marker, color=colour, markersize=6)
-            else:
-                words = {"xy": (0.98, len(labels)), "xycoords": ("axes fraction", "data")}
-                axis.annotate("area not known", xytext=(0, 0), ha="right", **words, **NEAR)
-            labels.append((name, "black"))
+    kinds += [], []
+    for a in sorted(anchors, key=lambda anchor: -anchor["normalised"]["tops_per_watt"]):
+        value = a["normalised"][measure] or math.nan
+        kinds[2 + a["digital"]].append((a["name"], dict.fromkeys(components.CASES, value)))
+    headings = ("ours, crossbars", "ours, digital twin", "published crossbars", "published digital")
+    labels: list[tuple[str, Fields]] = []
+    for heading, found, marker, colour in zip(headings, kinds, "osD^", COLOURS, strict=True):
+        labels.append((heading, {"color": colour, "weight": "bold"}))
+        for name, value in found:
+            _dot(axis, value, len(labels), colour, marker)
+            labels.append((name, {}))
     axis.set_yticks(range(len(labels)), [name for name, _ in labels])
-    for text, (_, colour) in zip(axis.get_yticklabels(), labels, strict=True):
-        text.set_color(colour)
-        text.set_weight("normal" if colour == "black" else "bold")
-    axis.set_ylim(len(labels) - 0.5, -0.5)
-    wide = measure == "tops_per_mm2"
-    _logarithmic(axis, *((0.03, 40, (0.1, 1, 10)) if wide else (0.03, 100, (0.1, 1, 10, 100))))
-    axis.set_xlabel(f"{_unit(measure)}, as 4 bits at 32 nm")
+    for text, (_, style) in zip(axis.get_yticklabels(), labels, strict=True):
+        text.set(**style)
+    axis.set(xlabel=f"{UNITS[measure]}, as 4 bits at 32 nm", ylim=(len(labels) - 0.5, -0.5))
+    _logarithmic(axis, 0.08)

@@ -16,7 +16,20 @@ from rich.table import Table
 
 from golden.levels import METHODS
 from wordline.jobs import Job, Runner
-from wordline.studies.common import claim, drawing, legend_below, line, over_seeds, shown
+from wordline.studies.common import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILION,
+    claim,
+    drawing,
+    headline,
+    line,
+    note,
+    over_seeds,
+    shown,
+)
 
 Fields = dict[str, Any]
 
@@ -246,42 +259,151 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
 TITLE = "test set: accuracy in %, or bits a character"
 
 
+PLACED = {"color": BLUE, "marker": "o", "linestyle": "-"}
+EQUAL = {"color": VERMILION, "marker": "s", "linestyle": "--"}
+NOISES = {
+    "none": ("ideal devices", {"color": BLACK, "marker": "D", "linestyle": "-"}),
+    "pcm": ("phase-change memory", {"color": GREEN, "marker": "^", "linestyle": "--"}),
+    "reram": ("resistive memory", {"color": VERMILION, "marker": "s", "linestyle": "-."}),
+}
+"""What figures call the devices, and how they draw them."""
+
+
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: what is reached against levels, without and with noise, and where levels are
-    over the weights; a row a data set."""
+    """figure.svg: equal spacing and placed levels, and where both are, on the task by bits.
+    figure_float.svg: the most levels against float. figure_devices.svg: programming noise."""
     rows, settings = results["rows"], results["settings"]
-    counts, noises = settings["counts"], ("none", *settings["noise"])
-    size = (3.4 * (len(noises) + 1), 3.0 * len(rows) + 0.5)
-    with drawing(folder / "figure.svg", len(rows), len(noises) + 1, size) as axes:
-        for row, (*left, right) in zip(rows, axes, strict=True):
-            unit = "accuracy (%)" if row["measure"] == ACCURACY else "bits a character"
-            for axis, noise in zip(left, noises, strict=True):
-                for n, method in enumerate(METHODS):
-                    found = [find(row, count, method, noise) for count in counts]
-                    places = list(range(len(counts)))
-                    line(axis, places, found, color=f"C{n}", marker=".", label=method)
-                axis.set_xticks(range(len(counts)), [str(count) for count in counts])
-                axis.axhline(row["float"]["mean"], color="black", linestyle=":", label="float")
-                about = "no noise" if noise == "none" else f"programming noise: {noise}"
-                axis.set_title(f"{row['dataset']}, {about}", fontsize=9)
-                axis.set_xlabel("levels of a weight")
-                axis.set_ylabel(f"{unit}, test set")
-                axis.grid(alpha=0.3)
-            _positions(right, row)
-        legend_below(axes, len(METHODS) + 1)
+    row = next((row for row in rows if row["measure"] == BITS), rows[0])
+    _spacing(row, settings, folder / "figure.svg")
+    _float(rows, max(settings["counts"]), folder / "figure_float.svg")
+    _devices(row, settings, folder / "figure_devices.svg")
 
 
-def _positions(axis: Any, row: Fields) -> None:
+def _number(row: Fields, value: float) -> str:
+    """A value of a row, with the digits that the tables have."""
+    return f"{value:.{2 if row['measure'] == ACCURACY else 3}f}"
+
+
+def _levels_axis(axis: Any, row: Fields, counts: list[int]) -> None:
+    """Axes of what is reached against levels, with a band from float to the goal."""
+    better, reference = sign(row), row["float"]["mean"]
+    goal = reference - better * GOALS[row["measure"]]
+    axis.axhspan(reference, goal, color="0.8", linewidth=0)
+    axis.axhline(reference, color=GREY, linewidth=0.9)
+    low, high = axis.get_ylim()
+    room = better * 0.06 * (high - low)
+    axis.set_ylim(*((low, high + room) if better > 0 else (low + room, high)))
+    words = f"float: {_number(row, reference)}; goal at {counts[-1]}: {_number(row, goal)}"
+    note(axis, words, (counts[0], reference), dy=8 * better, color=GREY)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(counts, [str(count) for count in counts])
+    axis.minorticks_off()
+    axis.set_xlabel("levels of a weight")
+    more = better > 0
+    axis.set_ylabel(
+        "accuracy, test set (%)" if more else "bits a character, test set (low is good)"
+    )
+
+
+def _spacing(row: Fields, settings: Fields, path: Path) -> None:
+    """What equal spacing and the best of the other methods reach; where both have their levels."""
+    counts, count = settings["counts"], settings["drawn"][-1]
+    at = counts.index(count)
+    equal = [find(row, n, UNIFORM) for n in counts]
+    placed = [best(row, n) for n in counts]
+    with drawing(path, 1, 2, (7.2, 3.9)) as axes:
+        left, right = axes[0]
+        for points, look, name, number in (
+            (equal, EQUAL, {"dx": 8, "dy": 10}, {"dx": 5, "dy": 8}),
+            (placed, PLACED, {"dy": -16, "ha": "center"}, {"dx": -5, "dy": -7, "ha": "right"}),
+        ):
+            line(left, counts, points, markersize=4, **look)
+            colour = {"color": look["color"], "fontweight": "bold"}
+            words = "equally spaced" if points is equal else "placed"
+            note(left, words, (counts[1], points[1]["mean"]), **colour, **name)
+            mean = points[at]["mean"]
+            note(left, _number(row, mean), (count, mean), **colour, **number)
+        _levels_axis(left, row, counts)
+        gain = above(row, placed[at], equal[at])["mean"]
+        unit = "points" if row["measure"] == ACCURACY else "bits a character"
+        words = f"Placing {count} levels where most weights are\ngains"
+        headline(axes, f"{words} {gain:.2f} {unit} on {row['dataset']}")
+        _positions(right, row, count, placed[at]["method"])
+
+
+def _positions(axis: Any, row: Fields, count: int, method: str) -> None:
     """Levels below a histogram of the weights that they are placed for."""
     edges, share = row["histogram"]["edges"], row["histogram"]["share"]
-    axis.stairs(share, edges, fill=True, color="0.8")
-    step, names = max(share) / 9, []
-    for n, table in enumerate(row["placed"]):
-        at = -step * (n + 1 + n // len(METHODS))
-        colour = f"C{METHODS.index(table['method'])}"
-        axis.plot(table["positions"], [at] * len(table["positions"]), "|", color=colour, ms=7)
-        names.append((at, f"{table['levels']} levels" if n % len(METHODS) == 0 else ""))
-    axis.set_yticks([at for at, _ in names], [name for _, name in names], fontsize=7)
-    axis.tick_params(axis="y", length=0)
-    axis.set_title(f"{row['dataset']}: where levels are", fontsize=9)
+    axis.stairs(share, edges, fill=True, color="0.75")
+    note(axis, "weights,\nlayer 0", (edges[0], 0), dy=20, color=GREY)
+    for n, (name, look) in enumerate(((UNIFORM, EQUAL), (method, PLACED))):
+        where = {"levels": count, "method": name}
+        found = next(table for table in row["placed"] if where.items() <= table.items())
+        x, at = found["positions"], -max(share) * (0.15 + 0.27 * n)
+        axis.plot(x, [at] * len(x), "|", color=look["color"], markersize=11, markeredgewidth=1.8)
+        words = f"{len(x)} levels, {'placed' if n else 'equally spaced'}"
+        place = {"dy": -13, "ha": "center", "color": look["color"]}
+        note(axis, words, (0, at), **place)
+    axis.set_ylim(bottom=-0.62 * max(share))
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
     axis.set_xlabel("weight (standard deviations)")
+
+
+def _float(rows: list[Fields], count: int, path: Path) -> None:
+    """By how much the most levels are above float: a panel for each unit."""
+    kinds = [kind for kind in UNITS if any(row["measure"] == kind for row in rows)]
+    kept = {"placed": 0, "equally spaced": 0}
+    with drawing(path, len(kinds), 1, (7.2, 2.0 * len(kinds) + 0.4)) as axes:
+        for axis, kind in zip(axes[:, 0], kinds, strict=True):
+            mine = [row for row in rows if row["measure"] == kind]
+            for at, row in enumerate(mine):
+                for name, point, look, shift in (
+                    ("placed", best(row, count), PLACED, -0.17),
+                    ("equally spaced", find(row, count, UNIFORM), EQUAL, 0.17),
+                ):
+                    change = above(row, point, row["float"])
+                    mean, spread = change["mean"], change["spread"]
+                    kept[name] += mean >= -GOALS[kind]
+                    draw = {"color": look["color"], "fmt": look["marker"], "markersize": 6}
+                    axis.errorbar([mean], [at + shift], xerr=spread, capsize=3, **draw)
+                    words = f"{mean:+.2f}" if kind == ACCURACY else f"{mean:+.3f}"
+                    if row is rows[0]:
+                        words = f"{name}: {words}"
+                    place = {"dx": 7, "color": look["color"]}
+                    note(axis, words, (mean + spread, at + shift), **place)
+            low, high = axis.get_xlim()
+            wide = high - low
+            axis.set_xlim(low - 0.15 * wide, max(high + 0.35 * wide, 0.2 * wide))
+            axis.axvline(0, color=GREY, linewidth=0.9)
+            note(axis, "float", (0, -0.37), dx=4, color=GREY)
+            goal = -GOALS[kind]
+            axis.axvline(goal, color=BLACK, linewidth=1.2, linestyle=":")
+            place = {"dx": -4, "ha": "right"}
+            note(axis, f"goal: {goal:g}", (goal, len(mine) - 0.62), **place)
+            axis.set_yticks(range(len(mine)), [row["dataset"] for row in mine])
+            axis.set_ylim(len(mine) - 0.5, -0.5)
+            axis.set_xlabel(f"above float ({UNITS[kind]})")
+        said = f"{count} placed levels meet the goal on {kept['placed']} of {len(rows)} tasks"
+        headline(axes, f"{said},\n{count} equally spaced ones on {kept['equally spaced']}")
+
+
+def _devices(row: Fields, settings: Fields, path: Path) -> None:
+    """The best of the three ways at each count of levels, by the noise of programming."""
+    counts = settings["counts"]
+    with drawing(path, 1, 1, (7.2, 3.8)) as axes:
+        axis = axes[0, 0]
+        for noise in ("none", *settings["noise"]):
+            name, look = NOISES[noise]
+            points = [best(row, count, noise) for count in counts]
+            line(axis, counts, points, markersize=5, **look)
+            words = f"{name}: {_number(row, points[-1]['mean'])}"
+            note(axis, words, (counts[-1], points[-1]["mean"]), color=look["color"], dx=16)
+        _levels_axis(axis, row, counts)
+        few, most = points[-2:]
+        gain = above(row, most, few)["mean"]
+        means = [_number(row, point["mean"]) for point in (most, few)]
+        less = "no better" if gain < GOALS[row["measure"]] else "better"
+        said = f"On {name} {counts[-1]} levels are {less} than {counts[-2]}"
+        unit = "%" if row["measure"] == ACCURACY else "bits a character"
+        headline(axes, f"{said}:\n{means[0]} against {means[1]} {unit} on {row['dataset']}")

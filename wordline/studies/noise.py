@@ -5,6 +5,7 @@ numbers are ours.
 """
 
 import dataclasses
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,19 @@ from rich.box import SQUARE, Box
 from rich.table import Table
 
 from wordline.jobs import Job, Runner
-from wordline.studies.common import drawing, line, over_seeds, rtl_claims, shown
+from wordline.studies.common import (
+    BLUE,
+    GREY,
+    VERMILION,
+    drawing,
+    headline,
+    line,
+    note,
+    over_seeds,
+    rtl_claims,
+    shown,
+    verilog,
+)
 
 Fields = dict[str, Any]
 
@@ -140,55 +153,76 @@ def _place(point: Fields) -> tuple[Any, ...]:
 
 
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: accuracy against read noise, and against votes; the Verilog as points on golden's
-    curve of the same seed."""
+    """figure.svg: accuracy against read noise, and against votes; the Verilog as crosses on the
+    thin line of golden of the same seed."""
     settings = results["settings"]
     sigma, seed = settings["vote_sigma"], settings["seeds"][0]
-    with drawing(folder / "figure.svg", 1, 2, (9, 3.8)) as axes:
+    looks = dict(zip(TRAININGS, ((BLUE, "o", "-"), (VERMILION, "s", "--")), strict=True))
+    with drawing(folder / "figure.svg", 1, 2, (7.2, 3.9)) as axes:
         left, right = axes[0]
-        for n, training in enumerate(settings["trainings"]):
-            name = TRAININGS[training]
+        for training in settings["trainings"]:
             mine = [point for point in results["curve"] if point["training"] == training]
             once = sorted((p for p in mine if p["votes"] == 1), key=lambda p: p["read_sigma"])
-            _curve(left, once, "read_sigma", "majority", f"C{n}", "-", name)
             at = sorted((p for p in mine if p["read_sigma"] == sigma), key=lambda p: p["votes"])
-            for by, style in (("majority", "-"), ("sum", "--")):
-                _curve(right, at, "votes", by, f"C{n}", style, f"{name}, {by}")
+            _curve(left, once, "read_sigma", looks[training])
+            _curve(right, at, "votes", looks[training])
+            _labels(left, right, training, looks[training][0], at)
         for axis, key in ((left, "read_sigma"), (right, "votes")):
-            if key == "votes":
-                dots = [
-                    p
-                    for p in results["rtl"]
-                    if p["read_sigma"] == sigma and p["training"] == "none"
-                ]
-            else:
-                dots = [p for p in results["rtl"] if p["votes"] == 1]
-            label = f"Verilog, seed {seed}"
-            axis.plot(_x(dots, key), [p["rtl"] for p in dots], "kx", label=label, zorder=5)
-        left.set_xlabel("read noise of a device (% of full-scale conductance)")
+            dots = [p for p in results["rtl"] if _drawn(p, key, sigma)]
+            verilog(axis, _x(dots, key), [p["rtl"] for p in dots])
+        headline(axes, _message(results))
+        left.set_xlabel("read noise of a device\n(% of full-scale conductance)")
         left.set_ylabel("accuracy on vowels, test set (%)")
-        noises = [(100 * float(s), value) for s, value in results["read_noise_lsb"].items()]
-        scale = noises[-1][1] / noises[-1][0]
-        top = left.secondary_xaxis("top", functions=(lambda v: v * scale, lambda v: v / scale))
-        top.set_xlabel("read noise of a column (ADC LSB)")
+        left.axvline(100 * sigma, color=GREY, linewidth=0.9, linestyle=":")
+        if results["rtl"]:
+            note(left, f"\u00d7 Verilog, seed {seed}\n(golden: thin line)", (0, 55))
+        right.set_ylim(top=102)
         right.set_xscale("log", base=2)
         right.set_xticks(settings["votes"], [str(k) for k in settings["votes"]])
-        right.set_xlabel(f"votes K, at a read noise of {100 * sigma:g} %")
-        words = f"lines: golden, mean and spread over seeds; thin: golden, seed {seed}"
-        left.figure.supxlabel(words, fontsize=8)
-        for axis in (left, right):
-            axis.grid(alpha=0.3)
-            axis.legend(fontsize=7)
+        right.set_xlabel(f"votes K, by sum,\nat {100 * sigma:g} % read noise")
+
+
+def _labels(left: Any, right: Any, training: str, colour: str, at: list[Fields]) -> None:
+    """The name of a training beside its line on the left, and numbers of the message."""
+    plain = training == "none"
+    words = textwrap.fill(TRAININGS[training], 13)
+    values = {point["votes"]: point["sum"]["mean"] for point in at}
+    if 1 in values:
+        place = 100 * at[0]["read_sigma"], values[1]
+        shift = {"dx": -9, "dy": -25, "ha": "right"} if plain else {"dx": 4, "dy": -42}
+        note(left, f"{words}:\n{values[1]:.1f} %", place, color=colour, **shift)
+        up = {"dy": -4} if plain else {"dy": 30}
+        note(right, f"one pass: {values[1]:.1f} %", (1, values[1]), color=colour, dx=8, **up)
+    if plain and 8 in values:
+        note(right, f"8 votes: {values[8]:.1f} %", (8, values[8]), color=colour, dx=4, dy=-22)
+
+
+def _message(results: Fields) -> str:
+    """What the figure says."""
+    sigma = results["settings"]["vote_sigma"]
+    found = {(p["training"], p["votes"]): p for p in results["curve"] if p["read_sigma"] == sigma}
+    plain, trained, voted = (found.get(p) for p in (("none", 1), ("hardware", 1), ("none", 8)))
+    where = f"At {100 * sigma:g} % read noise"
+    if plain is None or trained is None or voted is None:
+        return f"{where}: accuracy and votes"
+    ours = [f"{point['sum']['mean']:.1f} %" for point in (plain, trained, voted)]
+    return f"{where} accuracy is {ours[0]};\ntraining for it gives {ours[1]}, 8 votes {ours[2]}"
+
+
+def _drawn(point: Fields, key: str, sigma: float) -> bool:
+    """Whether a point of the Verilog belongs into the panel of that key."""
+    if key == "read_sigma":
+        return bool(point["votes"] == 1)
+    return bool(point["read_sigma"] == sigma and (point["by"] == "sum" or point["votes"] == 1))
 
 
 def _x(points: list[Fields], key: str) -> list[float]:
     return [100 * p[key] if key == "read_sigma" else p[key] for p in points]
 
 
-def _curve(
-    axis: Any, points: list[Fields], key: str, by: str, colour: str, style: str, label: str
-) -> None:
-    """`line`, and the first seed, thin."""
-    x = _x(points, key)
-    line(axis, x, [p[by] for p in points], color=colour, linestyle=style, label=label)
-    axis.plot(x, [p[by]["seeds"][0] for p in points], style, color=colour, linewidth=0.6)
+def _curve(axis: Any, points: list[Fields], key: str, look: tuple[str, str, str]) -> None:
+    """`line` of what the sum of votes reaches, and the first seed, thin."""
+    x, (colour, marker, style) = _x(points, key), look
+    dots = {"marker": marker, "markersize": 4}
+    line(axis, x, [p["sum"] for p in points], color=colour, linestyle=style, **dots)
+    axis.plot(x, [p["sum"]["seeds"][0] for p in points], color=colour, linewidth=0.6)

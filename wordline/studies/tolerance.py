@@ -16,7 +16,19 @@ from rich.box import SQUARE, Box
 from rich.table import Table
 
 from wordline.jobs import Job, Runner
-from wordline.studies.common import claim, drawing, line, over_seeds, shown
+from wordline.studies.common import (
+    BLACK,
+    BLUE,
+    GREY,
+    VERMILION,
+    claim,
+    drawing,
+    headline,
+    line,
+    note,
+    over_seeds,
+    shown,
+)
 
 Fields = dict[str, Any]
 
@@ -168,27 +180,93 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     return [bits, noise]
 
 
+LOOKS: tuple[Fields, ...] = (
+    {"color": BLUE, "marker": "o", "linestyle": "-"},
+    {"color": VERMILION, "marker": "s", "linestyle": "--"},
+)
+"""Of the data sets."""
+
+
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: accuracy against bits, ADC noise and weight noise, a row a data set."""
-    rows = results["rows"]
-    with drawing(folder / "figure.svg", len(rows), 3, (11.0, 3.4 * len(rows))) as axes:
-        for (left, middle, right), row in zip(axes, rows, strict=True):
-            reference = row["float"]["mean"]
-            for axis, points in row["bits"].items():
-                x = [point["bits"] for point in points]
-                line(left, x, points, marker=".", label=f"{axis}, the others 4 bits")
-            left.set_xlabel("bits")
-            for axis, name, factor in ((middle, "adc", 1.0), (right, "weight", 100.0)):
+    """figure.svg: where noise costs a point. figure_bits.svg: what fewer bits cost."""
+    rows, goals = results["rows"], {}
+    for name, words in (("bits", "above float"), ("adc", "ADC noise"), ("weight", "weight noise")):
+        goals[name] = next(row["goal"] for row in results["claims"] if words in row["name"])
+    _noise(rows, goals, folder / "figure.svg")
+    _bits(rows, goals["bits"], folder / "figure_bits.svg")
+
+
+def _noise(rows: list[Fields], goals: dict[str, float], path: Path) -> None:
+    """Points lost to noise of the ADC and of weights, near the loss of one."""
+    says = []
+    with drawing(path, 1, 2, (7.2, 3.7)) as axes:
+        panels = (("adc", 1.0, "LSB", "ADC noise"), ("weight", 100.0, "%", "weight noise"))
+        for axis, (name, factor, unit, what) in zip(axes[0], panels, strict=True):
+            lost = [factor * row[f"{name}_one_point"] for row in rows if row[f"{name}_one_point"]]
+            if lost:
+                says.append(f"{min(lost):.2g} {unit} of {what}")
+            last = min(2.2 * max([*lost, goals[name]]), factor * rows[0][name][-1]["sigma"])
+            for n, (row, look) in enumerate(zip(rows, LOOKS, strict=False)):
                 x = [factor * point["sigma"] for point in row[name]]
-                line(axis, x, row[name], marker=".", color="C0", label="4/4/4 bits, one pass")
-                lost = row[f"{name}_one_point"]
-                if lost is not None:
-                    at = factor * lost
-                    axis.axvline(at, color="C3", linewidth=0.9, label=f"a point is lost: {at:.2g}")
-            middle.set_xlabel("noise of a conversion (ADC LSB)")
-            right.set_xlabel("noise of a weight (% of the largest)")
-            for axis in (left, middle, right):
-                axis.axhline(reference, color="black", linestyle=":", label="float")
-                axis.set_ylabel(f"accuracy on {row['dataset']}, test set (%)")
-                axis.grid(alpha=0.3)
-                axis.legend(fontsize=7, loc="lower right" if axis is left else "lower left")
+                clean = row[name][0]["seeds"]
+                change = [
+                    over_seeds([a - b for a, b in zip(point["seeds"], clean, strict=True)])
+                    for point in row[name]
+                ]
+                line(axis, x, change, markersize=4, **look)
+                at = row[f"{name}_one_point"]
+                if at is not None:
+                    at *= factor
+                    axis.plot([at], [-1], "D", color=look["color"], markersize=8, zorder=5)
+                    place = {"dx": 14, "dy": 12} if n else {"dx": -12, "dy": -34, "ha": "right"}
+                    words = f"{row['dataset']}:\n{at:.2g} {unit}"
+                    note(axis, words, (at, -1), color=look["color"], fontweight="bold", **place)
+            axis.plot([goals[name]] * 2, [0, -1], color=BLACK, linewidth=1.8)
+            note(axis, f"goal: {goals[name]:g} {unit}", (goals[name], 0), dy=9, ha="center")
+            axis.axhline(-1, color=GREY, linewidth=0.9, linestyle=":")
+            axis.set_xlim(0, last)
+            axis.set_ylim(-5, 0.7)
+        axes[0, 0].set_xlabel("noise of a conversion (ADC LSB)")
+        axes[0, 0].set_ylabel("accuracy above that without noise\n(points, test set)")
+        axes[0, 1].set_xlabel("noise of a weight (% of the largest)")
+        found = ",\nand at ".join(says) or "more noise than was tried"
+        asked = f"goals: {goals['adc']:g} LSB and {goals['weight']:g} %"
+        headline(axes, f"A point is lost at no less than {found} ({asked})")
+
+
+def _bits(rows: list[Fields], above: float, path: Path) -> None:
+    """Accuracy in float, at 4/4/4 bits, and with the fewest bits of one part; a row each."""
+    costs, met = [], []
+    with drawing(path, 1, len(rows), (7.2, 3.1)) as axes:
+        for n, (axis, row) in enumerate(zip(axes[0], rows, strict=True)):
+            few = min(point["bits"] for point in row["bits"]["DAC"])
+            found = {"float": row["float"]}
+            found["4/4/4 bits"] = _with(row, "DAC", BASE)
+            found |= {f"{part}: {few} bits": _with(row, part, few) for part in AXES}
+            costs.append(found["4/4/4 bits"]["mean"] - found[f"DAC: {few} bits"]["mean"])
+            for at, value in enumerate(found.values()):
+                colour = (GREY, BLUE)[at] if at < 2 else VERMILION
+                marker = "Dos"[min(at, 2)]
+                bar = {"xerr": value["spread"], "capsize": 3, "markersize": 6}
+                axis.errorbar([value["mean"]], [at], fmt=marker, color=colour, **bar)
+                place = {"xycoords": axis.get_yaxis_transform(), "dx": 3}
+                note(axis, f"{value['mean']:.2f}", (1, at), color=colour, **place)
+            goal = row["float"]["mean"] + above
+            axis.axvline(goal, color=BLACK, linewidth=1.2, linestyle=":")
+            axis.set_yticks(range(len(found)), list(found) if n == 0 else [])
+            axis.set_ylim(len(found) - 0.5, -0.8)
+            look = {"dx": -4, "dy": -4, "ha": "right"}
+            note(axis, f"goal: {goal:.2f}", (goal, len(found) - 1), **look)
+            axis.set_xlabel(f"accuracy on {row['dataset']}, test set (%)")
+            met.append(found["4/4/4 bits"]["mean"] >= goal)
+        lost = ", ".join(
+            f"{cost:.1f} points on {row['dataset']}" for cost, row in zip(costs, rows, strict=True)
+        )
+        less = "less" if all(met) else "more"
+        base = f"4/4/4 bits lose {less} than {-above:g} points to float"
+        headline(axes, f"{base};\na {few}-bit DAC costs {lost}")
+
+
+def _with(row: Fields, part: str, bits: int) -> Fields:
+    """The point with so many bits of a part."""
+    return next(point for point in row["bits"][part] if point["bits"] == bits)

@@ -15,7 +15,20 @@ from rich.box import SQUARE, Box
 from rich.table import Table
 
 from wordline.jobs import Job, Runner
-from wordline.studies.common import claim, drawing, line, over_seeds, rtl_claims, shown
+from wordline.studies.common import (
+    BLUE,
+    GREY,
+    VERMILION,
+    claim,
+    drawing,
+    headline,
+    line,
+    note,
+    over_seeds,
+    rtl_claims,
+    shown,
+    verilog,
+)
 
 Fields = dict[str, Any]
 
@@ -187,37 +200,80 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     return [table]
 
 
+FEW = 4
+"""So many votes have a number in the figure."""
+
+
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: accuracy against votes, a panel for each data set and kind of noise."""
-    panels = list(dict.fromkeys((row["dataset"], row["noise"]) for row in results["rows"]))
-    votes = results["settings"]["votes"]
-    seed = results["settings"]["seeds"][0]
-    size = (9.0, 3.8 * len(panels) / 2)
-    with drawing(folder / "figure.svg", len(panels) // 2, 2, size) as axes:
-        for (dataset, noise), axis in zip(panels, axes.flatten(), strict=True):
-            for row in results["rows"]:
-                if (row["dataset"], row["noise"]) != (dataset, noise):
-                    continue
-                n = list(TRAININGS).index(row["training"])
-                for by, style in zip(WAYS, ("--", "-"), strict=True):
-                    values = [point[by] for point in row["points"]]
-                    name = f"{TRAININGS[row['training']]}, {by}"
-                    look = {"color": f"C{n}", "linestyle": style, "label": name}
-                    line(axis, votes, values, **look)
-                    if noise == "hardware" and any(p["dataset"] == dataset for p in results["rtl"]):
-                        first = [value["seeds"][0] for value in values]
-                        axis.plot(votes, first, style, color=f"C{n}", linewidth=0.6)
-            points = [p for p in results["rtl"] if p["dataset"] == dataset]
-            if noise == "hardware" and points:
-                x, y = [p["votes"] for p in points], [p["rtl"] for p in points]
-                label = f"Verilog, seed {seed} (thin lines)"
-                axis.plot(x, y, "kx", label=label, markersize=5, zorder=5)
-            if dataset == "strokes":
-                axis.axhline(PAPER, color="black", linestyle=":", label=f"paper: {PAPER:g}")
+    """figure.svg: accuracy against votes by sum, with the hardware's own noise; a panel a data set;
+    the Verilog as crosses on the thin line of golden of the same seed."""
+    rows = [row for row in results["rows"] if row["noise"] == "hardware"]
+    panels = list(dict.fromkeys(row["dataset"] for row in rows))
+    votes, seed = results["settings"]["votes"], results["settings"]["seeds"][0]
+    with drawing(folder / "figure.svg", len(panels), 1, (7.2, 3.4 * len(panels) + 0.5)) as axes:
+        for dataset, axis in zip(panels, axes[:, 0], strict=True):
+            for row in rows:
+                if row["dataset"] == dataset:
+                    _curve(axis, row)
+            dots = [
+                p
+                for p in results["rtl"]
+                if p["dataset"] == dataset and (p["by"] == "sum" or p["votes"] == 1)
+            ]
+            verilog(axis, [p["votes"] for p in dots], [p["rtl"] for p in dots])
             axis.set_xscale("log", base=2)
             axis.set_xticks(votes, [str(k) for k in votes])
-            axis.set_xlabel("votes K")
+            axis.set_xlabel("votes K (passes over the same sequence), by sum")
             axis.set_ylabel(f"accuracy on {dataset}, test set (%)")
-            axis.set_title(f"{dataset}, 0 dB, {KINDS[noise]}", fontsize=8)
-            axis.grid(alpha=0.3)
-            axis.legend(fontsize=6)
+            for claimed in results["claims"]:
+                if (
+                    claimed["name"].startswith(f"{dataset}, ")
+                    and KINDS["hardware"] in claimed["name"]
+                ):
+                    for name, words in (("anchor", "paper"), ("goal", "goal")):
+                        axis.axhline(claimed[name], color=GREY, linewidth=0.9, linestyle=":")
+                        at = votes[-1], claimed[name]
+                        note(axis, f"{words}: {at[1]:g} %", at, ha="right", dy=6)
+            if dots:
+                words = f"\u00d7 Verilog, seed {seed} (golden of this seed: thin line)"
+                look = {"fontsize": 9.5, "ha": "right"}
+                axis.text(0.99, 0.03, words, transform=axis.transAxes, **look)
+        headline(axes, _message(rows))
+
+
+def _curve(axis: Any, row: Fields) -> None:
+    """The votes by sum of a training, with its name and numbers; the first seed, thin."""
+    plain = row["training"] == "plain"
+    colour = BLUE if plain else VERMILION
+    votes, sums = [p["votes"] for p in row["points"]], [p["sum"] for p in row["points"]]
+    marker, style = ("o", "-") if plain else ("s", "--")
+    line(axis, votes, sums, color=colour, linestyle=style, marker=marker, markersize=4)
+    axis.plot(votes, [value["seeds"][0] for value in sums], color=colour, linewidth=0.6)
+    means = {k: value["mean"] for k, value in zip(votes, sums, strict=True)}
+    places = {1: ("one pass", {"dx": 30, "dy": -14}), FEW: (f"{FEW} votes", {"dx": -9, "dy": 9})}
+    for k, (words, place) in places.items():
+        if k in means:
+            place = place if plain else {"dx": -4, "dy": 20}
+            side = "right" if plain and k == FEW else "left"
+            note(axis, f"{words}: {means[k]:.1f} %", (k, means[k]), color=colour, ha=side, **place)
+    words = TRAININGS[row["training"]].replace("0 dB", "injected noise")
+    end = votes[-1], sums[-1]["mean"]
+    look: Fields = {"dy": -26 if plain else 18, "ha": "right", "fontweight": "bold"}
+    note(axis, words, end, color=colour, **look)
+
+
+def _message(rows: list[Fields]) -> str:
+    """What the figure says, of the first data set."""
+    means = {
+        (row["training"], p["votes"]): p["sum"]["mean"]
+        for row in rows
+        if row["dataset"] == rows[0]["dataset"]
+        for p in row["points"]
+    }
+    if ("plain", FEW) not in means:
+        return f"Accuracy on {rows[0]['dataset']} against votes, 0 dB of ADC noise"
+    one, few, trained = (means[at] for at in (("plain", 1), ("plain", FEW), ("injected", 1)))
+    return (
+        f"At 0 dB of ADC noise {FEW} votes lift plain training from {one:.1f} to {few:.1f} %;\n"
+        f"trained with noise, one pass has {trained:.1f} %"
+    )
