@@ -1,5 +1,6 @@
 """The documentation site: `make docs` writes it to build/docs."""
 
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -173,8 +174,12 @@ def command_page() -> str:
 def fields_as_list(
     app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Docstrings are plain text: fields of a dataclass become a list, a final underscore stays."""
+    """Docstrings are plain text: lines `name: text` of fields or arguments become a list, and a
+    final underscore stays."""
     fields = [f.name for f in dataclasses.fields(obj)] if dataclasses.is_dataclass(obj) else []
+    if callable(obj):
+        with contextlib.suppress(ValueError, TypeError):
+            fields += inspect.signature(obj).parameters
     found, inside = [], False
     for line in lines:
         match = re.match(r"((?:\w+, )*\w+):\s+(.*)", line)

@@ -1,9 +1,9 @@
-// The batch runner's inner loop: streams sequences through a Verilated chip and records what comes
-// out and what its probes show. sim/batch.py is the other side, and says what the numbers mean.
+// The batch runner's inner loop: streams sequences through a Verilated chip, and records its outputs
+// and probes. sim/batch.py calls it and interprets the numbers.
 //
-// chip.h is made there for each chip, of its sidecar: Field, the layouts of the streams' payloads,
-// CLOCK_BEFORE, the model's memory of its clock, and PROBES(X), which names each probe:
-// X(number, fields, valid, trace).
+// sim/batch_header.py writes chip.h for each chip from its sidecar: the layouts of the streams'
+// payloads, CLOCK_BEFORE (where the model keeps the previous value of its clock), and PROBES(X),
+// which calls X(number, fields, valid, trace) for each probe.
 
 #include <array>
 #include <cstdint>
@@ -18,7 +18,7 @@
 #include "verilated_cov.h"
 #endif
 
-struct Field {  // of a payload: elements of `width` bits from bit `low`, (gates, places) of them
+struct Field {  // of a payload: (gates, places) elements of `width` bits, from bit `low` on
     unsigned low, width;
     bool is_signed;
     unsigned gates, places;
@@ -30,17 +30,17 @@ namespace {
 
 enum Status : int32_t { DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW };
 
-struct Probe {      // where its records go
-    int64_t units;  // a record of a step, or of a pass, is so many units, `places` a beat
-    int64_t steps;  // records of a pass are at pass * steps + step
-    int32_t whole;  // 1: a record a pass, not a step
-    int64_t* cycles;     // (passes, steps, beats): when each came, from the end of loading
-    int64_t beats;
+struct Probe {      // where its records are stored
+    int64_t units;  // units of a record, which has `places` units per beat
+    int64_t steps;  // the record of a step is at pass * steps + step
+    int32_t whole;  // 1: one record per pass; 0: one per step
+    int64_t* cycles;     // (passes, steps, beats): cycle of each beat, from the end of loading
+    int64_t beats;       // beats per record
     int32_t* fields[8];  // each (passes, steps, gates, units)
 };
 
 struct Job {
-    // To load first: words of the load bus.
+    // Words of the load bus, loaded first.
     const uint64_t* addresses;
     const uint64_t* data;
     int64_t words;
@@ -48,21 +48,21 @@ struct Job {
     const int32_t* x;
     const int32_t* lengths;
     int64_t sequences, steps, inputs, votes;
-    // How: chance of a pause at a transfer, seed, most cycles; what to run after the last class.
+    // Probability of a stall at a transfer, its seed, limits in cycles, cycles after the last output.
     double stall;
     uint64_t seed;
     int64_t load_limit, limit, linger;
     const volatile int32_t* stop;
     // Results.
-    int32_t* output;  // what comes out: `outputs` transfers of O_VALUE.places values
+    int32_t* output;  // `outputs` transfers of O_VALUE.places values
     int64_t outputs;
     Probe* probes;
-    volatile int64_t* given;  // so many have come out
-    int64_t* cycles;          // from the end of loading to the last of them
-    int64_t* culprit;         // TOO_MANY, TOO_FEW: of this probe, or -1: of the output
+    volatile int64_t* given;  // output transfers so far
+    int64_t* cycles;          // from the end of loading to the last output transfer
+    int64_t* culprit;         // TOO_MANY, TOO_FEW: the probe, or -1 for the output
 };
 
-constexpr unsigned WORDS = (MOST_BITS + 31) / 32 + 1;  // one more: elements are read as 64 bits
+constexpr unsigned WORDS = (MOST_BITS + 31) / 32 + 1;  // + 1: elements are read as 64 bits
 using Bits = std::array<uint32_t, WORDS>;
 
 template <class T> void put(T& port, const Bits& bits) {
@@ -87,7 +87,7 @@ template <std::size_t N> void get(const VlWide<N>& port, Bits& bits) {
 }
 
 void insert(Bits& bits, const Field& field, unsigned index, uint64_t value) {
-    // Bit by bit: a beat is packed once in many cycles.
+    // Speed does not matter: a beat is packed once in many cycles.
     for (unsigned n = 0; n < field.width; ++n) {
         const unsigned bit = field.low + index * field.width + n;
         bits[bit / 32] |= static_cast<uint32_t>(value >> n & 1) << bit % 32;
@@ -104,7 +104,7 @@ int32_t element(const Bits& bits, const Field& field, unsigned index) {
                                                 : static_cast<int64_t>(pair >> above));
 }
 
-class Pauses {  // 1 to 40 cycles, each with the same chance
+class Pauses {  // stalls of 1 to 40 cycles, uniformly distributed
   public:
     Pauses(const Job& job, uint32_t stream) : chance(job.stall) {
         std::seed_seq seeds{static_cast<uint32_t>(job.seed), static_cast<uint32_t>(job.seed >> 32),
@@ -122,7 +122,7 @@ class Pauses {  // 1 to 40 cycles, each with the same chance
     std::mt19937_64 random;
 };
 
-// Offers one payload after the other, with pauses; next(bits) gives the next, or false.
+// Drives a stream with stalls. next(bits) gives the next payload, or returns false at the end.
 template <class Port, class Next> class Source {
   public:
     Source(Port& payload, CData& valid, const CData& ready, Pauses& pauses, Next next)
@@ -131,7 +131,7 @@ template <class Port, class Next> class Source {
         advance();
     }
     bool over() const { return !more; }
-    bool before() {  // the edge: offer; whether a port changed since the last one
+    bool before() {  // before the edge: drive the ports; returns whether one has changed
         const bool changed = valid != offers;
         offers = valid;
         if (valid || !more) return changed;
@@ -163,13 +163,13 @@ template <class Port, class Next> class Source {
     Next next;
     Bits bits;
     bool more;
-    CData offers = 1;  // what `valid` was when the chip saw it last; at first, anything
+    CData offers = 1;  // `valid` at the last evaluation; at first, not known
     int pause = 0;
 };
 
-// Make a chip whose inputs are what they were forget that its clock was high, so that the next
-// edge needs no evaluation before it: half of all of them. False if this Verilator's models do not
-// remember it by this name.
+// Clear the model's memory that its clock was high. If no input has changed, the next rising edge
+// then needs no evaluation with the clock low, which saves half of the evaluations. Returns false if
+// this Verilator's models do not have that variable.
 template <class Root>
 auto forget_clock(Root& root, int)
     -> decltype(static_cast<void>(root.CLOCK_BEFORE), bool()) {
@@ -179,7 +179,7 @@ auto forget_clock(Root& root, int)
 
 template <class Root> bool forget_clock(Root&, long) { return false; }
 
-struct Place {  // of a probe's next beat
+struct Place {  // where a probe's next beat belongs
     int64_t pass = 0, step = 0, unit = 0;
 };
 
@@ -190,7 +190,7 @@ class Chip {
         top.reset(new Vtop(context.get()));
     }
     ~Chip() {
-        // The run time finds a context by thread, and this one may not be that of the last chip.
+        // Verilator looks up the context by thread; this thread may have run another chip last.
         Verilated::threadContextp(context.get());
         top->final();
         top.reset();
@@ -267,7 +267,7 @@ class Chip {
             const bool last = step == job.lengths[sequence] - 1;
             insert(bits, I_LAST, 0, last);
             for (unsigned place = 0; place < I_CODES.places; ++place, ++input) {
-                // What pads the last beat is anything.
+                // Padding of the last beat is random.
                 insert(bits, I_CODES, place,
                        input < job.inputs ? vector[input] : static_cast<int64_t>(pauses.bits()));
             }
@@ -284,7 +284,7 @@ class Chip {
         Bits bits{};
         int64_t given = 0, pause = accepting.draw();
         const int64_t begun = cycle;
-        // After the last of them a while more: nothing may follow.
+        // Go on for a while after the last output: nothing may follow.
         for (int64_t left = job.linger; left > 0;) {
             if (stopped()) return STOPPED;
             if (cycle - begun > job.limit) return HUNG;

@@ -1,9 +1,9 @@
-"""The batch runner: a Verilated chip in this process, with no Python between two cycles.
+"""The batch runner: simulates a Verilated chip in this process, without Python between two cycles.
 
-sim/batch.cpp drives the clock and the streams and writes down what comes out and what the probes
-show; here chunks of sequences are spread over threads, each with a chip of its own, and compared
-with the vectors as they finish. It says what sim/benches/bench_network.py says, of the same emitted
-files.
+sim/batch.cpp drives the clock and the streams, and records outputs and probes. This module
+distributes chunks of sequences over threads, each with its own chip, and compares each chunk with
+the golden vectors when it is done. The result is the same as that of sim/benches/bench_network.py
+for the same emitted files.
 """
 
 import concurrent.futures
@@ -32,21 +32,20 @@ from sim.chip import Progress
 from sim.verilator import BatchVerilator, CoverageVerilator
 
 CHUNK = 64
-"""Sequences that a chip runs from a reset on; what is compared at once."""
+"""Maximum number of sequences per chunk. A chip runs a chunk from reset."""
 
 CHUNK_VALUES = 1 << 24
-"""Values of a chunk, at most: fewer sequences where they are long."""
+"""Maximum number of values per chunk; it limits the number of long sequences."""
 
 SHORT = 10**11
-"""A run is short below so many cycles times bytes of Verilog: 1 to 2 s on a core, where compiling
-for speed takes 4 to 25 s more."""
+"""Limit of a short run (cycles times bytes of Verilog): 1 to 2 s; optimising takes 4 to 25 s."""
 
 DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW = range(5)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """An emitted folder with its built library; job: paths of sidecar, image and vectors."""
+    """A built library for an emitted folder. job: Paths of sidecar, image and golden vectors."""
 
     library: Path
     job: dict[str, Any]
@@ -55,10 +54,13 @@ class Batch:
 def prepare(
     folder: Path, name: str, *, quick: bool | None = None, vectors: str = "vectors.npz"
 ) -> Batch:
-    """Build what was emitted into `folder`, unless its build lies there already.
+    """Build the files emitted into `folder`, unless they are built already.
 
-    quick: build in the least time, not for speed. If not given, so it is where the run of all
-    vectors is short, and no build for speed lies there. vectors: the file of the golden vectors.
+    quick: Build in the least time instead of for speed. None: do so if the run of all vectors is
+        short and there is no build for speed.
+    vectors: File name of the golden vectors.
+
+    Raises WordlineError if Verilator is unusable or rejects the files.
     """
     return build(chip.emitted(folder, name, vectors), folder / "batch", quick=quick)
 
@@ -71,8 +73,11 @@ def build(
     lenient: bool = False,
     coverage: bool = False,
 ) -> Batch:
-    """Build given files in the folder `work`, as `prepare` does. lenient: warnings do not stop it.
-    coverage: count what is exercised, which makes the model slow."""
+    """Build given files in the folder `work`, like `prepare`.
+
+    lenient: Warnings do not stop the build.
+    coverage: Measure coverage, which makes the model slow.
+    """
     sidecar = json.loads(Path(emitted.job["sidecar"]).read_text())
     text = header(sidecar)
     if coverage:
@@ -88,9 +93,9 @@ def build(
 
 
 def _loadable(work: Path, job: dict[str, Any]) -> Batch:
-    """The library that was built in `work`."""
+    """The library built in `work`."""
     key = (work / chip.STAMP).read_text()
-    # A library that is loaded already goes by its name: a new one needs a new name.
+    # The loader identifies a loaded library by its name, so a new one needs a new name.
     library = work / f"chip-{key[:16]}.so"
     if not library.exists():
         for old in work.glob("chip-*.so"):
@@ -100,7 +105,7 @@ def _loadable(work: Path, job: dict[str, Any]) -> Batch:
 
 
 def _short(emitted: chip.Emitted, sidecar: dict[str, Any]) -> bool:
-    """Whether a run of all vectors is over before compiling for speed has paid."""
+    """Whether running all vectors takes less time than compiling for speed."""
     path = Path(emitted.job["vectors"])
     with _Vectors(path) as vectors, np.load(path) as arrays:
         votes = vectors.length("layers.0.h") // vectors.length("x")
@@ -119,12 +124,15 @@ def simulate(
     coverage: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run all of a chip's vectors through it; stall: chance of a pause at each transfer.
+    """Run all golden vectors through a chip and compare every value.
 
-    workers: threads, as many as there are cores if not given. chunk: sequences from one reset to
-    the next. Neither changes what is computed; a chunk has the cycles it takes to fill and drain.
-    coverage: a file for what was exercised, of one worker and a build for it.
-    Raises WordlineError if the chip hangs, or gives more or less than it should.
+    seed: Seed of stalls and padding.
+    stall: Probability of a stall at each transfer.
+    workers: Number of threads; None: one per core.
+    chunk: Sequences from one reset to the next; None: see `CHUNK`. It affects only the cycles.
+    coverage: File for the coverage record. It needs a build for coverage and implies one worker.
+
+    Raises WordlineError if the chip hangs, or gives more or fewer values than expected.
     """
     run = _Run(batch, seed=seed, stall=stall, chunk=chunk, coverage=coverage)
     workers = 1 if coverage else workers
@@ -140,7 +148,7 @@ class _Probe(ctypes.Structure):
 
 
 class _Job(ctypes.Structure):
-    """As in sim/batch.cpp."""
+    """Job of sim/batch.cpp, with the same layout."""
 
     _fields_ = (
         *(("addresses", ctypes.c_void_p), ("data", ctypes.c_void_p), ("words", ctypes.c_int64)),
@@ -162,7 +170,7 @@ class _Chunk:
     vectors: dict[str, np.ndarray]
     output: Output
     given: np.ndarray
-    """(1,): so many have come out."""
+    """(1,): number of output transfers so far."""
 
     @property
     def sequences(self) -> int:
@@ -170,7 +178,7 @@ class _Chunk:
 
     @property
     def done(self) -> int:
-        """Sequences that are over, or about as many."""
+        """Number of finished sequences, estimated from the output transfers."""
         return int(self.given[0]) * self.sequences // self.output.transfers
 
 
@@ -195,12 +203,12 @@ class _Run:
         self.scoreboard = Scoreboard()
         self.lock = threading.Lock()
         self.stop = np.zeros(1, np.int32)
-        self.idle: queue.SimpleQueue[int] = queue.SimpleQueue()  # chips that are loaded
+        self.idle: queue.SimpleQueue[int] = queue.SimpleQueue()  # loaded chips
         self.cycles = 0
-        self.values: dict[int, np.ndarray] = {}  # by the number of a chunk's first sequence
+        self.values: dict[int, np.ndarray] = {}  # by the first sequence of the chunk
 
     def all(self, workers: int, progress: Progress | None) -> dict[str, Any]:
-        """Everything, on so many threads; returns the result."""
+        """Run everything on `workers` threads and return the result."""
         clock = time.monotonic()
         with _Vectors(self.vectors) as vectors:
             total, passes = vectors.length("x"), vectors.length("layers.0.h")
@@ -217,7 +225,7 @@ class _Run:
                     chunk = _Chunk(first, rows, output, np.zeros(1, np.int64))
                     chunks.append(chunk)
                     waiting.add(pool.submit(self._compute, chunk))
-                    # One more than can run: what waits takes memory.
+                    # Queue one chunk more than can run: waiting chunks take memory.
                     while len(waiting) > (workers if first + size < total else 0):
                         done, waiting = concurrent.futures.wait(
                             waiting, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED
@@ -239,7 +247,7 @@ class _Run:
 
     @contextlib.contextmanager
     def _pool(self, workers: int) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
-        """Threads; whatever ends the block early ends them too."""
+        """Thread pool; an exception in the block stops the simulations too."""
         pool = concurrent.futures.ThreadPoolExecutor(workers)
         try:
             yield pool
@@ -255,15 +263,15 @@ class _Run:
                 self.library.chip_delete(chip_)
 
     def _chunk_size(self, vectors: "_Vectors", votes: int) -> int:
-        """Sequences of a chunk: the same on every machine, for it decides the cycles."""
+        """Sequences per chunk: the same on every machine, as it determines the number of cycles."""
         values = sum(vectors.row(name) * (1 if name == "x" else votes) for name in vectors.arrays)
         return max(1, min(CHUNK, CHUNK_VALUES // values))
 
     def _compute(self, chunk: _Chunk) -> None:
-        """Run a chunk on a chip of its own, and compare."""
+        """Run a chunk on a free chip, and compare."""
         if self.stop[0]:
             return
-        # A reset keeps what was loaded, but for the number of the next run.
+        # Reset keeps what was loaded, except for the number of the next run.
         try:
             chip_, words = self.idle.get_nowait(), []
         except queue.Empty:
@@ -293,7 +301,7 @@ class _Run:
             self._say_when(chunk, times)
 
     def _say_when(self, chunk: _Chunk, times: dict[str, np.ndarray]) -> None:
-        """Add to the first difference, if it is of this chunk, in which cycle it came."""
+        """Add the cycle to the first difference, if it is in this chunk."""
         first = self.scoreboard.first
         if first is None or first.since is not None:
             return
@@ -311,8 +319,7 @@ class _Run:
     def _stream(
         self, chip_: int, words: list[tuple[int, int]], chunk: _Chunk
     ) -> tuple[Recorded, np.ndarray, int, dict[str, np.ndarray]]:
-        """What the chip made of a chunk: its record, its outputs, the cycles it took, and when each
-        beat of a probe came (passes, steps, beats)."""
+        """Run a chunk. Returns probes, outputs, cycles, and the cycle of each beat of a probe."""
         golden, sequences = chunk.vectors, chunk.sequences
         passes, steps = scoreboard.count_passes(golden), int(golden["lengths"].max())
         votes = passes // sequences
@@ -371,7 +378,7 @@ class _Run:
 
 
 class _Vectors:
-    """An .npz of arrays, read row by row from the front; only what is asked for is in memory."""
+    """An .npz of arrays, read row by row from the start. Only the requested rows are in memory."""
 
     def __init__(self, path: Path) -> None:
         self.files = contextlib.ExitStack()
@@ -393,15 +400,15 @@ class _Vectors:
         self.files.close()
 
     def length(self, name: str) -> int:
-        """Rows of an array."""
+        """Number of rows of an array."""
         return self.arrays[name][1][0]
 
     def row(self, name: str) -> int:
-        """Values of a row of an array."""
+        """Number of values per row of an array."""
         return int(np.prod(self.arrays[name][1][1:]))
 
     def take(self, sequences: int, votes: int) -> dict[str, np.ndarray]:
-        """The next rows of each array: those of so many sequences."""
+        """The next rows of each array: those of `sequences` sequences."""
         rows = {}
         for name, (file, shape, dtype) in self.arrays.items():
             count = sequences * (1 if name in ("x", "lengths", "label") else votes)
@@ -414,7 +421,7 @@ class _Vectors:
 def next_run(
     sidecar: dict[str, Any], image: list[tuple[int, int]], run: int
 ) -> list[tuple[int, int]]:
-    """Words that make each array's next run number `run`, on top of the image's."""
+    """Words to load after the image: they advance the number of each array's next run by `run`."""
     loaded, words = dict(image), []
     for name, region in sidecar["load_map"]["regions"].items():
         if name.endswith(".parameters"):

@@ -1,4 +1,4 @@
-"""What sim/batch.cpp must know of a chip when it is compiled: the text of its chip.h."""
+"""Header chip.h with which sim/batch.cpp is compiled for a chip."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sim.benches import scoreboard
 
 
 def layouts(sidecar: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Each probe's fields; the last dimension is of units, one where it has none."""
+    """Fields of each probe. The last dimension is units; it is 1 for a field without one."""
     return {
         name: {
             field: layout | {"dimensions": layout["dimensions"] or [1]}
@@ -19,7 +19,7 @@ def layouts(sidecar: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def header(sidecar: dict[str, Any]) -> str:
-    """chip.h: what sim/batch.cpp must know of a chip when it is compiled."""
+    """Text of chip.h for a chip."""
 
     def layout(field: dict[str, Any]) -> str:
         *gates, places = field["dimensions"] or [1]
@@ -55,5 +55,5 @@ def header(sidecar: dict[str, Any]) -> str:
 
 
 def _encoded(name: str) -> str:
-    """A Verilog name as Verilator writes it in C++, where two underscores are its own."""
+    """A Verilog name as Verilator writes it in C++, where double underscores are reserved."""
     return name.replace("__", "___05F")

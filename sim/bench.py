@@ -1,4 +1,4 @@
-"""A package's testbench, in Icarus or Verilator: built, run, and what it said."""
+"""Build and run a package's testbench in Icarus or Verilator."""
 
 import re
 import subprocess
@@ -14,22 +14,29 @@ from sim.verilator import BenchVerilator
 
 @dataclass(frozen=True)
 class Said:
-    """Whether a testbench passed, and its last line."""
+    """Result of a testbench: whether it passed, and its last line."""
 
     passed: bool
     said: str
 
 
 def verilator(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
-    """Run the C++ testbench on the module `top`; `work` has image.hex and the folder tb. Raises
-    WordlineError where Verilator refuses the sources."""
+    """Run the C++ testbench on the module `top`.
+
+    work: Folder with image.hex and the folder tb.
+
+    Raises WordlineError if Verilator rejects the sources.
+    """
     runner = BenchVerilator(bench)
     chip.build(sources, top, work / "verilator", runner=runner)
     return _run([str((work / "verilator" / runner.PROGRAM).absolute())], work)
 
 
 def icarus(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
-    """Run the Verilog testbench in Icarus, as `verilator` does; control files are left out."""
+    """Run the Verilog testbench in Icarus, like `verilator`. Control files are ignored.
+
+    Raises WordlineError if Icarus is missing or rejects the sources.
+    """
     tools.check_icarus()
     name = top.removesuffix("_axi") + "_tb"
     verilog = [str(path.absolute()) for path in (*sources, bench) if path.suffix == ".v"]

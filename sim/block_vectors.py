@@ -1,4 +1,4 @@
-"""What goes into a block on its own, and what golden says is to come out."""
+"""Stimuli and golden results for benches of single blocks."""
 
 from typing import get_args
 
@@ -18,15 +18,17 @@ from golden.ranges import Range, signed_range, symmetric_range
 from sim.stimuli import Stimuli
 
 SEQUENCES, STEPS = 16, 5
-"""How many sequences a bench sends, unless told otherwise, and the longest of them."""
+"""Default number of sequences of a bench, and the number of steps of the longest."""
 
 
 class BlockStimuli(Stimuli):
     """Stimuli of a block's bench.
 
-    program, other: the one that it is loaded with, and another for later. sequences: how
-    many there are. lengths: theirs; among them are the shortest and the longest. runs: their
-    numbers, if they are sent in order from a reset on.
+    program: Program that the block is loaded with.
+    other: A second program, loaded later.
+    sequences: Number of sequences.
+    lengths: Lengths of the sequences, the shortest and the longest possible among them.
+    runs: Run number of each sequence, if they are sent in order after reset.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class BlockStimuli(Stimuli):
 
 
 def first_layer(description: Description) -> ArrayShape:
-    """The array that a block of a layer is tried with."""
+    """The array for which a block of a layer is built."""
     return description.layers[0]
 
 
@@ -53,7 +55,7 @@ def _ideal(program: ArrayProgram, shape: ArrayShape) -> ArrayProgram:
 
 
 def dac_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """rows: x_t, then h_{t-1}, which a sequence begins with at the DAC's code of 0."""
+    """x and h in; out `rows`: x_t, then h_{t-1}, which is the DAC's code of 0 in the first step."""
     description = stimuli.description
     cell, units = description.cell, first_layer(description).units
     x = stimuli.encoded(stimuli.sequences, STEPS, description.network.inputs)
@@ -72,7 +74,7 @@ def _codes(program: ArrayProgram, rows: Tensor, shape: ArrayShape, runs: Tensor)
 
 
 def adc_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """rows and ADC codes of the layer's crossbar; its macro, in the bench, is ideal."""
+    """Rows and ADC codes of the layer's array, whose macro is ideal in the bench."""
     shape = first_layer(stimuli.description)
     rows = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
     program = _ideal(stimuli.program.layers[0], shape)
@@ -84,14 +86,16 @@ def adc_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
 
 
 def crossbar_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """rows and ADC codes: of two programs, of the first without errors, and of the first in
-    later runs, which begin with those of `later`."""
+    """Rows and ADC codes of two programs, and of the first without errors and in later runs.
+
+    The later runs start with the numbers in `later`.
+    """
     shape = first_layer(stimuli.description)
     rows = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
     program, other = stimuli.program.layers[0], stimuli.other.layers[0]
     ideal = _ideal(program, shape)
     first = stimuli.integers(Range(stimuli.sequences, WORD - 1), 2)
-    first[1] = WORD - 2  # the third run is 0 again
+    first[1] = WORD - 2  # the third run wraps to 0
     later = first[:, None] + stimuli.runs
     return {
         "rows": rows,
@@ -106,7 +110,7 @@ def crossbar_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
 
 
 def gates_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """codes in; h, and c, if there is one, of the golden cell, step by step."""
+    """Codes in; h, and c of an LSTM, of the golden cell."""
     shape, cell = first_layer(stimuli.description), stimuli.description.cell
     program = stimuli.program.layers[0]
     codes = stimuli.extremes(shape.code_range, stimuli.sequences, STEPS, shape.gates, shape.units)
@@ -120,7 +124,7 @@ def gates_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
 
 
 def layer_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """x in; everything the golden layer computed."""
+    """x in; everything the golden layer computes."""
     description = stimuli.description
     x = stimuli.encoded(stimuli.sequences, STEPS, description.network.inputs)
     trace = layer.run(stimuli.program.layers[0], x, first_layer(description), stimuli.runs)
@@ -128,7 +132,7 @@ def layer_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
 
 
 def head_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """h of each pass in; scores of its last step, or of all steps, and labels."""
+    """h of each pass in; scores of the last step or of all steps, and labels."""
     shape, program = stimuli.description.head, stimuli.program.head
     assert program is not None
     h = stimuli.encoded(stimuli.sequences, STEPS, shape.rows)
@@ -142,7 +146,7 @@ def head_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
 
 
 def _labels(scores: Tensor, description: Description) -> dict[str, Tensor]:
-    """The class of every `votes` passes, `label_<by>_<votes>`, for each number there can be."""
+    """Class of every `votes` passes, as `label_<by>_<votes>`, for each possible number of votes."""
     labels: dict[str, Tensor] = {}
     for votes in range(1, most_votes(description) + 1):
         ballots = scores[: len(scores) // votes * votes].unflatten(0, (-1, votes))
@@ -151,19 +155,19 @@ def _labels(scores: Tensor, description: Description) -> dict[str, Tensor]:
 
 
 def most_votes(description: Description) -> int:
-    """Passes of a bench: as many as there can be; 1 without a voter."""
+    """Maximum number of passes; 1 without a voter."""
     return description.voting.max_votes if description.voting.replay_steps else 1
 
 
 def replay_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """x, with as many steps again as fit into the buffer."""
+    """x, with as many additional steps as fit into the buffer."""
     description = stimuli.description
     steps = STEPS + description.voting.replay_steps
     return {"x": stimuli.encoded(stimuli.sequences, steps, description.network.inputs)}
 
 
 def voter_vectors(stimuli: BlockStimuli) -> dict[str, Tensor]:
-    """scores of passes, and labels; many are equal, and sums are as far off as they can be."""
+    """Scores of passes, and labels. Many scores are equal; some sums are the largest possible."""
     description = stimuli.description
     whole = signed_range(description.score_bits)
     size = (3 * stimuli.sequences // 4, description.network.classes)

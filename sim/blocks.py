@@ -1,6 +1,6 @@
-"""One block of a design on its own: emit it, build it, run its bench sim/benches/bench_<block>.py.
+"""Test one block of a design: emit it, build it, run its bench sim/benches/bench_<block>.py.
 
-A bench needs only NumPy, as the chip's does: everything golden goes into its vectors, here.
+The benches need only NumPy, like that of the chip: this module computes all golden vectors.
 """
 
 import time
@@ -55,7 +55,7 @@ from sim.verilator import QUICK, LeanVerilator
 
 
 class QuickVerilator(LeanVerilator):
-    """Builds in the least time: a block's bench is over before optimising has paid."""
+    """Builds in the least time: a block's bench is shorter than an optimised build."""
 
     OPTIONS = ("-O1", "--no-timing")
     CFLAGS = "-O0"
@@ -64,13 +64,16 @@ class QuickVerilator(LeanVerilator):
 
 @dataclass(frozen=True)
 class Block:
-    """How to try one block.
+    """How to test one block.
 
-    make: the block. vectors: what goes in and what is to come out, mostly (sequences, steps, ...).
-    timing: what its docstrings promise, in cycles. array: the array it belongs to, with whose
-    regions of the load map its ports of the same names are loaded. cells: its streams for regions
-    of cells, by the region. trace: the instance inside that has the signal `trace`, and its block.
-    source: Verilog that it needs beside its own.
+    make: Makes the block.
+    vectors: Inputs and expected outputs, mostly (sequences, steps, ...).
+    timing: Latency and throughput that the block's docstring promises, in cycles.
+    array: Array that the block belongs to. Its regions of the load map load the block's ports of
+        the same names.
+    cells: Stream that loads each region of cells.
+    trace: Instance inside that has the signal `trace`, and its component.
+    source: Additional Verilog that the block needs.
     """
 
     make: Callable[[Description], Any]
@@ -83,8 +86,11 @@ class Block:
 
 
 class Untraced(wiring.Component):
-    """A block, as `block` inside, without its ports of observation: a top with a port `trace` does
-    not compile, as Verilator's own class of the top has a member of that name."""
+    """Wraps a block as `block`, without its observation ports.
+
+    A top with a port `trace` does not compile: Verilator's class of the top has a member of that
+    name.
+    """
 
     def __init__(self, block: wiring.Component) -> None:
         self.block = block
@@ -92,7 +98,7 @@ class Untraced(wiring.Component):
         super().__init__({k: v for k, v in members.items() if k not in ("trace", "trace_valid")})
 
     def elaborate(self, platform: object) -> Module:
-        """Wires."""
+        """Connect all ports."""
         m = Module()
         m.submodules.block = self.block
         for name in self.signature.members:
@@ -108,11 +114,16 @@ def simulate(
     seed: int = 0,
     sequences: int = SEQUENCES,
 ) -> dict[str, Any]:
-    """Emit, build and run a block of the description's first layer, or its head, in `folder`. Of an
-    odd seed, cells are programmed by their levels where the block can, else by conductance codes.
+    """Emit, build and run a block of the description's first layer, or its head, in `folder`.
 
-    Returns `passed`, `values_compared`, `build_seconds` and `sim_seconds`; the bench's words are
-    in sim.log. Raises WordlineError for a block that there is not, or that cannot be built.
+    With an odd seed, cells are programmed by level numbers if the block can do that, else by
+    conductance codes. Returns `passed`, `values_compared`, `build_seconds` and `sim_seconds`. The
+    bench's output is in sim.log.
+
+    seed: Seed of stimuli and stalls.
+    sequences: Number of sequences.
+
+    Raises WordlineError for an unknown block, or for one that cannot be built.
     """
     if block not in BLOCKS:
         raise WordlineError(f"There is no block {block!r}; give one of {', '.join(BLOCKS)}.")
@@ -169,7 +180,7 @@ def simulate(
 
 
 def _fields(name: str, layout: data.Layout) -> dict[str, Any]:
-    """A port's layout; a bare array is its one field, `name`."""
+    """Layout of a port; a bare array is its only field, `name`."""
     if isinstance(layout, data.ArrayLayout):
         layout = data.StructLayout({name: layout})
     return sidecar.fields(layout)
@@ -180,7 +191,7 @@ def _ports(component: wiring.Component) -> dict[str, Any]:
 
 
 def _control_file(component: wiring.Component, top: str, inside: str | None) -> str:
-    """As the chip's: ports, and a trace inside, are public; the generated style is waived."""
+    """Verilator control file: ports and the trace are public, style warnings are waived."""
     lines = ["`verilator_config"]
     lines += [f'lint_off -rule {rule} -file "*{top}.v"' for rule in control.WAIVED]
     inputs = {
@@ -202,7 +213,7 @@ def _control_file(component: wiring.Component, top: str, inside: str | None) -> 
 def _load(
     kind: Block, program: Program, component: Any
 ) -> tuple[dict[str, list[list[int]]], dict[str, list[int]]]:
-    """A program's writes on each of a block's write ports, and on its streams for cells."""
+    """Writes of a program to each of a block's write ports, and to its streams for cells."""
     words = image.words(program)
     writes: dict[str, list[list[int]]] = {}
     cells: dict[str, list[int]] = {}
@@ -271,12 +282,15 @@ def _make_head(description: Description) -> Head:
 
 
 def _head_timing(block: Head) -> dict[str, int]:
-    """The head's docstring gives neither, but its blocks' give both. latency: from the last h to
-    the class or the last score, where a conversion takes its period or, if that is more, the cycles
-    in which its scores go out. cycles: between two of them."""
+    """Timing of the head, derived from its blocks' docstrings.
+
+    latency: Cycles from the last h to the class or the last score. A conversion takes its period
+        or, if longer, the cycles in which its scores leave.
+    cycles: Cycles between two outputs.
+    """
     shape = block.shape
     tail = shape.units - (shape.blocks - 1) * shape.lanes
-    # All planes but those of the last select, and then those.
+    # All planes of all selects but the last, then those of the last.
     each, planes = timing.period(shape), shape.description.dac.planes
     conversions = (shape.selects - 1) * max(planes * each, shape.lanes) + (planes - 1) * each
     scores = block.scores.latency + (tail - 1)

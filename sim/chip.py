@@ -19,14 +19,17 @@ from sim.verilator import LeanVerilator, StockVerilator
 AnyVerilator = LeanVerilator | StockVerilator
 
 STAMP = "built.sha256"
-"""The file in a build's folder with the hash of all that it was built from."""
+"""File in a build folder with the hash of everything the build depends on."""
 
 OWN = "bench_*.py block.py system.py streams.py"
-"""Files of the benches, whose assertions are to say what was compared. For that, cocotb would
-compile anew all that is imported, torch too, which takes longer than most benches do."""
+"""Bench files in which cocotb rewrites assertions, so that they show the compared values.
+
+By default cocotb would recompile everything that is imported, PyTorch included, which takes longer
+than most benches.
+"""
 
 Progress = Callable[[int, int], None]
-"""Called now and then with the sequences done and their number."""
+"""Called with the number of finished sequences and the total."""
 
 
 def build(
@@ -37,11 +40,12 @@ def build(
     waves: bool = False,
     runner: AnyVerilator | None = None,
 ) -> AnyVerilator:
-    """Verilate and compile, unless `folder` holds a build of the very same sources.
+    """Verilate and compile, unless `folder` has a build of the same sources.
 
-    runner: how, if not as LeanVerilator does.
-    Raises WordlineError if Verilator is unusable or rejects the sources (its words are in
-    build.log).
+    runner: How to build; None: LeanVerilator.
+
+    Raises WordlineError if Verilator is unusable or rejects the sources. Its output is in
+    build.log.
     """
     runner = runner or LeanVerilator()
     how, stamp, log = _how(runner, waves), folder / STAMP, folder / "build.log"
@@ -70,7 +74,7 @@ def build(
 
 
 def _refused(top: str, log: Path) -> str:
-    """Why Verilator did not build a design, in a sentence: its first complaint."""
+    """Why Verilator did not build a design, in one sentence with its first error."""
     with contextlib.suppress(OSError):
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("%Error") and (found := line.partition(": ")[2]):
@@ -82,7 +86,7 @@ def _refused(top: str, log: Path) -> str:
 
 
 def warnings(log: Path, file: str) -> list[str]:
-    """What Verilator warned of in a file, by the log of its build: each `file:line: text`."""
+    """Verilator's warnings about a file in a build log, each as `file:line: text`."""
     found = []
     with contextlib.suppress(OSError):
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -116,7 +120,7 @@ def _key(sources: Sequence[Path], how: str) -> str:
 
 
 def _forget_other_ways(folder: Path, how: str) -> None:
-    """Delete objects that were compiled in another way: make goes by the dates of sources."""
+    """Delete objects compiled with other options: make compares only file dates."""
     made, now = folder / "how.sha256", hashlib.sha256(how.encode()).hexdigest()
     if not made.exists() or made.read_text() != now:
         for kind in ("*.o", "*.a", "*.so", "*.gch"):
@@ -137,12 +141,14 @@ def run(
     tests: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run a bench module on the model built in `folder`; tests: of its tests those that this
-    regular expression finds.
+    """Run a bench module on the model built in `folder`.
 
-    The bench finds `job` in a JSON file that the plusarg `job` names, with the paths `result`
-    and `progress` added. Returns what it left in `result`, if anything, with `passed` added:
-    whether every test of the module ran and passed. The simulator's words are in sim.log.
+    The plusarg `job` names a JSON file with `job` and the added paths `result` and `progress`.
+    Returns the content of `result`, if the bench wrote it, and `passed`: whether all tests passed.
+    The simulator's output is in sim.log.
+
+    tests: Regular expression that selects tests of the module; None: all.
+    progress: Called with the number of finished sequences and the total.
     """
     result, beacon, log = folder / "result.json", folder / "progress", folder / "sim.log"
     results_xml = folder / "results.xml"
@@ -174,7 +180,7 @@ def run(
 
 @contextlib.contextmanager
 def _watching(beacon: Path, progress: Progress | None) -> Iterator[None]:
-    """Pass on what the bench writes into `beacon`."""
+    """Pass progress that the bench writes into `beacon` to the callback."""
     if progress is None:
         yield
         return
@@ -206,13 +212,13 @@ class Chip:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What `run` needs to know of the chip."""
+        """Arguments of `run` for this chip."""
         return vars(self)
 
 
 @dataclass(frozen=True)
 class Emitted:
-    """What a folder holds for a simulation; job: paths of the sidecar, image and vectors."""
+    """Emitted files for a simulation. job: Paths of sidecar, image and golden vectors."""
 
     sources: list[Path]
     top: str
@@ -220,7 +226,7 @@ class Emitted:
 
 
 def emitted(folder: Path, name: str, vectors: str = "vectors.npz") -> Emitted:
-    """What was emitted into `folder`; vectors: the file of the golden vectors."""
+    """The files emitted into `folder`. vectors: File name of the golden vectors."""
     sidecar = folder / f"{name}.json"
     top = json.loads(sidecar.read_text())["module"]
     sources = [folder / f"{name}.vlt", folder / f"{name}.v", folder / f"{name}_crossbar_model.v"]
@@ -236,10 +242,13 @@ def prepare(
     stock: bool = False,
     vectors: str = "vectors.npz",
 ) -> Chip:
-    """Build what was emitted into `folder` for the cocotb bench.
+    """Build the files emitted into `folder` for the cocotb bench.
 
-    stock: as cocotb's own runner builds it, to compare speeds with. vectors: the file of the golden
-    vectors.
+    waves: Build with waveforms.
+    stock: Build with cocotb's own runner, to compare speeds.
+    vectors: File name of the golden vectors.
+
+    Raises WordlineError if Verilator is unusable or rejects the files.
     """
     found = emitted(folder, name, vectors)
     work = folder / ("stock" if stock else "verilator-waves" if waves else "verilator")
@@ -256,10 +265,13 @@ def simulate(
     waves: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run all of a chip's vectors through it; stall: chance of a pause at each transfer.
+    """Run all golden vectors through a chip and return the bench's result.
 
-    Returns the bench's result. Raises WordlineError if the simulation ended without one: it
-    hung, or crashed.
+    seed: Seed of stalls.
+    stall: Probability of a stall at each transfer.
+    waves: Write waveforms.
+
+    Raises WordlineError if the simulation ends without a result because it hangs or crashes.
     """
     result = run(
         **chip.arguments | {"job": chip.job | {"stall": stall}},

@@ -1,4 +1,4 @@
-"""What a simulation exercised of lines, branches and bits: Verilator's coverage file."""
+"""Line, branch and toggle coverage of a simulation, read from Verilator's coverage file."""
 
 import re
 from collections.abc import Callable
@@ -8,8 +8,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Point:
-    """One point of coverage. lines: of the Verilog file. module: its name. net: of a toggle, else
-    empty. count: how often it was exercised."""
+    """One coverage point.
+
+    lines: Lines of the Verilog file.
+    module: Name of the module.
+    net: Name of the net of a toggle point; "" for other points.
+    count: How often it was covered.
+    """
 
     lines: frozenset[int]
     module: str
@@ -19,7 +24,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Exercised:
-    """Points that were exercised, of all."""
+    """Number of covered points, and number of all points."""
 
     exercised: int
     points: int
@@ -30,17 +35,17 @@ class Exercised:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The points of one Verilog file."""
+    """The coverage points of one Verilog file."""
 
     points: tuple[Point, ...]
 
     def of(self, wanted: Callable[[Point], bool] = lambda _: True) -> Exercised:
-        """How many of some points were exercised."""
+        """Coverage of the points that `wanted` selects."""
         found = [point.count > 0 for point in self.points if wanted(point)]
         return Exercised(sum(found), len(found))
 
     def of_line(self, line: int, module: str, nets: frozenset[str]) -> Exercised:
-        """Of a line of a module: its lines and branches, and the nets that it assigns."""
+        """Coverage of a line of a module: its line and branch points, and the toggles of `nets`."""
         return self.of(
             lambda point: (
                 (not point.net and line in point.lines)
@@ -53,8 +58,10 @@ RECORD = re.compile(r"^C '(?P<keys>.*)' (?P<count>\d+)$")
 
 
 def read(path: Path, verilog: str) -> Coverage:
-    """Read a coverage file; verilog: the name of the file whose points are wanted. Points of
-    several instances of a module are added."""
+    """Read a coverage file. The counts of all instances of a module are added.
+
+    verilog: Name of the Verilog file whose points are wanted.
+    """
     found: dict[tuple[str, ...], tuple[Point, int]] = {}
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -77,7 +84,7 @@ def read(path: Path, verilog: str) -> Coverage:
 
 
 def _lines(keys: dict[str, str]) -> frozenset[int]:
-    """The lines that belong to a point: `5`, or `5,7-9`."""
+    """Lines of a point, from a text like `5` or `5,7-9`."""
     lines: set[int] = set()
     for part in keys.get("S", keys["l"]).split(","):
         first, _, last = part.partition("-")

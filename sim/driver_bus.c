@@ -1,4 +1,4 @@
-/* The driver on a bus of functions: for a bench, in which each access is a transaction. */
+/* The driver with callbacks for bus access: a bench makes each access a transaction. */
 #include <stdint.h>
 
 static uint32_t (*bus_read)(uintptr_t);

@@ -1,4 +1,4 @@
-"""A netlist of standard cells behind AXI in Icarus: run on sequences, compared, and counted."""
+"""Simulate a gate-level netlist in Icarus, compare its results, and count its activity."""
 
 import random
 import re
@@ -38,17 +38,22 @@ def simulate_netlist(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Load a netlist of a program's design behind AXI, and run DAC codes x through it, in Icarus:
-    it begins with X everywhere, and none may be on an output once it was reset.
+    """Load a program into its netlist behind AXI and run DAC codes x through it, in Icarus.
 
-    netlist: its Verilog, and that of its cells. registers: nets that its flip-flops drive
-    (`gen.impl.yosys.registers`). The first reset begins with random values in them, drawn from
-    `seed`: a reset that mapping has turned into what cancels out, like `a & ~a`, works in a chip,
-    where a flip-flop has some value, but not with X. What no reset reaches is X after it.
-    macros: it has crossbar macros, which are their
-    model. hasty: it is not the driver that loads.
-    Returns and raises what `simulate` does. What its nets and its macros' ports do, from the
-    first beat of x to the last result, is in RECORD, in `folder` (gen/cost/activity.py).
+    All nets start as X, and no output may be X after the first reset. The reset itself starts with
+    random values in the flip-flops: mapping can turn a reset into logic that cancels out, like
+    `a & ~a`. That works on a chip, where a flip-flop has some value, but not with X. Registers that
+    the reset does not reach are X after it.
+
+    Returns and raises what `simulate` in sim/system.py does. The changes of the nets and of the
+    macros' ports, from the first beat of x to the last result, are in `folder`/RECORD
+    (gen/cost/activity.py).
+
+    netlist: Verilog of the netlist and of its cells, the netlist first.
+    registers: Nets driven by flip-flops (`gen.impl.yosys.registers`).
+    macros: Whether the netlist has crossbar macros. Their behavioural model is simulated.
+    hasty: Load without the driver, as fast as the bus accepts words.
+    seed: Seed of the initial values and of stimuli.
     """
     description = program.description
     job = prepare(program, x, lengths, folder)
@@ -96,9 +101,10 @@ def simulate_streams(
     job: dict[str, Any],
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run the vectors of a job through a design's own ports in Icarus, and compare every value.
+    """Run a job's golden vectors through a design's own ports in Icarus, and compare every value.
 
-    Returns and raises what `sim.chip.simulate` does.
+    Returns and raises what `sim.chip.simulate` does, and WordlineError if Icarus rejects the
+    sources.
     """
     work.mkdir(parents=True, exist_ok=True)
     runner, log = Icarus(), work / "build.log"
@@ -125,8 +131,10 @@ def simulate_streams(
 def counted(
     description: Description, cells: cells.Cells, folder: Path, library: Path | None
 ) -> tuple[dict[str, energy.Energy], Activity]:
-    """By block the energy of a netlist that is in `folder`, in its simulation in `simulation/`
-    there, and what its nets did; the record of that, which is large, is deleted."""
+    """Energy by block and activity of the netlist in `folder`, from its simulation.
+
+    Deletes the record of the simulation in `folder`/simulation, which is large.
+    """
     record = folder / "simulation" / RECORD
     nets = activity.read(record, package.axi_module(description))
     record.unlink()
@@ -136,11 +144,11 @@ def counted(
 TIMESCALE = ("1ns", "1ps")
 
 CYCLE = 1000 * streams.PERIOD_NS
-"""Of the clock, in ps."""
+"""Clock period (ps)."""
 
 
 class RecordingIcarus(Icarus):
-    """cocotb's Icarus runner, which does not keep a design from writing a VCD file."""
+    """cocotb's Icarus runner without the option that disables VCD files."""
 
     def _test_command(self) -> list[list[str]]:
         return [
@@ -149,11 +157,11 @@ class RecordingIcarus(Icarus):
 
 
 def _power_on(top: str, registers: Sequence[str], seed: int) -> str:
-    """Beside the top, what tries its first reset with known values.
+    """Verilog module beside the top that starts its first reset with known values.
 
-    Registers that are X get random values, and what the reset makes of them is noted; then all of
-    them get the opposite of that. Those that end up otherwise this time are reached by no reset:
-    they are X again.
+    Registers that are X get random values, and their values after reset are noted. Then all
+    registers get the opposite of those values. Registers that end up different are not reached by
+    the reset and become X again.
     """
     draw = random.Random(seed)
     nets = [
@@ -188,14 +196,14 @@ endmodule
 
 
 RESET = 10
-"""Cycles of the first reset, which that takes."""
+"""Cycles of reset, enough for the steps of the power-on module."""
 
 PLAIN = r"[A-Za-z_]\w*(\[\d+\])?"
-"""A net that needs no escape in Verilog, or a bit of one."""
+"""Pattern of a net, or a bit of one, that Verilog need not escape."""
 
 
 def _recorder(top: str, instances: Iterable[str], record: Path, packets: int) -> str:
-    """Beside the top, what writes down each change of its nets until so many packets are out."""
+    """Verilog module beside the top that records its nets until `packets` results are out."""
     scopes = ", ".join([top, *(f"{top}.\\{name} " for name in instances)])
     return f"""\
 module {RECORDER};

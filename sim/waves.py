@@ -1,8 +1,8 @@
-"""Waves of a simulated chip: values by cycle, a range of steps, and view files for GTKWave and
-Surfer.
+"""Waveforms of a simulated chip: sampled values, cutting to steps, view files for viewers.
 
-Steps count from 0 over all sequences and passes, in the order in which the chip computes them. The
-reader expects Verilator's VCD files, which have one change per line.
+The viewers are GTKWave and Surfer. Steps count from 0 over all sequences and passes, in the order
+in which the chip computes them. The reader expects Verilator's VCD files, which have one change per
+line.
 """
 
 import re
@@ -20,7 +20,12 @@ from golden.ranges import ceil_div
 
 @dataclass(frozen=True)
 class Net:
-    """A net of a VCD file: its path, with the scopes that it is in; its code there; its bits."""
+    """A net of a VCD file.
+
+    path: Name with all its scopes.
+    code: Identifier in the file.
+    width: Width in bits.
+    """
 
     path: str
     code: str
@@ -28,7 +33,7 @@ class Net:
 
     @property
     def name(self) -> str:
-        """Its name in its module."""
+        """Name of the net in its module."""
         return self.path.rpartition(".")[2]
 
 
@@ -36,7 +41,8 @@ class Net:
 class Sampled:
     """Values just before each rising clock edge; None if any bit is unknown.
 
-    times: of the edges. values: by the requested name.
+    times: Time of each edge.
+    values: Values of each net, by the requested name.
     """
 
     times: list[int]
@@ -49,7 +55,7 @@ DECLARED = re.compile(
 
 
 def nets(vcd: Path) -> list[Net]:
-    """All nets of a VCD file, in its order."""
+    """All nets of a VCD file, in the order of the file."""
     found: list[Net] = []
     scopes: list[str] = []
     with vcd.open() as lines:
@@ -70,9 +76,11 @@ def nets(vcd: Path) -> list[Net]:
 
 
 def sample(vcd: Path, module: str, names: Iterable[str]) -> Sampled:
-    """Values of some nets; names: below the module, as in "layer_0.gates.a_f_0".
+    """Sample nets at the rising clock edges.
 
-    Raises WordlineError where one is not in the file.
+    names: Names below the module, such as "layer_0.gates.a_f_0".
+
+    Raises WordlineError if a net is not in the file.
     """
     by_name = {_below(net.path, module): net for net in nets(vcd)}
     wanted = [*names]
@@ -96,7 +104,7 @@ def sample(vcd: Path, module: str, names: Iterable[str]) -> Sampled:
             code, bits = _change(line)
             if code == clock:
                 rises, high = bits == "1" and not high, bits == "1"
-                if rises:  # what else changes at this time, changes after it
+                if rises:  # the values before the edge: changes at this time are later
                     times.append(time)
                     for own in codes:
                         values[own].append(now[own])
@@ -106,7 +114,7 @@ def sample(vcd: Path, module: str, names: Iterable[str]) -> Sampled:
 
 
 def _change(line: str) -> tuple[str, str]:
-    """The code of a net that changes, and its bits."""
+    """Code of the net that a line changes, and its new bits."""
     if line[0] in "bB":
         bits, _, code = line[1:].partition(" ")
         return code.strip(), bits
@@ -114,14 +122,17 @@ def _change(line: str) -> tuple[str, str]:
 
 
 def _below(path: str, module: str) -> str:
-    """The path below a module; the whole path if it is not inside."""
+    """Path below a module; the whole path if it is not inside."""
     _, found, tail = f".{path}".partition(f".{module}.")
     return tail if found else path
 
 
 def steps(vcd: Path, sidecar: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Start and end time of each step. It starts with its first beat of x, or when the step before
-    it ends in the first layer; it ends with the last beat of h of the last layer."""
+    """Start and end time of each step.
+
+    A step starts with its first beat of x, or when the previous step ends in the first layer. It
+    ends with the last beat of h of the last layer.
+    """
     return _steps(_sampled_steps(vcd, sidecar), sidecar)
 
 
@@ -134,7 +145,7 @@ def _traced(layer: int) -> str:
 
 
 def _sampled_steps(vcd: Path, sidecar: Mapping[str, Any]) -> Sampled:
-    """The nets that tell steps apart."""
+    """Sample the nets that mark the steps."""
     last = len(_recurrent(sidecar)) - 1
     names = ["i__valid", "i__ready", *{_traced(0), _traced(last)}]
     return sample(vcd, sidecar["module"], names)
@@ -142,7 +153,7 @@ def _sampled_steps(vcd: Path, sidecar: Mapping[str, Any]) -> Sampled:
 
 def _steps(found: Sampled, sidecar: Mapping[str, Any]) -> list[tuple[int, int]]:
     def times(*names: str) -> list[int]:
-        """The cycles in which all of these nets are 1."""
+        """Times of the edges at which all of these nets are 1."""
         rows = zip(found.times, *(found.values[name] for name in names), strict=True)
         return [time for time, *bits in rows if all(bits)]
 
@@ -157,7 +168,10 @@ def _steps(found: Sampled, sidecar: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 
 def parse_steps(text: str) -> tuple[int, int] | None:
-    """First and last step of "5:8" or "5"; None for "all". Raises WordlineError."""
+    """First and last step of "5:8" or "5"; None for "all".
+
+    Raises WordlineError for any other text.
+    """
     if text == "all":
         return None
     match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
@@ -171,7 +185,7 @@ def parse_steps(text: str) -> tuple[int, int] | None:
 def cut(vcd: Path, sidecar: Mapping[str, Any], first: int, last: int) -> int:
     """Cut a VCD file to the steps first to last, and the cycles until their results are out.
 
-    Returns its new start time. Raises WordlineError if the chip computed no such step.
+    Returns the new start time. Raises WordlineError if the chip computed no such step.
     """
     sampled = _sampled_steps(vcd, sidecar)
     edges, found = sampled.times, _steps(sampled, sidecar)
@@ -188,11 +202,11 @@ def cut(vcd: Path, sidecar: Mapping[str, Any], first: int, last: int) -> int:
 
 
 AFTER = 20
-"""Cycles kept after the last output."""
+"""Number of cycles kept after the last output."""
 
 
 def _cut(source: IO[str], target: IO[str], begin: int, end: int) -> None:
-    """Copy a VCD file between two times, with all values at the first."""
+    """Copy a VCD file between two times, with all values at the start."""
     values: dict[str, str] = {}
     time: int | None = None
     started = False
@@ -207,7 +221,7 @@ def _cut(source: IO[str], target: IO[str], begin: int, end: int) -> None:
             elif started:
                 target.write(line)
         elif time is None:
-            target.write(line)  # declarations
+            target.write(line)  # a declaration
         elif started:
             target.write(line)
         elif line.strip():
@@ -230,13 +244,13 @@ SHOWN: Sequence[tuple[str, str, str]] = (
     ("Head: decision", r"(head)\.decision", r"fsm_state|passed|best|label"),
     ("Output", r"", r"o__(valid|ready|payload(_label|_score|_codes|_last|_end)?)|busy"),
 )
-"""What the view files show: group title, pattern of the scope, pattern of the names in it."""
+"""Contents of the view files: group title, pattern of the scope, pattern of the names in it."""
 
 SIGNED = re.compile(r"(code|a|g|c|c_next|u|tanh|p|h)(_[a-z])?_\d+|best|score")
 
 
 def shown(vcd: Path, module: str) -> list[tuple[str, list[Net]]]:
-    """The groups of `SHOWN` with the nets that a VCD file has."""
+    """Groups of `SHOWN` with the nets in a VCD file."""
     below = [(net, *_split(_below(net.path, module))) for net in nets(vcd)]
     blocks = sorted({s.partition(".")[0] for _, s, _ in below if "." in s}, key=_data_flow)
     found: list[tuple[int, str, list[Net]]] = []
@@ -257,7 +271,7 @@ def shown(vcd: Path, module: str) -> list[tuple[str, list[Net]]]:
 
 
 def _data_flow(block: str) -> tuple[bool, int, str]:
-    """Order of the blocks: the layers, then the head."""
+    """Sort key of a block: the layers, then the head."""
     number = block.rpartition("_")[2]
     return block == "head", int(number) if number.isdigit() else 0, block
 
@@ -270,8 +284,9 @@ def _split(path: str) -> tuple[str, str]:
 def save_views(vcd: Path, module: str, begin: int = 0) -> list[Path]:
     """Write view files for GTKWave and Surfer beside a VCD file, and return their paths.
 
-    Open them with `gtkwave X.vcd X.gtkw` and `surfer --command-file X.sucl X.vcd`. begin: time at
-    the left edge of the view.
+    Open them with `gtkwave X.vcd X.gtkw` and `surfer --command-file X.sucl X.vcd`.
+
+    begin: Time at the left edge of the view.
     """
     gtkwave, surfer = vcd.with_suffix(".gtkw"), vcd.with_suffix(".sucl")
     groups = shown(vcd, module)

@@ -1,7 +1,7 @@
 """Recurrent networks from PyTorch to Verilog for NVM crossbar accelerators, proved bit-exact.
 
-The library, for a notebook or a script. The `wordline` command calls the same functions, so both
-give the same bytes:
+This is the library, for a notebook or a script. The `wordline` command calls the same functions, so
+both give the same bytes::
 
     import wordline
 
@@ -10,10 +10,10 @@ give the same bytes:
     result = wordline.simulate(recipe)
     assert result.passed, result.first_difference
 
-Functions take a `progress` callback (stage, done, total) and print nothing; results are
-dataclasses; a mistake in what they are given raises `WordlineError`, one sentence with the field,
-the value and the way out. Importing this package sets nothing and loads no PyTorch: each name is
-loaded when it is first used. `wordline.nn` has the layers for a training loop of your own.
+Functions take a `progress` callback (stage, done, total) and print nothing. Results are
+dataclasses. An invalid argument raises `WordlineError`: one sentence with the field, the value and
+what to do. Importing this package loads no PyTorch: each name is loaded when it is first used.
+`wordline.nn` has the layers for your own training loop.
 """
 
 import importlib
@@ -108,7 +108,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A name of the library, loaded when it is first used."""
+    """Load a name of the library when it is first used."""
     if name == "nn":
         return importlib.import_module("wordline.nn")
     if name in _MODULES:

@@ -1,4 +1,4 @@
-"""Where the `wordline` command starts: Ctrl-C is a sentence even while the imports run."""
+"""Entry point of the `wordline` command. Ctrl-C gives a message even while imports run."""
 
 import signal
 import sys
@@ -6,10 +6,10 @@ import threading
 
 
 def main() -> None:
-    """Run the command line; exit status 130 if it is interrupted."""
+    """Run the command line; the exit status is 130 if it is interrupted."""
     sys.unraisablehook = _again
     try:
-        from wordline.cli import commands  # torch takes a second or two to import
+        from wordline.cli import commands  # importing torch takes 1 to 2 s
 
         commands.main()
     except KeyboardInterrupt:
@@ -18,7 +18,7 @@ def main() -> None:
 
 
 def _again(lost: "sys.UnraisableHookArgs") -> None:
-    """Python drops a Ctrl-C that falls into a destructor: send it once more, a moment later."""
+    """Send Ctrl-C again, a moment later, if Python dropped it in a destructor."""
     if lost.exc_type is KeyboardInterrupt:
         main_thread = threading.main_thread().ident or 0
         threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()

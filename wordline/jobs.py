@@ -1,10 +1,10 @@
-"""Independent runs of a study: each is done once, anywhere, and kept.
+"""Independent runs of a study. Each is done once, anywhere, and its result is kept.
 
-A job is a function of the project by its name and arguments of plain values, so that a worker needs
-nothing but the project and a folder that all share. joblib runs jobs on this machine's cores; a
-cluster takes over with one of joblib's backends (`joblib.parallel_config`) around `Runner.run`. A
-result lies in the folder under its key, a hash of everything it depends on; a study that was
-interrupted goes on with what is not there.
+A job is a function of the project, given by its name, with arguments of plain values. So a worker
+needs only the project and a shared folder. joblib runs jobs on the cores of this machine, or on a
+cluster with one of joblib's backends (`joblib.parallel_config`) around `Runner.run`. The folder
+keeps each result under its key, a hash of everything it depends on. An interrupted study resumes
+with the missing results.
 """
 
 import importlib
@@ -28,16 +28,17 @@ from golden.source import code_hash
 from wordline.flow import cache
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the stage, the amount done and the total."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that depends on nothing but what stands here.
+    """A run that depends only on its function and arguments.
 
-    function: "module:name"; called with a `Here` and the arguments, it returns what JSON can hold.
-    arguments: plain values, or other jobs, which must be done before and are given as their keys.
-    `dataset` among them names the data set that the run reads.
+    function: "module:name". It is called with a `Here` and the arguments, and returns a value that
+        JSON can hold.
+    arguments: Plain values, or other jobs, which are done before and passed as their keys.
+        `dataset` names the data set that the run reads.
     """
 
     function: str
@@ -46,7 +47,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Here:
-    """Where a job runs, and what it may use beside its arguments."""
+    """Where a job runs, and what it may use besides its arguments.
+
+    folder: Folder of results.
+    key: Key of the job.
+    data_dir: Folder of data sets.
+    device: PyTorch device.
+    """
 
     folder: Path
     key: str
@@ -54,7 +61,7 @@ class Here:
     device: str
 
     def file(self, key: str | None = None) -> Path:
-        """A job's own file, for what is no JSON; by default this one's."""
+        """File for results that are not JSON, of the job with this key; None: of this job."""
         return self.folder / f"{key or self.key}.safetensors"
 
 
@@ -62,7 +69,11 @@ class Here:
 class Runner:
     """Runs the jobs of a study.
 
-    folder: where results are kept. device: PyTorch's. workers: processes at once.
+    folder: Folder of results.
+    progress: Called with the stage, the amount done and the total.
+    data_dir: Folder of data sets.
+    device: PyTorch device.
+    workers: Number of parallel processes.
     """
 
     folder: Path
@@ -74,8 +85,8 @@ class Runner:
     def key(self, job: Job) -> str:
         """Hash of everything that a job's result depends on.
 
-        The function counts by its name without its module, and by the code that it reaches, so a
-        file may move.
+        A function counts by its name without its module, and by the code that it reaches, so it may
+        move to another file.
         """
         name = job.function.partition(":")[2]
         given = self._given(job)
@@ -85,11 +96,14 @@ class Runner:
         return cache.digest(name, given, data, _code(job.function, _uses(job)), self.device)[:24]
 
     def _given(self, job: Job) -> dict[str, Any]:
-        """A job's arguments, other jobs as their keys."""
+        """Arguments of a job, with other jobs replaced by their keys."""
         return {n: self.key(a) if isinstance(a, Job) else a for n, a in job.arguments.items()}
 
     def run(self, stage: str, jobs: Sequence[Job]) -> list[Any]:
-        """The results of jobs, in their order; those that are not there yet are done first."""
+        """Results of jobs, in order. Missing ones are computed first.
+
+        Raises WordlineError if a worker is killed.
+        """
         own = [self.key(job) for job in jobs]
         wanted = {key: job for key, job in zip(own, jobs, strict=True) if self.read(key) is None}
         self.progress(stage, len(set(own)) - len(wanted), len(set(own)))
@@ -109,7 +123,7 @@ class Runner:
         return [self.read(key) for key in own]
 
     def read(self, key: str) -> Any:
-        """A result that is there, with the file that the job left, or None."""
+        """A kept result, or None if it or the job's file is missing or damaged."""
         try:
             kept = json.loads((self.folder / f"{key}.json").read_text())
             path = self.folder / f"{key}.safetensors"
@@ -117,12 +131,14 @@ class Runner:
                 return None
             return kept["result"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # what was damaged is done again
+            return None  # damaged: compute it again
 
 
 def _uses(job: Job) -> cache.Only:
-    """The entries of registries that a job uses: those that its arguments name, and the cells of
-    the jobs that it starts from; any cell, where none is named."""
+    """Registry entries that a job uses: those that its arguments name, and its cells.
+
+    The cells are those of the job and of the jobs that it starts from; all cells, if none is named.
+    """
     dataset, preset = (job.arguments.get(name, "") for name in ("dataset", "preset"))
     return cache.uses(dataset=dataset, preset=preset, cells=_cells(job) or None)
 
@@ -135,15 +151,17 @@ def _cells(job: Job) -> set[str]:
 
 
 def _code(function: str, only: cache.Only) -> str:
-    """Hash of the code behind a job, as it was when the first was asked for, of the packages that
-    decide numbers, and of how golden's kernels are run."""
+    """Hash of the code of a job, of the packages that determine numbers, and of golden's kernels.
+
+    The hash is that of the first call in this process.
+    """
     packages = [name for name in cache.PACKAGES if name != "wordline"]
     about = (platform.machine(), native.library() is not None)
     return cache.digest(code_hash(function, only=only), cache.versions(packages), about)
 
 
 def cores() -> int:
-    """How many of this machine's cores may be used."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

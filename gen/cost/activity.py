@@ -1,4 +1,4 @@
-"""How often each net of a netlist changes in a simulation: read from its VCD file."""
+"""Switching activity of the nets of a netlist, read from the VCD file of a simulation."""
 
 import re
 from dataclasses import dataclass
@@ -8,9 +8,13 @@ from typing import TextIO
 
 @dataclass(frozen=True)
 class Activity:
-    """What nets did. changes: of each bit of each net by its name, `x` or `x[3]`, after its
-    instance's and a slash where that is another than the top: `table/read_en`. high: for how long
-    it was 1, in units of the file's time, of `duration` in all."""
+    """Switching activity of nets.
+
+    changes: Number of changes of each bit. The name of a bit is `x` or `x[3]`, with the instance in
+        front if it is below the top: `table/read_en`.
+    high: Time for which each bit was 1, in time units of the file.
+    duration: Recorded time, in the same units.
+    """
 
     changes: dict[str, int]
     high: dict[str, int]
@@ -18,23 +22,26 @@ class Activity:
 
 
 def read(vcd: Path, top: str) -> Activity:
-    """Of the nets of `top`, and of what is recorded of the instances in it, until the file ends or
-    is told to pause. The first value of a net is no change, and what is unknown is 0."""
+    """Read the activity of the nets of `top` and of the recorded instances in it.
+
+    Reading stops at the end of the file or at $dumpoff. The first value of a net is not a change.
+    An unknown bit counts as 0.
+    """
     with vcd.open(encoding="ascii") as file:
         nets, aliases = _declared(file, top)
-        # A bit is counted by its code, or by that and its number: names are long.
+        # Bits are counted by code, or by code and number: names are long.
         bits = {
             code: [code] if len(names) == 1 else [f"{code} {n}" for n in range(len(names))]
             for code, names in nets.items()
         }
         changes = dict.fromkeys((bit for own in bits.values() for bit in own), 0)
         high = changes.copy()
-        since: dict[str, int] = {}  # of bits that are 1
+        since: dict[str, int] = {}  # bits that are 1
         now = start = 0
         begun = False
 
         def put(bit: str, is_one: bool) -> None:
-            """A bit has a value; it may be what it was."""
+            """Set the value of a bit; it may be unchanged."""
             if is_one:
                 if bit not in since:
                     since[bit] = now
@@ -49,7 +56,7 @@ def read(vcd: Path, top: str) -> Activity:
                 code = line[1:-1]
                 if code not in changes:
                     continue
-                if kind == "1":  # as `put` does
+                if kind == "1":  # `put`, inlined for speed
                     if code not in since:
                         since[code] = now
                         changes[code] += begun
@@ -87,8 +94,10 @@ DECLARED = re.compile(r"\$var \w+ (\d+) (\S+) (\S+)( \[\S+\])? \$end")
 
 
 def _declared(file: TextIO, top: str) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The nets, each bit from the highest on, by the code that a VCD file has for
-    them; and further names of a bit, with the one that is counted."""
+    """Nets by their code in the VCD file, as bits from the highest on; and aliases of bits.
+
+    An alias maps to the bit that is counted.
+    """
     nets: dict[str, list[str]] = {}
     aliases: dict[str, str] = {}
     inside: list[str] = []

@@ -1,4 +1,4 @@
-"""Published figures of what parts cost (components.toml): a low, a typical and a high value."""
+"""Published figures of components (components.toml): a low, a typical and a high value of each."""
 
 import dataclasses
 import tomllib
@@ -12,21 +12,21 @@ from golden.errors import WordlineError
 COMPONENTS = Path(__file__).with_name("components.toml")
 
 NODE = 32
-"""In nm, of the figures."""
+"""Technology node of the figures (nm)."""
 
 DIGITAL = ("memory_energy", "memory_area")
 ANALOG = (
     *("adc_energy", "adc_area", "comparator_energy", "comparator_area", "front_end_energy"),
     *("front_end_area", "dac_energy", "dac_area", "cell_area"),
 )
-"""Figures that depend on the node, of digital and of analog parts."""
+"""Figures that depend on the node, of digital and of analog components."""
 
 CASES = ("low", "typical", "high")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A published figure: what it is of, its values, and where they are from."""
+    """A published figure: name, unit, values, source."""
 
     name: str
     unit: str
@@ -42,8 +42,13 @@ Values = dict[str, float]
 
 
 def read_figures(path: Path = COMPONENTS) -> Figures:
-    """Figures from a TOML file; those that it does not have are as in components.toml, and so are
-    fields of a figure. Raises WordlineError where one is not in order."""
+    """Read figures from a TOML file.
+
+    Figures and fields that the file does not have are those of components.toml.
+
+    Raises WordlineError if the file cannot be read, or for an unknown figure, field or unit, or a
+    value out of order.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         found = tomllib.loads(text)
@@ -63,12 +68,14 @@ def read_figures(path: Path = COMPONENTS) -> Figures:
 
 
 def at_node(figures: Figures, node: int) -> Figures:
-    """Figures of 32 nm at another node in nm.
+    """Scale figures of 32 nm to another node (nm).
 
-    Standard cells and memories scale as Stillmaker and Baas have it (gen/cost/technology.py). How
-    analog parts scale is not known: their low or high figure scales as logic does, the other one
-    not at all, and the typical one by the geometric mean. Raises WordlineError for a node beyond
-    those that are listed there.
+    Memories and standard cells scale as in Stillmaker and Baas (gen/cost/technology.py). How analog
+    components scale is not known. So one end of their range scales as logic, the low one at smaller
+    nodes and the high one at larger nodes. The other end stays, and the typical value scales by the
+    square root of the factor.
+
+    Raises WordlineError for a node outside the range of that paper.
     """
     if node == NODE:
         return figures
@@ -116,7 +123,7 @@ def at_node(figures: Figures, node: int) -> Figures:
 
 
 def template() -> str:
-    """All figures as a TOML file to begin with: delete what stays as it is."""
+    """All figures as a TOML file to edit: delete those that do not change."""
     return COMPONENTS.read_text(encoding="utf-8")
 
 

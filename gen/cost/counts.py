@@ -1,4 +1,4 @@
-"""What a network did in gates: counted from a netlist and a run of it."""
+"""Activity of a network at gate level, counted from a netlist and its simulation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from hw import timing
 
 @dataclass(frozen=True)
 class Memory:
-    """A memory macro, and the words that were read and written in the simulation."""
+    """A memory macro, with the number of words read and written in the simulation."""
 
     block: str
     shape: memories.Shape
@@ -28,10 +28,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class Array:
-    """A crossbar macro: its converters and devices, and what they did in the simulation.
+    """A crossbar macro: converters, devices, and their activity in the simulation.
 
-    bits_changed: of the codes on the rows. reads: of devices, each counted as its conductance is of
-    the largest one, and as the square of its row's code is of that of the largest code.
+    conversions: Number of ADC conversions.
+    bits_changed: Number of bit changes of the codes on the rows.
+    reads: Number of device reads. Each is weighted by the device's conductance relative to the
+        largest one, and by the square of its row's code relative to that of the largest code.
     """
 
     block: str
@@ -46,10 +48,14 @@ class Array:
 
 @dataclass(frozen=True)
 class Counted:
-    """One design in one simulation, of so many steps and operations (a multiplication and an
-    addition are two).
+    """Counts of one design in one simulation.
 
-    energy: pJ by block, and area: um2 by block, of its standard cells at 180 nm.
+    steps: Number of time steps, over all passes.
+    operations: A multiplication and an addition are two.
+    period_ns: Clock period of the synthesis (ns).
+    period_cycles: Cycles between two samples of a lane.
+    energy: Dynamic energy of the standard cells at 180 nm, by block (pJ).
+    area: Area of the standard cells at 180 nm, by block (um2).
     """
 
     steps: int
@@ -77,9 +83,15 @@ def count(
     period_ns: float,
     cycle: float,
 ) -> Counted:
-    """What a simulation of a netlist did. instances: of macros in it, and their modules; where its
-    arrays are digital none of them is a crossbar's. cycle: the clock's period, in the activity's
-    time."""
+    """Count the activity of a netlist in a simulation.
+
+    energies: Energy by block.
+    activity: Switching activity of the simulation.
+    instances: Module of each macro in the netlist. With digital arrays there are no crossbar
+        macros.
+    period_ns: Clock period of the synthesis (ns).
+    cycle: Clock period in the time units of `activity`.
+    """
     description = program.description
     on = {name: high / cycle for name, high in activity.high.items()}
     reads = read_devices(program, x, lengths)
@@ -127,12 +139,12 @@ def count(
 
 
 def operations(description: Description, lengths: Tensor) -> int:
-    """Of all arrays, in sequences of such lengths, each once."""
+    """Number of operations of all arrays for sequences of these lengths, in one pass."""
     return round(operations_of(description, int(lengths.sum()), len(lengths)))
 
 
 def operations_of(description: Description, steps: float, sequences: float) -> float:
-    """Of all arrays, in so many steps of so many sequences."""
+    """Number of operations of all arrays for numbers of steps and sequences."""
     total = 0.0
     for name, shape in description.arrays.items():
         once = name == "head" and not description.output.every_step
@@ -141,7 +153,7 @@ def operations_of(description: Description, steps: float, sequences: float) -> f
 
 
 def read_devices(program: Program, x: Tensor, lengths: Tensor) -> dict[str, float]:
-    """For each array what its devices conduct in all samples, as `Array.reads` has it."""
+    """Weighted device reads of each array over all samples, see `Array.reads`."""
     description = program.description
     most, high = description.device.conductance_max, description.dac.drive_high
     trace = network.run(program, x, lengths)
@@ -163,13 +175,13 @@ def read_devices(program: Program, x: Tensor, lengths: Tensor) -> dict[str, floa
 
 
 def _conducted(array: Any, rows: Tensor, description: Description, unit: int) -> float:
-    conductance = (array.positive + array.negative).sum((0, 1)).double()  # of each row
+    conductance = (array.positive + array.negative).sum((0, 1)).double()  # by row
     driven = sum((plane.double() ** 2) @ conductance for plane in dac.planes(rows, description.dac))
     return float(driven.sum()) / unit  # type: ignore[union-attr]
 
 
 def from_dict(found: dict[str, Any]) -> Counted:
-    """What `dataclasses.asdict` made of one."""
+    """Restore `Counted` from the result of `dataclasses.asdict`."""
     kept = [Memory(**m | {"shape": memories.Shape(**m["shape"])}) for m in found["memories"]]
     arrays = [Array(**array) for array in found["arrays"]]
     return Counted(**found | {"memories": kept, "arrays": arrays})

@@ -1,4 +1,4 @@
-"""Energy of a netlist by block, from what its nets did in a simulation."""
+"""Energy of a netlist by block, from the switching activity of a simulation."""
 
 import re
 from dataclasses import astuple, dataclass
@@ -18,8 +18,12 @@ from golden.errors import WordlineError
 
 @dataclass(frozen=True)
 class Energy:
-    """What a block of a netlist takes in a simulation, in pJ: by its outputs' changes, by the
-    clock; and what it leaks, in nW."""
+    """Energy of a block in a simulation.
+
+    switching: Energy of changes of outputs (pJ).
+    clock: Energy of the clock pins (pJ).
+    leakage_nw: Leakage power (nW).
+    """
 
     switching: float
     clock: float
@@ -27,7 +31,7 @@ class Energy:
 
     @property
     def dynamic(self) -> float:
-        """Without what leaks."""
+        """Dynamic energy (pJ): without leakage."""
         return self.switching + self.clock
 
     def __add__(self, other: "Energy") -> "Energy":
@@ -35,7 +39,7 @@ class Energy:
 
 
 CLOCK_NET = "clock net"
-"""The block of what the clock's own port drives."""
+"""Block of the pins that the top's clock port drives directly."""
 
 
 def energies(
@@ -46,15 +50,17 @@ def energies(
     *,
     library: Path | None = None,
 ) -> dict[str, Energy]:
-    """Energy of a netlist that is in `folder`, in all of a simulation of it, by block. activity: of
-    its nets.
+    """Energy by block of the netlist in `folder`, over a whole simulation.
 
-    OpenSTA says what a cell takes with no net changing but the clocks, and with each changing once
-    a cycle; in between it is linear. A cell's share of the first is that of the cycles in which its
-    clock is let through, of the second its output's changes a cycle: both as they were. The version
-    2.0 in use accepts activity by pin, and then puts its own in its place, so this is done here.
-    There are no wires, no clock tree and no glitches in it.
-    Raises WordlineError where the simulation lacks a net of the netlist, or OpenSTA stops.
+    OpenSTA gives the power of each cell twice: when only clocks toggle, and when every net toggles
+    once per cycle. In between, power is linear in the activity. A cell gets the first share for
+    each cycle in which its clock is enabled, and the difference for each change of its output.
+    OpenSTA 2.0 accepts the activity of pins but then overwrites it, so this sum is done here.
+    Wires, clock tree and glitches are not included.
+
+    activity: Switching activity of the simulation.
+
+    Raises WordlineError if the simulation lacks a net of the netlist, or if OpenSTA fails.
     """
     liberty, top = cells.liberty(library), package.axi_module(description)
     script = [
@@ -69,7 +75,7 @@ def energies(
     said = run_sta(script, find_sta(), folder, "power").split("== ")
     still, busy = (_powers(part) for part in (said[1], said[2]))
     found: dict[str, Energy] = {}
-    watts_to_pj = PERIOD_NS * 1000  # in one cycle; energies do not depend on the period
+    watts_to_pj = PERIOD_NS * 1000  # per cycle; energies do not depend on the period
     pins, volts = _capacitances(liberty)
     known = read(cells, library)
     clock_pins = known.clocks | CLOCKS
@@ -105,7 +111,7 @@ def energies(
 
 
 def _powers(report: str) -> dict[str, tuple[float, float]]:
-    """Total and leakage of each cell in W, in OpenSTA's report."""
+    """Total power and leakage of each cell (W) in a report of OpenSTA."""
     found = {}
     for line in report.splitlines():
         fields = line.split()
@@ -115,7 +121,7 @@ def _powers(report: str) -> dict[str, tuple[float, float]]:
 
 
 def _capacitances(liberty: Path) -> tuple[dict[tuple[str, str], float], float]:
-    """Capacitance in pF of each cell's pins, and the voltage."""
+    """Capacitance of each cell's pins (pF), and the supply voltage (V)."""
     text = liberty.read_text(encoding="utf-8")
     found = {}
     for cell in re.split(r"^ *cell *\(", text, flags=re.MULTILINE)[1:]:

@@ -1,8 +1,8 @@
-"""Area and energy of a design from its description: nothing is synthesised or simulated.
+"""Estimate of area and energy of a design from its description, without synthesis or simulation.
 
-What the design consists of is counted (gen/cost/structure.py); what a counted bit takes, in area
-and in a cycle, is fitted to designs that were mapped and run in gates (model.json, made by
-`python -m wordline.flow.calibrate`). docs/efficiency.md says how far off it is.
+gen/cost/structure.py counts the parts of the design. The area of a counted bit and its energy per
+cycle are fitted to designs that were mapped and simulated at gate level (model.json, written by
+`python -m wordline.flow.calibrate`). docs/efficiency.md has the errors of the model.
 """
 
 import json
@@ -24,18 +24,22 @@ from hw import timing
 MODEL = Path(__file__).with_name("model.json")
 
 STEPS = 16
-"""Steps of a sequence where a design answers once a sequence: its head works in one of them."""
+"""Steps of a sequence, for a design with one output per sequence: its head works in one of them."""
 
 MEMORY_BITS = ("held", "picked")
-"""Of `Counts`: memory as flip-flops, which takes area, and no energy but for its enables."""
+"""`Counts` of memory made of flip-flops: they have area, but no energy except for their enables."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """Coefficients. area: um2 of OSU 180 nm cells for one of each of `Counts`. energy: by role of a
-    block, pJ a group of registers and cycle, whatever the block does, and pJ for the area in um2
-    and a cycle in which it works. changed: bits on rows that change a sample, of all; reads:
-    what devices conduct in a step, as `gen.cost.counts.Array.reads` has it, by kind of DAC."""
+    """Coefficients of the model.
+
+    area: Area of one of each of `Counts`, in 180 nm OSU cells (um2).
+    energy: By role of a block: idle energy per group of registers and cycle (pJ), and busy energy
+        per um2 of logic and busy cycle (pJ).
+    changed: Bit changes on the rows per step, as a fraction of their bits; by kind of DAC.
+    reads: Reads per step and device, weighted as `gen.cost.counts.Array.reads`; by kind of DAC.
+    """
 
     area: dict[str, float]
     energy: dict[str, tuple[float, float]]
@@ -45,24 +49,24 @@ class Model:
 
 @cache
 def model() -> Model:
-    """The model that is shipped."""
+    """The model in model.json."""
     found = json.loads(MODEL.read_text(encoding="utf-8"))
     energy = {role: (idle, busy) for role, (idle, busy) in found["energy"].items()}
     return Model(found["area"], energy, found["changed"], found["reads"])
 
 
 def area(counted: Counts, of: Model) -> float:
-    """Of a block, in um2."""
+    """Area of a block (um2)."""
     return sum(of.area[name] * number for name, number in asdict(counted).items())
 
 
 def logic_area(counted: Counts, of: Model) -> float:
-    """Of a block without its memory."""
+    """Area of a block without its memory (um2)."""
     return area(replace(counted, **dict.fromkeys(MEMORY_BITS, 0)), of)
 
 
 def role(description: Description, block: str) -> str:
-    """What a block does, whichever layer it is in: `gates.lstm`, `readout.queue`, `axi.control`."""
+    """Role of a block, independent of its layer: `gates.lstm`, `readout.queue`, `axi.control`."""
     inside = block.split(".")
     if inside[0] == "axi" or len(inside) == 1:
         return block if not inside[0].startswith("layer_") else "layer"
@@ -71,7 +75,10 @@ def role(description: Description, block: str) -> str:
 
 
 def busy_cycles(description: Description, block: str, steps: int = STEPS) -> float:
-    """Cycles a step in which a block works."""
+    """Busy cycles of a block per step.
+
+    steps: Steps of a sequence.
+    """
     first, *inside = block.split(".")
     cycles = timing.cycles_per_step(description)
     if first == "replay":
@@ -97,7 +104,7 @@ def busy_cycles(description: Description, block: str, steps: int = STEPS) -> flo
 def energies(
     description: Description, counted: Structure, of: Model, steps: int = STEPS
 ) -> dict[str, float]:
-    """pJ a step by block."""
+    """Energy by block (pJ per step)."""
     cycles = timing.cycles_per_step(description)
     found = {}
     for block, own in counted.blocks.items():
@@ -110,8 +117,11 @@ def energies(
 
 
 def estimate(description: Description, steps: int = STEPS, *, of: Model | None = None) -> Counted:
-    """What `gen.cost.counts.count` finds, of one step, by a model, that which is shipped. steps: of
-    a sequence."""
+    """Estimate, for one step, what `gen.cost.counts.count` measures.
+
+    steps: Steps of a sequence.
+    of: Model; None: the one in model.json.
+    """
     of, counted = of or model(), structure(description)
     operations = counts.operations_of(description, 1, 1 / steps)
     return Counted(
@@ -134,7 +144,7 @@ def estimate(description: Description, steps: int = STEPS, *, of: Model | None =
 
 
 def _memory(description: Description, memory: str, shape: Any, steps: int) -> counts.Memory:
-    """A memory that is read in each cycle in which its block works; c is written then, too."""
+    """A memory that is read in each busy cycle of its block; the memory of c is also written."""
     block, _, name = memory.rpartition(".")
     work = busy_cycles(description, block, steps)
     return counts.Memory(memory, shape, work * shape.reads, work if name == "state" else 0.0)
@@ -162,7 +172,7 @@ def _arrays(
 
 
 def cells_area(description: Description, *, of: Model | None = None) -> float:
-    """um2 of 180 nm cells with all memories as flip-flops: what `wordline synth` comes to."""
+    """Area of 180 nm cells with all memories as flip-flops (um2), as in `wordline synth`."""
     whole = sum(structure(description, memory_bits=None).blocks.values(), Counts())
     return area(whole, of or model())
 
@@ -176,8 +186,10 @@ MEASURES = {
 
 
 def ranges(counted: Counted, figures: Figures) -> dict[str, ppa.Range]:
-    """Measures with typical figures, and with all figures low or high: each grows, or falls, with
-    every figure."""
+    """Ranges of the measures: all figures typical, all low, or all high.
+
+    Each measure is monotonic in every figure.
+    """
     cases: dict[str, Values] = {
         case: {name: getattr(figure, case) for name, figure in figures.items()}
         for case in ("low", "typical", "high")

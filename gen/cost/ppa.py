@@ -1,9 +1,8 @@
-"""Energy and area of an accelerator, and of its digital twin: what each did in gates, counted in
-the netlist, and what each of it costs.
+"""Energy and area of an accelerator and of its digital twin, from counts at gate level.
 
-Digital logic is our own synthesis at 180 nm (gen/impl/synth.py), scaled (gen/cost/technology.py);
-the analog parts and memories are published figures (gen/cost/components.toml). Each figure has a
-low, a typical and a high value, and all results have.
+Digital logic is synthesised at 180 nm (gen/impl/synth.py) and scaled (gen/cost/technology.py).
+Analog parts and memories use published figures (gen/cost/components.toml). Each figure, and so each
+result, has a low, a typical and a high value.
 """
 
 import dataclasses
@@ -22,47 +21,54 @@ from golden.parameters import Adc
 from hw import timing
 
 NODE = components.NODE
-"""In nm, of all results, unless another node is asked for."""
+"""Default technology node of the results (nm)."""
 
 ADC_BITS = 4
-"""Of the ADCs whose energy and area are among the figures."""
+"""Resolution of the ADCs in the published figures."""
 
 CELLS = cells.CELLS["osu018"]
 
 CELLS_NODE = 180
 
 SIDES: dict[str, Macro] = {"analog": "blackbox", "digital": "digital"}
-"""A design with crossbars, and its twin: the body of the macros."""
+"""View of the crossbar macros in the design with crossbars and in its digital twin."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a design with one choice of figures. energy: pJ a step, area: um2, both by part; step_ns:
-    time of a step."""
+    """Cost of a design for one choice of figures.
+
+    energy: Energy by part (pJ per step).
+    area: Area by part (um2).
+    step_ns: Duration of a step (ns).
+    """
 
     energy: dict[str, float]
     area: dict[str, float]
     step_ns: float
     operations: float
-    """A step."""
+    """Operations per step."""
 
     @property
     def tops_per_watt(self) -> float:
-        """10^12 operations a joule."""
+        """10^12 operations per joule."""
         return self.operations / sum(self.energy.values())
 
     @property
     def tops_per_mm2(self) -> float:
-        """10^12 operations a second and mm2."""
+        """10^12 operations per second and mm2."""
         return 1000 * self.operations / self.step_ns / sum(self.area.values())
 
 
 def cost(
     counted: Counted, values: Values, *, adc_bits: int | None = None, node: int = NODE
 ) -> Cost:
-    """What a design costs with these values of the figures. adc_bits: as if its ADCs had so many:
-    they alone cost another energy, area and time. node: in nm, that the figures are of; it decides
-    how long a cycle is."""
+    """Cost of a design for given values of the figures.
+
+    adc_bits: Resolution of the ADCs; None: that of the design. It changes only energy, area and
+        time of the ADCs.
+    node: Technology node of the values (nm); it determines the cycle time.
+    """
     v = values
     bits = counted.adc_bits if adc_bits is None else adc_bits
     kind: Any = counted.adc_kind
@@ -103,11 +109,11 @@ def cost(
 
 
 def _adcs(kind: str, bits: int, array: Array, v: Values) -> tuple[float, float]:
-    """Energy in pJ and area in um2 of the ADCs of a crossbar.
+    """Energy (pJ) and area (um2) of the ADCs of a crossbar.
 
-    sar: the figures of an ADC. flash: a comparator for each threshold, 2^bits - 1. ramp: one
-    comparator a lane, which decides as often, and for all lanes one reference, which costs what a
-    SAR ADC does.
+    A SAR ADC costs the ADC figures. A flash ADC has one comparator per threshold, 2^bits - 1. A
+    ramp ADC has one comparator per lane, which decides as often, and one reference per crossbar,
+    which costs as much as a SAR ADC.
     """
     of_sar = v["adc_energy"] * v["adc_energy_growth"] ** (bits - ADC_BITS)
     sar_area = v["adc_area"] * v["adc_area_growth"] ** (bits - ADC_BITS)
@@ -123,7 +129,7 @@ def _adcs(kind: str, bits: int, array: Array, v: Values) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Range:
-    """A result with typical figures, and the lowest and highest of all choices of figures."""
+    """A result with typical figures, and its lowest and highest value."""
 
     low: float
     typical: float
@@ -131,7 +137,10 @@ class Range:
 
 
 def over_figures(figures: Figures, of: Callable[[Values], float]) -> Range:
-    """A result over all choices of low and high; it rises, or falls, with each figure alone."""
+    """Range of a result over all combinations of low and high figures.
+
+    The extremes are among them, as the result is monotonic in each figure.
+    """
     typical = {name: figure.typical for name, figure in figures.items()}
     centre = of(typical)
     matter = [
@@ -146,7 +155,7 @@ def over_figures(figures: Figures, of: Callable[[Values], float]) -> Range:
 
 
 def sensitivity(figures: Figures, of: Callable[[Values], float]) -> dict[str, tuple[float, float]]:
-    """A result with one figure alone at its low and its high value, the widest first."""
+    """Result with one figure at its low and at its high value, by figure, widest range first."""
     typical = {name: figure.typical for name, figure in figures.items()}
     found = {
         name: (of(typical | {name: figure.low}), of(typical | {name: figure.high}))
@@ -157,14 +166,17 @@ def sensitivity(figures: Figures, of: Callable[[Values], float]) -> dict[str, tu
 
 
 MEASURES = {"tops_per_watt": "TOPS/W", "tops_per_mm2": "TOPS/mm2"}
-"""Properties of a cost, and their units."""
+"""Measures: properties of `Cost`, and their units."""
 
 
 def report(
     figures: Figures, analog: Counted, digital: Counted | None = None, *, node: int = NODE
 ) -> dict[str, Any]:
-    """All that is said of a design and, where it was counted, its digital twin, as JSON. figures:
-    at 32 nm; node: in nm, of the results."""
+    """Report on a design and, if it was counted, its digital twin, as JSON.
+
+    figures: Figures at 32 nm.
+    node: Technology node of the results (nm).
+    """
     figures = components.at_node(figures, node)
     typical = {name: figure.typical for name, figure in figures.items()}
     found: dict[str, Any] = {"node_nm": node}
@@ -198,7 +210,7 @@ def report(
 
 
 Of = Callable[[Counted, str, int], Callable[[Values], float]]
-"""Takes what was counted, a measure and a node; gives the measure as a function of the figures."""
+"""Maps counts, a measure and a node to the measure as a function of the figures."""
 
 
 def _of(counted: Counted, measure: str, node: int) -> Callable[[Values], float]:
@@ -206,7 +218,7 @@ def _of(counted: Counted, measure: str, node: int) -> Callable[[Values], float]:
 
 
 def _ratio(digital: Counted) -> Of:
-    """A measure over that of the twin."""
+    """A measure divided by that of the digital twin."""
 
     def of(analog: Counted, measure: str, node: int) -> Callable[[Values], float]:
         above, below = (_of(counted, measure, node) for counted in (analog, digital))

@@ -1,4 +1,4 @@
-"""What a network needs in hardware: crossbars, converters, memories and cycles. Builds nothing."""
+"""Resources of a network: crossbars, converters, memories and cycles. Builds nothing."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,19 @@ from hw import timing
 
 @dataclass(frozen=True)
 class ArrayNeeds:
-    """Of a layer or the head.
+    """Resources of a layer or of the head.
 
-    crossbars: (row tiles, column tiles), each of `size` (rows, columns). cells: of all crossbars,
-    pairs of devices; used: how many of them hold a weight. adcs: at work at once; comparators: of
-    all of them, 2^bits - 1 in a flash ADC. code_bits: of the sum of a column's conversions.
-    memory_bits: of tables, biases and c. conversion_cycles: what the ADCs need for a step. cycles:
-    what the step costs; bound: what bounds it, in words.
+    crossbars: (row tiles, column tiles).
+    size: (rows, columns) of each crossbar.
+    cells: Pairs of devices in all crossbars.
+    used: Pairs of devices that hold a weight.
+    adcs: Number of ADCs, which convert in parallel.
+    comparators: Comparators of all ADCs; a flash ADC has 2^bits - 1.
+    code_bits: Width of a column's code, the sum of its conversions.
+    memory_bits: Bits of tables, biases and c.
+    conversion_cycles: Cycles of the ADCs per step.
+    cycles: Cycles per step; of the head: per output.
+    bound: What limits the cycles, as text.
     """
 
     name: str
@@ -33,7 +39,7 @@ class ArrayNeeds:
 
 
 def needs(description: Description) -> tuple[ArrayNeeds, ...]:
-    """Of every array, a head's last."""
+    """Resources of every array, the head last."""
     numbers = range(len(description.layers))
     steps = [
         (timing.step_cycles(description, n), timing.step_bound(description, n)) for n in numbers
@@ -67,7 +73,7 @@ def _needs(name: str, shape: ArrayShape, cycles: int, bound: str) -> ArrayNeeds:
 
 
 def _memory_bits(name: str, shape: ArrayShape) -> int:
-    """Tables, biases, and c."""
+    """Bits of tables, biases and c."""
     cell, bits = shape.description.cell, shape.gates * shape.units * shape.index_bits
     if name == "head":
         return bits

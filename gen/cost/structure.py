@@ -1,7 +1,7 @@
-"""What a design consists of, block by block, counted in its netlist before it is mapped to cells.
+"""Parts of a design by block, counted before synthesis.
 
-Nothing is synthesised: registers, operators and memories are counted in the netlist that Verilog is
-written from, in seconds. gen/cost/model.py turns the counts into area and energy.
+Registers, operators and memories are counted in the netlist that the Verilog is written from. That
+takes seconds. gen/cost/model.py turns the counts into area and energy.
 """
 
 from collections import Counter
@@ -26,11 +26,19 @@ SHIFTS = {"$shl", "$shr", "$sshr", "$shift"}
 
 @dataclass(frozen=True)
 class Counts:
-    """Of a block, in bits. registers: flip-flops, and gated: how many groups of them share an
-    enable. arithmetic: adders, subtractors and comparators. multiplied: partial products. logic:
-    bitwise. compared: inputs of tests for equality. chosen: outputs of two-way multiplexers.
-    shifted: outputs of variable shifters, times the bits of the distance. held: bits of memories
-    that are flip-flops; picked: those bits times read ports."""
+    """Counts of a block, in bits.
+
+    registers: Flip-flops.
+    gated: Number of groups of flip-flops with a common enable.
+    arithmetic: Adders, subtractors, magnitude comparators.
+    multiplied: Partial products.
+    logic: Bitwise operators.
+    compared: Inputs of equality comparators and reductions.
+    chosen: Outputs of two-way multiplexers.
+    shifted: Outputs of variable shifters times the bits of the distance.
+    held: Bits of memories made of flip-flops.
+    picked: Bits of memories made of flip-flops, times their read ports.
+    """
 
     registers: int = 0
     gated: int = 0
@@ -52,16 +60,21 @@ FIELDS = fields(Counts)
 
 @dataclass(frozen=True)
 class Structure:
-    """Of a design behind AXI: counts by block, and memories that are large enough to be macros, by
-    the block that they are in."""
+    """Counts of a design behind AXI.
+
+    blocks: Counts by block.
+    memories: Memory macros, each with the block that it is in.
+    """
 
     blocks: dict[str, Counts]
     memories: list[tuple[str, Shape]]
 
 
 def structure(description: Description, *, memory_bits: int | None = memories.LEAST) -> Structure:
-    """Count a design, its crossbar macros left out. memory_bits: memories of at least so many bits
-    are macros; None: all are flip-flops."""
+    """Count a design without its crossbar macros.
+
+    memory_bits: Memories of at least this many bits are macros; None: all are flip-flops.
+    """
     blocks: dict[str, Counts] = {}
     macros: list[tuple[str, Shape]] = []
     for found in _netlists(description):
@@ -76,7 +89,7 @@ def structure(description: Description, *, memory_bits: int | None = memories.LE
 
 @lru_cache(maxsize=1)
 def _netlists(description: Description) -> tuple[Netlist, Netlist]:
-    """Of the accelerator, and of what is around it."""
+    """Netlists of the accelerator and of the logic around it."""
     name = naming.module_name(description)
     design = verilog.accelerator(description)
     top = Top(System(description, lambda _: CoreInstance(design, name)))
@@ -87,7 +100,7 @@ def _netlists(description: Description) -> tuple[Netlist, Netlist]:
 
 
 def _block(module: str, core: str) -> str:
-    """The block of a module, as `gen.impl.yosys.block_name` has it."""
+    """Block of a module, as in `gen.impl.yosys.block_name`."""
     first, *inside = module.split(".")
     if first == core:
         return ".".join(inside) or "switch"
@@ -95,7 +108,7 @@ def _block(module: str, core: str) -> str:
 
 
 def _macros(module: Module, least: int) -> list[tuple[str, Shape]]:
-    """Memories of a module that `gen.impl.memories.extract` makes macros: name and shape."""
+    """Memories that `gen.impl.memories.extract` would replace by macros: name and shape."""
     found = []
     for memory in module.memories.values():
         reads = _reads(module, memory.name)
@@ -110,12 +123,12 @@ def _macros(module: Module, least: int) -> list[tuple[str, Shape]]:
 
 
 def _reads(module: Module, memory: str) -> list[Cell]:
-    """Ports that read a memory."""
+    """Read ports of a memory."""
     return [cell for cell in module.cells if cell.kind == "$memrd_v2" and cell.memory == memory]
 
 
 def _counts(netlist: Netlist, module: Module, macros: set[str]) -> Counts:
-    """Of a module, without memories that are macros."""
+    """Counts of a module, without memories that are macros."""
     own = Counter[str]()
     for cell in module.cells:
         own.update(_of_operator(cell))
@@ -129,13 +142,13 @@ def _counts(netlist: Netlist, module: Module, macros: set[str]) -> Counts:
         if memory.name not in macros:
             bits = memory.size * memory.width
             own["held"] += bits
-            own["gated"] += memory.size  # each word has an enable
+            own["gated"] += memory.size  # one enable per word
             own["picked"] += bits * len(_reads(module, memory.name))
     return Counts(**own)
 
 
 def _of_operator(cell: Cell) -> dict[str, int]:
-    """What an operator counts as; nothing for any other cell."""
+    """Counts of an operator; empty for any other cell."""
     kind, ports = cell.kind, cell.ports
     if kind in ARITHMETIC:
         return {"arithmetic": max(width(ports[name]) for name in ports)}

@@ -1,4 +1,4 @@
-"""Energy and area as tables and in words."""
+"""Energy and area as tables and as a sentence."""
 
 import math
 from typing import Any
@@ -10,19 +10,19 @@ from gen.cost.ppa import MEASURES, SIDES
 
 
 def shown(value: float) -> str:
-    """Three digits."""
+    """A number with three significant digits."""
     digits = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:,.{digits}f}"
 
 
 def tables(found: dict[str, Any]) -> list[Table]:
-    """A report as tables: parts, results, and what they depend on."""
+    """A report as tables: parts, results, and sensitivity of the results to the figures."""
     name = found["name"]
     sides = [side for side in SIDES if side in found]
     columns = [found[side][what] for side in sides for what in ("energy_pj", "area_um2")]
     names = dict.fromkeys(name for column in columns for name in column)
     ordered = sorted(names, key=lambda n: -sum(column.get(n, 0) for column in columns[::2]))
-    # Names are what one reads: let headings wrap.
+    # Part names must not wrap; headings may.
     first = Column("part", no_wrap=True, min_width=max(map(len, names)))
     heads = [f"{side}, {unit}" for side in sides for unit in ("pJ a step", "um2")]
     parts = Table(first, *heads, title=f"{name}, {found['node_nm']} nm, typical figures")
@@ -47,14 +47,14 @@ def tables(found: dict[str, Any]) -> list[Table]:
 
 
 def dominating(found: dict[str, Any], side: str) -> tuple[str, float]:
-    """The part of a design that takes the most energy, and its share."""
+    """The part of a design with the highest energy, and its share."""
     parts = found[side]["energy_pj"]
     part = max(parts, key=parts.__getitem__)
     return part, parts[part] / sum(parts.values())
 
 
 def sentence(found: dict[str, Any]) -> str:
-    """What it comes to."""
+    """The result as a sentence."""
     times = " times" if "ratio" in found else ""
     ratio = {name: found["ratio" if times else "analog"][name] for name in MEASURES}
     watt, area = (

@@ -1,5 +1,7 @@
-"""From one technology node to another: A. Stillmaker and B. Baas, "Scaling equations for the
-accurate prediction of CMOS device performance from 180 nm to 7 nm", Integration 58 (2017), 74-81.
+"""Scaling between technology nodes.
+
+Source: A. Stillmaker and B. Baas, "Scaling equations for the accurate prediction of CMOS device
+performance from 180 nm to 7 nm", Integration 58 (2017), 74-81.
 """
 
 import math
@@ -19,13 +21,16 @@ NODES: dict[int, tuple[float, tuple[float, ...], tuple[float, ...], float]] = {
     10: (0.75, (-34.95, 93.65, -85.99, 30.4), (0.2068, -0.09311, 0.02375), 0.0055),
     7: (0.7, (-28.58, 76.6, -70.26, 24.69), (0.1776, -0.09097, 0.02447), 0.0032),
 }
-"""Of a node in nm (of two kinds the high-performance one): its models' nominal voltage; polynomials
-of delay and of energy in the voltage, the highest power first; area, of 180 nm's."""
+"""Models by node (nm): nominal voltage, polynomials of delay and energy in the voltage, area.
+
+Polynomials start with the highest power. Area is relative to 180 nm. If a node has two models, this
+is the high-performance one.
+"""
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What a circuit's energy, delay and area are multiplied by in another node."""
+    """Factors for energy, delay and area of a circuit in another node."""
 
     energy: float
     delay: float
@@ -33,8 +38,11 @@ class Factors:
 
 
 def scale(source: float, target: float) -> Factors:
-    """From a node in nm to another, each at its nominal voltage. Between listed nodes it is
-    interpolated, logarithms of the values along that of the node. ValueError beyond them."""
+    """Factors from one node (nm) to another, each at its nominal voltage.
+
+    Between listed nodes values are interpolated: their logarithm is linear in that of the node.
+    Raises ValueError outside the listed range.
+    """
     return Factors(
         *(_at(target, of) / _at(source, of) for of in (node_energy, node_delay, node_area))
     )
@@ -48,24 +56,24 @@ def _polynomial(coefficients: tuple[float, ...], volts: float) -> float:
 
 
 def node_energy(node: int, volts: float | None = None) -> float:
-    """Factor of energy of a listed node, at its nominal voltage or another."""
+    """Energy factor of a listed node, at its nominal voltage or another (V)."""
     nominal, _, coefficients, _ = NODES[node]
     return _polynomial(coefficients, volts or nominal)
 
 
 def node_delay(node: int, volts: float | None = None) -> float:
-    """Factor of delay, likewise."""
+    """Delay factor of a listed node, at its nominal voltage or another (V)."""
     nominal, coefficients, _, _ = NODES[node]
     return _polynomial(coefficients, volts or nominal)
 
 
 def nominal(node: float) -> float:
-    """Nominal voltage of a node, interpolated likewise."""
+    """Nominal voltage of a node (V), interpolated between listed nodes."""
     return _at(node, lambda listed: NODES[listed][0])
 
 
 def node_area(node: int) -> float:
-    """Area, of 180 nm's."""
+    """Area factor of a listed node, relative to 180 nm."""
     return NODES[node][3]
 
 

@@ -1,4 +1,4 @@
-"""The digital twin of a program: the same network for an array that computes with integers."""
+"""Digital twin of a program: the same network for an array that computes with integers."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ from hw import timing
 
 
 def check(description: Description) -> None:
-    """Raises WordlineError where a design has no digital twin."""
+    """Raise WordlineError if a design has no digital twin."""
     twin_description(description)
     if description.dac.kind == "pulse-width":
         raise WordlineError(
@@ -24,13 +24,15 @@ def check(description: Description) -> None:
 
 
 def twin_description(description: Description) -> Description:
-    """A description of weights that are integers of as few bits as they need, with the pipeline of
-    the design and its period.
+    """Description of the digital twin: integer weights, the same pipeline and sample rate.
 
-    `array.settle` is the time between two samples, which a digital array can use, as far as it may
-    be: a period above SETTLE_MAX is the ADC's conversion, which goes on after a sample has settled,
-    so it stays what it is.
-    Raises WordlineError where weights are not equally spaced: they are no such integers.
+    Conductances have the minimum width for the levels.
+
+    `array.settle` becomes the time between two samples, which a digital array can use for
+    computing. It is at most SETTLE_MAX. A longer period is due to the ADC's conversion after
+    settling, which stays.
+
+    Raises WordlineError if levels are not equally spaced: such weights are not integers.
     """
     device = description.device
     if device.levels != "uniform":
@@ -45,10 +47,10 @@ def twin_description(description: Description) -> Description:
 
 
 def twin(program: Program) -> Program:
-    """A program for `twin_description`: each weight as the number of its level, counted from 0, and
-    each gain so that its code stays what it is but for the rounding of the gain.
+    """Program for `twin_description`.
 
-    What the macro errs by, noise and offsets, is left out.
+    Each weight becomes the number of its level, counted from 0. Gains are rescaled so that codes
+    change only by the rounding of the gains. Noise and offsets are left out.
     """
     description = twin_description(program.description)
     spacing = program.description.device.conductance_max // _steps(program.description)
@@ -74,5 +76,5 @@ def twin(program: Program) -> Program:
 
 
 def _steps(description: Description) -> int:
-    """Levels on either side of 0."""
+    """Number of levels on either side of 0."""
     return symmetric_range(description.device.weight_bits).high

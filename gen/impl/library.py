@@ -1,6 +1,6 @@
-"""What a library of standard cells has, found by function in its Liberty file: no name is assumed.
+"""Cells of a standard-cell library, found by function in its Liberty file. No name is assumed.
 
-Yosys reads the file, so a cell's function is what Yosys maps onto.
+Yosys reads the file, so the function of a cell is the one that Yosys maps to.
 """
 
 import json
@@ -17,24 +17,28 @@ from golden.errors import WordlineError
 
 @dataclass(frozen=True)
 class Gate:
-    """A cell, and its pins by the names that they have in Yosys's own cell of that function."""
+    """A cell, and its pins by their names in Yosys' internal cell of the same function."""
 
     cell: str
     pins: dict[str, str]
 
     def instance(self, name: str, **nets: str) -> str:
-        """It in Verilog, with its pins connected."""
+        """Verilog instance of the cell. nets: Net of each pin."""
         pins = ", ".join(f".{self.pins[pin]}({net})" for pin, net in nets.items())
         return f"{self.cell} {name} ({pins});"
 
 
 @dataclass(frozen=True)
 class Library:
-    """The cells of a library that synthesis names itself; the others Yosys finds.
+    """Cells that synthesis instantiates by name. Yosys selects all others.
 
-    areas: um2 by cell. clocks: pins of flip-flops and latches that a clock drives. data: the data
-    pin of each flip-flop. outputs: output pins of each cell. latch: None where there is none, so
-    that clocks are not gated; low: it is transparent while its enable is low.
+    areas: Area of each cell (um2).
+    clocks: Clock pins of flip-flops and enable pins of latches.
+    data: Data pin of each flip-flop.
+    outputs: Output pins of each cell.
+    buffer, inverter, and_: Gates.
+    latch: Latch for clock gates; None if there is none, and clocks are not gated.
+    low: Whether the latch is transparent while its enable is low.
     """
 
     areas: dict[str, float]
@@ -48,8 +52,10 @@ class Library:
     low: bool
 
     def clock_gate(self, module: str) -> str | None:
-        """A module that lets a clock through while CE is 1; None without a latch. The enable is
-        held while the clock is high."""
+        """Verilog of a clock gate that passes the clock while CE is 1; None without a latch.
+
+        The enable is held while the clock is high.
+        """
         if self.latch is None:
             return None
         lines = [f"module {module}(input CE, CLK, output GCLK);", "  wire low, held;"]
@@ -65,8 +71,12 @@ class Library:
 
 
 def read(cells: Cells, folder: Path | None = None) -> Library:
-    """Read a library; folder: where its files are. Raises WordlineError where the file cannot be
-    read, or a function is missing."""
+    """Read a library.
+
+    folder: Folder of the library's files; None: where Debian installs it.
+
+    Raises WordlineError if the file cannot be read or lacks a function.
+    """
     liberty = cells.liberty(folder)
     with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
         script = f'read_liberty -ignore_miss_func -ignore_miss_data_latch "{liberty}"\n'
@@ -110,7 +120,7 @@ def read(cells: Cells, folder: Path | None = None) -> Library:
             name: [pin for pin, port in module["ports"].items() if port["direction"] == "output"]
             for name, module in modules.items()
         },
-        buffer=buffers[min(1, len(buffers) - 1)],  # the smallest is for few loads
+        buffer=buffers[min(1, len(buffers) - 1)],  # the smallest drives few loads
         inverter=smallest("$_NOT_", "inverter")[0],
         and_=smallest("$_AND_", "AND of two inputs")[0],
         latch=next(iter(latches or low), None),
@@ -119,7 +129,7 @@ def read(cells: Cells, folder: Path | None = None) -> Library:
 
 
 def _functions(module: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """The function of a cell that has one output and is one gate: Yosys's type and the pins."""
+    """Function of a cell with one output and one gate, as Yosys cell type and pins; else empty."""
     ports = module["ports"]
     outputs = [pin for pin, port in ports.items() if port["direction"] == "output"]
     inputs = [pin for pin, port in ports.items() if port["direction"] == "input"]
@@ -134,7 +144,7 @@ def _functions(module: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
     if len(driving) != 1:
         return []
     (cell,) = driving
-    # A latch or flip-flop has its inverted output inside, which leads nowhere.
+    # Latches and flip-flops contain an inverter for an output that is not connected.
     sequential = cell["type"].startswith(("$_DLATCH", "$_DFF"))
     if len(cells) > 1 and not sequential:
         return []
@@ -145,14 +155,14 @@ def _functions(module: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
 
 
 def _pins(module: dict[str, Any], cell: dict[str, Any]) -> dict[str, str]:
-    """The pin of the module at each port of a cell in it that is connected to one."""
+    """Pin of the module on each port of a cell in it, for ports that connect to a pin."""
     by_bit = {tuple(port["bits"]): pin for pin, port in module["ports"].items()}
     ports = cell["connections"].items()
     return {port: by_bit[tuple(bits)] for port, bits in ports if tuple(bits) in by_bit}
 
 
 def _of_layout(names: set[str], lef: Path | None) -> dict[str, float]:
-    """um2 of cells by their layout, for those whose timing has no area."""
+    """Areas (um2) from the LEF file, for cells without an area in the Liberty file."""
     if lef is None or not names:
         return {}
     text = lef.read_text(encoding="utf-8")

@@ -1,21 +1,21 @@
-"""Memories of a design as macros of their own: what a chip's memory compiler would give.
+"""Memories of a design as macros, as a chip's memory compiler would provide them.
 
-The cells (gen/impl/cells.py) have none, so their memories are flip-flops; energy and area from
-published figures (gen/cost/ppa.py) take these instead.
+The cell libraries (gen/impl/cells.py) have no memories, so synthesis makes them of flip-flops.
+Energy and area from published figures (gen/cost/ppa.py) use these macros instead.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 LEAST = 512
-"""Bits from which on a memory is worth a macro; smaller ones stay flip-flops."""
+"""Minimum size of a memory macro in bits; smaller memories stay flip-flops."""
 
 PREFIX = "wordline_memory_"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a memory: words, bits of each, ports that read. One port writes, bit by bit."""
+    """Shape of a memory: words, bits per word, read ports. Its one write port has bit enables."""
 
     words: int
     width: int
@@ -23,12 +23,12 @@ class Shape:
 
     @property
     def module(self) -> str:
-        """Name of its macro."""
+        """Module name of the macro."""
         return f"{PREFIX}{self.words}x{self.width}_{self.reads}r"
 
     @property
     def bits(self) -> int:
-        """All it holds."""
+        """Size in bits."""
         return self.words * self.width
 
     @property
@@ -47,7 +47,7 @@ class Shape:
 
 
 def of_module(module: str) -> Shape | None:
-    """The shape of a macro, by its name; None of what is none."""
+    """Shape of a memory macro by its module name; None if it is not a memory macro."""
     if not module.startswith(PREFIX):
         return None
     size, reads = module.removeprefix(PREFIX).removesuffix("r").split("_")
@@ -56,10 +56,13 @@ def of_module(module: str) -> Shape | None:
 
 
 def extract(design: dict[str, Any], least: int = LEAST) -> set[Shape]:
-    """Replace memories of at least so many bits in a design, as Yosys writes it as JSON before it
-    maps memories, by macros. Returns their shapes.
+    """Replace memories by macros, and return the shapes of the macros.
 
-    Those that are read without a clock, or written from several places, are left.
+    Memories that no macro fits stay: with an unclocked read port, several write ports, several
+    clocks, write-through reads, or a reset of the read data.
+
+    design: Design in Yosys' JSON format, before memories are mapped; it is modified.
+    least: Minimum size of a memory in bits.
     """
     shapes = set()
     for module in [*design["modules"].values()]:
@@ -75,7 +78,7 @@ def extract(design: dict[str, Any], least: int = LEAST) -> set[Shape]:
 
 
 def _shape(cell: dict[str, Any]) -> Shape | None:
-    """The shape of a memory that a macro can be."""
+    """Shape of the macro for a memory; None if no macro can replace it."""
     number = {
         name: int(cell["parameters"][name], 2)
         for name in ("SIZE", "WIDTH", "RD_PORTS", "WR_PORTS", "OFFSET", "RD_TRANSPARENCY_MASK")
@@ -116,7 +119,7 @@ def _black_box(shape: Shape) -> dict[str, Any]:
 
 
 def stub(shape: Shape) -> str:
-    """A macro as a black box, for a memory compiler's own."""
+    """Black box of a macro, to be replaced by a memory compiler's own."""
     ports = ",\n".join(
         f"  {way} [{width - 1}:0] {name}" for name, (way, width) in shape.ports.items()
     )
@@ -128,7 +131,7 @@ def stub(shape: Shape) -> str:
 
 
 def verilog(shape: Shape) -> str:
-    """What a macro does, for a simulator: what is read while it is written is the old word."""
+    """Behavioural Verilog of a macro. A read during a write to the same word gives the old word."""
     address = shape.ports["write_addr"][1]
     ports = [
         f"  {way} {'reg ' if way == 'output' else ''}[{width - 1}:0] {name}"

@@ -1,4 +1,4 @@
-"""Count what makes Verilog hard to read: `python -m gen.impl.readable FILE...`.
+"""Measure how readable Verilog is: `python -m gen.impl.readable FILE...`.
 
 Counts lines, unnamed nets (`$74`, `_add`), nets distinguished only by a number (`held$54`,
 `held__2`), and repeated operators (those that Yosys's opt_merge removes).

@@ -1,4 +1,4 @@
-"""The timing of a netlist with OpenSTA: the shortest period, what is not constrained."""
+"""Static timing of a netlist with OpenSTA: shortest clock period, unconstrained endpoints."""
 
 import math
 import re
@@ -11,15 +11,15 @@ from golden import files
 from golden.errors import WordlineError
 
 SHARP_CLOCK = "set_assigned_transition 0.1 [all_registers -clock_pins]"
-"""What a clock tree will see to, in ns, however much there is behind a gate."""
+"""Slew of clock pins (ns): that of a clock tree, whatever load is behind a clock gate."""
 
 CLOSE_NS, TRIES = 0.02, 12
-"""The shortest period is known to within this, and found in no more tries."""
+"""Accuracy of the shortest period (ns), and the maximum number of tries to find it."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What OpenSTA says: the worst slack in ns, its path, endpoints that have no constraint."""
+    """Result of OpenSTA: worst slack (ns), report of the worst path, unconstrained endpoints."""
 
     slack: float
     worst: str
@@ -27,14 +27,19 @@ class Timing:
 
 
 def shortest(time: Callable[[float], Timing], period_ns: float) -> tuple[float, Timing]:
-    """The shortest period in ns, and the timing with it.
+    """Find the shortest clock period (ns). Returns it with its timing.
 
-    Parts of the period are macros' and the outside's, at most half of it on any path: where a
-    period is too short, twice what is missing is enough; from there it comes down.
+    time: Runs timing analysis for a period.
+    period_ns: Period to start with.
+
+    Macros and the environment take at most half of the period on any path. So if a period is too
+    short, adding twice the missing slack is enough; from there it is reduced.
+
+    Raises WordlineError if no period is long enough within `TRIES` tries.
     """
     best: tuple[float, Timing] | None = None
     for _ in range(TRIES):
-        period_ns = math.ceil(1000 * period_ns) / 1000  # as constraints are written
+        period_ns = math.ceil(1000 * period_ns) / 1000  # the resolution of the constraints
         timed = time(period_ns)
         slack = timed.slack
         if slack >= 0 and (best is None or period_ns < best[0]):
@@ -48,14 +53,14 @@ def shortest(time: Callable[[float], Timing], period_ns: float) -> tuple[float, 
 
 
 def _setup(texts: dict[str, str], top: str, liberty: Path, folder: Path) -> list[str]:
-    """Commands that read cells, netlist, macros and constraints, which are written to `folder`."""
+    """Write macros and constraints to `folder`. Returns commands that read them and the netlist."""
     for name, text in texts.items():
         files.write_text(folder / name, text)
     return [
         *(f"read_liberty {path}" for path in (liberty, *(n for n in texts if n.endswith(".lib")))),
         "read_verilog netlist.v",
         f"link_design {top}",
-        "set_cmd_units -time ns -capacitance pF -power mW",  # whatever the library's are
+        "set_cmd_units -time ns -capacitance pF -power mW",  # units of the library may differ
         *(f"read_sdc {name}" for name in texts if name.endswith(".sdc")),
         SHARP_CLOCK,
     ]
@@ -64,7 +69,13 @@ def _setup(texts: dict[str, str], top: str, liberty: Path, folder: Path) -> list
 def time_netlist(
     texts: dict[str, str], top: str, sta: str, liberty: Path, folder: Path, latch: str = ""
 ) -> Timing:
-    """OpenSTA on the netlist, with these constraints and macros. latch: the cell of clock gates."""
+    """Time a netlist with OpenSTA.
+
+    texts: Constraints and Liberty files of the macros, as text by file name.
+    latch: Cell of the clock gates.
+
+    Raises WordlineError if OpenSTA fails or finds no path.
+    """
     script = [
         *_setup(texts, top, liberty, folder),
         'puts "== unconstrained"',
@@ -80,8 +91,8 @@ def time_netlist(
     groups, worst = rest.split("== path")
     slacks = [float(slack) for slack in re.findall(r"(-?[0-9.]+) +slack", worst)]
     for cell, slack in re.findall(r"\S+ +\S+ \((\w+)\) +(-?[0-9.]+)$", groups, re.MULTILINE):
-        # A latch that borrows from the time behind it has a slack of 0, and needs no more: what is
-        # behind it, the gating of a clock, is a group of its own.
+        # A latch that borrows time reports a slack of 0 and needs no more: the path behind it, to
+        # the gate of the clock, is a group of its own.
         if cell != latch or float(slack) < 0:
             slacks.append(float(slack))
     if not slacks:

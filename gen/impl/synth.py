@@ -1,4 +1,4 @@
-"""Synthesis onto standard cells: mapped with Yosys, timed with OpenSTA."""
+"""Synthesis onto standard cells: mapping with Yosys, timing with OpenSTA."""
 
 import json
 from collections.abc import Callable
@@ -19,9 +19,15 @@ from golden.description import Description
 
 @dataclass(frozen=True)
 class Result:
-    """A synthesis. period_ns: the shortest with which every path is in time. unconstrained: paths
-    that no clock judges. worst: the path that decides, as OpenSTA reports it. memories: black boxes
-    by their shape, and how many there are."""
+    """Result of a synthesis.
+
+    blocks: Cells and area by block.
+    period_ns: Shortest clock period without a violated path (ns).
+    unconstrained: Endpoints without a constraint, except constants.
+    worst: Report of the critical path by OpenSTA.
+    memories: Number of memory black boxes by shape.
+    versions: Versions of the tools.
+    """
 
     blocks: list[Block]
     period_ns: float
@@ -32,7 +38,7 @@ class Result:
 
     @property
     def area(self) -> float:
-        """um2 of all standard cells."""
+        """Area of all standard cells (um2)."""
         return sum(block.area for block in self.blocks)
 
 
@@ -46,15 +52,16 @@ def synthesise(
     memory_bits: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Result:
-    """Map a design onto standard cells, its crossbar macros black boxes, and time it.
+    """Map a design onto standard cells, with its crossbar macros as black boxes, and time it.
 
-    memory_bits: memories of at least so many bits are black boxes, for a memory compiler; paths
-    into and out of them are not timed.
-
-    Leaves in `folder`: package/, netlist.v (flat), memories.v, memories_stub.v, area.json,
+    Writes into `folder`: package/, netlist.v (flat), memories.v, memories_stub.v, area.json,
     timing.rpt, map.log, finish.log.
-    Raises WordlineError where a tool or the cells are missing or refuse, or where the design has a
-    latch or a combinational loop, which is a mistake in hw/.
+
+    memory_bits: Make memories of at least this many bits black boxes, for a memory compiler. Paths
+        to and from them are not timed. None: all memories are flip-flops.
+
+    Raises WordlineError if a tool or the cells are missing or fail, or if the design has a latch or
+    a combinational loop, which is a bug in hw/.
     """
     liberty, top = cells.liberty(library), package.axi_module(description)
     sta = find_sta()

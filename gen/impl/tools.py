@@ -1,4 +1,4 @@
-"""Tools that are not ours: whether they are there, and how they are run."""
+"""External tools: find them and run them."""
 
 import shutil
 import subprocess
@@ -13,8 +13,12 @@ from golden.errors import WordlineError
 def run_yosys(
     script: str, folder: Path, name: str = "yosys", *, timeout: float | None = None
 ) -> None:
-    """Run a script of Yosys' in `folder`; what it says is in NAME.log. Raises WordlineError with
-    its complaint, or where it takes longer than so many seconds."""
+    """Run a Yosys script in `folder`. Its output goes to NAME.log.
+
+    timeout: Time limit (s).
+
+    Raises WordlineError with Yosys' error message, or if it exceeds the time limit.
+    """
     check_yosys()
     files.write_text(folder / f"{name}.script", script)
     run = f"from pyosys import libyosys as ys; ys.run_pass('script {name}.script', ys.Design())"
@@ -23,12 +27,12 @@ def run_yosys(
 
 
 def has_yosys() -> bool:
-    """Whether there is a Yosys."""
+    """Whether Yosys is installed."""
     return util.find_spec("pyosys") is not None
 
 
 def check_icarus() -> None:
-    """WordlineError where there is no Icarus."""
+    """Raise WordlineError if Icarus is missing."""
     if shutil.which("iverilog") is None:
         raise WordlineError(
             "Icarus Verilog is not installed here; Debian's package iverilog has it."
@@ -36,7 +40,7 @@ def check_icarus() -> None:
 
 
 def check_yosys() -> None:
-    """WordlineError where there is no Yosys."""
+    """Raise WordlineError if Yosys is missing."""
     if not has_yosys():
         raise WordlineError("Yosys is not installed here; pip install 'wordline[synth]' does it.")
 
@@ -44,8 +48,13 @@ def check_yosys() -> None:
 def run_tool(
     tool: str, command: list[str], folder: Path, log: Path, *, timeout: float | None = None
 ) -> None:
-    """Run a command in `folder`; what it says is in `log`. Raises WordlineError with its first
-    complaint, or where it takes longer than so many seconds."""
+    """Run a command in `folder`. Its output goes to `log`.
+
+    tool: Name of the tool for messages.
+    timeout: Time limit (s).
+
+    Raises WordlineError with the first error message, or if it exceeds the time limit.
+    """
     try:
         with log.open("w") as out:
             done = subprocess.run(
@@ -59,7 +68,7 @@ def run_tool(
 
 
 def find_sta() -> str:
-    """The path of OpenSTA; WordlineError where there is none."""
+    """Path of OpenSTA. Raises WordlineError if it is missing."""
     found = shutil.which("sta")
     if found is None:
         raise WordlineError(
@@ -69,7 +78,7 @@ def find_sta() -> str:
 
 
 def run_sta(script: list[str], sta: str, folder: Path, name: str) -> str:
-    """What OpenSTA says to a script. Raises WordlineError where it stops."""
+    """Run a script in OpenSTA and return its output. Raises WordlineError if it fails."""
     files.write_text(folder / f"{name}.tcl", "\n".join([*script, 'puts "== end"', "exit"]) + "\n")
     command = [sta, "-no_splash", "-exit", f"{name}.tcl"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -83,6 +92,6 @@ def run_sta(script: list[str], sta: str, folder: Path, name: str) -> str:
 
 
 def sta_version(sta: str) -> str:
-    """What OpenSTA calls its version."""
+    """Version of OpenSTA."""
     done = subprocess.run([sta, "-version"], capture_output=True, text=True, check=False)
     return done.stdout.strip()

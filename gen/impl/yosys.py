@@ -1,4 +1,4 @@
-"""A design mapped onto standard cells with Yosys: the netlist, and its area by block."""
+"""Mapping of a design onto standard cells with Yosys: the netlist, and its area by block."""
 
 import json
 import re
@@ -19,20 +19,22 @@ from golden import files
 from golden.description import Description
 
 FANOUT = 16
-"""Loads of a net above which a buffer is put in."""
+"""Maximum fanout of a net; above it, buffers are inserted."""
 
 MARGIN = 0.8
-"""Part of the clock's period that mapping aims at: wires have no delay there, and macros and what
-is outside have their shares."""
+"""Fraction of the clock period that mapping aims at.
+
+The rest is for wires, which have no delay in mapping, and for macros and the environment.
+"""
 
 LOAD_FF = 50
-"""What an output of a block drives, for sizing it."""
+"""Load of a block's outputs for sizing (fF)."""
 
 GATED = 4
-"""Flip-flops with the same enable from which on their clock is gated."""
+"""Minimum number of flip-flops with a common enable for a gated clock."""
 
 MACRO = "wordline_"
-"""How names of macros begin, and of no cell."""
+"""Prefix of the names of macros. No cell name has it."""
 
 CLOCKS = {"clk"}
 """Clock pins of macros."""
@@ -55,14 +57,15 @@ endmodule
         )
     )
 )
-"""For Yosys: a flip-flop with enable and reset as one with an enable, whose clock can be gated."""
+"""Yosys techmap from a flip-flop with enable and reset to one with enable, for clock gating."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """What a block came to, without those inside it that are listed themselves.
+    """Cells and area of a block, without the blocks inside it that are listed separately.
 
-    area: um2. sequential: of it, flip-flops and the latches of clock gates.
+    area: Area (um2).
+    sequential: Area of flip-flops and of latches in clock gates (um2).
     """
 
     name: str
@@ -75,8 +78,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A netlist of cells of a library: its blocks, where what is 0 or 1 for ever ends, so that no
-    path does, and how many memory macros of each shape it has."""
+    """A netlist of standard cells.
+
+    blocks: Cells and area by block.
+    constants: Endpoints that are constant, so that no path ends there.
+    library: The cell library.
+    memories: Number of memory macros by shape.
+    """
 
     blocks: list[Block]
     constants: set[str]
@@ -95,12 +103,15 @@ def map_cells(
     library: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Mapped:
-    """Map a design onto standard cells, with this view of the crossbar macros. memory_bits:
-    memories of at least so many bits are macros (gen/impl/memories.py); the others, or all, are
-    flip-flops.
+    """Map a design onto standard cells.
 
-    Leaves in `folder` and raises what `synthesise` does, but for timing; the memory macros'
-    function for a simulator is in memories.v, their ports are in memories_stub.v.
+    Writes into `folder` and raises what `gen.impl.synth.synthesise` does, except for timing.
+    memories.v has the behavioural Verilog of the memory macros, memories_stub.v their ports.
+
+    macro: View of the crossbar macros.
+    memory_bits: Make memories of at least this many bits macros (gen/impl/memories.py). None: all
+        memories are flip-flops.
+    period_ns: Target clock period (ns).
     """
     liberty, known = cells.liberty(library), read(cells, library)
     top = package.axi_module(description)
@@ -143,7 +154,7 @@ def map_cells(
 
 
 def _coarse(source: Path, top: str, liberty: Path) -> list[str]:
-    """Yosys, block by block, so that each cell is some block's: up to memories and operators."""
+    """Yosys commands up to memories and operators. They keep blocks, so each cell has a block."""
     verilog = " ".join(str(path.relative_to(source.parent)) for path in package.sources(source))
     return [
         f"read_liberty -lib {liberty}",
@@ -160,7 +171,7 @@ def _coarse(source: Path, top: str, liberty: Path) -> list[str]:
 
 
 def _fine(liberty: Path, *, gated: bool) -> list[str]:
-    """Yosys, from there to cells; flat in the end. gated: clocks are gated."""
+    """Yosys commands from memories and operators to flat cells. gated: Gate clocks."""
     gate = f"clockgate -pos {GATE} CE:CLK:GCLK -min_net_size {GATED}"
     return [
         "opt -fast -full",
@@ -170,17 +181,17 @@ def _fine(liberty: Path, *, gated: bool) -> list[str]:
         "techmap",
         "opt -fast",
         "opt_clean",
-        "setattr -unset init w:*",  # nothing has a value when the power comes
+        "setattr -unset init w:*",  # cells have no power-up value
         "techmap -map resets.v",
         "opt_merge",
-        "opt_clean",  # one name for what is one enable
+        "opt_clean",  # equal enables get one name
         *([gate] if gated else []),
         f"dfflibmap -liberty {liberty}",
         *(["techmap -map clock_gate.v"] if gated else []),
         "opt_clean",
         f"abc -liberty {liberty} -script abc.script -constr abc.constr",
         "opt_clean -purge",
-        "rename -enumerate -pattern u% c:*",  # so that a cell's name says whose it is
+        "rename -enumerate -pattern u% c:*",  # the cell's name shows its block
         "flatten",
         "opt_clean -purge",
         "write_json mapped.json",
@@ -188,7 +199,7 @@ def _fine(liberty: Path, *, gated: bool) -> list[str]:
 
 
 def _finish(top: str, liberty: Path) -> str:
-    """Yosys again: the netlist for what reads it."""
+    """Yosys script that writes the final netlist and its area."""
     return "\n".join(
         [
             "read_json buffered.json",
@@ -202,14 +213,14 @@ def _finish(top: str, liberty: Path) -> str:
 
 
 def _abc(delay_ps: int) -> str:
-    """ABC's own mapping, with buffers, and sizes for a delay."""
+    """ABC script: mapping, buffers, and sizing for a delay (ps)."""
     steps = ["strash", "ifraig", "scorr", "dc2", "dch -f", f"map -B 0.9 -D {delay_ps}", "topo"]
     steps += [f"buffer -p -c -N {FANOUT}", f"upsize -D {delay_ps}", f"dnsize -D {delay_ps}"]
     return "\n".join([*steps, "stime -p", ""])
 
 
 def _blocks(netlist: Path, library: Library) -> list[Block]:
-    """The cells of each block, as their names in the flat netlist say."""
+    """Cells of each block, by their names in the flat netlist."""
     areas = library.areas
     latch = "" if library.latch is None else library.latch.cell
     found: dict[str, Counter[str]] = {}
@@ -234,20 +245,20 @@ def _blocks(netlist: Path, library: Library) -> list[Block]:
 
 
 INSTANCE = re.compile(r"^  (\w+) (\\\S+ |\w+) +\(\n(.*?)^  \);", re.MULTILINE | re.DOTALL)
-"""A cell in a netlist."""
+"""Pattern of a cell in a netlist."""
 
 CONNECTED = re.compile(r"\.(\w+)\(([^(){}]+)\)")
-"""A pin of a cell, and its net."""
+"""Pattern of a cell's pin and its net."""
 
 
 def macro_instances(netlist: Path) -> dict[str, str]:
-    """The macros in a netlist, of crossbars and of memories: instance and module."""
+    """Macros in a netlist, of crossbars and of memories: module by instance."""
     found = INSTANCE.findall(netlist.read_text())
     return {plain_name(name): kind for kind, name, _ in found if kind.startswith(MACRO)}
 
 
 def registers(netlist: Path, library: Library) -> list[str]:
-    """The nets that flip-flops of a netlist drive."""
+    """Nets that the flip-flops of a netlist drive."""
     found = []
     for kind, _, body in INSTANCE.findall(netlist.read_text()):
         if kind in library.data:
@@ -257,13 +268,15 @@ def registers(netlist: Path, library: Library) -> list[str]:
 
 
 def plain_name(name: str) -> str:
-    """Without what Verilog needs around an unusual name."""
+    """Remove Verilog's escape from a name."""
     return name.strip().removeprefix("\\")
 
 
 def block_name(path: str) -> str:
-    """A block, by its instance's path in the top: that in the accelerator; what is around that is
-    `axi`."""
+    """Name of a block by the path of its instance in the top.
+
+    Blocks of the accelerator have their path in it; all others are `axi`.
+    """
     inside = path.split(".")[1:]
     if inside[:1] != ["core"]:
         return ".".join(["axi", *inside])
@@ -271,8 +284,11 @@ def block_name(path: str) -> str:
 
 
 def constants(module: dict[str, Any], data: Mapping[str, str]) -> set[str]:
-    """Bits of ports, and inputs of flip-flops, that are 0 or 1 whatever happens, in a module as
-    Yosys writes it as JSON. data: the data pin of each flip-flop."""
+    """Constant bits: output bits of ports and data inputs of flip-flops that are always 0 or 1.
+
+    module: Module in Yosys' JSON format.
+    data: Data pin of each flip-flop.
+    """
     found = {
         f"{name}/{data[cell['type']]}"
         for name, cell in module["cells"].items()

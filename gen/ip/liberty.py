@@ -1,7 +1,6 @@
-"""The timing contract of a crossbar macro as a Liberty file: a budget, until the macro's own is
-there.
+"""Liberty file of a crossbar macro: its timing constraints within the clock period.
 
-docs/macro.md says in which cycles what is stable; this says when within a cycle.
+The numbers are a budget until the macro is characterised. docs/macro.md gives the timing in cycles.
 """
 
 from collections.abc import Iterator
@@ -13,17 +12,16 @@ from golden.geometry import ArrayShape
 from hw.macro.interface import macro_signature
 
 SETUP, HOLD, CLOCK_TO_OUTPUT, COMPARE = 0.2, 0.0, 0.2, 0.4
-"""Parts of the clock's period: for which an input is stable before the edge and after it, after
-which an output is, and what a comparator takes from `trial` to `above`."""
+"""Fractions of the clock period: setup, hold, clock to output, and `trial` to `above`."""
 
 DELAYS = ("cell_rise", "cell_fall")
 
 CAPACITANCE_PF = 0.05
-"""Of an input pin."""
+"""Capacitance of an input pin."""
 
 
 def macro(module: str, shape: ArrayShape, period_ns: float) -> str:
-    """Liberty of a macro whose clock has this period."""
+    """Liberty text of a macro for a clock period."""
     signature = macro_signature(shape)
     ports = {
         "__".join(map(str, path)): (member.flow == In, len(Value.cast(port)))
@@ -88,7 +86,7 @@ def _launched(period_ns: float) -> list[str]:
 
 
 def _compared(lanes: int, bits: int, period_ns: float) -> list[str]:
-    """`above`: each lane's bit depends on its own bits of `trial`."""
+    """`above`: the bit of each lane depends on the bits of `trial` of that lane."""
     lines, each = ["direction : output;"], bits // lanes
     for lane in range(lanes):
         own = range(lane * each, (lane + 1) * each)

@@ -1,11 +1,14 @@
-"""What an IP package can be asked for."""
+"""Options of an IP package."""
 
 from typing import Literal
 
 Macro = Literal["blackbox", "model", "digital"]
 MACROS: tuple[Macro, ...] = ("blackbox", "model", "digital")
-"""The view of the crossbar macros: black boxes, for a chip; their behavioural model, for an FPGA
-and for simulation; or digital arrays in their place."""
+"""View of the crossbar macros.
+
+"blackbox" is for a chip, "model" (the behavioural model) for an FPGA and for simulation, and
+"digital" replaces the crossbars by digital arrays.
+"""
 
 PERIOD_NS = 10.0
-"""Period of the clock (ns) that the constraints ask for by default."""
+"""Default clock period of the constraints (ns)."""

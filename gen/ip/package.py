@@ -1,5 +1,4 @@
-"""A folder that a flow of others takes up: Verilog, constraints, the macros' timing, registers, a
-driver, a FuseSoC core."""
+"""IP package: Verilog, constraints, Liberty files, register map, driver, FuseSoC core."""
 
 import contextlib
 import hashlib
@@ -22,13 +21,13 @@ from hw.bus.system import CoreInstance, System, Top
 DRIVER = Path(__file__).with_name("driver")
 
 IMAGES = ("image.hex", "image.bin")
-"""A trained network in a package."""
+"""Load images in a package with a trained network."""
 
 PROGRAM = (*IMAGES, "vectors.npz", "program.json", "tb/stimulus.hex", "tb/expected.hex")
-"""Files of a package that come with a trained network, testbenches apart."""
+"""Files that a trained network adds to a package, except the testbenches' sources."""
 
 IO_SHARE = 0.3
-"""Part of the clock's period that is left to what is outside, on its way in and on its way out."""
+"""Input delay and output delay of the top's ports, as a fraction of the clock period."""
 
 
 def axi_module(description: Description) -> str:
@@ -37,21 +36,24 @@ def axi_module(description: Description) -> str:
 
 
 def board_module(description: Description) -> str:
-    """Name of the top module for a board."""
+    """Name of the top module for an FPGA board."""
     return f"{naming.module_name(description)}_board"
 
 
 def board(description: Description) -> str:
-    """Path in a package of the top module for a board, which is not among its `sources`."""
+    """Path of the board's top module in a package. `sources` does not list it."""
     return f"board/{description.name}_board.v"
 
 
 def texts(
     description: Description, views: Sequence[Macro], *, period_ns: float = PERIOD_NS
 ) -> dict[str, str]:
-    """The package's files, by their paths in its folder.
+    """Files of the package, as text by path in its folder.
 
-    views: of the crossbars; NAME.f and the FuseSoC core use the last one. period_ns: of the clock.
+    views: Views of the crossbars. NAME.f and the FuseSoC core use the last one.
+    period_ns: Clock period of the constraints.
+
+    Raises WordlineError if the load window needs more address bits than AXI4-Lite has here.
     """
     name = description.name
     design, sources = verilog.verilog_files(description)
@@ -109,13 +111,13 @@ def texts(
 
 
 def _crossbar(name: str, view: Macro) -> str:
-    """The file of a view of the crossbars."""
+    """File name of a view of the crossbars."""
     ending = {"blackbox": "stub", "model": "model", "digital": "digital"}[view]
     return f"{name}_crossbar_{ending}.v"
 
 
 def program_texts(description: Description, golden: vectors.Vectors) -> dict[str, str]:
-    """Text files that come with a trained network: testbenches, for golden vectors."""
+    """Text files that a trained network adds to a package: testbenches with golden vectors."""
     name = description.name
     return testbench.texts(
         *(description, RegisterMap(description), axi_module(description), f"{name}.f", golden)
@@ -130,11 +132,15 @@ def write(
     period_ns: float = PERIOD_NS,
     force: bool = False,
 ) -> Generated:
-    """Write the package into `folder`; each file whole or not at all.
+    """Write the package into `folder`, each file whole or not at all.
 
-    Views that a package of the same design has there stay. What another design's package left there
-    is deleted. force: overwrite what was edited. Returns the folder with its hashes. Raises
-    WordlineError if the bus has no addresses for so large a design, or where a file was edited.
+    If the folder has a package of the same design, its other views stay. Files of a package of
+    another design are deleted. Returns the folder with its hashes.
+
+    force: Overwrite edited files.
+
+    Raises WordlineError if the design has more load addresses than the bus, or if a file was
+    edited.
     """
     made, before = Generated(folder, force=force), _before(folder)
     same = before.get("fingerprint") == description.fingerprint
@@ -151,7 +157,7 @@ def write(
 
 
 def _before(folder: Path) -> dict[str, Any]:
-    """The sidecar of the package that lies there; empty if there is none."""
+    """Sidecar of the package in `folder`; empty if there is none."""
     for path in sorted(folder.glob("*.json")):
         with contextlib.suppress(ValueError, TypeError, AttributeError):
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -161,14 +167,16 @@ def _before(folder: Path) -> dict[str, Any]:
 
 
 def sources(folder: Path) -> list[Path]:
-    """The Verilog of a package, with the view that was written last."""
+    """Verilog files of a package, with the view that was written last."""
     name = _before(folder)["name"]
     return [folder / line for line in (folder / f"{name}.f").read_text().split()]
 
 
 def timing(description: Description, ports: dict[str, Any], period_ns: float) -> dict[str, str]:
-    """Constraints of the module with AXI, whose ports are as the sidecar has them, and the macros'
-    timing, for a clock: text by file name."""
+    """Constraints (SDC) of the top with AXI and Liberty files of the macros, as text by file name.
+
+    ports: Ports of the top, as in the sidecar.
+    """
     inputs = [
         name if port["width"] == 1 else f"{name}[*]"
         for name, port in ports.items()
@@ -189,7 +197,7 @@ def timing(description: Description, ports: dict[str, Any], period_ns: float) ->
 
 
 def core(description: Description, rtl: list[str]) -> str:
-    """A FuseSoC core (CAPI2): targets to take it up, to lint it, and to build it in Verilator."""
+    """FuseSoC core (CAPI2) with targets to instantiate the design, to lint it, to Verilate it."""
     name, top = description.name, axi_module(description)
     verilator = {"tool": "verilator", "verilator_options": ["-Wall"]}
     both = {"filesets": ["verilator", "rtl"], "toplevel": top}
@@ -208,5 +216,5 @@ def core(description: Description, rtl: list[str]) -> str:
             | {"flow": "sim", "flow_options": verilator | {"mode": "cc", "exe": "false"}},
         },
     }
-    # JSON is YAML, and the same bytes each time.
+    # JSON is valid YAML, and its bytes are reproducible.
     return "CAPI=2:\n" + json.dumps(fields, indent=1) + "\n"

@@ -1,5 +1,7 @@
-"""The register map as software reads it: C, Markdown, SystemRDL, JSON. Its source is
-`hw.bus.registers`, from which the logic is made too."""
+"""Register map for software: C header, Markdown, SystemRDL, JSON.
+
+The source is `hw.bus.registers`, which also defines the logic.
+"""
 
 from typing import Any
 
@@ -7,7 +9,7 @@ from hw.bus.registers import BUS_BITS, Field, Register, RegisterMap
 
 
 def c_header(map_: RegisterMap) -> str:
-    """The map as macros: WORDLINE_<REGISTER> is an offset, WORDLINE_<REGISTER>_<FIELD> a mask."""
+    """C header: WORDLINE_<REGISTER> is an offset, WORDLINE_<REGISTER>_<FIELD> a mask."""
     lines = [
         f"/* Registers of {map_.description.name}: offsets in bytes, masks of fields. */",
         "#ifndef WORDLINE_REGS_H",
@@ -37,7 +39,7 @@ def c_header(map_: RegisterMap) -> str:
 
 
 def markdown(map_: RegisterMap) -> str:
-    """The map as a page."""
+    """Register map as a Markdown page."""
     lines = [
         f"# Registers of `{map_.description.name}`",
         "",
@@ -86,7 +88,7 @@ _RDL = {
 
 
 def systemrdl(map_: RegisterMap) -> str:
-    """The map in SystemRDL 2.0 (Accellera), with the load window as a memory."""
+    """Register map in SystemRDL 2.0 (Accellera), with the load window as a memory."""
     lines = [f"addrmap {_identifier(map_.description.name)} {{", ""]
     lines += [f"  default regwidth = {BUS_BITS};", ""]
     for register in map_.registers:
@@ -109,7 +111,7 @@ def systemrdl(map_: RegisterMap) -> str:
 
 
 def sidecar(map_: RegisterMap) -> dict[str, Any]:
-    """The map for the JSON sidecar."""
+    """Register map for the JSON sidecar."""
     return {
         "address_bits": map_.address_bits,
         "window": map_.window,
@@ -136,7 +138,7 @@ def sidecar(map_: RegisterMap) -> dict[str, Any]:
 
 
 def placed(register: Register) -> list[tuple[Field, int]]:
-    """Fields, each with its lowest bit."""
+    """Fields of a register, each with its lowest bit."""
     found, low = [], 0
     for field in register.fields:
         found.append((field, low))
@@ -145,7 +147,7 @@ def placed(register: Register) -> list[tuple[Field, int]]:
 
 
 def mask(field: Field, low: int) -> int:
-    """A field's bits in its register."""
+    """Mask of a field in its register."""
     return ((1 << field.bits) - 1) << low
 
 

@@ -1,4 +1,4 @@
-"""Figures of the macro's timing for WaveDrom (wavedrom.com): WaveJSON of two samples of a macro."""
+"""Timing diagrams of a macro for WaveDrom (wavedrom.com): WaveJSON of two samples."""
 
 import json
 from typing import Any
@@ -8,7 +8,10 @@ from hw import timing
 
 
 def macro(module: str, shape: ArrayShape) -> str:
-    """Two samples, of selects 0 and 1 or, bit-serial, planes 0 and 1: in the macro's own cycles."""
+    """WaveJSON of two samples, in the cycles of this macro.
+
+    The samples are of selects 0 and 1, or of planes 0 and 1 with a bit-serial DAC.
+    """
     dac, adc = shape.description.dac, shape.description.adc
     settle, period = timing.settle(shape), timing.period(shape)
     starts = (0, period)
@@ -16,7 +19,7 @@ def macro(module: str, shape: ArrayShape) -> str:
     lanes: list[dict[str, Any]] = [{"name": "clk", "wave": "p" + "." * (length - 1)}]
 
     def values(name: str, at: dict[int, str]) -> None:
-        """A value a cycle; the same one goes on."""
+        """Append a signal with one value per cycle; equal neighbours are drawn as one."""
         marks, labels = [], []
         before: str | None = None
         for n in range(length):

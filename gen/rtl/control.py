@@ -1,4 +1,4 @@
-"""Verilator's control file of a design: what is waived, and what stays visible."""
+"""Verilator control file of a design: waived warnings and public signals."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,22 +8,22 @@ from gen.rtl.sidecar import ports, probes
 from hw.network import Accelerator
 
 WAIVED = (
-    "DECLFILENAME",  # a file has all modules of a design
-    "PROCASSINIT",  # registers have a value when the power comes
-    "UNUSEDSIGNAL",  # fields of records, for waves
-    "WIDTHEXPAND",  # a signed number is extended
+    "DECLFILENAME",  # all modules of a design are in one file
+    "PROCASSINIT",  # registers have a power-up value
+    "UNUSEDSIGNAL",  # fields of records stay, for waveforms
+    "WIDTHEXPAND",  # signed numbers are extended
     "WIDTHTRUNC",  # a shift selects a part
 )
-"""Verilator's warnings about the style of what is emitted; nothing else is waived."""
+"""Verilator style warnings waived for emitted Verilog. No other warning is waived."""
 
 WAIVED_IN_STUB = ("DECLFILENAME", "UNDRIVEN", "UNUSEDSIGNAL")
-"""Warnings about modules that have nothing inside."""
+"""Warnings waived for black boxes, which have no content."""
 
 
 def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]]) -> str:
-    """Verilator control file: the generated style of these files is waived, and signals are public.
+    """Verilator control file that waives style warnings for these files and makes signals public.
 
-    public: of each module, or instance, whether a signal may be written from outside.
+    public: For each module or instance, its public signals; True if a bench may write the signal.
     """
     lines = ["`verilator_config"]
     for file in verilog:
@@ -37,7 +37,7 @@ def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]
 
 
 def design_control_file(design: Accelerator) -> str:
-    """Ports and probes are public."""
+    """Verilator control file of a design: its ports and probes are public."""
     endings = ("", "_crossbar_model", "_crossbar_stub")
     names = [f"{design.description.name}{end}.v" for end in endings]
     public = public_signals(module_name(design.description), ports(design), probes(design))
@@ -47,7 +47,7 @@ def design_control_file(design: Accelerator) -> str:
 def public_signals(
     top: str, ports: Mapping[str, Any], probes: Mapping[str, Any]
 ) -> dict[str, dict[str, bool]]:
-    """Ports and probes of a design, as its sidecar has them, for `control_file`."""
+    """Public signals for `control_file`: ports and probes of a design, in the sidecar's format."""
     written = {port: entry["direction"] == "input" for port, entry in ports.items()}
     public = {top: {"clk": True, "rst": True, **written}}
     for probe in probes.values():

@@ -1,9 +1,9 @@
-"""A folder of generated files, some of which a user may have edited.
+"""A folder of generated files, some of which the user may have edited.
 
-SHA256SUMS in the folder has the hash of each file as it was written; `sha256sum -c SHA256SUMS`
-says which have changed. A file that differs from its hash, or has none, is a user's: it is
-overwritten or deleted only where that was asked for. KEYS has, of some files, the hash of all that
-they were made from.
+SHA256SUMS holds the hash of each file as it was written; check with `sha256sum -c SHA256SUMS`. A
+file whose hash differs, or that is not listed, belongs to the user: it is overwritten or deleted
+only with `force`. emitted.json (`KEYS`) holds the cache keys of some files: a hash of everything a
+file was made from.
 """
 
 import contextlib
@@ -18,7 +18,10 @@ SUMS, KEYS = "SHA256SUMS", "emitted.json"
 
 
 class Generated:
-    """The generated files of a folder. force: overwrite what was edited."""
+    """Generated files of a folder.
+
+    force: Overwrite and delete edited files.
+    """
 
     def __init__(self, folder: Path, *, force: bool = False) -> None:
         self.folder, self.force = folder, force
@@ -29,19 +32,26 @@ class Generated:
             self._keys = dict(json.loads((folder / KEYS).read_text(encoding="utf-8")))
 
     def fresh(self, name: str, key: str) -> bool:
-        """Whether a file is there that was written with this key; it may be edited."""
+        """Whether a file exists that was written with this cache key. It may have been edited."""
         return self._keys.get(name) == key and (self.folder / name).is_file()
 
     def edited(self, names: Iterable[str] | None = None) -> list[str]:
-        """Files that differ from what was written; names: of these, else of all that are listed."""
+        """Files that differ from what was written.
+
+        names: Files to check; None: all listed files.
+        """
         wanted = self._hashes if names is None else names
         return sorted(name for name in wanted if self._differs(name))
 
     def check(
         self, names: Iterable[str], texts: Callable[[], Mapping[str, str]] = lambda: {}
     ) -> None:
-        """Raise WordlineError if one of these files was edited. texts: gives what is to be written;
-        a file that holds it already is no obstacle, and the first line that differs is named."""
+        """Raise WordlineError if a file was edited.
+
+        names: Files to check.
+        texts: Returns the texts to be written. A file that already has its text is accepted; for
+            any other the error names the first line that differs.
+        """
         changed = [] if self.force else self.edited(names)
         emitted = texts() if changed else {}
         changed = [name for name in changed if self._text(name) != emitted.get(name)]
@@ -62,18 +72,21 @@ class Generated:
 
     @contextlib.contextmanager
     def writing(self, name: str, key: str = "") -> Iterator[Path]:
-        """Give a path to write a file's content to; it gets its name if the body succeeds."""
+        """Give a temporary path to write to; it is renamed to `name` if the block succeeds."""
         path = self.folder / name
         with files.atomic(path) as beside:
             yield beside
-            # The old file goes first: an interruption must not leave one that looks edited.
+            # Remove the old file first: after an interruption it would look edited.
             path.unlink(missing_ok=True)
             self._hashes[name] = files.sha256(beside)
             self._keys = self._keys | {name: key} if key else self._without_key(name)
             self._save()
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files, and folders that this leaves empty; an edited one only by force."""
+        """Delete files, and folders that become empty. Edited files are deleted only with `force`.
+
+        Raises WordlineError if a file was edited.
+        """
         names = [*names]
         self.check(names)
         for name in names:
@@ -91,7 +104,7 @@ class Generated:
         if sums.is_file():
             lines = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
             return {entry[1]: entry[0] for entry in lines if len(entry) == 2}
-        # Before 0.2.0 the sidecar alone had hashes, and what it does not list was written with it.
+        # Before 0.2.0 only the sidecar had hashes. Files that it does not list were generated too.
         for path in sorted(self.folder.glob("*.json")):
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 hashes = dict(json.loads(path.read_text(encoding="utf-8"))["sha256"])

@@ -1,4 +1,4 @@
-"""The image: a program as words on the load bus, and its file."""
+"""The image: a program as words for the load bus, and the image files."""
 
 import re
 from pathlib import Path
@@ -22,17 +22,19 @@ Word = tuple[int, int]
 """Address and data of one write."""
 
 LINES = 2**16
-"""Lines written at once."""
+"""Number of lines written at once."""
 
 
 def words(program: Program) -> list[Word]:
-    """Every write that loads a program, in ascending address order, and its checksum. So level
-    tables are written before the cells that are programmed through them."""
+    """All writes that load a program, in ascending address order, with the checksum last.
+
+    The load map puts level tables before the cells that are programmed through them.
+    """
     return [(address, data) for address, data in _words(program).tolist()]
 
 
 def _words(program: Program) -> np.ndarray:
-    """`words` as (words, 2) integers: a large network has millions."""
+    """`words` as an array of integers (words, 2): a large network has millions."""
     description = program.description
     regions = LoadMap(description).regions
     parts: list[np.ndarray] = []
@@ -51,11 +53,11 @@ def _words(program: Program) -> np.ndarray:
 
 
 CHECK_BITS = 32
-"""Bits of the checksum."""
+"""Width of the checksum in bits."""
 
 
 def checksum(image: np.ndarray) -> int:
-    """Signature of the words (words, 2) of a load, in their order: docs/contract.md, 13."""
+    """Checksum of words (words, 2) in the order in which they are loaded (docs/contract.md, 13)."""
     signature = 0xFFFFFFFF
     halves = image[:, 0] << 16 & 0xFFFFFFFF | image[:, 0] >> 16
     for word in (image[:, 1] ^ halves).tolist():
@@ -64,9 +66,14 @@ def checksum(image: np.ndarray) -> int:
 
 
 def _part(region: Region, places: dict[str, Any], data: dict[str, Any]) -> np.ndarray:
-    """Words (words, 2) of a region: the fields of their addresses and of their data, which are
-    integers or arrays that broadcast together. A field given as (n,) is the index along axis n
-    of the data."""
+    """Words (words, 2) of a region.
+
+    places: Fields of the addresses.
+    data: Fields of the data.
+
+    Fields are integers or arrays that broadcast together. An address field given as (n,) is the
+    index along axis n of the data.
+    """
     values = {name: np.asarray(value, np.int64) for name, value in data.items()}
     shape = np.broadcast_shapes(*(value.shape for value in values.values()))
     index = np.indices(shape, np.int64, sparse=True) if shape else ()
@@ -98,8 +105,11 @@ def _array(
 
 
 def level_numbers(part: ArrayProgram) -> Tensor | None:
-    """The number of each cell's level, or None where some cell is not on the level table: what a
-    device missed, or is stuck at, is written by its codes."""
+    """Level number of each cell, or None if a cell is not on the level table.
+
+    A cell with a programming error or a stuck device is off the table, so the image has its
+    conductance codes.
+    """
     numbers = torch.searchsorted(part.levels, part.positive - part.negative)
     on = part.levels[numbers.clamp(max=len(part.levels) - 1)]
     positive, negative = crossbar.pair(on)
@@ -109,19 +119,19 @@ def level_numbers(part: ArrayProgram) -> Tensor | None:
 
 
 def _tile_of(row: np.ndarray, starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The row tile of each row, and its number there."""
+    """Row tile of each row, and the row's number in that tile."""
     tile = np.searchsorted(starts, row, side="right") - 1
     return tile, row - np.array(starts)[tile]
 
 
 def _of_gains(shape: ArrayShape) -> dict[str, Any]:
-    """Places of the gains (row tiles, gates)."""
+    """Address fields of the gains (row tiles, gates)."""
     tiles = tile_place(shape, row_tile=(0,), column_tile=None)
     return {name: axis for name, axis in tiles.items() if axis} | {"gate": (1,)}
 
 
 def _parameters(part: ArrayProgram, shape: ArrayShape, region: Region) -> list[np.ndarray]:
-    """The parameters of each crossbar; noise begins again with run 0."""
+    """Words with the parameters of each crossbar. They reset the noise to run 0."""
     words = []
     for r in range(len(shape.row_tiles)):
         for c in range(shape.column_tiles):
@@ -147,7 +157,7 @@ def _layer(
     parts = [_part(regions[f"{name}.bias"], at, {"bias": layer.bias})]
     for table, entries in {"gate_tables": layer.gate_tables, **layer.tables}.items():
         index = np.indices(entries.shape, np.int64, sparse=True)
-        # An index addresses the memory in two's complement; a table has the lowest first.
+        # The memory is addressed in two's complement; a table starts with its lowest entry.
         fields = {"index": index[-1] - entries.shape[-1] // 2}
         if len(index) > 1:
             fields["gate"] = index[0]
@@ -156,12 +166,12 @@ def _layer(
 
 
 def write(path: Path, program: Program) -> None:
-    """Write the image as a Verilog hex file for $readmemh: `@address data` a line."""
+    """Write the image as a Verilog hex file for $readmemh: `@address data` per line."""
     write_words(path, program.description, _words(program))
 
 
 def write_words(path: Path, description: Description, image: Any) -> None:
-    """Write words (words, 2) as such a file."""
+    """Write words (words, 2) as a Verilog hex file."""
     load_map, image = LoadMap(description), np.asarray(image)
     with files.atomic(path) as beside, beside.open("wb") as file:
         title = f"// {description.name}: words of the load bus, see the JSON sidecar\n"
@@ -177,20 +187,23 @@ def write_words(path: Path, description: Description, image: Any) -> None:
 
 
 def write_binary(path: Path, program: Program) -> None:
-    """Write the image as the driver takes it: address and data of each word, 32 bits each,
-    little-endian."""
+    """Write the image for the driver: address and data per word, 32 bits each, little-endian."""
     with files.atomic(path) as beside:
         beside.write_bytes(_words(program).astype("<u4").tobytes())
 
 
 def _hex(numbers: np.ndarray, bits: int) -> np.ndarray:
-    """Numbers (n,) as text (n, digits), a character a byte."""
+    """Numbers (n,) in hexadecimal, as bytes (n, digits)."""
     shifts = np.arange(-(-bits // 4))[::-1] * 4
     return np.frombuffer(b"0123456789abcdef", np.uint8)[numbers[:, None] >> shifts & 15]
 
 
 def read(path: Path, description: Description) -> list[Word]:
-    """Read such a file; WordlineError if a line is not `@address data` or does not fit the bus."""
+    """Read an image file.
+
+    Raises WordlineError if the file cannot be read, if a line is not `@address data`, or if a word
+    does not fit the load bus.
+    """
     load_map = LoadMap(description)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

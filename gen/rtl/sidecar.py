@@ -1,4 +1,4 @@
-"""The JSON file beside emitted Verilog: all that other programs need to know of it."""
+"""The JSON sidecar of emitted Verilog: everything other programs need to know about it."""
 
 from importlib import metadata
 from typing import Any
@@ -13,16 +13,18 @@ from hw.macro.interface import PARAMETERS
 from hw.network import Accelerator
 
 PACKAGES = ("wordline", "amaranth")
-"""Whose versions go into the sidecar: those that decide the Verilog's bytes."""
+"""Packages whose versions are recorded: they determine the bytes of the Verilog."""
 
 
 FORMAT = 2
-"""Version of the sidecar (docs/formats.md); 0.1.0 wrote none."""
+"""Version of the sidecar (docs/formats.md). Wordline 0.1.0 wrote none."""
 
 
 def probes(design: Accelerator) -> dict[str, dict[str, Any]]:
-    """Signals inside for observation: the path of instances, and the layout of `trace`, which
-    holds in a cycle with `trace_valid`."""
+    """Internal signals for observation: instance path and layout of `trace`.
+
+    `trace` is valid in cycles with `trace_valid`.
+    """
     blocks: dict[str, tuple[list[str], wiring.Component]] = {
         f"layers.{n}": ([f"layer_{n}", "gates"], layer.gates)
         for n, layer in enumerate(design.layers)
@@ -36,8 +38,10 @@ def probes(design: Accelerator) -> dict[str, dict[str, Any]]:
 
 
 def fields(layout: data.Layout) -> dict[str, Any]:
-    """A layout as JSON: each field's lowest bit; width and sign of an element; its array's
-    dimensions, outermost first."""
+    """Layout as JSON: the lowest bit of each field, and width, sign and dimensions of elements.
+
+    Dimensions are listed outermost first.
+    """
     found = {}
     for name, field in layout:
         shape, dimensions = field.shape, []
@@ -55,7 +59,7 @@ def fields(layout: data.Layout) -> dict[str, Any]:
 
 
 def ports(component: wiring.Component) -> dict[str, Any]:
-    """A component's ports as JSON: direction, width, and the fields of what has some."""
+    """Ports of a component as JSON: direction, width and, for payloads, fields."""
     found: dict[str, Any] = {}
     for path, member, port in component.signature.flatten(component):
         entry = found["__".join(map(str, path))] = {
@@ -68,7 +72,10 @@ def ports(component: wiring.Component) -> dict[str, Any]:
 
 
 def sidecar(design: Accelerator, hashes: dict[str, str]) -> dict[str, Any]:
-    """All that other programs need to know of the files."""
+    """The sidecar of a design.
+
+    hashes: SHA-256 of the other files, by name.
+    """
     description = design.description
     return {
         "format": FORMAT,

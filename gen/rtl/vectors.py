@@ -1,11 +1,16 @@
-"""Golden vectors: input codes and every value they lead to, in one .npz that needs only NumPy.
+"""Golden vectors: input codes and all values that the golden model computes from them, as an .npz.
 
-x (sequences, steps, inputs), lengths (sequences,), and for each layer n: layers.n.codes
-(passes, steps, gates, units), layers.n.h and, of an LSTM, layers.n.c (passes, steps, units);
-scores (passes, classes), label (sequences,); where the output is of every step, scores (passes,
-steps, classes), label (sequences, steps). A network without head has neither, and state (passes,
-units), or (passes, steps, units). Passes are all of the first sequence, then of the next. Steps
-beyond a sequence's length hold 0.
+Reading the file needs only NumPy. docs/formats.md describes the arrays. All passes of the first
+sequence come first, then those of the next. Steps beyond a sequence's length are 0.
+
+    x               (sequences, steps, inputs)
+    lengths         (sequences,)
+    layers.n.codes  (passes, steps, gates, units), for each layer n
+    layers.n.h      (passes, steps, units)
+    layers.n.c      (passes, steps, units), LSTM only
+    scores          (passes, classes) or (passes, steps, classes), with a head
+    label           (sequences,) or (sequences, steps), with a head
+    state           (passes, units) or (passes, steps, units), without a head
 """
 
 import zipfile
@@ -22,11 +27,11 @@ from golden.program import Program
 Vectors = dict[str, np.ndarray]
 
 FORMAT = 1
-"""Version of the file, in its array `format` (docs/formats.md)."""
+"""Version of the file, stored in its array `format` (docs/formats.md)."""
 
 
 def make(program: Program, x: Tensor, lengths: Tensor) -> Vectors:
-    """Run the golden model on DAC codes x (sequences, steps, inputs) and keep everything."""
+    """Run the golden model on DAC codes x (sequences, steps, inputs) and keep all values."""
     description = program.description
     parts: dict[str, list[np.ndarray]] = {"x": []}
     for part, trace in network.in_parts(program, x, lengths):
@@ -47,7 +52,10 @@ def make(program: Program, x: Tensor, lengths: Tensor) -> Vectors:
 
 
 def load(path: Path) -> Vectors:
-    """Read such a file. Raises WordlineError if it is damaged or of another format."""
+    """Read golden vectors from a file.
+
+    Raises WordlineError if the file is damaged or has another format version.
+    """
     try:
         with np.load(path) as file:
             vectors = dict(file)
@@ -64,7 +72,7 @@ def load(path: Path) -> Vectors:
 
 
 def _compact(values: Tensor, valid: Tensor | None = None) -> np.ndarray:
-    """As few bits as hold every value, 0 where a step is not valid."""
+    """Values in the narrowest integer type that holds them all, 0 where a step is not valid."""
     if valid is not None:
         values = values * valid.view(*valid.shape, *(1,) * (values.dim() - 2))
     most = int(values.abs().max())
@@ -73,7 +81,7 @@ def _compact(values: Tensor, valid: Tensor | None = None) -> np.ndarray:
 
 
 def first(vectors: Vectors, sequences: int) -> Vectors:
-    """The vectors of the first sequences; padding of steps stays."""
+    """Golden vectors of the first `sequences`; steps stay padded as they are."""
     count = len(vectors["lengths"])
     of_sequence = ("x", "lengths", "label")
     votes = len(vectors["layers.0.h"]) // count
@@ -85,7 +93,7 @@ def first(vectors: Vectors, sequences: int) -> Vectors:
 
 
 def one(vectors: Vectors, sequence: int) -> Vectors:
-    """The vectors of one sequence."""
+    """Golden vectors of one sequence."""
     votes = len(vectors["layers.0.h"]) // len(vectors["lengths"])
     of_sequence = ("x", "lengths", "label")
     return vectors | {
@@ -98,7 +106,9 @@ def one(vectors: Vectors, sequence: int) -> Vectors:
 
 
 def write(path: Path, vectors: Vectors) -> None:
-    """Write the .npz, whole or not at all; uncompressed: of 10,000 images, compression takes half
-    a minute and spares a third."""
+    """Write the .npz, whole or not at all.
+
+    It is not compressed: for 10,000 images compression takes half a minute and saves a third.
+    """
     with files.atomic(path) as beside, beside.open("wb") as file:
         np.savez(file, **vectors)  # type: ignore[arg-type]

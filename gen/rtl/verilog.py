@@ -1,4 +1,4 @@
-"""Emission: a description to Verilog and all that goes with it. Same input, same bytes."""
+"""Emission: Verilog and related files of a description. The same input gives the same bytes."""
 
 import hashlib
 import json
@@ -21,11 +21,14 @@ from hw.network import Accelerator
 
 
 def texts(description: Description) -> dict[str, str]:
-    """The design's files by name; the sidecar, which has the hashes of the others, comes last.
+    """Files of the design, as text by file name.
 
-    <name>.v: the digital logic, with the macros as instances. <name>_crossbar_model.v: their
-    behavioural models. <name>_crossbar_stub.v: black boxes in their place. <name>.vlt: for
-    Verilator. description.toml. <name>.json: the sidecar.
+    NAME.v: Digital logic, with the macros as instances.
+    NAME_crossbar_model.v: Behavioural models of the macros.
+    NAME_crossbar_stub.v: Black boxes of the macros.
+    NAME.vlt: Verilator control file.
+    description.toml: The description.
+    NAME.json: The sidecar. It comes last, as it has the hashes of the others.
     """
     design, found = verilog_files(description)
     found[f"{description.name}.vlt"] = design_control_file(design)
@@ -36,18 +39,18 @@ def texts(description: Description) -> dict[str, str]:
 
 
 def names(description: Description) -> list[str]:
-    """Names of the files in `texts`."""
+    """Names of the files that `texts` returns."""
     ends = (".v", "_crossbar_model.v", "_crossbar_stub.v", ".vlt", ".json")
     return ["description.toml", *(description.name + end for end in ends)]
 
 
 def accelerator(description: Description) -> Accelerator:
-    """A design, its crossbar macros instances of the modules that are given apart."""
+    """The design, with its crossbar macros as instances of separate modules."""
     return Accelerator(description, macro=lambda shape: CrossbarMacro(shape, macro_name(shape)))
 
 
 def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]]:
-    """A design, and its Verilog: text by file name."""
+    """The design, and its Verilog as text by file name."""
     name = description.name
     design = accelerator(description)
     bodies = macros(description)
@@ -66,14 +69,14 @@ def verilog_files(description: Description) -> tuple[Accelerator, dict[str, str]
 
 
 def digital_arrays(description: Description) -> str:
-    """Verilog of digital bodies of the macros. Raises WordlineError where there is none."""
+    """Verilog of the digital views of the macros. Raises WordlineError if there is none."""
     return "".join(
         to_verilog(DigitalArray(shape), macro) for macro, shape in macros(description).items()
     )
 
 
 def _black_box(shape: ArrayShape, name: str) -> str:
-    """The macro as a black box: ports alone, and the attribute that tools know."""
+    """Black box of a macro: its ports and the attribute `blackbox`."""
     ports = ["input clk", "input rst"]
     signature = macro_signature(shape)
     for path, member, port in signature.flatten(signature.create()):

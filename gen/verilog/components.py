@@ -25,7 +25,7 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 
 
 def simplified_netlist(component: wiring.Component, name: str) -> Netlist:
-    """The netlist that `to_verilog` writes, for what counts in it."""
+    """The netlist that `to_verilog` writes, for counting."""
     with _without_collection():
         return _simplified(component, name)
 
@@ -37,8 +37,10 @@ def _simplified(component: wiring.Component, name: str) -> Netlist:
 
 @contextlib.contextmanager
 def _without_collection() -> Iterator[None]:
-    """No search for cyclic garbage in a block that builds one large netlist: all of it stays in
-    use, and the searches take a third of the time."""
+    """Disable garbage collection in a block that builds one large netlist.
+
+    Nothing in it becomes garbage, and the searches would take a third of the time.
+    """
     before = gc.isenabled()
     gc.disable()
     try:
@@ -51,8 +53,10 @@ def _without_collection() -> Iterator[None]:
 def netlist(
     component: wiring.Component, name: str
 ) -> tuple[str, dict[str, Interface], dict[str, frozenset[str]]]:
-    """Amaranth's netlist of a component as RTLIL; what components declare about their modules, by
-    module; and the output ports of external modules."""
+    """RTLIL of a component, with declarations of its modules and output ports of external modules.
+
+    Declarations are by module: ports, header and states of the component behind it.
+    """
     fragment = Fragment.get(component, None)
     ports = {
         public: (port, PortDirection.Input if member.flow == wiring.In else PortDirection.Output)
@@ -112,8 +116,7 @@ def _place(kind: type) -> str:
 
 
 def _header(component: Any) -> str:
-    """The comment above a module: documentation and source line of its component and its base
-    classes, and the latency."""
+    """Comment above a module: docstrings and source lines of its component's classes, latency."""
     kind = type(component)
     if kind.__module__.startswith("amaranth."):
         return f"{kind.__name__} of {kind.__module__}"

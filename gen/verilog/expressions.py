@@ -77,7 +77,7 @@ class Expressions:
         return text if same and not text.signed else None
 
     def part(self, part: Part, context: int | None = None) -> str:
-        """A part, in a context of so many bits; None for a self-determined context."""
+        """Text of a part. context: Width in bits of its context; None if it is self-determined."""
         if not part.wire:
             return constant(part.bits)
         wire = self.module.wires[part.wire]
@@ -92,7 +92,11 @@ class Expressions:
         return f"{{{inside.text}}}"
 
     def signal(self, signal: Signal, context: int | None = None, *, signed: bool = False) -> str:
-        """A value."""
+        """Text of a value.
+
+        context: Width in bits of its context; None if it is self-determined.
+        signed: Write it as a signed value.
+        """
         if not width(signal):
             return "1'b0"
         if len(signal) == 1:
@@ -114,17 +118,17 @@ class Expressions:
         return f"$signed({bare(text)})"
 
     def state(self, of: Signal, bits: str) -> str | None:
-        """The name of a state, if a signal is that of a state machine."""
+        """Name of a state, if a signal is a state register."""
         if len(of) != 1 or not bits or not set(bits) <= {"0", "1"}:
             return None
         return self.states.get((of[0].wire, int(bits, 2)))
 
     def condition(self, part: Part, bit: str) -> str:
-        """The condition that a bit is 1, or 0."""
+        """Condition that a bit is 1, or 0."""
         return bare(self.part(part)) if bit == "1" else f"!{_operand(self.part(part))}"
 
     def operator(self, cell: Cell) -> Text:
-        """What a cell computes."""
+        """Expression that a cell computes."""
         ports, kind = cell.ports, cell.kind
         y, a_bits = width(ports["Y"]), width(ports["A"])
         if kind == "$mux":
@@ -156,7 +160,7 @@ class Expressions:
 
 
 def _extended(signal: Signal, bits: int, *, signed: bool) -> Signal:
-    """A constant extended to so many bits; any other signal unchanged."""
+    """A constant extended to `bits` bits; any other signal unchanged."""
     own = known_bits(signal)
     if own is None:
         return signal
@@ -187,7 +191,7 @@ def grouped(text: str) -> str:
 
 
 def constant(bits: str) -> str:
-    """A number of so many bits."""
+    """Verilog literal of a constant."""
     if len(bits) == 1 or not set(bits) <= {"0", "1"}:
         return f"{len(bits)}'b{bits.replace('-', 'x')}"
     return f"{len(bits)}'h{int(bits, 2):x}"

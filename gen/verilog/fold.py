@@ -36,7 +36,7 @@ def fold(module: Module) -> None:
 
 
 def _known(cell: Cell) -> Signal | None:
-    """The output of a cell that only passes on inputs, or bits of them; None for any other."""
+    """Output of a cell if it is constant or bits of an input; None for any other cell."""
     ports = cell.ports
     if cell.kind == "$mux":
         s = known_bits(ports["S"])
@@ -57,7 +57,7 @@ def _known(cell: Cell) -> Signal | None:
 
 
 def _shifted(a: Signal, by: str | None, bits: int) -> Signal | None:
-    """So many low bits of a >> by, where that is a constant."""
+    """The `bits` low bits of `a >> by`, if `by` is a constant; else None."""
     if by is None:
         return None
     low = int(f"0{by}", 2)
@@ -81,7 +81,7 @@ COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
 
 
 def put_through(module: Module) -> None:
-    """Replace each unnamed net by what it is connected to."""
+    """Replace each unnamed net by its driver."""
     own = {t[0].wire: v for t, v in module.connections if whole(module, t)}
     own = {n: v for n, v in own.items() if n[0] == "$" and not module.wires[n].direction}
     module.connections = [(t, v) for t, v in module.connections if t[0].wire not in own]

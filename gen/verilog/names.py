@@ -31,7 +31,7 @@ throughout timeprecision timeunit type typedef union unique unique0 until until_
 virtual void wait_order weak wildcard with within
 """
 KEYWORDS = frozenset(_WORDS.split())
-"""Of Verilog (IEEE 1364-2005, annex B) and SystemVerilog (IEEE 1800-2017, annex B)."""
+"""Keywords of Verilog (IEEE 1364-2005, annex B) and SystemVerilog (IEEE 1800-2017, annex B)."""
 
 LONGEST = 40
 """Maximum length of a derived name, in characters."""
@@ -136,15 +136,18 @@ class _Names:
         instances: list[Cell],
         children: Mapping[str, Mapping[str, str]],
     ) -> dict[str, tuple[str, set[str]]]:
-        """For each net at an instance: "instance_port" of the port that drives it, or else of one
-        that reads it; and the names of all ports on it."""
+        """Names of nets from the instances that they connect to.
+
+        A net gets "instance_port" of the port that drives it, or else of one that reads it, and the
+        set of all port names on it.
+        """
         found: dict[str, tuple[str, set[str]]] = {}
         for outputs in (True, False):
             for cell in instances:
                 driven = netlist.outputs(cell)
                 for port, signal in cell.ports.items():
                     wire = whole(self.module, signal)
-                    field = wire is not None and "." in wire.name  # it has its record's name
+                    field = wire is not None and "." in wire.name  # a field has its record's name
                     if wire is not None and not field and (port in driven) == outputs:
                         own = children.get(cell.kind, {}).get(port, port)
                         found.setdefault(wire.name, (f"{cell.name}_{own}", set()))[1].add(own)
@@ -162,7 +165,7 @@ class _Names:
 
     def _said(self, signal: Signal) -> str | None:
         if not signal:
-            return "0"  # in no bits
+            return "0"  # a value of no bits
         if len(signal) != 1:
             return None
         (part,) = signal
@@ -175,7 +178,7 @@ class _Names:
         return (name and name[0] != "_" and f"{name}{_place(part, self.module)}") or None
 
     def _readers(self, netlist: Netlist) -> dict[str, tuple[str, str]]:
-        """For each net read exactly once, by an operator: that operator's output, and the input."""
+        """For each net read exactly once, by an operator: the operator's output, and the input."""
         read = Counter[str]()
         for part, times in netlist.reads(self.module).items():
             read[part.wire] += times

@@ -36,10 +36,11 @@ OF_MEMORY = re.compile(r"(read|write|[rw]_port)__")
 
 @dataclass(frozen=True)
 class Interface:
-    """What a component declares about its module.
+    """Declarations of a component about its module.
 
-    ports: declared ports in order, each with its wire in the netlist. header: comment above the
-    module. states: for each state register of a state machine, the name of each code.
+    ports: Declared ports in order, each with its wire in the netlist.
+    header: Comment above the module.
+    states: For each state register of a state machine, the name of each code.
     """
 
     ports: Mapping[str, str] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Register:
-    """A register and the statements that assign it; where none does, it keeps its value."""
+    """A register and the statements that assign it; without an assignment it keeps its value."""
 
     target: Signal
     statements: Statements
@@ -57,8 +58,13 @@ class Register:
 
 @dataclass
 class Netlist:
-    """A design. modules: by name, the top first. boxes: output ports of the modules that are
-    instantiated but not part of it."""
+    """A design.
+
+    modules: Modules by name, the top first.
+    interfaces: Declarations by module.
+    boxes: Output ports of instantiated modules that are not part of the design.
+    registers: Registers by module.
+    """
 
     modules: dict[str, Module]
     interfaces: Mapping[str, Interface]
@@ -66,7 +72,7 @@ class Netlist:
     registers: dict[str, list[Register]] = field(default_factory=dict)
 
     def interface(self, name: str) -> Interface:
-        """What a module's component declares; empty for a module without a component."""
+        """Declarations of a module's component; empty for a module without a component."""
         return self.interfaces.get(name, Interface())
 
     def instance(self, name: str) -> Cell | None:
@@ -90,7 +96,7 @@ class Netlist:
             outputs = self.outputs(cell)
             for name, signal in cell.ports.items():
                 if name not in outputs:
-                    # A memory's enable repeats one condition for each bit of the word.
+                    # The enable of a memory repeats one condition for each bit of the word.
                     found.update({*signal} if name == "EN" else signal)
         for _, value in module.connections:
             found.update(value)
@@ -102,7 +108,7 @@ class Netlist:
 
 
 def whole(module: Module, signal: Signal) -> Wire | None:
-    """The wire that a signal is, if it is exactly one whole wire."""
+    """The wire that a signal is, if it is exactly one whole wire; else None."""
     if len(signal) != 1 or not signal[0].wire:
         return None
     wire = module.wires[signal[0].wire]

@@ -9,12 +9,12 @@ from gen.verilog.rtlil import Cell, Module, Part, Signal, Wire, bits_of, joined
 
 
 def declare_ports(netlist: Netlist, module: Module) -> None:
-    """Make a module's ports those that its component declares."""
+    """Give a module the ports that its component declares."""
     interface, instance = netlist.interface(module.name), netlist.instance(module.name)
-    if instance is None:  # the top has the ports that were asked for
+    if instance is None:  # the top already has its ports
         return
     drivers = {t[0].wire: v for t, v in module.connections if whole(module, t)}
-    inside: dict[str, list[tuple[str, Part]]] = {}  # ports of the netlist, by what is declared
+    inside: dict[str, list[tuple[str, Part]]] = {}  # netlist port -> declared ports that read it
     for name in interface.ports.values():
         wire = module.wires.get(name)
         if wire is None or wire.direction:

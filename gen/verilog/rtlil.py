@@ -1,7 +1,7 @@
-"""RTLIL, the netlist that Amaranth writes for Yosys, read back: modules, wires, cells, processes.
+"""Reader for RTLIL, the netlist format that Amaranth writes for Yosys.
 
-After Yosys's manual, "RTLIL text representation". Of it, what Amaranth's back end writes is known;
-anything else is an error.
+See Yosys's manual, "RTLIL text representation". The reader knows the subset that Amaranth's back
+end writes; anything else raises ValueError.
 """
 
 import re
@@ -11,8 +11,13 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Wire:
-    """A net: name without RTLIL's backslash, "$..." where it has none of its own; init: bits, the
-    highest first, or None; direction: of a port, else ""."""
+    """A net.
+
+    name: Name without RTLIL's backslash; "$..." for a net without a name of its own.
+    width: Width in bits.
+    direction: "input", "output" or "inout" of a port, else "".
+    init: Initial bits, the highest first, or None.
+    """
 
     name: str
     width: int
@@ -23,8 +28,10 @@ class Wire:
 
 @dataclass(frozen=True)
 class Part:
-    """Bits high to low of a wire; or a constant, whose bits (0, 1, x, -), the highest first, are in
-    `bits`."""
+    """Bits high to low of a wire, or a constant.
+
+    bits: Bits of a constant (0, 1, x, -), the highest first.
+    """
 
     wire: str = ""
     high: int = 0
@@ -33,21 +40,21 @@ class Part:
 
     @property
     def width(self) -> int:
-        """How many bits it has."""
+        """Width in bits."""
         return len(self.bits) if not self.wire else self.high - self.low + 1
 
 
 Signal = tuple[Part, ...]
-"""Parts side by side, the highest first."""
+"""Concatenated parts, the highest first."""
 
 
 def width(signal: Signal) -> int:
-    """How many bits it has."""
+    """Width in bits."""
     return sum(part.width for part in signal)
 
 
 def known_bits(signal: Signal) -> str | None:
-    """The bits of a constant; None for a signal with a wire or an unknown bit in it."""
+    """Bits of a constant; None if a signal has a wire or an unknown bit."""
     bits = "".join(part.bits for part in signal)
     return bits if len(bits) == width(signal) and set(bits) <= {"0", "1"} else None
 
@@ -92,7 +99,7 @@ class Cell:
 
     @property
     def memory(self) -> str:
-        """The memory that a memory port belongs to; "" for any other cell."""
+        """Memory that a memory port belongs to; "" for any other cell."""
         return re.sub(r'["\\]', "", self.parameters.get("MEMID", ""))
 
     @property
@@ -101,13 +108,13 @@ class Cell:
         return "1" in (self.parameters.get("A_SIGNED"), self.parameters.get("B_SIGNED"))
 
     def number(self, parameter: str) -> int:
-        """A parameter that is a number."""
+        """Value of a numeric parameter."""
         return int(self.parameters[parameter])
 
 
 @dataclass(frozen=True)
 class Assign:
-    """In a process: a part of a wire takes a value."""
+    """Assignment in a process."""
 
     target: Signal
     value: Signal
@@ -115,8 +122,10 @@ class Assign:
 
 @dataclass(frozen=True)
 class Switch:
-    """In a process: what of the first case that a value matches is done. Cases: patterns (none:
-    any), statements."""
+    """Case statement in a process: the first case that matches `value` is executed.
+
+    cases: Patterns and statements of each case; no patterns match any value.
+    """
 
     value: Signal
     cases: tuple[tuple[tuple[str, ...], "Statements"], ...]
@@ -128,7 +137,7 @@ Statements = tuple[Statement, ...]
 
 @dataclass
 class Memory:
-    """Words of some width."""
+    """A memory: its width in bits and its size in words."""
 
     name: str
     width: int
@@ -138,7 +147,7 @@ class Memory:
 
 @dataclass
 class Module:
-    """A module, in the order in which it is written."""
+    """A module; its entries are in the order in which they are written."""
 
     name: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -150,7 +159,7 @@ class Module:
 
     @property
     def operators(self) -> dict[str, Cell]:
-        """The operators, by the wire that each drives."""
+        """Operators by the wire that each drives."""
         return {cell.ports["Y"][0].wire: cell for cell in self.cells if "Y" in cell.ports}
 
 
@@ -158,7 +167,7 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\\$]\S+|[{}]|\[[^\]]*\]|[^\s{}\[\]]+')
 
 
 class _Reader:
-    """Lines, one after the other."""
+    """Reads RTLIL line by line."""
 
     def __init__(self, text: str) -> None:
         self.lines: Iterator[list[str]] = (
@@ -231,7 +240,7 @@ class _Reader:
         return cell
 
     def _statements(self) -> tuple[Statements, str]:
-        """Statements up to a line that ends them, which is returned as well."""
+        """Statements up to the line that ends them, and that line."""
         found: list[Statement] = []
         for words in self.lines:
             what, *rest = words
@@ -257,7 +266,7 @@ class _Reader:
         return Switch(self._signal(words, 0)[0], tuple(cases))
 
     def _signal(self, words: list[str], place: int) -> tuple[Signal, int]:
-        """The signal that begins at a word, and the place of the next one."""
+        """The signal that starts at a word, and the index of the next word."""
         word = words[place]
         if word == "{":
             parts: list[Part] = []
@@ -283,5 +292,5 @@ def _name(word: str) -> str:
 
 
 def read(text: str) -> list[Module]:
-    """The modules of a netlist."""
+    """Modules of a netlist. Raises ValueError for RTLIL that Amaranth does not write."""
     return list(_Reader(text).modules())

@@ -53,7 +53,7 @@ def simplified(
         _narrow(netlist, module)
         _connect(module)
         put_through(module)
-    for module in reversed(modules):  # a module is behind those that it is in
+    for module in reversed(modules):  # inner modules first
         declare_ports(netlist, module)
     for module in modules:
         _merge_names(module)
@@ -92,7 +92,7 @@ def _merge_equal(module: Module) -> None:
 
 
 LOW_BITS = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$not", "$neg", "$mux"}
-"""Operators whose low bits depend on low bits alone."""
+"""Operators whose low output bits depend only on low input bits."""
 
 
 def _narrow(netlist: Netlist, module: Module) -> None:
@@ -141,7 +141,7 @@ def _connect(module: Module) -> None:
 
 
 def _drop_copies(netlist: Netlist, module: Module) -> None:
-    """Drop nets that only repeat what is connected to a port of an instance."""
+    """Drop nets that only repeat a connection to a port of an instance."""
     connected = set()
     for cell in module.cells:
         known = {wire: public for public, wire in netlist.interface(cell.kind).ports.items()}
@@ -196,8 +196,10 @@ def _poorer(name: str, other: str) -> bool:
 
 
 def _read_by_name(netlist: Netlist, module: Module) -> None:
-    """Read slices and concatenations by their name if they have one. Drop the fields of records
-    that were merged into others."""
+    """Read slices and concatenations by their name if they have one.
+
+    Fields of records that were merged into others are dropped.
+    """
     named: dict[Signal, str] = {}
     gone = set()
     read = {part.wire for part in netlist.reads(module)}
@@ -208,7 +210,7 @@ def _read_by_name(netlist: Netlist, module: Module) -> None:
             continue
         alone = len(value) == 1
         if alone and whole(module, value) is not None:
-            continue  # the same net, with another name
+            continue  # an alias
         if value not in named and (not dot or (alone and value[0].wire == record)):
             named[value] = wire.name
         elif dot and wire.name not in read:

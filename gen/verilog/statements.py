@@ -24,7 +24,7 @@ class StatementWriter:
         self.expressions = expressions
 
     def target(self, target: Signal) -> str:
-        """What is assigned to."""
+        """Text of an assignment's target."""
         wires, names = self.expressions.module.wires, self.expressions.names
         texts = []
         for part in target:
@@ -50,7 +50,7 @@ class StatementWriter:
             texts = []
             for condition, inner in arms:
                 if [s.target for s in inner if isinstance(s, Assign)] != [*aims] or len(inner) > 1:
-                    return None  # it decides more
+                    return None  # it assigns something else too
                 own = self.expressions.signal(inner[0].value, bits)
                 if not condition:
                     value = own
@@ -67,7 +67,7 @@ class StatementWriter:
         )
 
     def lines(self, statements: Iterable[Assign | Switch], arrow: str) -> list[str]:
-        """Statements, one after the other; arrow: "=" or "<="."""
+        """Lines of consecutive statements. arrow: Assignment operator, "=" or "<="."""
         found: list[str] = []
         for statement in _merged(statements):
             if isinstance(statement, Assign):
@@ -79,7 +79,7 @@ class StatementWriter:
         return found
 
     def _value(self, statement: Assign) -> str:
-        """What is assigned; a state by its name."""
+        """Text of an assigned value; states by name."""
         bits = statement.value[0].bits if len(statement.value) == 1 else ""
         named = self.expressions.state(statement.target, bits)
         return named or self.expressions.signal(statement.value, width(statement.target))
@@ -120,7 +120,7 @@ class StatementWriter:
         return arms
 
     def _if(self, arms: Sequence[Arm], arrow: str) -> list[str]:
-        """If, else if, else."""
+        """Lines of an if chain."""
         arms = self._flattened(arms)
         bodies = [self.lines(inner, arrow) for _, inner in arms]
         heads = [
@@ -259,7 +259,7 @@ def _together(members: Sequence[Statements]) -> Statements:
 
 
 def wrapped(line: str) -> list[str]:
-    """A line wrapped to the maximum length."""
+    """Wrap a line to the maximum length."""
     return textwrap.wrap(
         line, LINE - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )

@@ -10,14 +10,14 @@ from gen.verilog.rtlil import Cell, Memory, Module, Signal, Statements, bits_of
 from gen.verilog.statements import StatementWriter, wrapped
 
 HIDDEN = ("generator", "top", "src", "init")
-"""Attributes that are of no use in the Verilog."""
+"""Attributes that are not written."""
 
 
 def write(netlist: Netlist) -> str:
     """Verilog of the modules of a simplified netlist, the top first."""
     modules = [*netlist.modules.values()]
     names: dict[str, dict[str, str]] = {}
-    for module in reversed(modules):  # a module is behind those that it is in
+    for module in reversed(modules):  # inner modules first
         names[module.name] = names_of(netlist, module, names)
     texts = []
     for module in modules:
@@ -43,8 +43,8 @@ class _ModuleWriter:
         self.procedural = {part.wire for register in self.registers for part in register.target}
 
     def text(self) -> str:
-        """All of it."""
-        body = self._body()  # first, since it finds which nets are assigned in processes
+        """Text of the module."""
+        body = self._body()  # first: it finds the nets that processes assign
         lines = [f"// {line}".rstrip() for line in self.interface.header.splitlines()]
         attributes = [f"{k} = {v}" for k, v in self.module.attributes.items() if k not in HIDDEN]
         lines += [f"(* {', '.join(attributes)} *)"] if attributes else []

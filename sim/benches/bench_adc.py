@@ -1,4 +1,4 @@
-"""cocotb bench of the ADC readout, with a macro in Python: every code, its place, and its time."""
+"""cocotb bench of the ADC readout with a macro in Python: codes, their order and their timing."""
 
 import random
 from typing import Any
@@ -14,11 +14,10 @@ from sim.benches.streams import STALLS
 
 
 class Macro:
-    """The side of an array's ideal macros of their ports, row drivers included, and their demands
-    on the readout (hw/macro/interface.py).
+    """Ideal macros of an array, row drivers included; checks how the readout uses them.
 
-    A sample taken in cycle n is compared from n + settle on, until the next one gets there; before
-    the first one the comparators say anything.
+    The rules are in hw/macro/interface.py. A sample of cycle n is compared from n + settle on,
+    until the next sample has settled. Before the first sample the comparators are random.
     """
 
     def __init__(self, dut: Any, job: dict[str, Any], differential: np.ndarray) -> None:
@@ -26,20 +25,20 @@ class Macro:
         self.draw = random.Random(f"{job['seed']} macro")
         gates, units, rows = differential.shape
         lanes, blocks = self.sizes["lanes"], self.sizes["blocks"]
-        # Lanes past the last unit convert what lies there: anything.
+        # Lanes without a unit convert random columns.
         padded = np.array(
             [self.draw.randint(-99, 99) for _ in range(gates * blocks * lanes * rows)]
         ).reshape(gates, blocks * lanes, rows)
         padded[:, :units] = differential
         self.columns = padded.reshape(gates, blocks, lanes, rows)
-        self.samples: list[int] = []  # the cycles in which one was taken
-        self.firsts: list[int] = []  # what `first` was then
+        self.samples: list[int] = []  # cycle of each sample
+        self.firsts: list[int] = []  # `first` at each sample
         self.held: np.ndarray | None = None
         dut.above.value = 0
         self.tasks = [cocotb.start_soon(task) for task in (self._clocked(), self._compared())]
 
     async def _clocked(self) -> None:
-        settling: list[tuple[int, Any, np.ndarray]] = []  # cycle, rows, LSBs of tiles' lanes
+        settling: list[tuple[int, Any, np.ndarray]] = []  # cycle, rows, LSBs of each lane
         settle = self.sizes["settle"]
         while True:
             await RisingEdge(self.dut.clk)
@@ -49,7 +48,7 @@ class Macro:
                 continue
             payload = self.dut.i__payload.value.to_unsigned()
             if self.sizes["planes"] > 1:
-                payload = payload, int(self.dut.plane.value)  # what drives the rows
+                payload = payload, int(self.dut.plane.value)  # everything that drives the rows
             if self.dut.sample.value:
                 assert self.dut.i__valid.value, f"a sample of no step in cycle {now}"
                 settling.append((now, payload, self._lsbs(payload)))
@@ -68,7 +67,7 @@ class Macro:
             self._compare()
 
     def _lsbs(self, driven: Any) -> np.ndarray:
-        """The sample as the comparators see it, a number for each row tile and lane."""
+        """The sample in LSBs, as the comparators see it, for each row tile and lane."""
         sizes, payload = self.sizes, driven if isinstance(driven, int) else driven[0]
         rows = streams.unpack(self.fields["i__payload"], [payload])["rows"][0].astype(int)
         if sizes["planes"] > 1:
@@ -95,7 +94,7 @@ class Macro:
 
 
 class Readout(BlockBench):
-    """The block between a macro and two streams; `into`, `out_of`: probabilities of a pause."""
+    """Bench between a macro and two streams. into, out_of: Probabilities of a stall."""
 
     INPUT = "rows"
 
@@ -108,12 +107,12 @@ class Readout(BlockBench):
         self.last = steps == vectors["lengths"][:, None] - 1
 
     def longest_pauses(self) -> tuple[int, int]:
-        """Cycles of the longest pause in, and out."""
+        """Longest stall in and out, in cycles."""
         longest = 3 * self.job["sizes"]["period"]
         return longest, longest
 
     def send(self) -> None:
-        """Begin to send every step."""
+        """Start sending every step."""
         fields = self.job["fields"]["i__payload"]
         flags = zip(self.first[self.valid], self.last[self.valid], strict=True)
         steps = zip(self.vectors["rows"][self.valid], flags, strict=True)
@@ -121,7 +120,7 @@ class Readout(BlockBench):
         self.begin(self.source.send(payloads))
 
     async def finish(self) -> None:
-        """Wait for all codes, then a while more: nothing may be left over. Compare."""
+        """Wait for all codes, check that no more follow, and compare."""
         sizes = self.job["sizes"]
         count = int(self.valid.sum()) * sizes["selects"]
         patience = 10 * count * sizes["planes"] * sizes["period"]
@@ -154,20 +153,22 @@ class Readout(BlockBench):
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS))
 async def exact(dut: Any, into: float, out_of: float) -> None:
-    """Every code of every step, with stalls on both sides."""
+    """Every code of every step is equal, with stalls on both sides."""
     await block.run(Readout, dut, into, out_of)
 
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """Without stalls: a sample each period, from one step to the next too, and its codes
-    `latency` later."""
+    """Without stalls there is a sample every period, also between steps.
+
+    The codes come `latency` after it.
+    """
     bench = await block.run(Readout, dut)
     sizes, samples = bench.job["sizes"], np.array(bench.macro.samples)
     assert (np.diff(samples) == sizes["period"]).all()
     last_planes = samples[sizes["planes"] - 1 :: sizes["planes"]]
     assert (bench.output.offered - last_planes == bench.job["timing"]["latency"]).all()
-    # A step may leave the rows when its last sample has settled, not a cycle later.
+    # A step leaves the rows in the cycle in which its last sample has settled.
     settled = samples[sizes["samples"] - 1 :: sizes["samples"]]
     assert (bench.input.moved - settled == sizes["settle"] - 1).all()
 
@@ -175,7 +176,7 @@ async def in_time(dut: Any) -> None:
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS[:4]))
 async def reset_midway(dut: Any, into: float, out_of: float) -> None:
-    """After a reset at any time, the next steps are exact; the gains are kept."""
+    """After a reset at any time the next steps are exact; the gains are kept."""
     job, _ = streams.block_job()
     longest = 3 * job["sizes"]["conversion_cycles"]
     await block.reset_midway(Readout, dut, into, out_of, longest)

@@ -1,6 +1,6 @@
-"""cocotb bench of a design behind a serial line (hw/bus/serial.py): all that reaches it are bytes.
+"""cocotb bench of a design behind a serial line (hw/bus/serial.py).
 
-Loading is the driver's, in C, as in sim/benches/bench_system.py; its bus is the line.
+The driver in C loads the program, as in sim/benches/bench_system.py; its bus is the line.
 """
 
 import ctypes
@@ -23,18 +23,18 @@ from sim.benches.streams import PERIOD_NS
 from sim.benches.system import Counters, System
 
 PATIENCE_BITS = 4000
-"""Bits after which an answer is not to be expected."""
+"""Timeout for an answer, in bits."""
 
 
 class Line:
-    """The pins, bit by bit."""
+    """The two pins of the line, bit by bit."""
 
     def __init__(self, dut: Any, bit_cycles: int) -> None:
         self.dut, self.bit_ns = dut, bit_cycles * PERIOD_NS
         self.came: Queue[int] = Queue()
 
     async def say(self, *data: int, stop: int = 1) -> None:
-        """Bytes, one after the other without a pause."""
+        """Send bytes back to back."""
         for byte in data:
             for bit in (0, *(byte >> n & 1 for n in range(8)), stop):
                 self.dut.rx.value = bit
@@ -42,7 +42,7 @@ class Line:
         self.dut.rx.value = 1
 
     async def listen(self) -> None:
-        """For as long as the simulation lasts: what the board says, a stop bit after each byte."""
+        """Receive bytes until the simulation ends; check start and stop bits."""
         while True:
             await FallingEdge(self.dut.tx)
             await Timer(self.bit_ns // 2, "ns")
@@ -56,66 +56,66 @@ class Line:
             self.came.put_nowait(byte)
 
     async def answer(self, size: int) -> bytes:
-        """So many bytes."""
+        """Receive `size` bytes."""
         limit = PATIENCE_BITS * self.bit_ns
         return bytes([await with_timeout(self.came.get(), limit, "ns") for _ in range(size)])
 
 
 class Bus:
-    """Reads and writes as cocotbext-axi's master has them."""
+    """Bus accesses over the line, with the interface of cocotbext-axi's master."""
 
     def __init__(self, line: Line) -> None:
         self.line = line
 
     async def read(self, address: int, size: int = WORD) -> Any:
-        """A word."""
+        """Read a word."""
         await self.line.say(Command.READ, *address.to_bytes(ADDRESS, "little"))
         response, *data = await self.line.answer(1 + size)
         return SimpleNamespace(resp=AxiResp(response), data=bytes(data))
 
     async def write(self, address: int, data: bytes) -> Any:
-        """A word."""
+        """Write a word."""
         await self.line.say(Command.WRITE, *address.to_bytes(ADDRESS, "little"), *data)
         (response,) = await self.line.answer(1)
         return SimpleNamespace(resp=AxiResp(response))
 
 
 class Board(System):
-    """A `System` whose every signal is the line."""
+    """A `System` that is reached only through the line."""
 
     def __init__(self, dut: Any, job: dict[str, Any]) -> None:
         self.line = Line(dut, job["bit_cycles"])
         self.take_up(dut, job, Bus(self.line))
 
     async def start(self) -> None:
-        """Clock; the board wakes by itself."""
+        """Start the clock; the board resets itself."""
         self.dut.rx.value = 1
         cocotb.start_soon(Clock(self.dut.clk, PERIOD_NS, unit="ns").start())
         cocotb.start_soon(self.line.listen())
         await Timer(100 * PERIOD_NS, "ns")
 
     def beats(self, sequence: int) -> list[tuple[int, ...]]:
-        """Commands that give x of a sequence."""
+        """Commands that send x of a sequence."""
         x, beat = self.packet(sequence), self.job["beat"]
         cut = [x[n : n + beat] for n in range(0, len(x), beat)]
         return [(Command.PUT, n == len(cut) - 1, *data) for n, data in enumerate(cut)]
 
     async def put(self, beat: tuple[int, ...]) -> bool:
-        """Whether it was taken."""
+        """Send a beat. Returns whether it was accepted."""
         await self.line.say(*beat)
         (waits,) = await self.line.answer(1)
         assert waits in (0, 1)
         return not waits
 
     async def taken(self) -> int:
-        """What the answer to a `TAKE` begins with."""
+        """Send `TAKE`. Returns the first byte of the answer."""
         await self.line.say(Command.TAKE)
         (flags,) = await self.line.answer(1)
         assert flags in (0, TAKEN, TAKEN + LAST)
         return flags
 
     async def take(self, size: int) -> bytes:
-        """A packet; whoever asks too early asks again."""
+        """Receive a packet; ask again until a result is there."""
         data = b""
         for _ in range(1000):
             if flags := await self.taken():
@@ -125,7 +125,7 @@ class Board(System):
         raise AssertionError("nothing comes out")
 
     async def run(self) -> list[AxiStreamFrame]:
-        """Every sequence, one after the other; their packets."""
+        """Run every sequence, one after the other, and return their packets."""
         count, frames = len(self.vectors["lengths"]), []
         for n in range(count):
             streams.report(self.job, n, count)
@@ -136,7 +136,7 @@ class Board(System):
         return frames
 
     async def break_off(self) -> None:
-        """A break."""
+        """Send a break."""
         self.dut.rx.value = 0
         await Timer(12 * self.line.bit_ns, "ns")
         self.dut.rx.value = 1
@@ -144,7 +144,7 @@ class Board(System):
 
 
 async def started(dut: Any) -> Board:
-    """The board, awake."""
+    """The board, started."""
     job = json.loads(Path(cocotb.plusargs["job"]).read_text())
     cocotb.log.info("seed %d", job["seed"])
     board = Board(dut, job)
@@ -154,7 +154,7 @@ async def started(dut: Any) -> Board:
 
 @cocotb.test()
 async def whole_set(dut: Any) -> None:
-    """Loaded and run by bytes alone, every value as golden has it."""
+    """Load and run over the line alone: every value is equal."""
     board = await started(dut)
     assert await board.call("wordline_check") == 0
     await board.load()
@@ -168,10 +168,12 @@ async def whole_set(dut: Any) -> None:
 
 @cocotb.test()
 async def nobody_takes(dut: Any) -> None:
-    """Where no result is taken, a beat is refused at last; nothing is lost, and all is as golden
-    has it once results are taken."""
+    """If no result is taken, a beat is refused at some time. Nothing is lost.
+
+    All results are equal once they are taken.
+    """
     board = await started(dut)
-    await board.load()  # it sets the number of the first run
+    await board.load()  # it sets the first run number
     count, size = len(board.vectors["lengths"]), board.job["result_bytes"]
     beats = [beat for n in range(count) for beat in board.beats(n)]
     given = 0
@@ -186,15 +188,18 @@ async def nobody_takes(dut: Any) -> None:
         given += await board.put(beats[given % len(beats)])
     frames += [AxiStreamFrame(await board.take(size)) for _ in range(begun)]
     assert not await board.taken()
-    # Further rounds are further runs, of other noise.
+    # Further rounds are further runs, with other noise.
     for first in range(0, count if board.job["noisy"] else len(frames), count):
         streams.conclude(board.job, board.compare(frames[first : first + count]))
 
 
 @cocotb.test()
 async def what_is_no_command(dut: Any) -> None:
-    """Bytes that are none or have no stop bit, and glitches, have no effect; errors of the bus are
-    answered; reads may follow each other without waiting, as many as the queue holds."""
+    """Unknown bytes, bytes without a stop bit and glitches have no effect.
+
+    Bus errors are answered. Reads may be sent without waiting for answers, as many as fit the
+    queue.
+    """
     board = await started(dut)
     line, draw = board.line, random.Random(board.job["seed"])
     known = board.registers["id"]
@@ -214,7 +219,7 @@ async def what_is_no_command(dut: Any) -> None:
     many = QUEUE // len(ask)
     await line.say(*ask * many)
     assert await line.answer((1 + WORD) * many) == magic * many
-    # Of the last one the bus would see a register.
+    # The bus would decode the low bits of the last address as a register.
     nowhere, beyond = 2 * board.window - 4, 2**31 + board.registers["irq_enable"]["offset"]
     answers = {2: AxiResp.SLVERR, nowhere: AxiResp.DECERR, beyond: AxiResp.DECERR}
     for address, response in answers.items():
@@ -226,8 +231,10 @@ async def what_is_no_command(dut: Any) -> None:
 
 @cocotb.test()
 async def broken_off(dut: Any) -> None:
-    """A break after any part of a command, and in mid-packet, is a reset: nothing is done, nothing
-    is left, and what was loaded is kept."""
+    """A break after any part of a command, or inside a packet, is a reset.
+
+    The command is not executed, no data is left, and what was loaded is kept.
+    """
     board = await started(dut)
     await board.loaded()
     enable = board.registers["irq_enable"]["offset"].to_bytes(ADDRESS, "little")
@@ -238,9 +245,9 @@ async def broken_off(dut: Any) -> None:
             await board.break_off()
             assert board.line.came.empty()
     assert (await board.lite.read(int.from_bytes(enable, "little"))).data == bytes(WORD)
-    await board.put((beat[0], 0, *beat[2:]))  # a packet is begun
+    await board.put((beat[0], 0, *beat[2:]))  # start a packet
     await board.break_off()
     assert not await board.call("wordline_busy") and await board.call("wordline_loaded") == 0
     frames = await board.run()
-    if not board.job["noisy"]:  # other runs, other noise
+    if not board.job["noisy"]:  # other runs have other noise
         streams.conclude(board.job, board.compare(frames))

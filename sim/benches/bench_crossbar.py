@@ -1,4 +1,4 @@
-"""cocotb bench of the crossbar's behavioural model: the macro's port list, used as by a readout."""
+"""cocotb bench of the crossbar's behavioural model: drives the macro's ports like a readout."""
 
 import random
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from sim.benches.streams import Source, Watch
 
 
 class Model:
-    """Drives the macro as a readout does, by the contract and no better (hw/macro/interface.py)."""
+    """Drives the macro like a readout that just meets the rules in hw/macro/interface.py."""
 
     def __init__(
         self, dut: Any, job: dict[str, Any], vectors: dict[str, np.ndarray], into: float = 0.0
@@ -35,14 +35,13 @@ class Model:
         dut.parameters__enable.value = 0
 
     def schedule(self, sequences: int) -> Iterator[tuple[int, int, int, int, int]]:
-        """Sequence, step, select, block and gate of every sample of the first sequences, as a
-        readout takes them."""
+        """Samples of the first sequences, in order: sequence, step, select, block, gate."""
         for sequence, step in np.argwhere(self.valid[:sequences]).tolist():
             for select in range(self.sizes["selects"]):
                 yield sequence, step, select, *divmod(select, self.sizes["gates"])
 
     async def convert(self, codes: str, sequences: int) -> None:
-        """Every column of every step of the first sequences, compared with vectors."""
+        """Convert every column of every step of the first sequences; compare with the vectors."""
         sizes, golden = self.sizes, self.vectors[codes][:sequences]
         rtl = np.zeros((*golden.shape[:-1], sizes["blocks"] * sizes["lanes"]), np.int64)
         places = rtl.reshape(*golden.shape[:-1], sizes["blocks"], sizes["lanes"])
@@ -62,7 +61,7 @@ class Model:
         self.scoreboard.compare(codes, axes, golden, rtl, valid)
 
     async def sample(self, sequence: int, step: int, select: int, gain: int, wait: int) -> None:
-        """Take a sample; returns after `wait` cycles. What the macro must not look at is noise."""
+        """Take a sample; return after `wait` cycles. Inputs that are don't-care are random."""
         dut, settle = self.dut, self.sizes["settle"]
         rows = self.vectors["rows"][sequence, step]
         dut.rows.value = streams.pack(self.fields["rows"], rows=rows)
@@ -80,8 +79,10 @@ class Model:
             await RisingEdge(dut.clk)
 
     async def _approximate(self, into: np.ndarray, compared: int) -> None:
-        """Find each lane's code from the cycle `settle` after this one; then, in what is left of
-        `compared` cycles, see that it stays."""
+        """Find each lane's code, from `settle` cycles after now on, and check that it stays.
+
+        compared: Cycles in which the sample is compared.
+        """
         bits = self.sizes["bits"]
         low = -(1 << (bits - 1))
         for _ in range(self.sizes["settle"]):
@@ -95,15 +96,17 @@ class Model:
             await self.check(found, n % 2)
 
     async def above(self, trial: np.ndarray) -> np.ndarray:
-        """What the comparators say to a trial a lane, in this cycle."""
+        """Comparator outputs for a trial per lane, in this cycle."""
         self.dut.trial.value = streams.pack(self.fields["trial"], trial=trial)
         await RisingEdge(self.dut.clk)
         answer = int(self.dut.above.value)
         return np.array([answer >> lane & 1 for lane in range(len(trial))], bool)
 
     async def check(self, codes: np.ndarray, more: int) -> None:
-        """The comparators against known codes: at the code (more = 0) they say 1, and above it
-        0. The lowest and the highest code may be saturated; there they may say either."""
+        """Check comparators against known codes: 1 at the code (more = 0), 0 above it (more = 1).
+
+        The lowest and the highest code may be saturated, so their comparison there is not checked.
+        """
         low, high = -(1 << (self.sizes["bits"] - 1)), (1 << (self.sizes["bits"] - 1)) - 1
         answer = await self.above(np.minimum(codes + more, high))
         free = (codes == high) if more else (codes == low)
@@ -116,7 +119,7 @@ class Model:
         assert self.watch.taken[-len(cells) :] == cells
 
     async def set_parameters(self, writes: list[list[int]]) -> None:
-        """Write parameters; a sample may come two cycles after the last one."""
+        """Write parameters. A sample may follow two cycles after the last write."""
         await streams.write(self.dut, {"parameters": writes})
         await RisingEdge(self.dut.clk)
 
@@ -125,12 +128,12 @@ class Model:
         await self.set_parameters([[self.job["run_address"], run]])
 
     def conclude(self) -> None:
-        """Report what was compared."""
+        """Report the comparisons."""
         streams.conclude(self.job, self.scoreboard)
 
 
 async def started(dut: Any, into: float = 0.0, *, parameters: bool = True) -> Model:
-    """A model that is reset and loaded, in run 0."""
+    """A model after reset, loaded, in run 0."""
     bench = Model(dut, *streams.block_job(), into)
     await streams.start(dut)
     await bench.program_cells(bench.job["cells"]["program"])
@@ -141,7 +144,7 @@ async def started(dut: Any, into: float = 0.0, *, parameters: bool = True) -> Mo
 
 @cocotb.test()
 async def ideal(dut: Any) -> None:
-    """Without parameters, in a fresh model, and with zeros for all of them: no error at all."""
+    """No errors without parameters after power-up, nor with all parameters 0."""
     bench = await started(dut, parameters=False)
     await bench.convert("ideal_codes", 3)
     writes = bench.job["writes"]["parameters"]
@@ -155,10 +158,12 @@ async def ideal(dut: Any) -> None:
 @cocotb.test()
 @cocotb.parametrize(into=[0.0, 0.2, 0.6, 0.9])
 async def exact(dut: Any, into: float) -> None:
-    """Every column, whatever waits there are between samples; and again with other cells and
-    parameters, whose writing leaves what is held alone."""
+    """Every column is equal with any wait between samples, also after reprogramming.
+
+    Writing cells and parameters does not change a sample that is held.
+    """
     bench = await started(dut, into)
-    # Pauses stretch a run: the more, the fewer steps.
+    # Stalls stretch a run, so it has fewer steps.
     sequences = 6 if into else 12
     await bench.convert("codes", sequences)
     await bench.program_cells(bench.job["other_cells"]["program"])
@@ -171,7 +176,7 @@ async def exact(dut: Any, into: float) -> None:
 
 @cocotb.test()
 async def runs(dut: Any) -> None:
-    """A write of `run` is the number of the next run, whatever ran before; numbers wrap."""
+    """A write of `run` sets the number of the next run, whatever ran before; numbers wrap."""
     bench = await started(dut)
     for n, run in enumerate(bench.vectors["later"].tolist()):
         await bench.set_run(run)
@@ -181,8 +186,10 @@ async def runs(dut: Any) -> None:
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """A sample each `settle` cycles, each right from the first cycle in which it is compared to
-    the last; a cell a cycle."""
+    """A sample is taken every `settle` cycles, and a cell programmed every cycle.
+
+    Each sample is valid in all cycles in which it is compared.
+    """
     bench = await started(dut)
     sizes, settle, vectors = bench.sizes, bench.sizes["settle"], bench.vectors
     assert (np.diff(bench.watch.moved) == 1).all()
@@ -208,8 +215,10 @@ async def in_time(dut: Any) -> None:
 
 @cocotb.test()
 async def reset_midway(dut: Any) -> None:
-    """A reset while samples settle: cells and parameters are kept, runs count from 0 again, the
-    next samples are exact."""
+    """Reset while samples settle: cells and parameters are kept, and the next samples are exact.
+
+    Runs count from 0 again.
+    """
     bench = await started(dut)
     draw = random.Random(bench.job["seed"])
     for _ in range(6):

@@ -12,11 +12,11 @@ from sim.benches.scoreboard import Scoreboard
 from sim.benches.streams import PERIOD_NS, STALLS, Sink, Source, Watch
 
 PATIENCE = 20_000
-"""Cycles after which a bench gives up."""
+"""Timeout of a bench in cycles."""
 
 
 class Sequencer:
-    """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
+    """Drivers and monitors of the block. into, out_of: Probabilities of a stall."""
 
     def __init__(
         self, dut: Any, job: dict[str, Any], into: float = 0.0, out_of: float = 0.0
@@ -28,13 +28,13 @@ class Sequencer:
         pauses = streams.at_random(out_of, 8, f"{job['seed']} o {out_of}")
         self.sink = Sink(dut, "o", pauses, after_offer=out_of == 1)
         self.input, self.output = Watch(dut, "i"), Watch(dut, "o")
-        self.fed: dict[int, int] = {}  # step, counted over all sequences: its h's last cycle
+        self.fed: dict[int, int] = {}  # step, over all sequences: last cycle of its h
         dut.feed.value = 0
         drivers: list[Any] = [self.sink, self.input, self.output]
         self.tasks = [driver.task for driver in drivers]
 
     def send(self, x: list[np.ndarray], h: list[np.ndarray]) -> None:
-        """Begin to send sequences (steps, elements), and to feed back their h."""
+        """Start sending sequences (steps, elements) and feeding back their h."""
         transfers = []
         for sequence in x:
             transfers += streams.beats(self.fields["i__payload"], sequence, self.draw)
@@ -42,7 +42,7 @@ class Sequencer:
         self.tasks += [self.sending, cocotb.start_soon(self._feed_back(h))]
 
     async def _feed_back(self, h: list[np.ndarray]) -> None:
-        """h of each step but a sequence's last, from when the step is on the rows."""
+        """Feed back h of each step but a sequence's last, once the step is on the rows."""
         step = 0
         for sequence in h:
             for t, vector in enumerate(sequence):
@@ -67,7 +67,7 @@ class Sequencer:
         self.dut.feedback.value = self.draw.getrandbits(len(self.dut.feedback))
 
     async def finish(self, steps: int) -> None:
-        """Wait for all steps, then a while more: nothing may be left over."""
+        """Wait for all steps, and check that no more follow."""
         await with_timeout(self.sink.until(steps), PATIENCE * PERIOD_NS, "ns")
         for _ in range(100):
             await RisingEdge(self.dut.clk)
@@ -77,19 +77,19 @@ class Sequencer:
         assert not self.dut.o__valid.value and self.dut.i__ready.value
 
     def stop(self) -> None:
-        """Let go of the block, to reset it."""
+        """Stop driving the block, before a reset."""
         for task in self.tasks:
             task.cancel()
         self.source.valid.value = self.dut.feed.value = 0
 
 
 def cut(values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """Padded sequences at their lengths."""
+    """Padded sequences, cut to their lengths."""
     return [sequence[:length] for sequence, length in zip(values, lengths, strict=True)]
 
 
 def compare(bench: Sequencer, vectors: dict[str, np.ndarray], job: dict[str, Any]) -> None:
-    """Every step that came out against golden."""
+    """Compare every step that came out with golden."""
     lengths = vectors["lengths"]
     steps = np.arange(vectors["x"].shape[1])[None]
     valid = steps < lengths[:, None]
@@ -108,7 +108,7 @@ def compare(bench: Sequencer, vectors: dict[str, np.ndarray], job: dict[str, Any
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS))
 async def exact(dut: Any, into: float, out_of: float) -> None:
-    """Every sequence, with stalls on every side."""
+    """Every sequence is equal, with stalls on all sides."""
     job, vectors = streams.block_job()
     lengths = vectors["lengths"]
     bench = Sequencer(dut, job, into, out_of)
@@ -120,9 +120,11 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """Without stalls: each step `latency` after its x, `feedback_latency` after the h before, or
-    two cycles after the step before; and a vector every beats + 1 cycles where nothing is fed
-    back."""
+    """Timing without stalls.
+
+    A step comes `latency` after its x, `feedback_latency` after the previous h, or two cycles after
+    the previous step, whichever is last. Without feedback there is a vector every beats + 1 cycles.
+    """
     job, vectors = streams.block_job()
     lengths, beats = vectors["lengths"], job["timing"]["beats"]
     bench = Sequencer(dut, job)
@@ -132,7 +134,7 @@ async def in_time(dut: Any) -> None:
     for step, offered in enumerate(bench.output.offered):
         x = bench.input.moved[beats * (step + 1) - 1]
         waits = [x + job["timing"]["latency"]]
-        if step:  # whose x was where this step's has to be
+        if step:  # the previous x frees the register for this one
             waits.append(bench.output.offered[step - 1] + 2)
         if step - 1 in bench.fed:
             waits.append(bench.fed[step - 1] + job["timing"]["feedback_latency"])
@@ -153,7 +155,7 @@ async def in_time(dut: Any) -> None:
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS[:4]))
 async def reset_midway(dut: Any, into: float, out_of: float) -> None:
-    """After a reset at any time, the next sequences are exact."""
+    """After a reset at any time the next sequences are exact."""
     job, vectors = streams.block_job()
     lengths = vectors["lengths"]
     draw = random.Random(job["seed"])

@@ -1,5 +1,4 @@
-"""cocotb bench of the head: h of every step in; scores and the class of the last step, or of every
-step, out."""
+"""cocotb bench of the head: h in; scores and class of the last step, or of every step, out."""
 
 from typing import Any
 
@@ -14,16 +13,16 @@ from sim.benches.streams import STALLS
 
 
 class Head(BlockBench):
-    """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
+    """Drivers and monitors of the block. into, out_of: Probabilities of a stall."""
 
     INPUT = "h"
 
     def longest_pauses(self) -> tuple[int, int]:
-        """Cycles of the longest pause in, and out."""
+        """Longest stall in and out, in cycles."""
         return 8, 99
 
     def beats(self) -> list[list[int]]:
-        """The transfers of each pass; as many as whole votes need."""
+        """Transfers of each pass, for as many passes as make whole votes."""
         fields = self.job["fields"]["i__payload"]
         lengths = self.vectors["lengths"]
         passes = zip(self.vectors["h"], lengths, strict=True)
@@ -31,22 +30,22 @@ class Head(BlockBench):
         return transfers[: len(lengths) // self.votes * self.votes]
 
     def send(self) -> None:
-        """Begin to send every pass, back to back."""
+        """Start sending every pass, back to back."""
         self.begin(self.source.send(beat for one in self.beats() for beat in one))
 
     @property
     def every_step(self) -> bool:
-        """Whether each step has scores."""
+        """Whether every step has scores."""
         return self.vectors["scores"].ndim == 3
 
     @property
     def transfers(self) -> int:
-        """What comes out of a step, or of a sequence: a class, or so many scores."""
+        """Output transfers per step or sequence: one class, or all scores."""
         fields, classes = self.job["fields"]["o__payload"], self.vectors["scores"].shape[-1]
         return classes if "score" in fields else 1
 
     async def finish(self) -> None:
-        """Wait for all classes or scores, then a while more: nothing may be left over. Compare."""
+        """Wait for all classes or scores, check that no more follow, and compare."""
         label = self.vectors[f"label_{self.by}_{self.votes}"]
         scores = self.vectors["scores"][: len(label) * self.votes]
         ends = np.ones(len(label), int)
@@ -80,7 +79,7 @@ class Head(BlockBench):
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS))
 async def exact(dut: Any, into: float, out_of: float) -> None:
-    """Every score and class, with stalls on all sides, the load's too; of different votes."""
+    """Every score and class is equal, with stalls, also at loading, for several votes."""
     bench = await block.started(Head, dut, into, out_of)
     n, most = STALLS.index((into, out_of)), bench.job["most_votes"]
     bench.vote(most - n % most, ("sum", "majority")[n % 2])
@@ -90,9 +89,12 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """Alone, a sequence's class, or last score, comes `latency` after its last h; h is taken at a
-    beat a cycle; where every step has one, of sequences of one step. Those, back to back, come
-    out as fast as the slowest block goes."""
+    """Timing without stalls.
+
+    Alone, the class or last score of a sequence comes `latency` after its last h, and h is accepted
+    at one beat per cycle. With an output per step this is tested with sequences of one step.
+    Sequences of one step back to back come out at the rate of the slowest block.
+    """
     bench = await block.started(Head, dut)
     bench.vote(1, "majority")
     fields = bench.job["fields"]["i__payload"]
@@ -121,8 +123,10 @@ async def in_time(dut: Any) -> None:
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS[:4]))
 async def reset_midway(dut: Any, into: float, out_of: float) -> None:
-    """After a reset at any time, the next sequences are exact; what was loaded is kept, and their
-    runs count from 0."""
+    """After a reset at any time the next sequences are exact.
+
+    What was loaded is kept, and runs count from 0.
+    """
     job, _ = streams.block_job()
     longest = 4 * job["timing"]["latency"]
     await block.reset_midway(Head, dut, into, out_of, longest)

@@ -1,4 +1,4 @@
-"""cocotb bench of a recurrent layer: x in, h out, and all that the gate pipeline computed."""
+"""cocotb bench of a recurrent layer: x in; h and all values of the gate pipeline out."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from sim.benches.streams import STALLS
 
 
 class Layer(BlockBench):
-    """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
+    """Drivers and monitors of the block. into, out_of: Probabilities of a stall."""
 
     INPUT = "x"
 
     def longest_pauses(self) -> tuple[int, int]:
-        """Cycles of the longest pause in, and out."""
+        """Longest stall in and out, in cycles."""
         return 40, 20
 
     def send(self) -> None:
-        """Begin to send every sequence, back to back."""
+        """Start sending every sequence, back to back."""
         fields = self.job["fields"]["i__payload"]
         beats = []
         for x, length in zip(self.vectors["x"], self.vectors["lengths"], strict=True):
@@ -28,7 +28,7 @@ class Layer(BlockBench):
         self.begin(self.source.send(beats))
 
     async def finish(self) -> None:
-        """Wait for every h, then a while more: nothing may be left over. Compare."""
+        """Wait for every h, check that no more follow, and compare."""
         steps, cycles = int(self.valid.sum()), self.job["timing"]["cycles_per_step"]
         count = steps * self.job["sizes"]["words"]
         await self.drain(count, patience=20 * steps * cycles, after=3 * cycles)
@@ -38,14 +38,16 @@ class Layer(BlockBench):
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS))
 async def exact(dut: Any, into: float, out_of: float) -> None:
-    """Every value of every unit, gate and step, with stalls on all sides, the load's too."""
+    """Every value of every unit, gate and step is equal, with stalls, also at loading."""
     await block.run(Layer, dut, into, out_of)
 
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """Without stalls: a step each `cycles_per_step`; the first step of a sequence costs the
-    conversions alone."""
+    """Without stalls there is a step every `cycles_per_step`.
+
+    The first step of a sequence takes only the cycles of its conversions.
+    """
     bench = await block.run(Layer, dut)
     sizes, timing = bench.job["sizes"], bench.job["timing"]
     ends = bench.output.moved[sizes["words"] - 1 :: sizes["words"]]
@@ -58,8 +60,10 @@ async def in_time(dut: Any) -> None:
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS[:4]))
 async def reset_midway(dut: Any, into: float, out_of: float) -> None:
-    """After a reset at any time, the next sequences are exact; what was loaded is kept, and their
-    runs count from 0."""
+    """After a reset at any time the next sequences are exact.
+
+    What was loaded is kept, and runs count from 0.
+    """
     job, _ = streams.block_job()
     longest = 4 * job["timing"]["cycles_per_step"]
     await block.reset_midway(Layer, dut, into, out_of, longest)

@@ -1,6 +1,6 @@
 """cocotb bench of the whole chip: load a program, stream sequences, compare every value.
 
-It reads emitted files alone (sidecar, image, vectors); the job file names them.
+It reads only emitted files (sidecar, image, vectors), which the job file names.
 """
 
 import json
@@ -56,7 +56,7 @@ class Chip:
         )
 
     def beats(self, x: np.ndarray) -> list[int]:
-        """The transfers of one sequence (steps, inputs)."""
+        """Transfers of one sequence (steps, inputs)."""
         fields = self.ports["i__payload"]["fields"]
         return streams.beats(fields, x, self.draw)
 
@@ -67,13 +67,13 @@ class Chip:
             probe.taken.clear()
 
     def values(self, output: Output) -> np.ndarray:
-        """What came out, in the shape of the vectors'."""
+        """Outputs so far, in the shape of the vectors."""
         name, _ = scoreboard.output_field(self.sidecar)
         fields = self.ports["o__payload"]["fields"]
         return output.values(streams.unpack(fields, self.output.taken)[name])
 
     def recorded(self, vectors: dict[str, np.ndarray]) -> Recorded:
-        """What the probes have shown, in the shapes of the vectors."""
+        """Records of the probes, in the shapes of the vectors."""
         lengths, passes = vectors["lengths"], scoreboard.count_passes(vectors)
         valid = np.arange(vectors["x"].shape[1])[None] < lengths[:, None]
         valid = valid.repeat(passes // len(lengths), axis=0)
@@ -92,7 +92,7 @@ class Chip:
         return found | {"scores": streams.placed(scores.reshape(-1, classes), valid)}
 
     def _steps(self, name: str, shape: dict[str, int], valid: np.ndarray) -> dict[str, np.ndarray]:
-        """A layer's record as padded arrays, (passes, steps, [gates,] units)."""
+        """Record of a layer as padded arrays (passes, steps, [gates,] units)."""
         fields = self.sidecar["probes"][name]["trace"]
         flat = streams.unpack(fields, self.probes[name].taken)
         return streams.by_unit(flat, shape["units"], valid)
@@ -100,7 +100,7 @@ class Chip:
 
 @cocotb.test()
 async def whole_set(dut: Any) -> None:
-    """Every sequence of the vectors, back to back, everything compared."""
+    """Run every sequence of the vectors, back to back, and compare everything."""
     job = json.loads(Path(cocotb.plusargs["job"]).read_text())
     with np.load(job["vectors"]) as file:
         vectors = dict(file)
@@ -146,6 +146,6 @@ async def whole_set(dut: Any) -> None:
 
 
 def _report(job: dict[str, Any], done: int, total: int) -> None:
-    """Not each time: a sequence is over soon."""
+    """Report progress, but not every sequence: they are short."""
     if done % 5 == 0 or done == total:
         streams.report(job, done, total)

@@ -1,7 +1,8 @@
-"""cocotb bench of what may happen to a chip while it runs: reset, other weights, other noise.
+"""cocotb bench of events during a run: reset, other weights, other noise.
 
-The job names a second image and its vectors (`image_b`, `vectors_b`), of the same inputs and votes
-and without noise, and another noise: an image of a few words (`image_noise`) and its vectors.
+The job names a second image and its vectors (`image_b`, `vectors_b`), with the same inputs and
+votes and without noise. It also names an image of a few words that changes the noise
+(`image_noise`) and its vectors.
 """
 
 import json
@@ -36,7 +37,7 @@ class Run:
 
     @property
     def patience_ns(self) -> int:
-        """After so long a chip that is not done with all sequences hangs."""
+        """Timeout for all sequences (ns)."""
         steps = int(self.a["lengths"].sum()) + 100
         return int(self.chip.sidecar["cycles_per_step"]) * steps * 60 * PERIOD_NS
 
@@ -48,7 +49,7 @@ class Run:
             self.sent = n + 1
 
     async def finish(self, expected: dict[str, np.ndarray]) -> None:
-        """Wait for every output, then a while more; compare; nothing may be left over."""
+        """Wait for every output, check that no more follow, and compare."""
         output = Output.of_vectors(self.chip.sidecar, expected)
         count = output.transfers
         done = self.chip.output.until(count)
@@ -61,16 +62,19 @@ class Run:
         assert board.mismatches == 0, board.first
 
     def mixed(self, switch: int, after: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Vectors of program a up to sequence `switch`, those of another from there on."""
+        """Vectors of the first program up to sequence `switch`, those of `after` from there on."""
         mixed: dict[str, np.ndarray] = {}
         for name, values in self.a.items():
-            own = switch * len(values) // self.count  # there may be several passes a sequence
+            own = switch * len(values) // self.count  # there may be several passes per sequence
             mixed[name] = np.concatenate([values[:own], after[name][own:]])
         return mixed
 
     async def load_in_mid_run(self, image: Path, after: dict[str, np.ndarray]) -> None:
-        """Send every sequence back to back, and at some time an image; everything is to be what it
-        is before up to some sequence, and as in `after` from there on."""
+        """Send every sequence back to back and, at a random time, load an image.
+
+        Results before some sequence must be those of the first program, and from there on those of
+        `after`.
+        """
         switch = None
         dut = self.chip.dut
 
@@ -95,8 +99,10 @@ class Run:
 
 @cocotb.test()
 async def reset_in_mid_sequence(dut: Any) -> None:
-    """A reset at any time drops what is under way and keeps what was loaded; the next sequence
-    is number 0, to the noise."""
+    """A reset at any time drops sequences in flight and keeps what was loaded.
+
+    For the noise the next sequence is number 0.
+    """
     run = Run(dut)
     await streams.start(dut)
     await run.chip.load(Path(run.job["image"]))
@@ -114,8 +120,11 @@ async def reset_in_mid_sequence(dut: Any) -> None:
 
 @cocotb.test()
 async def load_in_mid_run(dut: Any) -> None:
-    """Other weights, offered while sequences run back to back: each sequence is computed with
-    the numbers of one program, the switch is between two sequences, nothing is lost."""
+    """Load other weights while sequences run back to back.
+
+    Each sequence is computed with one program, the switch is between two sequences, and nothing is
+    lost.
+    """
     run = Run(dut)
     await streams.start(dut)
     await run.chip.load(Path(run.job["image"]))
@@ -124,8 +133,10 @@ async def load_in_mid_run(dut: Any) -> None:
 
 @cocotb.test()
 async def noise_in_mid_run(dut: Any) -> None:
-    """Noise registers, written in mid-sequence, take effect with the next sequence; runs go on
-    being counted."""
+    """Noise registers written during a sequence take effect with the next one.
+
+    Runs continue to count.
+    """
     run = Run(dut)
     await streams.start(dut)
     await run.chip.load(Path(run.job["image"]))
@@ -134,7 +145,7 @@ async def noise_in_mid_run(dut: Any) -> None:
 
 @cocotb.test()
 async def reset_while_loading(dut: Any) -> None:
-    """A load that a reset cut off is simply done again."""
+    """A load interrupted by a reset is repeated as a whole."""
     run = Run(dut)
     await streams.start(dut)
     loading = cocotb.start_soon(run.chip.load(Path(run.job["image_b"])))

@@ -1,4 +1,4 @@
-"""cocotb bench of the replay buffer: every sequence goes on, again and again, whole and in time."""
+"""cocotb bench of the replay buffer: sequences are repeated for each vote, whole and in time."""
 
 from typing import Any
 
@@ -12,26 +12,25 @@ from sim.benches.streams import STALLS
 
 
 class Replay(BlockBench):
-    """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
+    """Drivers and monitors of the block. into, out_of: Probabilities of a stall."""
 
     INPUT = "x"
 
     def __init__(self, dut: Any, job: dict[str, Any], vectors: Any, *pauses: float) -> None:
         super().__init__(dut, job, vectors, *pauses)
         self.lengths = np.minimum(vectors["lengths"], job["replay_steps"])
-        # One of them fills the buffer.
+        # One sequence fills the buffer.
         self.lengths[2] = job["replay_steps"]
 
     def send(self) -> None:
-        """Begin to send every sequence, back to back."""
+        """Start sending every sequence, back to back."""
         fields = self.job["fields"]["i__payload"]
         sequences = zip(self.vectors["x"], self.lengths, strict=True)
         self.sent = [streams.beats(fields, x[:length], self.draw) for x, length in sequences]
         self.begin(self.source.send(beat for sequence in self.sent for beat in sequence))
 
     def expected(self) -> list[int]:
-        """Each sequence, then what the buffer holds of it once for each other vote. The padding
-        of a beat comes again too."""
+        """Each sequence, then its buffered part once per further vote. Padding is repeated too."""
         beats = self.job["timing"]["beats"]
         last = streams.pack(self.job["fields"]["i__payload"], last=1)
         transfers = []
@@ -42,7 +41,7 @@ class Replay(BlockBench):
         return transfers
 
     async def finish(self) -> None:
-        """Wait for every beat, then a while more: nothing may be left over. Compare."""
+        """Wait for every beat, check that no more follow, and compare."""
         expected, scoreboard = self.expected(), Scoreboard()
         await self.drain(len(expected), patience=40 * len(expected))
         fields = self.job["fields"]["o__payload"]
@@ -53,7 +52,7 @@ class Replay(BlockBench):
 
 
 async def all_votes(bench: Replay) -> None:
-    """Every number of passes, one after the other."""
+    """Try every number of passes, one after the other."""
     for votes in range(1, bench.job["most_votes"] + 1):
         bench.vote(votes, "majority")
         bench.send()
@@ -64,15 +63,17 @@ async def all_votes(bench: Replay) -> None:
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS))
 async def exact(dut: Any, into: float, out_of: float) -> None:
-    """Every beat of every pass, with stalls on both sides."""
+    """Every beat of every pass is equal, with stalls on both sides."""
     await all_votes(await block.started(Replay, dut, into, out_of))
 
 
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS[::3]))
 async def too_long(dut: Any, into: float, out_of: float) -> None:
-    """Of a sequence that the buffer does not hold, later passes have what it does hold; what
-    comes after is whole."""
+    """Later passes of a sequence that exceeds the buffer have its buffered part.
+
+    The next sequences are whole.
+    """
     bench = await block.started(Replay, dut, into, out_of)
     bench.lengths[::2] += bench.job["replay_steps"]
     bench.lengths[4] = bench.job["replay_steps"] + 1
@@ -81,8 +82,10 @@ async def too_long(dut: Any, into: float, out_of: float) -> None:
 
 @cocotb.test()
 async def in_time(dut: Any) -> None:
-    """Without stalls: a beat a cycle, from one pass and one sequence to the next too; the first
-    pass in the cycle in which it comes in."""
+    """Without stalls there is a beat per cycle, also between passes and between sequences.
+
+    The first pass leaves in the cycle in which it enters.
+    """
     bench = await block.run(Replay, dut)
     assert (np.diff(bench.output.moved) == 1).all()
     first, moved = [], iter(bench.output.moved)

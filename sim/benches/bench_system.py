@@ -1,7 +1,6 @@
-"""cocotb bench of a design behind AXI: cocotbext-axi's masters, sources and sinks on all of it.
+"""cocotb bench of a design behind AXI, with cocotbext-axi's masters, sources and sinks.
 
-Loading is the driver's, in C, as software would do it; its reads and writes of the bus are
-transactions here.
+The driver in C loads the program, as software would. Its bus accesses are transactions here.
 """
 
 import ctypes
@@ -20,17 +19,17 @@ from sim.benches.streams import PERIOD_NS
 from sim.benches.system import Counters, System, Word
 
 STALLS = (0.0, 0.3, 0.8)
-"""Chances, in each cycle, that a channel waits."""
+"""Probabilities of a stall of each channel in each cycle."""
 
 LONGEST_NS = 4_000_000
-"""After which a test hangs."""
+"""Timeout of a test (ns)."""
 
 STILL_BUSY, OUT_OF_RANGE, CHECK_FAILED = 4, 5, 7
-"""The driver's WORDLINE_STILL_BUSY, WORDLINE_OUT_OF_RANGE and WORDLINE_CHECK_FAILED."""
+"""Values of WORDLINE_STILL_BUSY, WORDLINE_OUT_OF_RANGE and WORDLINE_CHECK_FAILED in the driver."""
 
 
 async def hold(dut: Any, prefix: str, payload: tuple[str, ...]) -> None:
-    """For as long as the simulation lasts: a channel out of the design holds what it offers."""
+    """Check, until the simulation ends, that an output channel holds what it offers."""
     names = (f"{prefix}valid", f"{prefix}ready", *(f"{prefix}{name}" for name in payload))
     valid, ready, *signals = (getattr(dut, name) for name in names)
     held: list[int] | None = None
@@ -45,7 +44,7 @@ async def hold(dut: Any, prefix: str, payload: tuple[str, ...]) -> None:
 
 
 async def known(dut: Any, outputs: list[str]) -> None:
-    """For as long as the simulation lasts: from a reset on no bit of an output is X or Z."""
+    """Check, until the simulation ends, that no bit of an output is X or Z after reset."""
     signals = [getattr(dut, name) for name in outputs]
     while True:
         await RisingEdge(dut.aclk)
@@ -55,7 +54,7 @@ async def known(dut: Any, outputs: list[str]) -> None:
 
 
 async def started(dut: Any, stall: float) -> System:
-    """The design, reset, and its channels watched."""
+    """The design after reset, with its channels monitored."""
     job = json.loads(Path(cocotb.plusargs["job"]).read_text())
     cocotb.log.info("seed %d", job["seed"])
     logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
@@ -74,11 +73,13 @@ async def started(dut: Any, stall: float) -> System:
     return system
 
 
-@cocotb.test()  # of any size: what it waits for has limits of its own
+@cocotb.test()  # no timeout: the test waits with limits of its own
 @cocotb.parametrize(stall=STALLS)
 async def whole_set(dut: Any, stall: float) -> None:
-    """The driver finds the design and loads it; each packet in is a packet out, every value as
-    golden has it; events, the interrupt and counters say what happened."""
+    """The driver finds the design and loads it. Every value of every packet is equal.
+
+    Events, interrupt and counters match what happened.
+    """
     system = await started(dut, stall)
     assert await system.call("wordline_check") == 0
     assert not await system.call("wordline_loaded")
@@ -107,7 +108,7 @@ async def whole_set(dut: Any, stall: float) -> None:
     least = system.sidecar["arrays"]["layers.0"]["conversion_cycles"] * int(lengths.sum())
     assert least < counters.busy_cycles < counters.cycles
     assert counters.input_stalls > 0 and counters.input_waits > 0
-    if stall in (STALLS[0], STALLS[-1]):  # between, by chance
+    if stall in (STALLS[0], STALLS[-1]):  # in between it depends on chance
         assert (counters.output_stalls > 0) == (stall > 0)
     before = counters.cycles
     await system.call("wordline_clear_counters")
@@ -120,8 +121,11 @@ async def whole_set(dut: Any, stall: float) -> None:
 
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 async def in_mid_packet(dut: Any) -> None:
-    """A packet that pauses keeps the design busy. A load that is asked for meanwhile, and is not
-    wanted any more when its turn comes, opens no window. Events are cleared one by one."""
+    """A packet that pauses keeps the design busy.
+
+    A load that is requested meanwhile and withdrawn before its turn opens no window. Events are
+    cleared one by one.
+    """
     system = await started(dut, 0.0)
     await system.loaded()
     names = ("control", "status", "irq_status")
@@ -172,7 +176,7 @@ async def in_mid_packet(dut: Any) -> None:
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS)
 async def cut_packets(dut: Any, stall: float) -> None:
-    """A packet that ends in mid-step is filled with 0, says so, and puts nothing out of step."""
+    """A packet that ends inside a step is padded with 0 and reported. Later ones are whole."""
     system = await started(dut, stall)
     await system.loaded()
     cut, beat = system.job["cut"], system.job["beat"]
@@ -190,8 +194,7 @@ async def cut_packets(dut: Any, stall: float) -> None:
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS)
 async def registers(dut: Any, stall: float) -> None:
-    """Every register holds what the map says; what is not to be done is answered with the error
-    that says so, and has no effect."""
+    """Every register has its value in the map. Illegal accesses get an error, without effect."""
     system = await started(dut, stall)
     draw = random.Random(f"{system.job['seed']} {stall}")
     okay, refused, nothing = AxiResp.OKAY, AxiResp.SLVERR, AxiResp.DECERR
@@ -217,7 +220,7 @@ async def registers(dut: Any, stall: float) -> None:
         assert resp == okay
         if "cycles" not in name and "waits" not in name:
             assert value == reset_value(register), name
-    # All fields of software's, but for what opens the window, and back.
+    # All control fields, except the one that opens the window, and back to 0.
     for name, register in system.registers.items():
         own = bits(register, "control")
         answer = await write(register["offset"], 0xFFFFFFFF if name != "control" else 0)
@@ -231,7 +234,7 @@ async def registers(dut: Any, stall: float) -> None:
         if bits(register, "constant"):
             assert (await read(register["offset"]))[1] == reset_value(register)
     assert await write(system.registers["sizes"]["offset"] + 2, 0, 2) == refused
-    # Every byte at an address that is no multiple of 4; and no byte at all.
+    # An unaligned address with all strobes set; and no strobe set.
     own, channels = system.registers["irq_enable"]["offset"], system.lite.write_if
     for at, strobe in ((own + 1, 0xF), (own, 0)):
         address, word = (c._transaction_obj() for c in (channels.aw_channel, channels.w_channel))
@@ -243,21 +246,21 @@ async def registers(dut: Any, stall: float) -> None:
     assert (await read(system.registers["irq_enable"]["offset"]))[1] == 0
     assert (await read(system.registers["id"]["offset"] + 1, 1)) == (refused, 0)
 
-    # Where there is nothing; the first of it, the last, and some between.
+    # Unmapped addresses: the first, the last, and some between.
     window, end = system.window, 4 * len(system.registers)
     for address in (end, window - 4, *(draw.randrange(end, window, 4) for _ in range(8))):
         assert (await read(address)) == (nothing, 0)
         assert await write(address, draw.getrandbits(32)) == nothing
     held = {address for address, _ in system.image()}
     last = 2 * window - 4
-    assert (last - window) // 4 not in held  # never an address of the load map's
+    assert (last - window) // 4 not in held  # not in the load map
     assert await write(last, 1) == nothing and (await read(last))[0] == nothing
     some = [window + 4 * address for address in draw.sample(sorted(held), 8)]
     for address in some:
         assert await read(address) == (refused, 0)
-        assert await write(address, 0) == refused  # it is closed
+        assert await write(address, 0) == refused  # the window is closed
 
-    # Open: what is whole is taken, and nothing else.
+    # The window is open: only whole words are accepted.
     control, status = (system.registers[name]["offset"] for name in ("control", "status"))
     assert await write(control, 1) == okay
     while not (await read(status))[1] & 1:
@@ -266,8 +269,8 @@ async def registers(dut: Any, stall: float) -> None:
     assert await read(some[0]) == (refused, 0)
     assert await write(last, 1) == nothing
     assert await write(control, 0) == okay
-    assert (await read(status))[1] == 0  # nothing was written, so nothing is loaded
-    # A write of both halves of the bus at once, and reads meanwhile, are all answered.
+    assert (await read(status))[1] == 0  # no word was written, so nothing is loaded
+    # Overlapping writes, and reads at the same time, are all answered.
     jobs = [cocotb.start_soon(write(system.registers["irq_enable"]["offset"], n)) for n in (5, 2)]
     reads = [cocotb.start_soon(read(system.registers["id"]["offset"])) for _ in range(4)]
     assert [await job for job in jobs] == [okay] * 2
@@ -278,7 +281,7 @@ async def registers(dut: Any, stall: float) -> None:
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS[:2])
 async def load_in_mid_stream(dut: Any, stall: float) -> None:
-    """A load while packets come: it waits for its turn, they for theirs, and nothing is lost."""
+    """A load during a stream of packets: each waits for its turn, and nothing is lost."""
     system = await started(dut, stall)
     await system.loaded()
     count = len(system.vectors["lengths"])
@@ -286,26 +289,26 @@ async def load_in_mid_stream(dut: Any, stall: float) -> None:
         await system.source.send(AxiStreamFrame(system.packet(n)))
     taken = cocotb.start_soon(system.results(count, patience=20 * system.patience))
     await system.load()
-    # One that is not waited for changes nothing.
+    # A load that gives up waiting changes nothing.
     word, none = (Word * 1)(Word(*system.image()[0])), ctypes.c_size_t(0)
     assert await system.call("wordline_load", word, ctypes.c_size_t(1), 0) == STILL_BUSY
     assert await system.call("wordline_load", word, none, 0) == 0
     word[0].address = system.sidecar["axi"]["load_end"]
     assert await system.call("wordline_load", word, ctypes.c_size_t(1), 9) == OUT_OF_RANGE
-    assert await system.call("wordline_loaded")  # as before
+    assert await system.call("wordline_loaded")  # unchanged
     streams.conclude(system.job, system.compare(await taken))
 
 
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 async def damaged_image(dut: Any) -> None:
-    """Words that are missing, changed or in another order are found by the checksum."""
+    """The checksum finds words that are missing, changed or in another order."""
     system = await started(dut, 0.0)
     draw = random.Random(f"{system.job['seed']} damage")
 
     status = system.registers["status"]
 
     async def failed() -> bool:
-        """Whether the last load failed its check, and only then is not loaded."""
+        """Whether the last load failed its check; if so, it does not count as loaded."""
         value = int.from_bytes((await system.lite.read(status["offset"], 4)).data, "little")
         bits = {name: value >> field["low"] & 1 for name, field in status["fields"].items()}
         assert bits["loaded"] != bits["check_failed"], bits
@@ -325,7 +328,7 @@ async def damaged_image(dut: Any) -> None:
         assert await failed()
     few = (Word * 2)(*(Word(*word) for word in (whole[0], whole[-1])))
     assert await system.call("wordline_load", few, ctypes.c_size_t(2), 1000) == CHECK_FAILED
-    await system.load_hastily(whole[:-1])  # unchecked
+    await system.load_hastily(whole[:-1])  # no checksum, no check
     assert not await failed()
     await system.load_hastily(whole)
     assert not await failed()
@@ -334,7 +337,7 @@ async def damaged_image(dut: Any) -> None:
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS[:2])
 async def reset_midway(dut: Any, stall: float) -> None:
-    """Reset at any time: in a load, which is then not whole; in sequences, whose program stays."""
+    """Reset at any time: an interrupted load counts as not loaded; else the program is kept."""
     system = await started(dut, stall)
     draw = random.Random(f"{system.job['seed']} reset {stall}")
     control, status = (system.registers[name]["offset"] for name in ("control", "status"))

@@ -1,4 +1,4 @@
-"""cocotb bench of the voter: scores of several passes in, one class out, and in time."""
+"""cocotb bench of the voter: scores of several passes in, one class out, in time."""
 
 from itertools import product
 from typing import Any
@@ -13,17 +13,17 @@ from sim.benches.streams import STALLS
 
 
 class Voter(BlockBench):
-    """Drivers and monitors of the block; `into`, `out_of`: probabilities of a pause."""
+    """Drivers and monitors of the block. into, out_of: Probabilities of a stall."""
 
     INPUT = "scores"
 
     @property
     def labels(self) -> np.ndarray:
-        """The class of each sequence."""
+        """Class of each sequence."""
         return self.vectors[f"label_{self.by}_{self.votes}"]
 
     def send(self) -> None:
-        """Begin to send every pass that whole votes need, back to back."""
+        """Start sending every pass, back to back, for as many passes as make whole votes."""
         fields = self.job["fields"]["i__payload"]
         passes = self.vectors["scores"][: len(self.labels) * self.votes]
         self.begin(
@@ -35,7 +35,7 @@ class Voter(BlockBench):
         )
 
     async def finish(self) -> None:
-        """Wait for every class, then a while more: nothing may be left over. Compare."""
+        """Wait for every class, check that no more follow, and compare."""
         patience = 50 * self.vectors["scores"].size
         await self.drain(len(self.labels), patience=patience, after=20)
         assert self.dut.i__ready.value
@@ -49,7 +49,7 @@ class Voter(BlockBench):
 @cocotb.test()
 @cocotb.parametrize((("into", "out_of"), STALLS))
 async def exact(dut: Any, into: float, out_of: float) -> None:
-    """Every class, by majority and by sum of every number of passes, with stalls on both sides."""
+    """Every class is equal, by majority and by sum, for every number of passes, with stalls."""
     bench = await block.started(Voter, dut, into, out_of)
     for votes, by in product(range(1, bench.job["most_votes"] + 1), ("sum", "majority")):
         bench.vote(votes, by)
@@ -61,9 +61,11 @@ async def exact(dut: Any, into: float, out_of: float) -> None:
 @cocotb.test()
 @cocotb.parametrize(by=["majority", "sum"])
 async def in_time(dut: Any, by: str) -> None:
-    """Without stalls: a score a cycle; a class `latency` after the last score of its last pass,
-    and then, after as many cycles without one, the next score. Other passes pause for two cycles,
-    in which their class is counted."""
+    """Timing without stalls: one score per cycle.
+
+    A class comes `latency` after the last score of its last pass. The next score follows after as
+    many idle cycles. Other passes pause for two cycles, in which their class is counted.
+    """
     bench = await block.started(Voter, dut)
     bench.vote(bench.job["most_votes"], by)
     bench.send()

@@ -1,4 +1,4 @@
-"""What the benches of blocks with a stream in and a stream out share: drivers, load, reset."""
+"""Common parts of benches of blocks with an input and an output stream: drivers, load, reset."""
 
 import random
 from functools import cached_property
@@ -14,11 +14,10 @@ from sim.benches.streams import PERIOD_NS, Sink, Source, Watch
 
 
 class BlockBench:
-    """Drivers and monitors of a block; `into`, `out_of`: probabilities of a pause.
+    """Drivers and monitors of a block. into, out_of: Probabilities of a stall.
 
-    INPUT: the vector that goes in, (sequences, steps, ...). `valid`: which of its steps count.
-    A bench adds `send`, which begins to send everything, and `finish`, which waits for all that
-    comes out, and compares.
+    INPUT is the name of the input vector (sequences, steps, ...). A bench defines `send`, which
+    starts sending everything, and `finish`, which waits for all outputs and compares them.
     """
 
     INPUT: ClassVar[str]
@@ -54,43 +53,46 @@ class BlockBench:
 
     @cached_property
     def valid(self) -> np.ndarray:
-        """(sequences, steps)."""
+        """(sequences, steps): whether a step is within its sequence."""
         steps = np.arange(self.vectors[self.INPUT].shape[1])[None]
         return np.asarray(steps < self.vectors["lengths"][:, None])
 
     def longest_pauses(self) -> tuple[int, int]:
-        """Cycles of the longest pause in, and out."""
+        """Longest stall in and out, in cycles."""
         return 8, 8
 
     def vote(self, votes: int, by: str) -> None:
-        """Ask for so many passes, and how they decide, where the block is told."""
+        """Set the number of passes and how they vote, for blocks with these inputs."""
         self.votes, self.by = votes, by
         for name, value in (("votes", votes), ("by_sum", by == "sum")):
             if name in self.job["settings"]:
                 getattr(self.dut, name).value = int(value)
 
     async def load(self) -> None:
-        """Load the cells and the memories."""
-        await streams.write(self.dut, self.job["writes"])  # the level table is used by what comes
+        """Load the memories and the cells."""
+        await streams.write(self.dut, self.job["writes"])  # level table first
         for port, cells in self.job["cells"].items():
             await self.cells[port].send(cells)
 
     def begin(self, sending: Any) -> None:
-        """Run what sends, until `stop`."""
+        """Start a sending coroutine, which `stop` cancels."""
         self.sending = cocotb.start_soon(sending)
         self.tasks.append(self.sending)
 
     def send(self) -> None:
-        """Begin to send everything."""
+        """Start sending everything."""
         raise NotImplementedError
 
     async def finish(self) -> None:
-        """Wait for all that comes out; compare."""
+        """Wait for all outputs, and compare."""
         raise NotImplementedError
 
     async def drain(self, count: int, *, patience: int, after: int = 100) -> None:
-        """Wait for `count` transfers, `patience` cycles at the most, then `after` cycles more:
-        nothing may be left over."""
+        """Wait for `count` transfers, and check that no more follow.
+
+        patience: Timeout in cycles.
+        after: Cycles in which nothing may follow.
+        """
         await with_timeout(self.sink.until(count), patience * PERIOD_NS, "ns")
         for _ in range(after):
             await RisingEdge(self.dut.clk)
@@ -99,7 +101,7 @@ class BlockBench:
         assert self.sink.taken == self.output.taken and not self.dut.o__valid.value
 
     def forget(self) -> None:
-        """Drop what was recorded so far."""
+        """Drop everything recorded so far."""
         records: list[Any] = [self.sink, self.input, self.output]
         if self.job["trace_inside"]:
             records.append(self.probe)
@@ -110,7 +112,7 @@ class BlockBench:
             watch.moved.clear()
 
     def stop(self) -> None:
-        """Let go of the block, to reset it."""
+        """Stop driving the block, before a reset."""
         for task in self.tasks:
             task.cancel()
         self.source.valid.value = 0
@@ -120,7 +122,7 @@ Bench = TypeVar("Bench", bound=BlockBench)
 
 
 async def started(kind: type[Bench], dut: Any, into: float = 0.0, out_of: float = 0.0) -> Bench:
-    """A block with its bench, reset and loaded."""
+    """A block with its bench, after reset and loaded."""
     bench = kind(dut, *streams.block_job(), into, out_of)
     await streams.start(dut)
     await bench.load()
@@ -128,7 +130,7 @@ async def started(kind: type[Bench], dut: Any, into: float = 0.0, out_of: float 
 
 
 async def run(kind: type[Bench], dut: Any, into: float = 0.0, out_of: float = 0.0) -> Bench:
-    """Everything through a block, compared."""
+    """Run everything through a block, and compare."""
     bench = await started(kind, dut, into, out_of)
     bench.send()
     await bench.finish()
@@ -138,8 +140,10 @@ async def run(kind: type[Bench], dut: Any, into: float = 0.0, out_of: float = 0.
 async def reset_midway(
     kind: type[BlockBench], dut: Any, into: float, out_of: float, longest: int
 ) -> None:
-    """Reset some times, each 1 to `longest` cycles after sending began; then all is exact, with
-    what was loaded before the first of them."""
+    """Reset several times, 1 to `longest` cycles after sending starts; then everything is exact.
+
+    What was loaded before the first reset is kept.
+    """
     bench = await started(kind, dut, into, out_of)
     draw = random.Random(bench.job["seed"])
     for _ in range(6):
@@ -154,8 +158,10 @@ async def reset_midway(
 
 
 def conclude_trace(bench: BlockBench) -> None:
-    """Compare all that a gate pipeline computed; then the vectors of h that came out of the block,
-    and the mark of a sequence's last step on every beat. The block is to be ready for more."""
+    """Compare all values of a gate pipeline, the h that leaves the block, and `last` on every beat.
+
+    The block must be ready for more.
+    """
     assert bench.dut.i__ready.value
     scoreboard = Scoreboard()
     job, vectors, valid = bench.job, bench.vectors, bench.valid

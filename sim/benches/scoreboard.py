@@ -1,4 +1,4 @@
-"""The scoreboard: golden against RTL, value by value, and the first difference in words."""
+"""Scoreboard: compares golden with RTL value by value, and keeps the first difference."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,10 +8,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Difference:
-    """The earliest value that differs: where it is and what either side has.
+    """The earliest value that differs: its place, and both values.
 
-    cycle: in which it left its block, counted from the end of loading, in a run that begins with
-    sequence number `since`; None where it is not known.
+    since: First sequence of the run.
+    cycle: Cycle in which the value leaves its block, counted from the end of loading in that run;
+        None if it is not known.
     """
 
     quantity: str
@@ -28,10 +29,10 @@ class Difference:
 
 @dataclass
 class Scoreboard:
-    """Counts values compared and mismatches, and keeps the earliest difference.
+    """Counts compared values and mismatches, and keeps the earliest difference.
 
-    Earliest: by sequence, then pass, then step, then in the order of `compare` calls; so compare
-    what is computed first, first.
+    Differences are ordered by sequence, then pass, then step, then `compare` call. So compare
+    quantities in the order in which they are computed.
     """
 
     values_compared: int = 0
@@ -49,14 +50,15 @@ class Scoreboard:
         valid: np.ndarray | None = None,
         first: int = 0,
     ) -> None:
-        """Compare two arrays whose axes are named (`sequence`, `step`, `gate`, ...).
+        """Compare two arrays.
 
-        valid: of the axes up to `step`, where given: which steps count. first: number of the first
-        sequence.
+        axes: Names of the axes: `sequence`, `step`, `gate`, ...
+        valid: Which steps count, with the axes up to `step`; None: all.
+        first: Number of the first sequence.
         """
         assert golden.shape == rtl.shape, (quantity, golden.shape, rtl.shape)
         assert golden.ndim == len(axes)
-        wrong = golden != rtl  # NumPy compares integers of any width by value
+        wrong = golden != rtl  # integers of different types compare by value
         compared = wrong.size
         if valid is not None:
             mask = valid.reshape(*valid.shape, *(1,) * (wrong.ndim - valid.ndim))
@@ -74,8 +76,8 @@ class Scoreboard:
         place = dict(zip(axes, index, strict=True))
         if "sequence" in place:
             place["sequence"] += first
-        # What has no step (a score) comes after every step of its pass, what has no pass (an
-        # output) after every pass of its sequence.
+        # A value without a step (a score) comes after all steps of its pass, a value without a pass
+        # (an output) after all passes of its sequence.
         when = tuple(place.get(axis, 1 << 30) for axis in ("sequence", "pass", "step"))
         if self._earliest is None or when < self._earliest:
             self._earliest = when
@@ -83,9 +85,12 @@ class Scoreboard:
 
 
 Recorded = dict[str, np.ndarray]
-"""What a chip showed of a run: `layers.N.codes` (passes, steps, gates, units), `layers.N.c` and
-`.h` (passes, steps, units), in the order in which they are computed, and of a head `scores`
-(passes, classes), or (passes, steps, classes)."""
+"""Record of a chip's probes, in the order of computation.
+
+    layers.N.codes            (passes, steps, gates, units)
+    layers.N.c, layers.N.h    (passes, steps, units)
+    scores                    (passes, classes) or (passes, steps, classes); with a head
+"""
 
 
 OUTPUTS = {
@@ -93,14 +98,20 @@ OUTPUTS = {
     "scores": (("class",), "scores"),
     "state": (("unit",), "beats of the state"),
 }
-"""What may come out of a chip, by its name in the vectors: its last axes, what transfers are."""
+"""Outputs by their name in the vectors: last axes, and a name for transfers."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What comes out of a chip for sequences of these lengths, by the name `of`, as in the vectors:
-    label, scores, or state. places: (), or how many scores or values of the state an output has.
-    beat: how many a transfer has. steps: the padded length."""
+    """Format of a chip's outputs for given sequences.
+
+    of: Name in the vectors: label, scores or state.
+    every_step: Whether every step has an output.
+    places: (), or the number of scores or state values per output.
+    beat: Number of them per transfer.
+    lengths: Lengths of the sequences.
+    steps: Padded length.
+    """
 
     of: str
     every_step: bool
@@ -111,7 +122,7 @@ class Output:
 
     @classmethod
     def of_vectors(cls, sidecar: dict[str, Any], vectors: dict[str, np.ndarray]) -> "Output":
-        """As the description has it."""
+        """Format of the outputs according to the description in the sidecar."""
         output, network = (sidecar["description"][part] for part in ("output", "network"))
         of = {"class": "label"}.get(output["of"], output["of"])
         sizes = {"label": (), "scores": (network["classes"],), "state": (network["hidden"][-1],)}
@@ -121,22 +132,22 @@ class Output:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of the axes of an output."""
+        """Names of the axes of the outputs."""
         return ("sequence", *(("step",) if self.every_step else ()), *OUTPUTS[self.of][0])
 
     @property
     def words(self) -> int:
-        """Transfers of one output."""
+        """Transfers per output."""
         return -(-int(np.prod(self.places)) // self.beat)
 
     @property
     def transfers(self) -> int:
-        """How many there are."""
+        """Number of transfers."""
         count = int(self.lengths.sum()) if self.every_step else len(self.lengths)
         return count * self.words
 
     def values(self, transfers: np.ndarray) -> np.ndarray:
-        """Outputs, (sequences, [steps,] places) padded with 0, from (transfers, beat)."""
+        """Outputs (sequences, [steps,] places), padded with 0, from transfers (transfers, beat)."""
         values = transfers.reshape(-1, self.words * self.beat)[:, : int(np.prod(self.places))]
         values = values.reshape(len(values), *self.places)
         if not self.every_step:
@@ -156,7 +167,7 @@ class Output:
 
 
 def output_field(sidecar: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The field of the output's payload that holds what comes out: its name and its layout."""
+    """Name and layout of the field of the output's payload that has the value."""
     fields: dict[str, dict[str, Any]] = sidecar["ports"]["o__payload"]["fields"]
     return next((name, fields[name]) for name in ("label", "score", "codes") if name in fields)
 
@@ -175,8 +186,11 @@ def compare(
     values: np.ndarray,
     first: int = 0,
 ) -> None:
-    """Everything of a run, and what came out of it, against the vectors; first: number of the
-    first sequence in them."""
+    """Compare the record and the outputs of a run with the golden vectors.
+
+    values: Outputs of the run.
+    first: Number of the first sequence.
+    """
     sequences, passes = len(vectors["lengths"]), count_passes(vectors)
 
     def split(values: np.ndarray) -> np.ndarray:
@@ -200,17 +214,17 @@ def compare(
 
 
 def count_passes(vectors: dict[str, np.ndarray]) -> int:
-    """Passes over all sequences."""
+    """Number of passes over all sequences."""
     return len(vectors["layers.0.h"])
 
 
 def timesteps(lengths: np.ndarray, passes: int) -> int:
-    """Steps of all passes over sequences of these lengths."""
+    """Number of steps of all passes over sequences of these lengths."""
     return int(lengths.sum()) * passes // len(lengths)
 
 
 def patience(sidecar: dict[str, Any], lengths: np.ndarray, passes: int, stall: float) -> int:
-    """Cycles after which a chip that has not given all of these sequences' outputs hangs."""
+    """Timeout in cycles for all outputs of these sequences."""
     cycles = int(sidecar["cycles_per_step"]) * (timesteps(lengths, passes) + 100)
     cycles += int(sidecar["cycles_per_output"]) * passes
     return cycles * (60 if stall else 2)
@@ -226,8 +240,10 @@ def result(
     golden_output: np.ndarray,
     seconds: float,
 ) -> dict[str, Any]:
-    """What a run over a chip's vectors says, whichever runner it was. output: of sequences, or of
-    all their steps, one after the other."""
+    """Result of a run over a chip's vectors, the same for all runners.
+
+    output, golden_output: Outputs of sequences, or of all their steps, one after the other.
+    """
     steps = timesteps(lengths, passes)
     return {
         "sequences": len(lengths),

@@ -1,8 +1,7 @@
-"""cocotb drivers and monitors for streams, and the layout of what they carry.
+"""cocotb drivers and monitors for streams, and packing of their payloads.
 
-One idiom throughout: values read after `RisingEdge(clk)` are those before the edge; values
-written there are seen from the next edge on. Nothing wakes Python in a cycle in which nothing
-happens.
+All code reads signals after `RisingEdge(clk)`, which gives the values before the edge. A value
+written there is seen at the next edge. Python does not wake up in cycles without activity.
 """
 
 import json
@@ -21,10 +20,10 @@ from cocotb.utils import get_sim_time
 from sim.benches.scoreboard import Scoreboard
 
 PERIOD_NS = 10
-"""The clock of every bench."""
+"""Clock period of every bench (ns)."""
 
 Stall = Callable[[], int]
-"""Gives the cycles to wait before the next transfer."""
+"""Returns the number of cycles to wait before the next transfer."""
 
 
 def never() -> int:
@@ -33,29 +32,31 @@ def never() -> int:
 
 
 def at_random(probability: float, longest: int, seed: int | str) -> Stall:
-    """Waits of 1 to `longest` cycles, each transfer with this probability."""
+    """Stalls of 1 to `longest` cycles, with this probability at each transfer."""
     draw = random.Random(seed)
     return lambda: draw.randint(1, longest) if draw.random() < probability else 0
 
 
 STALLS = ((0.0, 0.0), (0.6, 0.0), (0.0, 0.6), (0.3, 0.3), (0.9, 1.0))
-"""What each block's bench tries: probabilities of a pause into and out of the design; where that
-is 1, the sink is ready for nothing that it has not seen on offer."""
+"""Probabilities of a stall into and out of the design, tried by each block's bench.
+
+If the second is 1, the sink is ready only after it has seen `valid`.
+"""
 
 
 def cycle() -> int:
-    """The cycle that ends with the edge just waited for."""
+    """Number of the cycle that ends at the current clock edge."""
     return round(get_sim_time("ns") / PERIOD_NS)
 
 
 async def start(dut: SimHandleBase) -> None:
-    """Start the clock and reset; make drivers first, they put the inputs at 0."""
+    """Start the clock and reset. Create drivers before: they set the inputs to 0."""
     cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
     await reset(dut)
 
 
 async def reset(dut: SimHandleBase) -> None:
-    """One cycle of reset."""
+    """Reset for one cycle."""
     dut.rst.value = 1
     await RisingEdge(dut.clk)
     dut.rst.value = 0
@@ -63,7 +64,7 @@ async def reset(dut: SimHandleBase) -> None:
 
 
 class Source:
-    """Sends payloads (integers) on a stream into the design."""
+    """Sends payloads (integers) on an input stream of the design."""
 
     def __init__(self, dut: SimHandleBase, name: str, stall: Stall = never) -> None:
         self.clk = dut.clk
@@ -74,7 +75,7 @@ class Source:
         self.valid.value = 0
 
     async def send(self, payloads: Iterable[int]) -> None:
-        """Send all of them; returns after the edge that takes the last."""
+        """Send all payloads; returns after the edge that transfers the last one."""
         for payload in payloads:
             for _ in range(self.stall()):
                 await RisingEdge(self.clk)
@@ -88,9 +89,9 @@ class Source:
 
 
 class Sink:
-    """Takes payloads off a stream out of the design, for as long as the simulation lasts.
+    """Accepts payloads from an output stream of the design, until the simulation ends.
 
-    after_offer: be ready only when a payload is on offer, for which no design may wait.
+    after_offer: Be ready only after `valid`; a design must not wait for `ready`.
     """
 
     def __init__(
@@ -122,11 +123,11 @@ class Sink:
             while not self.valid.value:
                 await RisingEdge(self.valid)
                 await RisingEdge(self.clk)
-            self.taken.append(int(self.payload.value))  # a bit has no to_unsigned
+            self.taken.append(int(self.payload.value))  # a single bit has no to_unsigned
             self.took.set()
 
     async def until(self, count: int, report: Callable[[int], None] = lambda _: None) -> None:
-        """Wait until `count` payloads have been taken; `report` each."""
+        """Wait until `count` payloads have been accepted; call `report` after each."""
         while len(self.taken) < count:
             self.took.clear()
             await self.took.wait()
@@ -151,10 +152,13 @@ class Probe:
 
 
 class Watch:
-    """Checks that a stream holds what it offers, and records its transfers; drives nothing.
+    """Monitors a stream: checks that it holds what it offers, and records its transfers.
 
-    taken: the payloads. offered, moved: the cycles in which each was first on offer, and was taken.
-    A reset takes an offer back.
+    taken: Payloads.
+    offered: Cycle in which each payload is first offered.
+    moved: Cycle in which each payload is transferred.
+
+    Only a reset may withdraw an offer.
     """
 
     def __init__(self, dut: SimHandleBase, name: str) -> None:
@@ -190,7 +194,7 @@ class Watch:
 
 
 async def write(dut: SimHandleBase, ports: dict[str, list[list[int]]]) -> None:
-    """Write (address, data) words on each of the memories' write ports, one a cycle."""
+    """Write (address, data) words to write ports of memories, one per cycle."""
     for name, words in ports.items():
         address, data = getattr(dut, f"{name}__address"), getattr(dut, f"{name}__data")
         enable = getattr(dut, f"{name}__enable")
@@ -201,7 +205,7 @@ async def write(dut: SimHandleBase, ports: dict[str, list[list[int]]]) -> None:
 
 
 def block_job() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The job and the vectors of a block's bench (sim/blocks.py); prints the seed."""
+    """Job and vectors of a block's bench (sim/blocks.py); logs the seed."""
     job = json.loads(Path(cocotb.plusargs["job"]).read_text())
     cocotb.log.info("seed %d", job["seed"])
     with np.load(job["vectors"]) as file:
@@ -209,13 +213,13 @@ def block_job() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def probe(dut: SimHandleBase, job: dict[str, Any]) -> Probe:
-    """The probe on the signal `trace` inside a block."""
+    """Probe of the signal `trace` inside a block."""
     inside = getattr(dut, job["trace_inside"])
     return Probe(dut.clk, inside.trace, inside.trace_valid)
 
 
 def conclude(job: dict[str, Any], scoreboard: Scoreboard) -> None:
-    """Add a test's comparisons to the bench's result; fail with the first difference."""
+    """Add the comparisons of a test to the bench's result. Fails with the first difference."""
     path = Path(job["result"])
     before = json.loads(path.read_text())["values_compared"] if path.exists() else 0
     path.write_text(json.dumps({"values_compared": before + scoreboard.values_compared}))
@@ -224,20 +228,19 @@ def conclude(job: dict[str, Any], scoreboard: Scoreboard) -> None:
 
 
 def report(job: dict[str, Any], done: int, total: int) -> None:
-    """Tell whoever waits outside how far the bench is."""
+    """Report progress to the process that runs the simulator."""
     Path(job["progress"]).write_text(f"{done} {total}")
 
 
 def placed(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Values of consecutive steps as (sequences, steps, ...), 0 where no step is valid."""
+    """Values of consecutive steps as (sequences, steps, ...), 0 where a step is not valid."""
     result = np.zeros((*valid.shape, *values.shape[1:]), np.int64)
     result[valid] = values
     return result
 
 
 def by_unit(flat: dict[str, np.ndarray], units: int, valid: np.ndarray) -> dict[str, np.ndarray]:
-    """Beats (beats, [gates,] places) of the valid steps, one step after the other, as
-    (sequences, steps, [gates,] units)."""
+    """Beats (beats, [gates,] places) of the valid steps as (sequences, steps, [gates,] units)."""
     steps, result = int(valid.sum()), {}
     for name, values in flat.items():
         words = len(values) // steps
@@ -248,11 +251,11 @@ def by_unit(flat: dict[str, np.ndarray], units: int, valid: np.ndarray) -> dict[
 
 
 Fields = dict[str, dict[str, Any]]
-"""A payload's layout as the JSON sidecar has it."""
+"""Layout of a payload, as in the JSON sidecar."""
 
 
 def pack(fields: Fields, **values: Any) -> int:
-    """Put values (integers or nested sequences of them) into a payload."""
+    """Pack values (integers or nested sequences of integers) into a payload."""
     packed = 0
     for name, value in values.items():
         field = fields[name]
@@ -263,9 +266,9 @@ def pack(fields: Fields, **values: Any) -> int:
 
 
 def beats(fields: Fields, x: np.ndarray, draw: random.Random) -> list[int]:
-    """The transfers of one sequence (steps, elements) of vectors, its padding at random.
+    """Transfers of one sequence of vectors (steps, elements), with random padding.
 
-    `last` comes with every beat of the last step.
+    `last` is 1 on every beat of the last step.
     """
     (beat,) = fields["codes"]["dimensions"]
     transfers = []
@@ -280,7 +283,7 @@ def beats(fields: Fields, x: np.ndarray, draw: random.Random) -> list[int]:
 
 
 def unpack(fields: Fields, payloads: list[int]) -> dict[str, np.ndarray]:
-    """The fields of many payloads at once: arrays (payloads, *dimensions) of int64."""
+    """Unpack many payloads: each field as an array (payloads, *dimensions) of int64."""
     bits = max(f["low"] + f["width"] * int(np.prod(f["dimensions"])) for f in fields.values())
     size = -(-bits // 8)
     raw = b"".join(payload.to_bytes(size, "little") for payload in payloads)

@@ -1,4 +1,4 @@
-"""A design behind AXI in a cocotb bench: its masters, its driver in C, and what it did."""
+"""A design behind AXI in a cocotb bench: bus masters, the driver in C, comparison of results."""
 
 import ctypes
 import itertools
@@ -28,7 +28,7 @@ from sim.benches.scoreboard import Output, Scoreboard
 from sim.benches.streams import PERIOD_NS
 
 HASTE = 256
-"""Words that are on their way at a time where loading is not to take long."""
+"""Number of outstanding writes in fast loading."""
 
 
 class Word(ctypes.Structure):
@@ -50,10 +50,10 @@ class Counters(ctypes.Structure):
 
 
 class System:
-    """The design's interfaces, each channel of which waits at random; and its driver."""
+    """Interfaces of the design, each channel with random stalls; and its driver."""
 
     image_is_there = False
-    """The tests share a simulation: one of them has loaded the image."""
+    """Whether a test has loaded the image: all tests share one simulation."""
 
     def __init__(self, dut: Any, job: dict[str, Any], stall: float) -> None:
         clock, reset = dut.aclk, dut.aresetn
@@ -73,7 +73,7 @@ class System:
                 channel.set_pause_generator(pauses(stall, f"{job['seed']} {stall} {n}"))
 
     def take_up(self, dut: Any, job: dict[str, Any], lite: Any) -> None:
-        """What a job has, and a master of the bus."""
+        """Set up from a job and a bus master."""
         self.dut, self.job, self.lite = dut, job, lite
         self.reset_cycles = job.get("reset", 3)
         with np.load(job["vectors"]) as file:
@@ -84,12 +84,12 @@ class System:
         self.driver = ctypes.CDLL(job["driver"])
 
     async def start(self) -> None:
-        """Clock and reset."""
+        """Start the clock and reset."""
         cocotb.start_soon(Clock(self.dut.aclk, PERIOD_NS, unit="ns").start())
         await self.reset()
 
     async def reset(self) -> None:
-        """A few cycles of reset."""
+        """Reset for several cycles."""
         self.dut.aresetn.value = 0
         for _ in range(self.reset_cycles):
             await RisingEdge(self.dut.aclk)
@@ -97,7 +97,7 @@ class System:
         await RisingEdge(self.dut.aclk)
 
     async def call(self, name: str, *arguments: Any) -> int:
-        """A function of the driver, at base 0: what it reads and writes is read and written."""
+        """Call a function of the driver with base address 0. Its accesses go over the bus."""
 
         @resume
         async def read(address: int) -> int:
@@ -121,19 +121,18 @@ class System:
         return await bridge(run)()
 
     def image(self, name: str = "image") -> list[tuple[int, int]]:
-        """Words of the load map."""
+        """Words of an image."""
         lines = Path(self.job[name]).read_text().splitlines()
         words = [line[1:].split() for line in lines if line.startswith("@")]
         return [(int(address, 16), int(data, 16)) for address, data in words]
 
     async def loaded(self) -> None:
-        """Load, unless a test before this one has: a reset keeps what was loaded."""
+        """Load the image, unless an earlier test has: reset keeps what was loaded."""
         if not System.image_is_there:
             await self.load()
 
     async def load(self) -> None:
-        """The whole image, by the driver; or, where there is no time for that, as fast as the bus
-        takes it."""
+        """Load the whole image with the driver, or fast if the job says so."""
         words = self.image()
         if self.job.get("hasty"):
             await self.load_hastily(words)
@@ -143,7 +142,7 @@ class System:
         System.image_is_there = True
 
     async def load_hastily(self, words: list[tuple[int, int]]) -> None:
-        """What the driver does, without waiting for the answer to a word before the next one."""
+        """Load like the driver, but without waiting for the answer to each word."""
         control, status = (self.registers[name]["offset"] for name in ("control", "status"))
         fields = self.registers["status"]["fields"]
         await self.lite.write(control, (1).to_bytes(4, "little"))
@@ -162,17 +161,20 @@ class System:
         System.image_is_there = True
 
     def event(self, name: str) -> int:
-        """The mask of an event."""
+        """Mask of an event."""
         return 1 << int(self.registers["irq_status"]["fields"][name]["low"])
 
     @property
     def patience(self) -> int:
-        """Cycles after which the design hangs."""
+        """Timeout for all sequences in cycles."""
         steps = int(self.vectors["lengths"].sum()) + 20
         return 40 * steps * int(self.sidecar["cycles_per_step"])
 
     def packet(self, sequence: int) -> bytes:
-        """x of a sequence; the codes at the ends of the DAC's range are any that are beyond it."""
+        """x of a sequence as bytes.
+
+        Codes at the ends of the DAC's range become random codes at or beyond them.
+        """
         x = self.vectors["x"][sequence, : self.vectors["lengths"][sequence]].astype(np.int64)
         draw = np.random.default_rng([self.job["seed"], sequence])
         for end, most in zip(self.job["dac_range"], (-128, 127), strict=True):
@@ -182,7 +184,7 @@ class System:
         return np.concatenate([x, padding], axis=1).astype(np.int8).tobytes()
 
     async def results(self, count: int, *, patience: int) -> list[AxiStreamFrame]:
-        """The packets that come out, `count` of them."""
+        """Receive `count` result packets."""
 
         async def take() -> list[AxiStreamFrame]:
             frames = []
@@ -194,7 +196,7 @@ class System:
         return await with_timeout(cocotb.start_soon(take()), patience * PERIOD_NS, "ns")
 
     def compare(self, frames: list[AxiStreamFrame], first: int = 0) -> Scoreboard:
-        """What came out for the sequences from `first` on, against the vectors, value by value."""
+        """Compare the results of the sequences from `first` on with the vectors, value by value."""
         vectors = {k: v[first : first + len(frames)] for k, v in self.vectors.items()}
         output = Output.of_vectors(self.sidecar, vectors)
         kind = np.dtype("i1" if output.of == "state" else "<i4")
@@ -210,6 +212,6 @@ class System:
 
 
 def pauses(chance: float, seed: str) -> Iterator[bool]:
-    """Whether to wait, cycle by cycle."""
+    """Random stalls, cycle by cycle."""
     draw = random.Random(seed)
     return (draw.random() < chance for _ in itertools.count())

@@ -1,1 +1,1 @@
-"""The `wordline` command: one file a group of subcommands."""
+"""The `wordline` command: one file per group of subcommands."""

@@ -1,7 +1,6 @@
-"""The `wordline` command: what its subcommands share. Nothing slow is imported before it is needed.
+"""The `wordline` command: parts that its subcommands share. Slow imports happen on use.
 
-A subcommand parses options, calls a function of `wordline.flow` with them and prints what it
-returns.
+A subcommand parses options, calls a function of `wordline.flow` and prints the result.
 """
 
 import contextlib
@@ -72,7 +71,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Terminal:
-    """Where a command prints. quiet: only what it says last, and errors."""
+    """Where a command prints. quiet: Print only the last message, and errors."""
 
     quiet = False
 
@@ -90,12 +89,12 @@ class Terminal:
                 self.console.print(table)
 
     def say(self, sentence: str, **style: Any) -> None:
-        """Print words as they are: a path may have brackets."""
+        """Print text without markup: a path may have brackets."""
         self.console.print(sentence, markup=False, highlight=False, **style)
 
     @contextlib.contextmanager
     def bars(self) -> Iterator[Progress]:
-        """A progress bar a stage: call with the stage, what is done, and the total."""
+        """Show a progress bar per stage. Call it with the stage, what is done, the total."""
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -125,7 +124,7 @@ terminal = Terminal()
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one sentence and exit status 2."""
+    """Run the command. An error of the user prints one sentence; the exit status is 2."""
     try:
         with _notes():
             app()
@@ -138,7 +137,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _notes() -> Iterator[None]:
-    """A note of the library is a line on stderr, once; other warnings are shown as Python does."""
+    """Print each note of the library once, as a line on stderr. Other warnings are not affected."""
     said: set[str] = set()
     with warnings.catch_warnings():
         show = warnings.showwarning
@@ -156,7 +155,7 @@ def _notes() -> Iterator[None]:
 
 
 def complain(sentence: str, status: int, style: str = "red") -> int:
-    """Print an error, or a note, on standard error; returns the exit status."""
+    """Print an error, or a note, on standard error, and return the exit status."""
     from rich.console import Console
 
     console = Console(stderr=True, soft_wrap=True)
@@ -165,7 +164,7 @@ def complain(sentence: str, status: int, style: str = "red") -> int:
 
 
 def interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """Ctrl-C ends a command with a sentence and exit status 130."""
+    """Make Ctrl-C end a command with a message and exit status 130."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""check: golden vectors through RTL that is given."""
+"""check: run golden vectors through given RTL."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,18 +79,18 @@ def check(
 
 
 MOST_CHANGES = 10
-"""Changes that are listed."""
+"""Maximum number of changes that are listed."""
 
 
 def _say(found: "Checked") -> None:
-    """The verdict, and what it is about."""
+    """Print the verdict and its details."""
     for line in lines(found):
         style = {"RED": "bold red", "GREEN": "bold green"}.get(line.partition(":")[0])
         terminal.say(line, style=style)
 
 
 def lines(found: "Checked") -> list[str]:
-    """The verdict, and what it is about, line by line."""
+    """The verdict and its details, as lines."""
     files = ", ".join(path.name for path in found.given.files)
     said = [f"compared: {files} in {found.given.folder}/ ({found.simulator})"]
     said += [f"EDITED: {path} differs from what was emitted" for path in found.edited]
@@ -133,7 +133,7 @@ def lines(found: "Checked") -> list[str]:
 
 
 def _change(change: "Change", found: "Checked") -> str:
-    """A changed line, and what is known of it."""
+    """A changed line, and what is known about it."""
     where = f"{found.given.rtl.name}:{change.line} in {change.module or 'the top'}"
     text = f"changed: {where}: {change.text!r}, emitted {change.emitted!r}"
     if change.proved:

@@ -1,4 +1,4 @@
-"""All subcommands: importing this file adds them to the command, in the order of its help."""
+"""All subcommands. Importing this file adds them to the command, in the order of its help."""
 
 from wordline.cli import check, data, describe, simulate, studies, synthesise, train
 from wordline.cli.app import app, main

@@ -1,4 +1,4 @@
-"""data: data sets that networks are trained and tested on."""
+"""data: data sets for training and test."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,7 +41,7 @@ def data_(
         whose = "the published files" if known.published(data_dir) else "your own files"
         terminal.say(f"{folder}/: {whose}, {_megabytes(known.size(data_dir))}")
     elif known.present(data_dir):
-        known.read(data_dir)  # and whole
+        known.read(data_dir)  # raises an error if it is damaged
         terminal.say(f"{folder}/ is there already; delete it to fetch it anew.")
     else:
         with terminal.bars() as bar:
@@ -49,14 +49,14 @@ def data_(
         terminal.say(f"{folder}/: fetched and checked, {_megabytes(known.size(data_dir))}")
     if name in datasets.TASKS:
         with terminal.bars() as bar:
-            data = datasets.load(name, data_dir, bar)  # what is made of the files is kept
+            data = datasets.load(name, data_dir, bar)  # keeps the prepared data
         sizes = f"{len(data.train):,} sequences to train, {len(data.test):,} to test"
         labels = f"{data.classes} {'targets' if data.train.real else 'classes'}"
         terminal.say(f"{name}: {sizes}, {data.channels} values a step, {labels}")
 
 
 def _sets(data_dir: Path) -> "Table":
-    """What there is."""
+    """Table of the data sets."""
     from rich.table import Table
 
     from golden import datasets

@@ -1,4 +1,4 @@
-"""presets, describe, fit: what there is, and what a design comes to. They build nothing."""
+"""presets, describe, fit: list presets, and describe and estimate a design. They build nothing."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -131,7 +131,7 @@ def fit(
 
 
 def _estimates(description: "Description") -> "Table":
-    """Area and energy by the cost model."""
+    """Area and energy from the cost model."""
     from rich.table import Table
 
     from gen.cost import components, model, summary
@@ -147,8 +147,10 @@ def _estimates(description: "Description") -> "Table":
 
 
 def _fit_rows(arrays: Sequence["resources.ArrayNeeds"], every_step: bool) -> dict[str, list[str]]:
-    """Lines of the table, by their titles: each array's, then what all of them have. every_step:
-    the head works in every step too."""
+    """Rows of the table by title: a value for each array, then for all.
+
+    every_step: The head has an output for every step.
+    """
     busy = [array for array in arrays if every_step or array.name != "head"]
 
     def line(of: Callable[["resources.ArrayNeeds"], int], whole: int | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""emit, sim: files of a design, and its Verilog beside the golden model."""
+"""emit, sim: write the files of a design, and compare its Verilog with the golden model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -184,7 +184,7 @@ def _effects_on(on: tuple[str, ...] | list[str], seed: int) -> str:
 
 
 def _summary_table(summary: dict[str, Any]) -> "Table":
-    """The table at the end."""
+    """Table of the results."""
     from rich.table import Table
 
     table = Table(show_header=False, title=f"{summary['name']}, seed {summary['seed']}")

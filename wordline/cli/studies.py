@@ -1,4 +1,4 @@
-"""study, bench: questions about networks on real hardware, and how fast all of this is."""
+"""study, bench: studies of networks on non-ideal hardware, and benchmarks of Wordline."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def study_(
     check_device(device)
     folder = build_dir / "studies"
     with terminal.bars() as bar:
-        # Processes share one GPU: more than a few only wait for each other.
+        # Processes share one GPU: more than a few would only wait for each other.
         workers = workers or (jobs.cores() if device == "cpu" else 2)
         runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers)
         results = studies.run(name, folder / name, runner, full=full)
@@ -65,7 +65,7 @@ def study_(
 
 
 def _studies(data_dir: Path) -> "Table":
-    """What there is, and what each costs."""
+    """Table of the studies with their cost."""
     from rich.table import Table
 
     from golden import datasets

@@ -1,4 +1,4 @@
-"""synth, ppa: a design onto standard cells or an FPGA, its energy and its area."""
+"""synth, ppa: synthesis for standard cells or an FPGA, energy and area."""
 
 import re
 from collections.abc import Sequence
@@ -137,7 +137,7 @@ def synth_(
 def _own_cells(
     context: typer.Context, liberty: Path | None, cells_verilog: Path | None, lef: Path | None
 ) -> "OwnCells | None":
-    """A user's own library, if one was given."""
+    """The user's own library, if there is one."""
     from gen.impl.cells import OwnCells
 
     if liberty is None:
@@ -157,7 +157,7 @@ def _own_cells(
 
 
 def _refuse(context: typer.Context, options: Sequence[str], other: str) -> None:
-    """Complain of options that were given, and are for another target."""
+    """Raise WordlineError for an option that is given but is for another target."""
     for option in options:
         source = context.get_parameter_source(option)
         if source is not None and source.name != "DEFAULT":
@@ -182,7 +182,7 @@ def _blocks_table(result: "Synthesis", name: str) -> "Table":
 
 
 def _report_run(run: "NetlistRun", name: str) -> None:
-    """The verdict on a netlist, and its energies."""
+    """Print the verdict on a netlist, and its energy."""
     if not run.passed:
         terminal.say(
             f"RED: the netlist does not do what golden does, or gives an X; {run.log} says where."
@@ -196,7 +196,7 @@ def _report_run(run: "NetlistRun", name: str) -> None:
 
 
 def _energies(run: "NetlistRun", name: str) -> "Table":
-    """Energy and power by block, in a run of so many steps."""
+    """Energy and power by block, from a simulation."""
     from rich.table import Table
 
     from gen.cost.energy import Energy
@@ -216,7 +216,7 @@ def _energies(run: "NetlistRun", name: str) -> "Table":
 
 
 def _device_tables(placement: "Placement", name: str) -> tuple["Table", "Table"]:
-    """What a design takes of a device, by block and in all."""
+    """Resources of a device, by block and in total."""
     from rich.table import Column, Table
 
     from gen.impl import ecp5
@@ -224,7 +224,7 @@ def _device_tables(placement: "Placement", name: str) -> tuple["Table", "Table"]
     placed = placement.placed
     device = f"LFE5U-{placement.device.removesuffix('k')}F, speed grade {ecp5.SPEED}"
     kinds = [*ecp5.KINDS.values()]
-    # Names are what one reads: let headings wrap.
+    # Block names must not wrap; headings may.
     column = Column("block", no_wrap=True, min_width=max(len(b.name) for b in placed.blocks))
     table = Table(column, *kinds, title=f"{name}, {device}")
     for block in placed.blocks:

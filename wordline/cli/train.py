@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from wordline.flow.train import SeedRun
 
 WORTH = {"accuracy": "{:.2f} %", "bits": "{:.3f} bits a label", "rmse": "RMSE {:.4f}"}
-"""How `golden.measures` are written."""
+"""Formats of `golden.measures`."""
 
 
 def worth(values: dict[str, float]) -> str:
-    """Measures in words."""
+    """Measures as text."""
     return ", ".join(WORTH[name].format(value) for name, value in values.items())
 
 
@@ -78,7 +78,7 @@ def train(
 
 
 def _seeds_table(runs: Sequence["SeedRun"]) -> "Table":
-    """Of each seed, and of all of them, the first measure."""
+    """Table of the first measure, by seed and over all seeds."""
     from rich.table import Table
 
     table = Table("seed", "float", "quantised")
@@ -168,7 +168,7 @@ def import_(
 
 
 def _arrays_table(arrays: Sequence["ArrayReport"]) -> "Table":
-    """What conversion does to each array."""
+    """Table of the errors of conversion, by array."""
     from rich.table import Table
 
     table = Table("array", "signal", "error", "dB", "clipped", "weight error", "bias corrected")

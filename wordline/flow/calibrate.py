@@ -1,9 +1,9 @@
 """Calibrate the cost model against gate-level counts: `python -m wordline.flow.calibrate`.
 
-Trains, maps, runs and counts each design of `DESIGNS`, as `wordline ppa` and `wordline synth` do,
-fits the coefficients of gen/cost/model.py, writes them to gen/cost/model.json, and says how far off
-they are, for these designs and for those of `TRIED`, which the fit does not see. Takes about three
-minutes a design; what was counted is kept in build/calibrate. Needs what `wordline ppa` needs, and
+Trains, maps, simulates and counts each design of `DESIGNS`, as `wordline ppa` and `wordline synth`
+do. Fits the coefficients of gen/cost/model.py, writes them to gen/cost/model.json, and prints the
+errors for these designs and for those of `TRIED`, which the fit does not use. Takes about three
+minutes per design; counts are kept in build/calibrate. Needs the tools of `wordline ppa`, and
 SciPy.
 """
 
@@ -31,11 +31,13 @@ from wordline.flow import measure, synthesise, train
 BUILD = Path("build/calibrate")
 
 SEQUENCES = 2
-"""Of the test set, that run through each netlist."""
+"""Number of test sequences that run through each netlist."""
 
 EPOCHS = 10
-"""Of each kind: how a network of random weights uses its codes is not how a trained one does, but a
-well trained one is not needed."""
+"""Epochs of float training and of quantised training.
+
+Activity of random weights is not typical, but a fully trained network is not needed.
+"""
 
 SMALL = {"network": {"hidden": [16]}}
 
@@ -61,19 +63,23 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "tiles": {"network": {"hidden": [40]}, "array": {"rows": 32, "columns": 64}},
     "lanes": {"network": {"hidden": [32]}, "array": {"lanes": 16}},
 }
-"""Changes to the preset vowels. None of them is a preset."""
+"""Changes to the preset vowels. None of the results is a preset."""
 
 FLAT = ("small", "bits3", "rnn", "tiles")
-"""Designs that are mapped with memories as flip-flops, too."""
+"""Designs that are also mapped with memories as flip-flops."""
 
 TRIED = ("vowels", "vowels-rnn", "vowels-deep")
-"""Presets that are counted as well, and left out of the fit."""
+"""Presets that are also counted, but not used in the fit."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A design, what was counted in gates, and by block the area in um2 of its cells, without
-    (`mapped`) and with memories as flip-flops (`flat`)."""
+    """A design and its measurements.
+
+    counted: Counts at gate level.
+    mapped: Cell area by block, with large memories as macros (um2).
+    flat: Cell area by block, with all memories as flip-flops (um2); None: not mapped.
+    """
 
     name: str
     description: Description
@@ -83,7 +89,7 @@ class Row:
 
 
 def recipe(name: str) -> Recipe:
-    """Of one of the designs."""
+    """Recipe of one of the designs."""
     if name in TRIED:
         return presets.load(name)
     vowels = presets.load("vowels")
@@ -95,7 +101,7 @@ def recipe(name: str) -> Recipe:
 
 
 def row(name: str) -> Row:
-    """Count a design."""
+    """Train, map, simulate and count a design."""
     own = recipe(name)
     description = own.description
     folder = BUILD / description.name
@@ -110,7 +116,7 @@ def row(name: str) -> Row:
 
 
 def _mapped(description: Description, folder: Path, memory_bits: int | None) -> dict[str, float]:
-    """Area in um2 of each block's cells; what was mapped is kept."""
+    """Cell area by block (um2); the result is kept."""
     kept = folder / "areas.json"
     if not kept.exists():
         mapped = yosys.map_cells(description, ppa.CELLS, folder, memory_bits=memory_bits)
@@ -120,7 +126,7 @@ def _mapped(description: Description, folder: Path, memory_bits: int | None) -> 
 
 
 def fit(rows: list[Row]) -> Model:
-    """The coefficients that come closest, none below 0."""
+    """Fit the coefficients; none is negative."""
     names = [field.name for field in FIELDS]
     areas: list[tuple[list[float], float]] = []
     for one in rows:
@@ -163,8 +169,7 @@ def fit(rows: list[Row]) -> Model:
 
 
 def _least(rows: list[tuple[list[float], float]], floor: float) -> list[float]:
-    """Coefficients, none below 0, with the least squares of errors, each over the root of what is
-    right and `floor`."""
+    """Non-negative least squares. Errors are divided by the root of the target plus `floor`."""
     import numpy as np
     from scipy.optimize import nnls
 
@@ -180,9 +185,11 @@ def _means(values: dict[str, list[float]]) -> dict[str, float]:
 
 
 def compared(one: Row, of: Model) -> dict[str, tuple[float, float]]:
-    """What the model says, and what was counted: area in um2 and energy in pJ a step of the cells,
-    and of the whole accelerator at 32 nm; area of cells with memories as flip-flops, where that was
-    mapped; TOPS/W and TOPS/mm2. With typical figures."""
+    """Estimates and measurements of a design, with typical figures, as pairs by measure.
+
+    Measures are area (um2) and energy per step (pJ) of the cells, the same of the whole accelerator
+    at 32 nm, TOPS/W, TOPS/mm2, and the cell area with memories as flip-flops, if that was mapped.
+    """
     design, steps = one.description, one.counted.steps
     typical = {name: figure.typical for name, figure in read_figures().items()}
     ours = model.estimate(design, steps // SEQUENCES, of=of)
@@ -204,7 +211,7 @@ def compared(one: Row, of: Model) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
-    """Count, fit, write and compare."""
+    """Count, fit, write the model and print its errors."""
     rows = {}
     for name in (*DESIGNS, *TRIED):
         rows[name] = row(name)

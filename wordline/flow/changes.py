@@ -1,4 +1,4 @@
-"""What was changed in given Verilog, and whether a change makes a difference."""
+"""Lines of given Verilog that differ from emitted Verilog, and whether they matter."""
 
 import difflib
 import re
@@ -15,11 +15,14 @@ from sim.coverage import Coverage, Exercised
 
 @dataclass(frozen=True)
 class Change:
-    """Lines of given Verilog that differ from what is emitted.
+    """Lines of given Verilog that differ from emitted Verilog.
 
-    line: the first one, from 1. module: of the design, without the top's name ("" in the top).
-    text, emitted: the first line here, and there. proved: the module is proved equal to the emitted
-    one. exercised: points of coverage of the line, where that was measured.
+    line: Number of the first line, from 1.
+    module: Module without the top's name; "" for the top.
+    text: The first line in the given Verilog.
+    emitted: The first line in the emitted Verilog.
+    proved: The module is proved equal to the emitted one.
+    exercised: Coverage of the line; None if it was not measured.
     """
 
     line: int
@@ -31,7 +34,7 @@ class Change:
 
 
 def reference(description: Description, folder: Path, key: str) -> dict[str, str]:
-    """The design's Verilog as this version emits it, kept in `folder` under a key."""
+    """Verilog of the design as this version emits it, kept in `folder` under a key."""
     kept = {file: folder / f"{key[:16]}-{file}" for file in _names(description)}
     if not all(path.is_file() for path in kept.values()):
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +50,7 @@ def _names(description: Description) -> list[str]:
 
 
 def changes(given: str, emitted: str, top: str) -> list[Change]:
-    """The changes from emitted Verilog to given Verilog."""
+    """Changes from emitted to given Verilog."""
     ours, theirs = emitted.splitlines(), given.splitlines()
     inside, module = [], ""
     for line in theirs:
@@ -76,7 +79,10 @@ def prove(
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> list[Change]:
-    """The changes, with those proved whose module Yosys proves equal to the emitted one."""
+    """Mark the changes whose module Yosys proves equal to the emitted one.
+
+    boxes: Verilog of black boxes that the design instantiates.
+    """
     there, here = equivalence.modules(emitted), equivalence.modules(given)
     names = sorted({change.module for change in found})
     equal = {}
@@ -96,11 +102,11 @@ NETS = (
     r"(?:assign\s+|^\s*)(\w+)(?:\[[^=]*\])?\s*<?=(?!=)",
     r"\b(?:wire|reg|input|output)\b.*?(\w+)\s*(?:=[^;]*)?[;,]?$",
 )
-"""The net that a line assigns or declares."""
+"""Patterns of the net that a line assigns or declares."""
 
 
 def exercised(found: list[Change], coverage: Coverage, top: str) -> list[Change]:
-    """The changes, with how much of each line was exercised."""
+    """Add the coverage of its line to each change that is not proved equal."""
 
     def of(change: Change) -> Exercised:
         module = ".".join(part for part in (top, change.module) if part)

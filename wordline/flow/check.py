@@ -1,6 +1,6 @@
-"""Check RTL that is given: golden vectors through it, the first difference, what was changed.
+"""Check given RTL: run golden vectors through it, find the first difference, examine changes.
 
-Nothing is emitted, and nothing is written beside the RTL: builds are in the cache folder.
+Nothing is emitted or written beside the RTL. Builds are in the cache folder.
 """
 
 import hashlib
@@ -28,23 +28,37 @@ from wordline.flow.train import Progress
 
 SIMULATORS = ("verilator", "icarus")
 THROUGH = ("streams", "axi", "both")
-"""streams: the accelerator's own ports, every value compared. axi: the top with AXI, results
-compared, of the first sequences."""
+"""Ports that a check uses.
+
+"streams" is the accelerator's own ports, where every value is compared. "axi" is the top with AXI,
+where the results of the first sequences are compared.
+"""
 
 ICARUS_SEQUENCES = 2
-"""Sequences that Icarus simulates by its own ports where no number is given: it is slow."""
+"""Default number of sequences in Icarus through the accelerator's own ports: Icarus is slow."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What given RTL did, beside golden.
+    """Result of a check of given RTL against golden.
 
-    files: what was compared, with SHA-256. complaint: why there is no comparison: the RTL does not
-    build, hangs, or gives too much or too little. warnings: Verilator's, of the RTL. compared: by
-    quantity, values compared and mismatches. changes: lines that differ from what this version
-    emits; None where that is not what was emitted. exercised: points of the RTL that the vectors
-    exercised, where that was measured. axi: what the testbench said. waves: a VCD file of the first
-    difference. seconds: by stage.
+    given: The files.
+    files: SHA-256 of each compared file.
+    simulator: Name of the simulator.
+    sequences: Number of sequences simulated.
+    of_sequences: Number of sequences in the golden vectors.
+    compared: Compared values and mismatches by quantity.
+    first: Location of the first difference; None if there is none.
+    complaint: Why there is no comparison: the RTL does not build, hangs, or gives too many or too
+        few values. None if there is one.
+    warnings: Verilator's warnings about the RTL.
+    changes: Lines that differ from what this version emits; None if the RTL was emitted by a
+        version that emits other Verilog.
+    exercised: Coverage of the RTL by the vectors; None if it was not measured.
+    axi: Last line of the testbench; None if it did not run.
+    axi_passed: Whether the testbench passed; None if it did not run.
+    waves: VCD file of the first difference; None if there is none.
+    seconds: Time by stage (s).
     """
 
     given: Given
@@ -65,17 +79,17 @@ class Checked:
 
     @property
     def values_compared(self) -> int:
-        """How many values were compared."""
+        """Number of values compared."""
         return sum(entry["compared"] for entry in self.compared.values())
 
     @property
     def mismatches(self) -> int:
-        """How many of them differ."""
+        """Number of values that differ."""
         return sum(entry["mismatches"] for entry in self.compared.values())
 
     @property
     def passed(self) -> bool:
-        """Whether every value is equal, and every run came to its end."""
+        """Whether every value is equal and every run finished."""
         return not self.mismatches and self.complaint is None and self.axi_passed is not False
 
     @property
@@ -99,13 +113,19 @@ def check(
 ) -> Checked:
     """Run golden vectors through given RTL and compare every value.
 
-    path: a build folder, a package, or a Verilog file with the same ports. design, crossbars: as
-    `wordline.flow.given.find` takes them. vectors_file: other golden vectors of the same program.
-    first: only so many sequences. simulator: one of `SIMULATORS`. through: one of `THROUGH`; else
-    both for a package, streams for a build folder. waves: write those of the first difference.
-    measure: say how much of the RTL the vectors exercised; so it is, too, where a change makes no
-    difference and is not proved equal.
-    Raises WordlineError for files that are missing or damaged, or a missing tool.
+    - `path`: A build folder, an IP package, or a Verilog file with the same ports.
+    - `design`: For a Verilog file elsewhere, the folder of its design.
+    - `crossbars`: Verilog of the crossbar macros, instead of the folder's model.
+    - `vectors_file`: Other golden vectors of the same program.
+    - `first`: Number of sequences; None: all (Icarus: 2).
+    - `simulator`: "verilator" or "icarus".
+    - `through`: "streams" (the accelerator's ports), "axi" or "both"; None: "both" for a package,
+      else "streams".
+    - `waves`: Write a VCD file of the first difference.
+    - `measure`: Measure coverage of the RTL. It is also measured if a change makes no difference
+      and is not proved equal.
+
+    Raises WordlineError if a file is missing or damaged, or if a tool is missing.
     """
     _known("simulator", simulator, SIMULATORS)
     if through is not None:
@@ -121,7 +141,7 @@ def check(
 
 
 def _find_tools(simulator: str) -> None:
-    """Raise WordlineError where a tool is missing, before anything is built."""
+    """Raise WordlineError if the simulator is missing, before anything is built."""
     from sim import verilator
 
     if simulator == "icarus":
@@ -155,13 +175,13 @@ class _Check:
         self.work = files.cache_dir() / "check" / where
         self.seconds: dict[str, float] = {}
         self.top = naming.module_name(given.description)
-        image.read(given.image, given.description)  # damaged lines are named
+        image.read(given.image, given.description)  # rejects damaged lines
         self.golden = vectors.load(given.vectors)
         self.whole = len(self.golden["lengths"])
         self.vectors, self.count = self._vectors(first)
 
     def _vectors(self, first: int | None) -> tuple[Path, int]:
-        """The file of the vectors to run, and their sequences."""
+        """File and number of the sequences to simulate."""
         if first is None and self.simulator == "icarus":
             first = ICARUS_SEQUENCES
         if first is None or first >= self.whole:
@@ -172,7 +192,7 @@ class _Check:
         return path, first
 
     def run(self) -> Checked:
-        """All of it."""
+        """Run all stages of the check."""
         compared: dict[str, dict[str, int]] = {}
         place = complaint = axi = axi_passed = None
         found: dict[str, Any] = {}
@@ -216,7 +236,7 @@ class _Check:
         )
 
     def _attempt(self, run: Any) -> tuple[dict[str, Any], str | None]:
-        """What a run gives, or why it gives nothing."""
+        """Result of a run; or an empty result, and why there is none."""
         try:
             return run(), None
         except WordlineError as error:
@@ -226,13 +246,13 @@ class _Check:
         return _Stage(name, self.seconds, self.progress)
 
     def _control(self, sources: Sequence[Path], public: dict[str, dict[str, bool]]) -> Path:
-        """Verilator's control file: the given files' style is waived, and signals are public."""
+        """Write a Verilator control file with waived style warnings of files and public signals."""
         path = self.work / "given.vlt"
         files.write_text(path, control.control_file([source.name for source in sources], public))
         return path
 
     def _emitted(self) -> Any:
-        """What is given, as the runners take it."""
+        """The given files, in the form that the runners expect."""
         from sim import chip
 
         own, sources = self.given.sidecar, [self.given.rtl, self.given.crossbars]
@@ -247,7 +267,7 @@ class _Check:
         )
 
     def _streams(self) -> dict[str, Any]:
-        """Every value of the vectors, through the accelerator's own ports."""
+        """Run all vectors through the accelerator's own ports."""
         from sim import batch, netlist
 
         def told(done: int, total: int) -> None:
@@ -263,7 +283,7 @@ class _Check:
         return batch.simulate(built, progress=told)
 
     def _axi(self) -> dict[str, Any]:
-        """Results of the first sequences, through AXI, by the package's testbench."""
+        """Run the first sequences through AXI, with the package's testbench."""
         from sim import bench
 
         given = self.given
@@ -285,7 +305,7 @@ class _Check:
         return {"passed": done.passed, "said": done.said}
 
     def _warnings(self) -> list[str]:
-        """What Verilator warned of in the RTL: each `file:line: text`."""
+        """Verilator's warnings about the RTL, each as `file:line: text`."""
         from sim import chip
 
         if self.simulator == "icarus" or self.through == "axi":
@@ -293,7 +313,7 @@ class _Check:
         return chip.warnings(self.work / "batch" / "build.log", self.given.rtl.name)
 
     def _changes(self) -> list[Change] | None:
-        """What differs from what this version emits; None where it would emit another design."""
+        """Changes of the RTL; None if this version of Wordline emits other Verilog for it."""
         given = self.given
         if not given.edited and not given.unknown:
             return []
@@ -307,7 +327,7 @@ class _Check:
         return edits.changes(given.rtl.read_text(), self.reference[own], self.top)
 
     def _proved(self, changed: list[Change]) -> list[Change]:
-        """The changes, with what is proved equal: nothing where there is no Yosys."""
+        """Mark the changes that are proved equal; none without Yosys."""
         if not tools.has_yosys():
             return changed
         with self._stage("prove"):
@@ -319,7 +339,7 @@ class _Check:
             )
 
     def _exercised(self, changed: list[Change] | None) -> tuple[list[Change] | None, Exercised]:
-        """The changes, and the whole RTL, with how much of it the vectors exercised."""
+        """Add coverage to the changes, and return the coverage of the whole RTL."""
         from sim import batch
 
         with self._stage("measure"):
@@ -337,7 +357,7 @@ class _Check:
         return changed, found.of()
 
     def _waves(self, place: Place) -> Path:
-        """The waves of the step of the first difference."""
+        """Write the waveforms of the step of the first difference."""
         from sim import batch, chip, verilator
         from sim import waves as vcd
 
@@ -362,7 +382,7 @@ class _Check:
 
 
 class _Stage:
-    """A stage of a check: told, and timed."""
+    """Reports a stage and measures its time."""
 
     def __init__(self, name: str, seconds: dict[str, float], progress: Progress) -> None:
         self.name, self.seconds, self.progress = name, seconds, progress

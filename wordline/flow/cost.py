@@ -1,4 +1,4 @@
-"""Energy and area of a trained network, beside its digital twin."""
+"""Energy and area of a trained network and of its digital twin."""
 
 import functools
 import json
@@ -20,8 +20,12 @@ from wordline.flow.train import Progress
 
 @dataclass(frozen=True)
 class Cost:
-    """What `gen.cost.ppa.report` says, with measures of both sides on the test set, the figures
-    that were used and versions: what ppa.json in `folder` holds."""
+    """Energy and area of a network.
+
+    folder: Folder that contains ppa.json.
+    found: Content of ppa.json: the report (`gen.cost.ppa.report`), measures of both sides on the
+        test set, the figures used, versions.
+    """
 
     folder: Path
     found: dict[str, Any]
@@ -39,15 +43,21 @@ def cost(
     data_dir: Path = DATA,
     progress: Progress = lambda *_: None,
 ) -> Cost:
-    """Energy and area of the trained network in build_dir/NAME, and of its digital twin.
+    """Energy and area of the trained network in build_dir/NAME and of its digital twin.
 
-    first: so many sequences of the test set run through each netlist. components: a TOML file of
-    figures (docs/efficiency.md). node: in nm, of the results. twins: False leaves the twin out.
-    library: the folder of the cells' files; else Debian's. What was counted is kept. Raises
-    WordlineError where a tool, the cells or the program is missing, or where there is no twin.
+    - `first`: Number of sequences of the test set to run through each netlist.
+    - `components`: TOML file of component figures (docs/efficiency.md).
+    - `node`: Technology node of the results (nm).
+    - `twins`: Include the digital twin.
+    - `library`: Folder of the cells' files; None: where Debian installs them.
+
+    Counts are kept, so other figures or another node need no new simulation.
+
+    Raises WordlineError if a tool, the cells or the program is missing, or if the design has no
+    digital twin.
     """
     figures = read_figures(components or COMPONENTS)
-    at_node(figures, node)  # a mistake is found before what takes long
+    at_node(figures, node)  # find an invalid node before slow steps
     folder = build_dir / recipe.description.name / "ppa"
     if twins:
         twin.check(recipe.description)

@@ -1,4 +1,4 @@
-"""Files of a design in a folder: Verilog, sidecar, image, golden vectors, and the package."""
+"""Emit the files of a design: Verilog, sidecar, image, golden vectors, and the IP package."""
 
 import json
 import time
@@ -26,8 +26,13 @@ from wordline.flow.train import torch_threads
 
 @dataclass(frozen=True)
 class Emitted:
-    """Emitted files. folder: where they are. seconds: what it took, 0 if they were there already.
-    reused: whether they were. edited: those that were edited since, and stay as they are."""
+    """Emitted files.
+
+    folder: Folder of the files.
+    seconds: Time it took (s); 0 if all files were up to date, and for `design_only`.
+    reused: All files were up to date.
+    edited: Files that were edited since, and were kept.
+    """
 
     folder: Path
     seconds: float
@@ -36,10 +41,10 @@ class Emitted:
 
 
 SEQUENCES = 400
-"""Sequences whose golden vectors are in a package, at most: the first ones of the test set."""
+"""Maximum number of sequences with golden vectors in a package: the first ones of the test set."""
 
 IMAGE, VECTORS, PART = "image.hex", "vectors.npz", "vectors-part.npz"
-"""A program; golden vectors of the whole test set; those of other sequences."""
+"""A program; golden vectors of the whole test set; golden vectors of other sequences."""
 
 
 def emit(
@@ -57,14 +62,20 @@ def emit(
     threads: int = 1,
     force: bool = False,
 ) -> Emitted:
-    """Write a recipe's design into a folder: Verilog, macro stub and sidecar and, of a trained
-    program, its image and golden vectors of the test set.
+    """Write a design into a folder: Verilog, sidecar, and image and golden vectors of a program.
 
-    program: else the one in build_dir/NAME. design_only: without a program. out: the folder, else
-    build_dir/NAME. macro: write an IP package too, into the folder's `package`, with this view of
-    the crossbars (`gen.ip.options.MACROS`). period_ns: of the package's clock. force: overwrite
-    files that were edited since they were emitted. Raises WordlineError for an unknown view, where
-    there is no program of this design, or for an edited file.
+    The golden vectors are those of the test set.
+
+    - `program`: A trained program; None: the one in build_dir/NAME.
+    - `design_only`: Write no image and no vectors; needs no program.
+    - `out`: Output folder; None: build_dir/NAME.
+    - `macro`: Also write an IP package into the folder's `package`, with this view of the crossbars
+      (`gen.ip.options.MACROS`).
+    - `period_ns`: Clock period of the package's constraints (ns).
+    - `votes`, `vote_by`: Passes over each sequence, and how they vote.
+    - `force`: Overwrite files that were edited since they were emitted.
+
+    Raises WordlineError for an unknown view, a missing program, or an edited file.
     """
     if macro is not None and macro not in MACROS:
         raise WordlineError(
@@ -104,12 +115,18 @@ def emit_all(
     keep_edited: bool = False,
     force: bool = False,
 ) -> Emitted:
-    """All files of a design, a program and DAC codes x (sequences, steps, inputs) of sequences of
-    these lengths. Files that a key says are the same are left alone.
+    """Write all files of a design and a program, with golden vectors of DAC codes x.
 
-    whole: x is the whole set; else its vectors go to `PART`, and those of the set stay. Raises
-    WordlineError where it would overwrite what was edited, unless by force; keep_edited: an edited
-    file of the same design stays as it is, and is named in the result.
+    Files whose cache key is unchanged are kept.
+
+    x: (sequences, steps, inputs).
+    lengths: Steps of each sequence.
+    whole: x is the whole test set. Otherwise its vectors are written to `PART`, and those of the
+        test set stay.
+    keep_edited: Keep an edited file of the same design, and list it in the result.
+    force: Overwrite edited files.
+
+    Raises WordlineError if it would overwrite an edited file.
     """
     made, began = Generated(folder, force=force), time.monotonic()
     description, vectors_file = program.description, VECTORS if whole else PART
@@ -127,7 +144,7 @@ def emit_all(
     if not stale:
         return Emitted(folder, 0.0, True, edited)
     values = None
-    if vectors_file in stale:  # before anything is written: it may refuse
+    if vectors_file in stale:  # first: it may refuse x
         values = vectors.make(program, x, lengths)
     _write_design(made, description, stale)
     if IMAGE in stale:
@@ -140,7 +157,7 @@ def emit_all(
 
 
 def emit_design(description: Description, folder: Path, *, force: bool = False) -> None:
-    """The design alone. Raises WordlineError where it would overwrite what was edited."""
+    """Write the design alone. Raises WordlineError if it would overwrite an edited file."""
     made = Generated(folder, force=force)
     stale, _ = _stale(made, description, _design_keys(description), [])
     _write_design(made, description, stale)
@@ -154,8 +171,10 @@ def _design_keys(description: Description) -> dict[str, str]:
 def _stale(
     made: Generated, description: Description, keys: dict[str, str], may_stay: Sequence[str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Which files are to be written, with their keys, and which were edited and stay. Raises
-    WordlineError for those that were edited and may not stay."""
+    """Files to write, with their cache keys, and edited files that stay.
+
+    Raises WordlineError if a file was edited and may not stay.
+    """
     current = {name for name, key in keys.items() if made.fresh(name, key)}
     edited = {*made.edited(keys)}
     kept = edited & current & {*may_stay}
@@ -165,7 +184,7 @@ def _stale(
 
 
 def _write_design(made: Generated, description: Description, stale: Mapping[str, str]) -> None:
-    """Write those of a design's files that are stale; none of them was edited."""
+    """Write the stale files of a design; none of them was edited."""
     names = [name for name in verilog.names(description) if name in stale]
     if names:
         texts = verilog.texts(description)
@@ -176,10 +195,13 @@ def _write_design(made: Generated, description: Description, stale: Mapping[str,
 def package_program(
     program: Program, effects_: dict[str, Any], vectors_file: Path, made: Generated
 ) -> None:
-    """Add a program to a package: its image, golden vectors, testbenches, and what it is.
+    """Add a program to a package: image, golden vectors, testbenches, program.json.
 
-    effects_: what `golden.effects.describe` says. vectors_file: golden vectors of the program, of
-    which the package gets the first `SEQUENCES`.
+    effects_: Result of `golden.effects.describe`.
+    vectors_file: Golden vectors of the program; the package gets the first `SEQUENCES`.
+    made: The package.
+
+    Raises WordlineError if it would overwrite an edited file.
     """
     golden = vectors.first(vectors.load(vectors_file), SEQUENCES)
     texts = package.program_texts(program.description, golden)
@@ -203,7 +225,7 @@ def package_program(
 
 
 def write_images(program: Program, made: Generated) -> None:
-    """The image of a program in a package, as text and as bytes."""
+    """Write the image of a program into a package, as text and as binary."""
     made.check(package.IMAGES)
     for file, write in zip(package.IMAGES, (image.write, image.write_binary), strict=True):
         with made.writing(file) as beside:

@@ -1,4 +1,4 @@
-"""The files of a check: the RTL of a user, with image, vectors and sidecar of its design."""
+"""Files of a check: a user's RTL, with image, vectors and sidecar of its design."""
 
 import json
 from dataclasses import dataclass
@@ -13,11 +13,14 @@ from golden.errors import WordlineError
 
 @dataclass(frozen=True)
 class Given:
-    """RTL and what it is compared with.
+    """RTL, and the files that it is compared with.
 
-    folder: a build folder or a package. rtl: the digital logic. crossbars: the model of the
-    crossbar macros. axi: the top with AXI, of a package. edited: files that differ from what was
-    emitted, or that are not the folder's. unknown: whether the folder has no hashes.
+    folder: A build folder or an IP package.
+    rtl: Digital logic.
+    crossbars: Model of the crossbar macros.
+    axi: Top with AXI; None outside a package.
+    edited: Files that differ from what was emitted, or are not in the folder.
+    unknown: The folder has no hashes, so edits cannot be found.
     """
 
     folder: Path
@@ -33,12 +36,12 @@ class Given:
 
     @property
     def name(self) -> str:
-        """Of the design."""
+        """Name of the design."""
         return self.description.name
 
     @property
     def files(self) -> list[Path]:
-        """All that is compared, but for the sidecar."""
+        """All compared files, without the sidecar."""
         more = [] if self.axi is None else [self.axi]
         return [self.rtl, *more, self.crossbars, self.image, self.vectors]
 
@@ -50,11 +53,14 @@ def find(
     crossbars: Path | None = None,
     vectors: Path | None = None,
 ) -> Given:
-    """What is at a path: a build folder, a package, or a Verilog file with the same ports.
+    """Find the files of a check.
 
-    design: for a file, the folder of its design, if it does not lie in it. crossbars: Verilog of
-    the crossbar macros in the place of the folder's model. vectors: other golden vectors. Raises
-    WordlineError where something is missing.
+    path: A build folder, an IP package, or Verilog with the same ports.
+    design: For a Verilog file elsewhere, the folder of its design.
+    crossbars: Verilog of the crossbar macros, instead of the folder's model.
+    vectors: Golden vectors, instead of the folder's.
+
+    Raises WordlineError if a file is missing or damaged.
     """
     if not path.exists():
         raise WordlineError(f"{path} does not exist; give a build folder, a package or Verilog.")
@@ -101,7 +107,7 @@ def find(
 
 
 def _folder(path: Path, design: Path | None) -> tuple[Path, Path]:
-    """The folder of a design, and its sidecar."""
+    """Folder and sidecar of a design."""
     places = [design] if design else [path] if path.is_dir() else [path.parent, path.parent.parent]
     for folder in places:
         for file in sorted(folder.glob("*.json")):

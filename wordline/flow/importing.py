@@ -1,4 +1,4 @@
-"""A trained network from elsewhere, quantised for a design and kept as a program."""
+"""Import of a trained network: quantise it for a design and save it as a program."""
 
 import dataclasses
 import hashlib
@@ -24,14 +24,23 @@ from wordline.flow.sequences import labelled, read_sequences
 from wordline.flow.train import Progress, torch_threads
 
 SEQUENCES = "sequences.npz"
-"""The file of the sequences that an imported network is simulated on: those of `test`, else the
-calibration's, without labels."""
+"""File of the sequences on which an imported network is simulated.
+
+They are those of `test`, or else those of `calibration` without labels.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """A network from elsewhere as a program, before and after fine-tuning (None: there was none),
-    and what each stage is worth on held-out sequences (`golden.measures`), where there are some."""
+    """An imported network.
+
+    recipe: Recipe of the network and its sequences.
+    conversion: Quantised network before fine-tuning.
+    tuned: Program after fine-tuning; None: not fine-tuned.
+    measures: Measures (`golden.measures`) on held-out sequences by stage: "float", "converted",
+        "fine-tuned". Empty without held-out sequences.
+    folder: Folder of the files.
+    """
 
     recipe: Recipe
     conversion: Conversion
@@ -41,7 +50,7 @@ class Imported:
 
     @property
     def program(self) -> Program:
-        """The last one."""
+        """The final program."""
         return self.tuned or self.conversion.program
 
 
@@ -62,17 +71,23 @@ def import_model(
     build_dir: Path = Path("build"),
     progress: Progress = lambda *_: None,
 ) -> Imported:
-    """Quantise a model's file for a design, by calibration sequences; train on if `fine_tune`.
+    """Quantise a model's file for a design with calibration sequences; fine-tune it on request.
 
-    Writes NAME.toml, program.safetensors, import.json and `SEQUENCES` into build_dir/NAME. The
-    recipe in NAME.toml can be simulated, emitted, synthesised and costed as a trained one.
+    Writes NAME.toml, program.safetensors, import.json and sequences.npz into build_dir/NAME. The
+    recipe in NAME.toml can be simulated, emitted, synthesised and costed like a trained one.
 
-    model: ONNX, or a state_dict (docs/import.md). calibration, test: .npz files of sequences.
-    order: names of a state_dict's parts, from the input on, where their sizes do not tell it.
-    design: a preset or a TOML file, whose network, cell and name are replaced; else vowels' with no
-    effects. name: of the new design; else the file's. epochs, seed: of fine-tuning, in the place of
-    the design's. force: replace what is in the folder of another model, or was edited. Raises
-    WordlineError for a model that cannot be taken, or a mistake in a file.
+    - `model`: ONNX, or a state_dict (docs/import.md).
+    - `calibration`: .npz file of typical sequences, with labels for fine-tuning.
+    - `design`: A preset or a TOML file, whose network, cell and name are replaced; None: the preset
+      vowels without effects.
+    - `name`: Name of the design; None: the file's.
+    - `fine_tune`: Train the quantised network.
+    - `epochs`, `seed`: Of fine-tuning; None: those of the design.
+    - `test`: .npz file of held-out sequences with labels, to measure on.
+    - `order`: Names of a state_dict's parts from the input on, if their sizes do not determine it.
+    - `force`: Replace another network, or an edited TOML file, in the folder.
+
+    Raises WordlineError for a model that cannot be mapped, or an invalid file.
     """
     recipe = presets.load(design) if design else Recipe(presets.PRESETS["vowels"].description)
     name = name or _name(model)
@@ -92,7 +107,7 @@ def import_model(
 
 
 def _name(model: Path) -> str:
-    """A design's name of a file's: epoch-10 of Epoch 10.pt."""
+    """Name of a design from the name of a file: epoch-10 for Epoch 10.pt."""
     own = re.sub(r"[^a-z0-9_-]+", "-", model.stem.lower())
     return own.lstrip("-_0123456789")[:40].rstrip("-_") or "model"
 
@@ -181,8 +196,11 @@ def _with_sequences(recipe: Recipe, path: str) -> Recipe:
 
 
 def _write_sequences(path: Path, data: Sequences, labels: bool) -> None:
-    """The sequences that a chip of this network is simulated on. Labels are those of held-out
-    sequences alone: others would measure on what the network was trained or calibrated on."""
+    """Write the sequences on which a chip of this network is simulated.
+
+    labels: Write labels. Only held-out sequences get them: the network was calibrated or trained on
+        the others.
+    """
     arrays = {"x": data.x.numpy(), "lengths": data.lengths.numpy()}
     arrays |= {"labels": data.labels.numpy()} if labels else {}
     with files.atomic(path) as beside, beside.open("wb") as file:
@@ -190,7 +208,7 @@ def _write_sequences(path: Path, data: Sequences, labels: bool) -> None:
 
 
 def _check_folder(folder: Path, digest: str) -> None:
-    """Raise WordlineError where writing there would lose another network, or what was edited."""
+    """Raise WordlineError if writing would replace another network or an edited file."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     instead = "give the design another name with --name, or replace it with --force"

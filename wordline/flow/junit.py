@@ -8,8 +8,11 @@ from wordline.flow.check import Checked
 
 
 def write(path: Path, found: Checked) -> None:
-    """Write a check: a test case for each compared quantity, for the run itself, for AXI, and for
-    each changed line, which is skipped where it is neither proved equal nor a failure."""
+    """Write a check as JUnit XML.
+
+    There is a test case for each compared quantity, for the run, for AXI, and for each changed
+    line. The case of a changed line is skipped unless the change is proved equal.
+    """
     suite = ElementTree.Element("testsuite", name=f"wordline check {found.given.name}")
     properties = ElementTree.SubElement(suite, "properties")
     for file, digest in found.files.items():

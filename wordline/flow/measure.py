@@ -1,4 +1,4 @@
-"""A design and its digital twin in gates: mapped onto cells, run on a test set, and counted."""
+"""Gate-level measurement of a design or its digital twin: map, simulate a test set, count."""
 
 import json
 from collections.abc import Callable
@@ -29,12 +29,17 @@ def measure(
     stage: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> counts.Counted:
-    """Map a program's design, or that of its twin, onto cells with memories as macros, run DAC
-    codes x through the netlist, and count what it did. What was counted is kept in `folder`, and
-    used again where nothing it depends on has changed.
+    """Map a program's design, simulate its netlist, compare with golden, and count its activity.
 
-    Raises WordlineError where a tool or the cells are missing, or where the netlist does not do
-    what golden does.
+    Memories become macros. Counts are kept in `folder` and reused if nothing they depend on has
+    changed.
+
+    x, lengths: DAC codes and lengths of the sequences.
+    side: "analog", or "digital" for the digital twin.
+    library: Folder of the cells' files; None: where Debian installs them.
+    stage: Called with the name of each stage.
+
+    Raises WordlineError if a tool or the cells are missing, or if the netlist and golden differ.
     """
     program = twin.twin(program) if side == "digital" else program
     description, cells = program.description, ppa.CELLS

@@ -1,4 +1,4 @@
-"""A user's .npz files: read whole, or refused in one sentence before memory is taken."""
+"""Reader for a user's .npz files. It rejects a file that is too large before loading it."""
 
 import contextlib
 import zipfile
@@ -11,14 +11,17 @@ from numpy.lib import format as npy
 from golden.errors import WordlineError
 
 MOST = 2**34
-"""Bytes of all arrays of a file that is read."""
+"""Maximum size of all arrays of a file in bytes."""
 
 Array = np.ndarray
 
 
 def read(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz file by name; WordlineError where it is damaged, too large, or holds
-    what is no plain array."""
+    """Read the arrays of an .npz file by name.
+
+    Raises WordlineError if the file is damaged, too large, or contains other objects than plain
+    arrays.
+    """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
@@ -35,7 +38,7 @@ def read(path: Path) -> dict[str, Array]:
             return arrays
     except WordlineError:
         raise
-    except Exception as error:  # what is damaged fails in any way
+    except Exception as error:  # a damaged file can raise anything
         if isinstance(error, OSError) and error.strerror:
             reason = f"cannot be read ({error.strerror}); give an .npz file"
         elif isinstance(error, _ObjectsError):
@@ -54,11 +57,11 @@ def read(path: Path) -> dict[str, Array]:
 
 
 class _ObjectsError(ValueError):
-    """An array holds Python objects."""
+    """An array contains Python objects."""
 
 
 def _array(member: IO[bytes], size: int) -> Array:
-    """One array, of `size` bytes with its header; raises something where it is something else."""
+    """One array of `size` bytes, header included. Raises an exception if it is not that."""
     shape, _, kind, start = _header(member)
     if kind.hasobject:
         raise _ObjectsError
@@ -70,14 +73,14 @@ def _array(member: IO[bytes], size: int) -> Array:
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, order and type of an array, and how long the header is."""
+    """Shape, order and type of an array, and the length of its header."""
     version = npy.read_magic(member)
     reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
     return *reader(member), member.tell()
 
 
 def channels(path: Path) -> int | None:
-    """Channels of the input `x` of a file; None where it has none, which reading it will say."""
+    """Channels of the input `x` of a file; None if that cannot be read."""
     with (
         contextlib.suppress(Exception),
         zipfile.ZipFile(path) as archive,

@@ -1,4 +1,4 @@
-"""Where the first difference is, in the terms of the design and of its Verilog."""
+"""Location of the first difference, in the design and in its Verilog."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +9,15 @@ from wordline.flow.given import Given
 
 @dataclass(frozen=True)
 class Place:
-    """Where the first difference is.
+    """Location of the first difference.
 
-    layer: `layers.N`, `head`, or "" of what comes out. gate, unit, step, pass_: where there are
-    some; a unit of the head is a class. module, net: below the top. cycle: from the end of loading,
-    in a run that begins with sequence `since`; None where it is not known.
+    quantity: Name of the compared quantity.
+    layer: `layers.N`, `head`, or "" for an output.
+    step, pass_, gate, unit: None if the quantity has none. A unit of the head is a class.
+    module, net: Path of the module below the top, and the net.
+    golden, rtl: The two values.
+    since: First sequence of the run.
+    cycle: Clock cycle after loading in that run; None if it is not known.
     """
 
     quantity: str
@@ -49,7 +53,7 @@ class Place:
 
 
 def located(given: Given, first: dict[str, Any] | None) -> Place | None:
-    """The place of a scoreboard's first difference; None where there is none."""
+    """Location of a scoreboard's first difference; None if there is none."""
     if first is None:
         return None
     at, quantity = first["place"], first["quantity"]
@@ -80,7 +84,7 @@ def located(given: Given, first: dict[str, Any] | None) -> Place | None:
 def _net(
     given: Given, layer: str, kind: str, gate: str | None, unit: int | None
 ) -> tuple[str, str]:
-    """The module and the net of a quantity, as emitted Verilog calls them."""
+    """Module and net of a quantity in the emitted Verilog."""
     probe = given.sidecar["probes"].get(layer)
     if probe is None:
         fields = given.sidecar["ports"]["o__payload"]["fields"]
@@ -93,5 +97,5 @@ def _net(
     number = int(layer.rpartition(".")[2])
     beat = unit % timing.units_per_beat(given.description.layers[number])
     net = {"codes": f"code_{gate}", "c": "c_next"}.get(kind, kind) + f"_{beat}"
-    # A cell of a user's own may call its nets otherwise.
+    # A user's own cell may use other names.
     return module, net if net in given.rtl.read_text() else "trace"

@@ -1,4 +1,4 @@
-"""What a run is about: a preset or a TOML file, with what the caller has in its place."""
+"""Load a recipe from a preset or a TOML file, with changes by the caller."""
 
 import contextlib
 import dataclasses
@@ -18,11 +18,14 @@ def load(
     placement: str | None = None,
     effects_: str | None = None,
 ) -> Recipe:
-    """The recipe of a preset, or of the TOML file at a path, with what is given in its place.
+    """Load the recipe of a preset, or of the TOML file at a path, and replace some of its values.
 
-    seed: of training, and of the effects' chip. noise: "none", "hardware", or a signal-to-noise
-    ratio in dB. placement: where such noise is added. effects_: a preset of effects, or the path of
-    a TOML file. Raises WordlineError for a name or a value that is not known.
+    - `seed`: Seed of training and of the effects.
+    - `noise`: "none", "hardware", or a signal-to-noise ratio (dB).
+    - `placement`: Where noise of a ratio is added.
+    - `effects_`: A preset of effects, or the path of a TOML file.
+
+    Raises WordlineError for an unknown name or an invalid value.
     """
     recipe = presets.load(name)
     settings = plain(recipe.training)
@@ -41,6 +44,6 @@ def load(
 
 
 def on_chip(program: Program, recipe: Recipe, votes: int = 1, vote_by: str = "majority") -> Program:
-    """A program as the chip holds it: with the recipe's effects, and so many votes."""
+    """The program on a real chip: with the recipe's effects, and `votes` passes per sequence."""
     program = dataclasses.replace(program, votes=votes, vote_by=vote_by)  # type: ignore[arg-type]
     return effects.apply(program, recipe.effects)

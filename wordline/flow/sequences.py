@@ -1,4 +1,4 @@
-"""Sequences for a network: a recipe's test set, or a user's .npz file, as DAC codes."""
+"""Sequences for a network as DAC codes: a recipe's test set, or a user's .npz file."""
 
 from pathlib import Path
 
@@ -18,11 +18,13 @@ from wordline.flow import npz
 
 
 def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:
-    """The training set and the test set of a recipe; WordlineError where they are absent, or where
-    their labels are of other steps than the output.
+    """Training set and test set of a recipe.
 
-    Sequences of an .npz file, as of an imported network, are a test set; there is nothing to train
-    on. Without labels in the file, all labels are -1.
+    If the recipe has an .npz file instead of a data set, as an imported network has, its sequences
+    are the test set, and the training set is empty. Without labels in the file all labels are -1.
+
+    Raises WordlineError if the files are missing or damaged, or if labels and outputs are of other
+    steps.
     """
     own = own_sequences(recipe)
     if own is None:
@@ -35,7 +37,7 @@ def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:
 
 
 def own_sequences(recipe: Recipe) -> Path | None:
-    """The .npz file that a recipe has in the place of a data set, if it has one."""
+    """The .npz file of a recipe; None if it has a data set."""
     path = Path(recipe.training.dataset)
     return path if path.suffix == ".npz" else None
 
@@ -46,23 +48,26 @@ def has_labels(data: Sequences) -> bool:
 
 
 def test_set(recipe: Recipe, data_dir: Path) -> Sequences:
-    """The test set of a recipe; raises what `dataset` does."""
+    """Test set of a recipe. Raises what `dataset` does."""
     return dataset(recipe, data_dir).test
 
 
 def encode(program: Program, data: Sequences) -> Tensor:
-    """DAC codes of a program's real inputs; padding is 0, or the code of 0."""
+    """DAC codes of a program's real inputs. Padding gets the code of 0."""
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
     return torch.where(data.valid[..., None], codes, program.description.dac.zero)
 
 
 def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | None]:
-    """A user's sequences from an .npz file: codes, lengths, and labels if it has them.
+    """Read a user's sequences from an .npz file: codes, lengths, and labels or None.
 
-    x: real, or codes: DAC codes; (sequences, steps, inputs). lengths, labels: (sequences,),
-    optional; labels are (sequences, steps) where the output is of every step, and have one more
-    axis where they are real: what each score, or each value of a state, is to be. Raises
-    WordlineError where it is not so.
+        x or codes  real numbers or DAC codes, (sequences, steps, inputs)
+        lengths     optional, (sequences,)
+        labels      optional, (sequences,); (sequences, steps) with an output per step
+
+    Real labels have one more axis: the target of each score, or of each value of a state.
+
+    Raises WordlineError if the file is damaged or does not fit the program.
     """
     kind, data = _read_npz(path, program.description)
     codes = encode(program, data) if kind == "x" else data.x.long()
@@ -73,14 +78,19 @@ def read_input(path: Path, program: Program) -> tuple[Tensor, Tensor, Tensor | N
 
 
 def read_sequences(path: Path, description: Description) -> Sequences:
-    """As `read_input`, of real inputs: Sequences, with labels of -1 where there are none; symbols,
-    if x is uint8. Raises WordlineError where it is not so."""
+    """Read a user's sequences with real inputs from an .npz file.
+
+    Without labels in the file all labels are -1. If x is uint8 with values 0 and 1, it holds
+    one-hot symbols.
+
+    Raises WordlineError if the file is damaged, does not fit the description, or has DAC codes.
+    """
     kind, data = _read_npz(path, description)
     if kind != "x":
         raise WordlineError(
             f"{path} has `codes`; give real inputs, `x`: their range is to be found."
         )
-    # Symbols are one-hot; other bytes are numbers, as those of an image.
+    # Symbols are one-hot. Other bytes are numbers, such as the pixels of an image.
     symbols = data.x.dtype == torch.uint8 and int(data.x.max()) <= 1
     x = data.x if symbols else data.x.float()
     every_step = description.output.every_step
@@ -90,7 +100,7 @@ def read_sequences(path: Path, description: Description) -> Sequences:
 
 
 def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
-    """Which of `x` and `codes` a file has, and what is in it; no labels: an empty tensor."""
+    """Name of the input, `x` or `codes`, and the sequences; without labels these are empty."""
     arrays = npz.read(path)
     if ("x" in arrays) == ("codes" in arrays):
         raise WordlineError(f"{path} must hold either `x` (real) or `codes`; it holds {[*arrays]}.")
@@ -143,14 +153,17 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
 
 
 def _native(raw: np.ndarray) -> np.ndarray:
-    """The array in a type that PyTorch has."""
+    """The array in a type that PyTorch supports."""
     if raw.dtype.kind == "f":
         return np.ascontiguousarray(raw, raw.dtype.newbyteorder("=") if raw.itemsize < 9 else "f8")
     return raw if raw.dtype == np.uint8 else raw.astype(np.int64)
 
 
 def labelled(data: Sequences, path: Path, description: Description) -> Sequences:
-    """The sequences, once each is found to have a class of the network, or real labels."""
+    """The sequences, if each has a class of the network or real labels.
+
+    Raises WordlineError otherwise.
+    """
     classes = description.network.classes
     labels = data.labelled(data.labels)
     low, high = int(labels.min()), int(labels.max())

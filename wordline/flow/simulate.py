@@ -1,4 +1,4 @@
-"""The main job: train, emit, build with Verilator, run, and compare every value with golden."""
+"""The main flow: train, emit, build with Verilator, simulate, compare every value with golden."""
 
 import contextlib
 import functools
@@ -29,15 +29,16 @@ FORMAT = 1
 """Version of summary.json (docs/formats.md)."""
 
 RUNNERS = ("batch", "cocotb")
-"""batch: all cores, no Python between two cycles. cocotb: the bench, which can write waves."""
+""""batch" runs on all cores without Python between two cycles; "cocotb" can write waveforms."""
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What the Verilog of a design did, beside golden.
+    """Result of simulating a design's Verilog, compared with golden.
 
-    folder: where summary.json and the emitted files are. summary: what that file holds. waves: the
-    VCD file, if one was asked for.
+    folder: Folder of summary.json and the emitted files.
+    summary: Content of summary.json.
+    waves: VCD file; None if none was written.
     """
 
     folder: Path
@@ -46,17 +47,17 @@ class Simulation:
 
     @property
     def passed(self) -> bool:
-        """Whether every value is equal, and the run came to its end."""
+        """Whether every value is equal and the run finished."""
         return bool(self.summary["passed"]) and not self.summary["mismatches"]
 
     @property
     def values_compared(self) -> int:
-        """How many values were compared."""
+        """Number of values compared."""
         return int(self.summary["values_compared"])
 
     @property
     def mismatches(self) -> int:
-        """How many of them differ."""
+        """Number of values that differ."""
         return int(self.summary["mismatches"])
 
     @property
@@ -66,12 +67,12 @@ class Simulation:
 
     @property
     def not_compared(self) -> list[str]:
-        """Files of the package in this folder that are not those that were compared."""
+        """Files of the package in this folder that differ from the compared files."""
         return list(self.summary["not_compared"])
 
     @property
     def first_difference(self) -> str | None:
-        """The first that differs, in words."""
+        """The first difference as text; None if there is none."""
         found = self.summary["first_difference"]
         return None if found is None else str(found)
 
@@ -96,20 +97,25 @@ def simulate(
 ) -> Simulation:
     """Run a recipe's network through its Verilog and compare every value with golden.
 
-    What has not changed since the last run is used again. The summary goes to
+    Results of earlier runs are reused if nothing has changed. The summary is written to
     build_dir/NAME/summary.json.
 
-    program: a trained program; without it one is trained, or taken from the folder. inputs: an .npz
-    file of sequences in the place of the test set. first: only so many of the sequences. stall: the
-    chance of a pause at each transfer, 0 to 0.95. threads: PyTorch's. runner: one of `RUNNERS`;
-    waves: write a VCD file of these steps, "all" or a range as in "5:8", which the runner "batch"
-    cannot; they count from 0 over all sequences and passes, in the chip's order. votes: passes over
-    each sequence. force: overwrite emitted files that were edited; without it edited Verilog and an
-    edited image are simulated as they are, and named in the result.
-    Raises WordlineError for a mistake in what was given, for edited golden vectors, or for a
-    missing tool.
+    - `program`: A trained program; None: train one, or load it from the folder.
+    - `inputs`: .npz file of sequences, instead of the test set.
+    - `first`: Number of sequences; None: all.
+    - `stall`: Probability of a stall at each transfer, 0 to 0.95.
+    - `runner`: "batch" or "cocotb"; None: "cocotb" for `waves`, else "batch".
+    - `waves`: Write a VCD file of these steps: "all", or a range such as "5:8", counted from 0 over
+      all sequences and passes in the order of the chip. Needs the runner "cocotb".
+    - `votes`, `vote_by`: Passes over each sequence, and how they vote.
+    - `threads`: Number of PyTorch threads.
+    - `force`: Overwrite edited files. Otherwise edited Verilog and an edited image are simulated as
+      they are, and listed in the result.
+
+    Raises WordlineError for an invalid argument, for edited golden vectors, or if a tool is
+    missing.
     """
-    from sim import batch, chip, verilator  # cocotb is slow to import
+    from sim import batch, chip, verilator  # importing cocotb is slow
     from sim import waves as vcd
 
     if runner not in (None, *RUNNERS):
@@ -118,7 +124,7 @@ def simulate(
         raise WordlineError("Waves need the cocotb runner; leave the runner out, or the waves.")
     span = vcd.parse_steps(waves) if waves else None
     runner = runner or ("cocotb" if waves else "batch")
-    verilator.find()  # before anything that takes long
+    verilator.find()  # before any slow step
     description = recipe.description
     data = sequences.test_set(recipe, data_dir) if inputs is None else None
     longest = (int(data.lengths.max()),) if data is not None else ()
@@ -194,20 +200,20 @@ def simulate(
 
 
 def _compared(folder: Path, name: str, values: str) -> dict[str, str]:
-    """The files that were compared, and the SHA-256 of each."""
+    """SHA-256 of each compared file."""
     names = (f"{name}.v", f"{name}_crossbar_model.v", emit.IMAGE, values)
     return {file: files.sha256(folder / file) for file in names}
 
 
 def _not_compared(folder: Path, compared: dict[str, str]) -> list[str]:
-    """Files of the package in this folder that differ from what was compared."""
+    """Files of the package in this folder that differ from the compared files."""
     rtl = folder / "package" / "rtl"
     there = {rtl / file: wanted for file, wanted in compared.items() if (rtl / file).is_file()}
     return [str(path) for path, wanted in there.items() if files.sha256(path) != wanted]
 
 
 class _Seconds:
-    """Wall time of stages, and in all."""
+    """Wall time by stage, and in total."""
 
     def __init__(self) -> None:
         self.of: dict[str, float] = {}
@@ -215,18 +221,18 @@ class _Seconds:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """The time of a block."""
+        """Measure the time of a block."""
         began = time.monotonic()
         yield
         self.of[name] = time.monotonic() - began
 
     def all(self) -> dict[str, float]:
-        """By stage, and the total."""
+        """Time by stage, and the total."""
         return self.of | {"total": time.monotonic() - self.began}
 
 
 def _measures(program: Program, output: np.ndarray, labels: Tensor | None) -> dict[str, float]:
-    """What came out of a chip is worth, with labels."""
+    """Measures of a chip's outputs; empty without labels."""
     if labels is None:
         return {}
     found, description = torch.from_numpy(np.asarray(output)), program.description
@@ -247,11 +253,15 @@ def summarise(
     seconds: dict[str, float],
     seed: int,
 ) -> dict[str, Any]:
-    """The main job's summary.json; effects: what `golden.effects.describe` says. labels: of
-    sequences, or of all their steps, one after the other.
+    """Content of summary.json.
 
-    Measures (`golden.measures`) are of the float network and of an ideal chip in one pass, both on
-    the recipe's test set, and of golden and the RTL on these sequences.
+    effects: Result of `golden.effects.describe`.
+    result: Result of the runner.
+    labels: Labels of sequences, or of all their steps, one after the other.
+    seconds: Time by stage (s).
+
+    Measures (`golden.measures`) of the float network and of an ideal chip in one pass are on the
+    recipe's test set; those of golden and the RTL are on these sequences.
     """
     about, description = program.about, program.description
     found = {

@@ -1,4 +1,4 @@
-"""A design onto standard cells or an FPGA: what each block takes, and how fast it is."""
+"""Synthesis for standard cells or an FPGA: resources of each block, and speed."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,10 +27,12 @@ Stage = Callable[[str], None]
 
 @dataclass(frozen=True)
 class NetlistRun:
-    """Sequences of the test set through a netlist of cells.
+    """Sequences of the test set, simulated at gate level.
 
-    passed: every result is golden's, and no output was X. log: what the simulator said. energies:
-    by block, and nets: what each net did; None where the run did not pass.
+    passed: Every result equals golden's, and no output was X.
+    log: Log of the simulator.
+    energies: Energy by block; None if the run did not pass.
+    nets: Switching activity of the nets; None if the run did not pass.
     """
 
     sequences: int
@@ -44,7 +46,13 @@ class NetlistRun:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """A design in standard cells, and what its netlist did where it was run."""
+    """A design in standard cells.
+
+    folder: Folder of the results.
+    cells: The cell library.
+    mapped: Area by block, clock period and constraints.
+    run: Gate-level simulation; None if there was none.
+    """
 
     folder: Path
     cells: cells.Cells
@@ -67,11 +75,16 @@ def synthesise(
 ) -> Synthesis:
     """Map a design onto standard cells, in build_dir/NAME/synth-TARGET.
 
-    target: one of `CELLS`. own: another library, by its files; TARGET is its name then. period_ns:
-    of the clock that is aimed at. library: the folder of the target's files; else Debian's.
-    memory_bits: memories of at least so many bits are black boxes; else all are flip-flops. first:
-    run so many sequences of the test set through the netlist, of the trained program in
-    build_dir/NAME. Raises WordlineError where a tool, the cells or the program is missing.
+    - `target`: One of `gen.impl.cells.CELLS`.
+    - `period_ns`: Target clock period (ns).
+    - `library`: Folder of the target's files; None: where Debian installs them.
+    - `own`: Your own library; its name replaces TARGET.
+    - `memory_bits`: Make memories of at least this many bits black boxes; None: all memories are
+      flip-flops.
+    - `first`: Number of sequences of the test set to simulate at gate level, with the trained
+      program in build_dir/NAME.
+
+    Raises WordlineError if a tool, the cells or the program is missing.
     """
     if own is None and target not in CELLS:
         raise WordlineError(f"There is no target {target!r}; give {targets()}.")
@@ -79,7 +92,7 @@ def synthesise(
     folder = build_dir / description.name / f"synth-{onto.name}"
     cells.check_mapping(onto, library)
     inputs = None
-    if first:  # before anything that takes long
+    if first:  # before any slow step
         inputs = netlist_inputs(recipe, build_dir, first, data_dir)
         cells.check_gates(onto, library)
     stage = stages(progress)
@@ -133,8 +146,12 @@ def _run(
 
 @dataclass(frozen=True)
 class Placement:
-    """A design placed and routed on an FPGA, behind a serial line. folder: where the bit stream
-    and the package are."""
+    """A design placed and routed on an FPGA, behind a serial line.
+
+    folder: Folder of the bitstream and the package.
+    device: Name of the device.
+    placed: Resources, clock frequency and versions.
+    """
 
     folder: Path
     device: str
@@ -149,11 +166,14 @@ def place(
     progress: Progress = lambda *_: None,
     **options: Any,
 ) -> Placement:
-    """Put a design onto a Lattice ECP5, in build_dir/NAME/synth-ecp5.
+    """Place and route a design on a Lattice ECP5, in build_dir/NAME/synth-ecp5.
 
-    The trained program in build_dir/NAME, if there is one, goes into the package. device: one of
-    `gen.impl.ecp5.DEVICES`. options: those of `gen.impl.ecp5.place`. Raises WordlineError where a
-    tool is missing or the design does not fit.
+    The package contains the trained program of build_dir/NAME, if there is one.
+
+    - `device`: One of `gen.impl.ecp5.DEVICES`.
+    - `options`: Further options of `gen.impl.ecp5.place`.
+
+    Raises WordlineError if a tool is missing or the design does not fit.
     """
     if device not in ecp5.DEVICES:
         raise WordlineError(f"There is no device {device!r}; give {' or '.join(ecp5.DEVICES)}.")
@@ -172,15 +192,17 @@ def place(
 
 
 def targets() -> str:
-    """What can be synthesised for, in words."""
+    """Targets of synthesis, as text."""
     return " or ".join([*CELLS, "ecp5"])
 
 
 def netlist_inputs(
     recipe: Recipe, build_dir: Path, first: int, data_dir: Path
 ) -> tuple[Program, Tensor, Tensor]:
-    """The trained program in build_dir/NAME, and DAC codes and lengths of the first sequences of
-    its test set."""
+    """The trained program in build_dir/NAME, and DAC codes and lengths of test sequences.
+
+    first: Number of sequences.
+    """
     path = build_dir / recipe.description.name / "program.safetensors"
     loaded = on_chip(Program.load(path, recipe.description), recipe)
     test = sequences.test_set(recipe, data_dir)
@@ -189,7 +211,7 @@ def netlist_inputs(
 
 
 def stages(progress: Progress) -> Stage:
-    """Tells stages of unknown length to a progress callback; an empty name ends the last one."""
+    """Report stages of unknown length to a progress callback. An empty name ends the last one."""
     before = ""
 
     def stage(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Training of a recipe: the program it gives is kept, and used again if nothing has changed."""
+"""Training of a recipe. The program is kept and reused if nothing has changed."""
 
 import contextlib
 import dataclasses
@@ -22,15 +22,17 @@ from wordline.flow import cache
 from wordline.flow.sequences import own_sequences
 
 Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and how much there is."""
+"""Called with the stage, the amount done and the total."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A trained program.
 
-    seconds: what training took, 0 if the program was there already. reused: whether it was. folder:
-    where program.safetensors is.
+    program: The program.
+    seconds: Time of training (s); 0 if it was reused.
+    reused: The program was kept from an earlier training.
+    folder: Folder of program.safetensors.
     """
 
     program: Program
@@ -45,13 +47,18 @@ class Trained:
 
     @property
     def golden(self) -> dict[str, float]:
-        """The same of the quantised network, on an ideal chip."""
+        """Measures of the quantised network on an ideal chip, on the test set, by name."""
         return of_stage(self.program.about, "golden")
 
 
 @dataclasses.dataclass(frozen=True)
 class SeedRun:
-    """Measures of one seed on the test set: of the float network and of the quantised one."""
+    """Measures of one seed on the test set.
+
+    seed: The seed.
+    reference: Measures of the float network, by name.
+    golden: Measures of the quantised network, by name.
+    """
 
     seed: int
     reference: dict[str, float]
@@ -67,7 +74,7 @@ def train_seeds(
     threads: int = 1,
     progress: Progress = lambda *_: None,
 ) -> list[SeedRun]:
-    """Train so many seeds, from the recipe's on; nothing is kept but what they measure."""
+    """Train several seeds, counted from the recipe's seed; only their measures are kept."""
     check_trainable(recipe)
     data = datasets.load(recipe.training.dataset, data_dir)
     runs = []
@@ -93,18 +100,22 @@ def train(
     threads: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Trained:
-    """The trained program of a recipe, from build_dir/NAME if it is there and nothing changed.
+    """Train a recipe, or load its program from build_dir/NAME if nothing has changed.
 
-    What is trained is the program of an ideal chip; the recipe's effects enter where
-    `training.noise` is "hardware". threads: PyTorch's, while it trains; another number may round
-    sums in another order and give another program. The program of a recipe with sequences of its
-    own (`wordline import`) is never trained here; WordlineError where it is not in the folder.
+    The program is that of an ideal chip. The recipe's effects enter training only if
+    `training.noise` is "hardware". A recipe with its own sequences (`wordline import`) is never
+    trained here: its program is loaded.
+
+    - `threads`: Number of PyTorch threads. Another number may change the order of sums and so give
+      another program.
+
+    Raises WordlineError if the data set, or the program of an imported network, is missing.
     """
     folder = build_dir / recipe.description.name
     path = folder / "program.safetensors"
     if own_sequences(recipe) is not None:
         return Trained(imported_program(recipe, path), 0.0, True, folder)
-    # Effects matter to training where it is told to use them.
+    # Effects matter only if training uses them.
     used = plain(recipe.effects) if recipe.training.noise == "hardware" else None
     levels = plain(recipe.levels) if recipe.description.device.levels == "trained" else None
     fingerprint = datasets.fingerprint(recipe.training.dataset, data_dir)
@@ -141,7 +152,7 @@ def train(
 
 
 def check_trainable(recipe: Recipe) -> None:
-    """Raise WordlineError where a recipe has no training set."""
+    """Raise WordlineError if a recipe has no training set."""
     if own_sequences(recipe) is not None:
         raise WordlineError(
             f"{recipe.description.name} was imported and has no training set; to train it on, "
@@ -150,7 +161,7 @@ def check_trainable(recipe: Recipe) -> None:
 
 
 def imported_program(recipe: Recipe, path: Path) -> Program:
-    """The program of an imported network; WordlineError where it is not at the path."""
+    """The program of an imported network. Raises WordlineError if it is missing."""
     if not path.exists():
         raise WordlineError(
             f"{path} is not there, and {recipe.description.name} has no training set to make it "
@@ -160,23 +171,26 @@ def imported_program(recipe: Recipe, path: Path) -> Program:
 
 
 def evaluate(program: Program, data: Sequences, *, threads: int = 1) -> dict[str, float]:
-    """Measures of a program on labelled sequences (`golden.measures`), by name; with the program's
-    noise and votes, where it has some."""
+    """Measures of a program on labelled sequences (`golden.measures`), by name.
+
+    They include the program's noise and votes, if it has any.
+    """
     with torch_threads(threads):
         return measured(program, data)
 
 
 def of_stage(about: dict[str, Any], stage: str) -> dict[str, float]:
-    """What training measured of "float" or "golden", by name, out of what a program says of
-    itself."""
+    """Measures of the stage "float" or "golden", by name, from the `about` of a program."""
     start = f"{stage}_"
     return {key.removeprefix(start): v for key, v in about.items() if key.startswith(start)}
 
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """So many threads of PyTorch in a block. One is the fastest for the sizes here, and the same
-    order of sums on every machine."""
+    """Set the number of PyTorch threads in a block.
+
+    One thread is the fastest for the sizes here, and sums have the same order on every machine.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,6 +1,6 @@
 """Quantised, noisy layers (`torch.nn.Module`) for your own training loop.
 
-They compute exactly what the accelerator computes:
+They compute exactly what the accelerator computes::
 
     lstm = wordline.nn.LSTM(12, 32, batch_first=True, adc={"bits": 5}).calibrate(x)
     output, (h_n, c_n) = lstm(x)            # called like torch.nn.LSTM; gradients pass through
@@ -54,16 +54,16 @@ from golden.validation import build, replaced
 from wordline.nn.batch import Batch, Input, Lengths
 
 STARTING = (64, 8)
-"""Sequences and steps of standard normal numbers, from which ranges begin before `calibrate`."""
+"""Sequences and steps of the random inputs that set the ranges before `calibrate`."""
 
 Noise = float | Injection | Effects | None
-"""A signal-to-noise ratio in dB at the pre-activations; noise at other places; a real chip's."""
+"""A signal-to-noise ratio (dB) at the pre-activations; noise at other places; a real chip's."""
 
 
 class _Quantised(Trainable):
-    """A quantised network with noise and calibration; its subclasses say how it is called.
+    """A quantised network with noise and calibration. Subclasses define how it is called.
 
-    draws: calls that have drawn noise; a buffer, so that a loaded state_dict goes on with it.
+    draws: Number of calls that have drawn noise. It is a buffer, so a state_dict keeps it.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class _Quantised(Trainable):
         model = FloatModel(
             *(FloatNetwork(description), mean, mean + 1, target_mean, target_mean + 1)
         )
-        # Importance needs labels, which come with the calibration.
+        # Importance needs labels, which only calibration provides.
         first = replaced(how, method="lloyd-max") if how.method in IMPORTANT else how
         super().__init__(model, data, description, first)
         self.batch_first, self.eval_noise, self.seed = batch_first, eval_noise, seed
@@ -96,8 +96,10 @@ class _Quantised(Trainable):
 
     @property
     def noise(self) -> Injection | Effects | None:
-        """What training is done with; may be changed between calls. A number is set as an
-        `Injection` at the pre-activations. Raises WordlineError for what is no noise."""
+        """Noise of training. A number sets an `Injection` at the pre-activations.
+
+        Raises WordlineError for a value that is not noise, or for effects that are all off.
+        """
         return self._noise
 
     @noise.setter
@@ -116,12 +118,13 @@ class _Quantised(Trainable):
         self._noise: Injection | Effects | None = value
 
     def calibrate(self, x: Input | Sequences, lengths: Lengths = None) -> Self:
-        """Find the ranges of inputs and ADCs, step sizes and level tables, on typical inputs.
+        """Find ranges of inputs and ADCs, step sizes and level tables from typical inputs.
 
-        x, lengths: as the module is called; or `Sequences`, whose labels standardise a regressor's
-        targets and, with some methods, place levels. Weights keep their values, which are of
-        standardised inputs. Returns the module. Raises WordlineError for inputs that do not fit,
-        or from which no range can be found.
+        - `x`, `lengths`: As in a call of the module; or `Sequences`, whose labels standardise a
+          regressor's targets and, with some methods, place levels.
+
+        Weights keep their values, which refer to standardised inputs. Returns the module. Raises
+        WordlineError for inputs that do not fit or give no range.
         """
         self._check_dtype()
         data, description = self._sequences(x, lengths), self.description
@@ -133,15 +136,16 @@ class _Quantised(Trainable):
         return self
 
     def to_program(self) -> Program:
-        """The trained network as an ideal chip holds it: int64, on the CPU, and no part of it
-        shared with the module. `golden.network.run` gives the integers that the module computes
-        without noise."""
+        """The trained network as an ideal chip holds it: int64 copies on the CPU.
+
+        `golden.network.run` gives the integers that the module computes without noise.
+        """
         self._check_dtype()
         with torch.no_grad():
             return copy.deepcopy(self).cpu().program().to(torch.int64)
 
     def extra_repr(self) -> str:
-        """What `print` shows beside the parts."""
+        """Text for `print`."""
         d = self.description
         return (
             f"{d.cell.kind}, {d.network.inputs} -> {list(d.network.hidden)} -> {d.outputs}, "
@@ -149,13 +153,13 @@ class _Quantised(Trainable):
         )
 
     def _start_from(self, module: nn.Module, x: Input | Sequences, lengths: Lengths) -> Self:
-        """The module with a float one's weights, and corrected biases."""
+        """Take the weights of a float network, and correct the biases. Returns the module."""
         data = self._sequences(x, lengths)
         self._take(convert.convert(module, self.description, data, self._levels).trainable)
         return self
 
     def _take(self, other: Trainable) -> None:
-        """The parameters and buffers of another, in the place of its own."""
+        """Replace the parameters and buffers by those of another network."""
         own = self.state_dict()
         found = {name: value.expand_as(own[name]) for name, value in other.state_dict().items()}
         self.load_state_dict(own | found)
@@ -163,14 +167,13 @@ class _Quantised(Trainable):
 
     @torch.no_grad()
     def _reach_biases(self) -> None:
-        """Move biases that saturate to the end of their range, which changes no integer: there they
-        have gradients, beyond it none. An untrained head's would often lie beyond it."""
+        """Clamp biases to their range, beyond which they have no gradient. No integer changes."""
         for array in self.arrays:
             ends = (end * array.index_step()[:, None] for end in array.shape.index_range)
             array.bias.clamp_(*ends)
 
     def _float_network(self) -> FloatNetwork:
-        """The network before quantisation, of standardised inputs and targets."""
+        """The network before quantisation, for standardised inputs and targets."""
         description, layers, head = self.description, [], None
         for array in self.layers:
             weight, bias = (
@@ -182,11 +185,11 @@ class _Quantised(Trainable):
             head = (self.head.weight[0].detach().cpu(), self.head.bias[0].detach().cpu())
         own = Foreign(type(self).__name__, description.cell.kind, tuple(layers), head)
         mean, target_mean = (torch.zeros(n) for n in (description.network.inputs, 1))
-        with torch.random.fork_rng(devices=[]):  # PyTorch's layers start with random weights
+        with torch.random.fork_rng(devices=[]):  # PyTorch starts layers with random weights
             return own.standardised(description, mean, mean + 1, target_mean, target_mean + 1)
 
     def _sequences(self, x: Input | Sequences, lengths: Lengths) -> Sequences:
-        """What a module is calibrated on, on the CPU."""
+        """Calibration data on the CPU."""
         if not isinstance(x, Sequences):
             batch = self._batch(x, lengths)
             x = Sequences(batch.x.detach(), batch.lengths, torch.full_like(batch.lengths, -1))
@@ -197,7 +200,7 @@ class _Quantised(Trainable):
         return Batch.of(x, lengths, inputs, batch_first=self.batch_first)
 
     def _run(self, batch: Batch, *, trace: bool) -> tuple[Program, Trace]:
-        """The program as it is at this call, noise included, and all that it computed."""
+        """The program for this call, noise included, and everything that it computes."""
         self._check_dtype()
         program, runs, injection, seed = self.program(), None, None, 0
         device = batch.x.device
@@ -219,7 +222,7 @@ class _Quantised(Trainable):
             return program, network.run(program, codes, lengths, runs, injection, trace=trace)
 
     def _codes(self, x: Tensor) -> Tensor:
-        """DAC codes, with a gradient to x, if it wants one: 1 / step where they do not saturate."""
+        """DAC codes. Their gradient to x, if needed, is 1 / step where they do not saturate."""
         codes = self.encode(x)
         if not (x.requires_grad and torch.is_grad_enabled()):
             return codes
@@ -236,15 +239,7 @@ class _Quantised(Trainable):
 
 
 class _Recurrent(_Quantised):
-    """Recurrent layers, each of `hidden_size` units, called as PyTorch's.
-
-    hardware: a description, of which all but sizes and kind of cell are taken; sections: fields of
-    it to replace, `adc={"bits": 5}`, `name="speaker"`. Without a description, every step's state
-    leaves the chip. noise, eval_noise, seed: see this module. levels: how level tables are found,
-    where `device.levels` is "trained". Weights start as PyTorch's do, from its generator. bias: if
-    False, biases are not trained: they stay 0, or as `from_float` finds them. Raises WordlineError
-    for what the hardware does not have.
-    """
+    """Recurrent layers, each of `hidden_size` units; `LSTM` describes the arguments."""
 
     KIND: ClassVar[str]
 
@@ -299,11 +294,13 @@ class _Recurrent(_Quantised):
         lengths: Lengths = None,
         **settings: Any,
     ) -> Self:
-        """From a trained `torch.nn.LSTM` or `torch.nn.RNN`, quantised as by `wordline.convert`.
+        """Start from a trained `torch.nn.LSTM` or `torch.nn.RNN`, quantised by `wordline.convert`.
 
-        calibration, lengths: typical inputs, as `module` is called with; or `Sequences`. settings:
-        those of the constructor, but for sizes; batch_first is the module's, if not given. Raises
-        WordlineError where the module cannot be mapped, or does not fit the calibration.
+        - `calibration`, `lengths`: Typical inputs, as in a call of `module`; or `Sequences`.
+        - `settings`: Arguments of the constructor, except sizes; batch_first defaults to the
+          module's.
+
+        Raises WordlineError if the module cannot be mapped, or does not fit the calibration.
         """
         if not isinstance(module, nn.LSTM | nn.RNN) or from_module(module).kind != cls.KIND:
             raise WordlineError(
@@ -315,7 +312,7 @@ class _Recurrent(_Quantised):
         return own._start_from(module, calibration, lengths)
 
     def _states(self, x: Input, hx: Any) -> tuple[Batch, Trace, Input, Tensor]:
-        """The batch, all that was computed for it, output, and h_n."""
+        """The batch, all values computed for it, the output, and h_n."""
         if any(bool((part != 0).any()) for part in _tensors(hx)):
             raise WordlineError(
                 "hx is not 0, but the accelerator begins every sequence with a state of 0; leave "
@@ -328,17 +325,30 @@ class _Recurrent(_Quantised):
 
 
 class LSTM(_Recurrent):
-    """LSTM layers on crossbars; arguments as of `torch.nn.LSTM`, after num_layers by name."""
+    """LSTM layers on crossbars, with the arguments of `torch.nn.LSTM`, after num_layers by name.
+
+    - `bias`: If False, biases are not trained: they stay 0, or as `from_float` finds them.
+    - `hardware`: Description of the hardware; sizes and kind of cell are replaced. None: defaults,
+      and the state of every step is the output.
+    - `sections`: Fields of the description to replace: `adc={"bits": 5}`, `name="speaker"`.
+    - `noise`, `eval_noise`, `seed`: See this module.
+    - `levels`: How level tables are found, if `device.levels` is "trained".
+
+    Weights start like PyTorch's, from its generator. Raises WordlineError for unsupported options.
+    """
 
     KIND = "lstm"
 
     def forward(self, x: Input, hx: Any = None) -> tuple[Input, tuple[Tensor, Tensor]]:
-        """`output, (h_n, c_n)` of real x (steps, batch, inputs), (batch, steps, inputs) with
-        batch_first, or a PackedSequence, as which output comes back.
+        """Return `output, (h_n, c_n)` for real x.
 
-        output: h of the last layer, (..., units), in -1..1. h_n, c_n: (layers, batch, units) at the
-        end of each sequence; c_n has no gradient. hx: None or zeros. Raises WordlineError for an
-        input that does not fit.
+        - `x`: (steps, batch, inputs), (batch, steps, inputs) with batch_first, or a PackedSequence,
+          which makes output one too.
+        - `hx`: None or zeros.
+        - `output`: h of the last layer, (..., units), in -1..1.
+        - `h_n`, `c_n`: (layers, batch, units) at the end of each sequence; c_n has no gradient.
+
+        Raises WordlineError for an input that does not fit.
         """
         batch, trace, output, h_n = self._states(x, hx)
         unit = self.description.cell.state_unit
@@ -353,16 +363,15 @@ class RNN(_Recurrent):
     KIND = "rnn"
 
     def forward(self, x: Input, hx: Any = None) -> tuple[Input, Tensor]:
-        """`output, h_n`; see `LSTM.forward`."""
+        """Return `output, h_n`; see `LSTM.forward`."""
         _, _, output, h_n = self._states(x, hx)
         return output, h_n
 
 
 class Network(_Quantised):
-    """A description's whole network: recurrent layers of any sizes, and the head, if it has one.
+    """The whole network of a description: recurrent layers of any sizes, and the head, if any.
 
-    Arguments are the description's, and those that `LSTM` has by the same name. Weights start as
-    PyTorch's do, from its generator.
+    Arguments are the description, and those of `LSTM` with the same names. Weights start alike.
     """
 
     @classmethod
@@ -374,22 +383,27 @@ class Network(_Quantised):
         lengths: Lengths = None,
         **settings: Any,
     ) -> Self:
-        """From a trained chain of `torch.nn` modules, quantised as `wordline.convert` does it.
+        """Start from a trained chain of `torch.nn` modules, quantised by `wordline.convert`.
 
-        module: see `golden.frontends.module`. description: its sizes and kind of cell become the
-        module's. calibration, lengths: typical inputs, as this network is called with; or
-        `Sequences`. settings: those of the constructor. Raises WordlineError where the module
-        cannot be mapped, or does not fit the calibration.
+        - `module`: See `golden.frontends.module`.
+        - `description`: Its sizes and kind of cell are replaced by the module's.
+        - `calibration`, `lengths`: Typical inputs, as in a call of this network; or `Sequences`.
+        - `settings`: Further arguments of the constructor.
+
+        Raises WordlineError if the module cannot be mapped, or does not fit the calibration.
         """
         own = cls(from_module(module).fit(description), **settings)
         return own._start_from(module, calibration, lengths)
 
     def forward(self, x: Input, lengths: Lengths = None) -> Input:
-        """Real scores, or the state where there is no head, (batch, outputs); with `output.steps`
-        "every" those of each step, arranged as x.
+        """Return real scores, or the state without a head, (batch, outputs).
 
-        x: as of `LSTM.forward`. lengths: (batch,) steps of each padded sequence; all, if not given.
-        The highest score is the class, of equals the first: `scores.argmax(-1)`. Raises
+        With `output.steps` "every" they are those of each step, arranged like x.
+
+        - `x`: As in `LSTM.forward`.
+        - `lengths`: (batch,) steps of each padded sequence; None: all.
+
+        The class is the highest score, of equal ones the first: `scores.argmax(-1)`. Raises
         WordlineError for an input that does not fit.
         """
         batch = self._batch(x, lengths)
@@ -406,7 +420,7 @@ def _description(
     hardware: Description | None,
     sections: dict[str, Any],
 ) -> Description:
-    """Recurrent layers of these sizes on this hardware."""
+    """Description of recurrent layers of these sizes on this hardware."""
     if taken := {"network", "output"} & set(sections):
         raise WordlineError(
             f"{min(taken)} is given by the module itself; to give it, build a wordline.nn.Network."

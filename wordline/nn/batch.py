@@ -1,4 +1,4 @@
-"""A batch as PyTorch's recurrent layers take it, and what comes of it arranged in the same way."""
+"""A batch in the forms that PyTorch's recurrent layers accept, and outputs in the same form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,18 @@ Input = Tensor | PackedSequence
 """Real numbers (steps, batch, inputs), (batch, steps, inputs) with batch_first, or packed."""
 
 Lengths = Tensor | Sequence[int] | None
-"""(batch,) steps of each padded sequence; None: all there are."""
+"""(batch,) steps of each padded sequence; None: all."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """x: (batch, steps, inputs), in the order of packing where `given` is packed. lengths:
-    (batch,) int64, on the CPU. given: what the batch was made of; batch_first: how it is meant."""
+    """A batch.
+
+    x: (batch, steps, inputs), in packed order if `given` is packed.
+    lengths: (batch,) int64, on the CPU.
+    given: The batch as it was given.
+    batch_first: Whether a tensor is given as (batch, steps, inputs).
+    """
 
     x: Tensor
     lengths: Tensor
@@ -29,8 +34,12 @@ class Batch:
 
     @classmethod
     def of(cls, given: Input, lengths: Lengths, inputs: int, *, batch_first: bool) -> Self:
-        """lengths: (batch,) steps of each padded sequence; all, if not given. Raises WordlineError
-        where the shape does not fit, or a number is not finite."""
+        """Make a batch from an input.
+
+        lengths: (batch,) steps of each padded sequence; None: all.
+
+        Raises WordlineError if the shape does not fit, or if a number is not finite.
+        """
         if not isinstance(given, Tensor | PackedSequence):
             raise WordlineError(
                 f"The input is a {type(given).__name__}; give a tensor, or a PackedSequence."
@@ -64,7 +73,7 @@ class Batch:
         return cls(x, lengths.long().cpu(), given, batch_first)
 
     def arranged(self, values: Tensor) -> Input:
-        """Values of every step, (batch, steps, ...), as the input was given."""
+        """Values of every step, (batch, steps, ...), arranged like the input."""
         if not isinstance(self.given, PackedSequence):
             values = values if self.batch_first else values.transpose(0, 1)
             return self._cast(values)
@@ -73,15 +82,15 @@ class Batch:
         return PackedSequence(packed.data, packed.batch_sizes, *indices)
 
     def at_end(self, values: Tensor) -> Tensor:
-        """Of values of every step, (batch, steps, ...), those of each sequence's last one."""
+        """Values of each sequence's last step, from those of every step (batch, steps, ...)."""
         return self.ordered(values[torch.arange(len(values)), self.lengths - 1])
 
     def ordered(self, values: Tensor) -> Tensor:
-        """Values of each sequence, (batch, ...), in the order in which sequences were given."""
+        """Values of each sequence, (batch, ...), in the order of the input."""
         order = getattr(self.given, "unsorted_indices", None)
         return self._cast(values if order is None else values[order])
 
     def _cast(self, values: Tensor) -> Tensor:
-        """In the input's dtype; of symbols, which are integers, in PyTorch's default one."""
+        """Values in the dtype of the input; for integer symbols in PyTorch's default dtype."""
         own = self.given.data.dtype
         return values.to(own if own.is_floating_point else torch.get_default_dtype())

@@ -30,7 +30,7 @@ enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *i
     for (n = 0; n < count; n++) put(base, WORDLINE_WINDOW + 4u * image[n].address, image[n].data);
     put(base, WORDLINE_CONTROL, 0);
     while (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN) {
-        /* Nothing holds it up but the last word. */
+        /* The window closes as soon as the last word is written. */
     }
     if (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_CHECK_FAILED) return WORDLINE_CHECK_FAILED;
     return wordline_loaded(base) ? WORDLINE_OKAY : WORDLINE_NOT_LOADED;

@@ -1,6 +1,6 @@
 """Testbenches of a package: Verilog for Icarus, C++ for Verilator.
 
-They need no Python: they load the image over AXI4-Lite, send sequences and compare results.
+They need no Python. They load the image over AXI4-Lite, send sequences and compare the results.
 """
 
 import re
@@ -17,7 +17,7 @@ from hw.bus.registers import BUS_BITS, RegisterMap
 
 HERE, TEMPLATES = Path(__file__).parent, {"v": "bench.v", "cpp": "bench.cpp"}
 SEQUENCES = 8
-"""Sequences that a testbench sends, at most: the first ones of the vectors."""
+"""Maximum number of sequences that a testbench sends: the first ones of the golden vectors."""
 
 OUTPUTS = {"class": "label", "scores": "scores", "state": "state"}
 
@@ -29,10 +29,11 @@ def texts(
     filelist: str,
     vectors: dict[str, np.ndarray],
 ) -> dict[str, str]:
-    """Files of the testbenches, by their paths in a package.
+    """Files of the testbenches, by path in the package.
 
-    module: the top, with AXI. filelist: of the RTL, in the package. vectors: golden vectors
-    (docs/formats.md), the first sequences of which are sent.
+    module: Top module with AXI.
+    filelist: File list of the RTL in the package.
+    vectors: Golden vectors (docs/formats.md); the testbenches send the first `SEQUENCES`.
     """
     count = min(SEQUENCES, len(vectors["lengths"]))
     stimulus, x_bits = _stimulus(description, vectors, count)
@@ -46,7 +47,7 @@ def texts(
         "TOP": module,
         "LIST": filelist,
         "RESULTS": len(expected),
-        # Twice what the sequences take, and what the last results need.
+        # Timeout in cycles: twice the duration of the steps and of the results.
         "LIMIT": 2 * timing.cycles_per_step(description) * (steps + 20)
         + 2 * timing.output_cycles(description) * count * passes,
         "ADDRESS": map_.address_bits,
@@ -76,7 +77,7 @@ def _register(map_: RegisterMap, name: str) -> Any:
 def _stimulus(
     description: Description, vectors: dict[str, np.ndarray], count: int
 ) -> tuple[list[str], int]:
-    """Lines `last data` of the beats of x, and the bits of a beat."""
+    """Stimulus lines `last data`, one per beat of x, and the width of a beat in bits."""
     beat, lines = description.input_beat, []
     for n in range(count):
         steps = vectors["x"][n, : vectors["lengths"][n]]
@@ -93,8 +94,10 @@ def _stimulus(
 def _expected(
     description: Description, vectors: dict[str, np.ndarray], count: int
 ) -> tuple[list[str], int]:
-    """Lines `last mask data` of the beats of results, and the bits of a beat. The mask has 0 for
-    what pads a beat."""
+    """Lines `last mask data`, one per beat of results, and the width of a beat in bits.
+
+    The mask is 0 for padding of a beat.
+    """
     of, every_step = description.output.of, description.output.every_step
     state = of == "state"
     beat = timing.units_per_beat(description.layers[-1]) if state else 1
@@ -113,7 +116,7 @@ def _expected(
 
 
 def _padded(values: np.ndarray, beat: int) -> np.ndarray:
-    """Values (n,) as beats (m, beat), padded with 0."""
+    """Pad values (n,) with 0 and split them into beats (m, beat)."""
     padding = np.zeros(-len(values) % beat, np.int64)
     return np.concatenate([values.astype(np.int64), padding]).reshape(-1, beat)
 

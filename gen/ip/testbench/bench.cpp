@@ -35,7 +35,7 @@ template <std::size_t N> bool equal(const VlWide<N>& a, const VlWide<N>& b, cons
     return true;
 }
 
-// A rising edge; results are taken as they come.
+// One clock cycle. A result that is transferred in it is compared.
 static void tick() {
     if (top.aresetn && top.m_axis_tvalid) {
         std::string last, mask_text, wanted_text;

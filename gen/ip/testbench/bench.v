@@ -65,7 +65,7 @@ module @MODULE@_tb;
     @(posedge aclk);
     write_word(@CONTROL@, 1);
     read_status; while (!status[@LOAD_OPEN@]) read_status;
-    read = $fgets(line, image);  // a comment
+    read = $fgets(line, image);  // skip the comment line
     while ($fscanf(image, "@%h %h\n", at, data_in) == 2) write_word(@WINDOW@ + 4 * at, data_in);
     write_word(@CONTROL@, 0);
     read_status; while (status[@LOAD_OPEN@]) read_status;
