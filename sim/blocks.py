@@ -126,7 +126,7 @@ def simulate(
     Raises WordlineError for an unknown block, or for one that cannot be built.
     """
     if block not in BLOCKS:
-        raise WordlineError(f"There is no block {block!r}; give one of {', '.join(BLOCKS)}.")
+        raise WordlineError(f"Unknown block {block!r}; choose one of {', '.join(BLOCKS)}.")
     kind, top = BLOCKS[block], f"wordline_{block}"
     component = kind.make(description)
     folder.mkdir(parents=True, exist_ok=True)

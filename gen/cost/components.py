@@ -60,9 +60,9 @@ def read_figures(path: Path = COMPONENTS) -> Figures:
     figures = dict(ours)
     for name, given in found.items():
         if ours and name not in ours:
-            raise WordlineError(f"{path}: [{name}] is no figure; there are {', '.join(ours)}.")
+            raise WordlineError(f"{path}: unknown figure [{name}]; choose of {', '.join(ours)}.")
         if not isinstance(given, dict):
-            raise WordlineError(f"{path}: {name} = {given!r} is no table; write [{name}].")
+            raise WordlineError(f"{path}: {name} = {given!r} is not a table; write [{name}].")
         figures[name] = _figure(path, name, given, ours.get(name))
     return figures
 

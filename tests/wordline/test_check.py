@@ -211,7 +211,7 @@ def test_verilog_elsewhere_is_compared_with_its_design(folder, tmp_path):
         wordline.check(folder)
     found = wordline.check(mine, design=folder, first=2)
     assert found.passed and found.edited == (mine,) and found.changes == []
-    with pytest.raises(WordlineError, match="is no package"):
+    with pytest.raises(WordlineError, match="is not a package"):
         wordline.check(mine, design=folder, through="axi")
 
 

@@ -335,7 +335,7 @@ def test_other_mistakes_are_named(quick):
         (["sim", "quick.toml", "--votes", "8"], "votes = 8 needs a replay buffer"),
         (["sim", "votes.toml", "--votes", "5"], "votes = 5 is not in 1..4"),
         (["sim", "votes.toml", "--votes", "2"], "but the replay buffer holds 3; set"),
-        (["study", "everything"], "There is no study 'everything'"),
+        (["study", "everything"], "Unknown study 'everything'"),
         (
             ["synth", "quick.toml", "--target", "ecp5", "--sequences", "1"],
             "--sequences is for standard cells; leave it out with ecp5",
@@ -344,10 +344,10 @@ def test_other_mistakes_are_named(quick):
             ["synth", "quick.toml", "--target", "osu035", "--pins", "board.lpf"],
             "--pins is for ecp5; leave it out with osu035",
         ),
-        (["synth", "quick.toml", "--target", "ice40"], "There is no target 'ice40'; give osu018"),
+        (["synth", "quick.toml", "--target", "ice40"], "Unknown target 'ice40'; choose osu018"),
         (
             ["synth", "quick.toml", "--target", "ecp5", "--device", "12k"],
-            f"There is no device '12k'; give {' or '.join(ecp5.DEVICES)}",
+            f"Unknown device '12k'; choose {' or '.join(ecp5.DEVICES)}",
         ),
         *[
             (
@@ -358,7 +358,7 @@ def test_other_mistakes_are_named(quick):
         * (shutil.which("sta") is not None),
         (
             ["sim", "quick.toml", "--runner", "icarus"],
-            "There is no runner 'icarus'; there is: batch",
+            "Unknown runner 'icarus'; choose batch",
         ),
         (
             ["sim", "quick.toml", "--runner", "batch", "--waves", "all"],
@@ -503,8 +503,8 @@ def test_a_package_of_a_trained_network(quick):
     for arguments, words in (
         (
             ("emit", "quick.toml", "--macro", "grey"),
-            "There is no view 'grey' of the crossbars; give blackbox or",
+            "Unknown view 'grey' of the crossbars; choose blackbox or",
         ),
-        (("synth", "quick.toml", "--target", "x"), "There is no target 'x'; give osu018 or osu03"),
+        (("synth", "quick.toml", "--target", "x"), "Unknown target 'x'; choose osu018 or osu03"),
     ):
         assert refused(*arguments, folder=quick).startswith(words)

@@ -117,7 +117,7 @@ def test_threads_are_put_back(tmp_path):
         (lambda folder: wordline.load("vowels", noise="loud"), "noise = 'loud' is neither"),
         (
             lambda folder: wordline.emit(wordline.load("vowels"), folder, macro="best"),
-            "no view 'best' of the crossbars; give blackbox or model or digital",
+            "view 'best' of the crossbars; choose blackbox or model or digital",
         ),
         (
             lambda folder: wordline.emit(wordline.load("vowels"), folder),
@@ -125,15 +125,15 @@ def test_threads_are_put_back(tmp_path):
         ),
         (
             lambda folder: wordline.simulate(wordline.load("vowels"), folder, runner="x"),
-            "There is no runner 'x'; there is: batch, cocotb",
+            "Unknown runner 'x'; choose batch, cocotb",
         ),
         (
             lambda folder: wordline.synthesise(wordline.load("vowels"), folder, target="ice40"),
-            "no target 'ice40'; give osu018",
+            "target 'ice40'; choose osu018",
         ),
         (
             lambda folder: wordline.place(wordline.load("vowels"), folder, device="12k"),
-            "no device '12k'; give 25k or 45k or 85k",
+            "device '12k'; choose 25k or 45k or 85k",
         ),
     ],
 )

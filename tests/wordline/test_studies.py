@@ -473,7 +473,7 @@ def test_every_study_is_known_and_can_be_told(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nothing"], "There is no study 'nothing'; there is: noise, dni"),
+        (["nothing"], "Unknown study 'nothing'; choose noise, dni"),
         (["dni"], "The data set mnist is not in data/; `wordline data mnist` fetches it."),
         (["images"], "The data set mnist is not in data/"),
         (["noise", "--device", "cuda:9"], "The device 'cuda:9' cannot be used"),

@@ -111,7 +111,7 @@ def bench_(
     for part in wanted:
         if part not in bench.PARTS:
             known = ", ".join(bench.PARTS)
-            raise WordlineError(f"There is no benchmark {part!r}; there is: {known}.")
+            raise WordlineError(f"Unknown benchmark {part!r}; choose {known}.")
     folder = build_dir / "bench"
     if peers is None and (folder / "peers.json").exists():
         peers = folder / "peers.json"

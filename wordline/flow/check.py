@@ -133,7 +133,7 @@ def check(
     given = find(Path(path), design=design, crossbars=crossbars, vectors=vectors_file)
     if through in ("axi", "both") and given.axi is None:
         raise WordlineError(
-            f"{given.folder} is no package, and has no AXI; leave --through out, or check a "
+            f"{given.folder} is not a package and has no AXI; leave --through out, or check a "
             f"package (`wordline emit --macro model`)."
         )
     _find_tools(simulator)
@@ -152,7 +152,7 @@ def _find_tools(simulator: str) -> None:
 
 def _known(what: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
-        raise WordlineError(f"There is no {what} {value!r}; choose {' or '.join(known)}.")
+        raise WordlineError(f"Unknown {what} {value!r}; choose {' or '.join(known)}.")
 
 
 class _Check:

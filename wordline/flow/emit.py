@@ -79,7 +79,7 @@ def emit(
     """
     if macro is not None and macro not in MACROS:
         raise WordlineError(
-            f"There is no view {macro!r} of the crossbars; give {' or '.join(MACROS)}."
+            f"Unknown view {macro!r} of the crossbars; choose {' or '.join(MACROS)}."
         )
     description = recipe.description
     folder = out or build_dir / description.name

@@ -119,7 +119,7 @@ def simulate(
     from sim import waves as vcd
 
     if runner not in (None, *RUNNERS):
-        raise WordlineError(f"There is no runner {runner!r}; there is: {', '.join(RUNNERS)}.")
+        raise WordlineError(f"Unknown runner {runner!r}; choose {', '.join(RUNNERS)}.")
     if waves and runner == "batch":
         raise WordlineError("Waves need the cocotb runner; leave the runner out, or the waves.")
     span = vcd.parse_steps(waves) if waves else None

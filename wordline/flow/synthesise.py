@@ -87,7 +87,7 @@ def synthesise(
     Raises WordlineError if a tool, the cells or the program is missing.
     """
     if own is None and target not in CELLS:
-        raise WordlineError(f"There is no target {target!r}; give {targets()}.")
+        raise WordlineError(f"Unknown target {target!r}; choose {targets()}.")
     onto, description = own or CELLS[target], recipe.description
     folder = build_dir / description.name / f"synth-{onto.name}"
     cells.check_mapping(onto, library)
@@ -176,7 +176,7 @@ def place(
     Raises WordlineError if a tool is missing or the design does not fit.
     """
     if device not in ecp5.DEVICES:
-        raise WordlineError(f"There is no device {device!r}; give {' or '.join(ecp5.DEVICES)}.")
+        raise WordlineError(f"Unknown device {device!r}; choose {' or '.join(ecp5.DEVICES)}.")
     description = recipe.description
     folder = build_dir / description.name / "synth-ecp5"
     trained, board = folder.parent / "program.safetensors", None

@@ -108,8 +108,8 @@ class _Quantised(Trainable):
             value = build(Injection, {"snr_db": float(value)}, "noise", "noise")
         if not isinstance(value, Injection | Effects | None):
             raise WordlineError(
-                f"noise = {value!r} is no noise; give a ratio in dB, a golden.injection.Injection, "
-                f"golden.effects.Effects, or None."
+                f"noise = {value!r} is not a noise setting; give a ratio in dB, a "
+                f"golden.injection.Injection, golden.effects.Effects, or None."
             )
         if isinstance(value, Effects) and not value.on:
             raise WordlineError(
@@ -446,5 +446,5 @@ def _description(
 def _tensors(hx: Any) -> list[Tensor]:
     found = [] if hx is None else [*hx] if isinstance(hx, tuple | list) else [hx]
     if not all(isinstance(part, Tensor) for part in found):
-        raise WordlineError(f"hx = {hx!r} is no state; leave it out, or give tensors of 0.")
+        raise WordlineError(f"hx = {hx!r} is not a state; leave it out, or give tensors of 0.")
     return found

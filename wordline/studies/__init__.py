@@ -70,7 +70,7 @@ STUDIES = {
 def known(name: str) -> Known:
     """A study by its name; WordlineError if there is none."""
     if name not in STUDIES:
-        raise WordlineError(f"There is no study {name!r}; there is: {', '.join(STUDIES)}.")
+        raise WordlineError(f"Unknown study {name!r}; choose {', '.join(STUDIES)}.")
     return STUDIES[name]
 
 
