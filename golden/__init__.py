@@ -1,1 +1,1 @@
-"""What the numbers are: a bit-exact model of recurrent networks on noisy crossbars."""
+"""Golden model: bit-exact integer arithmetic of recurrent networks on noisy analog crossbars."""

@@ -1,7 +1,7 @@
-"""The ADC: gain, errors of its lane, noise, rounding, saturation (docs/contract.md, 4).
+"""ADC: gain, lane errors, noise, rounding, saturation (docs/contract.md, 4).
 
-A column's code is the sum of what its conversions gave: one for each row tile and, of a bit-serial
-DAC, for each plane.
+A column's code is the sum of its conversions: one per row tile and, for a bit-serial DAC, per
+plane.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,16 +21,17 @@ from golden.ranges import Range
 def codes(
     rows: Tensor, array: ArrayProgram, shape: ArrayShape, runs: Tensor, step: Tensor | int
 ) -> Tensor:
-    """Codes of all columns for DAC codes on the rows, (batch, gates, units).
+    """ADC codes of all columns for DAC codes on the rows, shape (batch, gates, units).
 
-    rows: (batch, rows). runs: (batch,) numbers of the passes, and step: its number, or (batch,)
-    numbers, which noise depends on.
+    rows: DAC codes, shape (batch, rows).
+    runs: Run numbers of the passes, shape (batch,), for the noise.
+    step: Step number, or one per pass, shape (batch,), for the noise.
     """
     return summed(conversions(rows, array, shape, runs, step))
 
 
 def summed(converted: Iterable[Tensor]) -> Tensor:
-    """Columns' codes from what `conversions` gives, (batch, gates, units)."""
+    """Sum the results of `conversions` to the codes of columns, shape (batch, gates, units)."""
     total: Tensor | int = 0
     for of_plane in converted:
         total = 2 * total + of_plane.sum(1)
@@ -41,8 +42,10 @@ def summed(converted: Iterable[Tensor]) -> Tensor:
 def conversions(
     rows: Tensor, array: ArrayProgram, shape: ArrayShape, runs: Tensor, step: Tensor | int
 ) -> Iterator[Tensor]:
-    """What each conversion gives, (batch, row tiles, gates, units) a plane, the highest first; see
-    `codes`."""
+    """Yield the conversions plane by plane, highest first, (batch, row tiles, gates, units).
+
+    Arguments as for `codes`.
+    """
     differential = array.positive - array.negative
     for plane, on_rows in enumerate(dac.planes(rows, shape.description.dac)):
         charge = crossbar.column_charge(on_rows, differential, shape)
@@ -53,10 +56,12 @@ def conversions(
 def convert(
     charge: Tensor, array: ArrayProgram, shape: ArrayShape, draws: Draws | None = None
 ) -> Tensor:
-    """Codes of column charges: saturate(half_up(((q + n) * gain + e) >> shift)).
+    """Convert column charges q: saturate(half_up(((q + n) * gain + e) >> shift)).
 
-    charge: (batch, row tiles, gates, units). n is the read noise, e what the lane adds: noise and
-    offset. draws: for each conversion; not needed where the amplitudes are 0.
+    n is the read noise, e the lane's error: its noise and offset.
+
+    charge: Shape (batch, row tiles, gates, units).
+    draws: One draw per conversion; not needed if the noise amplitudes are 0.
     """
     code = (charge + _read_noise(array, draws)) * lane_gain(array, shape)
     code = code + _lane_error(array, shape, draws)
@@ -64,8 +69,12 @@ def convert(
 
 
 def draw(array: ArrayProgram, shape: ArrayShape, runs: Tensor, step: Tensor | int) -> Draws | None:
-    """Draws of one conversion, or of one of each run, for every column, (batch, row tiles, gates,
-    units); None where none are needed."""
+    """Draw the noise of a conversion of every column, shape (batch, row tiles, gates, units).
+
+    step: Step number, or one per run.
+
+    Returns None if no noise is on.
+    """
     if not (array.read_noise.any() or array.adc_noise.any()):
         return None
     keys, columns = keys_and_columns(array, shape)
@@ -73,8 +82,7 @@ def draw(array: ArrayProgram, shape: ArrayShape, runs: Tensor, step: Tensor | in
 
 
 def keys_and_columns(array: ArrayProgram, shape: ArrayShape) -> tuple[Tensor, Tensor]:
-    """For each column (row tiles, gates, units) its crossbar's key, (2, ...), and its number
-    there."""
+    """Crossbar key, shape (2, ...), and column number of each column (row tiles, gates, units)."""
     device = array.key.device
     tile, unit = shape.place(torch.arange(shape.units, device=device))
     gates = torch.arange(shape.gates, device=device)
@@ -84,7 +92,7 @@ def keys_and_columns(array: ArrayProgram, shape: ArrayShape) -> tuple[Tensor, Te
 
 
 def _read_noise(array: ArrayProgram, draws: Draws | None) -> Tensor | int:
-    """What the cells add to the charge, rounded to units of charge."""
+    """Read noise of the cells, rounded to units of charge."""
     if draws is None:
         return 0
     read: Tensor = draws.read * array.read_noise.long()[:, None, None]
@@ -92,7 +100,7 @@ def _read_noise(array: ArrayProgram, draws: Draws | None) -> Tensor | int:
 
 
 def lane_gain(array: ArrayProgram, shape: ArrayShape) -> Tensor:
-    """The gain of each gate as each unit's lane has it, (row tiles, gates, units)."""
+    """Gain of each gate as the lane of each unit has it, shape (row tiles, gates, units)."""
     gain = array.gain[..., None].expand(-1, -1, shape.units)
     if not array.gain_error.any():
         return gain
@@ -102,7 +110,7 @@ def lane_gain(array: ArrayProgram, shape: ArrayShape) -> Tensor:
 
 
 def _lane_error(array: ArrayProgram, shape: ArrayShape, draws: Draws | None) -> Tensor:
-    """Offset and noise of the lanes, on the scale of charge times gain."""
+    """Offset and noise of the lanes, in units of charge times gain."""
     error = noise.UNIT * array.offset.long()[:, None, lane(shape)]
     if draws is not None:
         error = error + draws.adc * array.adc_noise.long()
@@ -110,10 +118,10 @@ def _lane_error(array: ArrayProgram, shape: ArrayShape, draws: Draws | None) -> 
 
 
 def lane(shape: ArrayShape) -> Tensor:
-    """The lane that converts each unit."""
+    """Lane that converts each unit."""
     return torch.arange(shape.units) % shape.lanes
 
 
 def _half_up(a: Tensor, shift: int) -> Tensor:
-    """As golden.fixed.half_up, and a left shift where `shift` is negative."""
+    """Like `golden.fixed.half_up`; a negative shift is a left shift."""
     return half_up(a, shift) if shift >= 0 else a << -shift

@@ -1,10 +1,11 @@
-"""A small convolutional network for images, whose products are noisy vector-matrix products.
+"""Small convolutional network for images, with noise on its vector-matrix products.
 
-A convolution is the product of one array with every patch of its input: channels x height x width
-rows, a column each filter; PyTorch's convolution is that very sum. There is no hardware for it
-here: it is float, and for the rows on images of Qin and Vucinic, arXiv 1811.10649. The network is
-ours; the paper does not say which it has. Noise is `golden.injection`'s, where a vector is what a
-layer computes for one image at all places and in all channels.
+A convolution is the product of one array with every patch of its input. The array has channels x
+height x width rows and one column per filter; PyTorch's convolution computes the same sums. There
+is no hardware for it: the network is float, for the results on images of Qin and Vucinic, arXiv
+1811.10649. The architecture is ours, because the paper does not give one. The noise is that of
+`golden.injection`. Here a vector is the output of a layer for one image, at all places and in all
+channels.
 """
 
 import torch
@@ -16,12 +17,13 @@ CLASSES = 10
 
 
 class ConvNet(nn.Module):
-    """Three convolutions, 7 x 7 at every second place, then 3 x 3, with a 2 x 2 mean before the
-    last, and a dense head.
+    """Three convolutions and a dense head, for images of 28 x 28.
 
-    Large first patches and a mean, not a maximum, because both average noise away. width: channels
-    of the second convolution, a multiple of 4; the first has 3/4 of them, the third 3/2. For images
-    of 28 x 28.
+    The convolutions are 7 x 7 with stride 2, then 3 x 3 twice, with 2 x 2 average pooling before
+    the last. Large first patches and a mean instead of a maximum average noise away.
+
+    width: Channels of the second convolution, a multiple of 4. The first has 3/4 as many, the third
+        3/2.
     """
 
     def __init__(self, width: int) -> None:
@@ -35,10 +37,11 @@ class ConvNet(nn.Module):
     def forward(
         self, x: Tensor, injection: Injection | None = None, *, noisy_head: bool = True
     ) -> Tensor:
-        """Class scores (images, classes) of images (images, 1, 28, 28), 0 to 1.
+        """Class scores (images, classes) of images (images, 1, 28, 28) with pixels from 0 to 1.
 
-        injection: on every product, on the head's if `noisy_head`, and where it is on "every"
-        vector also on what the other convolutions and the head are given.
+        injection: Noise on every product. Placed on "every" vector, it is also on the inputs of the
+            second and third convolution and of the head.
+        noisy_head: Whether the head's product has noise too.
         """
         on_activations = injection if injection and injection.placement == "every" else None
         x = _noisy(torch.relu(_noisy(self.first(x), injection)), on_activations)
@@ -49,7 +52,7 @@ class ConvNet(nn.Module):
 
 
 def _noisy(v: Tensor, injection: Injection | None) -> Tensor:
-    """What a layer computed, (images, ...), with noise."""
+    """Add noise to the output of a layer, shape (images, ...)."""
     if injection is None:
         return v
     flat = v.flatten(1)

@@ -1,8 +1,8 @@
-"""The crossbar: differential cells, their levels, and column charge (docs/contract.md, 3).
+"""Crossbar: differential cells, their levels, and column charge (docs/contract.md, 3).
 
-A weight is a pair of devices with conductance codes (g+, g-); a column sums the rows' codes times
-g+ - g-. A crossbar has some of an array's rows, a row tile. Charge is in units of one DAC code
-times one conductance code.
+A weight is a pair of devices with conductance codes (g+, g-). A column sums the rows' codes times
+g+ - g-. A crossbar has the rows of one row tile. Charge is in units of one DAC code times one
+conductance code.
 """
 
 from typing import Any
@@ -14,10 +14,12 @@ from golden.geometry import ArrayShape
 
 
 def column_charge(rows: Tensor, differential: Tensor, shape: ArrayShape) -> Tensor:
-    """Exact charge of every column of each row tile: sum over its rows of v * (g+ - g-).
+    """Exact charge of every column of each row tile: the sum over its rows of v * (g+ - g-).
 
-    rows: (..., rows) numbers on the rows. differential: (gates, units, rows) codes g+ - g-.
-    Returns (..., row tiles, gates, units).
+    rows: Values on the rows, shape (..., rows).
+    differential: Differential codes g+ - g-, shape (gates, units, rows).
+
+    Returns shape (..., row tiles, gates, units).
     """
     gates, units, _ = differential.shape
     columns = differential.flatten(0, 1)
@@ -27,18 +29,18 @@ def column_charge(rows: Tensor, differential: Tensor, shape: ArrayShape) -> Tens
 
 
 def nearest_level(codes: Tensor, levels: Tensor) -> Tensor:
-    """Each real-valued differential code moved to the nearest of the ascending `levels`.
+    """Round real-valued differential codes to the nearest of the ascending `levels`.
 
-    Half-way goes up. Gradient: 1 between the lowest and the highest level, else 0.
+    Half-way values go up. Gradient: 1 between the lowest and the highest level, else 0.
     """
     result: Tensor = _NearestLevel.apply(codes, levels)
     return result
 
 
 def pair(differential: Tensor) -> tuple[Tensor, Tensor]:
-    """Device codes (g+, g-) of differential codes: one device holds it, the other is at 0."""
+    """Device codes (g+, g-) of differential codes: one device holds |D|, the other 0."""
     positive = differential.clamp(min=0)
-    # Not a second clamp: the gradient of positive - negative stays exactly 1, at 0 too.
+    # A second clamp would change the gradient at 0: that of positive - negative must be exactly 1.
     return positive, positive - differential
 
 

@@ -1,6 +1,6 @@
-"""The DAC: what real numbers become, and what is on the rows of a crossbar (docs/contract.md, 2).
+"""DAC: encoding of real inputs, and the drive of a crossbar's rows (docs/contract.md, 2).
 
-Codes are signed and symmetric, -7..7 for 4 bits; a 1-bit DAC has the two codes -1 and +1.
+Codes are signed and symmetric, -7..7 for 4 bits. A 1-bit DAC has the two codes -1 and +1.
 """
 
 from typing import Any
@@ -14,9 +14,12 @@ from golden.parameters import Dac
 
 
 def encode(x: Tensor, mean: Tensor, step: Tensor, dac: Dac) -> Tensor:
-    """Codes of real inputs: saturate(floor((x - mean) / step + 1/2)), int16, shape of x.
+    """Codes of real inputs, saturate(floor((x - mean) / step + 1/2)): int16, same shape as x.
 
-    x: (..., inputs) real. mean, step: (inputs,), in x's unit; step is one DAC LSB.
+    For a 1-bit DAC the code is +1 if x >= mean, else -1.
+
+    x: Real inputs, shape (..., inputs).
+    mean, step: Shape (inputs,), in the unit of x. `step` is one DAC LSB.
     """
     scaled = (x.double() - mean.double()) / step.double()
     if dac.bits == 1:
@@ -32,11 +35,13 @@ def feed_back(product: Tensor, description: Description) -> Tensor:
 
 
 def planes(codes: Tensor, dac: Dac) -> Tensor:
-    """What is on the rows, conversion by conversion: (planes, ...) of codes (...).
+    """Values on the rows in each conversion, shape (planes, ...) for codes (...).
 
-    The codes themselves or, of a bit-serial DAC, the bits of their magnitudes with their sign, the
-    highest plane first. Gradient of a plane: that of a code over the largest code, so that planes
-    times 2^plane add up to the code's.
+    For a bit-serial DAC these are the bits of the magnitudes with the sign of the code, highest
+    plane first. For other DACs they are the codes.
+
+    Gradient of each plane with respect to the code: 1 / largest code. Weighted by 2^plane, these
+    gradients add up to 1.
     """
     if dac.kind != "bit-serial":
         return codes[None]

@@ -1,9 +1,9 @@
-"""A network on arrays, described once.
+"""Description of a design: the network and its arrays.
 
-`Description` is a tree of frozen, keyword-only dataclasses that validate themselves (its sections
-are in golden/parameters.py and golden/cells/); every width and size in Wordline is a property of
-them or of the geometry of its arrays (golden/geometry.py). golden, hw, gen and sim read it; none of
-them computes a width of its own. The numbers are explained in docs/contract.md.
+`Description` is a tree of frozen, keyword-only dataclasses that validate themselves. Its sections
+are in golden/parameters.py and golden/cells/. Every width and size in Wordline is a property of
+them, or of the geometry of the arrays (golden/geometry.py). golden, hw, gen and sim read these
+properties and compute no widths themselves. docs/contract.md explains the numbers.
 """
 
 import hashlib
@@ -35,9 +35,9 @@ from golden.validation import build, frozen, plain, read_toml
 
 @frozen
 class Description:
-    """Everything that fixes a design: emit the same description, get the same Verilog.
+    """All parameters of a design: the same description always gives the same Verilog.
 
-    Raises WordlineError (from `from_toml`, `from_dict`, `replace`) naming the offending field.
+    `from_toml`, `from_dict` and `replace` raise WordlineError with the invalid field.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
@@ -85,17 +85,17 @@ class Description:
 
     @property
     def score_bits(self) -> int:
-        """Bits of a head's score, an unsaturated (code << frac) + bias."""
+        """Width of a score of the head, an unsaturated (code << frac) + bias."""
         return self.head.index_bits + 1
 
     @property
     def votes_bits(self) -> int:
-        """Bits of a number of passes, 0 to `max_votes`."""
+        """Width of a number of passes, 0 to `max_votes`."""
         return int(self.voting.max_votes.bit_length())
 
     @property
     def sum_bits(self) -> int:
-        """Bits of the sum of a class's scores over `max_votes` passes."""
+        """Width of the sum of a class's scores over `max_votes` passes."""
         return self.score_bits + index_bits(self.voting.max_votes)
 
     @property
@@ -105,12 +105,12 @@ class Description:
 
     @property
     def hidden_unit(self) -> int:
-        """The tanh table's code of 1.0: the DAC's full scale."""
+        """Code of 1.0 in the tanh table: full scale of the DAC."""
         return int(self.dac.range.high << (self.cell.hidden_bits - self.dac.width))
 
     @cached_property
     def layers(self) -> tuple[ArrayShape, ...]:
-        """The arrays of the recurrent layers; rows are the inputs, then the layer's own h."""
+        """Arrays of the recurrent layers. The rows carry the inputs, then the layer's own h."""
         fan_in = (self.network.inputs, *self.network.hidden[:-1])
         return tuple(
             ArrayShape(
@@ -125,7 +125,7 @@ class Description:
 
     @cached_property
     def head(self) -> ArrayShape:
-        """The array of the dense head, of a network that has one."""
+        """Array of the dense head; the network must have one."""
         assert self.network.classes
         rows = self.network.hidden[-1]
         return ArrayShape(
@@ -134,29 +134,30 @@ class Description:
 
     @cached_property
     def arrays(self) -> dict[str, ArrayShape]:
-        """Every array by name: layers.0, ..., head."""
+        """All arrays by name: `layers.0`, ..., `head`."""
         named = {f"layers.{n}": shape for n, shape in enumerate(self.layers)}
         return named | ({"head": self.head} if self.network.classes else {})
 
     @property
     def input_beat(self) -> int:
-        """Codes in a beat of the network's input."""
+        """Codes per beat of the network's input."""
         return min(self.array.beat, self.network.inputs)
 
     @property
     def outputs(self) -> int:
-        """Scores of the head, or values of the state that leaves in their place."""
+        """Number of scores of the head, or of units of the state if there is no head."""
         return self.network.classes or self.network.hidden[-1]
 
     @property
     def class_bits(self) -> int:
-        """Bits of a class label."""
+        """Width of a class label."""
         return index_bits(self.network.classes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and integers: what the TOML and JSON files hold.
+        """The description as dicts, lists, strings and integers, as in TOML and JSON files.
 
-        A field that came later is left out at its default, so that a design keeps its fingerprint.
+        `array.units_per_beat` is left out at its default, because it came later: designs keep their
+        fingerprints.
         """
         fields = plain(self)
         if not self.array.units_per_beat:
@@ -167,31 +168,43 @@ class Description:
         return fields
 
     def to_toml(self) -> str:
-        """The description as TOML, every field written out."""
+        """The description as TOML."""
         return tomli_w.dumps(self.to_dict())
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the TOML: names the design in every file made from it."""
+        """SHA-256 of the TOML, which identifies the design in every file made from it."""
         return hashlib.sha256(self.to_toml().encode()).hexdigest()
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], *, source: str = "description") -> Self:
-        """Build from plain dicts; `source` names them in the error, and in the note (a warning
-        of the category WordlineNote) where they are of the format before `array.pipeline`."""
+        """Build a description from plain dicts.
+
+        source: Origin of the fields, for messages.
+
+        Warns (WordlineNote) if the fields predate `array.pipeline`.
+
+        Raises WordlineError if a field is invalid.
+        """
         return build(cls, _with_pipeline(fields, source), source)
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:
-        """Read a TOML file."""
+        """Read a TOML file.
+
+        Raises WordlineError if the file cannot be read or a field is invalid.
+        """
         return cls.from_dict(read_toml(path), source=str(path))
 
     def replace(self, **sections: Any) -> "Description":
-        """A copy in which fields are replaced: `d.replace(adc={"bits": 6}, name="wide")`."""
+        """Copy with some fields replaced: `d.replace(adc={"bits": 6}, name="wide")`.
+
+        Raises WordlineError if a field is invalid.
+        """
         fields = self.to_dict()
         for section, value in sections.items():
             old = fields.get(section)
-            # Another kind of cell has other fields: it begins with its own defaults.
+            # Another kind of cell has other fields, so it starts from its own defaults.
             if (
                 isinstance(value, dict)
                 and isinstance(old, dict)
@@ -204,8 +217,11 @@ class Description:
 
 
 def _with_pipeline(fields: dict[str, Any], source: str) -> dict[str, Any]:
-    """The fields of a description; where they are of the format before `array.pipeline`, in which
-    a long `array.settle` meant the deep one, with it and with a note."""
+    """Add `array.pipeline` to fields that predate it.
+
+    A long `array.settle` meant the deep pipeline then. This is reported as a warning
+    (WordlineNote).
+    """
     array = fields.get("array")
     if not isinstance(array, dict) or "pipeline" in array:
         return fields

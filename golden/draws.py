@@ -1,4 +1,4 @@
-"""The noise of conversions (`golden.noise`), drawn on tensors for a whole batch at once."""
+"""Draws of the conversion noise (`golden.noise`) on tensors, for a whole batch at once."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,17 +10,20 @@ from golden.noise import COLUMN, MIX, RUN, STEP, WORD, magnitudes
 
 
 class Draws(NamedTuple):
-    """Two independent, nearly normal numbers for each conversion: mean 0, deviation UNIT."""
+    """Two independent, nearly normal numbers per conversion: mean 0, standard deviation UNIT."""
 
     read: Tensor
     adc: Tensor
 
 
 def draw(keys: Tensor, runs: Tensor, step: Tensor | int, columns: Tensor) -> Draws:
-    """Draws of one step, or of one for each run.
+    """Draw the noise of one step.
 
-    keys: (2, ...) key words of each column. runs: (batch,) run numbers. step: its number, or
-    (batch,) numbers. columns: (...) numbers of columns.
+    keys: Key words of each column, shape (2, ...).
+    runs: Run numbers, shape (batch,).
+    step: Step number, or one per run, shape (batch,).
+    columns: Column numbers, shape (...).
+
     Returns int64 draws of shape (batch, ...).
     """
     first, second = keys
@@ -40,22 +43,22 @@ def draw(keys: Tensor, runs: Tensor, step: Tensor | int, columns: Tensor) -> Dra
 
 @lru_cache(maxsize=1)
 def _pairs() -> Tensor:
-    """The sum of two bytes' entries, for every pair of bytes; bit 7 of a byte is its sign."""
+    """Sum of the entries of two bytes, for every pair of bytes; bit 7 of a byte is its sign."""
     upper = torch.tensor(magnitudes())
     entries = torch.cat([upper, -upper])
     return (entries[None, :] + entries[:, None]).flatten()
 
 
 def _signed(word: int) -> int:
-    """A word as the int32 that has the same bits."""
+    """Reinterpret a 32-bit word as int32."""
     return word - WORD if word >= WORD // 2 else word
 
 
 def _int32(values: Tensor) -> Tensor:
-    """Values modulo 2^32 as int32."""
+    """Reduce values modulo 2^32 to int32."""
     return ((values + WORD // 2) % WORD - WORD // 2).int()
 
 
 def _shifted(h: Tensor, shift: int) -> Tensor:
-    """Words shifted right; no sign comes in."""
+    """Shift words right logically."""
     return (h >> shift) & ((1 << (32 - shift)) - 1)

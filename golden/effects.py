@@ -1,9 +1,9 @@
-"""What a real array does to a program: noise of programming, drift, stuck devices, errors of ADCs.
+"""Non-idealities of a real array: programming errors, drift, stuck devices, noise and ADC errors.
 
-Device models are in physical units and are applied on the host, before loading: `apply` changes
-conductance codes, so the RTL stores what the device would hold, and sets the registers from which
-the macro draws its noise (`golden.noise`). A conductance here is a fraction of full scale, which
-is the largest conductance code.
+Device models have physical units. The host applies them before loading: `apply` changes conductance
+codes, so that the RTL stores those of the real devices. It also sets the registers from which the
+macro draws its noise (`golden.noise`). Here a conductance is a fraction of full scale, the largest
+conductance code.
 """
 
 import dataclasses
@@ -36,10 +36,12 @@ Probability = Annotated[Real, Field(ge=0, le=0.5)]
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """How far a programmed conductance is from its target, by a polynomial that was measured.
+    """Programming error of a device: a measured polynomial.
 
-    g_max_us: full scale in uS. coefficients: of the deviation in uS, in powers of the target as a
-    fraction of full scale, the constant first. source: where they are from.
+    g_max_us: Full scale (uS).
+    coefficients: Coefficients of the standard deviation (uS) in powers of the target, which is a
+        fraction of full scale; the constant first.
+    source: Where the coefficients are from.
     """
 
     g_max_us: float
@@ -47,7 +49,7 @@ class DeviceModel:
     source: str
 
     def deviation(self, g: Tensor) -> Tensor:
-        """Standard deviation around the targets g, never negative; both fractions of full scale."""
+        """Standard deviation for targets g, at least 0; both are fractions of full scale."""
         total = torch.zeros_like(g)
         for coefficient in reversed(self.coefficients):
             total = total * g + coefficient
@@ -68,23 +70,25 @@ DEVICES = {
         "published figures, ReRamWan2022NoiseModel",
     ),
 }
-"""Programming noise by its name in `Effects.programming`."""
+"""Device models by their name in `Effects.programming`."""
 
 
 def deviation(noise: str | float, g: Tensor) -> Tensor:
-    """Standard deviation of programming to the targets g, both fractions of full scale; noise: a
-    name in DEVICES, or one deviation for all targets."""
+    """Standard deviation of programming for targets g, both as fractions of full scale.
+
+    noise: Name in DEVICES, or one deviation for all targets.
+    """
     if isinstance(noise, str):
         return DEVICES[noise].deviation(g)
     return torch.full_like(g, noise)
 
 
 DRIFT_START = 20.0
-"""t0 in seconds: drift is counted from the first reading (Nandakumar et al., as in aihwkit)."""
+"""t0 (s): time of the first reading, from which drift counts (Nandakumar et al., as in aihwkit)."""
 
 
 _STEPS = {"adc_sigma": 2**-8, "offset_sigma": 2**-8, "gain_sigma": 2**-10}
-"""One step of the registers of these effects."""
+"""LSB of the registers of these effects."""
 
 
 @frozen
@@ -183,35 +187,47 @@ PRESETS = registry(
         ),
     },
 )
-"""none: an ideal chip. pcm: a day after programming; its read noise is what 1/f noise adds up to
-by then (Nandakumar et al., ICECS 2019: G * Qs * sqrt(ln((t + tr) / 2 tr)), Qs = 0.0088 / g^0.65,
-tr = 250 ns), the root mean square over pairs of a device at 0 and one anywhere up to full scale,
-both drifted. reram: read noise of 1 %, as aihwkit advises for Wan et al. all: everything at once.
+"""Presets of effects.
+
+none: An ideal chip.
+pcm: One day after programming. Its read noise is the 1/f noise accumulated by then (Nandakumar et
+    al., ICECS 2019: G * Qs * sqrt(ln((t + tr) / 2 tr)), Qs = 0.0088 / g^0.65, tr = 250 ns): the
+    root mean square over pairs of a device at 0 and one anywhere up to full scale, both drifted.
+reram: Read noise of 1 %, as aihwkit recommends for Wan et al.
+all: Every effect.
 """
 
 
 def load(name: str) -> Effects:
-    """A preset's name, or the path of a TOML file: the fields, or [effects] among other tables.
+    """Load a preset, or a TOML file with the fields or with an [effects] table.
 
-    Raises WordlineError if it is neither, or if the file holds a mistake.
+    Raises WordlineError if `name` is neither, or if the file has a mistake.
     """
     found = preset_or_toml(name, PRESETS, "There are no effects")
     return found if isinstance(found, Effects) else read(found.get("effects", found), name)
 
 
 def read(fields: dict[str, Any], source: str) -> Effects:
-    """Build from plain dicts; `source` names them in the WordlineError of a mistake."""
+    """Build `Effects` from plain dicts.
+
+    source: Origin of the fields, for messages.
+
+    Raises WordlineError if a field is invalid.
+    """
     return build(Effects, fields, source, "effects")
 
 
 def apply(program: Program, effects: Effects, *, seed: int | None = None) -> Program:
-    """The program as a chip with these effects holds and runs it.
+    """Apply effects to a program: the result is what a chip with these effects holds and runs.
 
-    seed: instead of that of `effects`; in training, another chip for each batch. Codes change only
-    where programming, drift or stuck devices are on; the macro's errors are those of `effects`
-    alone, whatever they were. On float64 programs gradients pass to the codes: 1 through noise,
-    (t/t0)^-nu through drift, 0 where a device is stuck or its code saturates.
-    Raises WordlineError where the read noise does not fit the array's register.
+    Conductance codes change only if programming errors, drift or stuck devices are on. Macro
+    parameters are set from `effects` alone; earlier ones are replaced. Gradients pass to the codes
+    of float64 programs: 1 through programming error, (t/t0)^-nu through drift, 0 where a device is
+    stuck or its code saturates.
+
+    seed: Replaces `effects.seed`. Training uses it for another chip with each batch.
+
+    Raises WordlineError if the read noise of an array exceeds its register or rounds to 0.
     """
     seed = effects.seed if seed is None else seed
     parts = {
@@ -226,10 +242,11 @@ def apply(program: Program, effects: Effects, *, seed: int | None = None) -> Pro
 def describe(
     before: Program, after: Program, effects: Effects, *, seed: int | None = None
 ) -> dict[str, Any]:
-    """What `apply` made of `before`, for reports: effects as given, and as each array has them.
+    """Report the change by `apply`: the effects as given, and their amplitudes in each array.
 
-    arrays: by name, amplitudes of the macro's registers in units of charge, LSB and as fractions;
-    how many devices are stuck; the root mean square by which codes changed, of full scale.
+    The arrays, by name, have: the macro's amplitudes in units of charge, in LSB and as fractions;
+    the number of stuck devices; the root mean square change of the conductances, as a fraction of
+    full scale.
     """
     seed = effects.seed if seed is None else seed
     most = before.description.device.conductance_max
@@ -255,23 +272,23 @@ def describe(
 
 
 def _arrays(program: Program) -> Iterator[tuple[str, ArrayProgram, ArrayShape]]:
-    """Every array with its name and shape, in the order of their numbers."""
+    """Name, program and shape of every array, in the order of their numbers."""
     shapes = program.description.arrays
     for name, array in program.arrays.items():
         yield name, array, shapes[name]
 
 
 def _codes(array: ArrayProgram) -> Tensor:
-    """(2, gates, units, rows): every device of an array."""
+    """Conductance codes of all devices of an array, shape (2, gates, units, rows)."""
     return torch.stack([array.positive, array.negative])
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One array of a chip: what it is to have, and its own draws.
+    """Effects of one array of a chip, with their draws.
 
-    Every purpose has a generator of its own, so no effect moves the draws of another; they are
-    drawn on the CPU, so a chip is the same wherever it is computed.
+    Each purpose has its own generator, so one effect does not change the draws of another. Draws
+    are made on the CPU, so a chip is the same on any device.
     """
 
     name: str
@@ -281,13 +298,16 @@ class _Part:
     number: int
 
     def apply(self, array: A) -> A:
-        """The array with changed codes and with the macro's errors."""
+        """The array's program with changed codes and with macro parameters."""
         positive, negative = self.conductances(_codes(array))
         macro = {n: value.to(getattr(array, n)) for n, value in self.macro().items()}
         return dataclasses.replace(array, positive=positive, negative=negative, **macro)
 
     def conductances(self, codes: Tensor) -> Tensor:
-        """The codes that devices hold; codes: (2, gates, units, rows), integers or float64."""
+        """Codes that the devices hold.
+
+        codes: Target codes, integers or float64, shape (2, gates, units, rows).
+        """
         effects, most = self.effects, self.shape.description.device.conductance_max
         if not {"programming", "drift", "stuck_on", "stuck_off"} & set(effects.on):
             return codes
@@ -304,13 +324,13 @@ class _Part:
         return quantise(g * most, Range(0, most)).to(codes.dtype)
 
     def programming_deviation(self, g: Tensor) -> Tensor:
-        """Deviation of programming to the targets g."""
+        """Standard deviation of programming for targets g."""
         effects = self.effects
         constant = effects.programming == "constant"
         return deviation(effects.programming_sigma if constant else effects.programming, g)
 
     def stuck(self) -> tuple[Tensor, Tensor]:
-        """Which devices are stuck at full scale and which at 0, never both."""
+        """Masks of the devices stuck at full scale and at 0; no device is in both."""
         shape = self.shape
         size = (2, shape.gates, shape.units, shape.rows)
         if not {"stuck_on", "stuck_off"} & set(self.effects.on):
@@ -319,7 +339,7 @@ class _Part:
         return uniform < self.effects.stuck_on, uniform >= 1 - self.effects.stuck_off
 
     def macro(self) -> dict[str, Tensor]:
-        """The registers of the macro's errors, int64; the key stays 0 where nothing needs it."""
+        """Parameters of the macro, int64; keys stay 0 if no noise needs them."""
         effects, fields = self.effects, ideal_macro(self.shape)
         size = fields["offset"].shape
         if {"read", "adc"} & set(effects.on):
@@ -336,12 +356,14 @@ class _Part:
         return fields
 
     def read_noise(self, rows: int) -> int:
-        """Deviation of a column's charge in 1/16, from that of one device.
+        """Standard deviation of a column's charge (1/16 unit of charge), from that of one device.
 
-        Every device of the column's `rows` pairs adds its own noise times the number on its row,
-        whatever it conducts. The codes are not known here: assumed equally likely over the DAC's
-        range, whose mean square is max (max + 1) / 3; the codes -1 and +1 of a 1-bit DAC have 1. Of
-        a bit-serial DAC's codes max + 1 in 2 max + 1 have a given bit.
+        Each device of the column's `rows` pairs adds its own noise times the drive of its row,
+        whatever its conductance. The DAC codes are not known here, so all are assumed equally
+        likely. Their mean square is max (max + 1) / 3, or 1 for a 1-bit DAC. For a bit-serial DAC,
+        a given bit is set in max + 1 of 2 max + 1 codes.
+
+        Raises WordlineError if the result exceeds the register or rounds to 0.
         """
         description, sigma = self.shape.description, self.effects.read_sigma
         high = description.dac.range.high
@@ -357,7 +379,7 @@ class _Part:
             )
         most = 2**self.shape.read_noise_bits - 1
         if amplitude > most:
-            # Three digits, rounded down.
+            # Rounded down to three digits.
             fits = math.floor(1000 * sigma * most / amplitude) / 1000
             raise WordlineError(
                 f"effects.read_sigma = {sigma} makes a read noise of {amplitude}/16 units of "
@@ -366,15 +388,15 @@ class _Part:
         return amplitude
 
     def normal(self, purpose: str, *size: int) -> Tensor:
-        """Normal numbers of a purpose, float64."""
+        """Standard normal numbers of a purpose, float64."""
         return torch.randn(size, generator=self.generator(purpose), dtype=torch.float64)
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A generator for (seed, array, purpose)."""
+        """Generator seeded by (seed, array, purpose)."""
         digest = hashlib.sha256(f"{self.seed}:{self.number}:{purpose}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
 
 
 def _round(x: float) -> int:
-    """Half-up."""
+    """Round to the nearest integer, halves up."""
     return math.floor(x + 0.5)

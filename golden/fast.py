@@ -1,9 +1,9 @@
-"""The fast path of a recurrent layer: golden/layer.py's numbers at the speed of a float LSTM's.
+"""Fast path of a recurrent layer: the numbers of golden/layer.py at the speed of a float LSTM.
 
-Products run on the CPU's matrix unit where it has one for bytes; else in float32, which holds every
-integer up to 2^24, or in float64 where a charge may be larger. All else is one compiled pass a
-step (golden/kernels.cpp). Gradients are those of the readable path, written out; in float32 they
-differ from it by rounding alone. Tests hold both equal.
+Products run as bytes on the CPU's matrix unit if there is one. Otherwise they run in float32, which
+holds every integer up to 2^24, or in float64 if charges may be larger. The rest of a step is one
+compiled pass (golden/kernels.cpp). The backward pass is written by hand. Its gradients are those of
+the readable path; in float32 they differ by rounding alone. Tests compare both paths.
 """
 
 from collections.abc import Callable
@@ -21,19 +21,20 @@ from golden.parameters import ADC_NOISE_BITS, OFFSET_BITS
 from golden.program import LayerProgram
 
 EXACT = 2**24
-"""float32 holds every integer up to this."""
+"""float32 holds every integer up to this one."""
 
 
 Products = Literal["bytes", "float32", "float64"]
-"""What the products of a step run in."""
+"""Number format of the products of a step."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a layer computed: h (batch, steps, units), DAC codes, int16, floating with gradients.
+    """Values that a layer computed.
 
-    Where it was asked for also codes (batch, steps, gates, units) and, if the cell has it, c
-    (batch, steps, units), int32.
+    h: DAC codes, shape (batch, steps, units): int16, or floating with gradients.
+    codes: ADC codes, int32, shape (batch, steps, gates, units); None without a trace.
+    c: State, int32, shape (batch, steps, units); None without a trace or without c.
     """
 
     h: Tensor
@@ -42,8 +43,11 @@ class Ran:
 
 
 def usable(x: Tensor, shape: ArrayShape) -> bool:
-    """Whether this path can run: of a cell with a kernel, on a CPU with kernels, on which float32
-    means float32."""
+    """Whether this path can run.
+
+    It needs a cell with a kernel, a CPU with compiled kernels, and float32 products in full
+    precision.
+    """
     return (
         shape.description.cell.kernel is not None
         and x.device.type == "cpu"
@@ -53,8 +57,7 @@ def usable(x: Tensor, shape: ArrayShape) -> bool:
 
 
 def measurable(shape: ArrayShape, injection: Injection | None) -> bool:
-    """Whether the mean squares that injected noise goes by are exact, in whatever order they are
-    summed up: below 2^53."""
+    """Whether mean squares for injected noise are exact in any order of summation (below 2^53)."""
     if injection is None:
         return True
     cell, grows = shape.description.cell, injection.growth
@@ -76,9 +79,9 @@ def run(
     trace: bool = True,
     products: Products | None = None,
 ) -> Ran:
-    """All steps of a batch of sequences; see `golden.layer.run`.
+    """Run all steps of a batch of sequences; see `golden.layer.run`.
 
-    products: the fastest exact ones, if not given.
+    products: Number format of the products. Default: the fastest exact one.
     """
     gain = adc.lane_gain(program, shape)
     differential = (program.positive - program.negative).flatten(0, 1)
@@ -102,8 +105,12 @@ def choose(
     learns: bool,
     injected: Injected | None = None,
 ) -> tuple[Products, str]:
-    """What products run in, the fastest that is exact if none is asked for, and what comes of
-    charges: "i32" where no value leaves it, or "i64"."""
+    """Number formats of a run: that of the products, and that of the values computed from charges.
+
+    products: Format of the products; None for the fastest exact one.
+
+    Returns the products' format, and "i32" if no value exceeds 32 bits, else "i64".
+    """
     description = shape.description
     largest = noise.largest()
     read = largest * int(program.read_noise.max())
@@ -112,7 +119,7 @@ def choose(
     error <<= max(0, shape.adc_shift - noise.LSB_SHIFT)
     gain = int(adc.lane_gain(program, shape).max())
     converted = charge * gain + error + (1 << shape.adc_shift)
-    # How much a vector may grow by its noise.
+    # Injected noise may increase a vector by a factor of `growth`.
     of_cell = description.cell.largest(1 if injected is None else injected.growth)
     narrow = max(2 * read, converted, of_cell) < 2**31
     if products is None:
@@ -123,7 +130,7 @@ def choose(
 
 @dataclass(frozen=True)
 class _Job:
-    """What a run is about, apart from what has gradients."""
+    """Arguments of a run, except those with gradients."""
 
     program: LayerProgram
     shape: ArrayShape
@@ -134,13 +141,13 @@ class _Job:
 
     @property
     def real(self) -> torch.dtype:
-        """The type of charges."""
+        """dtype of charges."""
         return {"bytes": torch.int32, "float32": torch.float32, "float64": torch.float64}[
             self.kinds[0]
         ]
 
     def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
-        """A compiled function, called with the step, on tensors that the caller keeps alive."""
+        """Compiled function of the step number, on tensors that the caller must keep alive."""
         if name != "multiply":
             short = {"bytes": "i32", "float32": "f32", "float64": "f64"}[self.kinds[0]]
             name = f"{name}_{short}_{self.kinds[1]}"
@@ -148,7 +155,7 @@ class _Job:
         return lambda t: function(layer, t)
 
     def _strides(self, tensors: dict[str, Tensor]) -> dict[str, int]:
-        """Where the kernels find what; 0 where one place serves all."""
+        """Strides of the kernels' buffers; 0 where all steps share one place."""
         rows, charge, codes, c = (tensors[name] for name in ("rows", "charge", "codes", "c"))
         tiled = self.kinds[0] == "bytes"
         return {
@@ -203,7 +210,10 @@ class _Job:
 def _forward(
     job: _Job, training: bool, x: Tensor, differential: Tensor, *loaded: Tensor
 ) -> dict[str, Tensor]:
-    """Run all steps: every tensor that the kernels saw, by its name there, and the weight."""
+    """Run all steps.
+
+    Returns every tensor of the kernels by its name there, and the weight.
+    """
     shape = job.shape
     batch, steps, _ = x.shape
     gates, units = shape.gates, shape.units
@@ -233,7 +243,7 @@ def _forward(
 def _floats(
     job: _Job, differential: Tensor, tensors: dict[str, Tensor], training: bool
 ) -> Callable[[int], object]:
-    """Products by PyTorch; in training the rows and the charge of every step are kept."""
+    """Products by PyTorch; training keeps the rows and the charge of every step."""
     shape, real, planes = job.shape, job.real, job.shape.description.dac.planes
     batch, steps, _ = tensors["x"].shape
     places, tiles = steps if training else 1, shape.row_slices
@@ -254,7 +264,7 @@ def _floats(
 
 
 def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int], object]:
-    """Products by the kernel `multiply`; all sizes padded to whole blocks of it."""
+    """Products by the kernel `multiply`; all sizes are padded to whole blocks."""
     program, shape = job.program, job.shape
     columns, planes = shape.gates * shape.units, shape.description.dac.planes
     height, width = -(-batch // 32) * 32, -(-columns // 32) * 32
@@ -266,7 +276,7 @@ def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int],
         for device, codes in enumerate((program.positive, program.negative)):
             part = codes.detach().flatten(0, 1)[:, tile]
             cells[device, :columns, : part.shape[1]] = part
-        # A tile of the CPU has 16 columns, and in each of its 16 lines 4 rows side by side.
+        # An AMX tile has 16 lines; each holds 4 consecutive rows for each of 16 columns.
         split = cells.view(2, width // 16, 16, depth // 64, 16, 4)
         parts.append(split.permute(0, 1, 3, 4, 2, 5).flatten())
     tensors["cells"] = torch.cat(parts)
@@ -276,7 +286,7 @@ def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int],
 
 
 def _loaded(job: _Job, gain: Tensor, bias: Tensor, gate_tables: Tensor) -> dict[str, Tensor]:
-    """What a step reads, in the kernels' types."""
+    """Loaded numbers in the kernels' types."""
     program, shape = job.program, job.shape
     offset = noise.UNIT * program.offset[:, None, adc.lane(shape)]
     words = {
@@ -339,7 +349,7 @@ class _Run(torch.autograd.Function):
         if several:
             weight = weight / shape.description.dac.range.high
         tiles = shape.row_slices
-        # To the rows of h in each tile, which are units from `to` on.
+        # Gradient to h through each row tile that has rows of h.
         to_h = []
         for n, tile in enumerate(tiles):
             start = max(tile.start, inputs)

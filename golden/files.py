@@ -1,4 +1,7 @@
-"""Writing files so that a full disk or Ctrl-C never leaves half of one; reading a user's."""
+"""Atomic writing of files, and reading of a user's files.
+
+A full disk or Ctrl-C never leaves a partial file.
+"""
 
 import contextlib
 import hashlib
@@ -9,16 +12,15 @@ from pathlib import Path
 from golden.errors import WordlineError
 
 DATA = Path("data")
-"""The folder of data sets where no other is asked for."""
+"""Default folder of data sets."""
 
 _given: list[Path] = []
 
 
 def cache_dir() -> Path:
-    """The folder of what is made once for a user and used again: compiled kernels, parsed code.
+    """Folder of a user's cache: compiled kernels and parsed code.
 
-    Nothing in it is missed when it is deleted. By default `wordline` in $XDG_CACHE_HOME, or in
-    ~/.cache.
+    It can be deleted at any time. Default: `wordline` in $XDG_CACHE_HOME, or in ~/.cache.
     """
     if _given:
         return _given[-1]
@@ -35,7 +37,10 @@ def set_cache_dir(folder: Path) -> None:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; rename it onto `path` if the body succeeds."""
+    """Yield a temporary path beside `path`, and rename it onto `path` if the body succeeds.
+
+    The temporary file is deleted if the body raises.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -46,7 +51,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically, in UTF-8."""
     with atomic(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
@@ -58,7 +63,10 @@ def sha256(path: Path) -> str:
 
 
 def in_folder(folder: Path, name: str) -> bytes:
-    """A file in a user's folder; WordlineError where it is missing."""
+    """Read a file in a user's folder.
+
+    Raises WordlineError if it is missing.
+    """
     path = folder / name
     if not path.is_file():
         raise WordlineError(f"{folder} has no {name}; put it there.")

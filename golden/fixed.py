@@ -1,9 +1,9 @@
-"""The one way to round and narrow tensors (docs/contract.md, 1).
+"""Rounding and narrowing of tensors (docs/contract.md, 1).
 
-Every function here takes integer tensors, or floating tensors that hold integers. On integers the
-result is exact integer arithmetic. On floats (float64: exact to 2^53) it is the same number with
-a straight-through gradient, which is how the golden model is trained: there is no second forward
-pass. Only `quantise` takes real numbers.
+The functions take integer tensors, or floating tensors that hold integers. On integers the
+arithmetic is exact. Floating tensors (float64 is exact up to 2^53) give the same numbers with a
+straight-through gradient. So training runs the golden model itself, and there is no second forward
+pass. Only `quantise` and `bipolar` also take real numbers; `half_up` takes integers only.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def half_up(a: Tensor, shift: int) -> Tensor:
 
 
 def narrow(a: Tensor, shift: int, to: Range) -> Tensor:
-    """saturate(half_up(a >> shift)) into `to`.
+    """Saturate half_up(a >> shift) to the range `to`.
 
     Gradient (floating tensors only): 2^-shift where the result did not saturate, else 0.
     """
@@ -31,7 +31,7 @@ def narrow(a: Tensor, shift: int, to: Range) -> Tensor:
 
 
 def quantise(x: Tensor, to: Range) -> Tensor:
-    """saturate(floor(x + 1/2)) of real numbers, still floating.
+    """Saturate floor(x + 1/2) of real numbers to the range `to`; the result is floating.
 
     Gradient: 1 where the result did not saturate, else 0.
     """
@@ -50,10 +50,12 @@ def bipolar(a: Tensor, shift: int) -> Tensor:
 
 
 def look_up(tables: Tensor, index: Tensor, range_: Range) -> Tensor:
-    """Entry `index - range_.low` of the table of each group.
+    """Read entry `index - range_.low` of the table of each group.
 
-    tables: (groups, entries) or (entries,). index: (..., groups, units) or (...).
-    Gradient: to the entries that were read; to the index, `slopes`.
+    tables: Shape (groups, entries) or (entries,).
+    index: Shape (..., groups, units) or (...), within `range_`.
+
+    Gradient (floating tensors only): 1 to the entries that were read; to the index, `slopes`.
     """
     if tables.is_floating_point():
         result: Tensor = _LookUp.apply(tables, index, range_)
@@ -62,7 +64,7 @@ def look_up(tables: Tensor, index: Tensor, range_: Range) -> Tensor:
 
 
 def _flat_index(tables: Tensor, index: Tensor, range_: Range) -> Tensor:
-    """Index into the flattened tables."""
+    """Indices into the flattened tables."""
     flat = index.long() - range_.low
     if tables.dim() == 2:
         groups = torch.arange(tables.shape[0], device=tables.device)
@@ -98,9 +100,12 @@ class _Bipolar(torch.autograd.Function):
 
 
 def slopes(tables: Tensor) -> Tensor:
-    """The gradient of (..., entries) to their index: half the difference of the neighbours or, of
-    more than 256 entries, the mean slope over 1/256 of the table on either side: entries that are
-    finer than what they hold differ from their neighbours by 0 or 1, whatever the curve does."""
+    """Gradient of tables (..., entries) with respect to their index.
+
+    It is half the difference of the two neighbours. For more than 256 entries it is the mean slope
+    over 1/256 of the table on either side: in so fine a table, neighbours differ by 0 or 1 LSB,
+    whatever the slope of the curve. The end entries repeat beyond the table.
+    """
     reach = max(1, tables.shape[-1] // 256)
     ends = (*tables.shape[:-1], reach)
     parts = [tables[..., :1].expand(ends), tables, tables[..., -1:].expand(ends)]

@@ -1,36 +1,35 @@
 // One step of a recurrent layer in float32 with injected noise, forward and backward.
 //
-// golden/float_layer.py does the products, calls `step` between them, and has the same in readable form;
-// tests hold the two equal. A vector here is what a step computes for all units at once. Its noise is
-// normal, in proportion to the vector's own root mean square over the units; gradients flow through that
-// too. `clean` values are those before their noise: the noisy ones are made of them again in the backward
-// pass.
+// golden/float_layer.py computes the products and calls `float_step` between them. It has the same in readable
+// form; tests compare both up to rounding. A vector has one number per unit, for one step. Its noise is normal,
+// in proportion to the vector's root mean square over the units, and gradients flow through that too. `clean`
+// values have no noise yet; the backward pass recomputes the noisy ones from them.
 
 #include <cmath>
 #include <cstdint>
 
 #define EACH _Pragma("GCC ivdep") for
 
-// Field for field golden/native.py's FloatLayer; all are 8 bytes wide.
+// Same fields as FloatLayer in golden/native.py; each is 8 bytes wide.
 struct FloatLayer {
     int64_t batch, steps, gates, units, lstm;
-    int64_t vectors;          // that have noise: 0, the gates' pre-activations alone, or every one
-    double power_ratio;       // noise power over signal power
+    int64_t vectors;          // with noise: 0, only the gates' pre-activations, or every one
+    double power_ratio;       // power of the noise relative to the signal
     const float *normal;      // (batch, steps, vectors, units): pre-activations, activations, c, h
-    float *z;                 // (steps, batch, gates, units) clean pre-activations, then their gradients
+    float *z;                 // (steps, batch, gates, units) clean pre-activations; become their gradients
     float *a;                 // (steps, batch, gates, units) clean activations of an LSTM
-    float *c;                 // (steps, batch, units) clean, of an LSTM
-    float *h;                 // (steps, batch, units) clean
-    float *state;             // (steps + 1, batch, units) h with its noise, the first 0
-    const float *grad_h;      // (batch, steps, units) from outside
-    const float *grad_recurrent;  // (batch, units) from the step after
-    float *grad_c;            // (batch, units) of c with its noise, after this step, then before it
+    float *c;                 // (steps, batch, units) clean c of an LSTM
+    float *h;                 // (steps, batch, units) clean h
+    float *state;             // (steps + 1, batch, units) h with noise; the first is 0
+    const float *grad_h;      // (batch, steps, units) from the next layer or the head
+    const float *grad_recurrent;  // (batch, units) from the next step
+    float *grad_c;            // (batch, units) of noisy c after this step; becomes that before it
     float *scratch;           // 12 * gates * units
 };
 
 namespace {
 
-// e^x to 2^-22 of itself, for |x| <= 87: 2^n times a polynomial of the rest (Cephes' coefficients).
+// e^x with a relative error of 2^-22, for |x| <= 87: 2^n times a polynomial (coefficients of Cephes).
 inline float exponential(float x) {
     const float n = std::floor(x * 1.44269504f + 0.5f);
     x = x - n * 0.693359375f + n * 2.12194440e-4f;
@@ -55,11 +54,11 @@ inline float hyperbolic(float x) {
     return 1.0f - 2.0f / (1.0f + exponential(2.0f * x));
 }
 
-const float LEAST = 1e-12f;  // the slope of a square root at 0 is infinite
+const float LEAST = 1e-12f;  // avoids the infinite slope of a square root at 0
 
 struct Noise {
     const FloatLayer &p;
-    const float *normal;  // of this sequence and step
+    const float *normal;  // numbers of this sequence and step
 
     Noise(const FloatLayer &p, int64_t t, int64_t n)
         : p(p), normal(p.vectors ? p.normal + (n * p.steps + t) * p.vectors * p.units : nullptr) {}
@@ -71,7 +70,7 @@ struct Noise {
         return std::sqrt(power / float(p.units) * float(p.power_ratio) + LEAST);
     }
 
-    // `count` vectors, the first of which has the number `vector`, with their noise.
+    // Add noise to `count` vectors, starting with number `vector`.
     void add(int64_t vector, int64_t count, const float *__restrict v, float *__restrict noisy) const {
         for (int64_t k = 0; k < count; k++, v += p.units, noisy += p.units) {
             if (vector + k >= p.vectors) {
@@ -84,7 +83,7 @@ struct Noise {
         }
     }
 
-    // Their gradients, in place: of the noisy vectors, then of the clean ones v.
+    // Convert gradients of noisy vectors to those of the clean vectors v, in place.
     void back(int64_t vector, int64_t count, const float *__restrict v, float *__restrict grad) const {
         for (int64_t k = 0; k < count && vector + k < p.vectors; k++, v += p.units, grad += p.units) {
             const float *__restrict z = normal + (vector + k) * p.units;
@@ -188,12 +187,12 @@ void back_rnn(const FloatLayer &p, int64_t t, int64_t n) {
 }  // namespace
 
 extern "C" {
-// From the pre-activations of step t to its state.
+// From the pre-activations of step t to its h.
 void float_step(const FloatLayer *p, int64_t t) {
     for (int64_t n = 0; n < p->batch; n++) p->lstm ? step_lstm(*p, t, n) : step_rnn(*p, t, n);
 }
 
-// From the gradient of a state to that of its pre-activations, which it replaces.
+// From the gradient of h to that of the pre-activations, which replaces them in z.
 void float_step_back(const FloatLayer *p, int64_t t) {
     for (int64_t n = 0; n < p->batch; n++) p->lstm ? back_lstm(*p, t, n) : back_rnn(*p, t, n);
 }

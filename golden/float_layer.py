@@ -1,9 +1,8 @@
-"""A recurrent layer in float32 with injected noise: what `torch.nn.LSTM` and `torch.nn.RNN`
-compute, or another cell, plus noise.
+"""Recurrent layer in float32 with injected noise: `torch.nn.LSTM`, `torch.nn.RNN` or another cell.
 
-Of a cell with a kernel, on a CPU with g++, a step is one product and one compiled pass
-(golden/float_kernels.cpp), forward and backward; elsewhere the same in PyTorch, which is to be
-read. Both are float arithmetic: they agree but for rounding.
+On a CPU with g++, for a cell with a kernel, each step is one product and one compiled pass
+(golden/float_kernels.cpp), forward and backward. Otherwise the readable PyTorch path computes the
+same. Both use floating point and agree up to rounding.
 """
 
 from typing import Any
@@ -26,16 +25,18 @@ def run(
     *,
     readable: bool = False,
 ) -> Tensor:
-    """h of all steps, (batch, steps, units), from h = c = 0.
+    """h of all steps, shape (batch, steps, units), from h = c = 0.
 
-    x: (batch, steps, inputs). weight: (gates * units, inputs), recurrent: (gates * units, units),
-    bias: (gates * units,), gates in the cell's order. readable: take PyTorch's path even where the
-    compiled one could run.
+    x: Inputs, shape (batch, steps, inputs).
+    weight: Input weights, shape (gates * units, inputs), with gates in the cell's order.
+    recurrent: Recurrent weights, shape (gates * units, units).
+    bias: Biases, shape (gates * units,).
+    readable: Use the PyTorch path even if the compiled one could run.
     """
     batch, steps, _ = x.shape
     units = recurrent.shape[1]
     injected = injection.draw(batch, steps, cell, units, x.device)
-    # (steps, batch, ...) from here on: a step's numbers lie together.
+    # From here on (steps, batch, ...), so that the numbers of a step are contiguous.
     z = x.transpose(0, 1) @ weight.T + bias
     compiled = cell.kernel is not None and x.device.type == "cpu" and native.library() is not None
     if readable or not compiled:
@@ -48,8 +49,10 @@ def run(
 def _readable(
     z: Tensor, recurrent: Tensor, cell: Cell, injected: Injected | None
 ) -> tuple[Tensor, Tensor]:
-    """h of all steps, and the last c. z: (steps, batch, gates * units), the inputs' part of the
-    pre-activations."""
+    """h of all steps, and the last c.
+
+    z: Pre-activations from the inputs alone, shape (steps, batch, gates * units).
+    """
     c = h = z.new_zeros(z.shape[1], recurrent.shape[1])
     states = []
     for t in range(len(z)):
@@ -63,8 +66,11 @@ def _readable(
 
 
 class Recurrent(nn.Module):
-    """A layer of a cell that PyTorch does not have: the parameters and the call of `torch.nn.LSTM`
-    with batch_first, and weights that start as its do."""
+    """Layer of a cell that PyTorch does not have.
+
+    It has the parameters and the call of `torch.nn.LSTM` with batch_first; its initial weights have
+    the same distribution.
+    """
 
     def __init__(self, cell: Cell, inputs: int, units: int) -> None:
         super().__init__()
@@ -85,7 +91,7 @@ class Recurrent(nn.Module):
 
 
 class _Run(torch.autograd.Function):
-    """The compiled path, with gradients to z and the recurrent weights."""
+    """The compiled path, with gradients to z and to the recurrent weights."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, recurrent: Tensor, cell: Cell, injected: Injected) -> Tensor:
@@ -133,7 +139,7 @@ class _Run(torch.autograd.Function):
 
 
 def _kernel(name: str, tensors: dict[str, Tensor], cell: Cell, injected: Injected) -> Any:
-    """A compiled function, called with the step, on tensors that the caller keeps alive."""
+    """Compiled function of the step number, on tensors that the caller must keep alive."""
     steps, batch, units = tensors["h"].shape
     sizes = {"batch": batch, "steps": steps, "gates": len(cell.gates), "units": units}
     pointers = {key: t.data_ptr() for key, t in tensors.items()}

@@ -1,4 +1,4 @@
-"""The float network: the reference, and what quantised training starts from."""
+"""Float network: the reference, and the starting point of quantised training."""
 
 import copy
 import dataclasses
@@ -17,8 +17,11 @@ from golden.injection import Injection
 
 
 class FloatNetwork(nn.Module):
-    """Layers of the cell's float reference, torch.nn.LSTM or torch.nn.RNN, and a linear head, where
-    there is one, on the last valid state, or on every state."""
+    """Recurrent layers of the cell's float reference, and a linear head if the network has one.
+
+    The layers are, for example, `torch.nn.LSTM`. The head reads the last valid state, or every
+    state.
+    """
 
     def __init__(self, description: Description) -> None:
         super().__init__()
@@ -40,8 +43,11 @@ class FloatNetwork(nn.Module):
         *,
         every_step: bool = False,
     ) -> Tensor:
-        """Scores of real inputs (batch, steps, inputs), (batch, classes) or, of every step, (batch,
-        steps, classes); without head the state, (batch, [steps,] units)."""
+        """Scores of real inputs x (batch, steps, inputs), shape (batch, classes).
+
+        Without a head the result is the state, shape (batch, units). With `every_step` the shapes
+        are (batch, steps, classes) and (batch, steps, units).
+        """
         for layer in self.layers:
             x = layer(x)[0] if injection is None else self._noisy(layer, x, injection)
         if not every_step:
@@ -52,24 +58,26 @@ class FloatNetwork(nn.Module):
         return scores if injection is None else injection.on_scores(scores)
 
     def _noisy(self, layer: Any, x: Tensor, injection: Injection) -> Tensor:
-        """What a layer computes, with noise."""
+        """Output of a layer with injected noise."""
         bias, recurrent = layer.bias_ih_l0 + layer.bias_hh_l0, layer.weight_hh_l0
         return float_layer.run(x, layer.weight_ih_l0, recurrent, bias, self.cell, injection)
 
 
 STATISTICS = ("mean", "spread", "target_mean", "target_spread")
-"""What a FloatModel has beside its network, in their order."""
+"""Fields of `FloatModel` after its network, in order."""
 
 PART = 100
-"""Sequences that are computed at once: few, so that a step stays in the cache."""
+"""Sequences that are computed at once: few, so that a step fits in the cache."""
 
 
 @dataclass(frozen=True)
 class FloatModel:
-    """A trained float network, and how its inputs and the targets of a regressor are standardised.
+    """A trained float network, and the standardisation of its inputs and of real targets.
 
-    mean, spread: (inputs,) of the training set. target_mean, target_spread: (targets,) of its real
-    labels; (1,), 0 and 1, where there are none.
+    network: The network.
+    mean, spread: Mean and standard deviation of each input over the training set, shape (inputs,).
+    target_mean, target_spread: The same of each real target, shape (targets,); without real targets
+        0 and 1, shape (1,).
     """
 
     network: FloatNetwork
@@ -79,13 +87,15 @@ class FloatModel:
     target_spread: Tensor = field(default_factory=lambda: torch.ones(1))
 
     def scores(self, data: Sequences, injection: Injection | None = None) -> Tensor:
-        """Scores of a data set, (sequences, classes), or (sequences, steps, classes) where every
-        step has a label, 0 beyond a sequence's length; or states; noise is drawn from PyTorch's
-        generator."""
+        """Scores of a data set, shape (sequences, classes), or states if there is no head.
+
+        If every step has a label, the shape is (sequences, steps, classes), with 0 in padding
+        steps. Noise is drawn from PyTorch's generator.
+        """
         size = (len(data), *((data.x.shape[1],) if data.every_step else ()), self.network.outputs)
         scores = torch.zeros(size, device=data.x.device)
         with torch.no_grad():
-            # Sequences of much the same length together: fewer steps of padding.
+            # Sequences of similar length together, for less padding.
             for part in data.lengths.argsort(stable=True).split(PART):
                 some = self.standardised(data.part(part))
                 found = self.network(some.x, some.lengths, injection, every_step=some.every_step)
@@ -96,26 +106,29 @@ class FloatModel:
         return scores * self.target_spread + self.target_mean
 
     def to(self, device: str) -> "FloatModel":
-        """A copy on another device."""
+        """Copy on another device."""
         network = copy.deepcopy(self.network).to(device)
         return FloatModel(network, *(getattr(self, name).to(device) for name in STATISTICS))
 
     def standardised(self, data: Sequences) -> Sequences:
-        """Inputs as the network takes them, and real labels as it gives them."""
+        """Data with standardised inputs and, for a regressor, standardised targets."""
         labels = data.labels
         if data.real:
             labels = (labels - self.target_mean) / self.target_spread
         return dataclasses.replace(data, x=(data.x - self.mean) / self.spread, labels=labels)
 
     def save(self, path: Path) -> None:
-        """Write one .safetensors file, whole or not at all."""
+        """Write one .safetensors file atomically."""
         tensors = self.network.state_dict() | {name: getattr(self, name) for name in STATISTICS}
         with files.atomic(path) as beside:
             safetensors.torch.save_file({k: t.contiguous() for k, t in tensors.items()}, beside)
 
     @classmethod
     def load(cls, path: Path, description: Description) -> "FloatModel":
-        """Read what `save` wrote for a description."""
+        """Read a model that `save` wrote.
+
+        description: That of the network.
+        """
         tensors = safetensors.torch.load_file(path)
         statistics = [tensors.pop(name) for name in STATISTICS]
         network = FloatNetwork(description)

@@ -1,4 +1,4 @@
-"""What every cell begins with: from ADC codes to a table's index (docs/contract.md, 5)."""
+"""First stage of every cell: from ADC codes to table indices (docs/contract.md, 5)."""
 
 from torch import Tensor
 
@@ -10,9 +10,10 @@ from golden.injection import StepNoise
 def pre_activation(
     codes: Tensor, bias: Tensor, shape: ArrayShape, noise: StepNoise | None = None
 ) -> Tensor:
-    """saturate((code << frac) + bias) to the table index; codes: (batch, gates, units).
+    """Table indices of ADC codes: (code << frac) + bias, saturated.
 
-    noise: comes before the saturation.
+    codes: Shape (batch, gates, units).
+    noise: Injected before the saturation.
     """
     a = codes * 2**shape.description.cell.frac + bias
     if noise is not None:

@@ -1,4 +1,4 @@
-"""The dense head on a crossbar of its own, arg max and votes (docs/contract.md, 9 and 11)."""
+"""Dense head, which has its own crossbar; arg max and votes (docs/contract.md, 9 and 11)."""
 
 import torch
 from torch import Tensor
@@ -11,27 +11,28 @@ from golden.program import HeadProgram, VoteBy
 def scores(
     program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor, steps: Tensor | int = 0
 ) -> Tensor:
-    """Class scores (code << frac) + bias, (batch, classes).
+    """Scores (code << frac) + bias of each class, shape (batch, classes).
 
-    h: (batch, units) DAC codes of any dtype. runs: (batch,) numbers of the passes, and steps:
-    (batch,) of the steps, which noise depends on; the score of a whole sequence has step 0.
+    h: DAC codes of any dtype, shape (batch, units).
+    runs: Run numbers of the passes, shape (batch,), for the noise.
+    steps: Step numbers, shape (batch,), for the noise. The score of a whole sequence has step 0.
     """
     codes = adc.codes(h.to(program.bias.dtype), program, shape, runs, steps)[:, 0]
     return codes * 2**shape.description.cell.frac + program.bias
 
 
 def label(score: Tensor) -> Tensor:
-    """The class of the highest score, the lowest-numbered of equals; (...,) of (..., classes)."""
+    """Class of the highest score, the lowest of equals: integer scores (..., classes) to (...)."""
     classes = score.shape[-1]
     return (score * classes - torch.arange(classes, device=score.device)).argmax(-1)
 
 
 def vote(score: Tensor, by: VoteBy) -> Tensor:
-    """The class of each sequence from the scores of its passes; (batch,).
+    """Class of each sequence from the scores of its passes, shape (batch,) or (batch, steps).
 
-    score: (batch, votes, classes); or (batch, votes, steps, classes), for (batch, steps). By
-    "majority" the class that most passes have, by "sum" that of the highest sum of scores; the
-    lowest-numbered of equals.
+    score: Shape (batch, votes, classes) or (batch, votes, steps, classes).
+    by: "majority": the class of most passes. "sum": the class with the highest sum of scores. Of
+        equals, the lowest class.
     """
     if by == "sum":
         return label(score.sum(1))

@@ -1,11 +1,13 @@
-"""Deep Noise Injection: noise in proportion to the signal on the vectors that a step computes.
+"""Deep Noise Injection: noise in proportion to the signal, added to the vectors of each step.
 
-After Qin and Vucinic, arXiv 1807.06555 (z_g = W_g x + U_g h + b_g + n_g, trained through) and
-1811.10649. How the signal is measured, and which vectors are meant by "every", is ours. A vector is
-what one step of one sample computes for all units of a layer at once: a gate's pre-activations, a
-gate's activations, c, h; the scores of the head. Its noise is normal, fresh each time, of its own
-mean square times 10^(-snr_db / 10). Gradients flow through the mean square too: were it taken as
-constant, weights would grow to outrun a noise that follows them.
+After Qin and Vucinic, arXiv 1807.06555 (z_g = W_g x + U_g h + b_g + n_g, with gradients through it)
+and 1811.10649. The measure of the signal and the choice of vectors for "every" are ours.
+
+A vector has one number per unit of a layer, for one step of one sample: the pre-activations of a
+gate, the activations of a gate, c, or h; or the scores of the head. Its noise is normal and drawn
+anew each time. The noise's variance is the vector's mean square times 10^(-snr_db / 10). Gradients
+also flow through the mean square. If it were a constant for the gradient, weights would grow to
+outrun noise that grows with them.
 """
 
 import math
@@ -25,18 +27,21 @@ Placement = Literal["pre-activations", "every"]
 
 TINY = 1e-12
 STEP_TINY = 1e-6
-"""Added to a mean square, for the slope of a square root at 0 is infinite; to that of integers, of
-which no step is as small as this."""
+"""Added to a noise variance, because the slope of a square root at 0 is infinite.
+
+TINY is for real vectors, STEP_TINY for vectors of integers. There it is noise of 0.001 LSB, far
+below an integer step.
+"""
 
 
 @frozen
 class Injection:
-    """Noise of a signal-to-noise ratio, and where.
+    """Noise with a given signal-to-noise ratio, and its placement.
 
-    snr_db:    10 log10 of the signal's power over that of the noise, of each vector.
-    placement: "pre-activations" of the gates alone, or "every" vector: the gates' pre-activations,
-               their activations, c and h (an RNN's activation is its h), and the scores. What it
-               is in a convolutional network, `golden.convnet` says.
+    snr_db: Signal-to-noise ratio of each vector (dB).
+    placement: "pre-activations": noise only on the gates' pre-activations. "every": noise on each
+        vector, so also on the gates' activations, c, h (the activation of an RNN is its h) and the
+        scores. `golden.convnet` defines it for a convolutional network.
     """
 
     snr_db: Annotated[float, Strict(), Field(ge=-20, le=60)]
@@ -44,28 +49,28 @@ class Injection:
 
     @property
     def power_ratio(self) -> float:
-        """Power of the noise over that of the signal."""
+        """Power of the noise relative to that of the signal."""
         return float(10 ** (-self.snr_db / 10))
 
     @property
     def growth(self) -> int:
-        """`growth` of this noise."""
+        """Bound of the growth of a vector by this noise, see `growth`."""
         return growth(self.power_ratio)
 
     def vectors(self, cell: Cell) -> int:
-        """How many vectors of a step of a layer have noise."""
+        """Number of vectors per step of a layer that get noise."""
         every = self.placement == "every"
         return len(cell.gates) + (cell.noisy_vectors if every else 0)
 
     def draw(
         self, batch: int, steps: int, cell: Cell, units: int, device: torch.device | str = "cpu"
     ) -> "Injected":
-        """Noise for all steps of a layer, drawn from PyTorch's generator."""
+        """Draw the noise of all steps of a layer from PyTorch's generator."""
         size = (batch, steps, self.vectors(cell), units)
         return Injected(torch.randn(size, device=device), self.power_ratio)
 
     def on_scores(self, scores: Tensor) -> Tensor:
-        """Scores of the head, (batch, classes), with this noise; real numbers."""
+        """Add the noise to real scores (batch, classes), if it is placed on "every" vector."""
         if self.placement == "pre-activations":
             return scores
         normal = torch.randn(scores.shape, device=scores.device)
@@ -74,10 +79,11 @@ class Injection:
 
 @dataclass(frozen=True)
 class Injected:
-    """What `Injection.draw` drew.
+    """Noise that `Injection.draw` drew.
 
-    normal: (batch, steps, vectors, units) float32 standard normal numbers, the vectors in the order
-    of `Injection.placement`. power_ratio: of the noise to the signal.
+    normal: Standard normal numbers, float32, shape (batch, steps, vectors, units). The vectors have
+        the order of `Injection.placement`.
+    power_ratio: Power of the noise relative to that of the signal.
     """
 
     normal: Tensor
@@ -85,48 +91,57 @@ class Injected:
 
     @property
     def growth(self) -> int:
-        """`growth` of these numbers."""
+        """Bound of the growth of a vector by this noise, see `growth`."""
         return growth(self.power_ratio)
 
     def at(self, step: int) -> "StepNoise":
-        """The noise of one step."""
+        """Noise of one step."""
         return StepNoise(self.normal[:, step], self.power_ratio)
 
 
 class StepNoise(NamedTuple):
-    """Noise of one step: normal (batch, vectors, units), and power_ratio, as `Injected` has it."""
+    """Noise of one step: `normal` (batch, vectors, units), and `power_ratio` as in `Injected`."""
 
     normal: Tensor
     power_ratio: float
 
     def add(self, v: Tensor, first: int) -> Tensor:
-        """Vectors (batch, some, units) with noise, the first of which has the number `first`; as
-        they are where these have none."""
+        """Add noise to real vectors (batch, some, units).
+
+        first: Number of the first of these vectors among those of a step. Vectors without noise are
+            returned unchanged.
+        """
         if first >= self.normal.shape[1]:
             return v
         return add_noise(v, self.normal[:, first : first + v.shape[1]], self.power_ratio)
 
     def add_rounded(self, v: Tensor, first: int) -> Tensor:
-        """As `add`, of vectors that hold integers, of any dtype, and stay so."""
+        """Like `add`, for vectors of integers in any dtype; the result is rounded to integers."""
         if first >= self.normal.shape[1]:
             return v
         return rounded_noise(v, self.normal[:, first : first + v.shape[1]], self.power_ratio)
 
 
 def growth(power_ratio: float) -> int:
-    """Bound of how many times larger than its largest number a vector gets: PyTorch's normal
-    numbers are below 7."""
+    """Bound of the factor by which noise can raise the largest magnitude of a vector.
+
+    PyTorch's normal numbers are below 7 in magnitude.
+    """
     return math.ceil(1 + 7 * math.sqrt(power_ratio))
 
 
 def add_noise(v: Tensor, normal: Tensor, power_ratio: float, tiny: float = TINY) -> Tensor:
-    """Real vectors (..., units) with noise; normal: standard normal numbers of that shape.
-    power_ratio: power of the noise over the mean square of a vector."""
+    """Add noise to real vectors (..., units).
+
+    normal: Standard normal numbers of the same shape.
+    power_ratio: Power of the noise relative to the mean square of a vector.
+    tiny: Added to the variance of the noise.
+    """
     power = v.square().sum(-1, keepdim=True) / v.shape[-1] * power_ratio
     return v + normal.to(v.dtype) * (power + tiny).sqrt()
 
 
 def rounded_noise(v: Tensor, normal: Tensor, power_ratio: float) -> Tensor:
-    """As `add_noise`, of vectors that hold integers and stay so, of any dtype."""
+    """Like `add_noise`, for vectors of integers in any dtype; the result is rounded to integers."""
     noisy = add_noise(v.double(), normal, power_ratio, STEP_TINY)
     return quantise(noisy, Range(-(2**40), 2**40)).to(v.dtype)

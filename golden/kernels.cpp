@@ -1,17 +1,17 @@
 // One step of a recurrent layer in integers, forward and backward (docs/contract.md, 4 to 7 and 10).
 //
-// golden/fast.py does the products and calls `step` between them; golden/layer.py, adc.py, gates.py,
-// lstm.py, rnn.py and noise.py are the same in readable form, and tests hold the two equal. Every loop is
-// over the columns of one sequence, so that the compiler turns it into vector instructions (`EACH`
-// promises that no turn depends on another) and what is between two loops stays in the nearest cache.
+// golden/fast.py computes the products and calls `step` between them. golden/layer.py, adc.py, gates.py,
+// draws.py and cells/ compute the same in readable form; tests compare both. Every loop runs over the
+// columns of one sequence. So the compiler can vectorise it (`EACH` promises that iterations are
+// independent), and intermediate values stay in the L1 cache.
 //
-// Real holds charges, and Row the DAC codes on the rows, as the products need them: float is exact to
-// 2^24, double to 2^53. Where the CPU has tiles (Intel AMX), `multiply` does the product in
-// integers: v * g+ and -v * g-, bytes. Int holds what comes of charges. golden/fast.py chooses types
-// that no value leaves.
+// Real is the type of charges, and Row that of the DAC codes on the rows, as the products need them: float
+// is exact up to 2^24, double up to 2^53. On a CPU with tiles (Intel AMX), `multiply` computes the products
+// in integers, v * g+ and -v * g-, from bytes. Int is the type of values computed from charges.
+// golden/fast.py chooses types without overflow.
 //
-// A column is converted once for each row tile and, of a bit-serial DAC, for each plane of bits, the
-// highest first; its code is the sum of what they give, a plane's times 2^plane.
+// A column is converted once per row tile and, for a bit-serial DAC, per bit plane, highest plane first. Its
+// code is the sum of these conversions; each plane weighs twice the next one.
 
 #include <cmath>
 #include <cstddef>
@@ -29,57 +29,58 @@
 
 #define EACH _Pragma("GCC ivdep") for
 
-// Field for field golden/native.py's Layer; all are 8 bytes wide. Strides are in elements; one of 0
-// means that the next takes the place of the last.
+// Same fields as Layer in golden/native.py; each is 8 bytes wide. Strides count elements. Stride 0: the next
+// one overwrites the last one.
 struct Layer {
-    int64_t batch, steps, inputs, gates, units, entries;  // entries: of a gate's table
+    int64_t batch, steps, inputs, gates, units, entries;  // entries: size of a gate's table
     int64_t tiles, planes;
-    // To the next step, plane and sequence, and to -v.
+    // Strides of rows: to the next step, plane and sequence, and to -v. Of charge: to the next step, row tile,
+    // plane and sequence.
     int64_t rows_step, rows_plane, rows_width, rows_negative;
     int64_t charge_step, charge_tile, charge_plane, charge_width;
     int64_t codes_sequence, codes_step, c_sequence, c_step;
-    // Numbers of the description, named as there.
+    // Parameters with the names of the description.
     int64_t adc_shift, adc_low, adc_high, frac, index_low, index_high;
     int64_t gate_bits, state_low, state_high, state_index_shift, state_index_low, state_index_high;
     int64_t hidden_shift, dac_low, dac_high, bipolar, lstm;
     // Noise and errors of the macro.
     int64_t noisy, adc_noise, error_shift;
-    int64_t vectors;     // that have injected noise: the gates' pre-activations alone, or every one
-    double power_ratio;  // of that noise: its power over the signal's
-    const int64_t *tile_rows;     // (tiles + 1): where the rows of each row tile begin
-    const int64_t *tile_places;   // (tiles): where they are in `rows`
+    int64_t vectors;     // with injected noise: only the gates' pre-activations, or every one
+    double power_ratio;  // power of the injected noise relative to the signal
+    const int64_t *tile_rows;     // (tiles + 1): first row of each row tile
+    const int64_t *tile_places;   // (tiles): position of these rows in `rows`
     const uint32_t *runs;         // (batch)
     const uint8_t *magnitudes;    // (128)
-    const uint32_t *keys;         // (tiles, 2, gates, units): key words, the column's number in the first
+    const uint32_t *keys;         // (tiles, 2, gates, units): key words; the first includes the column
     const int32_t *read_noise;    // (tiles)
     const int32_t *offset;        // (tiles, gates, units), 64 * offset of the lane
     const int32_t *gain;          // (tiles, gates, units)
     const int32_t *bias;          // (gates, units)
     const int32_t *gate_tables;   // (gates, entries)
     const int32_t *tanh_table;    // (2^state_index_bits)
-    const float *normal;          // (batch, steps, vectors, units), or null: pre-activations, what
-                                  // the tables gave, c, h
-    // What a step reads and writes. Trace:
+    const float *normal;          // (batch, steps, vectors, units), or null: pre-activations, gate
+                                  // activations, c, h
+    // Inputs and results of a step.
     const int16_t *x;             // (batch, steps, inputs)
-    int32_t *codes;               // (batch, steps, gates, units), or one row for all
-    int32_t *c;                   // (batch, steps, units), or (batch, units); before injected noise
+    int32_t *codes;               // (batch, steps, gates, units), or (gates, units) overwritten
+    int32_t *c;                   // (batch, steps, units), or (batch, units); without injected noise
     int16_t *h;                   // (batch, steps, units)
-    uint8_t *inside;              // (batch, steps, planes, tiles, gates, units), or null: whether the
+    uint8_t *inside;              // (batch, steps, planes, tiles, gates, units), or null: 1 where the
                                   // ADC did not saturate
-    // And, as Real, what products take and give:
+    // Operands and results of the products:
     void *rows;                   // (steps + 1, planes, batch, inputs + units) Row: x_t and h_{t-1}
-    void *charge;                 // (steps, tiles, planes, batch, gates, units); in training read
-                                  // noise comes in
+    void *charge;                 // (steps, tiles, planes, batch, gates, units) Real; `step` adds read
+                                  // noise to it
     const uint8_t *cells;         // for `multiply`: (tiles, 2, columns / 16, rows / 64, 16, 16, 4), g+, g-
-    // Gradients, for `step_back`; charge becomes its own gradient.
-    const void *slopes;           // (gates, entries) Real: of gate_tables
-    const void *tanh_slopes;      // Real: of tanh_table
-    const void *grad_h;           // (batch, steps, units) Real: from outside
-    const void *grad_recurrent;   // (batch, units) Real: from the step after
-    void *grad_c;                 // (batch, units) Real: of c after this step, then before it
-    double *grad_gain;            // (tiles, gates, units), sums
-    double *grad_bias;            // (gates, units), sums
-    double *grad_tables;          // (gates, entries), sums
+    // Gradients, for `step_back`, which replaces charge by its gradient.
+    const void *slopes;           // (gates, entries) Real: slopes of gate_tables
+    const void *tanh_slopes;      // (2^state_index_bits) Real: slopes of tanh_table
+    const void *grad_h;           // (batch, steps, units) Real: from the next layer or the head
+    const void *grad_recurrent;   // (batch, units) Real: from the next step
+    void *grad_c;                 // (batch, units) Real: of c after this step; becomes that before it
+    double *grad_gain;            // (tiles, gates, units), accumulated
+    double *grad_bias;            // (gates, units), accumulated
+    double *grad_tables;          // (gates, entries), accumulated
     int32_t *scratch;             // 12 * gates * units
 };
 
@@ -93,8 +94,8 @@ template <class Int> Int clamp(Int a, int64_t low, int64_t high) {
     return a < Int(low) ? Int(low) : a > Int(high) ? Int(high) : a;
 }
 
-// The draws of one sequence's conversions in a row tile, columns in order of gates, then units; step
-// counts planes.
+// Draws for the conversions of one sequence in a row tile, ordered by gate, then unit. step: number of the
+// step times planes, plus the plane.
 void draw(const Layer &p, int64_t step, int64_t tile, int64_t n, int32_t *__restrict read,
           int32_t *__restrict adc) {
     const int64_t columns = p.gates * p.units;
@@ -110,8 +111,8 @@ void draw(const Layer &p, int64_t step, int64_t tile, int64_t n, int32_t *__rest
     }
     int64_t column = 0;
 #ifdef __AVX512VBMI__
-    // Sixteen words at once: 64 bytes select magnitudes, their top bits are signs, and neighbours are
-    // added in pairs.
+    // Sixteen words at once: each of 64 bytes selects a magnitude, its top bit is the sign, and adjacent
+    // bytes are added in pairs.
     const __m512i lower = _mm512_loadu_si512(p.magnitudes), upper = _mm512_loadu_si512(p.magnitudes + 64);
     const __m512i plus = _mm512_set1_epi8(1), minus = _mm512_set1_epi8(-1);
     for (; column + 16 <= columns; column += 16) {
@@ -136,25 +137,25 @@ void draw(const Layer &p, int64_t step, int64_t tile, int64_t n, int32_t *__rest
     }
 }
 
-// The injected noise of one sequence and step: vectors of `units` numbers are disturbed in proportion to
-// their own root mean square, and rounded.
+// Injected noise of one sequence and step, in proportion to the root mean square of each vector of `units`
+// numbers; the results are rounded.
 struct Noise {
     const Layer &p;
     const float *normal;
-    bool every;  // not the pre-activations alone
+    bool every;  // on every vector, not only on pre-activations
 
     Noise(const Layer &p, int64_t t, int64_t n)
         : p(p), normal(p.normal ? p.normal + (n * p.steps + t) * p.vectors * p.units : nullptr),
           every(normal && p.vectors > p.gates) {}
 
     template <class Int> double rms(const Int *__restrict v) const {
-        double power = 0;  // exact: golden/fast.py sees to it that it stays below 2^53
+        double power = 0;  // exact: golden/fast.py (`measurable`) keeps it below 2^53
 #pragma omp simd reduction(+ : power)
         for (int64_t unit = 0; unit < p.units; unit++) power += double(v[unit]) * double(v[unit]);
         return std::sqrt(power / double(p.units) * p.power_ratio + 1e-6);
     }
 
-    // `count` vectors, the first of which has the number `vector`; noisy may be v.
+    // Add noise to `count` vectors, starting with number `vector`. In place if noisy is v.
     template <class Int> void add(int64_t vector, int64_t count, const Int *v, Int *noisy) const {
         for (int64_t k = 0; k < count; k++, v += p.units, noisy += p.units) {
             const float *__restrict z = normal + (vector + k) * p.units;
@@ -164,7 +165,7 @@ struct Noise {
         }
     }
 
-    // Gradients of noisy vectors become those of v: through the noise's amplitude too.
+    // Convert gradients of noisy vectors to those of v in place; the noise's amplitude has a gradient too.
     template <class Int, class Real>
     void back(int64_t vector, int64_t count, const Int *__restrict v, Real *__restrict grad) const {
         for (int64_t k = 0; k < count; k++, v += p.units, grad += p.units) {
@@ -183,7 +184,7 @@ template <class Int> Int feed_back(const Layer &p, Int product) {
     return clamp(half_up(product, p.hidden_shift), p.dac_low, p.dac_high);
 }
 
-// Pre-activations of one sequence from its ADC codes; not saturated yet.
+// Pre-activations of one sequence from its ADC codes, before saturation.
 void pre_activations(const Layer &p, const int32_t *__restrict codes, int32_t *__restrict a) {
     const int64_t columns = p.gates * p.units;
     const int32_t one = 1 << p.frac;
@@ -191,7 +192,7 @@ void pre_activations(const Layer &p, const int32_t *__restrict codes, int32_t *_
         a[column] = codes[column] * one + p.bias[column];
 }
 
-// c with its noise, saturated; zeros before the first step (t < 0).
+// c with injected noise, saturated; zeros before the first step (t < 0).
 void noisy_state(const Layer &p, int64_t t, int64_t n, const int32_t *c, int32_t *noisy) {
     if (t < 0) {
         std::memset(noisy, 0, sizeof(int32_t) * p.units);
@@ -201,7 +202,7 @@ void noisy_state(const Layer &p, int64_t t, int64_t n, const int32_t *c, int32_t
     EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = clamp(noisy[unit], p.state_low, p.state_high);
 }
 
-// A number onto a place of the rows, and its negative.
+// Write values to the rows, and their negatives if `multiply` needs them.
 template <class Row> void put(const Layer &p, Row *__restrict rows, const int32_t *__restrict v, int64_t count) {
     EACH (int64_t k = 0; k < count; k++) rows[k] = Row(v[k]);
     if (p.rows_negative) {
@@ -210,13 +211,13 @@ template <class Row> void put(const Layer &p, Row *__restrict rows, const int32_
     }
 }
 
-// Codes onto the rows of step t, from row `first` on: themselves, or plane by plane.
+// Write codes to the rows of step t, starting at row `first`: the codes, or their planes.
 template <class Row>
 void drive(const Layer &p, int64_t t, int64_t n, int64_t first, const int16_t *__restrict codes, int64_t count) {
     Row *rows = static_cast<Row *>(p.rows) + t * p.rows_step + n * p.rows_width;
     int32_t v[64];
     while (count > 0) {
-        // As many as are in one tile, and in v.
+        // At most up to the end of the row tile, and the size of v.
         int64_t tile = p.tiles - 1;
         while (first < p.tile_rows[tile]) tile--;
         int64_t some = p.tile_rows[tile + 1] - first;
@@ -246,7 +247,7 @@ template <class Row> void drive_inputs(const Layer &p, int64_t t, int64_t n) {
     drive<Row>(p, t, n, 0, p.x + (n * p.steps + t) * p.inputs, p.inputs);
 }
 
-// The rows of step 0: x, and the code of 0 for h, in every plane; 1 for a DAC of one bit.
+// Write the rows of step 0: x, and the code of 0 for h (+1 for a 1-bit DAC), in every plane.
 template <class Row> void begin(const Layer &p) {
     const int16_t zero = p.bipolar ? 1 : 0;
     for (int64_t n = 0; n < p.batch; n++) {
@@ -255,7 +256,7 @@ template <class Row> void begin(const Layer &p) {
     }
 }
 
-// From the charge of step t to the rows of the step after.
+// From the charge of step t to the rows of step t + 1.
 template <class Real, class Int, class Row> void step(const Layer &p, int64_t t) {
     const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
     int32_t *__restrict read = p.scratch, *__restrict adc = read + columns, *__restrict a = adc + columns;
@@ -268,7 +269,7 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
         const int64_t at = n * p.steps + t;
         Real *charges = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
 
-        // The ADC; one beyond its range says that it saturates.
+        // ADC. A code one beyond the range marks a conversion that saturates.
         int32_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
         std::memset(codes, 0, sizeof(int32_t) * columns);
         for (int64_t plane = 0; plane < p.planes; plane++) {
@@ -304,7 +305,7 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
             }
         }
 
-        // The gates' tables.
+        // Gate tables.
         const Noise noise(p, t, n);
         pre_activations(p, codes, a);
         if (noise.normal) noise.add(0, p.gates, a, a);
@@ -318,7 +319,7 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
             }
         }
 
-        // The cell.
+        // Cell.
         int16_t *__restrict h = p.h + at * units;
         if (noise.every) noise.add(p.gates, p.gates, a, a);
         if (p.lstm) {
@@ -354,7 +355,7 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
     }
 }
 
-// What a narrowing by a shift lets through: values in low..high, with the gradient `slope`.
+// Gradient of a narrowing by a shift: `slope` for inputs in low..high, which do not saturate, else 0.
 template <class Real, class Int> struct Through {
     Int low, high;
     Real slope;
@@ -372,7 +373,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
     int32_t *__restrict a = p.scratch, *__restrict index = a + columns;
     int32_t *values = index + columns, *noisy_values = values + columns;
-    int32_t *states = noisy_values + columns;  // c before and after this step, with noise
+    int32_t *states = noisy_values + columns;  // c before and after this step, with injected noise
     Int *product = reinterpret_cast<Int *>(states + 2 * columns), *noisy_product = product + units;
     Real *__restrict grad = reinterpret_cast<Real *>(noisy_product + units);
     Real *__restrict grad_product = grad + columns;
@@ -388,7 +389,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
         const int32_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
         const Noise noise(p, t, n);
 
-        // What the forward pass had, once more.
+        // Recompute values of the forward pass.
         pre_activations(p, codes, a);
         if (noise.normal) noise.add(0, p.gates, a, a);
         for (int64_t gate = 0; gate < p.gates; gate++) {
@@ -404,7 +405,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
             v = noisy_values;
         }
 
-        // The cell: `grad` becomes that of the tables' entries.
+        // Cell: grad becomes the gradient of the gate activations.
         const Real *__restrict outside = static_cast<const Real *>(p.grad_h) + at * units;
         const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
         if (p.lstm) {
@@ -441,7 +442,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
                 grad_c[unit] += dh * Real(v[3 * units + unit]) * tanh_slopes[at_upper] * upper(c[unit]);
             }
             if (noise.every) {
-                // Where noise drove c beyond its range, it saturated.
+                // No gradient where noise made c saturate.
                 int32_t *__restrict unbound = states + 2 * units;
                 noise.add(2 * p.gates, 1, clean, unbound);
                 EACH (int64_t unit = 0; unit < units; unit++)
@@ -462,7 +463,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
         }
         if (noise.every) noise.back(p.gates, p.gates, values, grad);
 
-        // The tables, the bias.
+        // Tables and bias.
         for (int64_t gate = 0; gate < p.gates; gate++) {
             double *__restrict sums = p.grad_tables + gate * entries;
             const Real *__restrict slope = slopes + gate * entries;
@@ -471,12 +472,12 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
                 grad[k] = a[k] >= first && a[k] <= last ? grad[k] * slope[index[k]] : Real(0);
         }
         if (noise.normal) {
-            pre_activations(p, codes, a);  // before the noise
+            pre_activations(p, codes, a);  // before injected noise
             noise.back(0, p.gates, a, grad);
         }
         EACH (int64_t k = 0; k < columns; k++) p.grad_bias[k] += double(grad[k]);
 
-        // The ADC: the charge becomes its gradient.
+        // ADC: the gradient replaces the charge.
         Real *charges = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
         for (int64_t plane = 0; plane < p.planes; plane++) {
             const Real scale = std::ldexp(Real(1), int(p.planes - 1 - plane + p.frac - p.adc_shift));
@@ -497,8 +498,8 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
 }
 
 #ifdef TILES
-// Charge of all columns: blocks of 32 sequences and 32 columns, whose cells stay in the nearest cache.
-// All buffers are padded to whole blocks.
+// Charge of all columns, in blocks of 32 sequences and 32 columns, whose cells stay in the L1 cache. All
+// buffers are padded to whole blocks.
 void multiply_tiles(const Layer &p) {
     struct alignas(64) Shapes {
         uint8_t palette, start, reserved[14];
@@ -565,7 +566,7 @@ KERNELS_BACK(float, int32_t, f32_i32)
 KERNELS_BACK(float, int64_t, f32_i64)
 KERNELS_BACK(double, int64_t, f64_i64)
 
-// Whether `multiply` works here: the CPU has tiles, and the system lets this process use them.
+// Whether `multiply` works here: the kernels were compiled for tiles, and the system grants their use.
 int64_t tiles() {
 #ifdef TILES
     return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;

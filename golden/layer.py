@@ -1,4 +1,4 @@
-"""A recurrent layer: the cell in a loop through its crossbar (docs/contract.md, 8)."""
+"""Recurrent layer: the cell in a loop through its crossbar (docs/contract.md, 8)."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,19 @@ from golden.program import LayerProgram
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What a layer computed: h (batch, steps, units) as DAC codes and, where a trace was asked for,
-    codes (batch, steps, gates, units), and c, if the cell has it, as h, before its injected noise.
-    Integers of any width that holds them, or floats of them."""
+    """Values that a layer computed: integers of any width, or floats that hold them.
+
+    h: DAC codes, shape (batch, steps, units).
+    codes: ADC codes, shape (batch, steps, gates, units); None without a trace.
+    c: State before injected noise, shape (batch, steps, units); None without a trace or without c.
+    """
 
     h: Tensor
     codes: Tensor | None = None
     c: Tensor | None = None
 
     def quantities(self) -> dict[str, Tensor]:
-        """What there is, by name, in the order in which it is computed."""
+        """Values that exist, by name, in the order of their computation."""
         named = {"codes": self.codes, "c": self.c, "h": self.h}
         return {name: values for name, values in named.items() if values is not None}
 
@@ -37,13 +40,15 @@ def run(
     trace: bool = True,
     readable: bool = False,
 ) -> LayerTrace:
-    """All steps of a batch of sequences, from c = 0 and h = the DAC's code of 0.
+    """Run all steps of a batch of sequences, from c = 0 and h = the DAC's code of 0.
 
-    x: (batch, steps, inputs) DAC codes, of any dtype. runs: (batch,)
-    numbers of the passes, which the macro's noise depends on. injection: noise beyond that, which
-    no hardware has; drawn from PyTorch's generator, all steps at once.
-    trace: keep ADC codes and c. readable: take this module's own path even where the fast one
-    (golden/fast.py), which computes the same numbers, could run.
+    x: DAC codes of any dtype, shape (batch, steps, inputs).
+    runs: Run numbers of the passes, shape (batch,), for the macro's noise.
+    injection: Further noise, which no hardware has. It is drawn from PyTorch's generator, all steps
+        at once.
+    trace: Keep ADC codes and c.
+    readable: Use the readable path of this module. Default: the fast path (golden/fast.py) where it
+        can run; it computes the same numbers.
     """
     batch, steps, _ = x.shape
     injected = None

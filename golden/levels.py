@@ -1,10 +1,9 @@
-"""Level tables: where the few levels of a cell lie (docs/contract.md, 3).
+"""Level tables: where the few levels of a cell lie (docs/contract.md, 3 and 12).
 
-That points need not be equally spaced, because they are not equally important to the network, is
-Yan, Ahn and Duan's (CASES 2017); of how they place them only the abstract could be read. The three
-ways here are ours. Each takes an array's weights and gives differential conductance codes, all of
-which a device can hold, and of which neighbours are far enough apart to be told from each other
-after programming.
+Levels need not be equally spaced, because not all are equally important to the network: this idea
+is from Yan, Ahn and Duan (CASES 2017). We could read only the abstract of how they place them; the
+methods here are ours. Each takes an array's weights and returns differential conductance codes that
+a device can hold. Neighbouring codes are far enough apart to be distinguished after programming.
 """
 
 import math
@@ -24,13 +23,13 @@ Method = Literal["uniform", "lloyd-max", "k-means", "pruning"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 IMPORTANT: tuple[Method, ...] = ("k-means", "pruning")
-"""Methods that count a weight's error by its importance."""
+"""Methods that weight the error of each weight by its importance."""
 
 CLIPS = tuple(n / 4 for n in range(4, 21))
-"""Where full scale may be, in standard deviations of an array's weights: the best is taken."""
+"""Candidates of full scale, in standard deviations of an array's weights; the best one is used."""
 
 POINTS = 8
-"""Times as many points as levels from which pruning starts, where they fit."""
+"""Pruning starts from this many points per level, if they fit."""
 
 
 @frozen
@@ -68,11 +67,12 @@ class Levels:
 
 @dataclass(frozen=True)
 class Table:
-    """A level table and what it stands for.
+    """A level table and its scale.
 
-    levels: ascending differential codes. clip: the largest code, in standard deviations of the
-    weights. error: of what `place` found, the mean squared error in squares of that deviation,
-    counted as the method counts it; else not a number.
+    levels: Differential codes, ascending.
+    clip: The largest code, in standard deviations of the weights.
+    error: Mean squared error, weighted as the method does, in squares of that deviation. Only
+        `place` sets it, else NaN.
     """
 
     levels: tuple[int, ...]
@@ -81,16 +81,19 @@ class Table:
 
 
 def place(weights: Tensor, importance: Tensor, how: Levels, count: int, most: int) -> Table:
-    """A level table of `count` levels at most, for weights in standard deviations of theirs.
+    """Find a table of at most `count` levels for weights in standard deviations.
 
-    importance: of each weight, not negative; for methods in IMPORTANT. most: the largest
-    conductance code.
-    The outermost level is at full scale, to make the most of the device's range. There are fewer
-    levels where more would have to be too close. Raises WordlineError where not even two fit.
+    The outermost level is at full scale, to use the device's whole range. There are fewer levels if
+    more would be too close.
+
+    importance: Importance of each weight, at least 0, for the methods in IMPORTANT.
+    most: Largest conductance code.
+
+    Raises WordlineError if not even two levels fit.
     """
     counted = importance if how.method in IMPORTANT else torch.ones_like(weights)
     if not float(counted.sum()) > 0:
-        counted = torch.ones_like(weights)  # nothing is important: the head of an untrained network
+        counted = torch.ones_like(weights)  # for example the head of an untrained network
     apart = spacing(how, candidates(most))
     find = {"uniform": _uniform, "pruning": _pruned}.get(how.method, _least)
     best: Table | None = None
@@ -109,18 +112,20 @@ def place(weights: Tensor, importance: Tensor, how: Levels, count: int, most: in
 
 
 def candidates(most: int) -> Tensor:
-    """The codes that a level may have, ascending: all, or as many on finer devices, for the best
-    table changes little by steps of 1/255."""
+    """Codes that a level may have, ascending: all codes, or 255 per side on finer devices.
+
+    Finer steps than 1/255 hardly change the best table.
+    """
     steps = min(most, 255)
     positive = (torch.arange(steps + 1) * most + steps // 2) // steps
     return torch.cat([-positive[1:].flip(0), positive])
 
 
 def spacing(how: Levels, codes: Tensor) -> Tensor:
-    """The smallest spacing of every two levels of (n,) codes, the last of which is full scale;
-    (n, n) codes.
+    """Minimum distance of every two levels of `codes`, shape (n, n), in codes.
 
-    A weight is a pair of which one device is at 0; its deviation is that of both together.
+    The last one of the codes (n,) is full scale. A weight is a pair with one device at 0; its
+    variance is the sum of both devices' variances.
     """
     most = float(codes[-1])
     g = codes.double().abs() / most
@@ -131,11 +136,14 @@ def spacing(how: Levels, codes: Tensor) -> Tensor:
 def _least(
     cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
 ) -> Iterator[tuple[int, ...]]:
-    """Tables of the least error, one for each place where an end may be at full scale.
+    """Yield the tables of least error, one for each condition on the ends.
 
-    The best table of k levels that ends at a code is the best one of k - 1 levels that ends
-    somewhere below, and that code (as Wang and Song do k-means in one dimension, R Journal 3/2,
-    2011): no local minima, and neighbours that are too close are left out.
+    The lowest or the highest level is at full scale. A symmetric table is found with and without 0.
+
+    The best table of k levels that ends at a code is that code and the best table of k - 1 levels
+    that ends below it, by dynamic programming as in Wang and Song's k-means in one dimension (R
+    Journal 3/2, 2011). So there are no local minima, and neighbours that are too close are
+    excluded.
     """
     codes, most = cost.codes, cost.most
     counted = cost.folded() if symmetric else cost
@@ -143,14 +151,14 @@ def _least(
     below, above = counted.ends()
 
     def only(code: int, values: Tensor) -> Tensor:
-        """The values of one code, no other is allowed."""
+        """Keep the value of one code; exclude the others."""
         return torch.where(codes == code, values, torch.inf)
 
     if not symmetric:
         for first, last in ((below, only(most, above)), (only(-most, below), above)):
             yield from _chain(first, pairs, last, range(2, count + 1), codes)
         return
-    # Half of the table, from 0 or from a level that is far enough from its mirror image.
+    # Positive half of the table, from 0 or from a level far enough from its mirror image.
     fits = (codes > 0) & (2 * codes >= apart.flip(0).diagonal())
     mirrored = torch.where(fits, below, torch.inf)
     for first, levels in ((mirrored, count // 2), (only(0, below), (count + 1) // 2)):
@@ -161,8 +169,13 @@ def _least(
 def _chain(
     first: Tensor, pairs: Tensor, last: Tensor, counts: range, codes: Tensor
 ) -> Iterator[tuple[int, ...]]:
-    """Of `codes` so many, any of `counts`, that their costs (first's, those between neighbours,
-    last's) add up to the least; nothing if there are none."""
+    """Yield the chain of `codes` with the least total cost, if there is one.
+
+    first: Cost of each code as the first.
+    pairs: Cost of each pair of codes as neighbours.
+    last: Cost of each code as the last.
+    counts: Allowed numbers of codes.
+    """
     totals, before = [first], []
     for _ in range(counts[-1] - 1):
         total, neighbour = (totals[-1][:, None] + pairs).min(0)
@@ -182,7 +195,7 @@ def _chain(
 def _uniform(
     cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
 ) -> Iterator[tuple[int, ...]]:
-    """Tables of equally spaced levels, which are symmetric: all that have few enough."""
+    """Yield the equally spaced tables of 2 to `count` levels; they are always symmetric."""
     for levels in range(2, count + 1):
         chosen = _equally_spaced(levels, len(cost.codes) - 1)
         table = cost.codes[chosen]
@@ -191,8 +204,7 @@ def _uniform(
 
 
 def _equally_spaced(points: int, last: int) -> list[int]:
-    """Numbers from 0 to `last`, as near as whole numbers are; each is as far from the end as its
-    mirror image from 0."""
+    """`points` integers from 0 to `last`, equally spaced up to rounding, symmetric."""
     left = [n * last // (points - 1) for n in range((points + 1) // 2)]
     return left + [last - n for n in reversed(left[: points // 2])]
 
@@ -200,18 +212,21 @@ def _equally_spaced(points: int, last: int) -> list[int]:
 def _pruned(
     cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
 ) -> Iterator[tuple[int, ...]]:
-    """A table of equally spaced points, of which the least missed went one by one (or a pair)."""
+    """Yield a table of equally spaced points from which the cheapest are removed one by one.
+
+    A symmetric table loses pairs.
+    """
     pairs = cost.pairs().numpy()
     points = min(POINTS * count, 2 * cost.most // math.ceil(float(apart.max())) + 1)
     if symmetric:
-        points -= 1 - points % 2  # with 0
+        points -= 1 - points % 2  # odd, so that 0 is a point
     if points < 2:
         return
     last = len(cost.codes) - 1
     left = _equally_spaced(points, last)
 
     def missed(point: int) -> float:
-        """What it costs to do without a point."""
+        """Cost of removing a point."""
         n = left.index(point)
         a, b, c = left[n - 1 : n + 2]
         return float(pairs[a, c] - pairs[a, b] - pairs[b, c])
@@ -221,7 +236,7 @@ def _pruned(
         if not symmetric:
             left.remove(min(inner, key=missed))
             continue
-        # Pairs, or the 0 if so many levels have none; `last - p` is the mirror image of p.
+        # Remove pairs, or 0 if an even number of levels is to remain. `last - p` mirrors p.
         may_go = (p for p in inner if 2 * p > last or (2 * p == last and count % 2 == 0))
         costs = {p: sum(missed(q) for q in {p, last - p}) for p in may_go}
         least = min(costs, key=costs.__getitem__)
@@ -230,13 +245,13 @@ def _pruned(
 
 
 class _Cost:
-    """Squared errors of weights (in codes) that go to the nearest of some levels, counted."""
+    """Squared error of weights (in codes) rounded to the nearest level, weighted by `counted`."""
 
     def __init__(self, weights: Tensor, counted: Tensor, most: int) -> None:
         self.most, self.codes = most, candidates(most)
         self.counted = counted = (counted / counted.sum()).double().flatten()
         self.weights = weights = weights.double().flatten()
-        # Sums over the weights below each half code: there lie all levels, and all boundaries.
+        # Sums over the weights below each half code: all levels and all boundaries are half codes.
         cell = (2 * (weights + most)).floor().clamp(-1, 4 * most).long() + 1
         sums = [
             torch.zeros(4 * most + 2, dtype=torch.float64)
@@ -247,12 +262,12 @@ class _Cost:
         self.below = torch.stack([torch.zeros(3, dtype=torch.float64), *torch.stack(sums, 1)])
 
     def between(self, start: Tensor, end: Tensor, level: Tensor) -> Tensor:
-        """Of the weights from the half code `start` to below `end`, at `level`."""
+        """Error at `level` of the weights from half code `start` up to, not including, `end`."""
         n, first, second = (self.below[end] - self.below[start]).unbind(-1)
         return second - 2 * level * first + level**2 * n
 
     def pairs(self) -> Tensor:
-        """(codes, codes): of the weights between two neighbouring levels."""
+        """Error of the weights between two neighbouring levels, shape (codes, codes)."""
         low, high = self.codes[:, None], self.codes[None]
         middle = low + high + 2 * self.most + 1
         return self.between(self.half(low), middle, low) + self.between(
@@ -260,21 +275,21 @@ class _Cost:
         )
 
     def ends(self) -> tuple[Tensor, Tensor]:
-        """(codes,): of the weights below, and above, an outermost level."""
+        """Error of the weights below the lowest and above the highest level, (codes,) each."""
         at, codes = self.half(self.codes), self.codes
         last = torch.tensor(len(self.below) - 1)
         return self.between(torch.tensor(0), at, codes), self.between(at, last, codes)
 
     def folded(self) -> "_Cost":
-        """As if all weights were positive."""
+        """The same with the magnitudes of the weights."""
         return _Cost(self.weights.abs(), self.counted, self.most)
 
     def half(self, codes: Tensor) -> Tensor:
-        """Where the weights from a code on begin in `below`."""
+        """Index into `below` of the weights from a code on."""
         return 2 * (codes + self.most) + 1
 
     def of(self, levels: tuple[int, ...]) -> float:
-        """Of all weights."""
+        """Error of all weights."""
         table = torch.tensor(levels)
         bounds = table[1:] + table[:-1] + 2 * self.most + 1
         start = torch.cat([torch.tensor([0]), bounds])

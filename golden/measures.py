@@ -1,7 +1,8 @@
-"""What the scores of a network are worth: losses, accuracies, errors.
+"""Measures of scores: losses, accuracies, errors.
 
-score: (labels, classes), real. labels: (labels,) classes, or (labels, targets), real, of a
-regressor; of sequences, or of all their steps, one after the other (`Sequences.labelled`).
+`score` has shape (labels, classes) and is real. `labels` are classes (labels,), or the real targets
+(labels, targets) of a regressor. There is one label per sequence, or one per step, with the steps
+of all sequences one after the other (`Sequences.labelled`).
 """
 
 import math
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 
 def loss(score: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy, or mean square where labels are real."""
+    """Mean cross-entropy, or mean squared error if labels are real."""
     if labels.is_floating_point():
         return nn.functional.mse_loss(score, labels.to(score.dtype))
     return nn.functional.cross_entropy(score, labels)
@@ -19,10 +20,13 @@ def loss(score: Tensor, labels: Tensor) -> Tensor:
 def measures(
     score: Tensor, labels: Tensor, label: Tensor | None = None, *, every_step: bool = False
 ) -> dict[str, float]:
-    """What scores are worth, by name: `accuracy` in percent and, where each step has a label, the
-    `bits` that one costs; of a regressor its `rmse`.
+    """Measures of scores by name.
 
-    label: the classes, where they are not those of the highest scores.
+    Classes give `accuracy` (percent), and also `bits` per label if each step has one. A regressor
+    gives `rmse`.
+
+    label: Predicted classes. Default: the classes of the highest scores.
+    every_step: Whether each step has a label.
     """
     if labels.is_floating_point():
         return {"rmse": rmse(score, labels)}
@@ -31,15 +35,15 @@ def measures(
 
 
 def rmse(score: Tensor, labels: Tensor) -> float:
-    """Root mean square of what real labels are missed by, of all targets, in their unit."""
+    """Root mean squared error over all targets, in their unit."""
     return (score.double() - labels.double()).square().mean().sqrt().item()
 
 
 def bits(score: Tensor, labels: Tensor) -> float:
-    """How many bits a label costs: the mean of -log2 of the softmax's share for what is right."""
+    """Bits per label: mean of -log2 of the softmax probability of the right class."""
     return loss(score, labels).item() / math.log(2)
 
 
 def percent(label: Tensor, truth: Tensor) -> float:
-    """How much of `label` is right."""
+    """Percentage of predicted classes that are right."""
     return 100.0 * (label == truth).double().mean().item()

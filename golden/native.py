@@ -1,4 +1,4 @@
-"""Compiles golden's C++ for the machine at hand, once, and loads it."""
+"""Compile golden's C++ kernels once for this machine, and load them."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ from golden import files, source
 
 SOURCES = tuple(map(Path(__file__).with_name, ("kernels.cpp", "float_kernels.cpp")))
 
-# Contraction would round a product and a sum once, where PyTorch rounds twice.
+# A fused multiply-add would round once where PyTorch rounds twice.
 FLAGS = (
     *("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
     *("-fopenmp-simd", "-fPIC", "-shared", "-std=c++17", "-w"),
@@ -43,7 +43,7 @@ POINTERS = (
 
 
 KINDS = ("f32_i32", "f32_i64", "f64_i64", "i32_i32", "i32_i64")
-"""Types of charges and of what comes of them, for each of which there are kernels."""
+"""Types of the kernels: that of charges, and that of the values computed from charges."""
 
 
 FLOAT_POINTERS = (
@@ -53,7 +53,7 @@ FLOAT_POINTERS = (
 
 
 class FloatLayer(ctypes.Structure):
-    """What a float kernel works on; the fields are explained in golden/float_kernels.cpp."""
+    """Arguments of a float kernel; golden/float_kernels.cpp explains the fields."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("batch", "steps", "gates", "units", "lstm")),
@@ -64,7 +64,7 @@ class FloatLayer(ctypes.Structure):
 
 
 class Layer(ctypes.Structure):
-    """What a kernel works on; the fields are explained in golden/kernels.cpp."""
+    """Arguments of a kernel; golden/kernels.cpp explains the fields."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in INTEGERS),
@@ -75,7 +75,7 @@ class Layer(ctypes.Structure):
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """The kernels, or None where there is no g++ to compile them with."""
+    """The kernels, compiled if necessary; None without g++ or if they do not compile."""
     compiler = shutil.which("g++")
     if compiler is None:
         return None
@@ -85,7 +85,7 @@ def library() -> ctypes.CDLL | None:
     try:
         with contextlib.suppress(OSError):
             return _load(compiler, files.cache_dir() / "kernels" / name)
-        # A folder that cannot be written, or not be loaded from: for this process alone.
+        # The cache cannot be written or loaded from: compile for this process only.
         with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as folder:
             return _load(compiler, Path(folder) / name)
     except subprocess.CalledProcessError as error:
@@ -95,15 +95,17 @@ def library() -> ctypes.CDLL | None:
 
 @lru_cache
 def machine(compiler: str, arch: str = "native") -> bytes:
-    """What -march=native stands for, which differs between machines that share a folder, and the
-    compiler's version."""
-    # -### says how it would call itself; --help=target says nothing beside --version.
+    """Compiler version, and the flags that -march stands for.
+
+    Machines that share a cache folder may differ in both.
+    """
+    # -### prints version and expanded flags; --help=target prints nothing with --version.
     query = [compiler, f"-march={arch}", "-###", "-E", "-x", "c++", "/dev/null"]
     return subprocess.run(query, capture_output=True, check=False).stderr
 
 
 def _load(compiler: str, path: Path) -> ctypes.CDLL:
-    """The kernels from a file, which is made if it is not there."""
+    """Load the kernels from a file, and compile them first if there is none."""
     if not path.exists():
         with files.atomic(path) as beside:
             command = [compiler, *FLAGS, "-o", str(beside), *map(str, SOURCES)]
@@ -126,6 +128,6 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
 
 @lru_cache(maxsize=1)
 def has_tiles() -> bool:
-    """Whether the kernel `multiply` works here: integer products on the CPU's own matrix unit."""
+    """Whether the kernel `multiply` works here: integer products on the CPU's matrix unit."""
     loaded = library()
     return loaded is not None and bool(loaded.tiles())

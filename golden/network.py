@@ -1,4 +1,4 @@
-"""The whole network on codes: recurrent layers in a chain, and a head on the state."""
+"""Whole network on codes: a chain of recurrent layers, and a head on the state."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,17 +15,20 @@ from golden.program import HeadProgram, Program, check_votes
 
 PASSES = 2048
 SCORED = 256
-"""Passes that `in_parts` and `scores` compute at once."""
+"""Maximum passes that are computed at once: PASSES by `in_parts`, SCORED by `scores`."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Everything the network computed, for a batch of padded sequences.
+    """All values that the network computed for a batch of padded sequences.
 
-    layers: a LayerTrace each; what lies beyond a sequence's length is of no meaning. Its batch is
-    one of passes: all passes of the first sequence, then of the next. scores: (passes, classes).
-    label: (sequences,). With scores of every step: (passes, steps, classes) and (sequences, steps).
-    Of a network without head, scores are its state, (passes, units), and there is no label.
+    The batch of the layers and of the scores is one of passes: all passes of the first sequence,
+    then of the next. If every step is scored, scores and labels have a further axis: (passes,
+    steps, classes) and (sequences, steps). Values of padding steps are meaningless.
+
+    layers: One `LayerTrace` per layer.
+    scores: Scores, shape (passes, classes); without a head the state, shape (passes, units).
+    label: Classes, shape (sequences,); None without a head.
     """
 
     layers: tuple[LayerTrace, ...]
@@ -46,13 +49,29 @@ def run(
 ) -> Trace:
     """Run a batch of sequences, each `program.votes` times.
 
-    x: (batch, steps, inputs) DAC codes of any dtype, padded with anything. lengths: (batch,), each
-    >= 1. runs: (batch,) the number of each sequence's first pass, which noise depends on; n * votes
-    for sequence n if not given. injection, trace, readable: see `golden.layer.run`; with noise on
-    every vector, scores have some too. every_step: score every step, not a sequence's last alone;
-    as the description has it, if not given.
-    Works on integers (exact) and, for training, on floats that hold the same integers.
-    Raises WordlineError where the input does not fit.
+    The computation is exact on integers. For training, it also takes floats that hold the same
+    integers.
+
+    program: The network.
+
+    x: DAC codes of any dtype, shape (batch, steps, inputs); padding may have any value.
+
+    lengths: Length of each sequence in steps, at least 1, shape (batch,).
+
+    runs: Run number of each sequence's first pass, shape (batch,), for the noise. Default: n *
+    votes for sequence n.
+
+    injection: Further noise, which no hardware has, from PyTorch's generator. Placed on "every"
+    vector, it is also on the scores.
+
+    every_step: Whether to score every step instead of the last one. Default: as in the description.
+
+    trace: Whether to keep ADC codes and c.
+
+    readable: Whether to use the readable path even if the fast one could run; both compute the same
+    numbers.
+
+    Raises WordlineError if the input does not fit the network.
     """
     description = program.description
     check(program, x, lengths)
@@ -70,7 +89,7 @@ def run(
     every_step = description.output.every_step if every_step is None else every_step
     state = x if every_step else x[torch.arange(len(x), device=x.device), lengths - 1]
     if program.head is None:
-        # As scores are: layers give integers of few bits.
+        # The same dtype as scores; layers return h in a narrow one.
         return Trace(tuple(traces), state.to(program.layers[-1].bias.dtype), None)
     if every_step:
         scores = _score_every_step(program.head, state, description.head, runs)
@@ -84,7 +103,7 @@ def run(
 
 
 def _score_every_step(program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
-    """(passes, steps, classes) of (passes, steps, units)."""
+    """Scores of every step, shape (passes, steps, classes), from h (passes, steps, units)."""
     passes, steps, _ = h.shape
     numbers = torch.arange(steps, device=h.device).repeat(passes)
     found = head.scores(
@@ -97,9 +116,9 @@ def _score_every_step(program: HeadProgram, h: Tensor, shape: ArrayShape, runs: 
 def in_parts(
     program: Program, x: Tensor, lengths: Tensor, *, trace: bool = True
 ) -> Iterator[tuple[Tensor, Trace]]:
-    """As `run`, a part at a time, so that memory does not grow with the batch or with votes.
+    """Like `run`, in parts: memory does not grow with the batch or with votes.
 
-    Yields the sequences' numbers and their trace.
+    Yields the numbers of some sequences and their trace.
     """
     check(program, x, lengths)
     for part in torch.arange(len(x)).split(max(1, PASSES // program.votes)):
@@ -112,10 +131,12 @@ def scores(
     lengths: Tensor,
     injection: Injection | None = None,
 ) -> Tensor:
-    """The scores of every pass alone, (sequences, votes, classes); of every step (sequences, votes,
-    steps, classes), 0 beyond a sequence's length; or states; see `run`.
+    """Scores of every pass, int64, shape (sequences, votes, classes).
 
-    Sequences of much the same length are computed together, few at once: fast.
+    If every step is scored, the shape is (sequences, votes, steps, classes), with 0 in padding
+    steps. A network without a head returns its states; see `run`.
+
+    For speed, sequences of similar length are computed together, few at a time.
     """
     check(program, x, lengths)
     votes, outputs = program.votes, program.description.outputs
@@ -136,7 +157,10 @@ def scores(
 
 
 def check(program: Program, x: Tensor, lengths: Tensor) -> None:
-    """Raise WordlineError where x and lengths are not what `run` takes."""
+    """Check that x and lengths fit the network.
+
+    Raises WordlineError if they do not.
+    """
     inputs = program.description.network.inputs
     if x.dim() != 3 or x.shape[2] != inputs or 0 in x.shape:
         raise WordlineError(
@@ -154,7 +178,7 @@ def check(program: Program, x: Tensor, lengths: Tensor) -> None:
         return
     steps = torch.arange(x.shape[1], device=x.device)
     wrong = (x < dac.range.low) | (x > dac.range.high) | ((x == 0) & (dac.bits == 1))
-    wrong &= (steps < lengths[:, None])[..., None]  # padding may be anything
+    wrong &= (steps < lengths[:, None])[..., None]  # padding may have any value
     if bool(wrong.any()):
         raise WordlineError(
             f"The input holds the code {x[wrong][0].item()}, which a {dac.bits}-bit DAC does not "

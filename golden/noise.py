@@ -1,10 +1,10 @@
-"""Noise of a conversion: numbers that depend on their place alone (docs/contract.md, 10).
+"""Noise of a conversion: draws that depend only on their place (docs/contract.md, 10).
 
-A word of 32 bits is a hash of (key, run, step, column): a counter-based generator in the manner of
-SplitMix (Steele, Lea, Flood, OOPSLA 2014), two 32-bit Weyl sequences under a finaliser whose
-shifts and multipliers are those of Wellons' lowbias32. A look-up turns its bytes into two nearly
-normal numbers. Nothing has a state, so a whole batch is drawn at once, in any order. `golden.draws`
-draws them on tensors; `hw.macro.noise` in logic.
+A 32-bit word is a hash of (key, run, step, column). The generator is counter-based in the manner of
+SplitMix (Steele, Lea, Flood, OOPSLA 2014): two 32-bit Weyl sequences under a finaliser with the
+shifts and multipliers of Wellons' lowbias32. A look-up converts the bytes of the word into two
+nearly normal numbers. There is no state, so a whole batch can be drawn at once, in any order.
+`golden.draws` draws on tensors, `hw.macro.noise` in logic.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from functools import lru_cache
 from statistics import NormalDist
 
 WORD = 2**32
-"""Everything is computed modulo this."""
+"""Modulus of all computations."""
 
 RUN = (0x9E3779B1, 0x27D4EB2F)
 STEP = (0x85EBCA77, 0x165667B1)
 COLUMN = 0xC2B2AE3D
-"""What a run, a step and a column add to the two Weyl sequences (only the first has columns)."""
+"""Increments of the two Weyl sequences per run, step and column; only the first has columns."""
 
 MIX = (0x7FEB352D, 0x846CA68B)
 """Multipliers of the finaliser."""
@@ -27,18 +27,22 @@ UNIT = 64
 """Standard deviation of a draw."""
 
 READ_NOISE_SHIFT = 10
-"""A read-noise amplitude of 16 is a standard deviation of one unit of charge: 16 * UNIT = 2^10."""
+"""An amplitude of 16 is a standard deviation of one unit of charge: 16 * UNIT = 2^10."""
 
 LSB_SHIFT = 14
-"""Errors of the ADC are in 2^-14 LSB: amplitude times draw, and 1/256 LSB of offset times UNIT."""
+"""Errors of the ADC are in 2^-14 LSB: amplitude or offset (2^-8 LSB) times UNIT = 2^6."""
 
 GAIN_ERROR_SHIFT = 10
-"""Gain errors are in 1/1024."""
+"""Gain errors are in 1/1024 of the gain."""
 
 
 def key(seed: int, array: int, crossbar: int = 0) -> tuple[int, int]:
-    """The two key words of a crossbar of an array (layers in order, then the head) for a seed of
-    the network; crossbar: row tile by row tile, column tiles in order."""
+    """The two key words of a crossbar.
+
+    seed: Seed of the chip, `Effects.seed`.
+    array: Number of the array: layers in order, then the head.
+    crossbar: Number of the crossbar in the array: row tile by row tile, column tiles in order.
+    """
     own = f":{crossbar}" if crossbar else ""
     digest = hashlib.sha256(f"{seed}:{array}{own}".encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
@@ -46,15 +50,15 @@ def key(seed: int, array: int, crossbar: int = 0) -> tuple[int, int]:
 
 @lru_cache(maxsize=1)
 def magnitudes() -> tuple[int, ...]:
-    """Upper half of the table of a byte: 128 equally likely parts of a normal distribution.
+    """Upper half of a byte's table: 128 equally likely parts of a normal distribution.
 
-    A part is represented by its root mean square, which keeps the variance. Two bytes make a
-    draw, so each has deviation UNIT / sqrt(2).
+    Each part is represented by its root mean square, which preserves the variance. A draw is the
+    sum of two bytes' entries, so each entry has the standard deviation UNIT / sqrt(2).
     """
     normal = NormalDist()
 
     def weight(n: int) -> float:
-        """x times the density at the lower edge of part n; 0 at either end."""
+        """x times the density at x, the lower edge of part n; 0 at both ends."""
         if n in (0, 128):
             return 0.0
         x = normal.inv_cdf(0.5 + n / 256)
@@ -67,5 +71,5 @@ def magnitudes() -> tuple[int, ...]:
 
 
 def largest() -> int:
-    """Bound of a draw's size: two bytes' entries."""
+    """Largest magnitude of a draw: that of two bytes' entries."""
     return 2 * magnitudes()[-1]

@@ -1,7 +1,7 @@
-"""The parameters of a design, section by section: device, array, converters, network, output.
+"""Parameters of a design by section: network, device, array, converters, voting, output.
 
-Frozen, keyword-only dataclasses that validate themselves; units, ranges and defaults are in
-docs/contract.md.
+The classes are frozen, keyword-only dataclasses that validate themselves. docs/contract.md has
+units, ranges and defaults.
 """
 
 from typing import Annotated, Literal
@@ -12,21 +12,21 @@ from golden.ranges import Range, signed_range, symmetric_range
 from golden.validation import Int, frozen
 
 ADC_NOISE_BITS = 12
-"""Bits of the ADC noise's amplitude, in 1/256 LSB."""
+"""Width of the ADC noise's amplitude (1/256 LSB)."""
 OFFSET_BITS = 12
-"""Bits of a lane's offset, in 1/256 LSB."""
+"""Width of a lane's offset (1/256 LSB)."""
 GAIN_ERROR_BITS = 10
-"""Bits of a lane's gain error, in 1/1024."""
+"""Width of a lane's gain error (1/1024 of the gain)."""
 
 Count = Annotated[Int, Field(ge=1, le=4096)]
 SETTLE_MAX = 64
-"""The most that `array.settle` may be."""
+"""Maximum of `array.settle`."""
 
 DEEP_SETTLE = 23
-"""The least `array.settle` with which `array.pipeline` may be "deep"."""
+"""Minimum `array.settle` for `array.pipeline = "deep"`."""
 
 Pipeline = Literal["short", "deep"]
-"""How deep the logic is pipelined: as a chip needs it, or as an FPGA does."""
+"""Pipeline depth of the logic: short for a chip, deep for an FPGA."""
 
 
 @frozen
@@ -80,13 +80,12 @@ class Device:
 
     @property
     def conductance_max(self) -> int:
-        """Largest conductance code of one device."""
+        """Largest conductance code of a device."""
         return int(2**self.conductance_bits - 1)
 
     @property
     def level_table(self) -> tuple[int, ...] | None:
-        """The differential codes g+ - g- a weight may take, ascending; None where training is to
-        find them."""
+        """Differential codes g+ - g- of the levels, ascending; None if training finds them."""
         if self.levels == "trained":
             return None
         if self.levels != "uniform":
@@ -153,23 +152,22 @@ class Dac:
 
     @property
     def width(self) -> int:
-        """Bits of a wire that carries a code: two's complement, so 2 for a 1-bit DAC."""
+        """Width of a code on a wire, in two's complement: 2 for a 1-bit DAC."""
         return int(max(2, self.bits))
 
     @property
     def planes(self) -> int:
-        """Conversions for each code of a column: the bits of a magnitude where they are converted
-        one after the other, else 1."""
+        """Conversions per column and row tile: the bits of a magnitude if bit-serial, else 1."""
         return self.range.high.bit_length() if self.kind == "bit-serial" else 1
 
     @property
     def drive_high(self) -> int:
-        """Largest number on a row while a sample is taken."""
+        """Largest drive of a row in one sample, in DAC codes: 1 if bit-serial."""
         return 1 if self.kind == "bit-serial" else self.range.high
 
     @property
     def drive_width(self) -> int:
-        """Bits of a wire that carries such a number."""
+        """Width of a row's wire: that of a code for "level", else 2 bits for -1, 0 and +1."""
         return self.width if self.kind == "level" else 2
 
     @property
@@ -179,7 +177,7 @@ class Dac:
 
     @property
     def zero(self) -> int:
-        """The code of 0.0, which h has before the first step: 0, or +1 for a 1-bit DAC."""
+        """Code of 0.0, which h has before the first step: 0, or +1 for a 1-bit DAC."""
         return 1 if self.bits == 1 else 0
 
 
@@ -199,7 +197,7 @@ class Adc:
 
     @property
     def range(self) -> Range:
-        """Lowest and highest code."""
+        """Lowest and highest code of a conversion."""
         return signed_range(self.bits)
 
 
@@ -229,7 +227,7 @@ class Output:
 
     @property
     def every_step(self) -> bool:
-        """Whether something leaves at each step."""
+        """Whether there is an output at every step."""
         return self.steps == "every"
 
 

@@ -19,9 +19,12 @@ from golden.validation import build, plain, preset_or_toml, replaced
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a TOML file holds: the description's tables, [training], [effects] and [levels].
+    """Content of a TOML file: the description's tables, [training], [effects] and [levels].
 
-    levels: how level tables are found, where the description leaves that to training.
+    description: The design.
+    training: How the network is trained.
+    effects: Non-idealities of the chip.
+    levels: How level tables are found, if `device.levels` is "trained".
     """
 
     description: Description
@@ -30,7 +33,7 @@ class Recipe:
     levels: Levels = field(default_factory=Levels)
 
     def to_toml(self) -> str:
-        """The recipe as TOML, every field written out."""
+        """The recipe as TOML, with every field."""
         fields = self.description.to_dict() | {"training": plain(self.training)}
         fields |= {"effects": plain(self.effects)}
         if self.description.device.levels == "trained":
@@ -111,20 +114,28 @@ PRESETS = registry(
         ),
     },
 )
-"""vowels: the main job. vowels-deep: two layers. vowels-fast: twice the ADCs. vowels-rnn: the
-vanilla cell. vowels-levels: eight levels a weight, placed in training. -vote: with a replay buffer
-and a voter; no sequence is longer than 29 steps. mnist-rows: digits, a row of pixels a step; needs
-`wordline data mnist`. strokes: digits, a pen's movement a step; needs `wordline data strokes`. har:
-exercises of people it does not know, from a smartwatch; needs `wordline data har`. load-forecast:
-electricity demand in half an hour, 4-bit cells and 8-bit converters; needs `wordline data taylor`.
-kjv-char: the next character of the Bible; needs `wordline data kjv`. kjv-char-deep: two layers,
-each in many crossbars of 128 rows and columns."""
+"""Recipes by name.
+
+vowels: The default design.
+vowels-deep: Two layers.
+vowels-fast: Twice the ADCs.
+vowels-rnn: The vanilla cell.
+vowels-levels: Eight levels per weight, placed by training.
+vowels-vote, vowels-rnn-vote: With a replay buffer and a voter; no sequence is longer than 29 steps.
+mnist-rows: Digits, one row of pixels per step; needs `wordline data mnist`.
+strokes: Digits, one pen movement per step; needs `wordline data strokes`.
+har: Exercises of held-out subjects with a smartwatch; needs `wordline data har`.
+load-forecast: Electricity demand of the next half hour, with 4-bit cells and 8-bit converters;
+    needs `wordline data taylor`.
+kjv-char: The next character of the Bible; needs `wordline data kjv`.
+kjv-char-deep: The same with two layers, each in many crossbars of 128 rows and columns.
+"""
 
 
 def load(name: str) -> Recipe:
-    """A preset's name, or the path of a TOML file.
+    """Load a preset, or a recipe from a TOML file.
 
-    Raises WordlineError if it is neither, or if the file holds a mistake.
+    Raises WordlineError if `name` is neither, or if the file has a mistake.
     """
     fields = preset_or_toml(name, PRESETS, "There is no preset")
     if isinstance(fields, Recipe):

@@ -1,7 +1,7 @@
-"""A program: every number that is loaded into a design, as trained.
+"""Program: all numbers that are loaded into a design.
 
-The same dataclasses hold integers (int64, what is emitted and run) and, in training, float64
-tensors with gradients. A program is saved as one .safetensors file that carries its description.
+The same dataclasses hold integers (int64: as emitted and run) or, in training, float64 tensors with
+gradients. A program is saved as one .safetensors file that includes its description.
 """
 
 import dataclasses
@@ -26,19 +26,22 @@ from golden.ranges import Range, signed_range
 FORMAT = "wordline program 4"
 
 REAL = ("input_mean", "input_step", "score_mean", "score_step")
-"""What a program has in real numbers."""
+"""Fields of a program that are real numbers."""
 
 
 @dataclass(frozen=True)
 class ArrayProgram:
-    """What a crossbar is loaded with, and the errors that its macro is to have.
+    """Numbers loaded into an array, and the parameters of its macros.
 
-    positive, negative: (gates, units, rows) conductance codes; rows are the inputs, then h.
-    levels: (2^weight_bits,) the level table, see `padded`; cells need not be on it.
-    gain: (row tiles, gates). key: (row tiles, column tiles, 2) words that noise is drawn with
-    (`golden.noise.key`). read_noise: (row tiles,) deviation of a column's charge, in 1/16.
-    adc_noise: () in 1/256 LSB. offset: (row tiles, lanes) in 1/256 LSB. gain_error: likewise, in
-    1/1024.
+    positive, negative: Conductance codes, shape (gates, units, rows). The rows are the inputs, then
+        h.
+    levels: Level table, see `padded`, shape (2^weight_bits,). Cells need not be on it.
+    gain: Gains, shape (row tiles, gates).
+    key: Key words of the noise (`golden.noise.key`), shape (row tiles, column tiles, 2).
+    read_noise: Standard deviation of a column's charge (1/16 unit of charge), shape (row tiles,).
+    adc_noise: Standard deviation of the ADC noise (1/256 LSB), a scalar.
+    offset: Offset of each lane (1/256 LSB), shape (row tiles, lanes).
+    gain_error: Relative gain error of each lane (1/1024), shape (row tiles, lanes).
     """
 
     positive: Tensor
@@ -52,17 +55,17 @@ class ArrayProgram:
     gain_error: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by name, those of tables too."""
+        """All tensors by name, including the cell's tables."""
         fields = dict(vars(self))
         return fields | fields.pop("tables", {})
 
     def to(self, dtype: torch.dtype) -> Self:
-        """The same numbers in another dtype, detached."""
+        """Copy with another dtype, detached from gradients."""
         return self.of({name: t.detach().to(dtype) for name, t in self.tensors().items()})
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """The inverse of `tensors`."""
+        """Build from tensors by name: the inverse of `tensors`."""
         own = {field.name for field in dataclasses.fields(cls)}
         fields: dict[str, Any] = {name: t for name, t in tensors.items() if name in own}
         if "tables" in own:
@@ -72,10 +75,12 @@ class ArrayProgram:
 
 @dataclass(frozen=True)
 class LayerProgram(ArrayProgram):
-    """What a recurrent layer is loaded with; gates in the order of `cell.gates`.
+    """Numbers loaded into a recurrent layer, with gates in the order of `cell.gates`.
 
-    bias: (gates, units) in index steps. gate_tables: (gates, 2^index_bits). tables: (entries,) of
-    each of the cell's own tables (`Cell.tables`), by name: an LSTM's "tanh_table".
+    bias: Biases in index steps, shape (gates, units).
+    gate_tables: Tables of the gates, shape (gates, 2^index_bits).
+    tables: The cell's further tables (`Cell.tables`) by name, shape (entries,) each: "tanh_table"
+        for an LSTM.
     """
 
     bias: Tensor
@@ -85,20 +90,25 @@ class LayerProgram(ArrayProgram):
 
 @dataclass(frozen=True)
 class HeadProgram(ArrayProgram):
-    """What the head is loaded with: one gate; bias: (classes,) in index steps."""
+    """Numbers loaded into the head, which has one gate.
+
+    bias: Biases in index steps, shape (classes,).
+    """
 
     bias: Tensor
 
 
 def padded(levels: Sequence[int], device: Device) -> Tensor:
-    """A level table as a program has it, int64: ascending differential codes, the highest again
-    and again where there are fewer than 2^weight_bits."""
+    """Level table in the format of a program: int64, 2^weight_bits ascending differential codes.
+
+    A shorter table repeats its highest level.
+    """
     count = 2**device.weight_bits
     return torch.tensor([*levels, *[levels[-1]] * (count - len(levels))])
 
 
 def ideal_macro(shape: ArrayShape, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """The fields of an array's program that make its macro noise-free and exact."""
+    """Macro parameters of an ideal macro, as fields of an array's program: all 0."""
     tiles = len(shape.row_tiles)
     sizes = {"key": (tiles, shape.column_tiles, 2), "read_noise": (tiles,), "adc_noise": ()}
     sizes |= {"offset": (tiles, shape.lanes), "gain_error": (tiles, shape.lanes)}
@@ -114,13 +124,16 @@ VoteBy = Literal["majority", "sum"]
 class Program:
     """A trained network in integers, with the encoding of its inputs.
 
-    input_mean, input_step: (inputs,) float64, see `golden.dac.encode`.
-    head: None where the network has none.
-    score_mean, score_step: (outputs,), in training perhaps (1,), float64: what a score, or a code
-    of a state, stands for, see `real`.
-    votes: passes over each sequence. vote_by: how its class comes from them, by majority of the
-    passes' classes or by the highest sum of scores.
-    about: where it comes from (seed, data set, versions); for reports.
+    description: The design.
+    layers: Programs of the recurrent layers.
+    head: Program of the head; None if there is none.
+    input_mean, input_step: Input encoding, see `golden.dac.encode`, float64, shape (inputs,).
+    score_mean, score_step: Real value of a score or of a state's code, see `real`, float64, shape
+        (outputs,), or (1,) in training.
+    votes: Passes over each sequence.
+    vote_by: The class of a sequence is that of most passes ("majority") or has the highest sum of
+        scores ("sum").
+    about: Origin, for reports: seed, data set, versions.
     """
 
     description: Description
@@ -138,12 +151,11 @@ class Program:
         check_votes(self.description, self.votes, self.vote_by)
 
     def real(self, scores: Tensor) -> Tensor:
-        """What scores (..., outputs) stand for: those of a softmax, the values of a regression, or
-        a state."""
+        """Real values of scores (..., outputs): logits, values of a regression, or h."""
         return scores * self.score_step + self.score_mean
 
     def to(self, dtype: torch.dtype) -> "Program":
-        """The same numbers in another dtype, detached."""
+        """Copy with another dtype, detached from gradients."""
         return dataclasses.replace(
             self,
             layers=tuple(layer.to(dtype) for layer in self.layers),
@@ -154,13 +166,13 @@ class Program:
 
     @property
     def arrays(self) -> dict[str, ArrayProgram]:
-        """Every array by name, in the order of `Description.arrays`."""
+        """Programs of all arrays by name, in the order of `Description.arrays`."""
         parts: tuple[ArrayProgram, ...] = self.layers
         parts += () if self.head is None else (self.head,)
         return dict(zip(self.description.arrays, parts, strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by name, `layers.0.bias`, `head.gain`, `input_mean`, ..."""
+        """All tensors by name: `layers.0.bias`, `head.gain`, `input_mean`, ..."""
         named = {
             f"{name}.{field}": tensor
             for name, part in self.arrays.items()
@@ -169,7 +181,10 @@ class Program:
         return named | {name: getattr(self, name) for name in REAL}
 
     def save(self, path: Path | str) -> None:
-        """Write one .safetensors file, whole or not at all; the same program, the same bytes."""
+        """Write one .safetensors file atomically; the same program gives the same bytes.
+
+        Raises WordlineError if the file cannot be written.
+        """
         about = {
             "format": FORMAT,
             "description": self.description.to_dict(),
@@ -180,10 +195,10 @@ class Program:
         tensors = {name: t.contiguous() for name, t in self.tensors().items()}
         for name, (shape, range_) in _expected(self.description).items():
             if range_ is not None:
-                small = range_.high < 2**15  # most codes are
+                small = range_.high < 2**15  # true for most codes
                 tensors[name] = tensors[name].to(torch.int16 if small else torch.int64)
             assert tensors[name].shape == shape
-        # One metadata key: safetensors does not keep the order of several.
+        # One metadata key, because safetensors does not keep the order of several.
         metadata = {"wordline": json.dumps(about, sort_keys=True)}
         with files.atomic(Path(path)) as beside:
             try:
@@ -195,8 +210,10 @@ class Program:
     def load(cls, path: Path | str, description: Description | None = None) -> Self:
         """Read a program.
 
-        Raises WordlineError if the file is not one, if a number is out of range, or if it was
-        made for another description than the one given.
+        description: If given, the program must have been made for it.
+
+        Raises WordlineError if the file is not a program, if a number is out of range, or if the
+        description differs.
         """
         about, tensors = _read(path)
         own = Description.from_dict(about["description"], source=f"{path} (its description)")
@@ -241,8 +258,10 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def check_votes(description: Description, votes: int, vote_by: str, steps: int = 1) -> None:
-    """Raise WordlineError where a description has no room for so many votes on sequences of at most
-    `steps` steps."""
+    """Check that a design can make `votes` passes over sequences of at most `steps` steps.
+
+    Raises WordlineError if it cannot.
+    """
     room = description.voting.replay_steps
     if votes != 1 and not room:
         raise WordlineError(
@@ -266,7 +285,7 @@ Expected = dict[str, tuple[tuple[int, ...], Range | None]]
 
 
 def _expected(description: Description) -> Expected:
-    """Shape and range of every tensor; no range for real numbers."""
+    """Shape and range of every tensor; the range is None for real numbers."""
     cell = description.cell
     expected: Expected = {}
     for n, shape in enumerate(description.layers):
@@ -326,7 +345,11 @@ def _check(
 
 
 def _check_signs(path: Path | str, description: Description, tensors: dict[str, Tensor]) -> None:
-    """What ranges of tensors do not say: those of each gate; levels ascend; steps are positive."""
+    """Check what the ranges of tensors miss.
+
+    Levels must ascend, each gate's table must not go below its own range, and steps must be
+    positive.
+    """
     for name, tensor in tensors.items():
         if name.endswith(".levels") and bool((tensor.diff() < 0).any()):
             raise WordlineError(f"{path}: {name} holds {tensor.tolist()}, which do not ascend.")
@@ -344,7 +367,7 @@ def _check_signs(path: Path | str, description: Description, tensors: dict[str, 
 
 
 def _difference(own: Description, wanted: Description) -> str:
-    """The first field in which two descriptions differ, as words."""
+    """Describe the first field in which two descriptions differ."""
 
     def flat(description: Description) -> dict[str, Any]:
         fields: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""Ranges of codes, and the integer helpers that widths are made of (docs/contract.md, 1).
+"""Ranges of codes, and integer helpers for widths (docs/contract.md, 1).
 
-Without PyTorch: hw/ takes them too.
+This module does not import PyTorch, so that hw/ can use it.
 """
 
 from typing import NamedTuple
@@ -14,24 +14,27 @@ class Range(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many codes there are."""
+        """Number of codes."""
         return self.high - self.low + 1
 
     @property
     def bits(self) -> int:
-        """Bits that hold it: of two's complement, or unsigned where nothing is negative."""
+        """Width of a code: unsigned if no code is negative, else two's complement."""
         if self.low >= 0:
             return self.high.bit_length()
         return max(self.high.bit_length(), (-self.low - 1).bit_length()) + 1
 
 
 def signed_range(bits: int) -> Range:
-    """Two's complement: -8..7 for 4 bits."""
+    """Range of two's complement: -8..7 for 4 bits."""
     return Range(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def symmetric_range(bits: int) -> Range:
-    """Signed and symmetric: -7..7 for 4 bits; -1..1 for 2 bits and for 1 bit, which lacks 0."""
+    """Symmetric signed range: -7..7 for 4 bits, -1..1 for 2 bits.
+
+    For 1 bit it is -1..1 too; there the code 0 does not exist.
+    """
     high = max(1, 2 ** (bits - 1) - 1)
     return Range(-high, high)
 
@@ -42,5 +45,5 @@ def ceil_div(a: int, b: int) -> int:
 
 
 def index_bits(count: int) -> int:
-    """Bits of an index below `count`; at least 1."""
+    """Width of an index below `count`, at least 1 bit."""
     return max(1, (count - 1).bit_length())

@@ -1,13 +1,12 @@
-"""A hash of code, for cache keys: it changes with what the code does and with nothing else.
+"""Hash of code for cache keys: it ignores comments, docstrings, layout and moves of files.
 
-A result that is kept on disk depends on the code that made it. `code_hash` follows the imports of a
-module through this project and hashes every definition that it reaches: its syntax tree, without
-comments, docstrings, line numbers, import statements and names of modules, so a comment, another
-layout of the lines and a file that moved leave the hash alone. Data files that a module names (C++
-sources, Verilog, tables in TOML) count with their content.
+A cached result depends on the code that made it. `code_hash` follows a module's imports through
+this project and hashes every definition that it reaches: the syntax tree without comments,
+docstrings, line numbers, import statements and names of modules. Data files that a module names
+(C++ sources, Verilog, TOML tables) count with their content.
 
-A table of implementations under names, a registry (`registry`), counts with the entries that the
-result used, so a further entry leaves the hash alone, too.
+A registry (`registry`) is a table of implementations by name. Only the entries that the result used
+count, so a new entry does not change the hash.
 """
 
 import hashlib
@@ -25,20 +24,23 @@ from golden.syntax import Definition, Module, Target, digest
 T = TypeVar("T")
 
 ROUNDS = 64
-"""Bound of the refinement in `_colours`; a dozen is usual."""
+"""Maximum rounds of the refinement in `_Code.colours`; a dozen is usual."""
 
 Found = tuple[list[str], list[int]]
-"""What is left of a dotted name behind definitions, and their numbers."""
+"""Rest of a dotted name after it reached definitions, and the numbers of these definitions."""
 
 
 _REGISTRIES: list[tuple[str, dict[str, Any], frozenset[str]]] = []
-"""Label and entries of each registry, and the keys that it began with."""
+"""Label and entries of each registry, and the keys that it started with."""
 
 
 def registry(label: str, entries: dict[str, T]) -> dict[str, T]:
-    """`entries` as they are; at the top of a module it marks them as a registry for `code_hash`.
+    """Mark `entries` as a registry for `code_hash`, and return them unchanged.
 
-    The label is what `code_hash` calls it, wherever the module is. Keys are written as constants.
+    Call it at the top of a module.
+
+    label: Name of the registry in `code_hash`, whichever module it is in.
+    entries: Their keys must be literals.
     """
     assert label
     _REGISTRIES.append((label, entries, frozenset(entries)))
@@ -46,14 +48,17 @@ def registry(label: str, entries: dict[str, T]) -> dict[str, T]:
 
 
 def code_hash(*modules: str, only: Mapping[str, Collection[str]] | None = None) -> str:
-    """SHA-256 of the code that modules reach by import, as hexadecimal digits.
+    """SHA-256 of the code that modules reach by import, in hexadecimal.
 
-    modules: names of modules, as in an import statement, or "module:function" for one function with
-    all that it refers to. only: the entries that count, by label of a registry; of a registry that
-    is not in it, all entries count. The files are read once a process. Raises LookupError for a
-    module without a file, or for a function or an entry that is not there. Classes and functions
-    that were entered in a registry after it was made, by a file that is not of this project, count
-    like its own entries.
+    Files are read once per process. If code outside this project enters a class or function in a
+    registry later, that entry counts like the registry's own.
+
+    modules: Names as in an import statement, or "module:function" for one function and all that it
+        refers to.
+    only: Entries that count, by label of their registry. Of a registry that is not listed, all
+        count.
+
+    Raises LookupError for a module without a file, or for a missing function or entry.
     """
     chosen = {label: {*keys} for label, keys in (only or {}).items()}
     entered: set[tuple[str, str]] = set()
@@ -76,17 +81,20 @@ def _hash(modules: tuple[str, ...], only: tuple[tuple[str, tuple[str, ...]], ...
 
 
 def data_files(*modules: str) -> set[Path]:
-    """The data files that the code behind modules names."""
+    """Data files that the code reached by modules names."""
     return {path for module in _Code(modules, {}).modules.values() for path in module.data}
 
 
 class _Code:
-    """The code behind modules.
+    """The code that modules reach.
 
-    modules: all that are imported on the way, by name. whole: those of which all counts; of a
-    package that is imported for a module in it, only what runs at import and what is referred to.
-    pieces: the definitions that count, each with its module. numbers: of the pieces of a name;
-    owned: of the pieces of a module.
+    modules: All imported modules, by name.
+    whole: Modules of which every definition counts. Of a package that is only imported for one of
+        its modules, only the code that runs at import and the definitions that are referred to
+        count.
+    pieces: Definitions that count, each with its module.
+    numbers: Numbers of the pieces of a definition, by module and name.
+    owned: Numbers of the pieces of a module.
     """
 
     def __init__(self, entries: Sequence[str], only: Mapping[str, Collection[str]]) -> None:
@@ -122,10 +130,11 @@ class _Code:
                 raise LookupError(f"The registry {label!r} has no entry {min(unknown)!r}.")
 
     def colours(self) -> list[str]:
-        """A hash of each piece that tells apart what it refers to, and what that refers to.
+        """Hash of each piece, including the pieces that it refers to, directly or not.
 
-        A reference is written as the hash of its target in the round before, until no round tells
-        more pieces apart (colour refinement, as in the test of Weisfeiler and Leman for graphs).
+        In each round a reference is written as its target's hash of the previous round, until the
+        number of different hashes stops growing (colour refinement, as in the Weisfeiler-Leman test
+        for graphs).
         """
         colours = [""] * len(self.pieces)
         told = 0
@@ -140,7 +149,7 @@ class _Code:
         return colours
 
     def _which(self, name: str) -> dict[str, Any]:
-        """Which of a module's definitions count."""
+        """Arguments of `Module.live` and `Module.imported` that select a module's definitions."""
         return {"wanted": self.wanted.get(name, ()), "all_": name in self.whole}
 
     def _follow(self, entries: Sequence[str]) -> dict[str, Module]:
@@ -163,11 +172,11 @@ class _Code:
         return modules
 
     def _find(self, module: Module, reference: Sequence[str]) -> Found:
-        """What a dotted name in a module leads to; all of a module where it ends there."""
+        """Resolve a dotted name in a module; the whole module if the name ends there."""
         first, *rest = reference
         if (module.name, first) in self.numbers:
             return rest, self.numbers[module.name, first]
-        if first in module.definitions:  # of an entry that does not count, but used after all
+        if first in module.definitions:  # an excluded entry that is used after all
             self.wanted.setdefault(module.name, set()).add(first)
             self.missing = True
         left, found = rest, []
@@ -177,10 +186,10 @@ class _Code:
         return left, found
 
     def _find_inside(self, name: str, path: list[str]) -> Found:
-        """The same, from a module on."""
+        """Resolve the rest of a dotted name, starting at a module."""
         while path and (longer := f"{name}.{path[0]}") in self.modules:
             name, path = longer, path[1:]
-        if name not in self.modules:  # imported in a branch that is not followed
+        if name not in self.modules:  # its import was not followed
             return path, []
         module = self.modules[name]
         if path and (path[0] in module.definitions or path[0] in module.imports):
@@ -202,7 +211,7 @@ COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\])*")', re.DOTALL)
 
 @cache
 def data_hash(path: Path) -> str:
-    """SHA-256 of a data file; of C++ and Verilog without comments, of TOML by its values."""
+    """SHA-256 of a data file: C++ and Verilog without comments, TOML by its values."""
     content = path.read_bytes()
     match path.suffix:
         case ".cpp" | ".c" | ".h" | ".v":

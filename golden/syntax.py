@@ -1,4 +1,4 @@
-"""Python files as `golden.source` sees them: definitions, imports, registries and data files."""
+"""Parsed Python files for `golden.source`: definitions, imports, registries and data files."""
 
 import ast
 import contextlib
@@ -15,19 +15,21 @@ from typing import Any
 from golden import files
 
 OURS = ("golden", "hw", "gen", "sim", "wordline")
-"""Packages whose imports are followed; all others count by their name, and by the version that a
-caller puts into its key."""
+"""Packages whose imports are followed.
+
+Others count by name alone; a caller adds their versions to its key.
+"""
 
 Target = tuple[str, str]
-"""A module and the name of a definition in it; "" is all of the module."""
+"""A module, and the name of a definition in it; "" for the whole module."""
 
 
 @dataclass(frozen=True)
 class Definition:
     """A piece of syntax.
 
-    template: hash of its tree, with a blank wherever it refers to a name of ours. references: what
-    these names are, in order, dotted, in the module's own name space.
+    template: Hash of its tree, with a blank in the place of each reference to our code.
+    references: Dotted names of these references, in order, as written in the module.
     """
 
     template: str
@@ -36,11 +38,14 @@ class Definition:
 
 @dataclass
 class Module:
-    """What a file holds.
+    """Content of a file.
 
-    definitions: by name, all of a name that is defined more than once; "" is what runs at import.
-    imports: what a name stands for: a module, and a name in it or "". registries: entries by label.
-    data: files that it names.
+    name: Name of the module.
+    definitions: Pieces by name, several if a name is defined more than once. "" has the code that
+        runs at import.
+    imports: Targets of each imported name: a module, and a name in it or "".
+    registries: Entries of each registry, by label.
+    data: Data files that the module names.
     """
 
     name: str
@@ -56,11 +61,14 @@ class Module:
         *,
         all_: bool = True,
     ) -> dict[str, list[Definition]]:
-        """The definitions that count, by name, and the entries, by their registry's label: without
-        entries that do not count, and without what they alone refer to.
+        """Definitions that count, by name, and registry entries, by label of the registry.
 
-        wanted: names of definitions that other modules refer to. all_: else those alone count, with
-        what they refer to.
+        Entries that do not count are left out, and so are definitions that only they refer to.
+
+        only: Entries that count, by label of their registry.
+        wanted: Definitions that other modules refer to.
+        all_: Whether all definitions count. Else only `wanted`, import-time code and entries do,
+            with all that they refer to.
         """
         entries: dict[str, list[Definition]] = {}
         dead: list[Definition] = []
@@ -83,7 +91,7 @@ class Module:
         while True:
             suspects = self._referred([dead]) & alive.keys() - set(wanted)
             used = referred(alive.keys() - suspects) | of_entries
-            # What is used may use others of the suspects.
+            # A used definition may refer to other suspects.
             while more := referred(suspects & used) & suspects - used:
                 used |= more
             if not (gone := suspects - used):
@@ -102,7 +110,7 @@ class Module:
         *,
         all_: bool = True,
     ) -> Iterator[Target]:
-        """What it imports, but for what only definitions refer to that do not count."""
+        """Yield the imports of the module, except those that only excluded definitions refer to."""
         live = self._referred(self.live(only, wanted, all_=all_).values())
         entries = self._referred([*own.values()] for own in self.registries.values())
         every = self._referred(self.definitions.values()) | entries
@@ -112,13 +120,13 @@ class Module:
 
 
 def ours(name: str) -> bool:
-    """Whether a module is of this project."""
+    """Whether a module belongs to this project."""
     return name.partition(".")[0] in OURS
 
 
 @cache
 def path_of(name: str) -> Path | None:
-    """The file of a module, without importing it."""
+    """File of a module, found without importing it; None if there is none."""
     top, *inside = name.split(".")
     spec = importlib.util.find_spec(top)
     if spec is None or not spec.submodule_search_locations:
@@ -132,7 +140,10 @@ def path_of(name: str) -> Path | None:
 
 @cache
 def module(name: str) -> Module:
-    """A module as it was when it was first asked for; what was parsed is kept for later runs."""
+    """Parse a module, once per process; the result is cached on disk for later runs.
+
+    Raises LookupError if the module has no file.
+    """
     path = path_of(name)
     if path is None:
         raise LookupError(f"There is no file of a module {name!r}.")
@@ -198,7 +209,7 @@ def _parse(name: str, content: bytes, folder: Path, beside: Collection[str]) -> 
 
 
 def _import(node: ast.AST, module: Module) -> None:
-    """Note what names an import statement binds."""
+    """Record the names that an import statement binds."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             name = alias.asname or alias.name.partition(".")[0]
@@ -226,7 +237,7 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def _type_checking(statement: ast.stmt) -> bool:
-    """Whether it is there for a type checker alone."""
+    """Whether a statement is only for type checkers."""
     return (
         isinstance(statement, ast.If)
         and isinstance(statement.test, ast.Name)
@@ -235,7 +246,7 @@ def _type_checking(statement: ast.stmt) -> bool:
 
 
 def _registry(statement: ast.stmt) -> tuple[str, dict[str, ast.expr]] | None:
-    """Label and entries, if a statement makes a registry."""
+    """Label and entries of a registry, if the statement makes one."""
     value = getattr(statement, "value", None)
     match value:
         case ast.Call(
@@ -252,11 +263,11 @@ def _registry(statement: ast.stmt) -> tuple[str, dict[str, ast.expr]] | None:
 
 
 class _Reader:
-    """Turns syntax into definitions.
+    """Converts syntax to definitions.
 
-    names: those of a module that are definitions or imports of ours; others count as they are
-    written, those of other packages by what was imported. beside: what lies in the module's folder
-    and is no code.
+    names: Names of the module that refer to our definitions or imports. Other names count as
+        written, or by their import if they are imported.
+    beside: Names of the files in the module's folder that are not code.
     """
 
     def __init__(
@@ -265,7 +276,7 @@ class _Reader:
         self.names, self.module, self.folder, self.beside = names, module, folder, beside
 
     def read(self, node: ast.AST) -> Definition:
-        """The definition of a statement or an expression."""
+        """Definition of a statement or an expression."""
         self.text: list[str] = []
         self.references: list[tuple[str, ...]] = []
         self._node(node, frozenset())
@@ -298,7 +309,7 @@ class _Reader:
         self.text.append(")")
 
     def _name(self, chain: list[str]) -> None:
-        """A dotted name that is not local: ours as a blank, others by what was imported."""
+        """Add a dotted name that is not local: a blank for our code, else the full import."""
         if chain[0] in self.names:
             self.references.append(tuple(chain))
             self.text.append("(ours)")
@@ -317,7 +328,7 @@ class _Reader:
 
 
 def _bare_string(node: ast.AST) -> bool:
-    """Docstrings, of functions and of what is assigned above them."""
+    """Whether a node is a docstring, of a definition or below an assignment."""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -326,7 +337,7 @@ def _bare_string(node: ast.AST) -> bool:
 
 
 def _chain(node: ast.AST) -> list[str]:
-    """The parts of a dotted name; empty where it does not begin with a name."""
+    """Parts of a dotted name; empty if the node is not one."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -335,7 +346,7 @@ def _chain(node: ast.AST) -> list[str]:
 
 
 def _bound(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> frozenset[str]:
-    """Names that are local to a function: arguments, and what is assigned in it."""
+    """Names that are local to a function: arguments and assigned names."""
     body = function.body if isinstance(function.body, list) else [function.body]
     nodes = [node for part in body for node in ast.walk(part)]
     bound = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
@@ -344,5 +355,5 @@ def _bound(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> fro
 
 
 def digest(parts: Sequence[str]) -> str:
-    """SHA-256 of texts, as hexadecimal digits."""
+    """SHA-256 of texts, in hexadecimal."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,6 +1,7 @@
-"""Tables of a cell's functions (docs/contract.md, 6): what the network is trained with is what is
-emitted. Each function gives the entry of every index, lowest index first, as float64 integers,
-differentiable in its scale.
+"""Tables of a cell's functions (docs/contract.md, 6).
+
+The network is trained with the tables that are emitted. Each function returns the entry of every
+index, lowest index first, as integers in float64. Entries are differentiable in the index step.
 """
 
 import torch
@@ -16,9 +17,11 @@ FUNCTIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
 
 def gate_tables(step: Tensor, shape: ArrayShape) -> Tensor:
-    """Table of each gate over a pre-activation's index: (gates, 2^index_bits).
+    """Table of each gate over the pre-activation index, shape (gates, 2^index_bits).
 
-    1.0 is the cell's `gate_units`. step: (gates,) real value of one index step of each gate.
+    The entry of 1.0 is the cell's `gate_units`.
+
+    step: Real value of one index step of each gate, shape (gates,).
     """
     description, cell = shape.description, shape.description.cell
     x = _indices(shape.index_range, step.device) * step[:, None]
@@ -32,7 +35,7 @@ def gate_tables(step: Tensor, shape: ArrayShape) -> Tensor:
 
 
 def cell_tables(description: Description, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """The tables that the cell has beside those of its gates, (entries,) each, by name."""
+    """Further tables of the cell by name, shape (entries,) each."""
     return {table.name: _table(table, description).to(device) for table in description.cell.tables}
 
 

@@ -1,4 +1,4 @@
-"""Dataclasses that validate themselves, and files of them: a mistake is one sentence."""
+"""Dataclasses that validate themselves, and their TOML files; a mistake is one sentence."""
 
 import dataclasses
 import tomllib
@@ -21,12 +21,12 @@ from golden.errors import WordlineError
 T = TypeVar("T")
 
 Int = Annotated[int, Strict()]
-"""A whole number: no string, no float, no bool."""
+"""An integer; strings, floats and bools are rejected."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def frozen(cls: type[T]) -> type[T]:
-    """A frozen, keyword-only dataclass that validates its fields and rejects unknown ones."""
+    """Make a frozen, keyword-only dataclass that validates its fields and rejects unknown ones."""
     config = ConfigDict(extra="forbid")
     return cast(
         type[T],
@@ -35,19 +35,26 @@ def frozen(cls: type[T]) -> type[T]:
 
 
 def replaced(instance: T, **changes: Any) -> T:
-    """A copy of a dataclass made by `frozen`, with fields replaced; WordlineError for a mistake."""
+    """Copy a dataclass made by `frozen`, with some fields replaced.
+
+    Raises WordlineError if a field is invalid.
+    """
     kind = type(instance)
     return build(kind, plain(instance) | changes, kind.__name__.lower())
 
 
 def plain(instance: object) -> dict[str, Any]:
-    """A dataclass made by `frozen`, and those in it, as dicts."""
+    """Convert a dataclass made by `frozen`, and those in it, to dicts."""
     return dataclasses.asdict(cast(Any, instance))
 
 
 def preset_or_toml(name: str, presets: Mapping[str, T], no: str) -> T | dict[str, Any]:
-    """A preset by its name, or the fields of a .toml file; else a WordlineError that begins with
-    `no` ("There is no preset")."""
+    """Find a preset by name, or read the fields of a .toml file.
+
+    no: Start of the message for an unknown name, for example "There is no preset".
+
+    Raises WordlineError if `name` is neither.
+    """
     if name in presets:
         return presets[name]
     if not name.endswith(".toml"):
@@ -56,7 +63,10 @@ def preset_or_toml(name: str, presets: Mapping[str, T], no: str) -> T | dict[str
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file; WordlineError if it is missing or not TOML."""
+    """Parse a TOML file.
+
+    Raises WordlineError if it is missing or not valid TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -68,8 +78,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def build(cls: type[T], fields: dict[str, Any], source: str, section: str = "") -> T:
-    """Validate plain dicts into a dataclass; WordlineError with the first mistake as a sentence,
-    which names the field as `section.field` where these are a section of a file."""
+    """Validate plain dicts into a dataclass.
+
+    source: Origin of the fields, the start of the message.
+    section: Section of the file that holds the fields, for `section.field` in the message.
+
+    Raises WordlineError with a sentence about the first mistake.
+    """
     try:
         return checked(cls, fields, section)
     except ValueError as error:
@@ -77,8 +92,10 @@ def build(cls: type[T], fields: dict[str, Any], source: str, section: str = "") 
 
 
 def checked(cls: type[T], fields: Any, section: str = "") -> T:
-    """As `build`, for validators of dataclasses around this one: ValueError with the sentence,
-    without a period."""
+    """Like `build`, for validators of an enclosing dataclass.
+
+    Raises ValueError with the sentence, without source and period.
+    """
     try:
         return pydantic.TypeAdapter(cls).validate_python(fields)
     except pydantic.ValidationError as error:
@@ -86,10 +103,10 @@ def checked(cls: type[T], fields: Any, section: str = "") -> T:
 
 
 def _sentence(cls: type, error: pydantic.ValidationError, section: str) -> str:
-    """The first mistake of a validation: the field, its value, what is allowed."""
+    """Describe the first mistake of a validation: field, value, allowed values."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    # The branch of a union is no field.
+    # Pydantic's path also names the branch of a union.
     path = [part for part in path if not part.startswith(("literal[", "tuple["))]
     path = [part for part in path if part not in ("float", "str")]
     cls = _owner(cls, path)
@@ -120,7 +137,7 @@ def _sentence(cls: type, error: pydantic.ValidationError, section: str) -> str:
 
 
 def _owner(cls: type, path: list[str]) -> type:
-    """The dataclass that has the last field of a path."""
+    """Dataclass that has the last field of a path."""
     for part in path[:-1]:
         kind: Any = get_type_hints(cls).get(part)
         cls = cast(type, kind) if dataclasses.is_dataclass(kind) else cls

@@ -1,4 +1,4 @@
-"""The recurrent cells by name; `golden.cells.cell` says what a cell declares."""
+"""Recurrent cells by name; `golden.cells.cell` defines what a cell declares."""
 
 from typing import Annotated, Any
 
@@ -14,12 +14,12 @@ CELLS: dict[str, type[Cell]] = registry("cells", {"lstm": LstmCell, "rnn": RnnCe
 
 
 def default() -> Cell:
-    """The cell of a description that names none."""
+    """Cell of a description without [cell]."""
     return CELLS["lstm"]()
 
 
 def _chosen(value: Any) -> Cell:
-    """A cell from the fields of a description."""
+    """Cell from the fields of a description."""
     if isinstance(value, Cell):
         return value
     if not isinstance(value, dict):
@@ -32,4 +32,4 @@ def _chosen(value: Any) -> Cell:
 
 
 AnyCell = Annotated[Cell, PlainValidator(_chosen)]
-"""A field of a description: one of CELLS, from its own fields or as it is."""
+"""Field of a description: a cell of CELLS, or its fields."""

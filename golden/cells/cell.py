@@ -1,8 +1,8 @@
-"""What a recurrent cell declares (docs/contract.md, 6 and 7).
+"""Declarations of a recurrent cell (docs/contract.md, 6 and 7).
 
-A cell is one file here, with its number formats and its numbers, and one in hw/, with its gate
-pipeline; each is entered in a registry, `golden.cells.CELLS` and `hw.layer.GATES`. Everything else,
-programs, training, load map, images, benches and costs, goes by what is declared here.
+A cell has one file here, with its number formats and its arithmetic, and one file in hw/, with its
+gate pipeline. Each is entered in a registry: `golden.cells.CELLS` and `hw.layer.GATES`. Programs,
+training, load map, images, benches and costs all use the declarations here.
 """
 
 from dataclasses import dataclass
@@ -25,17 +25,19 @@ Frac = Annotated[Int, Field(ge=0, le=8)]
 HiddenBits = Annotated[Int, Field(ge=3, le=12)]
 
 Function = Literal["sigmoid", "tanh"]
-"""What a table holds; `golden.tables.FUNCTIONS` has the functions."""
+"""Function of a table; `golden.tables.FUNCTIONS` has the implementations."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table that a cell has beside those of its gates.
+    """A table of a cell besides those of its gates.
 
-    name: of the tensor in a program, of the region in the load map and of the write port.
-    function: what it holds. index: range of its index, in two's complement on the load bus. step:
-    real value of one step of the index. entries: range of its entries. unit: the entry of 1.0;
-    None: the design's `hidden_unit`, so that h narrows to a DAC code by a shift.
+    name: Name of the tensor in a program, of the load region and of the write port.
+    function: Function that is tabulated.
+    index: Range of the index, which is in two's complement on the load bus.
+    step: Real value of one index step.
+    entries: Range of the entries.
+    unit: Entry of 1.0. None: the design's `hidden_unit`, so that a shift makes h a DAC code.
     """
 
     name: str
@@ -47,7 +49,7 @@ class Table:
 
 
 class State(NamedTuple):
-    """After a step, (batch, units) each: c; h as a DAC code; and c before its injected noise."""
+    """Results of a step, (batch, units) each: c; h as a DAC code; c before injected noise."""
 
     c: "Tensor"
     h: "Tensor"
@@ -55,17 +57,19 @@ class State(NamedTuple):
 
 
 class Cell:
-    """Base of every cell: a frozen dataclass of number formats, `golden.validation.frozen`.
+    """Base class of the cells: a frozen dataclass (`golden.validation.frozen`) of number formats.
 
-    Declared by a cell, without PyTorch, so that hw/ can read it:
+    A cell declares the following without PyTorch, so that hw/ can read it:
 
-    kind: its name in a description. gates: names of the gates, in the order of a program's tensors.
-    gate_functions: the function of each gate's table. noisy_vectors: vectors of a step, beside the
-    pre-activations, that noise placed on "every" vector (`golden.injection`) is added to.
-    kernel: its name in golden/kernels.cpp and golden/float_kernels.cpp, or None: then `step` and
-    `float_step` are run as they are written.
+    kind: Name of the cell in a description.
+    gates: Names of the gates, in the order of a program's tensors.
+    gate_functions: Function of each gate's table.
+    noisy_vectors: Number of vectors per step that get noise placed on "every" vector
+        (`golden.injection`), besides the pre-activations.
+    kernel: Name in golden/kernels.cpp and golden/float_kernels.cpp. None: `step` and `float_step`
+        run as written.
 
-    `step` and `float_step` import what brings PyTorch where they run.
+    `step` and `float_step` import modules that need PyTorch inside the function.
     """
 
     gates: ClassVar[tuple[str, ...]]
@@ -85,12 +89,12 @@ class Cell:
 
     @property
     def hidden_bits(self) -> int:
-        """Bits of what h is narrowed from, without `product_shift`."""
+        """Width of the value that is narrowed to h, without `product_shift`."""
         raise NotImplementedError
 
     @property
     def product_shift(self) -> int:
-        """Fraction bits beyond `hidden_bits` of what h is narrowed from."""
+        """Fraction bits beyond `hidden_bits` of the value that is narrowed to h."""
         return 0
 
     @property
@@ -100,31 +104,31 @@ class Cell:
 
     @property
     def gate_units(self) -> tuple[int | None, ...]:
-        """The entry of 1.0 in each gate's table; None: the design's `hidden_unit`."""
+        """Entry of 1.0 in each gate's table; None for the design's `hidden_unit`."""
         raise NotImplementedError
 
     @property
     def table_bits(self) -> int:
-        """Bits of an entry of a gate's table, whichever gate's."""
+        """Width of an entry that fits the table of any gate."""
         return max(range_.bits for range_ in self.table_ranges)
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """Tables beside those of the gates."""
+        """Tables besides those of the gates."""
         return ()
 
     @property
     def state_range(self) -> Range | None:
-        """Range of c, which a unit keeps from step to step; None where h is all that it keeps."""
+        """Range of c, which a unit keeps between steps; None if it keeps only h."""
         return None
 
     @property
     def state_unit(self) -> int:
-        """The code of 1.0 in c."""
+        """Code of 1.0 in c."""
         return 1
 
     def gate_latency(self, pipeline: Pipeline) -> int:
-        """Cycles from a block of codes to h, through its gate pipeline."""
+        """Latency of the gate pipeline: cycles from the codes of a block to its h."""
         raise NotImplementedError
 
     def step(
@@ -135,31 +139,42 @@ class Cell:
         shape: "ArrayShape",
         noise: "StepNoise | None" = None,
     ) -> State:
-        """One step of every unit, in integers.
+        """Compute one step of every unit, in integers.
 
-        index: (batch, gates, units) pre-activations. c: (batch, units), the state before; a cell
-        without one returns it as it is. noise: injected into what the tables gave, c and h.
+        index: Pre-activations, shape (batch, gates, units).
+        c: State before the step, shape (batch, units). A cell without c returns it unchanged.
+        noise: Injected into the gates' activations, c and h.
         """
         raise NotImplementedError
 
     def float_step(
         self, a: "Tensor", c: "Tensor", noise: "StepNoise | None" = None
     ) -> "tuple[Tensor, Tensor]":
-        """c and h (batch, units) after a step in real numbers; a: (batch, gates, units)."""
+        """Compute one step in real numbers: c and h after it, shape (batch, units) each.
+
+        a: Pre-activations, shape (batch, gates, units).
+        c: State before the step, shape (batch, units).
+        noise: Injected as in `step`.
+        """
         raise NotImplementedError
 
     def float_layer(self, inputs: int, units: int) -> Any:
-        """A layer of the float reference: a module with the parameters of `torch.nn.LSTM`, called
-        with x (batch, steps, inputs), that returns h of all steps and the last state."""
+        """Make a layer of the float reference.
+
+        It has the parameters of `torch.nn.LSTM`. Called with x (batch, steps, inputs), it returns h
+        of all steps and the last state.
+        """
         from golden.float_layer import Recurrent
 
         return Recurrent(self, inputs, units)
 
     def kernel_fields(self) -> dict[str, int]:
-        """What the kernel reads beside what every cell has, by the names in golden/kernels.cpp."""
+        """Fields of the kernel that only this cell has, by their names in golden/kernels.cpp."""
         return {}
 
     def largest(self, growth: int) -> int:
-        """Bound of the integers that the kernel computes from the tables' entries on; growth: of
-        injected noise, see `golden.injection.growth`."""
+        """Bound of the integers that the kernel computes from the tables' entries.
+
+        growth: Growth by injected noise, see `golden.injection.growth`.
+        """
         return 0

@@ -1,4 +1,4 @@
-"""The LSTM cell: number formats, from pre-activations to c and h (docs/contract.md, 6 and 7)."""
+"""LSTM cell: number formats and the step of c and h (docs/contract.md, 6 and 7)."""
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -28,7 +28,7 @@ class LstmCell(Cell):
     hidden_bits:      Bits of an entry of that table, in two's complement.
     """
 
-    # In PyTorch's order.
+    # PyTorch's order.
     gates: ClassVar[tuple[str, ...]] = ("i", "f", "g", "o")
     gate_functions: ClassVar[tuple[Function, ...]] = ("sigmoid", "sigmoid", "tanh", "sigmoid")
     noisy_vectors: ClassVar[int] = 6  # the four gates, c and h
@@ -54,63 +54,66 @@ class LstmCell(Cell):
             )
 
     def gate_latency(self, pipeline: Pipeline) -> int:
-        """Cycles from a block of codes to h. The deep pipeline has registers in front of each
-        table, the products, the sums in c and in h and the rounding to h, and behind them."""
+        """Latency of the gate pipeline: cycles from the codes of a block to its h.
+
+        The deep pipeline has registers before and after each table, product, sum (in c and in o *
+        tanh(c)) and the rounding to h.
+        """
         return 15 if pipeline == "deep" else 7
 
     @property
     def gate_range(self) -> Range:
-        """i, f and o: unsigned, LSB 2^-gate_bits."""
+        """Range of i, f and o: unsigned, LSB 2^-gate_bits."""
         return Range(0, 2**self.gate_bits - 1)
 
     @property
     def candidate_range(self) -> Range:
-        """g: signed, in the LSB of c, 2^-gate_bits."""
+        """Range of g: signed, LSB 2^-gate_bits as in c."""
         return symmetric_range(self.gate_bits + 1)
 
     @property
     def table_ranges(self) -> tuple[Range, ...]:
-        """Entries of each gate's table."""
+        """Range of the entries of each gate's table."""
         return tuple(self.candidate_range if g == "g" else self.gate_range for g in self.gates)
 
     @property
     def gate_units(self) -> tuple[int, ...]:
-        """1.0 in the gates' tables."""
+        """Entry of 1.0 in the gates' tables."""
         return (self.state_unit,) * 4
 
     @property
     def product_shift(self) -> int:
-        """Fraction bits that o adds to the table of tanh in o * tanh(c)."""
+        """Fraction bits that o adds to an entry of the tanh table in o * tanh(c)."""
         return int(self.gate_bits)
 
     @property
     def state_range(self) -> Range:
-        """c: signed, LSB 2^-gate_bits."""
+        """Range of c: signed, LSB 2^-gate_bits."""
         return signed_range(self.state_bits)
 
     @property
     def state_unit(self) -> int:
-        """1.0 in c."""
+        """Code of 1.0 in c."""
         return int(2**self.gate_bits)
 
     @property
     def state_index_range(self) -> Range:
-        """Index of the tanh(c) table: c without its lowest bits."""
+        """Range of the index of the tanh(c) table: c without its lowest bits."""
         return signed_range(self.state_index_bits)
 
     @property
     def state_index_shift(self) -> int:
-        """Bits dropped from c to index the tanh(c) table."""
+        """Number of low bits of c that its table's index drops."""
         return int(self.state_bits - self.state_index_bits)
 
     @property
     def hidden_range(self) -> Range:
-        """Entries of the tanh(c) table."""
+        """Range of the entries of the tanh(c) table."""
         return symmetric_range(self.hidden_bits)
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The table of tanh over the upper bits of c."""
+        """Table of tanh over the upper bits of c."""
         step = 2.0 ** (self.state_index_shift - self.gate_bits)
         return (Table("tanh_table", "tanh", self.state_index_range, step, self.hidden_range),)
 
@@ -122,7 +125,10 @@ class LstmCell(Cell):
         shape: "ArrayShape",
         noise: "StepNoise | None" = None,
     ) -> State:
-        """One step of every unit, see `Cell.step`; index: of i, f, g, o."""
+        """Compute one step of every unit, see `Cell.step`.
+
+        index: Pre-activations of i, f, g, o.
+        """
         from golden.dac import feed_back
         from golden.fixed import look_up, narrow
 
@@ -142,7 +148,7 @@ class LstmCell(Cell):
     def float_step(
         self, a: "Tensor", c: "Tensor", noise: "StepNoise | None" = None
     ) -> "tuple[Tensor, Tensor]":
-        """A step of `torch.nn.LSTM`, see `Cell.float_step`."""
+        """Compute one step of `torch.nn.LSTM`, see `Cell.float_step`."""
         import torch
 
         gates = torch.cat([a[:, :2].sigmoid(), a[:, 2:3].tanh(), a[:, 3:].sigmoid()], 1)
@@ -158,13 +164,13 @@ class LstmCell(Cell):
         return c[:, 0], h[:, 0]
 
     def float_layer(self, inputs: int, units: int) -> Any:
-        """PyTorch's own."""
+        """Make a `torch.nn.LSTM`."""
         from torch import nn
 
         return nn.LSTM(inputs, units, batch_first=True)
 
     def kernel_fields(self) -> dict[str, int]:
-        """c and the index of its table."""
+        """Number formats of c and of the index of its table."""
         return {
             "gate_bits": self.gate_bits,
             "state_low": self.state_range.low,
@@ -175,6 +181,6 @@ class LstmCell(Cell):
         }
 
     def largest(self, growth: int) -> int:
-        """f * c + i * g, and o * tanh(c)."""
+        """Bound of f * c + i * g and of o * tanh(c), see `Cell.largest`."""
         gate = growth << self.gate_bits
         return max(gate * 2**self.state_bits + 2 * gate**2, growth * gate * 2**self.hidden_bits)

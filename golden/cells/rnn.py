@@ -1,4 +1,4 @@
-"""The vanilla RNN cell: number formats, and from pre-activations to h (docs/contract.md, 6, 7)."""
+"""Vanilla RNN cell: number formats and the step of h (docs/contract.md, 6 and 7)."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -33,23 +33,26 @@ class RnnCell(Cell):
     hidden_bits: HiddenBits = 8
 
     def gate_latency(self, pipeline: Pipeline) -> int:
-        """Cycles from a block of codes to h. The deep pipeline has registers in front of the gate's
-        table and behind it, and behind the rounding to h."""
+        """Latency of the gate pipeline: cycles from the codes of a block to its h.
+
+        The deep pipeline has registers before and after the gate's table, and after the rounding to
+        h.
+        """
         return 6 if pipeline == "deep" else 3
 
     @property
     def hidden_range(self) -> Range:
-        """Entries of the tanh table."""
+        """Range of the entries of the tanh table."""
         return symmetric_range(self.hidden_bits)
 
     @property
     def table_ranges(self) -> tuple[Range, ...]:
-        """Entries of each gate's table."""
+        """Range of the entries of each gate's table."""
         return (self.hidden_range,)
 
     @property
     def gate_units(self) -> tuple[None]:
-        """The table's entries are on the scale of h."""
+        """None: the table's entries have the scale of h."""
         return (None,)
 
     def step(
@@ -60,7 +63,7 @@ class RnnCell(Cell):
         shape: "ArrayShape",
         noise: "StepNoise | None" = None,
     ) -> State:
-        """One step of every unit, see `Cell.step`; there is no c."""
+        """Compute one step of every unit, see `Cell.step`; there is no c."""
         from golden.dac import feed_back
         from golden.fixed import look_up
 
@@ -72,12 +75,12 @@ class RnnCell(Cell):
     def float_step(
         self, a: "Tensor", c: "Tensor", noise: "StepNoise | None" = None
     ) -> "tuple[Tensor, Tensor]":
-        """A step of `torch.nn.RNN`, see `Cell.float_step`."""
+        """Compute one step of `torch.nn.RNN`, see `Cell.float_step`."""
         h = a.tanh()
         return c, (h if noise is None else noise.add(h, 1))[:, 0]
 
     def float_layer(self, inputs: int, units: int) -> Any:
-        """PyTorch's own."""
+        """Make a `torch.nn.RNN`."""
         from torch import nn
 
         return nn.RNN(inputs, units, batch_first=True)

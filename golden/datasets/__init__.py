@@ -1,5 +1,8 @@
-"""Data sets by name: labelled sequences, made of the files that are in the project (`vowels`; see
-japanese_vowels/ATTRIBUTION.md) or in a data folder (`golden.datasets.sets`)."""
+"""Data sets by name, as labelled sequences.
+
+`vowels` is part of the project (japanese_vowels/ATTRIBUTION.md). The others are made from files in
+a data folder (`golden.datasets.sets`).
+"""
 
 import lzma
 from collections.abc import Callable
@@ -20,8 +23,11 @@ from golden.source import registry
 
 TRAIN_CHARACTERS = 128
 TEST_CHARACTERS = 1024
-"""Text is cut into sequences of so many characters. Each starts without memory of what was before,
-which costs a test less where they are long; gradients need not go so far back."""
+"""Text is cut into sequences of this many characters.
+
+Each sequence starts without memory of the text before it. Long test sequences reduce this loss; for
+training, gradients need not reach as far back.
+"""
 MOST_SYMBOLS = 256
 
 
@@ -29,10 +35,11 @@ MOST_SYMBOLS = 256
 class Sequences:
     """Labelled sequences, padded with zeros.
 
-    x: (sequences, steps, channels) float32, or uint8 where a step is a symbol: 1 in its channel.
-    lengths: (sequences,) int64. labels: (sequences,) int64, a class each; (sequences, steps) where
-    every step has one. For regressors real numbers: (sequences, targets) float32, or (sequences,
-    steps, targets).
+    x: Inputs, shape (sequences, steps, channels), float32. If a step is a symbol: uint8, 1 in the
+        symbol's channel.
+    lengths: Length of each sequence in steps, int64, shape (sequences,).
+    labels: Classes, int64, shape (sequences,), or (sequences, steps) if every step has a label. For
+        a regressor real numbers, float32, with a further axis of targets.
     """
 
     x: Tensor
@@ -43,18 +50,18 @@ class Sequences:
         return len(self.labels)
 
     def to(self, device: str) -> "Sequences":
-        """The same on another device."""
+        """Copy on another device."""
         return Sequences(*(value.to(device) for value in vars(self).values()))
 
     def part(self, chosen: Tensor) -> "Sequences":
-        """Some of the sequences, by number, without steps that are padding in all of them."""
+        """Selection of sequences by number, without steps that are padding in all of them."""
         lengths = self.lengths[chosen]
         steps = int(lengths.max())
         labels = self.labels[chosen, :steps] if self.every_step else self.labels[chosen]
         return Sequences(self.x[chosen, :steps], lengths, labels)
 
     def padded(self) -> "Sequences":
-        """The same with 0 beyond a sequence's length, whatever was there."""
+        """Copy with 0 in all padding steps."""
         return replace(self, x=torch.where(self.valid[..., None], self.x, 0))
 
     @property
@@ -64,16 +71,16 @@ class Sequences:
 
     @property
     def real(self) -> bool:
-        """Whether labels are real numbers, not classes."""
+        """Whether labels are real numbers instead of classes."""
         return self.labels.is_floating_point()
 
     def labelled(self, values: Tensor) -> Tensor:
-        """Of one value a sequence, or a step, those that have a label: (labels, ...)."""
+        """Select the values that have a label, (labels, ...), from one per sequence or per step."""
         return values[self.valid] if self.every_step else values
 
     @property
     def valid(self) -> Tensor:
-        """(sequences, steps): whether a step is within its sequence."""
+        """Whether a step belongs to its sequence, shape (sequences, steps); False for padding."""
         steps = torch.arange(self.x.shape[1], device=self.x.device)
         return steps[None] < self.lengths[:, None]
 
@@ -82,8 +89,10 @@ class Sequences:
 class Dataset:
     """A training set and a held-out test set.
 
-    classes: labels are 0 to classes - 1; where they are real numbers, how many a label has: the
-    targets.
+    name: Name of the data set.
+    train: Training set.
+    test: Test set.
+    classes: Number of classes, labelled from 0. For real labels, number of targets.
     """
 
     name: str
@@ -93,17 +102,18 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """Values at each step."""
+        """Values per step."""
         return int(self.train.x.shape[2])
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a data set is, and how it is made.
+    """A data set and how to make it.
 
-    files: the set of files that it needs in the data folder, or None: it is in the project.
-    make: the training set, the test set and the number of classes or targets, from the data folder;
-    it says how far it is where that takes long, and keeps what it made.
+    about: What the data set is.
+    files: Required files in the data folder; None if it is part of the project.
+    make: Makes the training set, the test set and the number of classes or targets from the data
+        folder. If this takes long, it reports its progress and caches the result.
     """
 
     about: str
@@ -112,21 +122,29 @@ class Task:
 
 
 def load(name: str, data_dir: Path = DATA, progress: Progress = lambda *_: None) -> Dataset:
-    """A data set by name; WordlineError if there is none of that name, or its files are absent."""
+    """Load a data set by name.
+
+    Raises WordlineError for an unknown name, or if its files are missing or changed.
+    """
     train, test, classes = task(name).make(data_dir, progress)
     return Dataset(name, train, test, classes)
 
 
 def task(name: str) -> Task:
-    """What is known of a data set; WordlineError if there is none of that name."""
+    """Find the task of a data set.
+
+    Raises WordlineError for an unknown name.
+    """
     if name not in TASKS:
         raise WordlineError(f"There is no data set {name!r}; there is: {', '.join(TASKS)}.")
     return TASKS[name]
 
 
 def find(name: str) -> FileSet:
-    """A set of files by its name or that of a data set made of it; WordlineError if there is
-    none."""
+    """Find a set of files by its name, or by that of a data set made from it.
+
+    Raises WordlineError for an unknown name, or for a data set that is part of the project.
+    """
     files = SETS.get(name) or (name in TASKS and TASKS[name].files)
     if files:
         return files
@@ -136,7 +154,10 @@ def find(name: str) -> FileSet:
 
 
 def fingerprint(name: str, data_dir: Path = DATA) -> str:
-    """Tells one content of a data set's files from another; WordlineError if they are absent."""
+    """Hash of a data set's files; empty if it is part of the project.
+
+    Raises WordlineError for an unknown name, or if the files are missing.
+    """
     files = task(name).files
     return files.fingerprint(data_dir) if files else ""
 
@@ -148,15 +169,20 @@ def _vowels(_: Path, __: Progress) -> tuple[Sequences, Sequences, int]:
 
 
 def _mnist_rows(name: str, data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
-    """Images as 28 steps, a row each, from the top; x: its 28 pixels, 0 (paper) to 1 (ink)."""
+    """Images as 28 steps, one row each, from the top.
+
+    x: 28 pixels, 0 (paper) to 1 (ink).
+    """
     files = SETS[name]
     train, test = idx.images(files.read(data_dir), files.folder(data_dir))
     return _rows(*train), _rows(*test), idx.CLASSES
 
 
 def _strokes(data_dir: Path, progress: Progress) -> tuple[Sequences, Sequences, int]:
-    """A pen's movements along the digits of MNIST; x: pixels to the right, pixels down, 1 where the
-    pen is in the air."""
+    """Pen movements along the digits of MNIST.
+
+    x: pixels to the right, pixels down, 1 if the pen is up.
+    """
     mnist = SETS["mnist"]
     parts = idx.images(mnist.read(data_dir), mnist.folder(data_dir))
     sequences = []
@@ -175,7 +201,10 @@ def _strokes(data_dir: Path, progress: Progress) -> tuple[Sequences, Sequences, 
 
 
 def _cifar10_rows(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
-    """Images as 32 steps, a row each, from the top; x: 32 red, 32 green, 32 blue pixels, 0 to 1."""
+    """Images as 32 steps, one row each, from the top.
+
+    x: 32 red, 32 green, 32 blue pixels, 0 to 1.
+    """
     files = SETS["cifar10"]
     parts = cifar.images(files.read(data_dir), files.folder(data_dir))
     train, test = (
@@ -186,11 +215,12 @@ def _cifar10_rows(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, in
 
 
 def _har(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
-    """Windows of 8 s of exercises, 100 steps of 80 ms, each the mean of four samples; x: three
-    accelerations and three turning rates, left wrists mirrored.
+    """Exercises in windows of 8 s: 100 steps of 80 ms, each the mean of four samples.
 
-    Subjects 1 to 7 are to train on, a window every 12 steps; subjects 8 to 10 to test on, in
-    windows side by side.
+    x: three accelerations and three turning rates; left wrists are mirrored.
+
+    Subjects 1 to 7 are the training set, with a window every 12 steps. Subjects 8 to 10 are the
+    test set, with windows side by side.
     """
     files = SETS["har"]
     train, test = (
@@ -201,11 +231,11 @@ def _har(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
 
 
 def _load_forecast(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
-    """Electricity demand, a half hour a step, whose label is the next one; both are real numbers,
-    in standard deviations of what is to train on, from its mean.
+    """Electricity demand, one half hour per step; the label is the next half hour's demand.
 
-    Ten weeks are to train on, in sequences of two days, one every three hours; the last two weeks
-    are to test on, in one sequence.
+    Both are real numbers, standardised over the training weeks. The training set is ten weeks in
+    sequences of two days, one every three hours. The test set is the last two weeks in one
+    sequence.
     """
     files = SETS["taylor"]
     train, test = (
@@ -216,7 +246,7 @@ def _load_forecast(data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, i
 
 
 def _rows(x: np.ndarray, labels: np.ndarray) -> Sequences:
-    """Sequences of equal length from x (images, steps, channels) and labels, both uint8."""
+    """Sequences of equal length from uint8 x (images, steps, channels) and labels."""
     real = torch.from_numpy(x.astype(np.float32)).div_(255)
     return _equal(real, torch.from_numpy(labels.astype(np.int64)))
 
@@ -227,7 +257,10 @@ def _equal(x: Tensor, labels: Tensor) -> Sequences:
 
 
 def _characters(name: str, data_dir: Path, _: Progress) -> tuple[Sequences, Sequences, int]:
-    """Text, a symbol a step, whose label is the next one; x: 1 in the symbol's channel."""
+    """Text, one character per step; the label is the next character.
+
+    x: one-hot.
+    """
     files = SETS[name]
     found = text.read(files.read(data_dir), files.folder(data_dir))
     symbols = len(found.alphabet)
@@ -243,7 +276,10 @@ def _characters(name: str, data_dir: Path, _: Progress) -> tuple[Sequences, Sequ
 
 
 def _read_ts(path: Path) -> Sequences:
-    """Read the .ts format: a sequence a line, `channel:channel:...:label`, values by comma."""
+    """Read the .ts format: one sequence per line, `channel:channel:...:label`.
+
+    The values of a channel are separated by commas.
+    """
     lines = lzma.decompress(path.read_bytes()).decode().partition("@data\n")[2].split()
     sequences, labels = [], []
     for line in lines:
@@ -293,4 +329,4 @@ TASKS = registry(
         ),
     },
 )
-"""The data sets that a recipe's training.dataset may name."""
+"""Data sets that a recipe's `training.dataset` may name."""

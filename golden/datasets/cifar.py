@@ -1,5 +1,6 @@
-"""CIFAR-10's batches: the binary version, and the Python version's pickles, read without running
-what a pickle may hold.
+"""CIFAR-10's batches: the binary version, and the pickles of the Python version.
+
+The pickles are read by a reader that runs none of their code.
 
 After https://www.cs.toronto.edu/~kriz/cifar.html: a record of the binary version is a label, then
 1024 red, 1024 green and 1024 blue bytes, each 32 rows of 32.
@@ -20,12 +21,16 @@ TRAIN = tuple(f"data_batch_{n}" for n in range(1, 6))
 TEST = "test_batch"
 
 Images = tuple[np.ndarray, np.ndarray]
-"""Images (images, 3, 32, 32) uint8, red, green and blue, and their labels (images,) uint8."""
+"""RGB images, uint8, shape (images, 3, 32, 32), and their labels, uint8, shape (images,)."""
 
 
 def collect(folder: Path) -> dict[str, bytes]:
-    """The six batches in a user's folder as files of the binary version, data_batch_1.bin to
-    test_batch.bin; WordlineError where one is missing or damaged."""
+    """Read the six batches in a user's folder as files data_batch_1.bin to test_batch.bin.
+
+    Batches of the Python version are converted to the binary version.
+
+    Raises WordlineError if a batch is missing or damaged.
+    """
     found = {}
     for batch in (*TRAIN, TEST):
         path, python = folder / f"{batch}.bin", folder / batch
@@ -40,7 +45,7 @@ def collect(folder: Path) -> dict[str, bytes]:
 
 
 def images(files: dict[str, bytes], folder: Path) -> tuple[Images, Images]:
-    """The training set and the test set in the files of `collect`."""
+    """Training set and test set in the files of `collect`."""
     parts = [_decode(files[f"{b}.bin"], str(folder / f"{b}.bin")) for b in (*TRAIN, TEST)]
     x, labels = zip(*parts[:-1], strict=True)
     return (np.concatenate(x), np.concatenate(labels)), parts[-1]
@@ -61,7 +66,7 @@ def _decode(data: bytes, source: str) -> Images:
 
 
 def _from_python(path: Path) -> bytes:
-    """A batch of the Python version as one of the binary version."""
+    """Convert a batch of the Python version to the binary version."""
     try:
         batch = _Unpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
         batch = {_word(key): value for key, value in batch.items()}
@@ -71,7 +76,7 @@ def _from_python(path: Path) -> bytes:
         return np.concatenate([labels.astype(np.uint8)[:, None], x], axis=1).tobytes()
     except OSError:
         raise
-    except Exception as error:  # a pickle can fail in any way
+    except Exception as error:  # a pickle may raise any exception
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise WordlineError(
             f"{path} is no batch of CIFAR-10's Python version ({reason}); copy or download it "
@@ -84,17 +89,17 @@ def _word(key: Any) -> str:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows arrays of numbers and nothing else."""
+    """Unpickler of integer arrays and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         match module, name:
             case (("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct"):
-                return lambda *_: np.empty(0, np.uint8)  # its state follows
+                return lambda *_: np.empty(0, np.uint8)  # its state follows in the pickle
             case "numpy", "ndarray":
-                return None  # only ever an argument of the above
+                return None  # only an argument of _reconstruct
             case "numpy", "dtype":
                 return _number
-            case "_codecs", "encode":  # Python 3 writes bytes so
+            case "_codecs", "encode":  # Python 3 writes bytes like this
                 return lambda text, _: text.encode("latin-1")
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 

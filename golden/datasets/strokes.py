@@ -1,8 +1,8 @@
-"""Pen strokes out of images of digits: each is thinned to a skeleton, and a pen is led along it.
+"""Pen strokes from images of digits: each image is thinned to a skeleton, and a pen follows it.
 
 After T. Y. Zhang and C. Y. Suen, "A Fast Parallel Algorithm for Thinning Digital Patterns",
-Communications of the ACM 27(3), 1984. How the pen goes is ours; Qin and Vucinic (arXiv 1811.10649)
-have strokes of MNIST too, but do not say where from.
+Communications of the ACM 27(3), 1984. The path of the pen is ours. Qin and Vucinic (arXiv
+1811.10649) also use strokes of MNIST, but do not give their source.
 """
 
 import contextlib
@@ -18,26 +18,30 @@ from golden import files
 from golden.source import code_hash
 
 INK = 128
-"""Pixels from here up are ink."""
+"""Pixels from this value up are ink."""
 REACH = 3
-"""A pen in the air moves at most so many pixels a step, along either axis."""
+"""Maximum pixels per step of a pen that is up, along either axis."""
 PART = 2000
 """Images that are thinned at once."""
 
-# Clockwise from north, as P2 to P9 in the paper: (dy, dx).
+# Neighbours clockwise from north, P2 to P9 of the paper: (dy, dx).
 RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 Strokes = tuple[np.ndarray, np.ndarray]
-"""Movements (all steps, 3) int8, sequence after sequence, and the sequences' lengths, int64.
+"""Movements, int8, shape (all steps, 3), and lengths of the sequences, int64.
 
-A movement is (dx, dy, up): pixels to the right, pixels down, 1 where the pen is in the air. The
-first ones lead from the centre of the image to the first point.
+A movement is (dx, dy, up): pixels to the right, pixels down, 1 if the pen is up. The first
+movements lead from the centre of the image to the first point.
 """
 
 
 def trace(images: np.ndarray, progress: Callable[[int, int], None] = lambda *_: None) -> Strokes:
-    """The strokes of images (images, height, width) uint8; an image without ink has one movement,
-    (0, 0, 1). progress: called with how many are done, and how many there are."""
+    """Trace the strokes of images, uint8, shape (images, height, width).
+
+    An image without ink has the single movement (0, 0, 1).
+
+    progress: Called with the number of finished images and of all images.
+    """
     movements, lengths = [], []
     for start in range(0, len(images), PART):
         progress(start, len(images))
@@ -50,7 +54,10 @@ def trace(images: np.ndarray, progress: Callable[[int, int], None] = lambda *_: 
 
 
 def kept(path: Path, images: np.ndarray, progress: Callable[[int, int], None]) -> Strokes:
-    """`trace`, from the file at `path` if it was made of these images by this very code."""
+    """Like `trace`, with the result cached in the file at `path`.
+
+    The file is used if it was made from the same images by the same code.
+    """
     code = code_hash("golden.datasets.strokes:trace")
     key = hashlib.sha256(code.encode() + images.tobytes()).hexdigest()
     damaged = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
@@ -64,10 +71,12 @@ def kept(path: Path, images: np.ndarray, progress: Callable[[int, int], None]) -
 
 
 def thin(ink: np.ndarray) -> np.ndarray:
-    """Skeletons of images (images, height, width) of bools: lines one pixel wide, as connected as
-    before."""
+    """Skeletons of boolean images (images, height, width): lines one pixel wide.
+
+    Connected pixels stay connected.
+    """
     ink = np.pad(ink, ((0, 0), (1, 1), (1, 1)))
-    busy = np.arange(len(ink))  # images in which something was deleted of late
+    busy = np.arange(len(ink))  # images that still changed in the last round
     while len(busy):
         now = ink[busy]
         for second in (False, True):
@@ -79,7 +88,7 @@ def thin(ink: np.ndarray) -> np.ndarray:
 
 
 def _deletable(ink: np.ndarray, *, second: bool) -> np.ndarray:
-    """Which pixels one of the two sub-iterations deletes: conditions (a) to (d) of the paper."""
+    """Pixels that one of the two sub-iterations deletes: conditions (a) to (d) of the paper."""
     ring = [np.roll(ink, (-dy, -dx), (1, 2)) for dy, dx in RING]
     count = sum(p.astype(np.int8) for p in ring)
     turns = sum((~p & q).astype(np.int8) for p, q in zip(ring, ring[1:] + ring[:1], strict=True))
@@ -93,7 +102,7 @@ def _deletable(ink: np.ndarray, *, second: bool) -> np.ndarray:
 
 
 def _movements(skeleton: np.ndarray) -> list[tuple[int, int, int]]:
-    """The pen's way along one skeleton."""
+    """Movements of the pen along one skeleton."""
     height, width = skeleton.shape
     at, moved = (height // 2, width // 2), []
     for line in _lines(skeleton, at):
@@ -104,11 +113,14 @@ def _movements(skeleton: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 Point = tuple[int, int]
-"""(y, x)."""
+"""Pixel (y, x)."""
 
 
 def _through_the_air(at: Point, to: Point) -> Iterator[tuple[int, int, int]]:
-    """As many movements as REACH asks for, the first of them the longest; at least one."""
+    """Yield the movements of the lifted pen, at least one.
+
+    There are as many as REACH requires; the first ones are the longest.
+    """
     (y, x), first = at, True
     while first or (y, x) != to:
         dy, dx = (max(-REACH, min(REACH, b - a)) for a, b in zip((y, x), to, strict=True))
@@ -117,8 +129,11 @@ def _through_the_air(at: Point, to: Point) -> Iterator[tuple[int, int, int]]:
 
 
 def _lines(skeleton: np.ndarray, at: Point) -> Iterator[list[Point]]:
-    """Lines in the order of drawing: each begins at the end that is nearest to the pen (the first:
-    the topmost end) and goes on as straight as it can, until nothing is left before it."""
+    """Yield lines in drawing order.
+
+    The first line starts at the topmost end, each further one at the end nearest to the pen. A line
+    goes on as straight as possible until no pixel is left ahead.
+    """
     ys, xs = np.nonzero(skeleton)
     left = set(zip(ys.tolist(), xs.tolist(), strict=True))
     drawn: set[Point] = set()
@@ -129,7 +144,7 @@ def _lines(skeleton: np.ndarray, at: Point) -> Iterator[list[Point]]:
         else:
             start = min(ends)
         line = _line(start, left)
-        # Pixels beside a line, where it bends or crosses another, are part of it.
+        # Pixels next to a drawn line, at a bend or crossing, belong to it.
         if not all(_around(point, drawn) for point in line):
             at = line[-1]
             drawn.update(line)
@@ -137,7 +152,7 @@ def _lines(skeleton: np.ndarray, at: Point) -> Iterator[list[Point]]:
 
 
 def _line(start: Point, left: set[Point]) -> list[Point]:
-    """The line from `start`; its points leave `left`."""
+    """Line from `start`; its points are removed from `left`."""
     line, heading = [start], None
     left.remove(start)
     while found := _around(line[-1], left):
@@ -149,11 +164,11 @@ def _line(start: Point, left: set[Point]) -> list[Point]:
 
 
 def _around(point: Point, left: set[Point]) -> list[int]:
-    """Directions, as indices of RING, in which a neighbour is left."""
+    """Directions, as indices of RING, with a remaining neighbour."""
     y, x = point
     return [d for d, (dy, dx) in enumerate(RING) if (y + dy, x + dx) in left]
 
 
 def _turn(a: int, b: int) -> int:
-    """Eighths of a turn between two directions, 0 to 4."""
+    """Angle between two directions, in eighths of a turn, 0 to 4."""
     return 4 - abs(4 - abs(a - b))

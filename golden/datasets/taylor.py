@@ -3,7 +3,7 @@
 J. W. Taylor, "Short-term electricity demand forecasting using double seasonal exponential
 smoothing", Journal of the Operational Research Society 54, 2003.
 
-The file is a module of Python with the numbers in a list; it is parsed, and never run.
+The file is a Python module with the numbers in a list. It is parsed, never run.
 """
 
 import ast
@@ -19,29 +19,37 @@ SHA256 = "3df2f44f654bfe4338ea39350912140c9710fa776270f50a2529b2f5c87a4e19"
 
 WEEK = 7 * 48
 TEST = 2 * WEEK
-"""Values to test on: the last two weeks, in one sequence. Ten weeks are to train on."""
+"""Half hours of the test set: the last two weeks, in one sequence.
+
+The first ten weeks are the training set.
+"""
 STEPS, HOP = 96, 6
-"""A sequence to train on has so many steps, two days, and the next one begins three hours later."""
+"""Half hours of a training sequence (two days), and between two starts (three hours)."""
 
 Forecasts = tuple[np.ndarray, np.ndarray]
-"""x and labels, (sequences, steps, 1) float32 each: the demand, and that of the next half hour.
-Both are in standard deviations of the weeks to train on, from their mean."""
+"""x: the demand; labels: that of the next half hour; float32, (sequences, steps, 1).
+
+Both are standardised by the mean and standard deviation of the training weeks.
+"""
 
 
 def collect(folder: Path) -> dict[str, bytes]:
-    """The file in a user's folder; WordlineError where it is missing or has no such list."""
+    """Read the file from a user's folder.
+
+    Raises WordlineError if it is missing or has no suitable list.
+    """
     data = in_folder(folder, FILE)
     _demand(data, str(folder / FILE))
     return {FILE: data}
 
 
 def forecasts(files: dict[str, bytes], folder: Path) -> tuple[Forecasts, Forecasts]:
-    """The training set and the test set in the file of `collect`."""
+    """Training set and test set in the file of `collect`."""
     demand = _demand(files[FILE], str(folder / FILE))
     train = demand[:-TEST]
     demand = (demand - train.mean()) / train.std()
     starts = range(0, len(train) - STEPS, HOP)
-    # The last value to train on is the first that a forecast to test is made from.
+    # The test forecasts start from the last training value.
     return _pairs(demand, starts, STEPS), _pairs(demand, [len(train) - 1], TEST)
 
 
@@ -52,7 +60,10 @@ def _pairs(demand: np.ndarray, starts: "range | list[int]", steps: int) -> Forec
 
 
 def _demand(data: bytes, source: str) -> np.ndarray:
-    """The numbers (half hours,) float64 of the file's longest list."""
+    """Numbers of the file's longest list, float64, shape (half hours,).
+
+    Raises WordlineError if they are too few or cannot be standardised.
+    """
     try:
         tree = ast.parse(data)
         lists = [node for node in ast.walk(tree) if isinstance(node, ast.List)]
@@ -61,7 +72,7 @@ def _demand(data: bytes, source: str) -> np.ndarray:
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError, OverflowError):
         found = np.empty(0)
     least = TEST + STEPS + 1
-    # Of numbers that can be standardised: a deviation of 0 may come out as what rounding left.
+    # The values must vary: rounding may give a constant series a tiny deviation.
     known = found.ndim == 1 and len(found) >= least and (np.abs(found) < 1e30).all()
     if not known or found[:-TEST].std() <= 1e-9 * np.abs(found).max():
         raise WordlineError(

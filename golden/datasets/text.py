@@ -1,4 +1,4 @@
-"""Plain text in three parts: train, valid, test. UTF-8."""
+"""Plain text in UTF-8 in three parts: train, valid, test."""
 
 import re
 from dataclasses import dataclass
@@ -12,13 +12,16 @@ from golden.errors import WordlineError
 PARTS = ("train", "valid", "test")
 
 REFERENCE = re.compile(r"^\d*[A-Za-z]+\d+:\d+ ", re.MULTILINE)
-"""What stands before a verse: Ge1:1."""
+"""Reference before a verse, for example Ge1:1."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """Characters as numbers: (characters,) int64 each, indices into `alphabet`, which is that of
-    all three parts, in the order of their code points."""
+    """Text as numbers.
+
+    alphabet: Characters of all three parts, by code point.
+    train, valid, test: Indices into `alphabet`, int64, shape (characters,).
+    """
 
     alphabet: str
     train: Tensor
@@ -27,10 +30,13 @@ class Text:
 
 
 def collect(folder: Path) -> dict[str, bytes]:
-    """A user's text as train.txt, valid.txt and test.txt.
+    """Read a user's text as train.txt, valid.txt and test.txt.
 
-    The folder has three .txt files whose names hold train, valid and test, as ptb.train.txt does;
-    or one .txt file: its first 90 % are train, then 5 % valid, 5 % test, counted in characters.
+    The folder has three .txt files whose names contain train, valid and test, like ptb.train.txt;
+    or one .txt file. The first 90 % of its characters are train, the next 5 % valid, the last 5 %
+    test.
+
+    Raises WordlineError if the files are missing, empty or not UTF-8.
     """
     paths = sorted(folder.glob("*.txt"))
     if len(paths) == 1:
@@ -49,7 +55,10 @@ def collect(folder: Path) -> dict[str, bytes]:
 
 
 def collect_ptb(folder: Path) -> dict[str, bytes]:
-    """Penn Treebank's ptb.train.txt, ptb.valid.txt and ptb.test.txt as train.txt, ..."""
+    """Read Penn Treebank's ptb.train.txt, ptb.valid.txt and ptb.test.txt as train.txt, ...
+
+    Raises WordlineError if a file is missing, empty or not UTF-8.
+    """
     parts = {}
     for part in PARTS:
         path = folder / f"ptb.{part}.txt"
@@ -62,8 +71,13 @@ def collect_ptb(folder: Path) -> dict[str, bytes]:
 
 
 def collect_kjv(folder: Path) -> dict[str, bytes]:
-    """The King James Bible in a folder's one .txt file, parted as by `collect`, a verse a line;
-    references before verses, as the program `bible` prints them, are left out."""
+    """Read the King James Bible from a folder's one .txt file, one verse per line.
+
+    It is split like one file in `collect`. References before verses, which the program `bible`
+    prints, are removed.
+
+    Raises WordlineError if there is not exactly one file, or if it is not UTF-8 or too short.
+    """
     paths = sorted(folder.glob("*.txt"))
     if len(paths) != 1:
         raise WordlineError(
@@ -74,10 +88,10 @@ def collect_kjv(folder: Path) -> dict[str, bytes]:
 
 
 def sequences(codes: Tensor, steps: int, symbols: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Characters (characters,) cut into sequences of `steps`, the last one shorter.
+    """Cut characters (characters,) into sequences of `steps`; the last one may be shorter.
 
-    x: (sequences, steps, symbols) uint8, 1 in the character's channel. lengths: (sequences,).
-    labels: (sequences, steps), the next character. Padding is 0.
+    Returns x, lengths and labels. x: uint8, one-hot, shape (sequences, steps, symbols). lengths:
+    shape (sequences,). labels: the next characters, shape (sequences, steps). Padding is 0.
     """
     cut = torch.nn.utils.rnn.pad_sequence(list(codes[:-1].split(steps)), batch_first=True)
     labels = torch.nn.utils.rnn.pad_sequence(list(codes[1:].split(steps)), batch_first=True)
@@ -89,7 +103,7 @@ def sequences(codes: Tensor, steps: int, symbols: int) -> tuple[Tensor, Tensor, 
 
 
 def read(files: dict[str, bytes], folder: Path) -> Text:
-    """The text in the files of `collect`."""
+    """Read the text in the files of `collect`."""
     texts = {part: _decode(files[f"{part}.txt"], folder / f"{part}.txt") for part in PARTS}
     alphabet = "".join(sorted(set().union(*texts.values())))
     number = {character: n for n, character in enumerate(alphabet)}
@@ -98,7 +112,12 @@ def read(files: dict[str, bytes], folder: Path) -> Text:
 
 
 def _in_parts(whole: str, path: Path) -> dict[str, bytes]:
-    """A text as train.txt, valid.txt and test.txt; `path` names it in a WordlineError."""
+    """Split a text into train.txt, valid.txt and test.txt.
+
+    path: Its file, for messages.
+
+    Raises WordlineError if a part would be empty.
+    """
     ends = [0, len(whole) * 90 // 100, len(whole) * 95 // 100, len(whole)]
     parts = {f"{p}.txt": whole[ends[n] : ends[n + 1]].encode() for n, p in enumerate(PARTS)}
     if not all(parts.values()):

@@ -1,4 +1,4 @@
-"""Float networks from elsewhere as a chain: recurrent layers and matrices, perhaps a head."""
+"""Imported float networks as a chain: recurrent layers and matrices, optionally with a head."""
 
 import hashlib
 import itertools
@@ -18,13 +18,17 @@ INSTEAD = {
     "projection": "train it with proj_size = 0: h is fed back as it is",
     "relu": "train it with nonlinearity = 'tanh': the tables saturate, as relu does not",
 }
-"""What cannot be mapped, and what to do."""
+"""Layers that cannot be mapped, and what to do instead."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One recurrent layer, as PyTorch has it: weight_ih (gates * units, inputs), weight_hh (gates *
-    units, units), bias (gates * units,), the sum of PyTorch's two."""
+    """A recurrent layer in PyTorch's format.
+
+    weight_ih: Input weights, shape (gates * units, inputs).
+    weight_hh: Recurrent weights, shape (gates * units, units).
+    bias: Sum of PyTorch's two biases, shape (gates * units,).
+    """
 
     weight_ih: Tensor
     weight_hh: Tensor
@@ -32,46 +36,50 @@ class Layer:
 
     @property
     def inputs(self) -> int:
-        """Size of what it reads."""
+        """Number of inputs."""
         return self.weight_ih.shape[1]
 
     @property
     def units(self) -> int:
-        """Size of h."""
+        """Number of units."""
         return self.weight_hh.shape[1]
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A matrix and a shift in a chain: weight (outputs, inputs), bias (outputs,) or None."""
+    """A matrix and a bias in a chain.
+
+    weight: Shape (outputs, inputs).
+    bias: Shape (outputs,), or None.
+    """
 
     weight: Tensor
     bias: Tensor | None = None
 
     @property
     def inputs(self) -> int:
-        """Size of what it reads."""
+        """Number of inputs."""
         return self.weight.shape[1]
 
     @property
     def units(self) -> int:
-        """Size of what it gives."""
+        """Number of outputs."""
         return self.weight.shape[0]
 
     @property
     def shift(self) -> Tensor:
-        """The bias in float64, zeros where there is none."""
+        """Bias in float64; zeros if there is none."""
         if self.bias is None:
             return torch.zeros(self.units, dtype=torch.float64)
         return self.bias.double()
 
     def then(self, other: "Linear") -> "Linear":
-        """This one, and another behind it, as one."""
+        """This layer followed by another one, as a single layer."""
         weight = other.weight.double() @ self.weight.double()
         return Linear(weight, other.weight.double() @ self.shift + other.shift)
 
     def into(self, layer: Layer) -> Layer:
-        """A layer that reads this one's inputs in the place of its outputs."""
+        """The recurrent layer that follows this one, with this one folded into it."""
         weight = layer.weight_ih.double()
         bias = layer.bias + weight @ self.shift
         return Layer(weight @ self.weight.double(), layer.weight_hh, bias)
@@ -79,14 +87,19 @@ class Linear:
 
 @dataclass(frozen=True)
 class Foreign:
-    """A chain of recurrent layers of one kind ("lstm" or "rnn"), and a head, if there is one:
-    weight (classes, units), bias (classes,). source: where it comes from, for messages.
+    """An imported network: a chain of recurrent layers of one kind, and optionally a head.
 
-    chain: names of its parts, in order. tail: what its scores go through last, which leaves the
-    class as it is and is left out. run: what computes the scores by other code than ours, see
-    `Run`; None: there is nothing to run, for the reason in `why_not`. tolerance: of the comparison
-    with it, relative to the largest score: rounding over long sequences. steps: of the sequences
-    that `run` takes; None: of any length.
+    source: Origin of the network, for messages.
+    kind: "lstm" or "rnn".
+    layers: The recurrent layers.
+    head: Weight (classes, units) and bias (classes,); None if there is none.
+    chain: Names of the parts, in order.
+    tail: Functions of the scores that do not change the class and are left out.
+    run: Computes the scores by the source's own code, see `Run`. None if there is no such code.
+    why_not: Reason why nothing can be run.
+    tolerance: Largest accepted difference from `run`, relative to the largest score. Long sequences
+        accumulate rounding errors.
+    steps: Length of the sequences that `run` accepts; None for any length.
     """
 
     source: str
@@ -101,9 +114,11 @@ class Foreign:
     steps: int | None = None
 
     def fit(self, description: Description) -> Description:
-        """The description with the network's sizes and kind of cell in place of its own; of a
-        network without head, the state leaves, on which there are no votes; one score where a class
-        is wanted is compared with 0, and so there are two classes."""
+        """Copy of a description with the sizes and the kind of cell of this network.
+
+        Without a head, the output is the state and there is no voting. A single score, if a class
+        is wanted, is compared with 0, which gives two classes.
+        """
         sizes = {
             "inputs": self.layers[0].inputs,
             "hidden": [layer.units for layer in self.layers],
@@ -120,7 +135,10 @@ class Foreign:
         )
 
     def check(self, description: Description) -> None:
-        """WordlineError where a description is for another network."""
+        """Check that a description fits the network.
+
+        Raises WordlineError if it does not.
+        """
         for section in ("network", "cell"):
             own, given = (d.to_dict()[section] for d in (self.fit(description), description))
             for field, value in own.items():
@@ -131,7 +149,7 @@ class Foreign:
                     )
 
     def digest(self) -> str:
-        """A hash of all its numbers."""
+        """Hash of all numbers of the network."""
         tensors = [t for own in self.layers for t in (own.weight_ih, own.weight_hh, own.bias)]
         content = hashlib.sha256(self.kind.encode())
         for tensor in (*tensors, *(self.head or ())):
@@ -140,15 +158,18 @@ class Foreign:
         return content.hexdigest()
 
     def thresholds(self, description: Description) -> bool:
-        """Whether the network has one score, and the design the class that it tells: 1 above 0."""
+        """Whether a class is decided by the sign of a single score: class 1 above 0."""
         one = self.head is not None and len(self.head[0]) == 1
         return one and description.output.of == "class" and description.network.classes == 2
 
     def standardised(
         self, description: Description, mean: Tensor, spread: Tensor, *of_target: Tensor
     ) -> FloatNetwork:
-        """The same network of (x - mean) / spread in the place of x, for its scores less their mean
-        and over their spread; of_target: the two, of each score or of all."""
+        """The same network for standardised inputs (x - mean) / spread and standardised scores.
+
+        of_target: Mean and standard deviation by which scores are standardised, of each score or of
+            all.
+        """
         network = FloatNetwork(description)
         with torch.no_grad():
             for n, (own, layer) in enumerate(zip(self.layers, network.layers, strict=True)):
@@ -171,8 +192,11 @@ class Foreign:
 
 
 Run = Callable[[Tensor], Sequence[Tensor]]
-"""Scores of x (sequences, steps, inputs), float32: (sequences, classes) or (sequences, steps,
-classes), one for each way in which the network can be called; none where it cannot be."""
+"""Scores of x (sequences, steps, inputs), float32, one result for each way to call the network.
+
+A result has shape (sequences, classes) or (sequences, steps, classes). There is none if the network
+cannot be called.
+"""
 
 
 def assemble(
@@ -187,8 +211,12 @@ def assemble(
     tail: tuple[str, ...] = (),
     steps: int | None = None,
 ) -> Foreign:
-    """A network of its parts in their order, once they are found to fit: matrices in front of a
-    layer are folded into it, those behind the last are the head."""
+    """Assemble a network from its parts in order.
+
+    Matrices before a recurrent layer are folded into it; those after the last one form the head.
+
+    Raises WordlineError if the parts do not form a chain.
+    """
     if len(kinds) > 1:
         raise WordlineError(
             f"{source} has layers of several kinds ({', '.join(sorted(kinds))}); all of a "

@@ -1,4 +1,4 @@
-"""A network as it was read, beside what it was read from, on calibration sequences."""
+"""Comparison of a network as it was read with its source, on calibration sequences."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +13,17 @@ from golden.float_network import FloatModel
 from golden.frontends.chain import Foreign
 
 CHECKED = 8
-"""Sequences on which what was read is compared with what it was read from."""
+"""Maximum sequences of the comparison."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The network as it was read, beside what it was read from, on calibration sequences.
+    """Result of a comparison of a network as it was read with its source.
 
-    sequences, steps: how many; 0 where nothing was compared, for the reason in `why_not`.
-    difference: the largest, relative to the largest score.
+    sequences: Number of sequences; 0 if nothing was compared.
+    steps: Steps of each sequence.
+    difference: Largest difference, relative to the largest score.
+    why_not: Reason why nothing was compared.
     """
 
     sequences: int
@@ -58,21 +60,26 @@ TAILS: dict[str, tuple[Function, Function, Function]] = {
         lambda output: torch.where((output > 1e-30) & (output < 0.999), output, torch.nan).logit(),
     ),
 }
-"""What a module's scores may go through last: the function; and, for where it is so flat that its
-values tell little, what is compared beside it, of the scores and of the output (not a number where
-it tells nothing)."""
+"""Functions that a module may apply to its scores last.
+
+Each entry has the function, and two functions for a second comparison where the first is so flat
+that its values tell little. These map the scores and the output to comparable values; NaN marks
+values that tell nothing.
+"""
 
 
 def compare(
     own: Foreign, model: FloatModel, data: Sequences, description: Description
 ) -> tuple[Foreign, Comparison]:
-    """The network, with the tail that was found, and how it compares with what it was read from.
+    """Compare a network with its source.
 
-    Raises WordlineError where the two differ, or where the tail changes what leaves.
+    Returns the network with the tail that was found, and the comparison.
+
+    Raises WordlineError if the two differ, or if leaving out the tail would change the output.
     """
     least = int(data.lengths.min())
     steps = own.steps or least
-    # As many sequences as steps would not tell the axes of an output apart.
+    # With as many sequences as steps, the axes of an output would be ambiguous.
     x = data.x[: CHECKED - (steps == CHECKED), torch.arange(steps) % least].float()
     outputs = [] if own.run is None else own.run(x)
     if not outputs:
@@ -100,7 +107,7 @@ def compare(
 
 
 def _off(tail: str, scores: Tensor, output: Tensor) -> float:
-    """How far an output is from the scores of every step, or of the last, behind a tail."""
+    """Difference of an output from the scores of every step or of the last one, behind a tail."""
     through, inner, back = TAILS[tail]
     found = [torch.inf]
     for own in (scores[:, -1], scores):
@@ -119,7 +126,10 @@ def _difference(wanted: Tensor, found: Tensor) -> float:
 
 
 def _check_tail(own: Foreign, description: Description) -> None:
-    """Raise WordlineError where leaving out what scores go through last changes what leaves."""
+    """Check that the output stays the same if the tail is left out.
+
+    Raises WordlineError if it does not.
+    """
     names, of = ", ".join(own.tail), description.output.of
     if own.tail and of != "class":
         raise WordlineError(

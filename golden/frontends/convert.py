@@ -1,10 +1,10 @@
-"""Post-training quantisation: a float network, trained anywhere, as a program.
+"""Post-training quantisation: convert a trained float network to a program.
 
-Weights, ranges and tables come as training finds them before its first step (docs/contract.md,
-12), from calibration sequences. Then each array's biases are corrected, one array after the other,
-by what its pre-activations are off on average: after Nagel et al., "Data-Free Quantization Through
-Weight Equalization and Bias Correction" (ICCV 2019), here with all arrays before it and its own h
-as the chip has them. How much each array errs is measured on the same sequences.
+Weights, ranges and tables are those at the start of quantised training (docs/contract.md, 12),
+found from calibration sequences. Then the biases of one array after the other are corrected by the
+mean error of its pre-activations: after Nagel et al., "Data-Free Quantization Through Weight
+Equalization and Bias Correction" (ICCV 2019). Here all arrays before it and its own h are those of
+the chip. The error of each array is measured on the same sequences.
 """
 
 from dataclasses import dataclass
@@ -27,18 +27,19 @@ from golden.training.evaluate import constant_channels, own_statistics, target_s
 from golden.training.quantised import Trainable, TrainableArray, over_rows
 
 CORRECTION = 512
-"""Sequences from which biases are corrected and errors measured."""
+"""Maximum sequences for the bias correction and the measured errors."""
 
 
 @dataclass(frozen=True)
 class ArrayReport:
-    """What quantisation does to an array, on calibration sequences, in pre-activations (the head:
-    scores).
+    """Quantisation error of an array on calibration sequences, in pre-activations (head: scores).
 
-    signal, error: root mean squares, of the float network's and of the difference to them. clipped:
-    share of conversions that gave the ADC's lowest or highest code. weight_error: root mean square
-    of what rounding did to the weights, relative to theirs. bias: root mean square of the
-    correction.
+    name: Name of the array.
+    signal: Root mean square of the float network's pre-activations.
+    error: Root mean square of the difference from these.
+    clipped: Share of conversions that gave the ADC's lowest or highest code.
+    weight_error: Root mean square of the rounding of the weights, relative to that of the weights.
+    bias: Root mean square of the bias correction.
     """
 
     name: str
@@ -51,9 +52,16 @@ class ArrayReport:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A program, the float network it was made of, what is lost in each array, the quantised
-    network, with corrected biases, to be trained on; the parts that were read, in order, and how
-    they compare with what they were read from; what else to know, a sentence each."""
+    """A converted network.
+
+    program: The program.
+    model: The float network that it was made from.
+    arrays: Quantisation error of each array.
+    trainable: The quantised network with corrected biases, for further training.
+    chain: Names of the parts that were read, in order.
+    compared: Comparison of the network as it was read with its source.
+    notes: Further notes for the user, one sentence each.
+    """
 
     program: Program
     model: FloatModel
@@ -72,10 +80,17 @@ def convert(
 ) -> Conversion:
     """Quantise a trained float network for a design, without training.
 
-    module: see `golden.frontends.module`. calibration: real inputs as the network is used on,
-    (sequences, steps, inputs), or `Sequences`, whose labels only level tables by importance need.
-    levels: how level tables are found, where `device.levels` is "trained". Raises WordlineError
-    where the network cannot be mapped, or does not fit the description or the calibration.
+    module: PyTorch module (see `golden.frontends.module`), or an imported network.
+
+    description: The design, with the sizes of the network.
+
+    calibration: Typical real inputs (sequences, steps, inputs), or `Sequences`. Level tables that
+    are placed by importance need labels. A regressor's scores are standardised by real labels.
+
+    levels: How level tables are found, if `device.levels` is "trained".
+
+    Raises WordlineError if the network cannot be mapped, or does not fit the description or the
+    calibration.
     """
     own = from_module(module) if isinstance(module, nn.Module) else module
     own.check(description)
@@ -95,8 +110,10 @@ def convert(
 
 
 def _check_bias(own: Foreign, program: Program) -> None:
-    """Raise WordlineError where scores that matter are far from where the head can put them: its
-    biases have the range of its ADCs."""
+    """Check that the head reaches the real scores: its biases have the range of its ADC codes.
+
+    Raises WordlineError if a bias saturates and the design outputs scores.
+    """
     if program.head is None or program.description.output.of != "scores":
         return
     range_ = program.description.head.index_range
@@ -110,14 +127,21 @@ def _check_bias(own: Foreign, program: Program) -> None:
 
 
 def as_model(own: Foreign, description: Description, data: Sequences) -> FloatModel:
-    """The network with its inputs standardised as they are in training, over these sequences."""
+    """The network with inputs and real targets standardised over these sequences.
+
+    See `golden.training.evaluate.own_statistics`.
+    """
     found = (*own_statistics(data), *target_statistics(description, data))
     return FloatModel(own.standardised(description, *found), *found)
 
 
 def check_calibration(source: str, description: Description, data: Sequences) -> None:
-    """Raise WordlineError where no ranges of a network can be found from these sequences; source:
-    what the network is called."""
+    """Check that the ranges of a network can be found from these sequences.
+
+    source: Name of the network, for messages.
+
+    Raises WordlineError if they cannot.
+    """
     inputs = description.network.inputs
     if data.x.dim() != 3 or data.x.shape[2] != inputs or 0 in data.x.shape:
         raise WordlineError(
@@ -145,7 +169,10 @@ def check_calibration(source: str, description: Description, data: Sequences) ->
 
 
 def check_levels(description: Description, data: Sequences, how: Levels) -> None:
-    """Raise WordlineError where level tables are found by importance, but there are no labels."""
+    """Check that there are labels if level tables are found by importance.
+
+    Raises WordlineError if there are none.
+    """
     if description.device.levels == "trained" and how.method in IMPORTANT and not _labelled(data):
         raise WordlineError(
             f"levels.method = {how.method!r} places levels by the loss's gradient, which needs "
@@ -167,7 +194,7 @@ def _labelled(data: Sequences) -> bool:
 
 
 def _notes(own: Foreign, description: Description, data: Sequences) -> tuple[str, ...]:
-    """What a user should know of what was read, a sentence each."""
+    """Notes for the user on the network that was read, one sentence each."""
     notes = []
     for channel in constant_channels(data).nonzero()[:, 0].tolist():
         notes.append(
@@ -192,13 +219,16 @@ def _notes(own: Foreign, description: Description, data: Sequences) -> tuple[str
 def _corrected(
     trainable: Trainable, model: FloatModel, data: Sequences
 ) -> tuple[Program, FloatModel, tuple[ArrayReport, ...]]:
-    """Correct the biases of one array after the other; a program, and what each array errs."""
+    """Correct the biases of one array after the other.
+
+    Returns the program, the float model, and a report for each array.
+    """
     arrays = trainable.arrays
     wanted = _pre_activations(model, data)
     reports = []
     with torch.no_grad():
         for n, (array, real) in enumerate(zip(arrays, wanted, strict=True)):
-            # All of h of the layer itself changes with its bias, so once is not enough.
+            # The layer's own h changes with its bias, so one pass is not enough.
             moved = torch.zeros_like(array.bias)
             for _ in range(2):
                 found, _ = _seen(trainable, n, data)
@@ -212,7 +242,10 @@ def _corrected(
 
 
 def _pre_activations(model: FloatModel, data: Sequences) -> list[Tensor]:
-    """Of each array, in float: (steps of all sequences, gates, units), a head's last."""
+    """Pre-activations of each array in float, shape (steps of all sequences, gates, units).
+
+    Those of the head come last.
+    """
     found, x = [], model.standardised(data).x
     recurrent: list[Any] = list(model.network.layers)
     with torch.no_grad():
@@ -229,8 +262,11 @@ def _pre_activations(model: FloatModel, data: Sequences) -> list[Tensor]:
 
 
 def _seen(trainable: Trainable, n: int, data: Sequences) -> tuple[Tensor, float]:
-    """Pre-activations of array n as the chip has them, as `_pre_activations`, and the share of
-    conversions at either end of the ADC's range."""
+    """Pre-activations of array n on the chip, and its share of clipped conversions.
+
+    The pre-activations have the format of `_pre_activations`. A conversion is clipped at the lowest
+    and at the highest code of the ADC.
+    """
     program, every = trainable.program().to(torch.int64), True
     trace = network.run(program, trainable.encode(data.x), data.lengths, every_step=every)
     array = trainable.arrays[n]

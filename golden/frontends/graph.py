@@ -1,10 +1,9 @@
-"""An ONNX graph, followed from what is computed back to what it is computed of.
+"""ONNX graph, traced from a result back to its sources.
 
-Between two recurrent operators a network that can be mapped is affine in each step: matrices,
-scales and shifts that are constants, and operators that move values. Whether it is, and which
-matrix and shift it has, is found by evaluating that part of the graph (onnx's reference evaluator,
-in float64) on inputs that tell them; so no rearrangement has to be understood, and none can be
-misunderstood.
+A network can be mapped if it is affine in each step between two recurrent operators: constant
+matrices, scales and shifts, and operators that move values. To check this and to find the matrix
+and the shift, that part of the graph is evaluated (onnx's reference evaluator, in float64) on
+inputs that reveal them. So no rearrangement has to be interpreted, and none can be misinterpreted.
 """
 
 import copy
@@ -21,31 +20,33 @@ Array = np.ndarray
 RECURRENT = ("LSTM", "RNN")
 
 SHAPES = {"Shape", "Size"}
-"""Operators that look at no values."""
+"""Operators whose result does not depend on values."""
 
 MOVES = {
     *("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout", "Expand"),
     *("Slice", "Gather", "Split", "Concat", "Tile", "Pad", "Cast", "CastLike"),
 }
-"""Operators that move values of their first input; Concat's are all values."""
+"""Operators that move values of their first input; Concat moves values of all inputs."""
 
 AFFINE = {"Add", "Sub", "Mul", "Div", "Sum", "Neg", "MatMul", "Gemm", "BatchNormalization"}
-"""Operators that are affine in a value where their other inputs are constants."""
+"""Operators that are affine in a value if their other inputs are constants."""
 
 TAIL = {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax"}
-"""Operators after the scores that leave the class as it is."""
+"""Operators after the scores that do not change the class."""
 
 REAL = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
 class NotAffineError(Exception):
-    """A part of a graph is not what it has to be; in words."""
+    """A part of a graph cannot be mapped; the message says why."""
 
 
 class Graph:
-    """A graph with its constants folded.
+    """A graph with folded constants.
 
-    constants: by name. inputs: names of what it is given. source: its file, for messages.
+    constants: Constants by name.
+    inputs: Inputs of the graph by name.
+    source: File of the graph, for messages.
     """
 
     def __init__(self, model: onnx.ModelProto, source: str) -> None:
@@ -56,7 +57,7 @@ class Graph:
         }
         self.made_by = {name: node for node in self.nodes for name in node.output if name}
         self.inputs = {v.name: v for v in model.graph.input if v.name not in self.constants}
-        for node in self.nodes:  # they come in an order in which they can be computed
+        for node in self.nodes:  # nodes are in an order of computation
             given = [name for name in node.input if name]
             foldable = node.op_type == "Constant" or (given and node.op_type not in RECURRENT)
             if foldable and all(name in self.constants for name in given):
@@ -66,8 +67,10 @@ class Graph:
         self._evaluators: dict[tuple[str, ...], ReferenceEvaluator] = {}
 
     def reads(self, name: str) -> Iterator[tuple[NodeProto, str]]:
-        """The operators whose values make up a tensor, each with the tensor it gives, back to
-        recurrent operators, which are the last of their branch."""
+        """Yield the operators whose values make up a tensor, each with the tensor that it computes.
+
+        A branch ends at its recurrent operator, which is included.
+        """
         waiting, seen = [name], set()
         while waiting:
             name = waiting.pop()
@@ -80,7 +83,7 @@ class Graph:
                 waiting += self.values(node)
 
     def values(self, node: NodeProto) -> list[str]:
-        """The inputs of an operator whose values its output has: not shapes, and no constants."""
+        """Inputs of an operator whose values pass to its output; not shapes or constants."""
         names = [name for name in node.input if name and name not in self.constants]
         if node.op_type == "ConstantOfShape":
             return []
@@ -89,8 +92,7 @@ class Graph:
         return names
 
     def sources(self, name: str) -> set[str]:
-        """The tensors that a tensor's values come of: outputs of recurrent operators, and inputs
-        of the graph."""
+        """Sources of a tensor's values: outputs of recurrent operators, and inputs of the graph."""
         found = {name} if name in self.inputs else set()
         for node, own in self.reads(name):
             if node.op_type in RECURRENT:
@@ -100,13 +102,13 @@ class Graph:
         return found
 
     def shape_sources(self, node: NodeProto) -> set[str]:
-        """The tensors whose values decide how an operator moves others."""
+        """Sources of the values that decide how an operator moves other values."""
         moved = set(self.values(node))
         names = [name for name in node.input if name and name not in moved]
         return set().union(*(self.sources(name) for name in names), set())
 
     def evaluate(self, target: str, feeds: dict[str, Array]) -> Array:
-        """A tensor, given others; in float64."""
+        """Compute a tensor from given ones, in float64."""
         if target in feeds:
             return feeds[target]
         key = (target, *sorted(feeds))
@@ -147,7 +149,7 @@ class Graph:
 
 
 def _in_double(node: NodeProto) -> NodeProto:
-    """The operator, in float64 where it says float32."""
+    """Copy of an operator with float64 in the place of other real types."""
     own = copy.deepcopy(node)
     for attribute in own.attribute:
         if node.op_type == "Cast" and attribute.name == "to" and attribute.i in REAL:
@@ -161,9 +163,11 @@ def _in_double(node: NodeProto) -> NodeProto:
 
 @dataclass(frozen=True)
 class Affine:
-    """y = weight @ x + bias, the same for every sequence and step; weight: (outputs, inputs).
+    """y = weight @ x + bias, the same for every sequence and step.
 
-    every_step: y is there for every step; else for the last.
+    weight: Shape (outputs, inputs).
+    bias: Shape (outputs,).
+    every_step: Whether there is a y for every step, else for the last one.
     """
 
     weight: Array
@@ -172,7 +176,7 @@ class Affine:
 
     @property
     def same(self) -> bool:
-        """Whether y is x."""
+        """Whether y equals x."""
         rows, columns = self.weight.shape
         square = rows == columns and np.array_equal(self.weight, np.eye(rows))
         return square and not self.bias.any()
@@ -187,11 +191,16 @@ def affine(
     ways: Sequence[str] = ("tnc", "ntc", "nct", "tcn", "ctn", "cnt", "nc", "cn"),
     exact: bool = False,
 ) -> tuple[Affine, str]:
-    """What a function of (steps, batch, inputs) is, if it is affine in each step, and the layout of
-    its output: t, n and c for steps, sequences and channels; the axes of 1 apart, unless exact.
+    """Find the affine function of each step that a function of (steps, batch, inputs) computes.
 
-    The function must be affine in all that goes in; that, its operators say. Raises NotAffineError
-    where it mixes steps or sequences, or leaves some out.
+    The operators of the function must already be known to be affine in all of its input.
+
+    ways: Possible layouts of the output: t, n and c for steps, sequences and channels.
+    exact: Whether the output has exactly the axes of the layout. Else axes of size 1 are ignored.
+
+    Returns the affine function and the layout of the output.
+
+    Raises NotAffineError if the function mixes steps or sequences, or leaves some out.
     """
     draw = np.random.default_rng(0)
     probes = [draw.standard_normal((steps, batch, inputs)) for _ in range(2)]
@@ -210,7 +219,7 @@ def affine(
 
         def read(output: Array, way: str = way, full: Sequence[int] = tuple(full)) -> Array:
             order = [way.index(axis) for axis in ("tnc" if "t" in way else "nc")]
-            return output.reshape(full).transpose(order)  # (steps, batch, channels) or last alone
+            return output.reshape(full).transpose(order)  # ([steps,] batch, channels)
 
         base = read(zero)
         bias = base.reshape(-1, channels)[-1]
@@ -221,7 +230,8 @@ def affine(
             columns.append((read(function(one)) - base).reshape(-1, channels)[-1])
         weight = np.stack(columns, 1) if columns else np.zeros((channels, 0))
         near = weight.astype(np.float32).astype(np.float64)
-        # Weights are of float32 mostly; what is left of adding the bias and taking it off is noise.
+        # Weights are mostly float32. Adding and subtracting the bias leaves noise, which rounding
+        # removes.
         weight = np.where(
             np.abs(near - weight) <= 1e-12 * np.abs(weight).max(initial=1), near, weight
         )

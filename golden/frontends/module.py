@@ -1,4 +1,4 @@
-"""Networks from PyTorch modules: read in the order in which they are called."""
+"""Networks from PyTorch modules, read in the order in which their parts are called."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,22 +13,24 @@ SILENT = (
     *(nn.Dropout, nn.Identity, nn.Flatten, nn.Softmax, nn.LogSoftmax, nn.Sigmoid),
     *(nn.ModuleList, nn.ModuleDict, nn.Sequential),
 )
-"""Modules that change no class when a trained network is used."""
+"""Accepted modules without weights: in a trained network they do not change the class."""
 
 TRIED = (2, 5)
-"""Sequences and steps with which a module is called, to see in what order its parts are."""
+"""Sequences and steps of the input with which a module is called to find the order of its parts."""
 
 Part = tuple[str, nn.Module]
 
 
 def from_module(module: nn.Module) -> Foreign:
-    """A network from a PyTorch module: `nn.LSTM` or `nn.RNN` layers in one direction, in a chain,
-    and perhaps `nn.Linear` layers in front of them, between or behind them.
+    """Read a network from a PyTorch module.
 
-    The chain is read off a call; where the module cannot be called with x, or x and lengths, its
-    parts are taken in the order of their attributes. Raises WordlineError for parts that cannot be
-    mapped. That it computes nothing else is checked where there is a calibration
+    The module must be one chain of `nn.LSTM` or `nn.RNN` layers in one direction, with optional
+    `nn.Linear` layers before, between and after them. The order is recorded during a call with x,
+    or with x and lengths. If the module cannot be called like this, its parts are read in the order
+    of its attributes. Whether it computes anything else is checked later, on calibration sequences
     (`golden.frontends.convert`).
+
+    Raises WordlineError if a part cannot be mapped.
     """
     source = type(module).__name__
     _check_parts(module, source)
@@ -73,7 +75,7 @@ def _linear(part: nn.Linear) -> list[Layer | Linear]:
 
 
 def _recurrent(part: Any) -> list[Layer | Linear]:
-    """The layers of an nn.LSTM or nn.RNN."""
+    """Layers of an `nn.LSTM` or `nn.RNN`."""
     tensors = {name: tensor.detach().cpu() for name, tensor in part.named_parameters()}
     layers: list[Layer | Linear] = []
     for n in range(part.num_layers):
@@ -113,7 +115,7 @@ def _refuse(where: str, what: str) -> None:
 
 
 def _called(module: nn.Module) -> list[Part]:
-    """The parts in the order in which the module calls them; empty where it cannot be called."""
+    """Parts in the order in which the module calls them; empty if it cannot be called."""
     parts = [(name, part) for name, part in module.named_modules() if _is_part(part)]
     calls: list[Part] = []
 
@@ -134,8 +136,10 @@ def _called(module: nn.Module) -> list[Part]:
 
 
 def _outputs(module: nn.Module, x: Tensor) -> list[Tensor]:
-    """What the module gives of x (sequences, steps, inputs), in each way in which it can be called,
-    sequences first."""
+    """Outputs of the module for x (sequences, steps, inputs), one for each way to call it.
+
+    The sequences are the first axis.
+    """
     found = []
     sequences, steps = x.shape[:2]
     for arguments in _arguments(module, x):
@@ -149,8 +153,10 @@ def _outputs(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def _arguments(module: nn.Module, x: Tensor) -> list[tuple[Tensor, ...]]:
-    """Ways to call a module: with x, or x and lengths; as its first layer has it, or with the other
-    of sequences and steps first."""
+    """Ways to call a module: x alone, or x and lengths, in both orders of sequences and steps.
+
+    The order of the first recurrent layer comes first.
+    """
     recurrent = next((p for p in module.modules() if isinstance(p, nn.LSTM | nn.RNN)), None)
     first = recurrent is None or recurrent.batch_first
     kind = next((p.dtype for p in module.parameters()), x.dtype)
@@ -161,7 +167,7 @@ def _arguments(module: nn.Module, x: Tensor) -> list[tuple[Tensor, ...]]:
 
 
 def _call(module: nn.Module, arguments: tuple[Tensor, ...]) -> Any:
-    """What a module gives, in evaluation; None where the call fails."""
+    """Output of a module in evaluation mode; None if the call fails."""
     training = module.training
     try:
         with torch.no_grad():
@@ -176,11 +182,11 @@ FAILURES = (
     *(RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError),
     *(KeyError, AssertionError),
 )
-"""With what a call in another way than the module's own may end."""
+"""Exceptions of a call with arguments that the module does not expect."""
 
 
 def _scores(output: Any) -> Tensor | None:
-    """The scores in what a module gives: a tensor, the first of several, or one of a dictionary."""
+    """Scores in a module's output: a tensor, the first one of several, or one of a dictionary."""
     if isinstance(output, Tensor):
         return output
     if isinstance(output, Mapping):

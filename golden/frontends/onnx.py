@@ -1,9 +1,9 @@
-"""Recurrent networks in ONNX: followed from the scores back to the input, and evaluated.
+"""Recurrent networks in ONNX, traced from the scores back to the input, and evaluated.
 
-After the operators' definitions (github.com/onnx/onnx, docs/Operators.md). ONNX orders an LSTM's
-gates i, o, f, c; PyTorch i, f, g, o. What is between recurrent operators is found by
-`golden.frontends.trace`; matrices, scales and shifts there are folded into the layer that reads
-them, or are the head. What is not on the way from the input to the scores does not matter.
+After the definitions of the operators (github.com/onnx/onnx, docs/Operators.md). ONNX orders an
+LSTM's gates i, o, f, c; PyTorch orders them i, f, g, o. `golden.frontends.trace` finds the links
+between recurrent operators. Matrices, scales and shifts in a link are folded into the layer that
+reads it, or form the head. Operators that are not between the input and the scores are ignored.
 """
 
 import contextlib
@@ -24,13 +24,16 @@ from golden.frontends.graph import AFFINE, TAIL, Affine, Array, Graph
 from golden.frontends.trace import GATES, INPUTS, STEPS, Link, Trace, attributes, line
 
 MOST_STEPS, TRIES = 1000, 4
-"""Of sequences that a file is tried with: how long, and how often."""
+"""Maximum steps with which a file is tried, and maximum number of tries."""
 
 ACTIVATIONS = {"LSTM": ["sigmoid", "tanh", "tanh"], "RNN": ["tanh"]}
 
 
 def read(path: Path) -> Foreign:
-    """The network of an .onnx file; WordlineError where it is none that can be mapped."""
+    """Read the network of an .onnx file.
+
+    Raises WordlineError if the file is not an ONNX model that can be mapped.
+    """
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
@@ -41,7 +44,7 @@ def read(path: Path) -> Foreign:
         return _Network(Graph(model, str(path))).foreign()
     except WordlineError:
         raise
-    except Exception as error:  # an evaluation fails in any way
+    except Exception as error:  # an evaluation may raise any exception
         raise WordlineError(
             f"{path} cannot be evaluated ({type(error).__name__}: {line(error)}); export it again, "
             f"or save the weights as .safetensors."
@@ -49,7 +52,7 @@ def read(path: Path) -> Foreign:
 
 
 class _OtherStepsError(Exception):
-    """The graph is for sequences of so many steps."""
+    """The graph only accepts sequences of this many steps."""
 
     def __init__(self, steps: int) -> None:
         super().__init__(steps)
@@ -57,13 +60,13 @@ class _OtherStepsError(Exception):
 
 
 class _Network(Trace):
-    """A graph on its way to a network."""
+    """A graph that is converted to a network."""
 
     def foreign(self) -> Foreign:
-        """Follow the graph back from its scores, then evaluate it link by link."""
+        """Trace the graph back from its scores, and evaluate it link by link."""
         try:
             return self._followed()
-        except _OtherStepsError as error:  # the file is for sequences of one length alone
+        except _OtherStepsError as error:  # the file has a fixed number of steps
             self.steps = error.steps
             return self._followed()
         except WordlineError:
@@ -74,8 +77,10 @@ class _Network(Trace):
             raise
 
     def _reshaped(self) -> list[int]:
-        """Sizes that values are reshaped to: exporters may write the steps so that they were
-        called with."""
+        """Sizes in the constants of Reshape operators.
+
+        Exporters may write the number of steps of their own call there.
+        """
         shapes = [node.input[1] for node in self.graph.nodes if node.op_type == "Reshape"]
         constants = [self.graph.constants[name] for name in shapes if name in self.graph.constants]
         sizes = {int(size) for shape in constants for size in shape.ravel()}
@@ -112,7 +117,7 @@ class _Network(Trace):
         return any(values.dtype == np.float16 for values in constants)
 
     def _linear(self, link: Link, way: Affine) -> list[tuple[str, Layer | Linear]]:
-        """The matrix and the shift of a link, if it has any."""
+        """Matrix and bias of a link; empty if it changes nothing."""
         does = [kind for kind in reversed(link.operators) if kind in AFFINE]
         if way.same and not does:
             return []
@@ -181,7 +186,10 @@ class _Network(Trace):
             self.static = self.static | {"t"}
 
     def _check_tail(self) -> None:
-        """Raise WordlineError where what comes after the scores does not leave the class alone."""
+        """Check that the operators after the scores do not change the class.
+
+        Raises WordlineError if they do.
+        """
         if not self.tail:
             return
         draw = np.random.default_rng(0)
@@ -201,12 +209,15 @@ class _Network(Trace):
                 f"along the classes; export the network without it."
             )
 
-    # Running it.
+    # Running the file.
 
     def _run(self, x: Tensor) -> list[Tensor]:
-        """Scores of x (sequences, steps, channels), (sequences, [steps,] classes), as the file's
-        own operators compute them; none where it takes another shape, or cannot be run."""
-        with contextlib.suppress(Exception):  # a runtime fails in any way
+        """Scores of x (sequences, steps, channels) by the file's own operators.
+
+        A result has shape (sequences, classes) or (sequences, steps, classes). There is none if the
+        file does not accept the shape of x, or cannot be run.
+        """
+        with contextlib.suppress(Exception):  # a runtime may raise any exception
             return self._computed(x)
         return []
 
@@ -236,8 +247,7 @@ class _Network(Trace):
 
 
 class _Runner:
-    """The file as it is, up to its scores: by onnxruntime, where it is installed, else by onnx's
-    reference evaluator."""
+    """Runs the file up to its scores: with onnxruntime if installed, else onnx's evaluator."""
 
     def __init__(self, graph: Graph, target: str) -> None:
         own = onnx.ModelProto()
@@ -259,7 +269,7 @@ class _Runner:
 
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1
-            options.log_severity_level = 4  # what it cannot run, onnx's evaluator can perhaps
+            options.log_severity_level = 4  # quiet: if it fails, onnx's evaluator runs the file
             session = onnxruntime.InferenceSession(own.SerializeToString(), options)
             self._call = session.run
         except Exception:

@@ -16,22 +16,23 @@ from golden.frontends.chain import Foreign
 from golden.frontends.state_dict import from_state_dict
 
 FILES = (".onnx", ".safetensors", ".pt", ".pth", ".ckpt")
-"""Suffixes of files that are read."""
+"""Suffixes of the supported files."""
 
 
 MOST = 2**34
-"""Bytes of a file's tensors."""
+"""Maximum size of a file's tensors (bytes)."""
 
 Given = dict[str, Any]
-"""`order` and `inputs` of `read`."""
+"""Arguments `order` and `inputs` of `read`."""
 
 
 def read(path: Path, order: Sequence[str] | None = None, inputs: int | None = None) -> Foreign:
-    """A network from a file: .onnx, .safetensors, or a state_dict's .pt, .pth, .ckpt; WordlineError
-    where it is none, or none that can be mapped.
+    """Read a network from a file: .onnx, .safetensors, or a state_dict as .pt, .pth or .ckpt.
 
-    order: names of a state_dict's parts, from the input on, where their sizes do not tell it.
-    inputs: channels of the network's input, where they are known.
+    order: Names of a state_dict's parts, starting at the input, if their sizes leave it open.
+    inputs: Channels of the network's input, if known.
+
+    Raises WordlineError if the file cannot be read, or if its network cannot be mapped.
     """
     how: tuple[Callable[[Path, Given], Foreign], ...]
     how = (_read_onnx, _read_safetensors, *[_read_pickle] * 3)
@@ -58,14 +59,15 @@ def _read_safetensors(path: Path, given: Given) -> Foreign:
         tensors = safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:
         raise WordlineError(f"{path} is no safetensors file ({error}); save it again.") from None
-    # The file's own order is by type and name; numbers in names count: lstm2 before lstm10.
+    # The file sorts tensors by type and name. Sort by name with numbers as numbers: lstm2 before
+    # lstm10.
     ordered = sorted(tensors, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])
     own = {name: tensors[name] for name in ordered}
     return from_state_dict(own, str(path), made=False, **given)
 
 
 def _read_pickle(path: Path, given: Given) -> Foreign:
-    """Only tensors are read: nothing that a pickle may hold is run."""
+    """Read a state_dict; only tensors are loaded, and no code in the pickle runs."""
     try:
         if (size := _unpacked(path)) > MOST:
             raise WordlineError(f"{path} is {size / 2**30:.0f} GB, above {MOST // 2**30}.")
@@ -74,8 +76,8 @@ def _read_pickle(path: Path, given: Given) -> Foreign:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, WordlineError):
         raise
-    except Exception as error:  # a pickle can fail in any way
-        # PyTorch's own words advise to load what may run code.
+    except Exception as error:  # a pickle may raise any exception
+        # PyTorch's own message recommends loading in a way that may run code.
         if "TorchScript" in str(error) or "RecursiveScriptModule" in str(error):
             reason = "is TorchScript"
         elif "GLOBAL" in str(error):
@@ -92,7 +94,7 @@ def _read_pickle(path: Path, given: Given) -> Foreign:
 
 
 def _unpacked(path: Path) -> int:
-    """Bytes of a file when unpacked."""
+    """Size of a file when unpacked (bytes)."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return sum(info.file_size for info in archive.infolist())

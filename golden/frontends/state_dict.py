@@ -1,8 +1,10 @@
-"""Networks from PyTorch's state_dicts: parts by the names of tensors, and the order they are in.
+"""Networks from PyTorch's state_dicts: parts by the names of their tensors, and their order.
 
-A state_dict has no graph. Parts whose sizes fit in one order alone are in that order; else
-recurrent layers are in the order of the dictionary, where that is the order in which they were
-made, and a matrix that fits in several places is refused unless the order is given.
+A state_dict has no graph. If the sizes of the parts fit in one order only, that is the order.
+Otherwise recurrent layers are in the order of the dictionary, if that is the order in which they
+were made or if their names differ in numbers alone. If a matrix still fits in several places, the
+file is rejected unless the order is given. So is a matrix without bias that may read the input: it
+may be an embedding table.
 """
 
 import itertools
@@ -17,12 +19,12 @@ from golden.errors import WordlineError
 from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
 
 KINDS = {4: "lstm", 1: "rnn"}
-"""Kind of a cell by its gates."""
+"""Kind of a cell by its number of gates."""
 
 RECURRENT = re.compile(r"(.*?)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(\d+)(_reverse)?")
 
 MOST = 6
-"""Parts of which every order is tried."""
+"""Maximum parts for which every order is tried; more parts keep the order of the dictionary."""
 
 STRANGE = {
     "_orig": "it is pruned; make that permanent with torch.nn.utils.prune.remove, and save again",
@@ -34,11 +36,11 @@ STRANGE = {
     "running_mean": "it is a normalisation layer; train the network without",
     "analog": "it is an analog tile; save the network's weights in nn.LSTM and nn.Linear layers",
 }
-"""What parts of a name say of a tensor that cannot be mapped."""
+"""Explanations for tensors that cannot be mapped, by a part of their names."""
 
 
 class _Part:
-    """Recurrent layers of one module, or a matrix: name, layers, whether it may be a table."""
+    """Recurrent layers of one module, or a matrix."""
 
     def __init__(self, name: str, layers: Sequence[Layer | Linear], kinds: set[str]) -> None:
         self.name, self.layers, self.kinds = name, layers, kinds
@@ -49,7 +51,7 @@ class _Part:
 
     @property
     def perhaps_a_table(self) -> bool:
-        """Whether it looks like the weights of an nn.Embedding, which have no bias."""
+        """Whether it may be the weights of an `nn.Embedding`, which have no bias."""
         (own, *_) = self.layers
         return isinstance(own, Linear) and own.bias is None
 
@@ -62,11 +64,14 @@ def from_state_dict(
     order: Sequence[str] | None = None,
     inputs: int | None = None,
 ) -> Foreign:
-    """A network from the tensors of a module.
+    """Read a network from the tensors of a module.
 
-    made: the tensors come in the order in which the module's parts were made, as PyTorch's do.
-    order: names of the parts, from the input on. inputs: channels of the network's input, where
-    they are known. Raises WordlineError where a part cannot be mapped, or the order is not certain.
+    made: Whether the tensors are in the order in which the module's parts were made, as PyTorch
+        saves them.
+    order: Names of the parts, starting at the input.
+    inputs: Channels of the network's input, if known.
+
+    Raises WordlineError if a part cannot be mapped, or if the order is ambiguous.
     """
     parts = _parts(tensors, source)
     if not any(part.recurrent for part in parts):
@@ -93,7 +98,7 @@ def from_state_dict(
 
 
 def _parts(tensors: Mapping[str, Any], source: str) -> list[_Part]:
-    """The parts, in the order of their first tensors."""
+    """Parts in the order of their first tensors."""
     recurrent: dict[str, dict[int, dict[str, Tensor]]] = {}
     rest: dict[str, dict[str, Tensor]] = {}
     names: dict[str, None] = {}
@@ -154,7 +159,7 @@ def _check_tensor(name: str, tensor: Any, tensors: Mapping[str, Any], source: st
 
 
 def _strange(name: str, source: str, what: str = "") -> NoReturn:
-    """Refuse a tensor."""
+    """Reject a tensor."""
     for mark, instead in STRANGE.items():
         if mark in name:
             raise WordlineError(f"{source}: {name} cannot be mapped: {instead}.")
@@ -175,7 +180,7 @@ def _strange(name: str, source: str, what: str = "") -> NoReturn:
 
 
 def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
-    """Gates, and a layer of its tensors; biases may be absent."""
+    """Number of gates, and the layer of these tensors; biases may be missing."""
     ih, hh = parts.get("weight_ih"), parts.get("weight_hh")
     if ih is None or hh is None or ih.dim() != 2 or hh.dim() != 2 or len(ih) != len(hh):
         shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
@@ -224,7 +229,10 @@ def _ordered(
     order: Sequence[str] | None,
     inputs: int | None,
 ) -> list[_Part]:
-    """The parts in the network's order; WordlineError where it is not certain."""
+    """Parts in the network's order.
+
+    Raises WordlineError if the order is ambiguous.
+    """
     known = {part.name: part for part in parts}
     if order is not None:
         if sorted(order) != sorted(known):
@@ -241,7 +249,7 @@ def _ordered(
         return parts
     layers = [part.name for part in parts if part.recurrent]
     numbers = len({re.sub(r"\d+", "", name) for name in layers}) == 1
-    if made or numbers:  # recurrent layers are in the order of the dictionary
+    if made or numbers:  # recurrent layers keep the order of the dictionary
         kept = [own for own in fits if [p.name for p in own if p.recurrent] == layers]
         fits = kept or fits
     table = next((p for p in parts if p.perhaps_a_table and _reads_x(p, fits)), None)
@@ -265,7 +273,7 @@ def _fits(parts: Sequence[_Part]) -> bool:
 
 
 def _reads_x(part: _Part, fits: Sequence[Sequence[_Part]]) -> bool:
-    """Whether a matrix has as many columns as the network has inputs, as a table's entries have."""
+    """Whether a matrix has one column per input of the network, as an embedding table may have."""
     return any(own[0].layers[0].inputs == part.layers[0].inputs for own in fits)
 
 

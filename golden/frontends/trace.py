@@ -1,6 +1,6 @@
-"""An ONNX graph traced from its scores to its input: the tensors that are read, and their links.
+"""Trace of an ONNX graph from its scores to its input: recurrent operators and the links between.
 
-`golden.frontends.onnx` makes a network of what is found here.
+`golden.frontends.onnx` converts the result to a network.
 """
 
 import itertools
@@ -29,13 +29,13 @@ from golden.frontends.graph import (
 )
 
 GATES = {"LSTM": (0, 2, 3, 1), "RNN": (0,)}
-"""Where PyTorch's gates are among an operator's."""
+"""Position of each of PyTorch's gates among those of an operator."""
 
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-"""Of a recurrent operator; an RNN has no more than initial_h."""
+"""Inputs of a recurrent operator; an RNN has those up to initial_h."""
 
 STEPS, SEQUENCES = 5, 3
-"""How large a graph is evaluated where it says nothing."""
+"""Steps and sequences with which a graph is evaluated if it does not fix them."""
 
 NONLINEAR = {
     *("Relu", "Tanh", "Sigmoid", "Softmax", "LogSoftmax", "LeakyRelu", "Elu", "Gelu", "Selu"),
@@ -51,7 +51,7 @@ POOLING = {
 
 @dataclass(frozen=True)
 class Link:
-    """A tensor, what it is computed of, and the operators between."""
+    """A tensor, the tensor that it is computed from, and the operators between."""
 
     target: str
     source: str
@@ -59,10 +59,14 @@ class Link:
 
 
 class Trace:
-    """A graph, its source, and what is found on the way.
+    """A graph with the results of tracing it.
 
-    roles: axes of the input that are steps, sequences and channels. sizes: of these, as the graph
-    is evaluated. static: those that the file fixes. way: layout of the scores.
+    roles: Axis of the input for steps (t), sequences (n) and channels (c).
+    sizes: Size of each of these in evaluations.
+    dims: Declared size of each axis of the input; 0 if it is open.
+    static: Those of t, n and c that the file fixes.
+    way: Layout of the scores.
+    x: Name of the input.
     """
 
     roles: dict[str, int]
@@ -75,10 +79,10 @@ class Trace:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.source, self.steps = graph, graph.source, STEPS
 
-    # Which tensors are read.
+    # Tensors that are read.
 
     def _scores(self) -> tuple[str, str, tuple[str, ...]]:
-        """The graph's output that is read, the scores that it is made of, and what makes it."""
+        """Output of the graph that is used, its scores, and the operators after the scores."""
         outputs = [value.name for value in self.graph.model.graph.output]
         found = []
         for output in outputs:
@@ -107,7 +111,7 @@ class Trace:
         return output, name, tail
 
     def _before_tail(self, name: str) -> tuple[str, tuple[str, ...]]:
-        """The tensor in front of the Softmax, Sigmoid or ArgMax that an output ends with."""
+        """Scores in front of an output's final Softmax, Sigmoid or ArgMax, and these operators."""
         tail: list[str] = []
         waiting: list[str] = []
         before = name
@@ -123,7 +127,7 @@ class Trace:
         return before, tuple(reversed(tail))
 
     def _chain(self, name: str) -> tuple[list[NodeProto], list[Link]]:
-        """The recurrent operators, the first first, and the links before, between and behind."""
+        """Recurrent operators in order, and the links before, between and after them."""
         nodes: list[NodeProto] = []
         links: list[Link] = []
         while True:
@@ -138,7 +142,7 @@ class Trace:
             name = node.input[0]
 
     def _back(self, target: str, reader: NodeProto | None) -> Link:
-        """What one tensor is computed of."""
+        """Link that computes a tensor."""
         graph = self.graph
         operators = []
         for node, _ in graph.reads(target):
@@ -158,8 +162,12 @@ class Trace:
         return Link(target, sources.pop(), tuple(operators))
 
     def _that_matter(self, target: str, sources: set[str]) -> set[str]:
-        """Of several layers' outputs, those of which a tensor depends: exporters stack the states
-        of all layers, and take one."""
+        """Outputs of layers that a tensor really depends on.
+
+        Exporters stack the states of all layers and select one.
+
+        Raises WordlineError if it is that of an inner layer.
+        """
         graph = self.graph
         if len(sources) < 2 or sources & graph.inputs.keys():
             return sources
@@ -188,7 +196,7 @@ class Trace:
         return kept
 
     def _layers_before(self, node: NodeProto) -> list[tuple[str, NodeProto]]:
-        """A layer and those that it reads, the first last, each with the tensor it reads."""
+        """A layer and those before it, in reverse order, each with the tensor that it reads."""
         found = [(node.input[0], node)]
         while (link := self._back(*found[-1])).source not in self.graph.inputs:
             before = self.graph.made_by[link.source]
@@ -196,14 +204,17 @@ class Trace:
         return found
 
     def _states(self, node: NodeProto, name: str, h: Array) -> Array:
-        """h (steps, batch, units) as a layer's output has it."""
+        """h (steps, batch, units) in the layout of a layer's output."""
         batch_first = bool(attributes(node).get("layout"))
         if self._number(name) == 0:
             return h.transpose(1, 0, 2)[:, :, None] if batch_first else h[:, None]
         return h.transpose(1, 0, 2) if batch_first else h
 
     def _check_source(self, sources: set[str], where: str) -> None:
-        """Raise WordlineError unless a tensor comes of one other that a chain has."""
+        """Check that a tensor depends on exactly one source that a chain may have.
+
+        Raises WordlineError if it does not.
+        """
         graph = self.graph
         named = {name: self._name(name) for name in sorted(sources)}
         cells = [n for n in named if n not in graph.inputs and self._number(n) == 2]
@@ -230,7 +241,10 @@ class Trace:
         return [*self.graph.made_by[tensor].output].index(tensor)
 
     def _check_operator(self, node: NodeProto, reader: NodeProto | None) -> None:
-        """Raise WordlineError for an operator that is not affine in what comes through it."""
+        """Check that an operator is affine in the values that pass through it.
+
+        Raises WordlineError if it is not.
+        """
         kind, values = node.op_type, self.graph.values(node)
         if (kind == "Gather" and not values) or kind == "GatherND":
             self._refuse(
@@ -278,10 +292,10 @@ class Trace:
                 "values of the input decide what it moves; do that first, and give its result as x",
             )
 
-    # What they are.
+    # Values of the links.
 
     def _first_link(self, node: NodeProto, link: Link) -> Affine:
-        """From the graph's input to the first layer; finds the layout of the input, too."""
+        """Affine function from the graph's input to the first layer; finds the input's layout."""
         self.x = link.source
         declared = self.graph.inputs[self.x].type.tensor_type.shape.dim
         dims = [d.dim_value if d.HasField("dim_value") else 0 for d in declared]
@@ -301,7 +315,7 @@ class Trace:
                 )
             except NotAffineError as error:
                 why = str(error)
-            except Exception as error:  # an evaluation fails in any way
+            except Exception as error:  # an evaluation may raise any exception
                 why = why or f"it cannot be evaluated ({line(error)}); export it again"
             else:
                 self.static = {role for role, axis in roles.items() if dims[axis]}
@@ -323,7 +337,7 @@ class Trace:
         return {self.x: self._arranged(np.zeros((t, n, c)))}
 
     def _link(self, link: Link, node: NodeProto, units: int, reader: NodeProto | None) -> Affine:
-        """From a layer to the next one, or to the scores."""
+        """Affine function from a layer to the next one, or to the scores."""
         whole = self._number(link.source) == 0
         steps, batch = self.sizes["t"] if whole else 1, self.sizes["n"]
 
@@ -351,7 +365,10 @@ class Trace:
         return found
 
     def _array(self, node: NodeProto, which: str) -> Array:
-        """A recurrent operator's weights, with the shape that the operator has to have."""
+        """Weights of a recurrent operator.
+
+        Raises WordlineError if they are not constant, real and finite, or have the wrong shape.
+        """
         names = dict(zip(INPUTS, node.input, strict=False))
         name = names.get(which, "")
         if name not in self.graph.constants:
@@ -386,7 +403,7 @@ class Trace:
 
 
 def _roles(dims: list[int]) -> Iterator[dict[str, int]]:
-    """Which axes of an input can be steps, sequences and channels; all others are of 1."""
+    """Yield the possible axes of steps, sequences and channels; all other axes have size 1."""
     for roles in ("tnc", "tc"):
         for axes in itertools.permutations(range(len(dims)), len(roles)):
             others = {*range(len(dims))} - {*axes}
@@ -395,7 +412,7 @@ def _roles(dims: list[int]) -> Iterator[dict[str, int]]:
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:
-    """An operator's attributes by name."""
+    """Attributes of an operator by name."""
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
@@ -404,5 +421,5 @@ def _to_real(node: NodeProto) -> bool:
 
 
 def line(error: Exception) -> str:
-    """The first line of an error."""
+    """First line of an error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

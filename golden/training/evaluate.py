@@ -1,4 +1,4 @@
-"""Measures of a network on labelled sequences, and whether a data set fits a description."""
+"""Measures of a network on labelled sequences, and checks that a data set fits a description."""
 
 import torch
 from torch import Tensor
@@ -11,15 +11,20 @@ from golden.measures import measures
 from golden.program import Program
 
 FULL_SCALE = 2.5
-"""Standard deviations of an input at which the DAC is at full scale; a symbol's 1 is there."""
+"""Full scale of the DAC, in standard deviations of an input; the 1 of a symbol is at full scale."""
 
 CONSTANT = 1e-6
-"""Deviation of a channel that is constant, of its value or of 1: its weights come out as 0."""
+"""Standard deviation of a constant channel, relative to its value, or to 1 if that is larger.
+
+The weights of the channel become 0 with it.
+"""
 
 
 def check_data(description: Description, data: Dataset) -> None:
-    """WordlineError where a data set is not of the network's sizes, or its labels are not what the
-    output is, or not of the same steps."""
+    """Check that a data set fits a description: sizes, kind of labels, labelled steps.
+
+    Raises WordlineError if it does not.
+    """
     net, of, real = description.network, description.output.of, data.test.real
     if real and of == "class":
         raise WordlineError(
@@ -48,7 +53,10 @@ def check_data(description: Description, data: Dataset) -> None:
 
 
 def check_device(device: str) -> None:
-    """WordlineError where PyTorch cannot compute on it."""
+    """Check that PyTorch can compute on a device.
+
+    Raises WordlineError if it cannot.
+    """
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -57,30 +65,39 @@ def check_device(device: str) -> None:
 
 
 def scores(program: Program, data: Sequences) -> Tensor:
-    """The scores of a program on real inputs, of each pass, in exact integers; see
-    `golden.network.scores`."""
+    """Scores of a program on real inputs, for each pass, in exact integers.
+
+    See `golden.network.scores`.
+    """
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
     return network.scores(program, codes, data.lengths)
 
 
 def measured(program: Program, data: Sequences) -> dict[str, float]:
-    """What a program is worth, in exact integers; see `worth`."""
+    """Measures of a program on labelled sequences, in exact integers; see `worth`.
+
+    Accuracy counts the classes after votes; the other measures use the scores of the first pass.
+    """
     found = scores(program, data)
     label = None if data.real else head.vote(found, program.vote_by)
     return worth(program.real(found[:, 0].double()), data, label)
 
 
 def worth(score: Tensor, data: Sequences, label: Tensor | None = None) -> dict[str, float]:
-    """`golden.measures` of real scores as `FloatModel.scores` gives them. label: the classes, where
-    they are not those of the highest scores."""
+    """Measures (`golden.measures`) of real scores in the shape of `FloatModel.scores`.
+
+    label: Predicted classes. Default: the classes of the highest scores.
+    """
     truth = data.labelled(data.labels)
     label = label if label is None else data.labelled(label)
     return measures(data.labelled(score), truth, label, every_step=data.every_step)
 
 
 def target_statistics(description: Description, data: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each target of a regressor over the labels, (targets,); (1,),
-    0 and 1, where labels are classes or there is no head: a state is what it is."""
+    """Mean and standard deviation of each target of a regressor over the labels, shape (targets,).
+
+    They are 0 and 1, shape (1,), if labels are classes or there is no head; a state is not scaled.
+    """
     mean, deviation = torch.zeros(1), torch.ones(1)
     if data.real and description.network.classes:
         labels = data.labelled(data.labels).double()
@@ -90,11 +107,12 @@ def target_statistics(description: Description, data: Sequences) -> tuple[Tensor
 
 
 def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over the valid steps; of symbols 0, and what puts
-    their 1 at full scale.
+    """Mean and standard deviation of each channel over the valid steps.
 
-    No deviation is below a tenth of the largest: a pixel at the edge that is lit once in a
-    thousand images would come out as hundreds.
+    A deviation is at least a tenth of the largest one. Otherwise a pixel at the edge that is lit
+    once in a thousand images would reach values in the hundreds.
+
+    Symbols have mean 0, and a deviation that puts their 1 at full scale.
     """
     if data.x.dtype == torch.uint8:
         channels = torch.zeros(data.x.shape[2])
@@ -104,8 +122,11 @@ def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
 
 
 def own_statistics(data: Sequences) -> tuple[Tensor, Tensor]:
-    """`statistics` for a network that is already trained: each channel by its own deviation,
-    however small. A constant channel gets almost none, so that the program keeps it constant."""
+    """`statistics` for a network that is already trained.
+
+    Each channel keeps its own deviation, however small. A constant channel gets almost none, so
+    that the program keeps it constant.
+    """
     if data.x.dtype == torch.uint8:
         return statistics(data)
     x, constant = data.x[data.valid].double(), constant_channels(data)
@@ -115,7 +136,10 @@ def own_statistics(data: Sequences) -> tuple[Tensor, Tensor]:
 
 
 def constant_channels(data: Sequences) -> Tensor:
-    """(channels,): whether a channel has the same value at every valid step; of symbols, none."""
+    """Whether each channel has the same value at every valid step, shape (channels,).
+
+    For symbols no channel counts as constant.
+    """
     if data.x.dtype == torch.uint8:
         return torch.zeros(data.x.shape[2], dtype=torch.bool)
     x = data.x[data.valid]

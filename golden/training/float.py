@@ -1,4 +1,4 @@
-"""Training of the float network, which is the reference and what quantised training starts from."""
+"""Training of the float network: the reference, and the starting point of quantised training."""
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from golden.training.settings import Training
 from golden.validation import replaced
 
 RAMP = 10.0
-"""Signal-to-noise ratio in dB at which training a float network with noise begins."""
+"""Signal-to-noise ratio (dB) at which training of a float network with noise starts."""
 
 
 def fit_float(
@@ -27,8 +27,9 @@ def fit_float(
 ) -> FloatModel:
     """Train a float network for `float_epochs`; the caller seeds PyTorch's generator.
 
-    start: go on from this one. injection: train with noise; over the first half of the epochs its
-    signal-to-noise ratio falls evenly in dB from RAMP, or from itself where that is higher.
+    start: Model to continue from.
+    injection: Noise in training. Over the first half of the epochs its signal-to-noise ratio falls
+        linearly in dB from RAMP; it is constant if it is above RAMP.
     """
     if start is None:
         found = (*statistics(data), *target_statistics(description, data))
@@ -47,6 +48,9 @@ def fit_float(
 
 
 def ramp(injection: Injection, done: float) -> Injection:
-    """The noise of a part of training; done: 0 at its beginning, 1 at its end."""
+    """Noise at a point of the training.
+
+    done: Completed part of the training, 0 to 1.
+    """
     above = max(0.0, RAMP - injection.snr_db) * max(0.0, 1 - 2 * done)
     return replaced(injection, snr_db=injection.snr_db + above)

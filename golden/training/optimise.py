@@ -1,4 +1,4 @@
-"""What both trainings share: the loss, and Adam over shuffled batches."""
+"""Parts shared by float and quantised training: the loss, and Adam over shuffled batches."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from golden.measures import loss
 from golden.training.settings import Training
 
 POOL = 16
-"""Batches whose sequences are sorted by length together."""
+"""Number of batches whose sequences are sorted by length together."""
 
 Progress = Callable[[str, int, int, float], None]
-"""Called after each epoch with the stage, the epoch, how many there are, and the loss."""
+"""Called after each epoch with the stage, the epoch, the number of epochs, and the mean loss."""
 
 
 def batch_loss(score: Tensor, data: Sequences) -> Tensor:
-    """The loss of scores on the labels of a batch."""
+    """Loss of scores on the labels of a batch."""
     return loss(data.labelled(score), data.labelled(data.labels))
 
 
@@ -30,8 +30,10 @@ def fit(
     stage: str,
     progress: Progress,
 ) -> None:
-    """Adam with a cosine schedule over shuffled batches. loss_of: of a batch and of how much of
-    the training is done, 0 to 1."""
+    """Train with Adam and a cosine schedule over shuffled batches; gradients are clipped to norm 1.
+
+    loss_of: Loss of a batch, given the batch and the completed part of the training, 0 to 1.
+    """
     optimiser = torch.optim.Adam(module.parameters(), training.learning_rate)
     steps = epochs * -(-len(data) // training.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -49,8 +51,10 @@ def fit(
 
 
 def _batches(lengths: Tensor, size: int) -> list[Tensor]:
-    """All sequences, shuffled, in batches; in a large set those of a batch have much the same
-    length, so that few steps are padding."""
+    """Shuffled batches of all sequences.
+
+    In a large set a batch has sequences of similar length, for less padding.
+    """
     order = torch.randperm(len(lengths)).to(lengths.device)
     batches = order.split(size)
     if len(batches) < 4 * POOL or lengths.min() == lengths.max():

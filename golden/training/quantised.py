@@ -1,10 +1,10 @@
 """Quantisation-aware training whose forward pass is the golden model.
 
-`Trainable` holds real-valued weights and scales and builds from them a `Program` of float64
-tensors that hold integers, with straight-through gradients. Running that program is
-`golden.network.run`, the very function that is compared with the Verilog; so the accuracy seen
-while training is the accuracy of the chip. Learned step sizes follow LSQ (Esser et al., "Learned
-Step Size Quantization", ICLR 2020); the rest is ours.
+`Trainable` holds real-valued weights and scales. From them it builds a `Program` of float64 tensors
+that hold integers, with straight-through gradients. `golden.network.run` runs this program: the
+same function that is compared with the Verilog. So the accuracy in training is the accuracy of the
+chip. Learned step sizes follow LSQ (Esser et al., "Learned Step Size Quantization", ICLR 2020); the
+rest is ours.
 """
 
 import dataclasses
@@ -32,23 +32,26 @@ from golden.training.optimise import Progress, batch_loss, fit
 from golden.training.settings import Training
 
 CALIBRATION = 4096
-"""Sequences from which the ranges of the quantised network begin."""
+"""Maximum sequences from which the initial ranges of the quantised network are derived."""
 
 CLIP = 2.5
-"""Standard deviations of the weights that a level table spans, where training does not find it."""
+"""Full scale of a fixed level table, in standard deviations of the weights."""
 
 IMPORTANCE, IMPORTANCE_STEPS = 1024, 2**15
-"""Sequences from which the importance of weights is known, and how many steps they are at most."""
+"""Maximum sequences, and their maximum steps, for the importance of weights."""
 
 
 class TrainableArray(nn.Module):
-    """Real-valued weights of one crossbar, and the scales that make them codes.
+    """Real-valued weights of one array, and the scales that convert them to codes.
 
-    weight: (gates, units, rows), as in the float network. row_step: (rows,), the real value of
-    one DAC code on each row. bias: (gates, units). log_unit: (row tiles, gates), log of the
-    pre-activation that one DAC code on one conductance code makes. log_lsb: (gates,), log of one
-    ADC LSB's pre-activation. table: the level table, which stays as it is; its largest code is
-    `table.clip` standard deviations of a gate's weights in a row tile to begin with.
+    weight: Weights as in the float network, shape (gates, units, rows).
+    row_step: Real value of one DAC code on each row, shape (rows,).
+    bias: Biases, shape (gates, units).
+    log_unit: Logarithm of the pre-activation of one DAC code on one conductance code, shape (row
+        tiles, gates).
+    log_lsb: Logarithm of the pre-activation of one ADC LSB, shape (gates,).
+    table: Level table, which does not change. Initially its largest code stands for `table.clip`
+        standard deviations of a gate's weights in a row tile.
     """
 
     def __init__(
@@ -74,25 +77,27 @@ class TrainableArray(nn.Module):
         self.log_lsb = nn.Parameter(lsb.log())
 
     def index_step(self) -> Tensor:
-        """(gates,) pre-activation of one table index step."""
+        """Pre-activation of one step of the table index, shape (gates,)."""
         return self.log_lsb.exp() / 2**self.shape.description.cell.frac
 
     @torch.no_grad()
     def in_deviations(self) -> tuple[Tensor, Tensor]:
-        """All weights, and the level table, in standard deviations of each gate's weights; the
-        table as it is for the first gate and row tile, and to begin with for all."""
+        """All weights, and the level table, in standard deviations of each gate's weights.
+
+        The table's scale is that of the first gate and row tile. Initially all have the same scale.
+        """
         weight = self.weight * self.row_step
         spread = _spread(weight, self.shape)
         levels = self.levels * (self.log_unit.exp() / spread)[0, 0]
         return (weight / over_rows(spread, self.shape)).flatten(), levels
 
     def differential(self) -> Tensor:
-        """(gates, units, rows) codes g+ - g-, with gradients."""
+        """Differential codes g+ - g- with gradients, shape (gates, units, rows)."""
         weight, unit = self.weight * self.row_step, self.log_unit.exp()
         return crossbar.nearest_level(weight / over_rows(unit, self.shape), self.levels)
 
     def codes(self) -> dict[str, Tensor]:
-        """positive, negative, gain and bias as integers with gradients."""
+        """Fields of an array's program: integers with gradients, and an ideal macro."""
         description = self.shape.description
         positive, negative = crossbar.pair(self.differential())
         gain = (self.log_unit - self.log_lsb).exp() * 2.0**self.shape.adc_shift
@@ -108,9 +113,11 @@ class TrainableArray(nn.Module):
 
 
 class Trainable(nn.Module):
-    """A quantised network in training, started from a float one.
+    """A quantised network in training, initialised from a float network.
 
-    levels: how level tables are found where the description leaves that to training.
+    model: Float network.
+    data: Training set, which determines the initial ranges and level tables.
+    levels: How level tables are found, if training finds them.
     """
 
     def __init__(
@@ -123,7 +130,7 @@ class Trainable(nn.Module):
         super().__init__()
         self.description = description
         table = _tables(description, model, data, levels or Levels())
-        # Ranges are well known from a part of a large set, which is spread over all of it.
+        # A part of a large set, evenly spaced, is enough to find the ranges.
         part = torch.arange(0, len(data), -(-len(data) // CALIBRATION), device=data.x.device)
         data = model.standardised(data.part(part))
         step, hidden_step = (full / description.dac.range.high for full in (FULL_SCALE, 1.0))
@@ -159,7 +166,7 @@ class Trainable(nn.Module):
 
     @property
     def arrays(self) -> list[TrainableArray]:
-        """The layers', then the head's."""
+        """Arrays of the layers, then of the head."""
         return [*self.layers, *([] if self.head is None else [self.head])]
 
     def encode(self, x: Tensor) -> Tensor:
@@ -201,14 +208,18 @@ def _array(
     shape: ArrayShape,
     table: Callable[[Tensor, Tensor], Table],
 ) -> TrainableArray:
-    """A crossbar from PyTorch's (gates * units, ...) weights and real numbers on its rows (any,
-    rows); each gate's ADC range starts at 2.5 sigma of what its conversions see, those of the row
-    tile and plane where that is largest."""
+    """Array from PyTorch's weights (gates * units, rows).
+
+    The initial ADC full scale of each gate is 2.5 standard deviations of its partial sums, in the
+    row tile and plane where they are largest.
+
+    rows: Real values on the rows, shape (any, rows).
+    """
     sigma = torch.full((shape.gates,), 1e-3, dtype=torch.float64, device=weight.device)
     for on_rows in _on_rows(rows, row_step, shape.description):
         for tile in shape.row_slices:
             charge = on_rows[:, tile] @ weight[:, tile].T
-            # Gate by gate: in double, all at once may be gigabytes.
+            # Gate by gate, because all gates in double may take gigabytes.
             gates = charge.unflatten(1, (shape.gates, shape.units)).unbind(1)
             spread = torch.stack([gate.double().std(correction=0) for gate in gates])
             sigma = torch.maximum(sigma, spread)
@@ -220,8 +231,10 @@ def _array(
 
 
 def _on_rows(rows: Tensor, row_step: Tensor, description: Description) -> list[Tensor]:
-    """What is on the rows of each plane, in the unit of the rows: as real as they are, where there
-    is one."""
+    """Values on the rows in each plane, in the unit of the rows.
+
+    They are not quantised if there is one plane.
+    """
     if description.dac.planes == 1:
         return [rows]
     codes = quantise(rows / row_step, description.dac.range)
@@ -229,14 +242,16 @@ def _on_rows(rows: Tensor, row_step: Tensor, description: Description) -> list[T
 
 
 def over_rows(values: Tensor, shape: ArrayShape) -> Tensor:
-    """(gates, 1, rows) of (row tiles, gates): to each row what its tile has."""
+    """Repeat values (row tiles, gates) over the rows of each tile: shape (gates, 1, rows)."""
     sizes = torch.tensor([len(tile) for tile in shape.row_tiles], device=values.device)
     return values.repeat_interleave(sizes, 0).T[:, None]
 
 
 def _spread(weight: Tensor, shape: ArrayShape) -> Tensor:
-    """Standard deviation of each gate's weights in each row tile, (row tiles, gates) of (gates,
-    units, rows)."""
+    """Standard deviation of each gate's weights in each row tile.
+
+    The weights have shape (gates, units, rows), the result (row tiles, gates).
+    """
     tiles = [weight[..., tile].flatten(1) for tile in shape.row_slices]
     return torch.stack([part.std(dim=1, correction=0) for part in tiles]).clamp(min=1e-6)
 
@@ -244,8 +259,13 @@ def _spread(weight: Tensor, shape: ArrayShape) -> Tensor:
 def _tables(
     description: Description, model: FloatModel, data: Sequences, how: Levels
 ) -> Callable[[int, Tensor, Tensor], Table]:
-    """The level table of an array, of its number, its weights (gates, units, rows) and their row
-    steps: the description's, or what `golden.levels` finds."""
+    """Function that returns the level table of an array.
+
+    Its arguments are the array's number, its weights (gates, units, rows) and their row steps. The
+    table is that of the description, or found by `golden.levels`.
+
+    Raises WordlineError if `levels.count` is too large for `device.weight_bits`.
+    """
     device = description.device
     fixed = device.level_table
     if fixed is not None:
@@ -259,7 +279,7 @@ def _tables(
     squares = _importance(model, data) if how.method in IMPORTANT else None
 
     def found(number: int, weight: Tensor, row_step: Tensor) -> Table:
-        # In standard deviations of a gate's weights in a row tile, for all share the table.
+        # In standard deviations of each gate and row tile, because all of them share the table.
         shape = [*description.arrays.values()][number]
         scale = row_step / over_rows(_spread(weight * row_step, shape), shape)
         square = torch.ones_like(weight)
@@ -271,8 +291,10 @@ def _tables(
 
 
 def _importance(model: FloatModel, data: Sequences) -> list[Tensor]:
-    """Mean square of the loss's gradient to each weight over single sequences, an array each:
-    (gates * units, rows), the head's last."""
+    """Mean squared gradient of the loss with respect to each weight, over single sequences.
+
+    There is one tensor (gates * units, rows) per array, the head's last.
+    """
     reference = model.network
     recurrent: list[Any] = list(reference.layers)
     parts = [[layer.weight_ih_l0, layer.weight_hh_l0] for layer in recurrent]
@@ -299,8 +321,12 @@ def fit_quantised(
     effects: Effects | None = None,
     levels: Levels | None = None,
 ) -> Program:
-    """Train the quantised network for `epochs`, from a float one; the caller seeds PyTorch's
-    generator. effects, levels: see `train`."""
+    """Train the quantised network for `epochs`, starting from a float model.
+
+    The caller seeds PyTorch's generator.
+
+    effects, levels: See `golden.training.run.train`.
+    """
     data = data.to(device)
     trainable = Trainable(model.to(device), data, description, levels)
     hardware = training.noise == "hardware"

@@ -1,4 +1,4 @@
-"""The whole training: the float reference, then the quantised network from it."""
+"""Whole training: the float reference, then the quantised network, which starts from it."""
 
 from dataclasses import dataclass
 
@@ -19,8 +19,12 @@ from golden.training.settings import Training
 
 @dataclass(frozen=True)
 class Result:
-    """A trained program and what was measured on the held-out test set, see `measures`: of the
-    float network and of the program."""
+    """A trained program, and measures on the held-out test set (`golden.measures`).
+
+    program: The trained program.
+    reference: Measures of the float network.
+    golden: Measures of the program.
+    """
 
     program: Program
     reference: dict[str, float]
@@ -36,13 +40,16 @@ def train(
     effects: Effects | None = None,
     levels: Levels | None = None,
 ) -> Result:
-    """Train the float reference, then the quantised network from it; deterministic for a seed.
+    """Train the float reference, then the quantised network; deterministic for a seed.
 
-    effects: what the hardware does, for training with "hardware" noise: another chip with every
-    batch, other read noise with every sequence. levels: how level tables are found, where
-    `device.levels` is "trained". The program that comes back is that of an ideal
-    chip. The test set is only looked at after the last epoch. Raises WordlineError if the
-    description does not fit the data, or if there is no effect to train with.
+    The program is that of an ideal chip. The test set is only evaluated after the last epoch.
+
+    effects: Non-idealities for training with noise = "hardware": another chip with each batch,
+        other read noise with each sequence.
+    levels: How level tables are found, if `device.levels` is "trained".
+
+    Raises WordlineError if the description does not fit the data, if the device cannot be used, or
+    if noise is "hardware" and no effect is on.
     """
     hardware = training.noise == "hardware"
     if hardware and not (effects and effects.on):

@@ -1,4 +1,4 @@
-"""How a network is trained."""
+"""Training settings."""
 
 from typing import Annotated
 
@@ -49,7 +49,7 @@ class Training:
 
     @property
     def injection(self) -> Injection | None:
-        """The noise of a signal-to-noise ratio, if there is one."""
+        """Noise with a given signal-to-noise ratio; None if `noise` is not a ratio."""
         if isinstance(self.noise, str):
             return None
         return Injection(snr_db=self.noise, placement=self.placement)
