@@ -1,6 +1,7 @@
 """Dataclasses that validate themselves, and their TOML files; a mistake is one sentence."""
 
 import dataclasses
+import functools
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,12 +27,23 @@ Int = Annotated[int, Strict()]
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def frozen(cls: type[T]) -> type[T]:
-    """Make a frozen, keyword-only dataclass that validates its fields and rejects unknown ones."""
+    """Make a frozen, keyword-only dataclass that validates its fields and rejects unknown ones.
+
+    Its constructor raises WordlineError with a sentence about the first mistake.
+    """
     config = ConfigDict(extra="forbid")
-    return cast(
-        type[T],
-        pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=config)(cls),
-    )
+    made: Any = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=config)(cls)
+    validated = made.__init__
+
+    @functools.wraps(validated)
+    def construct(self: T, *arguments: Any, **fields: Any) -> None:
+        try:
+            validated(self, *arguments, **fields)
+        except pydantic.ValidationError as error:
+            raise WordlineError(f"{_sentence(made, error, made.__name__.lower())}.") from None
+
+    made.__init__ = construct
+    return cast(type[T], made)
 
 
 def replaced(instance: T, **changes: Any) -> T:
@@ -123,6 +135,10 @@ def _sentence(cls: type, error: pydantic.ValidationError, section: str) -> str:
             return f"{field} = {value!r} is below {context['ge']}, the least it can be"
         case "less_than_equal":
             return f"{field} = {value!r} is above {context['le']}, the most it can be"
+        case "tuple_type":
+            return f"{field} = {value!r} is not a list; write [{value!r}]"
+        case "unexpected_positional_argument":
+            return f"{section or cls.__name__} takes its fields by name, like {_fields(cls)}"
         case "int_type":
             return f"{field} = {value!r} is not an integer; write a whole number"
         case "literal_error":

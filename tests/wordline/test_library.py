@@ -114,6 +114,12 @@ def test_threads_are_put_back(tmp_path):
     ("call", "sentence"),
     [
         (lambda folder: wordline.load("vowel"), "There is no preset 'vowel'; give one of vowels"),
+        (lambda folder: wordline.Effects(read_sigma=-1), r"effects\.read_sigma = -1 is below 0"),
+        (lambda folder: wordline.Training(epoch=3), r"training\.epoch is not a field; .* epochs"),
+        (
+            lambda folder: wordline.load("vowels").description.replace(network={"hidden": 8}),
+            r"network\.hidden = 8 is not a list; write \[8\]",
+        ),
         (lambda folder: wordline.load("vowels", noise="loud"), "noise = 'loud' is neither"),
         (
             lambda folder: wordline.emit(wordline.load("vowels"), folder, macro="best"),
