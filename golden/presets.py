@@ -137,7 +137,7 @@ def load(name: str) -> Recipe:
 
     Raises WordlineError if `name` is neither, or if the file has a mistake.
     """
-    fields = preset_or_toml(name, PRESETS, "There is no preset")
+    fields = preset_or_toml(name, PRESETS, "Unknown preset")
     if isinstance(fields, Recipe):
         return fields
     known = [*Description.__dataclass_fields__, "training", "effects", "levels"]

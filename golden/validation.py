@@ -63,14 +63,14 @@ def plain(instance: object) -> dict[str, Any]:
 def preset_or_toml(name: str, presets: Mapping[str, T], no: str) -> T | dict[str, Any]:
     """Find a preset by name, or read the fields of a .toml file.
 
-    no: Start of the message for an unknown name, for example "There is no preset".
+    no: Start of the message for an unknown name, for example "Unknown preset".
 
     Raises WordlineError if `name` is neither.
     """
     if name in presets:
         return presets[name]
     if not name.endswith(".toml"):
-        raise WordlineError(f"{no} {name!r}; give one of {', '.join(presets)}, or a .toml file.")
+        raise WordlineError(f"{no} {name!r}; choose one of {', '.join(presets)}, or a .toml file.")
     return read_toml(Path(name))
 
 

@@ -187,7 +187,7 @@ def _read(pins: Path) -> str:
     except OSError as error:
         reason = error.strerror
     except UnicodeDecodeError:
-        reason = "it is no text"
+        reason = "it is not text"
     raise WordlineError(f"{pins} cannot be read ({reason}); give an .lpf file with --pins.")
 
 

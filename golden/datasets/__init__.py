@@ -136,7 +136,7 @@ def task(name: str) -> Task:
     Raises WordlineError for an unknown name.
     """
     if name not in TASKS:
-        raise WordlineError(f"There is no data set {name!r}; there is: {', '.join(TASKS)}.")
+        raise WordlineError(f"Unknown data set {name!r}; choose {', '.join(TASKS)}.")
     return TASKS[name]
 
 
@@ -150,7 +150,7 @@ def find(name: str) -> FileSet:
         return files
     if name in TASKS:
         raise WordlineError(f"The data set {name} is in the project; there is nothing to fetch.")
-    raise WordlineError(f"There is no data set {name!r}; there is: {', '.join(SETS)}.")
+    raise WordlineError(f"Unknown data set {name!r}; choose {', '.join(SETS)}.")
 
 
 def fingerprint(name: str, data_dir: Path = DATA) -> str:

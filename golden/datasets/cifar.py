@@ -79,7 +79,7 @@ def _from_python(path: Path) -> bytes:
     except Exception as error:  # a pickle may raise any exception
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise WordlineError(
-            f"{path} is no batch of CIFAR-10's Python version ({reason}); copy or download it "
+            f"{path} is not a batch of CIFAR-10's Python version ({reason}); copy or download it "
             f"again, or use the binary version."
         ) from None
 

@@ -39,7 +39,7 @@ def decode(data: bytes, source: str) -> np.ndarray:
     """
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in TYPES or data[3] == 0:
         raise WordlineError(
-            f"{source} is no IDX file: it begins with {data[:4].hex() or 'nothing'}."
+            f"{source} is not an IDX file: it begins with {data[:4].hex() or 'nothing'}."
         )
     dtype, header = np.dtype(TYPES[data[2]]), 4 + 4 * data[3]
     shape = [int(size) for size in np.frombuffer(data[4:header].ljust(4 * data[3], b"\0"), ">u4")]

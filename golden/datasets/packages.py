@@ -140,7 +140,7 @@ def _unpacked(package: Package, archive: bytes) -> dict[str, bytes]:
                 found |= {name: wheel.read(path) for path, name in paths.items() if path in there}
     except DAMAGE:
         raise WordlineError(
-            f"What came as {package} is no whole package; run the command again."
+            f"The download of {package} is not a whole package; run the command again."
         ) from None
     return found
 

@@ -109,7 +109,7 @@ class FileSet:
         Raises WordlineError if they are not valid.
         """
         if not source.is_dir():
-            raise WordlineError(f"{source} is no folder; give the one that holds the files.")
+            raise WordlineError(f"{source} is not a folder; give the one that holds the files.")
         self._store(self.collect(source), data_dir)
 
     def _check_present(self, data_dir: Path) -> None:

@@ -100,7 +100,7 @@ def compare(
     if min(off.values()) == torch.inf:
         how = f"has shape {_shapes(outputs)}"
     raise WordlineError(
-        f"{own.source} is no chain of recurrent and linear layers, read at the last step or at "
+        f"{own.source} is not a chain of recurrent and linear layers, read at the last step or at "
         f"every one: on the calibration its output {how}. Give its layers in a chain; what "
         f"else it computes is not mapped."
     )

@@ -39,7 +39,7 @@ def read(path: Path) -> Foreign:
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error) else "damaged"
-        raise WordlineError(f"{path} is no ONNX model ({reason}); export it again.") from None
+        raise WordlineError(f"{path} is not an ONNX model ({reason}); export it again.") from None
     try:
         return _Network(Graph(model, str(path))).foreign()
     except WordlineError:

@@ -38,7 +38,7 @@ def read(path: Path, order: Sequence[str] | None = None, inputs: int | None = No
     how = (_read_onnx, _read_safetensors, *[_read_pickle] * 3)
     readers = dict(zip(FILES, how, strict=True))
     if path.suffix not in readers:
-        raise WordlineError(f"{path} is no {', '.join(readers)} file; save it as one of them.")
+        raise WordlineError(f"{path} is not a {', '.join(readers)} file; save it as one of them.")
     try:
         return readers[path.suffix](path, {"order": order, "inputs": inputs})
     except OSError as error:
@@ -58,7 +58,7 @@ def _read_safetensors(path: Path, given: Given) -> Foreign:
     try:
         tensors = safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:
-        raise WordlineError(f"{path} is no safetensors file ({error}); save it again.") from None
+        raise WordlineError(f"{path} is not a safetensors file ({error}); save it again.") from None
     # The file sorts tensors by type and name. Sort by name with numbers as numbers: lstm2 before
     # lstm10.
     ordered = sorted(tensors, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])

@@ -305,7 +305,7 @@ def test_a_file_of_pins_is_read_before_anything_else(tmp_path, monkeypatch):
     with pytest.raises(WordlineError, match=r"no.lpf cannot be read \(No such file"):
         ecp5.place(TINY, tmp_path, pins=tmp_path / "no.lpf")
     (tmp_path / "bytes.lpf").write_bytes(b"\xff")
-    with pytest.raises(WordlineError, match=r"bytes.lpf cannot be read \(it is no text\)"):
+    with pytest.raises(WordlineError, match=r"bytes.lpf cannot be read \(it is not text\)"):
         ecp5.place(TINY, tmp_path, pins=tmp_path / "bytes.lpf")
 
 

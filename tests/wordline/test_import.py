@@ -389,7 +389,7 @@ def test_a_module_that_does_more_than_a_chain_is_refused(kind):
     torch.manual_seed(0)
     module = kind(batch_first=True)
     own = from_module(module)
-    with pytest.raises(WordlineError, match=r"is no chain .* calibration its output differs"):
+    with pytest.raises(WordlineError, match=r"is not a chain .* calibration its output differs"):
         convert(module, describe(own), inputs(30, 6, 5))
     assert module.training  # it is left as it was
 
@@ -566,9 +566,9 @@ def test_onnx_with_states_of_zero_and_a_softmax_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.bin", b"", r"is no .onnx, .safetensors, .pt, .pth, .ckpt file; save it as one"),
-        ("a.onnx", b"nothing", r"is no ONNX model \(.*\); export it again"),
-        ("a.safetensors", b"nothing", r"is no safetensors file"),
+        ("a.bin", b"", r"is not a .onnx, .safetensors, .pt, .pth, .ckpt file; save it as one"),
+        ("a.onnx", b"nothing", r"is not an ONNX model \(.*\); export it again"),
+        ("a.safetensors", b"nothing", r"is not a safetensors file"),
         (
             "a.pt",
             b"nothing",

@@ -113,7 +113,7 @@ def test_threads_are_put_back(tmp_path):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda folder: wordline.load("vowel"), "There is no preset 'vowel'; give one of vowels"),
+        (lambda folder: wordline.load("vowel"), "Unknown preset 'vowel'; choose one of vowels"),
         (lambda folder: wordline.Effects(read_sigma=-1), r"effects\.read_sigma = -1 is below 0"),
         (lambda folder: wordline.Training(epoch=3), r"training\.epoch is not a field; .* epochs"),
         (

@@ -150,18 +150,6 @@ def line(axis: Any, x: Sequence[float], values: Sequence[Fields], **style: Any) 
     axis.fill_between(x, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
 
 
-def legend_below(axes: Any, columns: int) -> None:
-    """One legend for all axes of a figure, below them; equal labels are one."""
-    found: dict[str, Any] = {}
-    for axis in axes.flatten():
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    chart = axes.flatten()[0].figure
-    chart.legend(
-        list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=8
-    )
-
-
 def snr_axis(axis: Any, ratios: Sequence[float | None]) -> list[float]:
     """Label an axis of signal-to-noise ratios, from no noise on the left down; their places."""
     places = [float(n) for n in range(len(ratios))]

@@ -15,11 +15,16 @@ from rich.table import Table
 
 from wordline.jobs import Job, Runner
 from wordline.studies.common import (
+    BLACK,
+    BLUE,
+    GREY,
+    VERMILION,
     claim,
     decibels,
     drawing,
-    legend_below,
+    headline,
     line,
+    note,
     over_seeds,
     shown,
     snr_axis,
@@ -171,31 +176,87 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     return found
 
 
+LOOKS = {
+    "adversarial": ("adversarial target", VERMILION, "s", "--"),
+    "adversarial, noise": ("target also trained\nwith noise", BLUE, "o", "-"),
+}
+"""Of the targets."""
+SOURCES = {"plain": "a plain", "adversarial": "an adversarial"}
+GAINS = {"gain_one": "one pass", "gain_sum": "votes"}
+
+
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: what noise in inference adds to the accuracy on attacked images."""
-    tested = results["settings"]["tested"]
-    targets = list(dict.fromkeys(row["target"] for row in results["rows"]))
-    with drawing(folder / "figure.svg", 1, len(targets), (4.6 * len(targets), 4.0)) as axes:
-        for axis, target in zip(axes[0], targets, strict=True):
-            x = snr_axis(axis, tested)
-            mine = [row for row in results["rows"] if row["target"] == target]
-            for n, row in enumerate(mine):
-                for by, style in (("one", "-"), ("sum", "--")):
-                    points = [p for p in row["points"] if p["part"] == "test" and p["by"] == by]
-                    gains = [
-                        over_seeds(
-                            [a - b for a, b in zip(p["seeds"], points[0]["seeds"], strict=True)]
-                        )
-                        for p in points
-                    ]
-                    how = "one pass" if by == "one" else "votes"
-                    name = f"{row['attack']} through {row['source']}, {how}"
-                    look = {"color": f"C{n}", "linestyle": style, "marker": "."}
-                    line(axis, x, gains, label=name, **look)
-            axis.axhline(0, color="grey", linewidth=0.8)
-            axis.axhline(PAPER, color="black", linestyle=":", label=f"paper: +{PAPER:g}")
-            axis.grid(alpha=0.3)
-            axis.set_title(f"target: {target}")
-            axis.set_xlabel("signal-to-noise ratio of the inference (dB)")
-            axis.set_ylabel("gain on attacked test images (points)")
-        legend_below(axes, 3)
+    """figure.svg: the gain by noise in inference. figure_targets.svg: accuracy of the targets."""
+    _gains(results, folder / "figure.svg")
+    _targets(results, folder / "figure_targets.svg")
+
+
+def _gains(results: Fields, path: Path) -> None:
+    """Gain and its spread of every setting of the claims, beside the paper's."""
+    rows = results["rows"]
+    gains: list[Fields] = []
+    with drawing(path, 1, 1, (7.2, 0.75 * len(rows) + 1.6)) as axes:
+        axis, names = axes[0, 0], {}
+        at, left = 0.0, 1.4 * min(row[g]["mean"] - row[g]["spread"] for row in rows for g in GAINS)
+        for n, row in enumerate(rows):
+            title, colour, marker, _ = LOOKS[row["target"]]
+            if n == 0 or row["target"] != rows[n - 1]["target"]:
+                at += 0.7
+                words = title.replace("\n", " ")
+                note(axis, words, (left, at - 0.7), color=colour, fontweight="bold", dx=6)
+            names[at] = f"{row['attack']} through\n{SOURCES[row['source']]}\nnetwork"
+            for (by, how), shift in zip(GAINS.items(), (-0.17, 0.17), strict=True):
+                gain = row[by]
+                mean, spread = round(gain["mean"], 4), gain["spread"]
+                look = {"color": colour, "fmt": marker, "markersize": 6, "capsize": 3}
+                axis.errorbar([mean], [at + shift], xerr=spread, **look)
+                words, place = f"{how}: {mean:+.2f}", (mean - spread, at + shift)
+                note(axis, words, place, color=colour, dx=-6, ha="right")
+                gains.append(gain)
+            at += 1
+        axis.set_yticks([*names], [*names.values()])
+        axis.set_ylim(at - 0.4, -0.4)
+        axis.set_xlim(left, PAPER + 1.2)
+        axis.axvline(0, color=GREY, linewidth=0.9)
+        axis.axvline(PAPER, color=BLACK, linewidth=1.4, linestyle=":")
+        note(axis, f"paper: +{PAPER:g}", (PAPER, 0), dx=5)
+        ratios = " or ".join(dict.fromkeys(decibels(gain["snr_db"]) for gain in gains))
+        axis.set_xlabel(f"gain by noise at {ratios} on attacked test images (points)")
+        worst, best = (f(gain["mean"] for gain in gains) for f in (min, max))
+        lost = sum(gain["mean"] < 0 for gain in gains)
+        said = f"Noise of {ratios} in inference costs accuracy in {lost} of {len(gains)} settings:"
+        headline(axes, f"{said}\n{worst:+.2f} to {best:+.2f} points (paper: +{PAPER:g})")
+
+
+def _targets(results: Fields, path: Path) -> None:
+    """Accuracy of both targets in one pass against the noise of inference; a panel a source."""
+    settings, rows = results["settings"], results["rows"]
+    attack = settings["attacks"][-1]
+    sources = list(dict.fromkeys(row["source"] for row in rows))
+    says = []
+    with drawing(path, 1, len(sources), (7.2, 3.9)) as axes:
+        for axis, source in zip(axes[0], sources, strict=True):
+            x = snr_axis(axis, settings["tested"])
+            for target, (title, colour, marker, style) in LOOKS.items():
+                here = target, source, attack
+                row = next(r for r in rows if (r["target"], r["source"], r["attack"]) == here)
+                points = [p for p in row["points"] if (p["part"], p["by"]) == ("test", "one")]
+                look = {"color": colour, "marker": marker, "linestyle": style}
+                line(axis, x, points, markersize=5, **look)
+                first, last = points[0]["mean"], points[-1]["mean"]
+                up = target != "adversarial"
+                place = {"dx": -20, "dy": 34} if up else {"dx": -85, "dy": -52}
+                note(axis, title, (x[1], first), color=colour, **place)
+                for n, mean in ((x[0], first), (x[-1], last)):
+                    words, dy = f"{mean:.1f} %", 12 if up else -12
+                    note(axis, words, (n, mean), color=colour, dx=7, dy=dy)
+                if source == sources[0]:
+                    says.append(f"{first:.1f} %")
+            axis.set_xlim(-0.2, x[-1] + 0.6)
+            axis.set_ylim(35, 115)
+            axis.set_yticks(range(40, 101, 10))
+            axis.set_title(f"{attack} through {SOURCES[source]} network", fontsize=10.5)
+            axis.set_xlabel("signal-to-noise ratio of\nthe inference (dB), one pass")
+        axes[0, 0].set_ylabel("accuracy on attacked images,\ntest set (%)")
+        said = f"{settings['noisy']} more epochs of adversarial training, with noise, make a target"
+        headline(axes, f"{said}\nwithstand more attacks: {says[1]} right instead of {says[0]}")

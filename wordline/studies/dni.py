@@ -5,7 +5,6 @@ without noise training, 89.6 % with it and votes).
 """
 
 import dataclasses
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -16,11 +15,17 @@ from rich.table import Table
 from golden.injection import Placement
 from wordline.jobs import Job, Runner
 from wordline.studies.common import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILION,
     claim,
     decibels,
     drawing,
-    legend_below,
+    headline,
     line,
+    note,
     over_seeds,
     shown,
     snr_axis,
@@ -257,41 +262,146 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
 
 
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: accuracy against the noise of the test, a line a training; votes and the paper's
-    numbers at 0 dB."""
-    rows, tested = results["rows"], list(results["settings"]["tested"])
-    voted = results["settings"]["voted"]
-    panels = list(dict.fromkeys((r["dataset"], r["cell"]) for r in rows))
-    size = (3.0 * len(panels), 6.8)
-    with drawing(folder / "figure.svg", 2, len(panels), size) as axes:
-        for axis, (placement, (dataset, cell)) in zip(
-            axes.flatten(), itertools.product(PLACEMENTS, panels), strict=True
-        ):
-            x = snr_axis(axis, tested)
-            there = x[tested.index(voted)]
-            place = {"dataset": dataset, "cell": cell, "placement": placement}
-            for row in (r for r in rows if all(r[k] == v for k, v in place.items())):
-                ratio = row["trained_db"]
-                if row["bits"] == "float":
-                    colour = {None: "black", LONGER: "grey"}.get(ratio)
-                    colour = colour or f"C{ALL.index(ratio)}"
-                    name = f"float, trained: {decibels(ratio)}"
-                    values = [test["one"] for test in row["tests"]]
-                    line(axis, x, values, color=colour, label=name, marker=".", linewidth=1.2)
-                if ratio == voted:
-                    test = at(row, voted)
-                    mark = "o" if row["bits"] == "float" else "s"
-                    name = f"{row['bits']}, trained: {decibels(voted)}, {test['votes']} votes, sum"
-                    look = {"color": "#b5402a", "markerfacecolor": "none", "markersize": 8}
-                    axis.plot(there, test["sum"]["mean"], mark, label=name, zorder=5, **look)
+    """figure.svg: training with noise against plain training. figure_strength.svg: noise of several
+    strengths in training. figure_every.svg: noise on every vector."""
+    _injected(results, folder / "figure.svg")
+    _strengths(results, folder / "figure_strength.svg")
+    _every(results, folder / "figure_every.svg")
+
+
+def _place(rows: list[Fields], dataset: str, ratio: float) -> Fields:
+    """Where noise on pre-activations is drawn: on that data set, if networks were trained there."""
+    found = [row for row in rows if row["trained_db"] == ratio and row["bits"] == "float"]
+    row = next((row for row in found if row["dataset"] == dataset), found[0])
+    place = {key: row[key] for key in ("dataset", "cell", "bits")}
+    return place | {"placement": "pre-activations"}
+
+
+def _curve(axis: Any, row: Fields, **style: Any) -> list[float]:
+    """`line` of one pass against the noise of the test; the places on the axis."""
+    x = snr_axis(axis, [test["tested_db"] for test in row["tests"]])
+    line(axis, x, [test["one"] for test in row["tests"]], **style)
+    axis.set_xlabel("signal-to-noise ratio of the test (dB), noise on pre-activations")
+    return x
+
+
+def _injected(results: Fields, path: Path) -> None:
+    """Training with noise and plain training; at one ratio the votes, and the paper's numbers."""
+    rows, ratio = results["rows"], results["settings"]["voted"]
+    place = _place(rows, "strokes", ratio)
+    plain, noisy, longer = (find(rows, trained_db=t, **place) for t in (None, ratio, LONGER))
+    coded = find(rows, trained_db=ratio, **place | {"bits": "4/4/4"})
+    assert plain and noisy and longer
+    with drawing(path, 1, 1, (7.2, 4.2)) as axes:
+        axis = axes[0, 0]
+        _curve(axis, longer, color=GREY, linestyle=":", linewidth=1.2)
+        _curve(axis, plain, color=VERMILION, linestyle="--", marker="s", markersize=5)
+        x = _curve(axis, noisy, color=BLUE, marker="o", markersize=5)
+        there = x[[test["tested_db"] for test in noisy["tests"]].index(ratio)]
+        first, last = at(plain, ratio), at(noisy, ratio)
+        low, one, sums = (v["mean"] for v in (first["one"], last["one"], last["sum"]))
+        last_plain = longer["tests"][-1]["one"]["mean"]
+        words = "plain,\nas long"
+        note(axis, words, (x[-1], last_plain), dx=8, dy=-8, color=GREY)
+        bold = {"fontweight": "bold", "dx": 9}
+        look = bold | {"dx": -20, "dy": -4, "ha": "right"}
+        note(axis, f"plain training: {low:.1f} %", (there, low), color=VERMILION, **look)
+        words = f"trained at {decibels(ratio)}: {one:.1f} %"
+        note(axis, words, (there, one), color=BLUE, **bold)
+        axis.plot(there, sums, "D", color=BLUE, markerfacecolor="white", markersize=7, zorder=5)
+        words = f"{last['votes']} votes: {sums:.1f} %"
+        if coded:
+            words += f" (4/4/4: {at(coded, ratio)['sum']['mean']:.1f} %)"
+        note(axis, words, (there, sums), color=BLUE, **bold | {"dy": 11})
+        if place["dataset"] == "strokes":
+            _paper(axis, there)
+        axis.set_ylim(0, 108)
+        axis.set_xlim(right=x[-1] + 0.85)
+        axis.set_ylabel(f"accuracy on {place['dataset']}, {place['cell'].upper()}, test set (%)")
+        said = f"At {decibels(ratio)}, training with noise keeps {one:.1f} % on {place['dataset']}"
+        said += f" where\nplain training falls to {low:.1f} %;"
+        headline(axes, f"{said} {last['votes']} votes reach {sums:.1f} %")
+
+
+def _paper(axis: Any, there: float) -> None:
+    """From the paper's plain training to its votes, as a line with two ends."""
+    low, high = PAPER.values()
+    axis.plot([there, there], [low, high], "_-", color=BLACK, markersize=15, linewidth=1)
+    words = f"paper {low:g} % (plain)\nto {high:g} % (trained, votes)"
+    note(axis, words, (there, 35), color=BLACK, dx=-8, ha="right")
+
+
+STRENGTHS = {6.0: (VERMILION, "^-."), 0.0: (GREEN, "s-"), -6.0: (BLUE, "o-")}
+"""Ratios of the training that are drawn."""
+
+
+def _strengths(results: Fields, path: Path) -> None:
+    """Networks of as many epochs, without noise and with noise of three ratios in training."""
+    rows = results["rows"]
+    place = _place(rows, "vowels", results["settings"]["voted"])
+    plain, *noisy = (find(rows, trained_db=t, **place) for t in (LONGER, *STRENGTHS))
+    drawn = [(row, *STRENGTHS[row["trained_db"]]) for row in noisy if row]
+    assert plain and drawn
+    strongest = drawn[-1][0]
+    with drawing(path, 1, 1, (7.2, 4.0)) as axes:
+        axis = axes[0, 0]
+        for row, colour, style in ((plain, BLACK, "D--"), *drawn):
+            trained, look = row["trained_db"], {"marker": style[0], "linestyle": style[1:]}
+            x = _curve(axis, row, color=colour, markersize=5, **look)
+            end = row["tests"][-1]["one"]["mean"]
+            how = "plain training" if trained == LONGER else f"trained at {decibels(trained)}"
+            note(axis, f"{how}: {end:.1f} %", (x[-1], end), color=colour, dx=9)
+            for n, test in zip(x, row["tests"], strict=True):
+                if test["tested_db"] == trained:
+                    ring = {"markersize": 13, "markerfacecolor": "none", "zorder": 5}
+                    axis.plot(n, test["one"]["mean"], "o", color=colour, **ring)
+        axis.set_xlim(right=x[-1] + 2.2)
+        axis.set_ylabel(f"accuracy on {place['dataset']}, {place['cell'].upper()}, test set (%)")
+        means = [r["tests"][n]["one"]["mean"] for n in (-1, 0) for r in (strongest, plain)]
+        last, how = (
+            decibels(db) for db in (plain["tests"][-1]["tested_db"], strongest["trained_db"])
+        )
+        said = f"On {place['dataset']}, training at {how} keeps {means[0]:.1f} % at {last}"
+        said += f" (plain: {means[1]:.1f} %)\nand reaches {means[2]:.2f} % without noise"
+        headline(axes, f"{said} (plain: {means[3]:.2f} %)")
+
+
+def _every(results: Fields, path: Path) -> None:
+    """Noise on every vector: plain training, training with noise, votes; a panel a data set."""
+    rows, ratio = results["rows"], results["settings"]["voted"]
+    sets = list(dict.fromkeys(row["dataset"] for row in rows))
+    looks = {"rnn": (BLUE, "o-"), "lstm": (VERMILION, "s--")}
+    votes, says = results["settings"]["votes"], []
+    with drawing(path, 1, len(sets), (7.2, 3.9)) as axes:
+        for axis, dataset in zip(axes[0], sets, strict=True):
+            for cell, (colour, style) in looks.items():
+                place = {"dataset": dataset, "cell": cell, "placement": "every"}
+                plain, noisy, coded = (
+                    find(rows, bits=bits, trained_db=trained, **place)
+                    for bits, trained in (("float", None), ("float", ratio), ("4/4/4", ratio))
+                )
+                if plain is None or noisy is None:
+                    continue
+                first, last = at(plain, ratio)["one"], at(noisy, ratio)
+                means = [value["mean"] for value in (first, last["one"], last["sum"])]
+                axis.plot(range(3), means, style, color=colour, markersize=6)
+                words = f"{cell.upper()}: {means[-1]:.1f} %"
+                if coded:
+                    words += f"\n(4/4/4: {at(coded, ratio)['sum']['mean']:.1f} %)"
+                look = {"color": colour, "dx": 9, "dy": -6 if coded else 0}
+                note(axis, words, (2, means[-1]), **look)
+                if cell == "rnn":
+                    says.append(f"{means[-1]:.1f} % on {dataset}")
             if dataset == "strokes":
-                for value in PAPER.values():
-                    axis.plot(there, value, "_", color="black", markersize=16, zorder=6)
-                    axis.annotate(f"paper {value:g}", (there + 0.35, value + 1), fontsize=7)
+                axis.plot((0, 2), PAPER.values(), "D:", color=BLACK, markersize=6)
+                for n, value in zip((0, 2), PAPER.values(), strict=True):
+                    look = {"dx": 9} if n else {"dx": -9, "ha": "right"}
+                    note(axis, f"paper:\n{value:g} %", (n, value), **look)
+            axis.set_title(dataset, fontsize=10.5)
+            axis.set_xticks(range(3), ["plain", f"trained\nat {decibels(ratio)}", f"{votes} votes"])
+            axis.set_xlim(-1.1, 3.5)
             axis.set_ylim(0, 102)
-            axis.grid(alpha=0.3)
-            where = placement if placement == "pre-activations" else "every vector"
-            axis.set_title(f"{dataset}, {cell.upper()}, noise on {where}", fontsize=8)
-            axis.set_xlabel("signal-to-noise ratio of the test (dB)")
-            axis.set_ylabel("accuracy, test set (%)")
-        legend_below(axes, 4)
+        axes[0, 0].set_ylabel(f"accuracy at {decibels(ratio)}, test set (%)")
+        said = f"With noise on every vector at {decibels(ratio)}, {votes} votes bring the RNN"
+        said += f"\nto {' and '.join(says)} (paper: {PAPER['injected, voted']:g} %)"
+        headline(axes, said)

@@ -14,11 +14,16 @@ from rich.table import Table
 from golden.injection import Placement
 from wordline.jobs import Job, Runner
 from wordline.studies.common import (
+    BLACK,
+    BLUE,
+    GREY,
+    VERMILION,
     claim,
     decibels,
     drawing,
-    legend_below,
+    headline,
     line,
+    note,
     over_seeds,
     shown,
     snr_axis,
@@ -142,32 +147,107 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
 
 
 def figures(results: Fields, folder: Path) -> None:
-    """figure.svg: accuracy against the noise of the test; votes and the paper's numbers at 0 dB."""
+    """figure.svg: what noise costs, and what training with it and votes give back.
+    figure_votes.svg: votes, and the accuracy without noise."""
+    _given_back(results, folder / "figure.svg")
+    _votes(results, folder / "figure_votes.svg")
+
+
+def _at(row: Fields, snr_db: float | None) -> Fields:
+    """The test of a row at a ratio."""
+    found: Fields = next(test for test in row["tests"] if test["snr_db"] == snr_db)
+    return found
+
+
+def _rows(results: Fields, dataset: str, placement: str) -> tuple[Fields, Fields]:
+    """The plain network and that trained with noise, at a place."""
+    place = {"dataset": dataset, "placement": placement}
+    plain, noisy = (
+        next(row for row in results["rows"] if place | {"injected": injected} == _key(row))
+        for injected in (False, True)
+    )
+    return plain, noisy
+
+
+def _key(row: Fields) -> Fields:
+    return {key: row[key] for key in ("dataset", "placement", "injected")}
+
+
+def _given_back(results: Fields, path: Path) -> None:
+    """Noise on pre-activations: both trainings; at one ratio the votes, and the paper's numbers."""
     settings = results["settings"]
-    tested, sets = settings["tested"], settings["datasets"]
-    with drawing(folder / "figure.svg", 1, len(sets), (4.4 * len(sets), 4.4)) as axes:
+    ratio, sets, says = settings["voted"], settings["datasets"], []
+    with drawing(path, 1, len(sets), (7.2, 4.0)) as axes:
         for axis, dataset in zip(axes[0], sets, strict=True):
-            x = snr_axis(axis, tested)
-            at = x[list(tested).index(settings["voted"])]
-            mine = [row for row in results["rows"] if row["dataset"] == dataset]
-            for row in mine:
-                colour = f"C{PLACEMENTS.index(row['placement'])}"
-                trained = "trained at 0 dB" if row["injected"] else "plain training"
-                style = {"color": colour, "linestyle": "-" if row["injected"] else "--"}
-                where = "every vector" if row["placement"] == "every" else row["placement"]
-                name = f"{trained}, noise on {where}"
-                line(axis, x, [t["one"] for t in row["tests"]], label=name, marker=".", **style)
-                if row["injected"]:
-                    voted = next(t for t in row["tests"] if t["votes"] > 1)
-                    name = f"{voted['votes']} votes, noise on {where}"
-                    axis.plot(at, voted["sum"]["mean"], "o", color=colour, label=name)
-            whose = "paper" if dataset == "mnist-rows" else "paper, CIFAR-10:"
-            for value in PAPER[dataset]:
-                axis.plot(at, value, "_", color="black", markersize=18, zorder=6)
-                axis.annotate(f"{whose} {value:g}", (at + 0.35, value), fontsize=7, va="center")
-            axis.set_ylim(0, 102)
-            axis.grid(alpha=0.3)
-            axis.set_title(TITLES[dataset])
+            plain, noisy = _rows(results, dataset, "pre-activations")
+            x = snr_axis(axis, settings["tested"])
+            there = x[list(settings["tested"]).index(ratio)]
+            low, high = PAPER[dataset]
+            axis.plot([there, there], [low, high], "_-", color=BLACK, markersize=13, linewidth=1)
+            whose = "paper" if dataset == "mnist-rows" else "paper, CIFAR-10,"
+            right = {"ha": "right", "dx": -7}
+            note(axis, f"{whose} {low:g}\nto {high:g} %", (there, 7), **right)
+            look = {"color": VERMILION, "linestyle": "--", "marker": "s", "markersize": 4.5}
+            line(axis, x, [test["one"] for test in plain["tests"]], **look)
+            look = {"color": BLUE, "marker": "o", "markersize": 4.5}
+            line(axis, x, [test["one"] for test in noisy["tests"]], **look)
+            first, last = _at(plain, ratio)["one"]["mean"], _at(noisy, ratio)
+            one, sums = last["one"]["mean"], last["sum"]["mean"]
+            bold = {"fontweight": "bold"}
+            before = max(x.index(there) - 1, 0)
+            where = x[before], plain["tests"][before]["one"]["mean"]
+            note(axis, "plain training", where, color=VERMILION, dy=-4, **right | bold)
+            note(axis, f"{first:.2f} %", (there, first), color=VERMILION, dx=7, dy=10, **bold)
+            words = f"trained at\n{decibels(ratio)}: {one:.2f} %"
+            note(axis, words, (there, one), color=BLUE, dx=14, dy=0, **bold)
+            axis.plot(there, sums, "D", color=BLUE, markerfacecolor="white", markersize=7, zorder=5)
+            words = f"{settings['votes']} votes: {sums:.2f} %"
+            note(axis, words, (there, sums), color=BLUE, dy=13, ha="center", **bold)
+            axis.set_title(f"{TITLES[dataset]}, noise on pre-activations", fontsize=10.5)
+            axis.set_ylim(0, 113)
+            axis.set_yticks(range(0, 101, 20))
             axis.set_xlabel("signal-to-noise ratio of the test (dB)")
-            axis.set_ylabel("accuracy, test set (%)")
-        legend_below(axes, 3)
+            says.append(f"{TITLES[dataset]} from {first:.2f} to {sums:.2f} %")
+        axes[0, 0].set_ylabel("accuracy, test set (%)")
+        said = f"At {decibels(ratio)}, training with noise and {settings['votes']} votes bring"
+        headline(axes, f"{said}\n{' and '.join(says)}")
+
+
+def _votes(results: Fields, path: Path) -> None:
+    """One pass, votes, the same network without noise, the paper's number; a row a placement."""
+    settings = results["settings"]
+    ratio, sets = settings["voted"], settings["datasets"]
+    with drawing(path, 1, len(sets), (7.2, 3.3)) as axes:
+        for axis, dataset in zip(axes[0], sets, strict=True):
+            for n, placement in enumerate(PLACEMENTS):
+                _, noisy = _rows(results, dataset, placement)
+                test, quiet = _at(noisy, ratio), _at(noisy, None)["one"]["mean"]
+                one, sums = test["one"]["mean"], test["sum"]["mean"]
+                axis.plot([one, sums], [n, n], color=BLUE, linewidth=1.2)
+                axis.plot(one, n, "s", color=GREY, markersize=6)
+                axis.plot(sums, n, "o", color=BLUE, markersize=9, markerfacecolor="white")
+                axis.plot(quiet, n, "|", color=VERMILION, markersize=17, markeredgewidth=2)
+                first = n == 0
+                words = f"one pass:\n{one:.2f}" if first else f"{one:.2f}"
+                note(axis, words, (one, n), color=GREY, dy=20 if first else 14, ha="center")
+                words = f"{settings['votes']} votes: {sums:.2f}" if first else f"{sums:.2f}"
+                note(axis, words, (sums, n), color=BLUE, dx=3, dy=17, ha="right")
+                words = f"without noise: {quiet:.2f}" if first else f"{quiet:.2f}"
+                note(axis, words, (quiet, n), color=VERMILION, dx=3, dy=-18, ha="right")
+            high = PAPER[dataset][1]
+            axis.axvline(high, color=BLACK, linewidth=1.2, linestyle=":")
+            whose = "paper" if dataset == "mnist-rows" else "paper, CIFAR-10"
+            look = {"ha": "right", "dx": -4}
+            note(axis, f"{whose}: {high:g}", (high, 1.62), **look)
+            axis.set_title(TITLES[dataset], fontsize=10.5)
+            names = ["noise on\npre-\nactivations", "noise on\nevery\nvector"]
+            axis.set_yticks((0, 1), names if axis is axes[0, 0] else [])
+            axis.set_ylim(1.8, -0.65)
+            axis.margins(x=0.1)
+            axis.locator_params(axis="x", steps=(1, 2, 5, 10))
+            axis.set_xlabel("accuracy, test set (%)")
+        _, noisy = _rows(results, sets[0], PLACEMENTS[0])
+        sums, quiet = _at(noisy, ratio)["sum"]["mean"], _at(noisy, None)["one"]["mean"]
+        said = f"At {decibels(ratio)}, {settings['votes']} votes give back a network's accuracy"
+        said += f" without noise:\n{sums:.2f} against {quiet:.2f} % on {TITLES[sets[0]]}"
+        headline(axes, f"{said} (paper: {PAPER[sets[0]][1]:g} %)")
