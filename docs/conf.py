@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import annotated_types
-import click
+import typer
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
@@ -166,7 +166,7 @@ def command_page() -> str:
     """Every command with its arguments and options, as Typer writes it."""
     app = get_command(command)
     text = get_docs_for_click(
-        obj=app, ctx=click.Context(app, info_name="wordline"), name="wordline", title="Commands"
+        obj=app, ctx=typer.Context(app, info_name="wordline"), name="wordline", title="Commands"
     )
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
 

@@ -203,7 +203,7 @@ def load(name: str) -> Effects:
 
     Raises WordlineError if `name` is neither, or if the file has a mistake.
     """
-    found = preset_or_toml(name, PRESETS, "There are no effects")
+    found = preset_or_toml(name, PRESETS, "Unknown effects")
     return found if isinstance(found, Effects) else read(found.get("effects", found), name)
 
 

@@ -578,7 +578,7 @@ def test_toml_files(tmp_path):
 
 
 def test_files_that_are_no_effects(tmp_path):
-    with pytest.raises(WordlineError, match=r"no effects 'pmc'; give one of none, pcm, reram, all"):
+    with pytest.raises(WordlineError, match=r"effects 'pmc'; choose one of none, pcm, reram, all"):
         effects.load("pmc")
     with pytest.raises(WordlineError, match="cannot be read"):
         effects.load(str(tmp_path / "absent.toml"))

@@ -152,5 +152,5 @@ def test_every_block_has_a_bench() -> None:
 
 
 def test_a_block_that_there_is_not(tmp_path: Path) -> None:
-    with pytest.raises(WordlineError, match="no block 'lstm'; give one of dac, adc, crossbar"):
+    with pytest.raises(WordlineError, match="block 'lstm'; choose one of dac, adc, crossbar"):
         blocks.simulate("lstm", description("odd"), tmp_path)

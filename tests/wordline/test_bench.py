@@ -140,7 +140,7 @@ def test_peers_that_are_missing_are_named(tmp_path, text, sentence):
 
 
 def test_an_unknown_part_is_named(tmp_path):
-    with pytest.raises(WordlineError, match="no benchmark 'x'; there is: golden, training"):
+    with pytest.raises(WordlineError, match="benchmark 'x'; choose golden, training"):
         commands.bench_(["golden", "x"], None, tmp_path)
     assert not any(tmp_path.iterdir())
 

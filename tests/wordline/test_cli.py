@@ -330,7 +330,7 @@ def test_other_mistakes_are_named(quick):
         (["train", "[/x]"], "Unknown preset '[/x]'"),
         (["train", "quick.toml", "--seed", "3000000000"], "seed = 3000000000 is above"),
         (["emit", "quick.toml", "--design-only", "--votes", "2"], "leave them out, or it"),
-        (["sim", "quick.toml", "--effects", "mess"], "There are no effects 'mess'; give one of"),
+        (["sim", "quick.toml", "--effects", "mess"], "Unknown effects 'mess'; choose one of"),
         (["sim", "late.toml"], "effects.drift_seconds = 100000000000.0 is above"),
         (["sim", "quick.toml", "--votes", "8"], "votes = 8 needs a replay buffer"),
         (["sim", "votes.toml", "--votes", "5"], "votes = 5 is not in 1..4"),

@@ -141,8 +141,12 @@ def test_one_score_is_a_threshold():
         (Net(1, tail=torch.sigmoid), "class", None),
         (Net(tail=nn.Softmax(-1)), "scores", "ends with Softmax, .* would leave; write 'class'"),
         (Net(1, tail=nn.Softmax(-1)), "class", "one score and takes Softmax of it, which is the s"),
-        (Net(tail=torch.relu), "class", "no chain of recurrent and linear layers"),
-        (Net(tail=lambda scores: (scores * 2).softmax(-1)), "class", "no chain of recurrent and"),
+        (Net(tail=torch.relu), "class", "not a chain of recurrent and linear layers"),
+        (
+            Net(tail=lambda scores: (scores * 2).softmax(-1)),
+            "class",
+            "not a chain of recurrent and",
+        ),
     ],
 )
 def test_what_scores_go_through_last_is_seen(module, of, words):
