@@ -102,23 +102,19 @@ def at_node(figures: Figures, node: int) -> Figures:
         else:
             found[name] = scaled(name, min(1.0, factor), factor**0.5, max(1.0, factor))
     volts = technology.NODES[180][0] / technology.nominal(node)
-    general = node / 180 / volts**2
-    ends = sorted((general, whole.energy))
-    found["node_energy"] = dataclasses.replace(
-        figures["node_energy"],
-        low=ends[0],
-        typical=whole.energy,
-        high=ends[1],
-        source=f"as at {NODE} nm, at {node} nm",
-    )
-    ends = sorted((whole.area, (node / 180) ** 2))
-    found["node_area"] = dataclasses.replace(
-        figures["node_area"],
-        low=ends[0],
-        typical=whole.area,
-        high=ends[1],
-        source=f"as at {NODE} nm, at {node} nm",
-    )
+    square = (node / 180) ** 2
+    of_cells = {
+        "node_energy": (whole.energy, node / 180 / volts**2),
+        "node_area": (whole.area, square),
+    }
+    for name, (typical, general) in of_cells.items():
+        found[name] = dataclasses.replace(
+            figures[name],
+            low=min(typical, general),
+            typical=typical,
+            high=max(typical, general),
+            source=f"as at {NODE} nm, at {node} nm",
+        )
     return found
 
 
