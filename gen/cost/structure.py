@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from gen.impl import memories
 from gen.impl.memories import Shape
+from gen.impl.yosys import block_name
 from gen.ip import package
 from gen.rtl import naming, verilog
 from gen.verilog import components
@@ -57,6 +58,9 @@ class Counts:
 
 FIELDS = fields(Counts)
 
+CORE = ("system", "core", "core")
+"""Path of the accelerator in the top with AXI."""
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -100,11 +104,9 @@ def _netlists(description: Description) -> tuple[Netlist, Netlist]:
 
 
 def _block(module: str, core: str) -> str:
-    """Block of a module, as in `gen.impl.yosys.block_name`."""
+    """The block of a module, named as in a mapped netlist."""
     first, *inside = module.split(".")
-    if first == core:
-        return ".".join(inside) or "switch"
-    return ".".join(["axi", *inside[1:]])
+    return block_name(".".join([*CORE, *inside] if first == core else inside))
 
 
 def _macros(module: Module, least: int) -> list[tuple[str, Shape]]:

@@ -77,14 +77,12 @@ class Row:
     """A design and its measurements.
 
     counted: Counts at gate level.
-    mapped: Cell area by block, with large memories as macros (um2).
     flat: Cell area by block, with all memories as flip-flops (um2); None: not mapped.
     """
 
     name: str
     description: Description
     counted: Counted
-    mapped: dict[str, float]
     flat: dict[str, float] | None
 
 
@@ -110,16 +108,15 @@ def row(name: str) -> Row:
         *synthesise.netlist_inputs(own, BUILD, SEQUENCES, DATA),
         *(folder / "analog", "analog"),
     )
-    flat = _mapped(description, folder / "flat", None) if name in (*FLAT, *TRIED) else None
-    mapped = _mapped(description, folder / "macros", memories.LEAST)
-    return Row(name, description, counted, mapped, flat)
+    flat = _flat(description, folder / "flat") if name in (*FLAT, *TRIED) else None
+    return Row(name, description, counted, flat)
 
 
-def _mapped(description: Description, folder: Path, memory_bits: int | None) -> dict[str, float]:
+def _flat(description: Description, folder: Path) -> dict[str, float]:
     """Cell area by block (um2); the result is kept."""
     kept = folder / "areas.json"
     if not kept.exists():
-        mapped = yosys.map_cells(description, ppa.CELLS, folder, memory_bits=memory_bits)
+        mapped = yosys.map_cells(description, ppa.CELLS, folder)
         files.write_text(kept, json.dumps({b.name: b.area for b in mapped.blocks}))
     found: dict[str, float] = json.loads(kept.read_text())
     return found
@@ -130,7 +127,7 @@ def fit(rows: list[Row]) -> Model:
     names = [field.name for field in FIELDS]
     areas: list[tuple[list[float], float]] = []
     for one in rows:
-        for blocks, bits in ((one.mapped, memories.LEAST), (one.flat or {}, None)):
+        for blocks, bits in ((one.counted.area, memories.LEAST), (one.flat or {}, None)):
             own = structure(one.description, memory_bits=bits).blocks
             areas += [
                 ([getattr(own[block], name) for name in names], um2)
