@@ -21,7 +21,7 @@ from gen.cost import components, ppa, summary, technology
 from gen.cost.counts import from_dict
 from golden import presets
 from wordline.jobs import Job, Runner
-from wordline.studies.common import claim, drawing
+from wordline.studies.common import BLACK, BLUE, GREEN, VERMILION, claim, drawing
 
 Fields = dict[str, Any]
 
@@ -285,7 +285,7 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     return [measures, where, depends, others]
 
 
-OURS, TWIN, *_ = COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000")
+OURS, TWIN, *_ = COLOURS = (BLUE, VERMILION, GREEN, BLACK)
 """Of ours with crossbars, its digital twin, and published accelerators of either kind."""
 
 UNITS = {measure: unit.replace("mm2", "mm²") for measure, unit in ppa.MEASURES.items()}
