@@ -57,6 +57,11 @@ class Description:
                 f"{self.network.classes}: a state leaves where there is no head, and a head has "
                 f"one class or more; write 'state' and 0, or 'class' or 'scores' and how many"
             )
+        if self.output.of == "class" and self.network.classes == 1:
+            raise ValueError(
+                "output.of = 'class' with network.classes = 1 is always class 0; write 2, or "
+                "'scores' for the score itself"
+            )
         if self.voting.replay_steps and self.output != Output():
             raise ValueError(
                 f"voting.replay_steps = {self.voting.replay_steps} is for votes on the class of a "

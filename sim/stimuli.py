@@ -71,13 +71,15 @@ def random_description(
     if cell["kind"] == "lstm":
         cell |= {"gate_bits": gate_bits, "state_bits": whole(gate_bits + 2, 14)}
         cell["state_index_bits"] = whole(4, 6)
+    of = output.get("of", "class")
+    fewest = 2 if of == "class" else 1
     description = Description.from_dict(
         {
             "name": "drawn",
             "network": {
                 "inputs": whole(1, most_rows // 2),
                 "hidden": [whole(1, most_rows // 2) for _ in range(whole(1, 2))],
-                "classes": 0 if output.get("of") == "state" else whole(1, 6),
+                "classes": 0 if of == "state" else max(fewest, whole(1, 6)),
             },
             "device": {
                 "weight_bits": weight_bits,

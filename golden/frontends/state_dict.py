@@ -23,8 +23,11 @@ KINDS = {4: "lstm", 1: "rnn"}
 
 RECURRENT = re.compile(r"(.*?)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(\d+)(_reverse)?")
 
-MOST = 6
-"""Maximum parts for which every order is tried; more parts keep the order of the dictionary."""
+MOST = 100_000
+"""Maximum steps of the search for an order; what it does not find by then is ambiguous."""
+
+SHOWN = 3
+"""Maximum orders that a message proposes."""
 
 STRANGE = {
     "_orig": "it is pruned; make that permanent with torch.nn.utils.prune.remove, and save again",
@@ -241,20 +244,27 @@ def _ordered(
                 f"{','.join(known)}."
             )
         return [known[name] for name in order]
-    if len(parts) == 1 or len(parts) > MOST:
+    if len(parts) == 1:
         return parts
-    fits = [own for own in itertools.permutations(parts) if _fits(own)]
-    fits = [own for own in fits if inputs in (None, own[0].layers[0].inputs)] or fits
+    layers = [part for part in parts if part.recurrent]
+    numbers = len({re.sub(r"\d+", "", part.name) for part in layers}) == 1
+    if numbers and not made:
+        layers.sort(key=lambda part: [int(n) for n in re.findall(r"\d+", part.name)])
+    first = None if inputs is None else [p for p in parts if p.layers[0].inputs == inputs] or None
+    known_order = layers if made or numbers else ()
+    try:
+        tried = ((first, known_order), (first, ()), (None, known_order), (None, ()))
+        fits = next(filter(None, (_orders(parts, *own) for own in tried)), [])
+    except _TooManyError:
+        raise WordlineError(
+            f"{source} has {len(parts)} parts, too many to find their order by their sizes; say "
+            f"it: --order {','.join(known)}, if that is the order in which they are computed."
+        ) from None
     if not fits:
         return parts
-    layers = [part.name for part in parts if part.recurrent]
-    numbers = len({re.sub(r"\d+", "", name) for name in layers}) == 1
-    if made or numbers:  # recurrent layers keep the order of the dictionary
-        kept = [own for own in fits if [p.name for p in own if p.recurrent] == layers]
-        fits = kept or fits
     table = next((p for p in parts if p.perhaps_a_table and _reads_x(p, fits)), None)
     if len(fits) > 1 or table is not None:
-        orders = " or ".join(",".join(part.name for part in own) for own in fits[:3])
+        orders = " or ".join(",".join(part.name for part in own) for own in fits[:SHOWN])
         why = (
             f"{table.name}.weight has no bias, and may be the table of an nn.Embedding"
             if len(fits) == 1 and table is not None
@@ -267,9 +277,44 @@ def _ordered(
     return [*fits[0]]
 
 
-def _fits(parts: Sequence[_Part]) -> bool:
-    layers = [layer for part in parts for layer in part.layers]
-    return all(a.units == b.inputs for a, b in itertools.pairwise(layers))
+class _TooManyError(Exception):
+    pass
+
+
+def _orders(
+    parts: Sequence[_Part], first: Sequence[_Part] | None = None, layers: Sequence[_Part] = ()
+) -> list[list[_Part]]:
+    """Orders in which each part reads what the one before it computes, at most `SHOWN` + 1.
+
+    first: What may come first. Default: any part.
+    layers: The order of recurrent parts. Default: any.
+    Raises _TooManyError after `MOST` steps.
+    """
+    found: list[list[_Part]] = []
+    steps = 0
+
+    def extend(chain: list[_Part], rest: list[_Part]) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > MOST:
+            raise _TooManyError
+        if not rest:
+            found.append(chain)
+        following = next((part for part in layers if part in rest), None)
+        for part in rest:
+            if len(found) > SHOWN:
+                return
+            if chain and chain[-1].layers[-1].units != part.layers[0].inputs:
+                continue
+            if not chain and first is not None and part not in first:
+                continue
+            if part.recurrent and following not in (None, part):
+                continue
+            extend([*chain, part], [other for other in rest if other is not part])
+
+    if all(a.units == b.inputs for part in parts for a, b in itertools.pairwise(part.layers)):
+        extend([], [*parts])
+    return found
 
 
 def _reads_x(part: _Part, fits: Sequence[Sequence[_Part]]) -> bool:

@@ -107,3 +107,25 @@ def test_every_permutation_of_the_parts_is_read_alike():
     parts = {"a": lstm(5, 9), "b": lstm(9, 8), "c": nn.Linear(8, 3)}
     names = {read(**dict(own)).chain for own in itertools.permutations(parts.items())}
     assert names == {("a", "b", "c")}
+
+
+def test_numbers_in_names_are_counted_where_a_file_sorts_them_as_text():
+    parts = {f"lstm{n}": lstm(7) for n in (2, 9, 10)}
+    assert read(made=False, **parts).chain == ("lstm2", "lstm9", "lstm10")
+
+
+def test_many_parts_are_ordered_like_few():
+    sizes = [5, 9, 7, 8, 6, 4, 3, 2]
+    chain = {chr(122 - n): lstm(*pair) for n, pair in enumerate(itertools.pairwise(sizes))}
+    for made in (True, False):
+        backwards = dict(reversed([*chain.items()]))
+        assert read(made=made, **backwards).chain == tuple(chain)
+    same = {f"p{n}": nn.Linear(7, 7) for n in range(8)}
+    with pytest.raises(WordlineError, match=r"fit in several orders\); say it: --order l,p0,"):
+        read(l=lstm(7), **same)
+
+
+def test_an_order_that_is_not_found_in_time_is_asked_for():
+    hub = {f"p{n}": nn.Linear(7, 7) for n in range(12)}
+    with pytest.raises(WordlineError, match=r"14 parts, too many .* say it: --order l,last,p0,"):
+        read(l=lstm(7), last=nn.Linear(9, 9), **hub)

@@ -1,7 +1,6 @@
 """The documentation: links, figures and commands are true."""
 
 import json
-import os
 import re
 import runpy
 import shutil
@@ -139,41 +138,6 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
             exec("".join(cell["source"]), scope)
     shown = [line for c in cells for o in c.get("outputs", []) for line in o.get("text", [])]
     assert any("ADCs" in line for line in shown) and len(scope["accuracy"]) == 4  # type: ignore[arg-type]
-
-
-def blocks(page):
-    """Files and commands of a page in their order: (file, text) or (None, command)."""
-    pattern = r"```(?:\{code-block\} python\n:caption: (\S+)\n|(console)\n)(.*?)```"
-    for file, console, body in re.findall(pattern, page.read_text(), re.DOTALL):
-        if console:
-            yield from ((None, line[2:]) for line in body.splitlines() if line.startswith("$ "))
-        else:
-            yield file, body.lstrip("\n")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", ["quickstart", "tutorial", "howto/noise"])
-def test_commands_of_a_page_run_as_written(page, tmp_path):
-    """In an empty folder, but for getting and setting up the project itself."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = 0
-    for file, text in blocks(DOCS / f"{page}.md"):
-        if file is not None:
-            (tmp_path / file).write_text(text)
-            continue
-        if text.startswith(("git clone", "make ", "source ")):
-            continue
-        run = subprocess.run(
-            *(text,),
-            shell=True,
-            cwd=tmp_path,
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, (text, run.stdout[-2000:], run.stderr[-2000:])
-        done += 1
-    assert done >= 4
 
 
 @pytest.mark.slow

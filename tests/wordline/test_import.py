@@ -60,7 +60,7 @@ def inputs(*size, seed=0):
 
 def describe(network, **sections):
     return network.fit(
-        Description(name="own", network=Network(inputs=1, hidden=(1,), classes=1))
+        Description(name="own", network=Network(inputs=1, hidden=(1,), classes=2))
     ).replace(**sections)
 
 

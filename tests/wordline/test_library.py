@@ -122,6 +122,14 @@ def test_threads_are_put_back(tmp_path):
         ),
         (lambda folder: wordline.load("vowels", noise="loud"), "noise = 'loud' is neither"),
         (
+            lambda folder: wordline.load("vowels").description.replace(network={"classes": 1}),
+            r"output\.of = 'class' with network\.classes = 1 is always class 0; write 2, or 'scor",
+        ),
+        (
+            lambda folder: wordline.evaluate(wordline.Training(), None),
+            r"give its attribute \.program",
+        ),
+        (
             lambda folder: wordline.emit(wordline.load("vowels"), folder, macro="best"),
             "view 'best' of the crossbars; choose blackbox or model or digital",
         ),

@@ -114,6 +114,12 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
         )
     if raw.dtype.kind not in "fiub":
         raise WordlineError(f"{path}: the input is {raw.dtype}; give real numbers.")
+    for name, array in arrays.items():
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+            raise WordlineError(
+                f"{path}: `{name}` holds {array.max()}, beyond a signed integer of 64 bits; give "
+                f"smaller ones or real numbers."
+            )
     if kind == "codes" and not np.issubdtype(raw.dtype, np.integer):
         raise WordlineError(f"{path}: `codes` are {raw.dtype}; give integers, or call them `x`.")
     labels = arrays.get("labels", np.empty(0, np.int64))

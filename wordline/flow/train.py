@@ -175,6 +175,10 @@ def evaluate(program: Program, data: Sequences, *, threads: int = 1) -> dict[str
 
     They include the program's noise and votes, if it has any.
     """
+    if not isinstance(program, Program):
+        raise WordlineError(
+            f"program = {type(program).__name__} is no program; give its attribute .program."
+        )
     with torch_threads(threads):
         return measured(program, data)
 
