@@ -1,19 +1,23 @@
 """Fast path of a recurrent layer: the numbers of golden/layer.py at the speed of a float LSTM.
 
-Products run as bytes on the CPU's matrix unit if there is one. Otherwise they run in float32, which
-holds every integer up to 2^24, or in float64 if charges may be larger. The rest of a step is one
-compiled pass (golden/kernels.cpp). The backward pass is written by hand. Its gradients are those of
-the readable path; in float32 they differ by rounding alone. Tests compare both paths.
+Products run as bytes on the CPU's matrix unit if there is one. Otherwise inference runs with
+sequences in the lanes of the CPU's vectors (golden/lanes.cpp). Training, and inference on a CPU
+without AVX2, takes products in float32, which holds every integer up to 2^24, or in float64 if
+charges may be larger; the rest of a step is one compiled pass (golden/kernels.cpp). The backward
+pass is written by hand. Its gradients are those of the readable path; in float32 they differ by
+rounding alone. Tests compare both paths.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from golden import adc, native, noise
+from golden import adc, kernel_inputs, native, noise
 from golden.fixed import slopes
 from golden.geometry import ArrayShape
 from golden.injection import Injected, Injection
@@ -24,8 +28,13 @@ EXACT = 2**24
 """float32 holds every integer up to this one."""
 
 
-Products = Literal["bytes", "float32", "float64"]
-"""Number format of the products of a step."""
+Products = Literal["bytes", "lanes", "float32", "float64"]
+"""How the products of a step are computed.
+
+- "bytes": On the CPU's matrix unit.
+- "lanes": In pairs of int16, all steps in one kernel (golden/lanes.cpp).
+- "float32", "float64": By PyTorch.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,17 +92,25 @@ def run(
 
     products: Number format of the products. Default: the fastest exact one.
     """
-    gain = adc.lane_gain(program, shape)
-    differential = (program.positive - program.negative).flatten(0, 1)
-    arguments = (x, differential, gain, program.bias, program.gate_tables)
-    learns = torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments)
-    kinds = choose(program, shape, products, learns, injected)
-    job = _Job(program, shape, runs, injected, trace or learns, kinds)
-    if learns:
-        h, codes, c = _Run.apply(job, *arguments)
+    cells, words = (program.positive, program.negative), (program.gain, program.bias)
+    given = (x, *cells, *words, program.gate_tables)
+    learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    if products is None and not learns and injected is None:
+        kinds = _kept(program, shape).kinds
     else:
-        tensors = _forward(job, False, *arguments)
+        kinds = choose(program, shape, products, learns, injected)
+    job = _Job(program, shape, runs, injected, trace or learns, kinds)
+    if kinds[0] == "lanes":
+        tensors = _in_lanes(job, x)
         h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
+    else:
+        differential = (program.positive - program.negative).flatten(0, 1)
+        loaded = (adc.lane_gain(program, shape), program.bias, program.gate_tables)
+        if learns:
+            h, codes, c = _Run.apply(job, x, differential, *loaded)
+        else:
+            tensors = _forward(job, False, x, differential, *loaded)
+            h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
     has_c = shape.description.cell.state_range is not None
     return Ran(h, codes if trace else None, c if trace and has_c else None)
 
@@ -123,9 +140,50 @@ def choose(
     of_cell = description.cell.largest(1 if injected is None else injected.growth)
     narrow = max(2 * read, converted, of_cell) < 2**31
     if products is None:
-        bytes_ = native.has_tiles() and description.device.conductance_bits <= 8 and not learns
-        products = "bytes" if bytes_ else "float32" if charge < EXACT else "float64"
+        in_integers = not learns and injected is None
+        if native.has_tiles() and description.device.conductance_bits <= 8 and not learns:
+            products = "bytes"
+        elif native.has_lanes() and in_integers and narrow and kernel_inputs.fit_lanes(shape):
+            products = "lanes"
+        else:
+            products = "float32" if charge < EXACT else "float64"
     return products, "i32" if narrow and products != "float64" else "i64"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What inference computed from a program, for the next run of the same one.
+
+    made_from: All tensors but `positive`, the shape, and the versions of all tensors, which change
+        when they are written to.
+    """
+
+    made_from: tuple[list[Tensor], ArrayShape, list[int]]
+    kinds: tuple[Products, str]
+    numbers: dict[str, Tensor]
+
+
+_KEPT = WeakTensorKeyDictionary()
+"""`_Kept` by `positive`."""
+
+
+def _kept(program: LayerProgram, shape: ArrayShape) -> _Kept:
+    positive, *others = program.tensors().values()
+    versions = [-1 if t.is_inference() else t._version for t in (positive, *others)]
+    known: _Kept | None = _KEPT.get(positive)
+    if known is not None and -1 not in versions:
+        tensors, own, before = known.made_from
+        same = len(tensors) == len(others) and all(map(operator.is_, tensors, others))
+        if same and before == versions and own == shape:
+            return known
+    kinds = choose(program, shape, None, learns=False)
+    loaded = (adc.lane_gain(program, shape), program.bias, program.gate_tables)
+    numbers = kernel_inputs.numbers(program, shape, *loaded)
+    if kinds[0] == "lanes":
+        numbers["pairs"] = kernel_inputs.pairs(program, shape)
+    found = _Kept((others, shape, versions), kinds, numbers)
+    _KEPT[positive] = found
+    return found
 
 
 @dataclass(frozen=True)
@@ -148,7 +206,7 @@ class _Job:
 
     def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
         """Compiled function of the step number, on tensors that the caller must keep alive."""
-        if name != "multiply":
+        if name not in ("multiply", "run_lanes"):
             short = {"bytes": "i32", "float32": "f32", "float64": "f64"}[self.kinds[0]]
             name = f"{name}_{short}_{self.kinds[1]}"
         function, layer = getattr(native.library(), name), self._layer(tensors)
@@ -156,9 +214,18 @@ class _Job:
 
     def _strides(self, tensors: dict[str, Tensor]) -> dict[str, int]:
         """Strides of the kernels' buffers; 0 where all steps share one place."""
-        rows, charge, codes, c = (tensors[name] for name in ("rows", "charge", "codes", "c"))
+        codes, c = tensors["codes"], tensors["c"]
+        strides = {
+            "codes_sequence": codes.stride(0) if self.trace else 0,
+            "codes_step": codes.stride(1) if self.trace else 0,
+            "c_sequence": c.stride(0),
+            "c_step": c.stride(1) if self.trace else 0,
+        }
+        if self.kinds[0] == "lanes":
+            return strides
+        rows, charge = tensors["rows"], tensors["charge"]
         tiled = self.kinds[0] == "bytes"
-        return {
+        return strides | {
             "rows_step": rows.stride(0) if len(rows) > 1 and not tiled else 0,
             "rows_plane": rows.stride(1),
             "rows_width": rows.stride(2),
@@ -167,10 +234,6 @@ class _Job:
             "charge_tile": charge.stride(1),
             "charge_plane": charge.stride(2),
             "charge_width": charge.stride(3),
-            "codes_sequence": codes.stride(0) if self.trace else 0,
-            "codes_step": codes.stride(1) if self.trace else 0,
-            "c_sequence": c.stride(0),
-            "c_step": c.stride(1) if self.trace else 0,
         }
 
     def _layer(self, tensors: dict[str, Tensor]) -> native.Layer:
@@ -216,18 +279,11 @@ def _forward(
     """
     shape = job.shape
     batch, steps, _ = x.shape
-    gates, units = shape.gates, shape.units
-    kept = (batch, steps) if job.trace else (1, 1)
-    tensors = _loaded(job, *loaded) | {
-        "x": x.detach().to(torch.int16).contiguous(),
-        "codes": torch.empty(*kept, gates, units, dtype=torch.int32),
-        "c": torch.empty(batch, kept[1], units, dtype=torch.int32),
-        "h": torch.empty(batch, steps, units, dtype=torch.int16),
-    }
+    numbers = kernel_inputs.numbers(job.program, job.shape, *loaded)
+    tensors = numbers | _of_run(job) | _results(job, x)
     if training:
-        conversions = shape.description.dac.planes, len(shape.row_tiles)
-        inside = torch.empty(batch, steps, *conversions, gates, units, dtype=torch.uint8)
-        tensors["inside"] = inside
+        conversions = shape.description.dac.planes, len(shape.row_tiles), shape.gates, shape.units
+        tensors["inside"] = torch.empty(batch, steps, *conversions, dtype=torch.uint8)
     if job.kinds[0] == "bytes":
         multiply = _bytes(job, batch, tensors)
     else:
@@ -237,6 +293,28 @@ def _forward(
     for t in range(steps):
         multiply(t)
         step(t)
+    return tensors
+
+
+def _results(job: _Job, x: Tensor) -> dict[str, Tensor]:
+    """The input as the kernels take it, and room for their results."""
+    (batch, steps, _), gates, units = x.shape, job.shape.gates, job.shape.units
+    kept = (batch, steps) if job.trace else (1, 1)
+    return {
+        "x": x.detach().to(torch.int16).contiguous(),
+        "codes": torch.empty(*kept, gates, units, dtype=torch.int32),
+        "c": torch.empty(batch, kept[1], units, dtype=torch.int32),
+        "h": torch.empty(batch, steps, units, dtype=torch.int16),
+    }
+
+
+def _in_lanes(job: _Job, x: Tensor) -> dict[str, Tensor]:
+    """Run all steps by the kernel `run_lanes`, on PyTorch's threads; see `_forward`."""
+    numbers = _kept(job.program, job.shape).numbers
+    if "pairs" not in numbers:
+        numbers = numbers | {"pairs": kernel_inputs.pairs(job.program, job.shape)}
+    tensors = numbers | _of_run(job) | _results(job, x)
+    job.kernel("run_lanes", tensors)(torch.get_num_threads())
     return tensors
 
 
@@ -285,28 +363,11 @@ def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int],
     return job.kernel("multiply", tensors)
 
 
-def _loaded(job: _Job, gain: Tensor, bias: Tensor, gate_tables: Tensor) -> dict[str, Tensor]:
-    """Loaded numbers in the kernels' types."""
-    program, shape = job.program, job.shape
-    offset = noise.UNIT * program.offset[:, None, adc.lane(shape)]
-    words = {
-        "read_noise": program.read_noise,
-        "offset": offset.expand(-1, shape.gates, -1),
-        "gain": gain,
-        "bias": bias,
-        "gate_tables": gate_tables,
-        **program.tables,
-    }
-    tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
-    starts = [0, *(tile.stop for tile in shape.row_tiles)]
-    tensors["tile_rows"] = torch.tensor(starts)
-    keys, columns = adc.keys_and_columns(program, shape)
-    first, second = keys % noise.WORD
-    keys = torch.stack([(first + columns * noise.COLUMN) % noise.WORD, second], dim=1)
-    tensors["keys"] = keys.to(torch.uint32).contiguous()
-    tensors["runs"] = (job.runs.long() % noise.WORD).to(torch.uint32)
-    tensors["magnitudes"] = torch.tensor(noise.magnitudes(), dtype=torch.uint8)
-    tensors["scratch"] = torch.empty(12 * shape.gates * shape.units, dtype=torch.int32)
+def _of_run(job: _Job) -> dict[str, Tensor]:
+    """Numbers of a run, and memory for it."""
+    scratch = torch.empty(12 * job.shape.gates * job.shape.units, dtype=torch.int32)
+    runs = (job.runs.long() % noise.WORD).to(torch.uint32)
+    tensors = {"runs": runs, "scratch": scratch}
     if job.injected is not None:
         tensors["normal"] = job.injected.normal
     return tensors

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from golden import files, source
 
-SOURCES = tuple(map(Path(__file__).with_name, ("kernels.cpp", "float_kernels.cpp")))
+FILES = ("kernels.h", "kernels.cpp", "lanes.cpp", "float_kernels.cpp")
+SOURCES = tuple(map(Path(__file__).with_name, FILES))
 
 # A fused multiply-add would round once where PyTorch rounds twice.
 FLAGS = (
     *("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
-    *("-fopenmp-simd", "-fPIC", "-shared", "-std=c++17", "-w"),
+    *("-fopenmp-simd", "-fPIC", "-shared", "-pthread", "-std=c++17", "-w"),
     *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
 )
 
@@ -36,7 +37,7 @@ INTEGERS = (
 POINTERS = (
     *("tile_rows", "tile_places", "runs", "magnitudes", "keys", "read_noise", "offset", "gain"),
     *("bias", "gate_tables", "tanh_table", "normal"),
-    *("x", "codes", "c", "h", "inside", "rows", "charge", "cells"),
+    *("x", "codes", "c", "h", "inside", "rows", "charge", "cells", "pairs"),
     *("slopes", "tanh_slopes", "grad_h", "grad_recurrent", "grad_c"),
     *("grad_gain", "grad_bias", "grad_tables", "scratch"),
 )
@@ -64,7 +65,7 @@ class FloatLayer(ctypes.Structure):
 
 
 class Layer(ctypes.Structure):
-    """Arguments of a kernel; golden/kernels.cpp explains the fields."""
+    """Arguments of a kernel; golden/kernels.h explains the fields."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in INTEGERS),
@@ -108,7 +109,8 @@ def _load(compiler: str, path: Path) -> ctypes.CDLL:
     """Load the kernels from a file, and compile them first if there is none."""
     if not path.exists():
         with files.atomic(path) as beside:
-            command = [compiler, *FLAGS, "-o", str(beside), *map(str, SOURCES)]
+            code = [str(path) for path in SOURCES if path.suffix == ".cpp"]
+            command = [compiler, *FLAGS, "-o", str(beside), *code]
             subprocess.run(command, check=True, capture_output=True, text=True)
     return _declare(ctypes.CDLL(str(path)))
 
@@ -116,13 +118,14 @@ def _load(compiler: str, path: Path) -> ctypes.CDLL:
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     kernels = [f"{name}_{kind}" for name in ("begin", "step") for kind in KINDS]
     kernels += [f"step_back_{kind}" for kind in KINDS if kind.startswith("f")]
-    for kernel in (*kernels, "multiply"):
+    for kernel in (*kernels, "multiply", "run_lanes"):
         function = getattr(loaded, kernel)
         function.argtypes, function.restype = (ctypes.POINTER(Layer), ctypes.c_int64), None
     for name in ("float_step", "float_step_back"):
         function = getattr(loaded, name)
         function.argtypes, function.restype = (ctypes.POINTER(FloatLayer), ctypes.c_int64), None
-    loaded.tiles.restype = ctypes.c_int64
+    for name in ("tiles", "lanes"):
+        getattr(loaded, name).restype = ctypes.c_int64
     return loaded
 
 
@@ -131,3 +134,10 @@ def has_tiles() -> bool:
     """Whether the kernel `multiply` works here: integer products on the CPU's matrix unit."""
     loaded = library()
     return loaded is not None and bool(loaded.tiles())
+
+
+@lru_cache(maxsize=1)
+def has_lanes() -> bool:
+    """Whether the kernel `run_lanes` works here: sequences in the lanes of the CPU's vectors."""
+    loaded = library()
+    return loaded is not None and bool(loaded.lanes())

@@ -169,7 +169,7 @@ class Cell:
         return Recurrent(self, inputs, units)
 
     def kernel_fields(self) -> dict[str, int]:
-        """Fields of the kernel that only this cell has, by their names in golden/kernels.cpp."""
+        """Fields of the kernel that only this cell has, by their names in golden/kernels.h."""
         return {}
 
     def largest(self, growth: int) -> int:

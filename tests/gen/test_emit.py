@@ -26,7 +26,7 @@ from wordline.flow import emit as flow_emit
 
 ODD = small(
     name="odd",
-    network={"inputs": 5, "hidden": [3, 7], "classes": 1},
+    network={"inputs": 5, "hidden": [3, 7], "classes": 2},
     array={"lanes": 3, "beat": 2},
     dac={"bits": 1},
     adc={"bits": 3},

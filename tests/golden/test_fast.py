@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden import fast, files, layer, native, network, source
+from golden import fast, files, kernel_inputs, layer, native, network, source
 from golden.injection import Injection
 from tests.helpers import descriptions, examples, random_codes, random_program, small
 
@@ -52,12 +52,17 @@ INJECTIONS = (
 
 
 @examples(60)
-@given(descriptions(), st.integers(0, 999), st.booleans(), st.sampled_from(INJECTIONS))
-def test_the_fast_path_is_the_readable_one(description, seed, noisy, injection):
+@given(
+    descriptions(), st.integers(0, 999), st.booleans(), st.sampled_from(INJECTIONS), st.booleans()
+)
+def test_the_fast_path_is_the_readable_one(description, seed, noisy, injection, in_floats):
     program = random_program(description, seed, noisy=noisy)
     x = random_codes(description, seed, 5, 4, description.network.inputs)
     runs = torch.tensor([seed, 0, 2**32 - 2, 5, 2**31])
-    expect_equal(*both(program, x, torch.tensor([4, 1, 2, 3, 4]), runs, injection))
+    with pytest.MonkeyPatch.context() as patch:
+        if in_floats:
+            patch.setattr(native, "has_lanes", lambda: False)
+        expect_equal(*both(program, x, torch.tensor([4, 1, 2, 3, 4]), runs, injection))
 
 
 LOUD = {"gate_bits": 11, "state_bits": 18}
@@ -111,6 +116,7 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     arguments = (part, x, shape, runs, injected)
     products = ["float32"] if types[0][0] == "float32" else []
     products += ["float64", *(["bytes"] if tiles(description) else [])]
+    products += ["lanes"] if injection is None and lanes(program) else []
     for way in products:
         for trace in (True, False):
             ran = fast.run(*arguments, products=way, trace=trace)
@@ -124,6 +130,57 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
 def tiles(description):
     """Whether bytes can hold the cells, and the CPU can multiply them."""
     return native.has_tiles() and description.device.conductance_bits <= 8
+
+
+def lanes(program):
+    """Whether the first layer's numbers fit the lanes of vectors, and the CPU has them."""
+    (shape, *_) = program.description.layers
+    in_words = fast.choose(program.layers[0], shape, "float32", False)[1] == "i32"
+    return native.has_lanes() and in_words and kernel_inputs.fit_lanes(shape)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+@pytest.mark.parametrize("batch", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"network": {"inputs": 3, "hidden": [5]}},
+        {"network": {"inputs": 8, "hidden": [16]}, "dac": {"bits": 1}},
+        {
+            "network": {"inputs": 17, "hidden": [66]},
+            "dac": {"bits": 8},
+            "adc": {"bits": 6, "gain_bits": 6},
+        },
+        {"network": {"inputs": 9, "hidden": [7]}, "array": {"rows": 5}},
+        {"network": {"inputs": 9, "hidden": [7]}, "dac": {"bits": 4, "kind": "bit-serial"}},
+    ],
+)
+@pytest.mark.parametrize("noisy", [False, True])
+def test_sequences_in_lanes_are_exact(kind, batch, sections, noisy):
+    """Sizes around whole vectors and blocks, several threads, numbers at the ends of ranges."""
+    description = small(cell={"kind": kind}, **sections)
+    program = random_program(description, batch, noisy=noisy)
+    if not native.has_lanes():
+        pytest.skip("the CPU has no AVX2")
+    assert lanes(program)
+    part, shape = program.layers[0], description.layers[0]
+    x = random_codes(description, batch, batch, 3, shape.inputs)
+    x[0], x[-1] = description.dac.range.high, description.dac.range.low
+    most = description.device.conductance_max
+    part.positive[:, 0], part.negative[:, 0] = most, 0
+    part.positive[:, -1], part.negative[:, -1] = 0, most
+    runs = torch.arange(batch) + 2**31
+    wanted = layer.run(part, x, shape, runs, readable=True)
+    torch.set_num_threads(3)
+    try:
+        ran = fast.run(part, x, shape, runs, products="lanes")
+        quick = fast.run(part, x, shape, runs, products="lanes", trace=False)
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(ran.codes.long(), wanted.codes)
+    assert torch.equal(ran.h.long(), wanted.h) and torch.equal(quick.h, ran.h)
+    if kind == "lstm":
+        assert torch.equal(ran.c.long(), wanted.c)
 
 
 @pytest.mark.parametrize("batch", [1, 31, 32, 33, 70])
@@ -152,10 +209,31 @@ def test_which_products_are_chosen(monkeypatch):
     program = random_program(small(), 0)
     wide = random_program(small(device={"conductance_bits": 9}), 0)
     monkeypatch.setattr(native, "has_tiles", lambda: True)
+    monkeypatch.setattr(native, "has_lanes", lambda: True)
     assert kinds(program, learns=False) == [("bytes", "i32")]
-    assert kinds(wide, learns=False) == kinds(program, learns=True) == [("float32", "i32")]
+    assert kinds(wide, learns=False) == [("lanes", "i32")]
+    assert kinds(program, learns=True) == [("float32", "i32")]
     monkeypatch.setattr(native, "has_tiles", lambda: False)
+    assert kinds(program, learns=False) == [("lanes", "i32")]
+    long = random_program(small(cell={"state_bits": 17}), 0)
+    injected = INJECTIONS[1].draw(1, 1, program.description.cell, 5)
+    assert kinds(long, learns=False) == [("float32", "i32")]
+    found = fast.choose(program.layers[0], program.description.layers[0], None, False, injected)
+    assert found == ("float32", "i32")
+    monkeypatch.setattr(native, "has_lanes", lambda: False)
     assert kinds(program, learns=False) == [("float32", "i32")]
+
+
+def test_another_run_takes_the_numbers_of_the_last_one_unless_they_were_changed():
+    program = random_program(small(), 0)
+    (part,), (shape,) = program.layers, program.description.layers
+    x, runs = random_codes(program.description, 0, 3, 4, 3), torch.arange(3)
+    for change in (None, "positive", "bias", "gate_tables"):
+        if change:
+            getattr(part, change)[..., 0] += 1
+        wanted = layer.run(part, x, shape, runs, readable=True)
+        for _ in range(2):
+            assert torch.equal(fast.run(part, x, shape, runs).h.long(), wanted.h)
 
 
 @pytest.mark.parametrize("gain", [1, 1023])
@@ -332,7 +410,7 @@ def fresh(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "_given", [tmp_path / "cache"])
     source.data_hash.cache_clear()
     native.library.cache_clear()
-    yield copies[0]
+    yield next(path for path in copies if path.suffix == ".cpp")
     native.library.cache_clear()
 
 

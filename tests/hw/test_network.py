@@ -298,7 +298,7 @@ def test_a_full_chip_is_not_loaded(count):
     """Short sequences and a sink that takes no class: whatever is in there, and this chip could
     hold more than it counts, a load waits for all of them."""
     description = small(
-        network={"inputs": 1, "hidden": [1], "classes": 1},
+        network={"inputs": 1, "hidden": [1], "classes": 2},
         cell={"kind": "rnn", "frac": 0},
         adc={"bits": 3},
     )
@@ -372,7 +372,7 @@ def test_a_load_ends_when_it_is_written(stall):
     on offer all the while: a transfer is written once and in order, and nothing begins before the
     last one of a transaction is."""
     description = small(
-        network={"inputs": 1, "hidden": [1], "classes": 1},
+        network={"inputs": 1, "hidden": [1], "classes": 2},
         cell=FEW_ENTRIES | {"frac": 0},
         adc={"bits": 3},
         voting={"replay_steps": 2},

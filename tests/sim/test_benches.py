@@ -97,7 +97,7 @@ DESCRIPTIONS = {
     },
     # One of everything.
     "least": {
-        "network": {"inputs": 1, "hidden": [1], "classes": 1},
+        "network": {"inputs": 1, "hidden": [1], "classes": 2},
         "cell": {"kind": "rnn", "frac": 1},
         "voting": {"replay_steps": 1, "max_votes": 2},
     },

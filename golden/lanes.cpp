@@ -1,0 +1,569 @@
+// All steps of a recurrent layer in integers, without gradients: 16 sequences in the lanes of vectors.
+//
+// The same numbers as kernels.cpp and golden/layer.py; tests compare them. A block of 16 sequences goes
+// through all steps: its rows, state and codes stay in the L1 cache, and what belongs to a column (cells,
+// gain, bias, tables) is one number for all lanes. Products are of int16 pairs, summed in int32
+// (`vpmaddwd`): every product is exact, and golden/fast.py (`choose`) takes this path only if every sum is.
+//
+// If a column is converted once, by 4 bits or less, ADC and gate table become one table of 16 entries per
+// column, looked up by shuffles.
+
+#include "kernels.h"
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr int64_t LANES = 16;
+constexpr int64_t SLOTS = 4;  // columns at once: the gates of a unit, or four units with one gate
+
+using V = __m256i;
+
+// 16 int32 lanes, in the order in which `pack` and `unpack` are fastest: lanes 0..3 and 8..11 in `a`, the
+// others in `b`.
+struct Wide {
+    V a, b;
+};
+
+inline V pack(Wide w) { return _mm256_packs_epi32(w.a, w.b); }
+inline V set16(int64_t v) { return _mm256_set1_epi16(int16_t(v)); }
+inline V set32(int64_t v) { return _mm256_set1_epi32(int32_t(v)); }
+inline V load(const void *at) { return _mm256_load_si256(static_cast<const V *>(at)); }
+inline void store(void *at, V v) { _mm256_store_si256(static_cast<V *>(at), v); }
+inline V clamp16(V v, V low, V high) { return _mm256_min_epi16(_mm256_max_epi16(v, low), high); }
+inline V clamp32(V v, V low, V high) { return _mm256_min_epi32(_mm256_max_epi32(v, low), high); }
+inline __m128i count(int64_t shift) { return _mm_cvtsi64_si128(shift); }
+
+inline Wide interleave(V even, V odd) {
+    return {_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd)};
+}
+inline Wide unpack(V v) { return interleave(v, _mm256_srai_epi16(v, 15)); }
+
+// Add the products of two vectors of pairs by one pair. In assembly: compilers move products ahead until sums
+// no longer fit in registers, and copy registers, which makes this half as fast.
+inline void multiply_add(V &sum_a, V &sum_b, V a, V b, const int16_t *pair) {
+    V by, product;
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(pair)));
+    sum_a = _mm256_dpwssd_epi32(sum_a, a, by);
+    sum_b = _mm256_dpwssd_epi32(sum_b, b, by);
+#elif defined(__AVXVNNI__)
+    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(pair)));
+    sum_a = _mm256_dpwssd_avx_epi32(sum_a, a, by);
+    sum_b = _mm256_dpwssd_avx_epi32(sum_b, b, by);
+#else
+    asm volatile(
+        "vpbroadcastd %[pair], %[by]\n\t"
+        "vpmaddwd %[by], %[a], %[product]\n\t"
+        "vpmaddwd %[by], %[b], %[by]\n\t"
+        "vpaddd %[product], %[sum_a], %[sum_a]\n\t"
+        "vpaddd %[by], %[sum_b], %[sum_b]"
+        : [sum_a] "+x"(sum_a), [sum_b] "+x"(sum_b), [by] "=&x"(by), [product] "=&x"(product)
+        : [a] "x"(a), [b] "x"(b), [pair] "m"(*reinterpret_cast<const int32_t(*)[1]>(pair)));
+#endif
+}
+
+// Zeroed memory for vectors.
+class Memory {
+  public:
+    explicit Memory(int64_t bytes) {
+        size_ = size_t((bytes + 63) / 64 * 64);
+        data_ = std::aligned_alloc(64, size_ ? size_ : 64);
+        if (!data_) throw std::bad_alloc();
+        std::memset(data_, 0, size_);
+    }
+    ~Memory() { std::free(data_); }
+    Memory(const Memory &) = delete;
+    template <class T> T *as() const { return static_cast<T *>(data_); }
+    int64_t size() const { return int64_t(size_); }
+
+  private:
+    void *data_;
+    size_t size_;
+};
+
+// Transpose 8 x 8 int16.
+inline void transpose(const int16_t *from, int64_t from_stride, int16_t *to, int64_t to_stride) {
+    __m128i r[8], s[8];
+    for (int k = 0; k < 8; k++) r[k] = _mm_loadu_si128((const __m128i *)(from + k * from_stride));
+    for (int k = 0; k < 4; k++) {
+        s[2 * k] = _mm_unpacklo_epi16(r[k], r[k + 4]);
+        s[2 * k + 1] = _mm_unpackhi_epi16(r[k], r[k + 4]);
+    }
+    for (int k = 0; k < 4; k++) {
+        r[2 * k] = _mm_unpacklo_epi16(s[k], s[k + 4]);
+        r[2 * k + 1] = _mm_unpackhi_epi16(s[k], s[k + 4]);
+    }
+    for (int k = 0; k < 4; k++) {
+        s[2 * k] = _mm_unpacklo_epi16(r[k], r[k + 4]);
+        s[2 * k + 1] = _mm_unpackhi_epi16(r[k], r[k + 4]);
+    }
+    for (int k = 0; k < 8; k++) _mm_storeu_si128((__m128i *)(to + k * to_stride), s[k]);
+}
+
+// A table of 128 bytes, by differences: part k is that of 16 entries, xor part k - 1. An index loses 16 for
+// each part; a shuffle gives 0 once it is negative, so the parts up to the index's own add up to the entry.
+struct Table {
+    alignas(16) uint8_t parts[8][16];
+
+    template <class Entry> explicit Table(Entry entry) {
+        for (int64_t k = 0; k < 128; k++) parts[k / 16][k % 16] = uint8_t(entry(k) ^ (k < 16 ? 0 : entry(k - 16)));
+    }
+
+    // The entries of bytes; 0 for negative ones.
+    V operator[](V index) const {
+        V found = _mm256_setzero_si256();
+        for (int k = 0; k < 8; k++) {
+            const V part = _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)parts[k]));
+            found = _mm256_xor_si256(found, _mm256_shuffle_epi8(part, index));
+            index = _mm256_subs_epi8(index, _mm256_set1_epi8(16));
+        }
+        return found;
+    }
+};
+
+// What the blocks of a run share: numbers of columns, in groups of SLOTS.
+struct Columns {
+    const Layer &p;
+    std::vector<int64_t> places;  // (tiles + 1): first pair of rows of each row tile
+    const int64_t columns, groups, pairs;
+    const bool once;   // each column has one table of 16 entries
+    const bool bytes;  // the table of tanh(c) has 256 bytes
+    const Table magnitudes, below, above;  // of draws; of tanh(c), for c < 0 and others
+    Memory gain, add, key, bias, tables;
+
+    explicit Columns(const Layer &p)
+        : p(p), columns(p.gates * p.units), groups((columns + SLOTS - 1) / SLOTS), pairs(paired(p, places)),
+          once(p.tiles * p.planes == 1 && p.adc_high - p.adc_low < 16), bytes(p.lstm && in_bytes(p)),
+          magnitudes([&](int64_t k) { return p.magnitudes[k]; }), below([&](int64_t k) { return tanh(k - 128); }),
+          above([&](int64_t k) { return tanh(k); }),
+          gain(groups * p.tiles * SLOTS * 4), add(gain.size()), key(2 * gain.size()), bias(groups * SLOTS * 4),
+          tables(once ? groups * SLOTS * 32 : 0) {
+        for (int64_t group = 0; group < groups; group++) {
+            for (int64_t slot = 0; slot < SLOTS; slot++) {
+                const int64_t k = column(group, slot);
+                if (k >= 0) fill(group, slot, k);
+            }
+        }
+    }
+
+    // Number of a column, gate by gate; -1 where the last group has no unit.
+    int64_t column(int64_t group, int64_t slot) const {
+        if (p.gates == SLOTS) return slot * p.units + group;
+        const int64_t unit = group * SLOTS + slot;
+        return unit < p.units ? unit : -1;
+    }
+    // Position of row 0 of a row tile among values in lanes.
+    int64_t place(int64_t tile) const { return 2 * places[tile]; }
+
+  private:
+    static bool in_bytes(const Layer &p) {
+        if (p.state_index_low < -128 || p.state_index_high > 127) return false;
+        for (int64_t k = p.state_index_low; k <= p.state_index_high; k++) {
+            const int32_t entry = p.tanh_table[k - p.state_index_low];
+            if (entry < -128 || entry > 127) return false;
+        }
+        return true;
+    }
+
+    int32_t tanh(int64_t index) const {
+        if (!bytes || index < p.state_index_low || index > p.state_index_high) return 0;
+        return p.tanh_table[index - p.state_index_low];
+    }
+
+    static int64_t paired(const Layer &p, std::vector<int64_t> &places) {
+        int64_t pairs = 0;
+        for (int64_t tile = 0; tile < p.tiles; tile++) {
+            places.push_back(pairs);
+            pairs += (p.tile_rows[tile + 1] - p.tile_rows[tile] + 1) / 2;
+        }
+        places.push_back(pairs);
+        return pairs;
+    }
+
+    // The lane's error without noise, and the half of rounding.
+    int32_t error(int32_t offset) const {
+        const int64_t right = p.error_shift > 0 ? p.error_shift : 0, left = p.error_shift < 0 ? -p.error_shift : 0;
+        const int64_t e = ((offset + ((int64_t(1) << right) >> 1)) >> right) * (int64_t(1) << left);
+        return int32_t(e + ((int64_t(1) << p.adc_shift) >> 1));
+    }
+
+    void fill(int64_t group, int64_t slot, int64_t k) {
+        for (int64_t tile = 0; tile < p.tiles; tile++) {
+            const int64_t at = (group * p.tiles + tile) * SLOTS + slot;
+            gain.as<int32_t>()[at] = p.gain[tile * columns + k];
+            add.as<int32_t>()[at] = p.noisy ? p.offset[tile * columns + k] : error(p.offset[tile * columns + k]);
+            key.as<uint32_t>()[2 * at] = p.keys[2 * tile * columns + k];
+            key.as<uint32_t>()[2 * at + 1] = p.keys[(2 * tile + 1) * columns + k];
+        }
+        bias.as<int32_t>()[group * SLOTS + slot] = p.bias[k];
+        if (!once) return;
+        const int32_t *table = p.gate_tables + k / p.units * p.entries - p.index_low;
+        uint8_t *low = tables.as<uint8_t>() + (group * SLOTS + slot) * 32, *high = low + 16;
+        for (int64_t code = p.adc_low; code <= p.adc_high; code++) {
+            int64_t index = code * (int64_t(1) << p.frac) + p.bias[k];
+            index = index < p.index_low ? p.index_low : index > p.index_high ? p.index_high : index;
+            low[code - p.adc_low] = uint8_t(table[index]);
+            high[code - p.adc_low] = uint8_t(table[index] >> 8);
+        }
+    }
+};
+
+// A block of up to LANES sequences, from `first`.
+class Block {
+  public:
+    Block(const Columns &of)
+        : p(of.p), of(of), values(2 * of.pairs * LANES * 2), driven(p.planes * of.pairs * 64),
+          inputs((p.inputs + 7) / 8 * 8 * LANES * 2), h((p.units + SLOTS + 7) / 8 * 8 * LANES * 2),
+          c((p.units + 1) * LANES * 2), index(c.size()), tanh(c.size()), output(c.size()) {}
+
+    void run(int64_t first_, int64_t count_) {
+        first = first_;
+        sequences = count_;
+        std::memset(c.as<char>(), 0, size_t(p.units * LANES * 2));
+        for (int64_t unit = 0; unit < p.units; unit++) store(h.as<int16_t>() + unit * LANES, set16(p.bipolar ? 1 : 0));
+        for (int64_t t = 0; t < p.steps; t++) {
+            take_inputs(t);
+            drive();
+            if (p.noisy)
+                step<true>(t);
+            else
+                step<false>(t);
+            give_state(t);
+        }
+    }
+
+  private:
+    const Layer &p;
+    const Columns &of;
+    Memory values;  // (pairs, 2, LANES) int16: x and h
+    Memory driven;  // (planes, pairs, Wide): values of two rows side by side
+    Memory inputs;  // (inputs, LANES) int16
+    Memory h;       // (units, LANES) int16
+    Memory c;       // (units, LANES) int16
+    Memory index, tanh, output;  // as c: index of the table of tanh(c), its entry, gate o
+    int64_t first = 0, sequences = 0;
+
+    void take_inputs(int64_t t) {
+        int16_t *to = inputs.as<int16_t>();
+        const int64_t stride = p.steps * p.inputs, whole = p.inputs / 8 * 8;
+        const int16_t *from = p.x + (first * p.steps + t) * p.inputs;
+        for (int64_t n = 0; n < LANES; n += 8) {
+            if (n + 8 <= sequences) {
+                for (int64_t k = 0; k < whole; k += 8) transpose(from + n * stride + k, stride, to + k * LANES + n, LANES);
+                for (int64_t k = whole; k < p.inputs; k++)
+                    for (int64_t m = n; m < n + 8; m++) to[k * LANES + m] = from[m * stride + k];
+            } else {
+                for (int64_t k = 0; k < p.inputs; k++)
+                    for (int64_t m = n; m < sequences; m++) to[k * LANES + m] = from[m * stride + k];
+            }
+        }
+    }
+
+    // Write x and h to their places, and pairs of rows to `driven`.
+    void drive() {
+        int16_t *v = values.as<int16_t>();
+        for (int64_t tile = 0; tile < p.tiles; tile++) {
+            int16_t *to = v + of.place(tile) * LANES;
+            for (int64_t row = p.tile_rows[tile]; row < p.tile_rows[tile + 1]; row++, to += LANES) {
+                const int64_t unit = row - p.inputs;
+                store(to, load(unit < 0 ? inputs.as<int16_t>() + row * LANES : h.as<int16_t>() + unit * LANES));
+            }
+        }
+        Wide *to = driven.as<Wide>();
+        for (int64_t plane = 0; plane < p.planes; plane++) {
+            const __m128i bit = count(p.planes - 1 - plane);
+            for (int64_t pair = 0; pair < of.pairs; pair++, to++) {
+                V even = load(v + 2 * pair * LANES), odd = load(v + (2 * pair + 1) * LANES);
+                if (p.planes > 1) {
+                    even = plane_of(even, bit);
+                    odd = plane_of(odd, bit);
+                }
+                const Wide both = interleave(even, odd);
+                store(&to->a, both.a);
+                store(&to->b, both.b);
+            }
+        }
+    }
+
+    // One bit of the magnitude, with the sign.
+    static V plane_of(V v, __m128i bit) {
+        const V size = _mm256_srl_epi16(_mm256_abs_epi16(v), bit);
+        return _mm256_sign_epi16(_mm256_and_si256(size, set16(1)), v);
+    }
+
+    // Words a and b of the draws, in all lanes.
+    void counters(int64_t number, Wide &a, Wide &b) const {
+        alignas(32) uint32_t words[2][LANES];
+        for (int64_t lane = 0; lane < LANES; lane++) {
+            const int64_t n = lane < sequences ? first + lane : first;
+            // The order of Wide: 0..3, 8..11, 4..7, 12..15.
+            const int64_t at = (lane & 3) + (lane & 8) / 2 + (lane & 4) * 2;
+            words[0][at] = p.runs[n] * 0x9E3779B1u + uint32_t(number) * 0x85EBCA77u;
+            words[1][at] = p.runs[n] * 0x27D4EB2Fu + uint32_t(number) * 0x165667B1u;
+        }
+        a = {load(words[0]), load(words[0] + 8)};
+        b = {load(words[1]), load(words[1] + 8)};
+    }
+
+    // Two draws per lane: of read noise and of the ADC.
+    void draw(V a, V b, uint32_t first_key, uint32_t second_key, V &read, V &adc) const {
+        V w = _mm256_add_epi32(a, set32(int32_t(first_key)));
+        w = _mm256_xor_si256(w, _mm256_srli_epi32(w, 16));
+        w = _mm256_mullo_epi32(w, set32(0x7FEB352D));
+        w = _mm256_add_epi32(w, _mm256_add_epi32(b, set32(int32_t(second_key))));
+        w = _mm256_xor_si256(w, _mm256_srli_epi32(w, 15));
+        w = _mm256_mullo_epi32(w, set32(int32_t(0x846CA68Bu)));
+        w = _mm256_xor_si256(w, _mm256_srli_epi32(w, 16));
+        // Each byte selects one of 128 magnitudes; its top bit is the sign.
+        const V size = of.magnitudes[_mm256_and_si256(w, _mm256_set1_epi8(127))];
+        const V sign = _mm256_or_si256(w, _mm256_set1_epi8(1));  // negative where the top bit is set
+        const V pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(_mm256_set1_epi8(1), sign));
+        adc = _mm256_srai_epi32(pairs, 16);
+        read = _mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16);
+    }
+
+    // Charge of the columns of a group in a row tile. Not inlined: its sums then stay in registers.
+    [[gnu::noinline]] void multiply(int64_t group, int64_t tile, int64_t plane, Wide (&q)[SLOTS]) const {
+        const int16_t *cell = p.pairs + (group * of.pairs + of.places[tile]) * SLOTS * 2;
+        const Wide *row = driven.as<Wide>() + plane * of.pairs + of.places[tile];
+        const int64_t pairs = of.places[tile + 1] - of.places[tile];
+        const V zero = _mm256_setzero_si256();
+        V a0 = zero, a1 = zero, a2 = zero, a3 = zero, b0 = zero, b1 = zero, b2 = zero, b3 = zero;
+#pragma GCC unroll 4
+        for (int64_t k = 0; k < pairs; k++, cell += 2 * SLOTS, row++) {
+            const V a = load(&row->a), b = load(&row->b);
+            multiply_add(a0, b0, a, b, cell);
+            multiply_add(a1, b1, a, b, cell + 2);
+            multiply_add(a2, b2, a, b, cell + 4);
+            multiply_add(a3, b3, a, b, cell + 6);
+        }
+        q[0] = {a0, b0};
+        q[1] = {a1, b1};
+        q[2] = {a2, b2};
+        q[3] = {a3, b3};
+    }
+
+    template <bool noisy> void step(int64_t t) {
+        const V low = set16(p.adc_low), high = set16(p.adc_high);
+        const __m128i shift = count(p.adc_shift), right = count(p.error_shift > 0 ? p.error_shift : 0);
+        const __m128i left = count(p.error_shift < 0 ? -p.error_shift : 0);
+        const V half = set32((int64_t(1) << p.adc_shift) >> 1);
+        const V error_half = set32(p.error_shift > 0 ? (int64_t(1) << p.error_shift) >> 1 : 0);
+        const V adc_noise = set32(p.adc_noise);
+        Wide run_a[8], run_b[8];
+        if (noisy) for (int64_t plane = 0; plane < p.planes; plane++) counters(t * p.planes + plane, run_a[plane], run_b[plane]);
+        V entries[SLOTS];
+        for (int64_t group = 0; group < of.groups; group++) {
+            V total[SLOTS];
+            for (int64_t slot = 0; slot < SLOTS; slot++) total[slot] = _mm256_setzero_si256();
+            for (int64_t plane = 0; plane < p.planes; plane++) {
+                for (int64_t slot = 0; slot < SLOTS; slot++) total[slot] = _mm256_slli_epi16(total[slot], 1);
+                for (int64_t tile = 0; tile < p.tiles; tile++) {
+                    Wide q[SLOTS];
+                    multiply(group, tile, plane, q);
+                    const int64_t at = (group * p.tiles + tile) * SLOTS;
+                    for (int64_t slot = 0; slot < SLOTS; slot++) {
+                        const V gain = set32(of.gain.as<int32_t>()[at + slot]);
+                        const V add = set32(of.add.as<int32_t>()[at + slot]);
+                        V *lanes = &q[slot].a;
+                        for (int part = 0; part < 2; part++) {
+                            V e = add, charge = lanes[part];
+                            if (noisy) {
+                                const uint32_t *key = of.key.as<uint32_t>() + 2 * (at + slot);
+                                V read, adc;
+                                draw((&run_a[plane].a)[part], (&run_b[plane].a)[part], key[0], key[1], read, adc);
+                                read = _mm256_mullo_epi32(read, set32(p.read_noise[tile]));
+                                read = _mm256_srai_epi32(_mm256_add_epi32(read, set32(512)), 10);
+                                charge = _mm256_add_epi32(charge, read);
+                                e = _mm256_add_epi32(_mm256_add_epi32(e, error_half), _mm256_mullo_epi32(adc, adc_noise));
+                                e = _mm256_add_epi32(_mm256_sll_epi32(_mm256_sra_epi32(e, right), left), half);
+                            }
+                            charge = _mm256_add_epi32(_mm256_mullo_epi32(charge, gain), e);
+                            lanes[part] = _mm256_sra_epi32(charge, shift);
+                        }
+                        const V code = clamp16(pack(q[slot]), low, high);
+                        total[slot] = _mm256_add_epi16(total[slot], code);
+                    }
+                }
+            }
+            if (p.codes_step) keep_codes(t, group, total);
+            look_up(group, total, entries);
+            if (p.lstm)
+                lstm(t, group, entries);
+            else
+                rnn(group, entries);
+        }
+        if (p.lstm) {
+            look_up_tanh();
+            outputs();
+        }
+    }
+
+    // Entries of the gate tables.
+    void look_up(int64_t group, const V (&code)[SLOTS], V (&entry)[SLOTS]) const {
+        if (of.once) {
+            const V first_code = set16(p.adc_low), to_low = set16(0x8000), to_high = set16(0x0080);
+            for (int64_t slot = 0; slot < SLOTS; slot++) {
+                const V index = _mm256_sub_epi16(code[slot], first_code);
+                const __m128i *table = of.tables.as<__m128i>() + 2 * (group * SLOTS + slot);
+                const V low = _mm256_broadcastsi128_si256(_mm_load_si128(table));
+                const V high = _mm256_broadcastsi128_si256(_mm_load_si128(table + 1));
+                const V of_low = _mm256_shuffle_epi8(low, _mm256_or_si256(index, to_low));
+                const V of_high = _mm256_shuffle_epi8(high, _mm256_or_si256(_mm256_slli_epi16(index, 8), to_high));
+                entry[slot] = _mm256_or_si256(of_low, of_high);
+            }
+            return;
+        }
+        const V least = set32(p.index_low), most = set32(p.index_high);
+        const __m128i frac = count(p.frac);
+        for (int64_t slot = 0; slot < SLOTS; slot++) {
+            const V bias = set32(of.bias.as<int32_t>()[group * SLOTS + slot]);
+            const int32_t *table = p.gate_tables + (p.lstm ? slot : 0) * p.entries - p.index_low;
+            Wide index = unpack(code[slot]);
+            V *lanes = &index.a;
+            for (int part = 0; part < 2; part++) {
+                const V a = _mm256_add_epi32(_mm256_sll_epi32(lanes[part], frac), bias);
+                lanes[part] = _mm256_i32gather_epi32(table, clamp32(a, least, most), 4);
+            }
+            entry[slot] = pack(index);
+        }
+    }
+
+    void lstm(int64_t t, int64_t unit, const V (&gate)[SLOTS]) const {
+        int16_t *own = c.as<int16_t>() + unit * LANES;
+        const V before = load(own), i = gate[0], f = gate[1], g = gate[2], o = gate[3];
+        const V half = set32((int64_t(1) << p.gate_bits) >> 1);
+        const Wide gates = interleave(f, i), by = interleave(before, g);
+        Wide next = {_mm256_madd_epi16(gates.a, by.a), _mm256_madd_epi16(gates.b, by.b)};
+        next = shifted(next, half, count(p.gate_bits));
+        const V state = clamp16(pack(next), set16(p.state_low), set16(p.state_high));
+        store(own, state);
+        if (p.codes_step) keep(p.c, p.c_sequence, t * p.c_step + unit, state);
+        // A sum that saturates is beyond the last index too.
+        V upper = _mm256_adds_epi16(state, set16((int64_t(1) << p.state_index_shift) >> 1));
+        upper = _mm256_sra_epi16(upper, count(p.state_index_shift));
+        store(index.as<int16_t>() + unit * LANES, clamp16(upper, set16(p.state_index_low), set16(p.state_index_high)));
+        store(output.as<int16_t>() + unit * LANES, o);
+    }
+
+    // Entries of the table of tanh(c) for all units. Apart from the rest of the step: a look-up lane by lane
+    // stores single numbers, which cannot be loaded as a vector at once.
+    void look_up_tanh() const {
+        const int16_t *at = index.as<int16_t>();
+        int16_t *found = tanh.as<int16_t>();
+        if (of.bytes) {
+            for (int64_t k = 0; k < p.units * LANES; k += 2 * LANES) {  // the last of an odd number is padding
+                const V two = _mm256_packs_epi16(load(at + k), load(at + k + LANES));
+                const V up = of.above[two], down = of.below[_mm256_xor_si256(two, _mm256_set1_epi8(char(0x80)))];
+                const V entry = _mm256_or_si256(up, down);
+                store(found + k, _mm256_srai_epi16(_mm256_unpacklo_epi8(entry, entry), 8));
+                store(found + k + LANES, _mm256_srai_epi16(_mm256_unpackhi_epi8(entry, entry), 8));
+            }
+            return;
+        }
+        const int32_t *table = p.tanh_table - p.state_index_low;
+        for (int64_t k = 0; k < p.units * LANES; k++) found[k] = int16_t(table[at[k]]);
+    }
+
+    // h of all units.
+    void outputs() const {
+        const int16_t *found = tanh.as<int16_t>();
+        const V zero = _mm256_setzero_si256();
+        for (int64_t unit = 0; unit < p.units; unit++) {
+            const Wide left = interleave(load(output.as<int16_t>() + unit * LANES), zero);
+            const Wide right = interleave(load(found + unit * LANES), zero);
+            feed_back(unit, {_mm256_madd_epi16(left.a, right.a), _mm256_madd_epi16(left.b, right.b)});
+        }
+    }
+
+    void rnn(int64_t group, const V (&entry)[SLOTS]) const {
+        for (int64_t slot = 0; slot < SLOTS; slot++) feed_back(group * SLOTS + slot, unpack(entry[slot]));
+    }
+
+    void feed_back(int64_t unit, Wide product) const {
+        V code;
+        if (p.bipolar) {
+            const V negative = pack({_mm256_srai_epi32(product.a, 31), _mm256_srai_epi32(product.b, 31)});
+            code = _mm256_or_si256(negative, set16(1));
+        } else {
+            const V half = set32((int64_t(1) << p.hidden_shift) >> 1);
+            code = clamp16(pack(shifted(product, half, count(p.hidden_shift))), set16(p.dac_low), set16(p.dac_high));
+        }
+        store(h.as<int16_t>() + unit * LANES, code);
+    }
+
+    static Wide shifted(Wide v, V half, __m128i shift) {
+        return {_mm256_sra_epi32(_mm256_add_epi32(v.a, half), shift), _mm256_sra_epi32(_mm256_add_epi32(v.b, half), shift)};
+    }
+
+    void keep_codes(int64_t t, int64_t group, const V (&code)[SLOTS]) const {
+        for (int64_t slot = 0; slot < SLOTS; slot++) {
+            const int64_t k = of.column(group, slot);
+            if (k >= 0) keep(p.codes, p.codes_sequence, t * p.codes_step + k, code[slot]);
+        }
+    }
+
+    void keep(int32_t *to, int64_t stride, int64_t at, V v) const {
+        alignas(32) int16_t lanes[LANES];
+        store(lanes, v);
+        for (int64_t n = 0; n < sequences; n++) to[(first + n) * stride + at] = lanes[n];
+    }
+
+    void give_state(int64_t t) const {
+        const int16_t *from = h.as<int16_t>();
+        const int64_t stride = p.steps * p.units, whole = p.units / 8 * 8;
+        int16_t *to = p.h + (first * p.steps + t) * p.units;
+        for (int64_t n = 0; n < LANES; n += 8) {
+            const bool all = n + 8 <= sequences;
+            if (all)
+                for (int64_t k = 0; k < whole; k += 8) transpose(from + k * LANES + n, LANES, to + n * stride + k, stride);
+            for (int64_t k = all ? whole : 0; k < p.units; k++)
+                for (int64_t m = n; m < n + 8 && m < sequences; m++) to[m * stride + k] = from[k * LANES + m];
+        }
+    }
+};
+
+}  // namespace
+
+extern "C" {
+int64_t lanes() { return LANES; }
+
+// Run all steps of a layer.
+void run_lanes(const Layer *p, int64_t threads) {
+    const Columns columns(*p);
+    const int64_t blocks = (p->batch + LANES - 1) / LANES;
+    std::atomic<int64_t> next{0};
+    const auto work = [&] {
+        Block block(columns);
+        for (int64_t n; (n = next++) < blocks;) {
+            const int64_t first = n * LANES, left = p->batch - first;
+            block.run(first, left < LANES ? left : LANES);
+        }
+    };
+    std::vector<std::thread> others;
+    for (int64_t n = 1; n < threads && n < blocks; n++) others.emplace_back(work);
+    work();
+    for (auto &other : others) other.join();
+}
+}
+
+#else
+
+extern "C" {
+int64_t lanes() { return 0; }
+void run_lanes(const Layer *, int64_t) {}
+}
+
+#endif
