@@ -51,7 +51,7 @@ def code_hash(*modules: str, only: Mapping[str, Collection[str]] | None = None) 
     """SHA-256 of the code that modules reach by import, in hexadecimal.
 
     Files are read once per process. If code outside this project enters a class or function in a
-    registry later, that entry counts like the registry's own.
+    registry later, that entry counts like the registry's own; any other entry counts by its `repr`.
 
     modules: Names as in an import statement, or "module:function" for one function and all that it
         refers to.
@@ -62,15 +62,21 @@ def code_hash(*modules: str, only: Mapping[str, Collection[str]] | None = None) 
     """
     chosen = {label: {*keys} for label, keys in (only or {}).items()}
     entered: set[tuple[str, str]] = set()
+    values: set[str] = set()
     for label, entries, own in _REGISTRIES:
         for key in entries.keys() - own:
             name = getattr(entries[key], "__qualname__", "<none>")
-            if name.isidentifier() and key in chosen.get(label, (key,)):
+            if key not in chosen.get(label, (key,)):
+                continue
+            entered.add((label, key))
+            if name.isidentifier():
                 modules += (f"{entries[key].__module__}:{name}",)
-                entered.add((label, key))
+            else:
+                values.add(f"{label} {key} {entries[key]!r}")
     for label, key in entered:
         chosen.get(label, set()).discard(key)
-    return _hash(modules, tuple((label, tuple(sorted(keys))) for label, keys in chosen.items()))
+    code = _hash(modules, tuple((label, tuple(sorted(keys))) for label, keys in chosen.items()))
+    return digest([code, *sorted(values)]) if values else code
 
 
 @cache

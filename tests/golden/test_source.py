@@ -244,3 +244,15 @@ def test_keys_change_with_versions_that_decide_numbers(package, monkeypatch):
     )
     changed = cache.training("vowels", "lstm") != before[0], cache.emission("lstm") != before[1]
     assert changed == (package == "torch", True)
+
+
+def test_a_value_that_enters_a_registry_at_run_time_counts(monkeypatch):
+    monkeypatch.setattr(source, "_REGISTRIES", [])
+    entries = source.registry("of this test", {"here": 1})
+    before = source.code_hash("golden.ranges", only={"of this test": ["here"]})
+    entries["later"] = {"bits": 4}
+    four = source.code_hash("golden.ranges", only={"of this test": ["later"]})
+    entries["later"] = {"bits": 5}
+    five = source.code_hash("golden.ranges", only={"of this test": ["later"]})
+    assert len({before, four, five}) == 3
+    assert source.code_hash("golden.ranges", only={"of this test": ["here"]}) == before
