@@ -14,8 +14,7 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 from golden import effects, levels, parameters
-from golden.cells.lstm import LstmCell
-from golden.cells.rnn import RnnCell
+from golden.cells import CELLS
 from golden.training import settings
 from wordline.cli import commands  # noqa: F401  # registers the subcommands
 from wordline.cli.app import app as command
@@ -64,8 +63,7 @@ SECTIONS: dict[str, tuple[str, type]] = {
     "array": ("", parameters.Array),
     "dac": ("", parameters.Dac),
     "adc": ("", parameters.Adc),
-    "cell": (', `kind = "lstm"`', LstmCell),
-    "cell ": (', `kind = "rnn"`', RnnCell),
+    **{f"cell{' ' * n}": (f', `kind = "{kind}"`', CELLS[kind]) for n, kind in enumerate(CELLS)},
     "voting": ("", parameters.Voting),
     "output": ("", parameters.Output),
     "training": ("", settings.Training),

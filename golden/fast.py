@@ -92,6 +92,8 @@ def run(
 
     products: Number format of the products. Default: the fastest exact one.
     """
+    if shape.description.cell.kernel is None:
+        raise ValueError(f"the cell {shape.description.cell.kind!r} has no kernel; see `usable`")
     cells, words = (program.positive, program.negative), (program.gain, program.bias)
     given = (x, *cells, *words, program.gate_tables)
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)

@@ -18,6 +18,7 @@ from gen.cost.energy import CLOCK_NET
 from gen.cost.structure import Counts, Structure, structure
 from gen.ip.options import PERIOD_NS
 from golden.description import Description
+from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 from hw import timing
 
@@ -121,8 +122,16 @@ def estimate(description: Description, steps: int = STEPS, *, of: Model | None =
 
     steps: Steps of a sequence.
     of: Model; None: the one in model.json.
+
+    Raises WordlineError if the model has no DAC of the description's kind.
     """
-    of, counted = of or model(), structure(description)
+    of, kind = of or model(), description.dac.kind
+    if kind not in of.changed:
+        raise WordlineError(
+            f"The cost model has no DAC of kind {kind!r}; choose one of {', '.join(of.changed)}, "
+            f"or calibrate the model with a design that has it (wordline/flow/calibrate.py)."
+        )
+    counted = structure(description)
     operations = counts.operations_of(description, 1, 1 / steps)
     return Counted(
         steps=1,

@@ -250,6 +250,12 @@ def test_converters_cost_what_their_kind_does():
     assert more.step_ns == flash.step_ns  # a flash ADC takes a cycle, whatever its bits
 
 
+def test_a_kind_of_dac_that_the_model_has_not_seen_is_named():
+    of = dataclasses.replace(model.model(), changed={"level": 0.3})
+    with pytest.raises(WordlineError, match="no DAC of kind 'bit-serial'; choose one of level, or"):
+        model.estimate(small(dac={"kind": "bit-serial"}), of=of)
+
+
 def test_another_node():
     figures = components.read_figures()
     assert components.at_node(figures, 32) == figures

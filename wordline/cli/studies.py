@@ -57,7 +57,9 @@ def study_(
         runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers)
         results = studies.run(name, folder / name, runner, full=full)
     terminal.show(common.claims_table(results), *studies.module(name).tables(results))
-    if any(claim["name"].startswith("RTL") and not claim["met"] for claim in results["claims"]):
+    if any(
+        claim["name"].startswith("RTL") and claim["met"] is False for claim in results["claims"]
+    ):
         raise typer.Exit(1)
     seeds = ", ".join(map(str, results["settings"]["seeds"]))
     written = "results.json (claims, and every figure), table.md, figure.svg"
