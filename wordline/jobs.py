@@ -127,6 +127,17 @@ class Runner:
             self.progress(stage, len(set(own)) - len(wanted) + n, len(set(own)))
         return [self.read(key) for key in own]
 
+    def size(self) -> int:
+        """Number of workers; connects to the scheduler, if there is one."""
+        if self.scheduler is None:
+            return self.workers
+        return sum(self._open().client.nthreads().values())
+
+    def _open(self) -> "_Cluster":
+        if not self._cluster:
+            self._cluster.append(_Cluster(self.workers, self.scheduler))
+        return self._cluster[0]
+
     def _done(self, stage: str, wanted: dict[str, Job]) -> Iterator[None]:
         """Do jobs, by their keys; yields after each."""
         if self.workers == 1 and self.scheduler is None:
@@ -135,10 +146,8 @@ class Runner:
                 _work(job.function, self._given(job), here)
                 yield
         elif wanted:
-            if not self._cluster:
-                self._cluster.append(_Cluster(self.workers, self.scheduler))
             try:
-                yield from self._cluster[0].run(self, stage, wanted)
+                yield from self._open().run(self, stage, wanted)
             except BaseException:
                 self.close()
                 raise
@@ -279,7 +288,11 @@ class _Cluster:
         return self.sent[key]
 
     def close(self) -> None:
-        """Close the connection, and end this machine's workers."""
+        """Close the connection, and end this machine's workers, whatever they do."""
+        for nanny in self.local.workers.values() if self.local else ():
+            nanny.auto_restart = False
+            with contextlib.suppress(OSError, AttributeError):
+                os.kill(nanny.pid, signal.SIGKILL)
         with contextlib.suppress(Exception):
             self.client.close(timeout=1)
         if self.local is not None:

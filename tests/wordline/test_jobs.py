@@ -143,6 +143,7 @@ def test_workers_are_processes_of_their_own(tmp_path):
     assert str(os.getpid()) not in pids
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_a_sentence(tmp_path):
     runner = Runner(tmp_path, workers=2)
     with pytest.raises(WordlineError, match=r"of the stage 'die' lost its worker 3 .*--workers"):

@@ -1,5 +1,6 @@
 """study, bench: studies of networks on non-ideal hardware, and benchmarks of Wordline."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,10 @@ def study_(
     workers: Annotated[
         int | None, typer.Option(help="Runs at once; all cores, if not given.", min=1)
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler whose workers run the study."),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="PyTorch device; auto: cuda where there is one, else cpu.")
     ] = "auto",
@@ -46,7 +51,11 @@ def study_(
     if list_ or not name:
         terminal.show(_studies(data_dir))
         return
-    studies.known(name)
+    known = studies.known(name)
+    if workers and scheduler:
+        raise WordlineError(
+            "--workers is for this machine; leave it out, or leave --scheduler out."
+        )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     check_device(device)
@@ -54,8 +63,13 @@ def study_(
     with terminal.bars() as bar:
         # Processes share one GPU: more than a few would only wait for each other.
         workers = workers or (jobs.cores() if device == "cpu" else 2)
-        runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers)
-        results = studies.run(name, folder / name, runner, full=full)
+        runner = jobs.Runner(folder / "jobs", bar, data_dir, device, workers, scheduler)
+        with contextlib.closing(runner):
+            count = runner.size()
+            takes = studies.duration((known.full if full else known.takes) * 2 / count)
+            where = f"{count} workers of {scheduler}" if scheduler else f"{count} cores"
+            terminal.say(f"{name}: about {takes} on {where}, less what is already there")
+            results = studies.run(name, folder / name, runner, full=full)
     terminal.show(common.claims_table(results), *studies.module(name).tables(results))
     if any(
         claim["name"].startswith("RTL") and claim["met"] is False for claim in results["claims"]
@@ -82,7 +96,8 @@ def _studies(data_dir: Path) -> "Table":
             data if files_ is None or files_.present(data_dir) else f"{data} (absent)"
             for data, files_ in needs.items()
         )
-        table.add_row(name, about, known.takes, known.full, data)
+        took = (studies.duration(minutes) for minutes in (known.takes, known.full))
+        table.add_row(name, about, *took, data)
     return table
 
 

@@ -30,13 +30,13 @@ from wordline.studies.common import claims_table
 class Known:
     """What is known of a study before it is run.
 
-    takes, full: how long it and its longer version take on two cores. attacks: whether it needs the
-    package of attacks. rtl: whether it simulates Verilog. gates: whether it maps designs onto
+    takes, full: minutes that it and its longer version take on two cores. attacks: whether it needs
+    the package of attacks. rtl: whether it simulates Verilog. gates: whether it maps designs onto
     standard cells.
     """
 
-    takes: str
-    full: str
+    takes: float
+    full: float
     attacks: bool = False
     rtl: bool = False
     gates: bool = False
@@ -56,15 +56,22 @@ class Known:
 
 
 STUDIES = {
-    "noise": Known("3 minutes", "3 minutes", rtl=True),
-    "dni": Known("1 hour", "20 hours"),
-    "images": Known("70 minutes", "12 hours"),
-    "tolerance": Known("12 minutes", "2 hours"),
-    "levels": Known("1 hour", "6 hours"),
-    "votes": Known("8 minutes", "3 hours", rtl=True),
-    "defence": Known("25 minutes", "4 hours", attacks=True),
-    "efficiency": Known("1 hour", "8 hours", gates=True),
+    "noise": Known(3, 3, rtl=True),
+    "dni": Known(60, 1200),
+    "images": Known(70, 720),
+    "tolerance": Known(12, 120),
+    "levels": Known(60, 360),
+    "votes": Known(8, 180, rtl=True),
+    "defence": Known(25, 240, attacks=True),
+    "efficiency": Known(60, 480, gates=True),
 }
+
+
+def duration(minutes: float) -> str:
+    """A time in words, in minutes up to two hours."""
+    if minutes < 1.5:
+        return "1 minute"
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
 
 
 def known(name: str) -> Known:
