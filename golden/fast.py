@@ -103,7 +103,7 @@ def run(
         kinds = choose(program, shape, products, learns, injected)
     job = _Job(program, shape, runs, injected, trace or learns, kinds)
     if kinds[0] == "lanes":
-        tensors = _in_lanes(job, x)
+        tensors = _in_lanes(job, False, x)
         h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
     else:
         differential = (program.positive - program.negative).flatten(0, 1)
@@ -239,31 +239,10 @@ class _Job:
         }
 
     def _layer(self, tensors: dict[str, Tensor]) -> native.Layer:
-        program, description = self.program, self.shape.description
-        cell, index = description.cell, self.shape.index_range
         fields: dict[str, Any] = {
             **dict(zip(("batch", "steps", "inputs"), tensors["x"].shape, strict=True)),
             **self._strides(tensors),
-            "gates": self.shape.gates,
-            "units": self.shape.units,
-            "entries": 2**self.shape.index_bits,
-            "tiles": len(self.shape.row_tiles),
-            "planes": description.dac.planes,
-            "adc_shift": self.shape.adc_shift,
-            "adc_low": description.adc.range.low,
-            "adc_high": description.adc.range.high,
-            "frac": cell.frac,
-            "index_low": index.low,
-            "index_high": index.high,
-            "hidden_shift": description.hidden_shift,
-            "dac_low": description.dac.range.low,
-            "dac_high": description.dac.range.high,
-            "bipolar": description.dac.bits == 1,
-            "lstm": cell.kernel == "lstm",
-            "noisy": bool(program.read_noise.any()) or bool(program.adc_noise),
-            "adc_noise": int(program.adc_noise),
-            "error_shift": noise.LSB_SHIFT - self.shape.adc_shift,
-            **cell.kernel_fields(),
+            **kernel_inputs.constants(self.program, self.shape),
         }
         if self.injected is not None:
             fields["vectors"] = self.injected.normal.shape[2]
@@ -279,13 +258,9 @@ def _forward(
 
     Returns every tensor of the kernels by its name there, and the weight.
     """
-    shape = job.shape
     batch, steps, _ = x.shape
     numbers = kernel_inputs.numbers(job.program, job.shape, *loaded)
     tensors = numbers | _of_run(job) | _results(job, x)
-    if training:
-        conversions = shape.description.dac.planes, len(shape.row_tiles), shape.gates, shape.units
-        tensors["inside"] = torch.empty(batch, steps, *conversions, dtype=torch.uint8)
     if job.kinds[0] == "bytes":
         multiply = _bytes(job, batch, tensors)
     else:
@@ -310,12 +285,24 @@ def _results(job: _Job, x: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _in_lanes(job: _Job, x: Tensor) -> dict[str, Tensor]:
+def _learns_in_lanes(job: _Job) -> bool:
+    """Whether `run_lanes` can run the forward pass of training, with charges in float32."""
+    fits = job.kinds == ("float32", "i32") and kernel_inputs.fit_lanes(job.shape)
+    return fits and job.injected is None and native.has_lanes()
+
+
+def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str, Tensor]:
     """Run all steps by the kernel `run_lanes`, on PyTorch's threads; see `_forward`."""
-    numbers = _kept(job.program, job.shape).numbers
+    if training:
+        differential, *others = loaded
+        numbers = kernel_inputs.numbers(job.program, job.shape, *others)
+    else:
+        numbers = _kept(job.program, job.shape).numbers
     if "pairs" not in numbers:
         numbers = numbers | {"pairs": kernel_inputs.pairs(job.program, job.shape)}
     tensors = numbers | _of_run(job) | _results(job, x)
+    if training:
+        _memory(job, differential, tensors, training)
     job.kernel("run_lanes", tensors)(torch.get_num_threads())
     return tensors
 
@@ -324,14 +311,8 @@ def _floats(
     job: _Job, differential: Tensor, tensors: dict[str, Tensor], training: bool
 ) -> Callable[[int], object]:
     """Products by PyTorch; training keeps the rows and the charge of every step."""
-    shape, real, planes = job.shape, job.real, job.shape.description.dac.planes
-    batch, steps, _ = tensors["x"].shape
-    places, tiles = steps if training else 1, shape.row_slices
-    tensors["weight"] = differential.detach().to(real)
-    tensors["tile_places"] = tensors["tile_rows"][:-1].clone()
-    tensors["rows"] = torch.empty(places + training, planes, batch, shape.rows, dtype=real)
-    size = (places, len(tiles), planes, batch, shape.gates * shape.units)
-    tensors["charge"] = torch.empty(size, dtype=real)
+    _memory(job, differential, tensors, training)
+    places, tiles = len(tensors["charge"]), job.shape.row_slices
     columns = [tensors["weight"][:, tile].T.contiguous() for tile in tiles]
     rows = [of_step.flatten(0, 1) for of_step in tensors["rows"].unbind(0)]
     charges = tensors["charge"].flatten(2, 3)
@@ -343,23 +324,29 @@ def _floats(
     return multiply
 
 
+def _memory(job: _Job, differential: Tensor, tensors: dict[str, Tensor], training: bool) -> None:
+    """The weight, and room for rows and charge: of all steps, if gradients need them."""
+    shape, real, planes = job.shape, job.real, job.shape.description.dac.planes
+    (batch, steps, _), tiles, columns = (
+        tensors["x"].shape,
+        len(shape.row_tiles),
+        shape.gates * shape.units,
+    )
+    places = steps if training else 1
+    tensors["weight"] = differential.detach().to(real)
+    tensors["tile_places"] = tensors["tile_rows"][:-1].clone()
+    tensors["rows"] = torch.empty(places + training, planes, batch, shape.rows, dtype=real)
+    tensors["charge"] = torch.empty(places, tiles, planes, batch, columns, dtype=real)
+    if training:
+        tensors["inside"] = torch.empty(batch, steps, planes, tiles, columns, dtype=torch.uint8)
+
+
 def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int], object]:
     """Products by the kernel `multiply`; all sizes are padded to whole blocks."""
-    program, shape = job.program, job.shape
-    columns, planes = shape.gates * shape.units, shape.description.dac.planes
-    height, width = -(-batch // 32) * 32, -(-columns // 32) * 32
-    depths = [-(-len(tile) // 64) * 64 for tile in shape.row_tiles]
+    cells, depths, width = kernel_inputs.blocks(job.program, job.shape)
+    planes, height = job.shape.description.dac.planes, -(-batch // 32) * 32
+    tensors["cells"] = cells
     tensors["tile_places"] = torch.tensor([0, *depths[:-1]]).cumsum(0)
-    parts = []
-    for tile, depth in zip(shape.row_slices, depths, strict=True):
-        cells = torch.zeros(2, width, depth, dtype=torch.uint8)
-        for device, codes in enumerate((program.positive, program.negative)):
-            part = codes.detach().flatten(0, 1)[:, tile]
-            cells[device, :columns, : part.shape[1]] = part
-        # An AMX tile has 16 lines; each holds 4 consecutive rows for each of 16 columns.
-        split = cells.view(2, width // 16, 16, depth // 64, 16, 4)
-        parts.append(split.permute(0, 1, 3, 4, 2, 5).flatten())
-    tensors["cells"] = torch.cat(parts)
     tensors["rows"] = torch.zeros(2, planes, height, sum(depths), dtype=torch.int8)
     tensors["charge"] = torch.empty(1, len(depths), planes, height, width, dtype=torch.int32)
     return job.kernel("multiply", tensors)
@@ -381,7 +368,8 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: _Job, *arguments: Tensor) -> tuple[Tensor, ...]:
         ctx.job, ctx.likes = job, [(a.dtype, a.shape) for a in arguments]
-        ctx.tensors = _forward(job, True, *arguments)
+        run_all = _in_lanes if _learns_in_lanes(job) else _forward
+        ctx.tensors = run_all(job, True, *arguments)
         codes, c = ctx.tensors["codes"], ctx.tensors["c"]
         ctx.mark_non_differentiable(codes, c)
         return ctx.tensors["h"].to(job.real), codes, c

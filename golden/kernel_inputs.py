@@ -43,6 +43,54 @@ def pairs(program: LayerProgram, shape: ArrayShape) -> Tensor:
     return torch.cat(parts, 1).contiguous()
 
 
+def blocks(program: LayerProgram, shape: ArrayShape) -> tuple[Tensor, list[int], int]:
+    """g+ and g- in the order of the kernel `multiply`, uint8.
+
+    Returns them, the padded number of rows of each row tile, and the padded number of columns.
+    """
+    columns = shape.gates * shape.units
+    width = -(-columns // 32) * 32
+    depths = [-(-len(tile) // 64) * 64 for tile in shape.row_tiles]
+    parts = []
+    for tile, depth in zip(shape.row_slices, depths, strict=True):
+        cells = torch.zeros(2, width, depth, dtype=torch.uint8)
+        for device, codes in enumerate((program.positive, program.negative)):
+            part = codes.detach().flatten(0, 1)[:, tile]
+            cells[device, :columns, : part.shape[1]] = part
+        # An AMX tile has 16 lines; each holds 4 consecutive rows for each of 16 columns.
+        split = cells.view(2, width // 16, 16, depth // 64, 16, 4)
+        parts.append(split.permute(0, 1, 3, 4, 2, 5).flatten())
+    return torch.cat(parts), depths, width
+
+
+def constants(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
+    """Parameters of the description, and of noise."""
+    description, index = shape.description, shape.index_range
+    cell, of_adc, of_dac = description.cell, description.adc.range, description.dac.range
+    return {
+        "gates": shape.gates,
+        "units": shape.units,
+        "entries": 2**shape.index_bits,
+        "tiles": len(shape.row_tiles),
+        "planes": description.dac.planes,
+        "adc_shift": shape.adc_shift,
+        "adc_low": of_adc.low,
+        "adc_high": of_adc.high,
+        "frac": cell.frac,
+        "index_low": index.low,
+        "index_high": index.high,
+        "hidden_shift": description.hidden_shift,
+        "dac_low": of_dac.low,
+        "dac_high": of_dac.high,
+        "bipolar": description.dac.bits == 1,
+        "lstm": cell.kernel == "lstm",
+        "noisy": bool(program.read_noise.any()) or bool(program.adc_noise),
+        "adc_noise": int(program.adc_noise),
+        "error_shift": noise.LSB_SHIFT - shape.adc_shift,
+        **cell.kernel_fields(),
+    }
+
+
 def numbers(
     program: LayerProgram, shape: ArrayShape, gain: Tensor, bias: Tensor, gate_tables: Tensor
 ) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-// All steps of a recurrent layer in integers, without gradients: 16 sequences in the lanes of vectors.
+// All steps of a recurrent layer in integers, forward: 16 sequences in the lanes of vectors.
 //
 // The same numbers as kernels.cpp and golden/layer.py; tests compare them. A block of 16 sequences goes
 // through all steps: its rows, state and codes stay in the L1 cache, and what belongs to a column (cells,
@@ -21,6 +21,7 @@
 #include <cstring>
 #include <new>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -93,23 +94,46 @@ class Memory {
     size_t size_;
 };
 
-// Transpose 8 x 8 int16.
-inline void transpose(const int16_t *from, int64_t from_stride, int16_t *to, int64_t to_stride) {
-    __m128i r[8], s[8];
-    for (int k = 0; k < 8; k++) r[k] = _mm_loadu_si128((const __m128i *)(from + k * from_stride));
-    for (int k = 0; k < 4; k++) {
-        s[2 * k] = _mm_unpacklo_epi16(r[k], r[k + 4]);
-        s[2 * k + 1] = _mm_unpackhi_epi16(r[k], r[k + 4]);
+// Transpose 8 x 8 int16: vectors of 8 lanes, `stride` apart, to those of 8 numbers of a lane each.
+inline void transpose(const int16_t *from, int64_t stride, __m128i (&to)[8]) {
+    __m128i s[8];
+    for (int k = 0; k < 8; k++) to[k] = _mm_loadu_si128((const __m128i *)(from + k * stride));
+    for (int round = 0; round < 3; round++) {
+        for (int k = 0; k < 4; k++) {
+            s[2 * k] = _mm_unpacklo_epi16(to[k], to[k + 4]);
+            s[2 * k + 1] = _mm_unpackhi_epi16(to[k], to[k + 4]);
+        }
+        std::memcpy(to, s, sizeof s);
     }
-    for (int k = 0; k < 4; k++) {
-        r[2 * k] = _mm_unpacklo_epi16(s[k], s[k + 4]);
-        r[2 * k + 1] = _mm_unpackhi_epi16(s[k], s[k + 4]);
+}
+
+inline void transpose(const float *from, int64_t stride, __m256 (&to)[8]) {
+    __m256 s[8];
+    for (int k = 0; k < 8; k++) to[k] = _mm256_loadu_ps(from + k * stride);
+    for (int k = 0; k < 8; k += 2) {
+        s[k] = _mm256_unpacklo_ps(to[k], to[k + 1]);
+        s[k + 1] = _mm256_unpackhi_ps(to[k], to[k + 1]);
     }
+    for (int k = 0; k < 8; k += 4)
+        for (int m = 0; m < 2; m++) {
+            to[k + 2 * m] = _mm256_shuffle_ps(s[k + m], s[k + m + 2], 0x44);
+            to[k + 2 * m + 1] = _mm256_shuffle_ps(s[k + m], s[k + m + 2], 0xEE);
+        }
     for (int k = 0; k < 4; k++) {
-        s[2 * k] = _mm_unpacklo_epi16(r[k], r[k + 4]);
-        s[2 * k + 1] = _mm_unpackhi_epi16(r[k], r[k + 4]);
+        s[k] = _mm256_permute2f128_ps(to[k], to[k + 4], 0x20);
+        s[k + 4] = _mm256_permute2f128_ps(to[k], to[k + 4], 0x31);
     }
-    for (int k = 0; k < 8; k++) _mm_storeu_si128((__m128i *)(to + k * to_stride), s[k]);
+    std::memcpy(to, s, sizeof s);
+}
+
+// Write eight numbers in another type; for bytes, whether they are not 0.
+inline void write(int16_t *to, __m128i v) { _mm_storeu_si128((__m128i *)to, v); }
+inline void write(int32_t *to, __m128i v) { _mm256_storeu_si256((V *)to, _mm256_cvtepi16_epi32(v)); }
+inline void write(float *to, __m128i v) { _mm256_storeu_ps(to, _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(v))); }
+inline void write(float *to, __m256 v) { _mm256_storeu_ps(to, v); }
+inline void write(uint8_t *to, __m128i v) {
+    const __m128i bytes = _mm_and_si128(_mm_packs_epi16(v, v), _mm_set1_epi8(1));
+    _mm_storel_epi64((__m128i *)to, bytes);
 }
 
 // A table of 128 bytes, by differences: part k is that of 16 entries, xor part k - 1. An index loses 16 for
@@ -224,9 +248,11 @@ struct Columns {
 class Block {
   public:
     Block(const Columns &of)
-        : p(of.p), of(of), values(2 * of.pairs * LANES * 2), driven(p.planes * of.pairs * 64),
+        : p(of.p), of(of), values((2 * of.pairs + 8) * LANES * 2), driven(p.planes * of.pairs * 64),
           inputs((p.inputs + 7) / 8 * 8 * LANES * 2), h((p.units + SLOTS + 7) / 8 * 8 * LANES * 2),
-          c((p.units + 1) * LANES * 2), index(c.size()), tanh(c.size()), output(c.size()) {}
+          c((p.units + 8) * LANES * 2), index(c.size()), tanh(c.size()), output(c.size()),
+          codes((of.columns + 8) * LANES * 2), charges(p.inside ? (parts() * of.columns + 8) * LANES * 4 : 0),
+          inside(charges.size() / 2) {}
 
     void run(int64_t first_, int64_t count_) {
         first = first_;
@@ -236,11 +262,12 @@ class Block {
         for (int64_t t = 0; t < p.steps; t++) {
             take_inputs(t);
             drive();
+            if (p.inside) give_rows(t);
             if (p.noisy)
-                step<true>(t);
+                p.inside ? step<true, true>(t) : step<true, false>(t);
             else
-                step<false>(t);
-            give_state(t);
+                p.inside ? step<false, true>(t) : step<false, false>(t);
+            give(t);
         }
     }
 
@@ -253,6 +280,8 @@ class Block {
     Memory h;       // (units, LANES) int16
     Memory c;       // (units, LANES) int16
     Memory index, tanh, output;  // as c: index of the table of tanh(c), its entry, gate o
+    Memory codes;           // (columns, LANES) int16
+    Memory charges, inside; // (planes, tiles, columns, LANES) float and int16
     int64_t first = 0, sequences = 0;
 
     void take_inputs(int64_t t) {
@@ -261,7 +290,11 @@ class Block {
         const int16_t *from = p.x + (first * p.steps + t) * p.inputs;
         for (int64_t n = 0; n < LANES; n += 8) {
             if (n + 8 <= sequences) {
-                for (int64_t k = 0; k < whole; k += 8) transpose(from + n * stride + k, stride, to + k * LANES + n, LANES);
+                for (int64_t k = 0; k < whole; k += 8) {
+                    __m128i eight[8];
+                    transpose(from + n * stride + k, stride, eight);
+                    for (int64_t m = 0; m < 8; m++) write(to + (k + m) * LANES + n, eight[m]);
+                }
                 for (int64_t k = whole; k < p.inputs; k++)
                     for (int64_t m = n; m < n + 8; m++) to[k * LANES + m] = from[m * stride + k];
             } else {
@@ -317,6 +350,8 @@ class Block {
         b = {load(words[1]), load(words[1] + 8)};
     }
 
+    int64_t parts() const { return p.planes * p.tiles; }
+
     // Two draws per lane: of read noise and of the ADC.
     void draw(V a, V b, uint32_t first_key, uint32_t second_key, V &read, V &adc) const {
         V w = _mm256_add_epi32(a, set32(int32_t(first_key)));
@@ -355,7 +390,7 @@ class Block {
         q[3] = {a3, b3};
     }
 
-    template <bool noisy> void step(int64_t t) {
+    template <bool noisy, bool learns> void step(int64_t t) {
         const V low = set16(p.adc_low), high = set16(p.adc_high);
         const __m128i shift = count(p.adc_shift), right = count(p.error_shift > 0 ? p.error_shift : 0);
         const __m128i left = count(p.error_shift < 0 ? -p.error_shift : 0);
@@ -378,6 +413,7 @@ class Block {
                         const V gain = set32(of.gain.as<int32_t>()[at + slot]);
                         const V add = set32(of.add.as<int32_t>()[at + slot]);
                         V *lanes = &q[slot].a;
+                        Wide codes;
                         for (int part = 0; part < 2; part++) {
                             V e = add, charge = lanes[part];
                             if (noisy) {
@@ -390,18 +426,20 @@ class Block {
                                 e = _mm256_add_epi32(_mm256_add_epi32(e, error_half), _mm256_mullo_epi32(adc, adc_noise));
                                 e = _mm256_add_epi32(_mm256_sll_epi32(_mm256_sra_epi32(e, right), left), half);
                             }
+                            if (learns) lanes[part] = charge;
                             charge = _mm256_add_epi32(_mm256_mullo_epi32(charge, gain), e);
-                            lanes[part] = _mm256_sra_epi32(charge, shift);
+                            (&codes.a)[part] = _mm256_sra_epi32(charge, shift);
                         }
-                        const V code = clamp16(pack(q[slot]), low, high);
+                        const V exact = pack(codes), code = clamp16(exact, low, high);
+                        if (learns) keep_conversion(group, slot, plane * p.tiles + tile, q[slot], exact, code);
                         total[slot] = _mm256_add_epi16(total[slot], code);
                     }
                 }
             }
-            if (p.codes_step) keep_codes(t, group, total);
+            if (p.codes_step) keep_codes(group, total);
             look_up(group, total, entries);
             if (p.lstm)
-                lstm(t, group, entries);
+                lstm(group, entries);
             else
                 rnn(group, entries);
         }
@@ -441,7 +479,7 @@ class Block {
         }
     }
 
-    void lstm(int64_t t, int64_t unit, const V (&gate)[SLOTS]) const {
+    void lstm(int64_t unit, const V (&gate)[SLOTS]) const {
         int16_t *own = c.as<int16_t>() + unit * LANES;
         const V before = load(own), i = gate[0], f = gate[1], g = gate[2], o = gate[3];
         const V half = set32((int64_t(1) << p.gate_bits) >> 1);
@@ -450,7 +488,6 @@ class Block {
         next = shifted(next, half, count(p.gate_bits));
         const V state = clamp16(pack(next), set16(p.state_low), set16(p.state_high));
         store(own, state);
-        if (p.codes_step) keep(p.c, p.c_sequence, t * p.c_step + unit, state);
         // A sum that saturates is beyond the last index too.
         V upper = _mm256_adds_epi16(state, set16((int64_t(1) << p.state_index_shift) >> 1));
         upper = _mm256_sra_epi16(upper, count(p.state_index_shift));
@@ -508,29 +545,79 @@ class Block {
         return {_mm256_sra_epi32(_mm256_add_epi32(v.a, half), shift), _mm256_sra_epi32(_mm256_add_epi32(v.b, half), shift)};
     }
 
-    void keep_codes(int64_t t, int64_t group, const V (&code)[SLOTS]) const {
+    void keep_codes(int64_t group, const V (&code)[SLOTS]) const {
         for (int64_t slot = 0; slot < SLOTS; slot++) {
             const int64_t k = of.column(group, slot);
-            if (k >= 0) keep(p.codes, p.codes_sequence, t * p.codes_step + k, code[slot]);
+            if (k >= 0) store(codes.as<int16_t>() + k * LANES, code[slot]);
         }
     }
 
-    void keep(int32_t *to, int64_t stride, int64_t at, V v) const {
-        alignas(32) int16_t lanes[LANES];
-        store(lanes, v);
-        for (int64_t n = 0; n < sequences; n++) to[(first + n) * stride + at] = lanes[n];
+    // What the gradient of a conversion needs: its charge, and whether the ADC did not saturate.
+    void keep_conversion(int64_t group, int64_t slot, int64_t part, Wide q, V exact, V code) const {
+        const int64_t k = of.column(group, slot);
+        if (k < 0) return;
+        const __m256 a = _mm256_cvtepi32_ps(q.a), b = _mm256_cvtepi32_ps(q.b);
+        float *to = charges.as<float>() + (part * of.columns + k) * LANES;
+        _mm256_store_ps(to, _mm256_permute2f128_ps(a, b, 0x20));
+        _mm256_store_ps(to + 8, _mm256_permute2f128_ps(a, b, 0x31));
+        store(inside.as<int16_t>() + (part * of.columns + k) * LANES, _mm256_cmpeq_epi16(exact, code));
     }
 
-    void give_state(int64_t t) const {
-        const int16_t *from = h.as<int16_t>();
-        const int64_t stride = p.steps * p.units, whole = p.units / 8 * 8;
-        int16_t *to = p.h + (first * p.steps + t) * p.units;
-        for (int64_t n = 0; n < LANES; n += 8) {
-            const bool all = n + 8 <= sequences;
-            if (all)
-                for (int64_t k = 0; k < whole; k += 8) transpose(from + k * LANES + n, LANES, to + n * stride + k, stride);
-            for (int64_t k = all ? whole : 0; k < p.units; k++)
-                for (int64_t m = n; m < n + 8 && m < sequences; m++) to[m * stride + k] = from[k * LANES + m];
+    // Write numbers in lanes, (count, LANES), to the sequences of the block, which are `stride` apart.
+    template <class From, class To> void spread(const From *from, int64_t count, To *to, int64_t stride) const {
+        std::conditional_t<std::is_same_v<From, float>, __m256, __m128i> eight[8];
+        for (int64_t n = 0; n < sequences; n += 8) {
+            const int64_t some = sequences - n < 8 ? sequences - n : 8;
+            for (int64_t k = 0; k < count; k += 8) {
+                transpose(from + k * LANES + n, LANES, eight);
+                for (int64_t m = 0; m < some; m++) {
+                    To *own = to + (n + m) * stride + k;
+                    if (k + 8 <= count) {
+                        write(own, eight[m]);
+                    } else {
+                        To rest[8];
+                        write(rest, eight[m]);
+                        std::memcpy(own, rest, size_t(count - k) * sizeof(To));
+                    }
+                }
+            }
+        }
+    }
+
+    // x and h of the step before, or their planes.
+    void give_rows(int64_t t) const {
+        for (int64_t plane = 0; plane < p.planes; plane++) {
+            float *to = static_cast<float *>(p.rows) + t * p.rows_step + plane * p.rows_plane + first * p.rows_width;
+            const __m128i bit = count(p.planes - 1 - plane);
+            for (const Memory *from : {&inputs, &h}) {
+                const int64_t rows = from == &h ? p.units : p.inputs;
+                const int16_t *own = from->as<int16_t>();
+                if (p.planes > 1) {
+                    int16_t *bits = values.as<int16_t>();
+                    for (int64_t k = 0; k < rows; k++) store(bits + k * LANES, plane_of(load(own + k * LANES), bit));
+                    own = bits;
+                }
+                spread(own, rows, to + (from == &h ? p.inputs : 0), p.rows_width);
+            }
+        }
+    }
+
+    // Write the results of a step.
+    void give(int64_t t) const {
+        spread(h.as<int16_t>(), p.units, p.h + (first * p.steps + t) * p.units, p.steps * p.units);
+        if (!p.codes_step) return;
+        spread(codes.as<int16_t>(), of.columns, p.codes + first * p.codes_sequence + t * p.codes_step, p.codes_sequence);
+        if (p.lstm) spread(c.as<int16_t>(), p.units, p.c + first * p.c_sequence + t * p.c_step, p.c_sequence);
+        if (!p.inside) return;
+        for (int64_t plane = 0; plane < p.planes; plane++) {
+            for (int64_t tile = 0; tile < p.tiles; tile++) {
+                const int64_t part = plane * p.tiles + tile, parts = p.planes * p.tiles;
+                float *charge = static_cast<float *>(p.charge) + t * p.charge_step + tile * p.charge_tile
+                    + plane * p.charge_plane + first * p.charge_width;
+                spread(charges.as<float>() + part * of.columns * LANES, of.columns, charge, p.charge_width);
+                uint8_t *fits = p.inside + ((first * p.steps + t) * parts + part) * of.columns;
+                spread(inside.as<int16_t>() + part * of.columns * LANES, of.columns, fits, p.steps * parts * of.columns);
+            }
         }
     }
 };

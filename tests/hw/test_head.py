@@ -49,7 +49,7 @@ class Decision(Elaboratable):
 
 @examples(30)
 @given(
-    classes=st.integers(1, 9),
+    classes=st.integers(2, 9),
     lanes=st.integers(1, 5),
     seed=st.integers(0, 99),
     stall=st.booleans(),
