@@ -14,7 +14,10 @@ WAIVED = (
     "WIDTHEXPAND",  # signed numbers are extended
     "WIDTHTRUNC",  # a shift selects a part
 )
-"""Verilator style warnings waived for emitted Verilog. No other warning is waived."""
+"""Verilator style warnings waived for emitted Verilog."""
+
+WAIVED_IN_MODEL = (*WAIVED, "BLKSEQ")  # hw/macro/columns.v: variables of one block
+"""Warnings waived for the crossbar model."""
 
 WAIVED_IN_STUB = ("DECLFILENAME", "UNDRIVEN", "UNUSEDSIGNAL")
 """Warnings waived for black boxes, which have no content."""
@@ -27,7 +30,8 @@ def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]
     """
     lines = ["`verilator_config"]
     for file in verilog:
-        rules = WAIVED_IN_STUB if file.endswith("_stub.v") else WAIVED
+        model = WAIVED_IN_MODEL if file.endswith("_crossbar_model.v") else WAIVED
+        rules = WAIVED_IN_STUB if file.endswith("_stub.v") else model
         lines += [f'lint_off -rule {rule} -file "*{file}"' for rule in rules]
     for module, signals in public.items():
         for name, written in signals.items():

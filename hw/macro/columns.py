@@ -28,15 +28,6 @@ from hw.fixed import tree_sum
 SOURCE = Path(__file__).with_name("columns.v")
 """The columns in hand-written Verilog, which is what is emitted."""
 
-UNROLLED = 128
-"""Rows up to which the Verilog sum is fully unrolled.
-
-That simulates fastest, but takes a simulator long to compile.
-"""
-
-GROUP = 16
-"""Rows that are unrolled at a time if there are more than `UNROLLED`."""
-
 
 def row_code(shape: ArrayShape) -> Shape:
     """Contribution of a row to a charge: a DAC code, or one bit of it with its sign."""
@@ -136,14 +127,12 @@ class ColumnsInstance(wiring.Component):
         shape, description = self.shape, self.shape.description
         parameters = {
             "ROWS": shape.rows,
-            "SELECTS": max(2, shape.selects),
             "CODE_BITS": description.dac.drive_width,
             "CYCLES": description.dac.pulse_cycles,
             "CONDUCTANCE_BITS": description.device.conductance_bits,
             "CHARGE_BITS": len(self.charge),
             "SELECT_BITS": len(self.select),
             "ROW_BITS": len(self.write_row),
-            "GROUP": shape.rows if shape.rows <= UNROLLED else GROUP,
         }
         ports: dict[str, Any] = {f"p_{name}": value for name, value in parameters.items()}
         for path, member, port in self.signature.flatten(self):

@@ -7,21 +7,21 @@
 // Throughput: one column every CYCLES cycles.
 //
 // Written by hand, because a simulator evaluates generated expressions in every cycle. Here it
-// sees the sum as a loop that runs only for a sample.
+// sees loops that run only for a sample, over arrays with one element per row: a C++ compiler makes
+// vector instructions of them. That needs loop variables without sign and arrays whose sizes are
+// powers of two, which need no check of an index.
 
 `ifndef CROSSBAR_COLUMNS
 `define CROSSBAR_COLUMNS
 
 module crossbar_columns #(
     parameter ROWS = 2,
-    parameter SELECTS = 2,
     parameter CODE_BITS = 2,         // bits of the value on a row, in two's complement
     parameter CYCLES = 1,            // cycles per sample in which the rows are driven
     parameter CONDUCTANCE_BITS = 1,  // bits of a device's conductance code
     parameter CHARGE_BITS = 8,
     parameter SELECT_BITS = 1,
-    parameter ROW_BITS = 1,
-    parameter GROUP = 2              // rows that a simulator unrolls at a time
+    parameter ROW_BITS = 1
 ) (
     input clk,
     input sample,                               // strobe: read column `select`
@@ -34,52 +34,72 @@ module crossbar_columns #(
     output reg signed [CHARGE_BITS-1:0] charge
 );
 
-  localparam CELL = 2 * CONDUCTANCE_BITS;  // the positive device in the lower half
-  localparam GROUPS = (ROWS + GROUP - 1) / GROUP;
-  localparam COLUMN = GROUPS * GROUP * CELL;
-  localparam CODES = GROUPS * GROUP * CODE_BITS;
+  localparam SELECTS = 1 << SELECT_BITS;
+  localparam PLACES = 1 << ROW_BITS;
+  localparam SIXTEENS = (ROWS + 15) / 16 * 16;
+  localparam SUMMED = SIXTEENS < PLACES ? SIXTEENS : PLACES;  // whole vectors; no row, code 0
   localparam TOTAL_BITS = CHARGE_BITS > 32 ? CHARGE_BITS : 32;  // 32 is a simulator's native width
 
-  reg [COLUMN-1:0] cells [0:SELECTS-1];
-  reg [COLUMN-1:0] column;
-  reg [$clog2(CYCLES+1)-1:0] left;  // cycles left to accumulate
+  // positive - negative of each cell
+  reg signed [CONDUCTANCE_BITS:0] cells [0:SELECTS-1][0:PLACES-1];
+  reg signed [CONDUCTANCE_BITS:0] column [0:PLACES-1];  // the sampled column
+  reg [ROWS*CODE_BITS-1:0] seen;                        // `rows` of the last sum
+  reg signed [31:0] codes [0:PLACES-1];                 // `seen`, row by row
+  reg [$clog2(CYCLES+1)-1:0] left;                      // cycles left to accumulate
 
-  function automatic signed [CHARGE_BITS-1:0] sum(input [COLUMN-1:0] all, input [CODES-1:0] codes);
-    integer group, row, code, positive, negative;
+  function automatic signed [CHARGE_BITS-1:0] sum(input signed [CHARGE_BITS-1:0] start);
+    reg [31:0] row;
     reg signed [TOTAL_BITS-1:0] total;
-    reg [GROUP*CELL-1:0] some;
-    reg [GROUP*CODE_BITS-1:0] on_rows;
     begin
       total = 0;
       /*verilator unroll_disable*/
-      for (group = 0; group < GROUPS; group = group + 1) begin
-        some = all[group*GROUP*CELL +: GROUP*CELL];
-        on_rows = codes[group*GROUP*CODE_BITS +: GROUP*CODE_BITS];
-        /*verilator unroll_full*/
-        for (row = 0; row < GROUP; row = row + 1) begin
-          code = $signed(on_rows[row*CODE_BITS +: CODE_BITS]);
-          positive = some[row*CELL +: CONDUCTANCE_BITS];
-          negative = some[row*CELL + CONDUCTANCE_BITS +: CONDUCTANCE_BITS];
-          total = total + code * (positive - negative);
-        end
-      end
-      sum = total[CHARGE_BITS-1:0];
+      for (row = 0; row < SUMMED; row = row + 1)
+        total = total + codes[row[ROW_BITS-1:0]] * column[row[ROW_BITS-1:0]];
+      sum = start + total[CHARGE_BITS-1:0];
     end
   endfunction
 
-  integer n;
+  task automatic unpack;
+    reg [31:0] row;
+    begin
+      seen = rows;
+      for (row = 0; row < ROWS; row = row + 1)
+        codes[row[ROW_BITS-1:0]] = $signed(rows[row*CODE_BITS +: CODE_BITS]);
+    end
+  endtask
+
+  task automatic read(input [SELECT_BITS-1:0] own);
+    reg [31:0] row;
+    begin
+      /*verilator unroll_disable*/
+      for (row = 0; row < SUMMED; row = row + 1)
+        column[row[ROW_BITS-1:0]] = cells[own][row[ROW_BITS-1:0]];
+    end
+  endtask
+
+  integer n, m;
   initial begin
     left = 0;
     charge = 0;
-    column = 0;
-    for (n = 0; n < SELECTS; n = n + 1) cells[n] = 0;
+    seen = 0;
+    for (m = 0; m < PLACES; m = m + 1) begin
+      codes[m] = 0;
+      column[m] = 0;
+      for (n = 0; n < SELECTS; n = n + 1) cells[n][m] = 0;
+    end
   end
 
+  // `seen`, `codes` and `column` are variables of this block alone: it sums before it reads.
   always @(posedge clk) begin
+    if (left != 0) begin
+      if (rows != seen) unpack;
+      charge <= sum(left == CYCLES ? 0 : charge);
+    end
     left <= sample ? CYCLES : left == 0 ? 0 : left - 1;
-    if (write) cells[write_select][write_row*CELL +: CELL] <= write_cell;
-    if (sample) column <= cells[select];
-    if (left != 0) charge <= (left == CYCLES ? 0 : charge) + sum(column, rows);
+    if (sample) read(select);
+    if (write)
+      cells[write_select][write_row] <= $signed({1'b0, write_cell[CONDUCTANCE_BITS-1:0]})
+          - $signed({1'b0, write_cell[2*CONDUCTANCE_BITS-1:CONDUCTANCE_BITS]});
   end
 
 endmodule
