@@ -28,13 +28,17 @@ EXACT = 2**24
 """float32 holds every integer up to this one."""
 
 
-Products = Literal["bytes", "lanes", "float32", "float64"]
+Products = Literal["bytes", "lanes", "lanes-avx2", "float32", "float64"]
 """How the products of a step are computed.
 
 - "bytes": On the CPU's matrix unit.
 - "lanes": In pairs of int16, all steps in one kernel (golden/lanes.cpp).
+- "lanes-avx2": The same without VNNI, if the CPU has it.
 - "float32", "float64": By PyTorch.
 """
+
+LANES = {"lanes": "run_lanes", "lanes-avx2": "run_lanes_avx2"}
+"""Kernels of all steps."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,12 @@ def run(
     cells, words = (program.positive, program.negative), (program.gain, program.bias)
     given = (x, *cells, *words, program.gate_tables)
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    kept = None
     if products is None and not learns and injected is None:
-        kinds = _kept(program, shape).kinds
-    else:
-        kinds = choose(program, shape, products, learns, injected)
-    job = _Job(program, shape, runs, injected, trace or learns, kinds)
-    if kinds[0] == "lanes":
+        kept = _kept(program, shape)
+    kinds = kept.kinds if kept else choose(program, shape, products, learns, injected)
+    job = _Job(program, shape, runs, injected, trace or learns, kinds, kept)
+    if kinds[0] in LANES:
         tensors = _in_lanes(job, False, x)
         h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
     else:
@@ -163,6 +167,7 @@ class _Kept:
     made_from: tuple[list[Tensor], ArrayShape, list[int]]
     kinds: tuple[Products, str]
     numbers: dict[str, Tensor]
+    constants: dict[str, int]
 
 
 _KEPT = WeakTensorKeyDictionary()
@@ -183,7 +188,8 @@ def _kept(program: LayerProgram, shape: ArrayShape) -> _Kept:
     numbers = kernel_inputs.numbers(program, shape, *loaded)
     if kinds[0] == "lanes":
         numbers["pairs"] = kernel_inputs.pairs(program, shape)
-    found = _Kept((others, shape, versions), kinds, numbers)
+    constants = kernel_inputs.constants(program, shape)
+    found = _Kept((others, shape, versions), kinds, numbers, constants)
     _KEPT[positive] = found
     return found
 
@@ -198,6 +204,7 @@ class _Job:
     injected: Injected | None
     trace: bool
     kinds: tuple[Products, str]
+    kept: _Kept | None
 
     @property
     def real(self) -> torch.dtype:
@@ -208,7 +215,7 @@ class _Job:
 
     def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
         """Compiled function of the step number, on tensors that the caller must keep alive."""
-        if name not in ("multiply", "run_lanes"):
+        if name not in ("multiply", *LANES.values()):
             short = {"bytes": "i32", "float32": "f32", "float64": "f64"}[self.kinds[0]]
             name = f"{name}_{short}_{self.kinds[1]}"
         function, layer = getattr(native.library(), name), self._layer(tensors)
@@ -223,7 +230,7 @@ class _Job:
             "c_sequence": c.stride(0),
             "c_step": c.stride(1) if self.trace else 0,
         }
-        if self.kinds[0] == "lanes":
+        if self.kinds[0] in LANES:
             return strides
         rows, charge = tensors["rows"], tensors["charge"]
         tiled = self.kinds[0] == "bytes"
@@ -239,10 +246,11 @@ class _Job:
         }
 
     def _layer(self, tensors: dict[str, Tensor]) -> native.Layer:
+        program, shape = self.program, self.shape
         fields: dict[str, Any] = {
             **dict(zip(("batch", "steps", "inputs"), tensors["x"].shape, strict=True)),
             **self._strides(tensors),
-            **kernel_inputs.constants(self.program, self.shape),
+            **(self.kept.constants if self.kept else kernel_inputs.constants(program, shape)),
         }
         if self.injected is not None:
             fields["vectors"] = self.injected.normal.shape[2]
@@ -297,13 +305,14 @@ def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str
         differential, *others = loaded
         numbers = kernel_inputs.numbers(job.program, job.shape, *others)
     else:
-        numbers = _kept(job.program, job.shape).numbers
+        numbers = (job.kept or _kept(job.program, job.shape)).numbers
     if "pairs" not in numbers:
         numbers = numbers | {"pairs": kernel_inputs.pairs(job.program, job.shape)}
     tensors = numbers | _of_run(job) | _results(job, x)
     if training:
         _memory(job, differential, tensors, training)
-    job.kernel("run_lanes", tensors)(torch.get_num_threads())
+    kernel = LANES.get(job.kinds[0], "run_lanes")
+    job.kernel(kernel, tensors)(torch.get_num_threads())
     return tensors
 
 

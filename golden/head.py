@@ -34,6 +34,6 @@ def vote(score: Tensor, by: VoteBy) -> Tensor:
     by: "majority": the class of most passes. "sum": the class with the highest sum of scores. Of
         equals, the lowest class.
     """
-    if by == "sum":
+    if by == "sum" or score.shape[1] == 1:
         return label(score.sum(1))
     return label(torch.nn.functional.one_hot(label(score), score.shape[-1]).sum(1))

@@ -16,6 +16,14 @@
 #if defined(__AVX2__)
 #include <immintrin.h>
 
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__) && !defined(WITHOUT_VNNI)
+#define VNNI 512  // the instruction set, not a width: both take 256 bits
+#elif defined(__AVXVNNI__) && !defined(WITHOUT_VNNI)
+#define VNNI 256
+#else
+#define VNNI 0
+#endif
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -55,11 +63,11 @@ inline Wide unpack(V v) { return interleave(v, _mm256_srai_epi16(v, 15)); }
 // no longer fit in registers, and copy registers, which makes this half as fast.
 inline void multiply_add(V &sum_a, V &sum_b, V a, V b, const int16_t *pair) {
     V by, product;
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#if VNNI == 512
     by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(pair)));
     sum_a = _mm256_dpwssd_epi32(sum_a, a, by);
     sum_b = _mm256_dpwssd_epi32(sum_b, b, by);
-#elif defined(__AVXVNNI__)
+#elif VNNI == 256
     by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(pair)));
     sum_a = _mm256_dpwssd_avx_epi32(sum_a, a, by);
     sum_b = _mm256_dpwssd_avx_epi32(sum_b, b, by);
@@ -626,6 +634,7 @@ class Block {
 
 extern "C" {
 int64_t lanes() { return LANES; }
+int64_t vnni() { return VNNI; }
 
 // Run all steps of a layer.
 void run_lanes(const Layer *p, int64_t threads) {
@@ -650,6 +659,7 @@ void run_lanes(const Layer *p, int64_t threads) {
 
 extern "C" {
 int64_t lanes() { return 0; }
+int64_t vnni() { return 0; }
 void run_lanes(const Layer *, int64_t) {}
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from golden import files, source
 
-FILES = ("kernels.h", "kernels.cpp", "lanes.cpp", "float_kernels.cpp")
+FILES = ("kernels.h", "kernels.cpp", "lanes.cpp", "lanes_avx2.cpp", "float_kernels.cpp")
 SOURCES = tuple(map(Path(__file__).with_name, FILES))
 
 # A fused multiply-add would round once where PyTorch rounds twice.
@@ -118,13 +118,13 @@ def _load(compiler: str, path: Path) -> ctypes.CDLL:
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     kernels = [f"{name}_{kind}" for name in ("begin", "step") for kind in KINDS]
     kernels += [f"step_back_{kind}" for kind in KINDS if kind.startswith("f")]
-    for kernel in (*kernels, "multiply", "run_lanes"):
+    for kernel in (*kernels, "multiply", "run_lanes", "run_lanes_avx2"):
         function = getattr(loaded, kernel)
         function.argtypes, function.restype = (ctypes.POINTER(Layer), ctypes.c_int64), None
     for name in ("float_step", "float_step_back"):
         function = getattr(loaded, name)
         function.argtypes, function.restype = (ctypes.POINTER(FloatLayer), ctypes.c_int64), None
-    for name in ("tiles", "lanes"):
+    for name in ("tiles", "lanes", "vnni"):
         getattr(loaded, name).restype = ctypes.c_int64
     return loaded
 
@@ -141,3 +141,10 @@ def has_lanes() -> bool:
     """Whether the kernel `run_lanes` works here: sequences in the lanes of the CPU's vectors."""
     loaded = library()
     return loaded is not None and bool(loaded.lanes())
+
+
+@lru_cache(maxsize=1)
+def has_vnni() -> bool:
+    """Whether `run_lanes` multiplies and adds in one instruction (VNNI)."""
+    loaded = library()
+    return loaded is not None and bool(loaded.vnni())

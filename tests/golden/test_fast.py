@@ -116,7 +116,7 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     arguments = (part, x, shape, runs, injected)
     products = ["float32"] if types[0][0] == "float32" else []
     products += ["float64", *(["bytes"] if tiles(description) else [])]
-    products += ["lanes"] if injection is None and lanes(program) else []
+    products += fast.LANES if injection is None and lanes(program) else []
     for way in products:
         for trace in (True, False):
             ran = fast.run(*arguments, products=way, trace=trace)
@@ -156,12 +156,15 @@ def lanes(program):
     ],
 )
 @pytest.mark.parametrize("noisy", [False, True])
-def test_sequences_in_lanes_are_exact(kind, batch, sections, noisy):
+@pytest.mark.parametrize("way", fast.LANES)
+def test_sequences_in_lanes_are_exact(kind, batch, sections, noisy, way):
     """Sizes around whole vectors and blocks, several threads, numbers at the ends of ranges."""
     description = small(cell={"kind": kind}, **sections)
     program = random_program(description, batch, noisy=noisy)
     if not native.has_lanes():
         pytest.skip("the CPU has no AVX2")
+    if way == "lanes-avx2" and not native.has_vnni():
+        pytest.skip("the CPU has no VNNI: its path is that of AVX2")
     assert lanes(program)
     part, shape = program.layers[0], description.layers[0]
     x = random_codes(description, batch, batch, 3, shape.inputs)
@@ -173,8 +176,8 @@ def test_sequences_in_lanes_are_exact(kind, batch, sections, noisy):
     wanted = layer.run(part, x, shape, runs, readable=True)
     torch.set_num_threads(3)
     try:
-        ran = fast.run(part, x, shape, runs, products="lanes")
-        quick = fast.run(part, x, shape, runs, products="lanes", trace=False)
+        ran = fast.run(part, x, shape, runs, products=way)
+        quick = fast.run(part, x, shape, runs, products=way, trace=False)
     finally:
         torch.set_num_threads(1)
     assert torch.equal(ran.codes.long(), wanted.codes)
