@@ -6,6 +6,7 @@ A subcommand parses options, calls a function of `wordline.flow` and prints the 
 import contextlib
 import functools
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -69,6 +70,9 @@ BUILD, DATA = Path("build"), files.DATA
 
 Progress = Callable[[str, int, int], None]
 
+PAUSE = 10.0
+"""Seconds from one line of progress to the next, where there is no terminal."""
+
 
 class Terminal:
     """Where a command prints. quiet: Print only the last message, and errors."""
@@ -94,7 +98,13 @@ class Terminal:
 
     @contextlib.contextmanager
     def bars(self) -> Iterator[Progress]:
-        """Show a progress bar per stage. Call it with the stage, what is done, the total."""
+        """Show progress: call it with the stage, what is done, the total.
+
+        A terminal has a bar per stage; a file or a log has lines.
+        """
+        if not self.console.is_terminal:
+            yield self._lines()
+            return
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -118,6 +128,28 @@ class Terminal:
                 progress.update(tasks[stage], completed=done)
 
             yield update
+
+    def _lines(self) -> Progress:
+        """Print a line at the end of each stage, and every `PAUSE` seconds."""
+        begun: dict[str, float] = {}
+        ended = set[str]()
+        last = time.monotonic()
+
+        def update(stage: str, done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if done < total and stage in ended:  # it begins again
+                ended.remove(stage)
+                begun[stage] = now
+            since = now - begun.setdefault(stage, now)
+            if self.quiet or stage in ended or (done < total and now - last < PAUSE):
+                return
+            last = now
+            if done >= total:
+                ended.add(stage)
+            self.say(f"{stage} {done}/{total}, {since:.0f} s")
+
+        return update
 
 
 terminal = Terminal()

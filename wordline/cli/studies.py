@@ -113,16 +113,18 @@ def bench_(
             help="What `make peers` measured; else build/bench/peers.json if it is there."
         ),
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Measure more, and more often.")] = False,
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Benchmark golden, training, emission and simulation, each against its reference.
 
-    Runs in one thread; compared runs take turns and the fastest counts. Takes 5 to 20 minutes.
+    Runs in one thread; compared runs take turns and the fastest counts. Takes 3 to 6 minutes,
+    --full 6 to 12.
     Results: results.json, table.md and figures (.svg) in build/bench/.
     """
     from rich import box
 
-    from wordline import bench, studies
+    from wordline import bench, bench_report, studies
 
     wanted = parts or list(bench.PARTS)
     for part in wanted:
@@ -133,11 +135,11 @@ def bench_(
     if peers is None and (folder / "peers.json").exists():
         peers = folder / "peers.json"
     with terminal.bars() as bar:
-        results = bench.run(wanted, folder, peers, bar)
+        results = bench.run(wanted, folder, peers, bar, full=full)
     files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
-    bench.figure(results, folder / "figure.svg")
-    table = studies.markdown(bench.table(results, box=box.MARKDOWN))
+    bench_report.figure(results, folder / "figure.svg")
+    table = studies.markdown(bench_report.table(results, box=box.MARKDOWN))
     files.write_text(folder / "table.md", table)
-    terminal.show(bench.table(results))
+    terminal.show(bench_report.table(results))
     written = "results.json (claims, and every figure), table.md, figure.svg"
     terminal.say(f"{folder}/: {written}; seed {results['seed']}")
