@@ -47,6 +47,7 @@ add_module_names = False
 html_theme = "furo"
 html_title = "Wordline"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["site.css"]
 html_copy_source = False
 copybutton_prompt_text = r"\\$ |>>> "

@@ -304,22 +304,26 @@ def emission(folder: Path, progress: Progress) -> Found:
     ]
 
 
-def emitted_apart(description: Description, folder: Path) -> tuple[float, float]:
+def emitted_apart(
+    description: Description, folder: Path, sequences: int = 2, steps: int = 4
+) -> tuple[float, float]:
     """Emit a network of random weights in a process of its own: seconds, and the most memory that
     it had, in GiB."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.toml").write_text(description.to_toml())
-    call = f"import {__name__} as bench; bench.emit_here({str(folder)!r})"
+    arguments = f"{str(folder)!r}, {sequences}, {steps}"
+    call = f"import {__name__} as bench; bench.emit_here({arguments})"
     began = time.perf_counter()
     said = subprocess.run([sys.executable, "-c", call], check=True, stdout=subprocess.PIPE).stdout
     return time.perf_counter() - began, float(said)
 
 
-def emit_here(folder: str) -> None:
+def emit_here(folder: str, sequences: int, steps: int) -> None:
     """What the child of `emitted_apart` does: Verilog, image and vectors of the description in
     `folder`. It prints the most memory that it had, in GiB."""
     torch.set_num_threads(1)
-    subject = Subject.of(Description.from_toml(Path(folder) / "bench.toml"), 2, 4)
+    description = Description.from_toml(Path(folder) / "bench.toml")
+    subject = Subject.of(description, sequences, steps)
     emit.emit_all(subject.program(), subject.codes, subject.lengths, Path(folder))
     # Not getrusage: that begins with what the parent had.
     status = Path("/proc/self/status").read_text()
@@ -371,7 +375,10 @@ def simulation(folder: Path, progress: Progress, *, full: bool = False) -> Found
 
 
 PARTS = ("golden", "training", "emission", "simulation")
-"""What there is to measure."""
+"""What is measured by default."""
+
+SCALING = "scaling"
+"""A part that is measured only where it is named: it takes half an hour."""
 
 
 def run(
@@ -393,6 +400,7 @@ def run(
         "training": partial(training, progress, full=full),
         "emission": partial(emission, folder / "big", progress),
         "simulation": partial(simulation, folder, progress, full=full),
+        SCALING: partial(_scaling, folder / SCALING, progress),
     }
     results: dict[str, Any] = {"claims": []}
     for part in parts:
@@ -408,6 +416,12 @@ def run(
         "machine": {"processor": _processor(), "cores": os.cpu_count()},
         "versions": cache.versions(),
     }
+
+
+def _scaling(folder: Path, progress: Progress) -> Found:
+    from wordline import bench_scaling  # it takes functions of this module
+
+    return bench_scaling.scaling(folder, progress)
 
 
 def _read(path: Path) -> dict[str, Any]:

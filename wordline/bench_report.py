@@ -32,7 +32,7 @@ def table(results: dict[str, Any], *, box: Box = SQUARE) -> Table:
 def _parts(name: str) -> tuple[str, str, str]:
     """What was measured, its size, and the anchor, from a claim's name."""
     what, _, anchor = name.partition(" / ")
-    what, _, size = what.rpartition(", ")
+    what, _, size = re.sub(r" T\d+", "", what).rpartition(", ")
     against = " ".join(reversed(anchor.removesuffix(" float32").split(", ")))
     return what.removesuffix(", one thread"), size, against
 

@@ -27,6 +27,7 @@ from golden.presets import PRESETS
 from sim import batch, waves
 from tests.helpers import emitted_once, random_program, small
 from wordline import __main__
+from wordline.cli.app import Terminal
 from wordline.cli.train import worth
 from wordline.flow import simulate
 
@@ -452,6 +453,22 @@ def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path):
         [sys.executable, "-c", IN_A_DESTRUCTOR], cwd=tmp_path, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "wordline: Interrupted.\n")
+
+
+def test_progress_in_a_log_is_lines(monkeypatch, capsys):
+    """One line at the end of a stage, and one in ten seconds; a stage may begin again."""
+    now = [0.0]
+    monkeypatch.setattr("wordline.cli.app.time.monotonic", lambda: now[0])
+    with Terminal().bars() as bar:
+        for second, stage, done in (
+            *((0, "train", 0), (4, "train", 1), (11, "train", 2), (12, "train", 3)),
+            *((13, "train", 4), (13, "train", 4), (14, "train", 0), (15, "train", 4)),
+            (16, "emit", 4),
+        ):
+            now[0] = second
+            bar(stage, done, 4)
+    lines = ["train 2/4, 11 s", "train 4/4, 13 s", "train 4/4, 1 s", "emit 4/4, 0 s"]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 QUICKLY = """

@@ -105,7 +105,10 @@ def _studies(data_dir: Path) -> "Table":
 @interruptible
 def bench_(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="golden, training, emission, simulation; none: all.")
+        list[str] | None,
+        typer.Argument(
+            help="golden, training, emission, simulation; scaling. Default: all but scaling."
+        ),
     ] = None,
     peers: Annotated[
         Path | None,
@@ -119,7 +122,7 @@ def bench_(
     """Benchmark golden, training, emission and simulation, each against its reference.
 
     Runs in one thread; compared runs take turns and the fastest counts. Takes 3 to 6 minutes,
-    --full 6 to 12.
+    --full 6 to 12, the part scaling half an hour.
     Results: results.json, table.md and figures (.svg) in build/bench/.
     """
     from rich import box
@@ -128,8 +131,8 @@ def bench_(
 
     wanted = parts or list(bench.PARTS)
     for part in wanted:
-        if part not in bench.PARTS:
-            known = ", ".join(bench.PARTS)
+        if part not in (*bench.PARTS, bench.SCALING):
+            known = ", ".join((*bench.PARTS, bench.SCALING))
             raise WordlineError(f"Unknown benchmark {part!r}; choose {known}.")
     folder = build_dir / "bench"
     if peers is None and (folder / "peers.json").exists():
