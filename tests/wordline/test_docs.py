@@ -111,25 +111,39 @@ ELSEWHERE = {
 """Decimal numbers of a study's page that its results.json has not."""
 
 
+def lacking(text, *files):
+    """Decimal numbers of a page that no file of results has.
+
+    They may also be percentages, or compare a claim with its goal or anchor.
+    """
+    values: list[float] = []
+    for file in files:
+        results = json.loads(file.read_text())
+        own = [*numbers(results)]
+        values += own + [100 * value for value in own if abs(value) <= 1]
+        for claim in results.get("claims", ()):
+            for other in (claim["anchor"], claim["goal"]):
+                if claim["ours"] is not None and other:
+                    values += [claim["ours"] - other, claim["ours"] / other]
+            if claim["anchor"] and claim["goal"]:
+                values.append(claim["goal"] / claim["anchor"])
+    plain = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)|\d{4}\.\d{5}", "", text, flags=re.DOTALL)
+    found = re.findall(r"(?<![\w.,/])\d+\.\d+(?![\w/.])", plain)
+    return {number for number in found if not is_in(number, values)}
+
+
 @pytest.mark.parametrize("study", sorted(p.parent.name for p in DOCS.glob("studies/*/README.md")))
 def test_results_of_a_study_are_those_of_its_file(study):
-    """Decimal numbers of its page are in results.json, also as percentages, or compare a claim with
-    its goal or anchor; `ELSEWHERE` lists all others."""
+    """`ELSEWHERE` lists all other numbers."""
     folder = DOCS / "studies" / study
     text = (folder / "README.md").read_text()
-    results = json.loads((folder / "results.json").read_text())
-    values = [*numbers(results)]
-    values += [100 * value for value in values if abs(value) <= 1]
-    for claim in results["claims"]:
-        for other in (claim["anchor"], claim["goal"]):
-            if claim["ours"] is not None and other:
-                values += [claim["ours"] - other, claim["ours"] / other]
-    plain = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)|\d{4}\.\d{5}", "", text, flags=re.DOTALL)
     for part in ("Result", "Verdict"):
-        assert re.search(rf"^\*\*{part}\.\*\* ", plain, re.MULTILINE)
-    found = re.findall(r"(?<![\w.,/])\d+\.\d+(?![\w/.])", plain)
-    lacking = {number for number in found if not is_in(number, values)}
-    assert lacking == ELSEWHERE.get(study, set()), study
+        assert re.search(rf"^\*\*{part}\.\*\* ", text, re.MULTILINE)
+    assert lacking(text, *folder.glob("results*.json")) == ELSEWHERE.get(study, set()), study
+
+
+def test_figures_of_scaling_are_measured():
+    assert not lacking((DOCS / "scaling.md").read_text(), DOCS / "scaling.json")
 
 
 README = {
