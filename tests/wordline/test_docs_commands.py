@@ -123,6 +123,7 @@ BEFORE = {
         *("wordline train vowels", "wordline emit vowels --macro model"),
         "cp build/vowels/vowels.v mine.v",
     ),
+    "efficiency": ("wordline train vowels",),
     "howto/own_cells": ("wordline train vowels",),
     "integration": ("wordline train vowels",),
 }
