@@ -37,6 +37,7 @@ from golden.parameters import Network
 from golden.program import Program
 from golden.training.quantised import Trainable
 from wordline.flow import cache, emit
+from wordline.flow.train import torch_threads
 
 Found = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 """Raw figures, and claims."""
@@ -261,7 +262,7 @@ def training(progress: Progress, *, full: bool = False) -> Found:
         took = fastest(runs, turns_least=5 if full else 3)
         raw.append({"workload": str(workload), "seconds": took})
         anchor = took["float"]["least"]
-        for name in list(runs)[1:]:
+        for name in ways:
             title = f"training, {name}, {workload} / {ANCHOR}"
             ours, goal = took[name]["least"], 1.2 if name == "no noise" else 1.5
             claims.append(claim(title, goal * 1e3 * anchor, 1e3 * ours, 1e3 * anchor, "ms"))
@@ -403,13 +404,14 @@ def run(
         SCALING: partial(_scaling, folder / SCALING, progress),
     }
     results: dict[str, Any] = {"claims": []}
-    for part in parts:
-        results[part], claims = ways[part]()
-        results["claims"] += claims
+    with torch_threads(1):
+        for part in parts:
+            results[part], claims = ways[part]()
+            results["claims"] += claims
+        results["threads"] = torch.get_num_threads()
     return results | {
         "peers": found,
         "seed": SEED,
-        "threads": torch.get_num_threads(),
         "kernels": "none" if native.library() is None else "compiled",
         "multiplies": multiplies(),
         "full": full,
