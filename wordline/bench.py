@@ -379,7 +379,7 @@ PARTS = ("golden", "training", "emission", "simulation")
 """What is measured by default."""
 
 SCALING = "scaling"
-"""A part that is measured only where it is named: it takes half an hour."""
+"""A part that is measured only where it is named: it takes five minutes."""
 
 
 def run(

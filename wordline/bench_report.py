@@ -68,7 +68,9 @@ def _bars(axis: Any, words: str, kinds: dict[str, list[Any]]) -> str:
         for n, (goal, (_, row)) in enumerate(zip(goals, rows, strict=True), top + 1):
             axis.vlines(goal, n - 0.5, n + 0.5, color="black")
             ratios.append(row["ours"] / row["anchor"])
-            axis.bar_label(axis.barh(n, ratios[-1], color="#0072B2"), fmt="%.2f", padding=3)
+            bar = axis.barh(n, ratios[-1], color="#0072B2")
+            (label,) = axis.bar_label(bar, fmt="%.2f", padding=3)
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # over goals
         labels += ["", *(size for size, _ in rows)]
     axis.set_yticks(range(len(labels)), labels)
     axis.set(xlabel=words, xlim=(0, 1.25 * axis.dataLim.x1), ylim=(len(labels) - 0.5, -0.5))

@@ -105,7 +105,6 @@ ELSEWHERE = {
         # differences of two columns, with their spread, and the range of a table
         *("0.817", "0.058", "0.328", "0.750", "0.128", "0.214", "0.124", "4.1"),
     },
-    "speed": {"19.6"},  # another run
     "tolerance": {"2.6", "10.7", "98.75"},  # differences of two rows; another run
 }
 """Decimal numbers of a study's page that its results.json has not."""

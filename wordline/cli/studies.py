@@ -121,8 +121,8 @@ def bench_(
 ) -> None:
     """Benchmark golden, training, emission and simulation, each against its reference.
 
-    Runs in one thread; compared runs take turns and the fastest counts. Takes 3 to 6 minutes,
-    --full 6 to 12, the part scaling half an hour.
+    Runs in one thread; compared runs take turns and the fastest counts. Takes 3 to 6 minutes;
+    --full and the part scaling 4 to 10 each.
     Results: results.json, table.md and figures (.svg) in build/bench/.
     """
     from rich import box
