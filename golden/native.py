@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -108,11 +109,21 @@ def machine(compiler: str, arch: str = "native") -> bytes:
 def _load(compiler: str, path: Path) -> ctypes.CDLL:
     """Load the kernels from a file, and compile them first if there is none."""
     if not path.exists():
-        with files.atomic(path) as beside:
-            code = [str(path) for path in SOURCES if path.suffix == ".cpp"]
-            command = [compiler, *FLAGS, "-o", str(beside), *code]
-            subprocess.run(command, check=True, capture_output=True, text=True)
+        with files.atomic(path) as beside, tempfile.TemporaryDirectory() as folder:
+            code = [source for source in SOURCES if source.suffix == ".cpp"]
+            objects = [str(Path(folder) / f"{source.stem}.o") for source in code]
+            each = [
+                [compiler, *FLAGS, "-c", str(source), "-o", target]
+                for source, target in zip(code, objects, strict=True)
+            ]
+            with ThreadPoolExecutor() as pool:  # of processes, all at once
+                list(pool.map(_run, each))
+            _run([compiler, *FLAGS, "-o", str(beside), *objects])
     return _declare(ctypes.CDLL(str(path)))
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
