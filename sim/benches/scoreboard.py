@@ -258,5 +258,5 @@ def result(
         "cycles_per_step": round(cycles / steps, 2),
         "output": output.tolist(),
         "golden_output": golden_output.tolist(),
-        "stream_seconds": round(seconds, 2),
+        "stream_seconds": round(seconds, 6),
     }

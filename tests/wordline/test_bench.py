@@ -10,7 +10,7 @@ from golden.description import Description
 from golden.errors import WordlineError
 from golden.injection import Injection
 from golden.parameters import Network
-from wordline import bench, bench_report
+from wordline import bench, bench_report, bench_scaling
 from wordline.bench import Workload
 from wordline.cli import studies as commands
 
@@ -22,7 +22,9 @@ def tiny(monkeypatch):
     """Small workloads, each run as often as it takes to see it run."""
     monkeypatch.setattr(bench, "WORKLOADS", (TINY,))
     whole = bench.fastest
-    monkeypatch.setattr(bench, "fastest", lambda runs, **more: whole(runs, seconds=0.0, **more))
+    monkeypatch.setattr(
+        bench, "fastest", lambda runs, **more: whole(runs, **more | {"seconds": 0.0})
+    )
 
 
 FOUND = {"claims": [bench.claim("golden / float", 500.0, 250.0, 1000.0, "steps/s")], "seed": 0}
@@ -218,3 +220,23 @@ def test_the_runners_are_compared_on_the_same_chip(monkeypatch, tmp_path):
         "batch": 6,
     }
     assert [round(claim["goal"] / claim["anchor"]) for claim in claims] == [40, 5]
+
+
+def test_exponents_are_those_of_a_power_law():
+    """Of networks of one layer."""
+    rows = [
+        {"layers": layers, "units": units, **dict.fromkeys(bench_scaling.MEASURED, 3 * units**1.5)}
+        for layers, units in ((1, 64), (1, 128), (1, 512), (4, 64))
+    ]
+    rows[-1] |= dict.fromkeys(bench_scaling.MEASURED, 1e9)
+    assert bench_scaling.exponents(rows) == dict.fromkeys(bench_scaling.MEASURED, 1.5)
+
+
+@pytest.mark.slow
+def test_a_size_is_measured(tmp_path):
+    design = bench_scaling.description(1, 6)
+    row = bench_scaling.measure(tmp_path, design)
+    assert (row["layers"], row["units"], row["cells"], row["crossbars"]) == (1, 6, 4 * 6 * 12, 1)
+    assert all(row[name] > 0 for name in bench_scaling.MEASURED if name != "loading_seconds")
+    steps = bench_scaling.SEQUENCES * bench_scaling.STEPS
+    assert row["values_compared"] >= steps * 6 * 6
