@@ -336,11 +336,8 @@ def _floats(
 def _memory(job: _Job, differential: Tensor, tensors: dict[str, Tensor], training: bool) -> None:
     """The weight, and room for rows and charge: of all steps, if gradients need them."""
     shape, real, planes = job.shape, job.real, job.shape.description.dac.planes
-    (batch, steps, _), tiles, columns = (
-        tensors["x"].shape,
-        len(shape.row_tiles),
-        shape.gates * shape.units,
-    )
+    batch, steps, _ = tensors["x"].shape
+    tiles, columns = len(shape.row_tiles), shape.gates * shape.units
     places = steps if training else 1
     tensors["weight"] = differential.detach().to(real)
     tensors["tile_places"] = tensors["tile_rows"][:-1].clone()

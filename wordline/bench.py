@@ -338,7 +338,7 @@ CHIPS = {"vowels": (300, 16), "mnist-rows": (120, 28)}
 def simulation(folder: Path, progress: Progress, *, full: bool = False) -> Found:
     """The batch runner against cocotb, stock and lean, on the same emitted chips.
 
-    full: Three turns in the place of two.
+    full: Three turns instead of two.
     """
     from sim import batch, chip
 
@@ -379,7 +379,7 @@ PARTS = ("golden", "training", "emission", "simulation")
 """What is measured by default."""
 
 SCALING = "scaling"
-"""A part that is measured only where it is named: it takes five minutes."""
+"""A part that is measured only if it is named: it takes five minutes."""
 
 
 def run(

@@ -33,8 +33,12 @@ def _parts(name: str) -> tuple[str, str, str]:
     """What was measured, its size, and the anchor, from a claim's name."""
     what, _, anchor = name.partition(" / ")
     what, _, size = re.sub(r" T\d+", "", what).rpartition(", ")
-    against = " ".join(reversed(anchor.removesuffix(" float32").split(", ")))
-    return what.removesuffix(", one thread"), size, against
+    return what.removesuffix(", one thread"), size, _said(anchor.removesuffix(" float32"))
+
+
+def _said(anchor: str) -> str:
+    """An anchor as words: "stock cocotb" for "cocotb, stock"."""
+    return " ".join(reversed(anchor.split(", ")))
 
 
 def figure(results: dict[str, Any], path: Path) -> None:
@@ -46,8 +50,7 @@ def figure(results: dict[str, Any], path: Path) -> None:
         if row["anchor"] and (found := re.fullmatch(r"((\w+).*), (.+) / (.+)", row["name"])):
             kind, part, size, anchor = found.groups()
             size = re.sub(r"I\d+ H(\d+) T\d+ B(\d+)", r"\1 units, batch \2", size)
-            how = f"times as {'long' if row['unit'] == 'ms' else 'fast'} as "
-            how += " ".join(reversed(anchor.split(", ")))
+            how = f"times as {'long' if row['unit'] == 'ms' else 'fast'} as {_said(anchor)}"
             parts.setdefault(part, {}).setdefault(how, {}).setdefault(kind, []).append((size, row))
     subjects = {"golden": "Exact integers are", "training": "Training takes"}
     for n, (part, panels) in enumerate(parts.items()):

@@ -32,15 +32,11 @@ SEQUENCES, STEPS = 9, 16
 BATCH = 32
 """Sequences that golden runs at once."""
 
-MEASURED = {
-    "emission_seconds": "seconds",
-    "emission_gib": "GiB",
-    "build_seconds": "seconds",
-    "simulation_seconds_per_step": "seconds",
-    "loading_seconds": "seconds",
-    "golden_seconds_per_step": "seconds",
-}
-"""Quantities of a size, with their units."""
+MEASURED = (
+    *("emission_seconds", "emission_gib", "build_seconds"),
+    *("simulation_seconds_per_step", "loading_seconds", "golden_seconds_per_step"),
+)
+"""Quantities of a size that have an exponent."""
 
 
 def description(layers: int, units: int) -> Description:
@@ -51,13 +47,13 @@ def description(layers: int, units: int) -> Description:
     )
 
 
-def scaling(folder: Path, progress: Progress, sizes: tuple[tuple[int, int], ...] = SIZES) -> Found:
+def scaling(folder: Path, progress: Progress) -> Found:
     """Measure each size, and fit exponents to those of one layer."""
     rows = []
-    for n, (layers, units) in enumerate(sizes):
-        progress("scaling", n, len(sizes))
+    for n, (layers, units) in enumerate(SIZES):
+        progress("scaling", n, len(SIZES))
         rows.append(measure(folder / f"{layers}x{units}", description(layers, units)))
-    progress("scaling", len(sizes), len(sizes))
+    progress("scaling", len(SIZES), len(SIZES))
     return [{"sizes": rows, "exponents": exponents(rows)}], []
 
 

@@ -30,8 +30,8 @@ def control_file(verilog: Iterable[str], public: Mapping[str, Mapping[str, bool]
     """
     lines = ["`verilator_config"]
     for file in verilog:
-        model = WAIVED_IN_MODEL if file.endswith("_crossbar_model.v") else WAIVED
-        rules = WAIVED_IN_STUB if file.endswith("_stub.v") else model
+        endings = {"_crossbar_model.v": WAIVED_IN_MODEL, "_stub.v": WAIVED_IN_STUB}
+        rules = next((own for end, own in endings.items() if file.endswith(end)), WAIVED)
         lines += [f'lint_off -rule {rule} -file "*{file}"' for rule in rules]
     for module, signals in public.items():
         for name, written in signals.items():

@@ -7,9 +7,9 @@
 // Throughput: one column every CYCLES cycles.
 //
 // Written by hand, because a simulator evaluates generated expressions in every cycle. Here it
-// sees loops that run only for a sample, over arrays with one element per row: a C++ compiler makes
-// vector instructions of them. That needs loop variables without sign and arrays whose sizes are
-// powers of two, which need no check of an index.
+// sees loops that run only for a sample, over arrays with one element per row, which a C++ compiler
+// turns into vector instructions. It can do so only if loop variables are unsigned, and if array
+// sizes are powers of two, so that no index needs a check.
 
 `ifndef CROSSBAR_COLUMNS
 `define CROSSBAR_COLUMNS
@@ -37,7 +37,7 @@ module crossbar_columns #(
   localparam SELECTS = 1 << SELECT_BITS;
   localparam PLACES = 1 << ROW_BITS;
   localparam SIXTEENS = (ROWS + 15) / 16 * 16;
-  localparam SUMMED = SIXTEENS < PLACES ? SIXTEENS : PLACES;  // whole vectors; no row, code 0
+  localparam SUMMED = SIXTEENS < PLACES ? SIXTEENS : PLACES;  // missing rows have code 0
   localparam TOTAL_BITS = CHARGE_BITS > 32 ? CHARGE_BITS : 32;  // 32 is a simulator's native width
 
   // positive - negative of each cell
@@ -89,7 +89,8 @@ module crossbar_columns #(
     end
   end
 
-  // `seen`, `codes` and `column` are variables of this block alone: it sums before it reads.
+  // Only this block uses `seen`, `codes` and `column`. The order matters: the sum is that of the last
+  // sample, so it comes before the next column is read.
   always @(posedge clk) begin
     if (left != 0) begin
       if (rows != seen) unpack;

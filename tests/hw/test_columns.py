@@ -80,6 +80,7 @@ MUTANTS = {
     "a row that is not summed": ("(ROWS + 15) / 16 * 16", "ROWS - 1"),
     "a code without its sign": ("= $signed(rows", "= $unsigned(rows"),
     "codes of the sum before": ("rows != seen", "rows < seen"),
+    "devices that are swapped": ("total = total + codes", "total = total - codes"),
     "devices that are added": ("          - $signed(", "          + $signed("),
     "a sum without a sample": ("if (left != 0) begin", "if (left != 0 || write) begin"),
     "a pulse that is cut short": ("sample ? CYCLES :", "sample ? CYCLES - 1 :"),
