@@ -40,10 +40,12 @@ class ConvNet(nn.Module):
         """Class scores (images, classes) of images (images, 1, 28, 28) with pixels from 0 to 1.
 
         injection: Noise on every product. Placed on "every" vector, it is also on the inputs of the
-            second and third convolution and of the head.
+            second and third convolution and of the head; placed at the "product", on the image too.
         noisy_head: Whether the head's product has noise too.
         """
-        on_activations = injection if injection and injection.placement == "every" else None
+        placement = None if injection is None else injection.placement
+        on_activations = None if placement == "pre-activations" else injection
+        x = _noisy(x, injection if placement == "product" else None)
         x = _noisy(torch.relu(_noisy(self.first(x), injection)), on_activations)
         x = torch.relu(_noisy(self.second(x), injection))
         x = _noisy(nn.functional.avg_pool2d(x, 2), on_activations)

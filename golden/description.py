@@ -82,6 +82,11 @@ class Description:
                     f"layer {number}; give one of {', '.join(map(str, fits))}, or 0 to have it "
                     f"chosen"
                 )
+        if self.cell.unbounded and self.dac.bits == 1:
+            raise ValueError(
+                "cell.activation = 'relu' needs two values of h that are not negative, but "
+                "dac.bits = 1 has one; raise dac.bits to 2, or write 'tanh'"
+            )
         if self.cell.hidden_bits < self.dac.width:
             raise ValueError(
                 f"cell.hidden_bits = {self.cell.hidden_bits} is below the DAC's width; raise it "
@@ -161,12 +166,14 @@ class Description:
     def to_dict(self) -> dict[str, Any]:
         """The description as dicts, lists, strings and integers, as in TOML and JSON files.
 
-        `array.units_per_beat` is left out at its default, because it came later: designs keep their
-        fingerprints.
+        `array.units_per_beat` and `cell.activation` are left out at their defaults, because they
+        came later: designs keep their fingerprints.
         """
         fields = plain(self)
         if not self.array.units_per_beat:
             del fields["array"]["units_per_beat"]
+        if fields["cell"].get("activation") == "tanh":
+            del fields["cell"]["activation"]
         fields["network"]["hidden"] = list(self.network.hidden)
         if not isinstance(self.device.levels, str):
             fields["device"]["levels"] = list(self.device.levels)

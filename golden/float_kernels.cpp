@@ -13,14 +13,18 @@
 // Same fields as FloatLayer in golden/native.py; each is 8 bytes wide.
 struct FloatLayer {
     int64_t batch, steps, gates, units, lstm;
-    int64_t vectors;          // with noise: 0, only the gates' pre-activations, or every one
+    int64_t relu;             // the function of an RNN: ReLU in the place of tanh
+    int64_t vectors;          // with noise
+    int64_t inside;           // of these: only the gates' pre-activations, or every one of the cell; a further
+                              // one is h before the next product
     double power_ratio;       // power of the noise relative to the signal
-    const float *normal;      // (batch, steps, vectors, units): pre-activations, activations, c, h
+    const float *normal;      // (batch, steps, vectors, units): pre-activations, activations, c, h; or
+                              // pre-activations, h before the product
     float *z;                 // (steps, batch, gates, units) clean pre-activations; become their gradients
     float *a;                 // (steps, batch, gates, units) clean activations of an LSTM
     float *c;                 // (steps, batch, units) clean c of an LSTM
     float *h;                 // (steps, batch, units) clean h
-    float *state;             // (steps + 1, batch, units) h with noise; the first is 0
+    float *state;             // (steps + 1, batch, units) h as it goes into the next product; the first is 0
     const float *grad_h;      // (batch, steps, units) from the next layer or the head
     const float *grad_recurrent;  // (batch, units) from the next step
     float *grad_c;            // (batch, units) of noisy c after this step; becomes that before it
@@ -70,28 +74,53 @@ struct Noise {
         return std::sqrt(power / float(p.units) * float(p.power_ratio) + LEAST);
     }
 
-    // Add noise to `count` vectors, starting with number `vector`.
+    // Add noise to the vector with this number.
+    void add_one(int64_t vector, const float *__restrict v, float *__restrict noisy) const {
+        const float *__restrict z = normal + vector * p.units;
+        const float scale = rms(v);
+        EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = v[unit] + z[unit] * scale;
+    }
+
+    // Add noise to `count` vectors of the cell, starting with number `vector`.
     void add(int64_t vector, int64_t count, const float *__restrict v, float *__restrict noisy) const {
         for (int64_t k = 0; k < count; k++, v += p.units, noisy += p.units) {
-            if (vector + k >= p.vectors) {
+            if (vector + k < p.inside)
+                add_one(vector + k, v, noisy);
+            else
                 EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = v[unit];
-                continue;
-            }
-            const float *__restrict z = normal + (vector + k) * p.units;
-            const float scale = rms(v);
-            EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = v[unit] + z[unit] * scale;
         }
     }
 
-    // Convert gradients of noisy vectors to those of the clean vectors v, in place.
-    void back(int64_t vector, int64_t count, const float *__restrict v, float *__restrict grad) const {
-        for (int64_t k = 0; k < count && vector + k < p.vectors; k++, v += p.units, grad += p.units) {
-            const float *__restrict z = normal + (vector + k) * p.units;
-            float along = 0;
+    // Convert the gradient of a noisy vector to that of the clean vector v, in place.
+    void back_one(int64_t vector, const float *__restrict v, float *__restrict grad) const {
+        const float *__restrict z = normal + vector * p.units;
+        float along = 0;
 #pragma omp simd reduction(+ : along)
-            for (int64_t unit = 0; unit < p.units; unit++) along += grad[unit] * z[unit];
-            const float each = along * float(p.power_ratio) / (float(p.units) * rms(v));
-            EACH (int64_t unit = 0; unit < p.units; unit++) grad[unit] += each * v[unit];
+        for (int64_t unit = 0; unit < p.units; unit++) along += grad[unit] * z[unit];
+        const float each = along * float(p.power_ratio) / (float(p.units) * rms(v));
+        EACH (int64_t unit = 0; unit < p.units; unit++) grad[unit] += each * v[unit];
+    }
+
+    void back(int64_t vector, int64_t count, const float *__restrict v, float *__restrict grad) const {
+        for (int64_t k = 0; k < count && vector + k < p.inside; k++, v += p.units, grad += p.units)
+            back_one(vector + k, v, grad);
+    }
+
+    // From h, vector number `vector` of the cell, to what goes into the next product.
+    void feed(int64_t vector, const float *__restrict h, float *__restrict state) const {
+        p.inside < p.vectors ? add_one(p.inside, h, state) : add(vector, 1, h, state);
+    }
+
+    // From the gradients of h outside of the layer and of what went into the next product to that of h.
+    void feed_back(int64_t vector, const float *__restrict h, const float *__restrict outside,
+                   const float *__restrict after, float *__restrict grad) const {
+        if (p.inside < p.vectors) {
+            EACH (int64_t u = 0; u < p.units; u++) grad[u] = after[u];
+            back_one(p.inside, h, grad);
+            EACH (int64_t u = 0; u < p.units; u++) grad[u] += outside[u];
+        } else {
+            EACH (int64_t u = 0; u < p.units; u++) grad[u] = outside[u] + after[u];
+            back(vector, 1, h, grad);
         }
     }
 };
@@ -117,7 +146,7 @@ void step_lstm(const FloatLayer &p, int64_t t, int64_t n) {
     }
     noise.add(8, 1, clean_c, c);
     EACH (int64_t u = 0; u < units; u++) h[u] = a[3 * units + u] * hyperbolic(c[u]);
-    noise.add(9, 1, h, p.state + (at + p.batch) * units);
+    noise.feed(9, h, p.state + (at + p.batch) * units);
 }
 
 void step_rnn(const FloatLayer &p, int64_t t, int64_t n) {
@@ -125,8 +154,11 @@ void step_rnn(const FloatLayer &p, int64_t t, int64_t n) {
     const Noise noise(p, t, n);
     noise.add(0, 1, p.z + at, p.scratch);
     float *__restrict z = p.scratch, *__restrict h = p.h + at;
-    EACH (int64_t u = 0; u < units; u++) h[u] = hyperbolic(z[u]);
-    noise.add(1, 1, h, p.state + at + p.batch * units);
+    if (p.relu)
+        EACH (int64_t u = 0; u < units; u++) h[u] = z[u] > 0 ? z[u] : 0;
+    else
+        EACH (int64_t u = 0; u < units; u++) h[u] = hyperbolic(z[u]);
+    noise.feed(1, h, p.state + at + p.batch * units);
 }
 
 void back_lstm(const FloatLayer &p, int64_t t, int64_t n) {
@@ -145,8 +177,7 @@ void back_lstm(const FloatLayer &p, int64_t t, int64_t n) {
     }
     const float *__restrict outside = p.grad_h + (n * p.steps + t) * units;
     const float *__restrict after = p.grad_recurrent + n * units;
-    EACH (int64_t u = 0; u < units; u++) grad_h[u] = outside[u] + after[u];
-    noise.back(9, 1, p.h + at * units, grad_h);
+    noise.feed_back(9, p.h + at * units, outside, after, grad_h);
     float *__restrict later = p.grad_c + n * units;
     EACH (int64_t u = 0; u < units; u++) {
         const float tanh = hyperbolic(c[u]);
@@ -177,9 +208,11 @@ void back_rnn(const FloatLayer &p, int64_t t, int64_t n) {
     const float *__restrict after = p.grad_recurrent + n * units;
     const float *__restrict h = p.h + at;
     float *__restrict grad = p.scratch, *__restrict z = p.z + at;
-    EACH (int64_t u = 0; u < units; u++) grad[u] = outside[u] + after[u];
-    noise.back(1, 1, h, grad);
-    EACH (int64_t u = 0; u < units; u++) grad[u] *= 1 - h[u] * h[u];
+    noise.feed_back(1, h, outside, after, grad);
+    if (p.relu)
+        EACH (int64_t u = 0; u < units; u++) grad[u] = h[u] > 0 ? grad[u] : 0;
+    else
+        EACH (int64_t u = 0; u < units; u++) grad[u] *= 1 - h[u] * h[u];
     noise.back(0, 1, z, grad);
     EACH (int64_t u = 0; u < units; u++) z[u] = grad[u];
 }

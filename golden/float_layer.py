@@ -36,6 +36,7 @@ def run(
     batch, steps, _ = x.shape
     units = recurrent.shape[1]
     injected = injection.draw(batch, steps, cell, units, x.device)
+    x = injection.on_inputs(x)
     # From here on (steps, batch, ...), so that the numbers of a step are contiguous.
     z = x.transpose(0, 1) @ weight.T + bias
     compiled = cell.kernel is not None and x.device.type == "cpu" and native.library() is not None
@@ -53,15 +54,16 @@ def _readable(
 
     z: Pre-activations from the inputs alone, shape (steps, batch, gates * units).
     """
-    c = h = z.new_zeros(z.shape[1], recurrent.shape[1])
+    c = fed = z.new_zeros(z.shape[1], recurrent.shape[1])
     states = []
     for t in range(len(z)):
-        a = (z[t] + h @ recurrent.T).unflatten(1, (len(cell.gates), -1))
+        a = (z[t] + fed @ recurrent.T).unflatten(1, (len(cell.gates), -1))
         noise = None if injected is None else injected.at(t)
         if noise is not None:
             a = noise.add(a, 0)
         c, h = cell.float_step(a, c, noise)
         states.append(h)
+        fed = h if injected is None else injected.fed_back(h, t)
     return torch.stack(states), c
 
 
@@ -114,7 +116,7 @@ class _Run(torch.autograd.Function):
             step(t)
         ctx.tensors, ctx.recurrent = tensors, recurrent.detach()
         ctx.cell, ctx.injected = cell, injected
-        return tensors["state"][1:].clone()
+        return (tensors["h"] if injected.feeds else tensors["state"][1:]).clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -146,7 +148,9 @@ def _kernel(name: str, tensors: dict[str, Tensor], cell: Cell, injected: Injecte
     layer = native.FloatLayer(
         **sizes,
         lstm=cell.kernel == "lstm",
+        relu=cell.gate_functions == ("relu",),
         vectors=injected.normal.shape[2],
+        inside=injected.inside,
         power_ratio=injected.power_ratio,
         **pointers,
     )

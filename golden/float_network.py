@@ -54,7 +54,7 @@ class FloatNetwork(nn.Module):
             x = x[torch.arange(len(x), device=x.device), lengths - 1]
         if self.head is None:
             return x
-        scores: Tensor = self.head(x)
+        scores: Tensor = self.head(x if injection is None else injection.on_inputs(x))
         return scores if injection is None else injection.on_scores(scores)
 
     def _noisy(self, layer: Any, x: Tensor, injection: Injection) -> Tensor:

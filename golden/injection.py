@@ -4,10 +4,10 @@ After Qin and Vucinic, arXiv 1807.06555 (z_g = W_g x + U_g h + b_g + n_g, with g
 and 1811.10649. The measure of the signal and the choice of vectors for "every" are ours.
 
 A vector has one number per unit of a layer, for one step of one sample: the pre-activations of a
-gate, the activations of a gate, c, or h; or the scores of the head. Its noise is normal and drawn
-anew each time. The noise's variance is the vector's mean square times 10^(-snr_db / 10). Gradients
-also flow through the mean square. If it were a constant for the gradient, weights would grow to
-outrun noise that grows with them.
+gate, the activations of a gate, c, h, or x; or the scores of the head. Its noise is normal and
+drawn anew each time. The noise's variance is the vector's mean square times 10^(-snr_db / 10).
+Gradients also flow through the mean square. If it were a constant for the gradient, weights would
+grow to outrun noise that grows with them.
 """
 
 import math
@@ -19,11 +19,12 @@ from pydantic import Field, Strict
 from torch import Tensor
 
 from golden.cells.cell import Cell
-from golden.fixed import quantise
+from golden.fixed import bipolar, narrow, quantise
+from golden.parameters import Dac
 from golden.ranges import Range
 from golden.validation import frozen
 
-Placement = Literal["pre-activations", "every"]
+Placement = Literal["pre-activations", "product", "every"]
 
 TINY = 1e-12
 STEP_TINY = 1e-6
@@ -39,9 +40,14 @@ class Injection:
     """Noise with a given signal-to-noise ratio, and its placement.
 
     snr_db: Signal-to-noise ratio of each vector (dB).
-    placement: "pre-activations": noise only on the gates' pre-activations. "every": noise on each
-        vector, so also on the gates' activations, c, h (the activation of an RNN is its h) and the
-        scores. `golden.convnet` defines it for a convolutional network.
+    placement: "pre-activations": noise only on the gates' pre-activations. "product": noise on what
+        goes into each product and on what comes out of it, so on x and h before the arrays of the
+        layers, on h before that of the head, on the pre-activations and on the scores; what digital
+        logic computes, the gates' activations, c and h itself, has none. (US patent 11,403,529,
+        claim 13, adds noise to the inputs of a hidden layer's product.) "every": noise on each
+        vector that a step computes, so on the pre-activations, the gates' activations, c, h (the
+        activation of an RNN is its h) and the scores. `golden.convnet` defines it for a
+        convolutional network.
     """
 
     snr_db: Annotated[float, Strict(), Field(ge=-20, le=60)]
@@ -58,45 +64,81 @@ class Injection:
         return growth(self.power_ratio)
 
     def vectors(self, cell: Cell) -> int:
-        """Number of vectors per step of a layer that get noise."""
-        every = self.placement == "every"
-        return len(cell.gates) + (cell.noisy_vectors if every else 0)
+        """Number of vectors per step of a layer that get noise, besides x."""
+        more = {"pre-activations": 0, "product": 1, "every": cell.noisy_vectors}
+        return len(cell.gates) + more[self.placement]
+
+    def inside(self, cell: Cell) -> int:
+        """Number of these that a cell's step makes noisy; a further one is h before the product."""
+        return self.vectors(cell) - (self.placement == "product")
 
     def draw(
         self, batch: int, steps: int, cell: Cell, units: int, device: torch.device | str = "cpu"
     ) -> "Injected":
         """Draw the noise of all steps of a layer from PyTorch's generator."""
         size = (batch, steps, self.vectors(cell), units)
-        return Injected(torch.randn(size, device=device), self.power_ratio)
+        return Injected(torch.randn(size, device=device), self.power_ratio, self.inside(cell))
 
     def on_scores(self, scores: Tensor) -> Tensor:
-        """Add the noise to real scores (batch, classes), if it is placed on "every" vector."""
+        """Add the noise to real scores (..., classes), unless only pre-activations have it."""
         if self.placement == "pre-activations":
             return scores
         normal = torch.randn(scores.shape, device=scores.device)
         return add_noise(scores, normal, self.power_ratio)
+
+    def on_inputs(self, v: Tensor) -> Tensor:
+        """Add the noise to real inputs of a product (..., rows), if its placement is "product"."""
+        if self.placement != "product":
+            return v
+        return add_noise(v, torch.randn(v.shape, device=v.device), self.power_ratio)
+
+    def on_codes(self, codes: Tensor, dac: Dac) -> Tensor:
+        """Like `on_inputs`, for DAC codes in any dtype; the result is codes of this DAC."""
+        if self.placement != "product":
+            return codes
+        normal = torch.randn(codes.shape, device=codes.device)
+        return noisy_codes(codes, normal, self.power_ratio, dac)
 
 
 @dataclass(frozen=True)
 class Injected:
     """Noise that `Injection.draw` drew.
 
-    normal: Standard normal numbers, float32, shape (batch, steps, vectors, units). The vectors have
-        the order of `Injection.placement`.
+    normal: Standard normal numbers, float32, shape (batch, steps, vectors, units). The vectors are
+        the pre-activations, then the gates' activations, c and h, or h before the next product.
     power_ratio: Power of the noise relative to that of the signal.
+    inside: Number of the vectors that are a cell's; a further one is h before the next product.
     """
 
     normal: Tensor
     power_ratio: float
+    inside: int
 
     @property
     def growth(self) -> int:
         """Bound of the growth of a vector by this noise, see `growth`."""
         return growth(self.power_ratio)
 
+    @property
+    def feeds(self) -> bool:
+        """Whether h has noise of its own before the next product."""
+        return self.inside < self.normal.shape[2]
+
     def at(self, step: int) -> "StepNoise":
-        """Noise of one step."""
-        return StepNoise(self.normal[:, step], self.power_ratio)
+        """Noise of one step within the cell."""
+        return StepNoise(self.normal[:, step, : self.inside], self.power_ratio)
+
+    def fed_back(self, h: Tensor, step: int) -> Tensor:
+        """Real h of a step (batch, units) as it goes into the next step's product."""
+        if not self.feeds:
+            return h
+        return add_noise(h, self.normal[:, step, self.inside], self.power_ratio)
+
+    def fed_back_codes(self, h: Tensor, step: int, dac: Dac) -> Tensor:
+        """Like `fed_back`, for DAC codes."""
+        if not self.feeds:
+            return h
+        return noisy_codes(h, self.normal[:, step, self.inside], self.power_ratio, dac)
 
 
 class StepNoise(NamedTuple):
@@ -145,3 +187,9 @@ def rounded_noise(v: Tensor, normal: Tensor, power_ratio: float) -> Tensor:
     """Like `add_noise`, for vectors of integers in any dtype; the result is rounded to integers."""
     noisy = add_noise(v.double(), normal, power_ratio, STEP_TINY)
     return quantise(noisy, Range(-(2**40), 2**40)).to(v.dtype)
+
+
+def noisy_codes(codes: Tensor, normal: Tensor, power_ratio: float, dac: Dac) -> Tensor:
+    """DAC codes with noise, rounded and saturated to the DAC's range; a 1-bit DAC has the sign."""
+    noisy = rounded_noise(codes, normal, power_ratio)
+    return bipolar(noisy, 0) if dac.bits == 1 else narrow(noisy, 0, dac.range)

@@ -54,7 +54,8 @@ def run(
     injected = None
     if injection is not None:
         injected = injection.draw(batch, steps, shape.description.cell, shape.units, x.device)
-    if readable or not fast.usable(x, shape) or not fast.measurable(shape, injection):
+    feeds = injected is not None and injected.feeds
+    if readable or feeds or not fast.usable(x, shape) or not fast.measurable(shape, injection):
         return _readable(program, x, shape, runs, injected)
     ran = fast.run(program, x, shape, runs, injected, trace=trace)
     return LayerTrace(ran.h, ran.codes, ran.c)
@@ -70,13 +71,14 @@ def _readable(
     cell, (batch, steps, _) = shape.description.cell, x.shape
     x = x.to(program.bias.dtype)
     h = torch.full_like(x[:, 0, :1], shape.description.dac.zero).expand(batch, shape.units)
-    c = torch.zeros_like(h)
+    c, fed = torch.zeros_like(h), h
     trace: dict[str, list[Tensor]] = {"codes": [], "c": [], "h": []}
     for t in range(steps):
-        codes = adc.codes(torch.cat([x[:, t], h], dim=1), program, shape, runs, t)
+        codes = adc.codes(torch.cat([x[:, t], fed], dim=1), program, shape, runs, t)
         noise = None if injected is None else injected.at(t)
         index = gates.pre_activation(codes, program.bias, shape, noise)
         c, h, quiet_c = cell.step(index, c, program, shape, noise)
+        fed = h if injected is None else injected.fed_back_codes(h, t, shape.description.dac)
         if cell.state_range is not None:
             trace["c"].append(quiet_c)
         trace["codes"].append(codes)

@@ -58,8 +58,8 @@ class FloatLayer(ctypes.Structure):
     """Arguments of a float kernel; golden/float_kernels.cpp explains the fields."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "steps", "gates", "units", "lstm")),
-        ("vectors", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("batch", "steps", "gates", "units", "lstm", "relu")),
+        *((name, ctypes.c_int64) for name in ("vectors", "inside")),
         ("power_ratio", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in FLOAT_POINTERS),
     )

@@ -61,8 +61,7 @@ def run(
     runs: Run number of each sequence's first pass, shape (batch,), for the noise. Default: n *
     votes for sequence n.
 
-    injection: Further noise, which no hardware has, from PyTorch's generator. Placed on "every"
-    vector, it is also on the scores.
+    injection: Further noise, which no hardware has, from PyTorch's generator, at its placement.
 
     every_step: Whether to score every step instead of the last one. Default: as in the description.
 
@@ -83,9 +82,13 @@ def run(
         x, lengths = x.repeat_interleave(votes, 0), lengths.repeat_interleave(votes)
     traces: list[LayerTrace] = []
     for layer_program, shape in zip(program.layers, description.layers, strict=True):
+        if injection is not None:
+            x = injection.on_codes(x, description.dac)
         found = layer.run(layer_program, x, shape, runs, injection, trace=trace, readable=readable)
         traces.append(found)
         x = found.h
+    if injection is not None and program.head is not None:
+        x = injection.on_codes(x, description.dac)
     every_step = description.output.every_step if every_step is None else every_step
     state = x if every_step else x[torch.arange(len(x), device=x.device), lengths - 1]
     if program.head is None:
@@ -95,7 +98,7 @@ def run(
         scores = _score_every_step(program.head, state, description.head, runs)
     else:
         scores = head.scores(program.head, state, description.head, runs)
-    if injection is not None and injection.placement == "every":
+    if injection is not None and injection.placement != "pre-activations":
         normal = torch.randn(scores.shape, device=x.device)
         scores = rounded_noise(scores, normal, injection.power_ratio)
     label = head.vote(scores.unflatten(0, (-1, votes)), program.vote_by)

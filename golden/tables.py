@@ -13,7 +13,7 @@ from golden.fixed import quantise
 from golden.geometry import ArrayShape
 from golden.ranges import Range
 
-FUNCTIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}
+FUNCTIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}
 
 
 def gate_tables(step: Tensor, shape: ArrayShape) -> Tensor:

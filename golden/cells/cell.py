@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Frac = Annotated[Int, Field(ge=0, le=8)]
 HiddenBits = Annotated[Int, Field(ge=3, le=12)]
 
-Function = Literal["sigmoid", "tanh"]
+Function = Literal["sigmoid", "tanh", "relu"]
 """Function of a table; `golden.tables.FUNCTIONS` has the implementations."""
 
 
@@ -63,7 +63,6 @@ class Cell:
 
     kind: Name of the cell in a description.
     gates: Names of the gates, in the order of a program's tensors.
-    gate_functions: Function of each gate's table.
     noisy_vectors: Number of vectors per step that get noise placed on "every" vector
         (`golden.injection`), besides the pre-activations.
     kernel: Name in golden/kernels.cpp and golden/float_kernels.cpp. None: `step` and `float_step`
@@ -73,13 +72,22 @@ class Cell:
     """
 
     gates: ClassVar[tuple[str, ...]]
-    gate_functions: ClassVar[tuple[Function, ...]]
     noisy_vectors: ClassVar[int]
     kernel: ClassVar[Literal["lstm", "rnn"] | None] = None
 
     @property
+    def unbounded(self) -> bool:
+        """Whether h of the float reference has no bound: as ReLU's, it scales with the weights."""
+        return False
+
+    @property
     def kind(self) -> str:
         """Name of the cell in a description."""
+        raise NotImplementedError
+
+    @property
+    def gate_functions(self) -> tuple[Function, ...]:
+        """Function of each gate's table."""
         raise NotImplementedError
 
     @property

@@ -30,7 +30,6 @@ class LstmCell(Cell):
 
     # PyTorch's order.
     gates: ClassVar[tuple[str, ...]] = ("i", "f", "g", "o")
-    gate_functions: ClassVar[tuple[Function, ...]] = ("sigmoid", "sigmoid", "tanh", "sigmoid")
     noisy_vectors: ClassVar[int] = 6  # the four gates, c and h
     kernel: ClassVar[Literal["lstm"]] = "lstm"
 
@@ -60,6 +59,11 @@ class LstmCell(Cell):
         tanh(c)) and the rounding to h.
         """
         return 15 if pipeline == "deep" else 7
+
+    @property
+    def gate_functions(self) -> tuple[Function, ...]:
+        """Function of each gate's table."""
+        return ("sigmoid", "sigmoid", "tanh", "sigmoid")
 
     @property
     def gate_range(self) -> Range:

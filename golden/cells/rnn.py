@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 class RnnCell(Cell):
     """The vanilla (Elman) cell, h = tanh(W x + U h + b), and its number formats.
 
+    activation:  "tanh", or "relu": h = min(max(W x + U h + b, 0), 1) on the chip, whose table
+                 saturates at 1, the DAC's full scale. Negative DAC codes of h stay unused.
     frac:        Fraction bits of a pre-activation below the ADC's LSB: resolution of the bias.
-    hidden_bits: Bits of an entry of the tanh table, in two's complement.
+    hidden_bits: Bits of an entry of the activation's table, in two's complement.
     """
 
     gates: ClassVar[tuple[str, ...]] = ("h",)
-    gate_functions: ClassVar[tuple[Function, ...]] = ("tanh",)
     noisy_vectors: ClassVar[int] = 1  # the gate is h
     kernel: ClassVar[Literal["rnn"]] = "rnn"
 
     kind: Literal["rnn"] = "rnn"
+    activation: Literal["tanh", "relu"] = "tanh"
     frac: Frac = 4
     hidden_bits: HiddenBits = 8
 
@@ -41,8 +43,18 @@ class RnnCell(Cell):
         return 6 if pipeline == "deep" else 3
 
     @property
+    def gate_functions(self) -> tuple[Function, ...]:
+        """Function of the table."""
+        return (self.activation,)
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether h of the float reference has no bound."""
+        return self.activation == "relu"
+
+    @property
     def hidden_range(self) -> Range:
-        """Range of the entries of the tanh table."""
+        """Range of the entries of the activation's table."""
         return symmetric_range(self.hidden_bits)
 
     @property
@@ -76,11 +88,11 @@ class RnnCell(Cell):
         self, a: "Tensor", c: "Tensor", noise: "StepNoise | None" = None
     ) -> "tuple[Tensor, Tensor]":
         """Compute one step of `torch.nn.RNN`, see `Cell.float_step`."""
-        h = a.tanh()
+        h = a.relu() if self.activation == "relu" else a.tanh()
         return c, (h if noise is None else noise.add(h, 1))[:, 0]
 
     def float_layer(self, inputs: int, units: int) -> Any:
-        """Make a `torch.nn.RNN`."""
+        """Make a `torch.nn.RNN` with this activation."""
         from torch import nn
 
-        return nn.RNN(inputs, units, batch_first=True)
+        return nn.RNN(inputs, units, nonlinearity=self.activation, batch_first=True)

@@ -178,10 +178,10 @@ def _mnist_rows(name: str, data_dir: Path, _: Progress) -> tuple[Sequences, Sequ
     return _rows(*train), _rows(*test), idx.CLASSES
 
 
-def _strokes(data_dir: Path, progress: Progress) -> tuple[Sequences, Sequences, int]:
-    """Pen movements along the digits of MNIST.
+def _strokes(each: int, data_dir: Path, progress: Progress) -> tuple[Sequences, Sequences, int]:
+    """Pen movements along the digits of MNIST, `each` of them a step.
 
-    x: pixels to the right, pixels down, 1 if the pen is up.
+    x: for each movement pixels to the right, pixels down, 1 if the pen is up; 0 after the last one.
     """
     mnist = SETS["mnist"]
     parts = idx.images(mnist.read(data_dir), mnist.folder(data_dir))
@@ -189,11 +189,13 @@ def _strokes(data_dir: Path, progress: Progress) -> tuple[Sequences, Sequences, 
     for which, (images, labels) in zip(("train", "test"), parts, strict=True):
         told = partial(progress, f"trace strokes, {which}")
         movements, lengths = strokes.kept(data_dir / "strokes" / f"{which}.npz", images, told)
-        each = torch.from_numpy(movements.astype(np.float32)).split(lengths.tolist())
+        drawn = torch.from_numpy(movements.astype(np.float32)).split(lengths.tolist())
+        x = torch.nn.utils.rnn.pad_sequence(list(drawn), batch_first=True)
+        x = torch.nn.functional.pad(x, (0, 0, 0, -x.shape[1] % each))
         sequences.append(
             Sequences(
-                x=torch.nn.utils.rnn.pad_sequence(list(each), batch_first=True),
-                lengths=torch.from_numpy(lengths),
+                x=x.unflatten(1, (-1, each)).flatten(2),
+                lengths=torch.from_numpy(-(-lengths // each)),
                 labels=torch.from_numpy(labels.astype(np.int64)),
             )
         )
@@ -302,7 +304,18 @@ TASKS = registry(
             "digit, a row of 28 pixels a step", SETS["mnist"], partial(_mnist_rows, "mnist")
         ),
         "strokes": Task(
-            "digit, a movement of a pen a step: right, down, in the air", SETS["mnist"], _strokes
+            "digit, a movement of a pen a step: right, down, in the air",
+            SETS["mnist"],
+            partial(_strokes, 1),
+        ),
+        "strokes-4": Task(
+            "digit, 4 movements of a pen a step", SETS["mnist"], partial(_strokes, 4)
+        ),
+        "strokes-8": Task(
+            "digit, 8 movements of a pen a step", SETS["mnist"], partial(_strokes, 8)
+        ),
+        "strokes-16": Task(
+            "digit, 16 movements of a pen a step", SETS["mnist"], partial(_strokes, 16)
         ),
         "fashion-rows": Task(
             "clothes, a row of 28 pixels a step",

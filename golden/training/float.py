@@ -7,7 +7,7 @@ from golden.description import Description
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection
 from golden.training.evaluate import statistics, target_statistics
-from golden.training.optimise import Progress, batch_loss, fit
+from golden.training.optimise import Progress, batch_loss, fit, mean_of_passes
 from golden.training.settings import Training
 from golden.validation import replaced
 
@@ -39,8 +39,12 @@ def fit_float(
     def loss_of(batch: Sequences, done: float) -> Tensor:
         noise = None if injection is None else ramp(injection, done)
         real = model.standardised(batch)
-        scores = model.network(real.x, real.lengths, noise, every_step=real.every_step)
-        return batch_loss(scores, real)
+
+        def scores(part: Sequences) -> Tensor:
+            found: Tensor = model.network(part.x, part.lengths, noise, every_step=part.every_step)
+            return found
+
+        return batch_loss(mean_of_passes(real, training.passes, scores), real)
 
     epochs = training.float_epochs
     fit(model.network, loss_of, data.to(device), training, epochs, "float", progress)

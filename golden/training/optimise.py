@@ -16,6 +16,17 @@ Progress = Callable[[str, int, int, float], None]
 """Called after each epoch with the stage, the epoch, the number of epochs, and the mean loss."""
 
 
+def mean_of_passes(batch: Sequences, passes: int, scores: Callable[[Sequences], Tensor]) -> Tensor:
+    """Mean scores of a batch over passes, in each of which its noise is drawn anew.
+
+    scores: Scores of sequences; it gets those of all passes at once, pass after pass.
+    """
+    if passes == 1:
+        return scores(batch)
+    each = torch.arange(len(batch), device=batch.x.device).repeat(passes)
+    return scores(batch.part(each)).unflatten(0, (passes, len(batch))).mean(0)
+
+
 def batch_loss(score: Tensor, data: Sequences) -> Tensor:
     """Loss of scores on the labels of a batch."""
     return loss(data.labelled(score), data.labelled(data.labels))

@@ -7,6 +7,7 @@ chip. Learned step sizes follow LSQ (Esser et al., "Learned Step Size Quantizati
 rest is ours.
 """
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +29,7 @@ from golden.levels import IMPORTANT, Levels, Table, place
 from golden.program import HeadProgram, LayerProgram, Program, ideal_macro, padded
 from golden.ranges import Range
 from golden.training.evaluate import FULL_SCALE
-from golden.training.optimise import Progress, batch_loss, fit
+from golden.training.optimise import Progress, batch_loss, fit, mean_of_passes
 from golden.training.settings import Training
 
 CALIBRATION = 4096
@@ -129,6 +130,8 @@ class Trainable(nn.Module):
     ) -> None:
         super().__init__()
         self.description = description
+        if description.cell.unbounded:
+            model = _in_range(model, data)
         table = _tables(description, model, data, levels or Levels())
         # A part of a large set, evenly spaced, is enough to find the ranges.
         part = torch.arange(0, len(data), -(-len(data) // CALIBRATION), device=data.x.device)
@@ -198,6 +201,30 @@ class Trainable(nn.Module):
             score_mean=self.target_mean,
             score_step=step * self.target_spread,
         )
+
+
+@torch.no_grad()
+def _in_range(model: FloatModel, data: Sequences) -> FloatModel:
+    """The same function with h of each layer scaled to the DAC's full scale, 1.
+
+    A layer of ReLU scales with its input weights and bias, and what reads h takes the scale back.
+    Full scale becomes FULL_SCALE root mean squares of h over (a part of) the data.
+    """
+    model = copy.deepcopy(model)
+    part = torch.arange(0, len(data), -(-len(data) // CALIBRATION), device=data.x.device)
+    data = model.standardised(data.part(part))
+    layers: list[Any] = list(model.network.layers)
+    readers = [layer.weight_ih_l0 for layer in layers[1:]]
+    readers += [model.network.head.weight] if model.network.head is not None else []
+    x = data.x
+    for layer, reader in zip(layers, readers, strict=False):  # states without a head keep theirs
+        h, _ = layer(x)
+        full = FULL_SCALE * h[data.valid].square().mean().sqrt().clamp(min=1e-6)
+        for scaled in (layer.weight_ih_l0, layer.bias_ih_l0, layer.bias_hh_l0):
+            scaled /= full
+        reader *= full
+        x = h / full
+    return model
 
 
 def _array(
@@ -332,14 +359,18 @@ def fit_quantised(
     hardware = training.noise == "hardware"
 
     def loss_of(batch: Sequences, _: float) -> Tensor:
-        program, runs = trainable.program(), None
+        program, first = trainable.program(), None
         if hardware and effects:
             seed, first = torch.randint(2**31, (2,)).tolist()
             program = apply_effects(program, effects, seed=seed)
-            runs = first + torch.arange(len(batch), device=batch.x.device)
-        codes, noise = trainable.encode(batch.x), training.injection
-        found = network.run(program, codes, batch.lengths, runs, noise, trace=False)
-        real = program.real(found.scores)
+
+        def scores(part: Sequences) -> Tensor:
+            runs = None if first is None else first + torch.arange(len(part), device=part.x.device)
+            codes, noise = trainable.encode(part.x), training.injection
+            found = network.run(program, codes, part.lengths, runs, noise, trace=False)
+            return program.real(found.scores)
+
+        real = mean_of_passes(batch, training.passes, scores)
         if batch.real:
             spread = trainable.target_spread
             batch = dataclasses.replace(batch, labels=batch.labels / spread)

@@ -21,8 +21,11 @@ class Training:
     learning_rate: Adam's step size at the start; a cosine schedule takes it to 0.
     noise:         Noise in training of the quantised network. "none"; a number: signal-to-noise
                    ratio in dB, -20 to 60, at `placement`; "hardware": the recipe's own effects.
-    placement:     Where noise of a given ratio is injected. "pre-activations"; "every": also gate
+    placement:     Where noise of a given ratio is injected. "pre-activations"; "product": also the
+                   inputs of each product (x and h), and scores; "every": pre-activations, gate
                    outputs, c, h before rounding, and scores (`golden.injection`).
+    passes:        With noise: passes of a sequence whose mean scores the loss is of, as votes by
+                   sum have them in inference. Training takes as many times as long.
     """
 
     dataset: str = "vowels"
@@ -33,6 +36,7 @@ class Training:
     learning_rate: Annotated[float, Strict(), Field(gt=0, le=1)] = 0.005
     noise: Annotated[float, Strict()] | str = "none"
     placement: Placement = "pre-activations"
+    passes: Annotated[Int, Field(ge=1, le=64)] = 1
 
     def __post_init__(self) -> None:
         known = self.noise in ("none", "hardware")
@@ -45,6 +49,11 @@ class Training:
             raise ValueError(
                 f"placement = {self.placement!r} has no effect with noise = {self.noise!r}; give "
                 f"noise as a ratio in dB, or leave placement out"
+            )
+        if self.passes > 1 and self.noise == "none":
+            raise ValueError(
+                f"passes = {self.passes} has no effect with noise = 'none': all passes are equal; "
+                f"give noise, or leave passes out"
             )
 
     @property

@@ -49,6 +49,11 @@ def test_toml_round_trip(tmp_path_factory, description):
         ({"dac": {"kind": "pwm"}}, "dac.kind = 'pwm' is not known; write 'level'"),
         ({"adc": {"bits": 1}}, "adc.bits = 1 is below 2"),
         ({"cell": {"hidden_bits": 3}}, "cell.hidden_bits = 3 is below the DAC's width"),
+        ({"cell": {"activation": "relu"}}, "cell.activation is not a field"),
+        (
+            {"cell": {"kind": "rnn", "activation": "relu"}, "dac": {"bits": 1}},
+            "cell.activation = 'relu' needs .* raise dac.bits to 2, or write 'tanh'",
+        ),
         ({"cell": {"state_bits": 8}}, "cell.state_bits = 8 .* raise state_bits to 10"),
         ({"cell": {"state_bits": 10, "state_index_bits": 11}}, "cell.state_index_bits = 11"),
         ({"network": {"hidden": []}}, "network.hidden = "),

@@ -44,7 +44,7 @@ def kinds(program, learns=True):
     ]
 
 
-PLACEMENTS = ("pre-activations", "every")
+PLACEMENTS = ("pre-activations", "every")  # the fast path has no noise at the "product"
 INJECTIONS = (
     None,
     *(Injection(snr_db=snr, placement=p) for snr in (20.0, 0.0, -10.0) for p in PLACEMENTS),

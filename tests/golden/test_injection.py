@@ -1,13 +1,15 @@
 """Injected noise: how strong, on which vectors, in floats and in integers; its gradients."""
 
 import shutil
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden import convnet, fast, float_layer, layer, network
+from golden import adc, convnet, fast, float_layer, layer, network
 from golden.cells.lstm import LstmCell
 from golden.cells.rnn import RnnCell
 from golden.convnet import ConvNet
@@ -15,13 +17,14 @@ from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.float_layer import _readable
 from golden.float_network import FloatModel, FloatNetwork
-from golden.injection import Injected, Injection, StepNoise, add_noise
+from golden.injection import Injected, Injection, Placement, StepNoise, add_noise, noisy_codes
+from golden.parameters import Dac
 from golden.training.float import ramp
 from golden.training.settings import Training
 from golden.validation import build
 from tests.helpers import examples, random_codes, random_program, small
 
-PLACEMENTS = ("pre-activations", "every")
+PLACEMENTS = get_args(Placement)
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 
@@ -37,13 +40,19 @@ def test_vectors_have_the_ratio_each_by_itself():
 
 def test_what_is_drawn_has_a_place_for_every_vector():
     for cell, gates, many in ((LstmCell(), 4, 10), (RnnCell(), 1, 2)):
-        for placement, vectors in zip(PLACEMENTS, (gates, many), strict=True):
+        for placement, vectors, inside in (
+            ("pre-activations", gates, gates),
+            ("product", gates + 1, gates),
+            ("every", many, many),
+        ):
             injection = Injection(snr_db=3.0, placement=placement)
             assert injection.vectors(cell) == vectors
             drawn = injection.draw(5, 6, cell, 7)
             assert drawn.normal.shape == (5, 6, vectors, 7)
             assert drawn.power_ratio == pytest.approx(0.501, abs=1e-3)
-            assert drawn.at(2).normal.shape == (5, vectors, 7)
+            assert drawn.at(2).normal.shape == (5, inside, 7)
+            h = torch.ones(5, 7)
+            assert torch.equal(drawn.fed_back(h, 2), h) == (placement != "product")
     torch.manual_seed(0)
     injected = Injection(snr_db=-6.0).draw(1, 1, RnnCell(), 4_000_000)
     v = torch.full((1, 1, 4_000_000), 1000)
@@ -60,7 +69,7 @@ def test_an_lstm_s_vectors_are_disturbed_where_they_are_computed(vector):
     recurrent = torch.randn(4 * units, units)
     normal = torch.zeros(batch, steps, 10, units)
     normal[:, :, vector] = torch.randn(batch, steps, units)
-    found, _ = _readable(z, recurrent, LstmCell(), Injected(normal, 0.5))
+    found, _ = _readable(z, recurrent, LstmCell(), Injected(normal, 0.5, 10))
 
     def noisy(v, number, t):
         scale = (0.5 * v.square().mean(-1, keepdim=True)).sqrt()
@@ -90,7 +99,7 @@ def test_integers_are_disturbed_at_the_same_places(kind, vector, monkeypatch):
     x = random_codes(description, 1, 40, 2, description.network.inputs)
     normal = torch.zeros(40, 2, vectors, 9)
     normal[:, 1, vector] = torch.randn(40, 9, generator=torch.Generator().manual_seed(1))
-    monkeypatch.setattr(Injection, "draw", lambda self, *size: Injected(normal, 1.0))
+    monkeypatch.setattr(Injection, "draw", lambda self, *size: Injected(normal, 1.0, vectors))
     shape, part = description.layers[0], program.layers[0]
     runs = torch.arange(40)
     quiet = layer.run(part, x, shape, runs, readable=True)
@@ -101,6 +110,62 @@ def test_integers_are_disturbed_at_the_same_places(kind, vector, monkeypatch):
     if kind == "lstm":
         # c is kept as it was before its own noise.
         assert torch.equal(quiet.c[:, 1], loud.c[:, 1]) == (vector in (3, 7, 8, 9))
+
+
+def test_noise_at_the_product_is_on_what_goes_in_and_on_what_comes_out(monkeypatch):
+    """Against the equations by hand: x and h before the product, pre-activations, head's h, scores;
+    c and h itself stay clean."""
+    torch.manual_seed(0)
+    description = small(cell={"kind": "rnn"}, network={"hidden": [5]})
+    net, injection = FloatNetwork(description), Injection(snr_db=3.0, placement="product")
+    drawn = []
+
+    def randn(size, device=None):
+        numbers = torch.rand(size)
+        drawn.append(numbers)
+        return numbers
+
+    monkeypatch.setattr(torch, "randn", randn)
+    x, lengths = torch.rand(4, 2, 3), torch.full((4,), 2)
+    found = net(x, lengths, injection)
+    inside, on_x, on_h, on_scores = drawn
+    assert [n.shape for n in drawn] == [(4, 2, 2, 5), (4, 2, 3), (4, 5), (4, description.outputs)]
+
+    def noisy(v, normal):
+        return v + normal * (v.square().mean(-1, keepdim=True) * injection.power_ratio).sqrt()
+
+    layer_, h = net.layers[0], torch.zeros(4, 5)
+    for t in range(2):
+        fed = noisy(h, inside[:, t - 1, 1]) if t else h
+        z = noisy(x[:, t], on_x[:, t]) @ layer_.weight_ih_l0.T + fed @ layer_.weight_hh_l0.T
+        h = noisy(z + layer_.bias_ih_l0 + layer_.bias_hh_l0, inside[:, t, 0]).tanh()
+    assert torch.allclose(found, noisy(net.head(noisy(h, on_h)), on_scores), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+def test_codes_before_a_product_are_disturbed_and_stay_codes(kind):
+    description = small(cell={"kind": kind}, network={"hidden": [9]})
+    program, injection = random_program(description, 1), Injection(snr_db=0.0, placement="product")
+    x = random_codes(description, 1, 40, 2, 3)
+    shape, part, runs = description.layers[0], program.layers[0], torch.arange(40)
+    torch.manual_seed(0)
+    on_h = torch.randn(40, 2, part.gain.shape[1] + 1, 9)
+    on_h[:, :, :-1] = 0
+    quiet = layer.run(part, x, shape, runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Injection, "draw", lambda self, *size: Injected(on_h, 1.0, on_h.shape[2] - 1))
+        loud = layer.run(part, x, shape, runs, injection)
+    # h of the first step is clean; the second step's product has it with noise.
+    assert torch.equal(quiet.h[:, 0], loud.h[:, 0])
+    fed = noisy_codes(quiet.h[:, 0], on_h[:, 0, -1], 1.0, description.dac)
+    codes = adc.codes(torch.cat([x[:, 1], fed], 1).long(), part, shape, runs, 1)
+    assert torch.equal(loud.codes[:, 1], codes)
+    assert not torch.equal(quiet.codes[:, 1], codes)
+    assert fed.abs().max() == description.dac.range.high
+    for bits in (1, 4):
+        codes = injection.on_codes(torch.ones(3, 50, dtype=torch.int64), Dac(bits=bits))
+        assert set(codes.flatten().tolist()) <= set(range(-7, 8)) - ({0} if bits == 1 else set())
+        assert len(codes.unique()) > 1 and codes.abs().max() <= Dac(bits=bits).range.high
 
 
 def test_integers_stay_integers_and_the_state_in_its_range():
@@ -132,8 +197,13 @@ def test_scores_have_noise_where_every_vector_has(placement, monkeypatch):
     torch.manual_seed(0)
     # None in the layers.
     draw = Injection.draw
-    zero = lambda self, *size: Injected(torch.zeros_like(draw(self, *size).normal), 1.0)  # noqa: E731
+
+    def zero(self, *size):
+        drawn = draw(self, *size)
+        return replace(drawn, normal=torch.zeros_like(drawn.normal))
+
     monkeypatch.setattr(Injection, "draw", zero)
+    monkeypatch.setattr(Injection, "on_codes", lambda self, codes, dac: codes)
     loud = Injection(snr_db=0.0, placement=placement)
     noisy = network.run(program, x, lengths, None, loud).scores
     assert torch.equal(plain, noisy) == (placement == "pre-activations")
@@ -147,6 +217,7 @@ def test_mean_squares_that_are_not_exact_go_the_readable_way():
     for units, snr, placement, exact in (
         (4, 20.0, "every", True),
         (2048, -20.0, "every", False),
+        (2048, -20.0, "product", True),
         (2048, -20.0, "pre-activations", True),
     ):
         description = small(network={"inputs": 1, "hidden": [units]}, cell=wide)
@@ -167,7 +238,7 @@ def passes(x, parameters, cell, injection, readable, seed):
 @needs_compiler
 @examples(60)
 @given(
-    st.sampled_from((RnnCell(), LstmCell())),
+    st.sampled_from((RnnCell(), RnnCell(activation="relu"), LstmCell())),
     st.sampled_from((20.0, 0.0, -6.0)),
     st.sampled_from(PLACEMENTS),
     st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(1, 4), st.integers(1, 37)),
@@ -188,15 +259,18 @@ def test_the_compiled_float_layer_is_the_readable_one(cell, snr, placement, size
 
 
 @pytest.mark.parametrize("readable", [True, False])
-@pytest.mark.parametrize("kind", ["lstm", "rnn"])
-def test_a_layer_with_hardly_any_noise_is_pytorch_s(kind, readable):
+@pytest.mark.parametrize(
+    "cell", [{"kind": "lstm"}, {"kind": "rnn"}, {"kind": "rnn", "activation": "relu"}]
+)
+@pytest.mark.parametrize("placement", ["product", "every"])
+def test_a_layer_with_hardly_any_noise_is_pytorch_s(cell, placement, readable):
     torch.manual_seed(0)
-    description = small(cell={"kind": kind}, network={"hidden": [20]})
+    description = small(cell=cell, network={"hidden": [20]})
     reference = FloatNetwork(description).layers[0]
     x = torch.randn(4, 9, 3)
     bias = reference.bias_ih_l0 + reference.bias_hh_l0
     weights = (reference.weight_ih_l0, reference.weight_hh_l0, bias)
-    quiet = Injection(snr_db=60.0, placement="every")
+    quiet = Injection(snr_db=60.0, placement=placement)
     with torch.no_grad():
         h = float_layer.run(x, *weights, description.cell, quiet, readable=readable)
         wanted = reference(x)[0]
@@ -254,7 +328,9 @@ def test_a_convolutional_network_s_products_are_noisy(placement, monkeypatch):
     assert torch.equal(network_(x, Injection(snr_db=0.0, placement=placement)), plain)
     products = [3 * 14 * 14, 4 * 14 * 14, 6 * 7 * 7, 10]
     activations = [3 * 14 * 14, 4 * 7 * 7, 6 * 7 * 7]
-    expected = sorted(products + (activations if placement == "every" else []))
+    inputs = [] if placement == "pre-activations" else activations
+    inputs = [28 * 28, *inputs] if placement == "product" else inputs
+    expected = sorted(products + inputs)
     assert sorted(size for _, size in seen) == expected
     seen.clear()
     network_(x, Injection(snr_db=0.0, placement=placement), noisy_head=False)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from golden import datasets
 from golden.datasets import strokes
@@ -167,3 +168,9 @@ def test_strokes_are_a_data_set(tmp_path):
     first = data.train.x[0, : lengths[0]].numpy()
     assert np.array_equal(first, movements[: lengths[0]])
     assert not data.train.x[~data.train.valid].any()
+    # Several movements a step: the same ones, and zeros after the last.
+    few = datasets.load("strokes-4", tmp_path / "data")
+    assert few.channels == 12 and torch.equal(few.train.lengths, (data.train.lengths + 3) // 4)
+    again = few.train.x[0].reshape(-1, 3)
+    assert np.array_equal(again[: lengths[0]].numpy(), movements[: lengths[0]])
+    assert not again[lengths[0] :].any()

@@ -11,6 +11,8 @@ from golden.presets import PRESETS
 from golden.program import ideal_macro
 from golden.training import evaluate, optimise, quantised
 from golden.training import run as run_training
+from golden.training.float import fit_float
+from golden.training.optimise import mean_of_passes
 from golden.training.quantised import Trainable
 from golden.training.settings import Training
 from golden.validation import build, replaced
@@ -208,21 +210,25 @@ def test_batches_of_a_large_set_have_much_the_same_length():
 
 
 @pytest.mark.parametrize(
-    ("kind", "noise"),
+    ("cell", "noise", "passes"),
     [
-        ("lstm", "hardware"),
-        ("rnn", 3.0),
+        ({"kind": "lstm"}, "hardware", 1),
+        ({"kind": "rnn", "activation": "relu"}, 3.0, 2),
         *(
-            pytest.param(*two, marks=pytest.mark.slow)
-            for two in (("lstm", 3.0), ("rnn", "hardware"))
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ({"kind": "rnn"}, 3.0, 1),
+                ({"kind": "lstm"}, 3.0, 1),
+                ({"kind": "rnn"}, "hardware", 2),
+            )
         ),
     ],
 )
-def test_training_with_noise(data, kind, noise):
+def test_training_with_noise(data, cell, noise, passes):
     """It learns, it repeats itself, it is not what training without noise gives, and what comes
     out is for an ideal chip."""
-    description = VOWELS.replace(cell={"kind": kind})
-    settings = replaced(SHORT, noise=noise)
+    description = VOWELS.replace(cell=cell)
+    settings = replaced(SHORT, noise=noise, passes=passes)
     effects = effects_.PRESETS["all"]
     first = run_training.train(description, settings, data, effects=effects)
     again = run_training.train(description, settings, data, effects=effects)
@@ -233,6 +239,9 @@ def test_training_with_noise(data, kind, noise):
     layer, ideal = first.program.layers[0], ideal_macro(description.layers[0])
     assert not torch.equal(layer.bias, quiet.program.layers[0].bias)
     assert all(torch.equal(getattr(layer, name), value) for name, value in ideal.items())
+    if description.cell.unbounded:
+        table = layer.gate_tables[0]
+        assert table.min() == 0 and (table.diff() >= 0).all() and table.max() > 100
     cells = layer.positive - layer.negative
     assert set(cells.unique().tolist()) <= set(description.device.level_table)
 
@@ -292,3 +301,51 @@ def test_noise_that_is_no_number_is_named(noise):
 def test_a_replaced_field_is_checked():
     with pytest.raises(WordlineError, match=r"^training: seed = 3000000000 is above 2147483648"):
         replaced(SHORT, seed=3_000_000_000)
+
+
+@pytest.mark.parametrize("hidden", [[12], [12, 7]])
+def test_a_network_of_relu_is_scaled_to_the_dac_and_stays_the_same_function(data, hidden):
+    description = VOWELS.replace(
+        cell={"kind": "rnn", "activation": "relu"}, network={"hidden": hidden}
+    )
+    torch.manual_seed(0)
+    model = fit_float(description, replaced(SHORT, float_epochs=1), data.train)
+    with torch.no_grad():
+        model.network.layers[0].bias_ih_l0 += 3.0  # far beyond full scale
+    scaled = quantised._in_range(model, data.train)
+    before, after = (m.scores(data.test) for m in (model, scaled))
+    assert torch.allclose(before, after, atol=1e-3 * float(before.abs().max()))
+    x = model.standardised(data.train)
+    h, reach = x.x, []
+    for layer in scaled.network.layers:
+        h = layer(h)[0].detach()
+        reach.append(float(h[x.valid].square().mean().sqrt()))
+    assert reach == [pytest.approx(1 / 2.5, rel=1e-3)] * len(hidden)
+    # Without a head, states are the output, and nothing could take the scale back.
+    headless = FloatNetwork(description.replace(network={"classes": 0}, output={"of": "state"}))
+    states = FloatModel(headless, model.mean, model.spread)
+    last = quantised._in_range(states, data.train).network.layers[-1]
+    assert torch.equal(last.bias_hh_l0, headless.layers[-1].bias_hh_l0)
+
+
+def test_the_loss_of_several_passes_is_that_of_their_mean():
+    x, labels = torch.arange(6.0).view(3, 1, 2), torch.tensor([0, 1, 0])
+    batch = Sequences(x, torch.ones(3, dtype=torch.int64), labels)
+    seen = []
+
+    def scores(part):
+        seen.append(part)
+        return part.x[:, 0] + 10 * len(seen) + torch.arange(len(part))[:, None]
+
+    assert torch.equal(mean_of_passes(batch, 1, scores), x[:, 0] + 10 + torch.arange(3)[:, None])
+    found = mean_of_passes(batch, 4, scores)
+    assert len(seen) == 2 and torch.equal(seen[1].x, x.repeat(4, 1, 1))
+    assert torch.equal(seen[1].labels, labels.repeat(4))
+    offsets = torch.arange(12.0).view(4, 3).mean(0)
+    assert torch.equal(found, x[:, 0] + 20 + offsets[:, None])
+
+
+def test_passes_need_noise():
+    with pytest.raises(WordlineError, match=r"passes = 2 has no effect with noise = 'none'"):
+        build(Training, {"passes": 2}, "x")
+    assert build(Training, {"passes": 2, "noise": "hardware"}, "x").passes == 2

@@ -48,7 +48,11 @@ Noise = Annotated[
 ]
 Placement = Annotated[
     str | None,
-    typer.Option(help="Where noise of a ratio is added: pre-activations, or every (vector)."),
+    typer.Option(help="Where noise of a ratio is added: pre-activations, product, or every."),
+]
+Passes = Annotated[
+    int | None,
+    typer.Option(help="Train on the mean scores of as many noisy passes.", min=1, max=64),
 ]
 EffectsName = Annotated[
     str | None,

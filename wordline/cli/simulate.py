@@ -17,6 +17,7 @@ from wordline.cli.app import (
     Force,
     Name,
     Noise,
+    Passes,
     Period,
     Placement,
     Seed,
@@ -124,6 +125,7 @@ def sim(
     ] = None,
     noise: Noise = None,
     placement: Placement = None,
+    passes: Passes = None,
     effects_: EffectsName = None,
     votes: Votes = 1,
     vote_by: VoteBy = "majority",
@@ -141,7 +143,9 @@ def sim(
     from wordline.flow import recipe as recipes
     from wordline.flow import simulate as flow
 
-    recipe = recipes.load(name, seed=seed, noise=noise, placement=placement, effects_=effects_)
+    recipe = recipes.load(
+        name, seed=seed, noise=noise, placement=placement, passes=passes, effects_=effects_
+    )
     with terminal.bars() as bar:
         result = flow.simulate(
             *(recipe, build_dir),

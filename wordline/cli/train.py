@@ -17,6 +17,7 @@ from wordline.cli.app import (
     EffectsName,
     Name,
     Noise,
+    Passes,
     Placement,
     Seed,
     app,
@@ -46,6 +47,7 @@ def train(
     seed: Seed = None,
     noise: Noise = None,
     placement: Placement = None,
+    passes: Passes = None,
     effects_: EffectsName = None,
     seeds: Annotated[
         int,
@@ -62,7 +64,9 @@ def train(
     from wordline.flow import recipe as recipes
     from wordline.flow import train as flow
 
-    recipe = recipes.load(name, seed=seed, noise=noise, placement=placement, effects_=effects_)
+    recipe = recipes.load(
+        name, seed=seed, noise=noise, placement=placement, passes=passes, effects_=effects_
+    )
     flow.check_trainable(recipe)
     if seeds > 1:
         with terminal.bars() as bar:

@@ -16,6 +16,7 @@ def load(
     seed: int | None = None,
     noise: str | float | None = None,
     placement: str | None = None,
+    passes: int | None = None,
     effects_: str | None = None,
 ) -> Recipe:
     """Load the recipe of a preset, or of the TOML file at a path, and replace some of its values.
@@ -23,6 +24,7 @@ def load(
     - `seed`: Seed of training and of the effects.
     - `noise`: "none", "hardware", or a signal-to-noise ratio (dB).
     - `placement`: Where noise of a ratio is added.
+    - `passes`: Noisy passes of a sequence whose mean scores the loss is of.
     - `effects_`: A preset of effects, or the path of a TOML file.
 
     Raises WordlineError for an unknown name or an invalid value.
@@ -31,11 +33,14 @@ def load(
     settings = plain(recipe.training)
     if noise is not None:
         settings |= {"noise": noise, "placement": "pre-activations"}
+        settings |= {"passes": 1} if noise == "none" else {}
         if isinstance(noise, str):
             with contextlib.suppress(ValueError):
                 settings["noise"] = float(noise.lower().removesuffix("db"))
     if placement is not None:
         settings["placement"] = placement
+    if passes is not None:
+        settings["passes"] = passes
     own = recipe.effects if effects_ is None else effects.load(effects_)
     if seed is not None:
         settings["seed"] = seed
