@@ -59,4 +59,4 @@ def _noisy(v: Tensor, injection: Injection | None) -> Tensor:
         return v
     flat = v.flatten(1)
     normal = torch.randn(flat.shape, device=flat.device)
-    return add_noise(flat, normal, injection.power_ratio).view(v.shape)
+    return add_noise(flat, normal, injection.power_ratio, injection.power).view(v.shape)

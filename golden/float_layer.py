@@ -39,8 +39,8 @@ def run(
     x = injection.on_inputs(x)
     # From here on (steps, batch, ...), so that the numbers of a step are contiguous.
     z = x.transpose(0, 1) @ weight.T + bias
-    compiled = cell.kernel is not None and x.device.type == "cpu" and native.library() is not None
-    if readable or not compiled:
+    compiled = cell.kernel is not None and injection.power == "layer" and x.device.type == "cpu"
+    if readable or not compiled or native.library() is None:
         h, _ = _readable(z, recurrent, cell, injected)
     else:
         h = _Run.apply(z, recurrent, cell, injected)

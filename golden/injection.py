@@ -25,6 +25,7 @@ from golden.ranges import Range
 from golden.validation import frozen
 
 Placement = Literal["pre-activations", "product", "every"]
+Power = Literal["layer", "unit"]
 
 TINY = 1e-12
 STEP_TINY = 1e-6
@@ -48,10 +49,14 @@ class Injection:
         vector that a step computes, so on the pre-activations, the gates' activations, c, h (the
         activation of an RNN is its h) and the scores. `golden.convnet` defines it for a
         convolutional network.
+    power: What the ratio is relative to. "layer": the mean square over a vector's units, so all of
+        them have noise of one strength, and a vector whose units are mostly 0 has little. "unit":
+        the mean square of each unit by itself, over the batch.
     """
 
     snr_db: Annotated[float, Strict(), Field(ge=-20, le=60)]
     placement: Placement = "pre-activations"
+    power: Power = "layer"
 
     @property
     def power_ratio(self) -> float:
@@ -76,28 +81,35 @@ class Injection:
         self, batch: int, steps: int, cell: Cell, units: int, device: torch.device | str = "cpu"
     ) -> "Injected":
         """Draw the noise of all steps of a layer from PyTorch's generator."""
-        size = (batch, steps, self.vectors(cell), units)
-        return Injected(torch.randn(size, device=device), self.power_ratio, self.inside(cell))
+        normal = torch.randn((batch, steps, self.vectors(cell), units), device=device)
+        return Injected(normal, self.power_ratio, self.inside(cell), self.power)
 
     def on_scores(self, scores: Tensor) -> Tensor:
         """Add the noise to real scores (..., classes), unless only pre-activations have it."""
         if self.placement == "pre-activations":
             return scores
         normal = torch.randn(scores.shape, device=scores.device)
-        return add_noise(scores, normal, self.power_ratio)
+        return add_noise(scores, normal, self.power_ratio, self.power)
 
     def on_inputs(self, v: Tensor) -> Tensor:
         """Add the noise to real inputs of a product (..., rows), if its placement is "product"."""
         if self.placement != "product":
             return v
-        return add_noise(v, torch.randn(v.shape, device=v.device), self.power_ratio)
+        return add_noise(v, torch.randn(v.shape, device=v.device), self.power_ratio, self.power)
 
     def on_codes(self, codes: Tensor, dac: Dac) -> Tensor:
         """Like `on_inputs`, for DAC codes in any dtype; the result is codes of this DAC."""
         if self.placement != "product":
             return codes
         normal = torch.randn(codes.shape, device=codes.device)
-        return noisy_codes(codes, normal, self.power_ratio, dac)
+        return noisy_codes(codes, normal, self.power_ratio, dac, self.power)
+
+    def on_integer_scores(self, scores: Tensor) -> Tensor:
+        """Like `on_scores`, for integers in any dtype; the result is rounded to integers."""
+        if self.placement == "pre-activations":
+            return scores
+        normal = torch.randn(scores.shape, device=scores.device)
+        return rounded_noise(scores, normal, self.power_ratio, self.power)
 
 
 @dataclass(frozen=True)
@@ -108,11 +120,13 @@ class Injected:
         the pre-activations, then the gates' activations, c and h, or h before the next product.
     power_ratio: Power of the noise relative to that of the signal.
     inside: Number of the vectors that are a cell's; a further one is h before the next product.
+    power: As in `Injection`.
     """
 
     normal: Tensor
     power_ratio: float
     inside: int
+    power: Power = "layer"
 
     @property
     def growth(self) -> int:
@@ -126,26 +140,28 @@ class Injected:
 
     def at(self, step: int) -> "StepNoise":
         """Noise of one step within the cell."""
-        return StepNoise(self.normal[:, step, : self.inside], self.power_ratio)
+        return StepNoise(self.normal[:, step, : self.inside], self.power_ratio, self.power)
 
     def fed_back(self, h: Tensor, step: int) -> Tensor:
         """Real h of a step (batch, units) as it goes into the next step's product."""
         if not self.feeds:
             return h
-        return add_noise(h, self.normal[:, step, self.inside], self.power_ratio)
+        return add_noise(h, self.normal[:, step, self.inside], self.power_ratio, self.power)
 
     def fed_back_codes(self, h: Tensor, step: int, dac: Dac) -> Tensor:
         """Like `fed_back`, for DAC codes."""
         if not self.feeds:
             return h
-        return noisy_codes(h, self.normal[:, step, self.inside], self.power_ratio, dac)
+        normal = self.normal[:, step, self.inside]
+        return noisy_codes(h, normal, self.power_ratio, dac, self.power)
 
 
 class StepNoise(NamedTuple):
-    """Noise of one step: `normal` (batch, vectors, units), and `power_ratio` as in `Injected`."""
+    """Noise of one step: `normal` (batch, vectors, units), and the rest as in `Injected`."""
 
     normal: Tensor
     power_ratio: float
+    power: Power = "layer"
 
     def add(self, v: Tensor, first: int) -> Tensor:
         """Add noise to real vectors (batch, some, units).
@@ -155,13 +171,15 @@ class StepNoise(NamedTuple):
         """
         if first >= self.normal.shape[1]:
             return v
-        return add_noise(v, self.normal[:, first : first + v.shape[1]], self.power_ratio)
+        normal = self.normal[:, first : first + v.shape[1]]
+        return add_noise(v, normal, self.power_ratio, self.power)
 
     def add_rounded(self, v: Tensor, first: int) -> Tensor:
         """Like `add`, for vectors of integers in any dtype; the result is rounded to integers."""
         if first >= self.normal.shape[1]:
             return v
-        return rounded_noise(v, self.normal[:, first : first + v.shape[1]], self.power_ratio)
+        normal = self.normal[:, first : first + v.shape[1]]
+        return rounded_noise(v, normal, self.power_ratio, self.power)
 
 
 def growth(power_ratio: float) -> int:
@@ -172,24 +190,30 @@ def growth(power_ratio: float) -> int:
     return math.ceil(1 + 7 * math.sqrt(power_ratio))
 
 
-def add_noise(v: Tensor, normal: Tensor, power_ratio: float, tiny: float = TINY) -> Tensor:
-    """Add noise to real vectors (..., units).
+def add_noise(
+    v: Tensor, normal: Tensor, power_ratio: float, power: Power = "layer", tiny: float = TINY
+) -> Tensor:
+    """Add noise to real vectors (batch, ..., units).
 
     normal: Standard normal numbers of the same shape.
-    power_ratio: Power of the noise relative to the mean square of a vector.
+    power_ratio: Power of the noise relative to that of the signal.
+    power: What the power of the signal is the mean over: "layer": the units; "unit": the batch.
     tiny: Added to the variance of the noise.
     """
-    power = v.square().sum(-1, keepdim=True) / v.shape[-1] * power_ratio
-    return v + normal.to(v.dtype) * (power + tiny).sqrt()
+    over = -1 if power == "layer" else 0
+    square = v.square().sum(over, keepdim=True) / v.shape[over] * power_ratio
+    return v + normal.to(v.dtype) * (square + tiny).sqrt()
 
 
-def rounded_noise(v: Tensor, normal: Tensor, power_ratio: float) -> Tensor:
+def rounded_noise(v: Tensor, normal: Tensor, power_ratio: float, power: Power = "layer") -> Tensor:
     """Like `add_noise`, for vectors of integers in any dtype; the result is rounded to integers."""
-    noisy = add_noise(v.double(), normal, power_ratio, STEP_TINY)
+    noisy = add_noise(v.double(), normal, power_ratio, power, STEP_TINY)
     return quantise(noisy, Range(-(2**40), 2**40)).to(v.dtype)
 
 
-def noisy_codes(codes: Tensor, normal: Tensor, power_ratio: float, dac: Dac) -> Tensor:
+def noisy_codes(
+    codes: Tensor, normal: Tensor, power_ratio: float, dac: Dac, power: Power = "layer"
+) -> Tensor:
     """DAC codes with noise, rounded and saturated to the DAC's range; a 1-bit DAC has the sign."""
-    noisy = rounded_noise(codes, normal, power_ratio)
+    noisy = rounded_noise(codes, normal, power_ratio, power)
     return bipolar(noisy, 0) if dac.bits == 1 else narrow(noisy, 0, dac.range)

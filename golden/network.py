@@ -9,7 +9,7 @@ from torch import Tensor
 from golden import head, layer
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
-from golden.injection import Injection, rounded_noise
+from golden.injection import Injection
 from golden.layer import LayerTrace
 from golden.program import HeadProgram, Program, check_votes
 
@@ -98,9 +98,8 @@ def run(
         scores = _score_every_step(program.head, state, description.head, runs)
     else:
         scores = head.scores(program.head, state, description.head, runs)
-    if injection is not None and injection.placement != "pre-activations":
-        normal = torch.randn(scores.shape, device=x.device)
-        scores = rounded_noise(scores, normal, injection.power_ratio)
+    if injection is not None:
+        scores = injection.on_integer_scores(scores)
     label = head.vote(scores.unflatten(0, (-1, votes)), program.vote_by)
     return Trace(tuple(traces), scores, label)
 

@@ -179,7 +179,8 @@ def _uses(job: Job) -> cache.Only:
 
 
 def _cells(job: Job) -> set[str]:
-    cells = {job.arguments["cell"]} if "cell" in job.arguments else set()
+    cell = job.arguments.get("cell")  # a kind, or the fields of a description
+    cells = {cell["kind"] if isinstance(cell, dict) else cell} if cell else set()
     if "preset" in job.arguments:
         cells.add(presets.load(job.arguments["preset"]).description.cell.kind)
     return cells.union(*(_cells(a) for a in job.arguments.values() if isinstance(a, Job)))

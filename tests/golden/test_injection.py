@@ -1,5 +1,6 @@
 """Injected noise: how strong, on which vectors, in floats and in integers; its gradients."""
 
+import math
 import shutil
 from dataclasses import replace
 from typing import get_args
@@ -17,7 +18,15 @@ from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.float_layer import _readable
 from golden.float_network import FloatModel, FloatNetwork
-from golden.injection import Injected, Injection, Placement, StepNoise, add_noise, noisy_codes
+from golden.injection import (
+    Injected,
+    Injection,
+    Placement,
+    StepNoise,
+    add_noise,
+    noisy_codes,
+    rounded_noise,
+)
 from golden.parameters import Dac
 from golden.training.float import ramp
 from golden.training.settings import Training
@@ -36,6 +45,55 @@ def test_vectors_have_the_ratio_each_by_itself():
         noise = add_noise(v, torch.randn(v.shape), injection.power_ratio) - v
         ratio = 10 * torch.log10(v.square().mean(-1) / noise.square().mean(-1))
         assert (ratio - snr).abs().max() < 0.15  # 50,000 numbers tell 0.03 dB
+
+
+def test_units_that_are_always_0_raise_the_noise_budget():
+    """The loophole of a ratio over a layer: 15 idle units for each one that works leave it 12 dB
+    more than the nominal 0. Relative to each unit's own power, it has 0 dB."""
+    torch.manual_seed(0)
+    v = torch.zeros(20_000, 16)
+    v[:, 0] = 3 * torch.randn(20_000)
+    for power, wanted in (("layer", 10 * math.log10(16)), ("unit", 0.0)):
+        noisy = Injection(snr_db=0.0, placement="product", power=power).on_inputs(v)
+        noise = (noisy - v)[:, 0]
+        ratio = 10 * torch.log10(v[:, 0].square().mean() / noise.square().mean())
+        assert abs(float(ratio) - wanted) < 0.2
+        if power == "unit":
+            assert (noisy - v)[:, 1:].abs().max() < 1e-5
+
+
+def test_a_state_that_is_read_at_0_db_in_each_step_is_lost_after_log2_of_the_votes():
+    """k readings at 0 dB leave a signal with 2^k - 1 times its power of noise, whatever is learned;
+    N units and K votes that agree divide that by N K."""
+    torch.manual_seed(0)
+    units, votes, steps = 64, 32, 6
+    signal = torch.randn(500, 1, 1)
+    held = signal.expand(500, votes, units)
+    for k in range(1, steps + 1):
+        held = add_noise(held, torch.randn(held.shape), 1.0)
+        # Of an average unit, as the power of a vector varies by itself.
+        noise = (held - signal).square().mean(), (held - signal).mean((1, 2)).square().mean()
+        assert float(noise[0]) == pytest.approx(2**k - 1, rel=0.15 * k)
+        assert float(noise[1]) == pytest.approx((2**k - 1) / (units * votes), rel=0.3)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_each_unit_s_own_power_in_floats_and_in_integers(placement, monkeypatch):
+    """The same numbers drawn, and another strength for each unit."""
+    description = small(network={"hidden": [9]})
+    program, runs = random_program(description, 1), torch.arange(40)
+    x = random_codes(description, 1, 40, 2, 3)
+    found = {}
+    for power in ("layer", "unit"):
+        torch.manual_seed(0)
+        noise = Injection(snr_db=0.0, placement=placement, power=power)
+        found[power] = network.run(program, x, torch.full((40,), 2), runs, noise).layers[0]
+    assert not torch.equal(found["layer"].h, found["unit"].h)
+    v = torch.randint(-9, 9, (40, 3, 5)) * torch.tensor([0, 1, 5, 20, 90])
+    normal = torch.ones(v.shape)
+    noisy = rounded_noise(v, normal, 1.0, "unit")
+    rms = v.double().square().mean(0, keepdim=True).sqrt()
+    assert torch.equal(noisy, (v + rms + 0.5).floor().long())
 
 
 def test_what_is_drawn_has_a_place_for_every_vector():
@@ -320,7 +378,7 @@ def test_a_convolutional_network_s_products_are_noisy(placement, monkeypatch):
     network_ = ConvNet(4)
     seen = []
     monkeypatch.setattr(
-        convnet, "add_noise", lambda v, normal, ratio: (seen.append(tuple(v.shape)), v)[1]
+        convnet, "add_noise", lambda v, normal, *_: (seen.append(tuple(v.shape)), v)[1]
     )
     x = torch.rand(3, 1, 28, 28)
     plain = network_(x)

@@ -88,9 +88,11 @@ def module(name: str) -> ModuleType:
 
 def reads(settings: Any) -> tuple[str, ...]:
     """The data sets that settings of a study read."""
+    if hasattr(settings, "datasets"):
+        return tuple(settings.datasets)
     if hasattr(settings, "tasks"):
         return tuple(dict.fromkeys(task.dataset for task in settings.tasks))
-    return getattr(settings, "datasets", None) or (settings.dataset,)
+    return (settings.dataset,)
 
 
 FORMAT = 1

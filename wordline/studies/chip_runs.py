@@ -35,15 +35,15 @@ def chip(
     by: str,
     read_sigma: float = 0.0,
     snr_db: float | None = None,
+    placement: str = "pre-activations",
 ) -> dict[str, Any]:
     """Accuracy of the Verilog with the hardware's own noise (`wordline.studies.runs.chip_of`), and
     how many of its values were compared with golden's and differ."""
     from sim import batch  # cocotb is slow to import
 
     data = datasets.load(dataset, here.data_dir)
-    made = chip_of(
-        Program.load(here.file(program)), data, seed=seed, read_sigma=read_sigma, snr_db=snr_db
-    )
+    noise: dict[str, Any] = {"read_sigma": read_sigma, "snr_db": snr_db, "placement": placement}
+    made = chip_of(Program.load(here.file(program)), data, seed=seed, **noise)
     made = dataclasses.replace(made, votes=votes, vote_by=by)  # type: ignore[arg-type]
     # One folder for all: a chip is built once, and whoever comes second waits his turn.
     folder = here.folder / "rtl"

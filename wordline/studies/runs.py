@@ -30,42 +30,49 @@ from wordline.jobs import Here
 Fields = dict[str, Any]
 
 
-def describe(data: Dataset, cell: str, hidden: int, sections: Fields | None = None) -> Description:
+Cell = str | Fields
+"""A cell's kind, or its fields in a description."""
+
+
+def describe(data: Dataset, cell: Cell, hidden: int, sections: Fields | None = None) -> Description:
     """The design of a study: one layer of `hidden` units, 4/4/4 bits but for `sections`."""
     net = Network(inputs=data.channels, hidden=(hidden,), classes=data.classes)
     description = Description(name="study", network=net)
     steps = "every" if data.train.every_step else "last"
-    sections = {"cell": {"kind": cell}, "output": {"steps": steps}} | (sections or {})
+    cell = {"kind": cell} if isinstance(cell, str) else cell
+    sections = {"cell": cell, "output": {"steps": steps}} | (sections or {})
     return description.replace(**sections)
 
 
-def injection(snr_db: float | None, placement: str) -> Injection | None:
+def injection(snr_db: float | None, placement: str, power: str = "layer") -> Injection | None:
     """The noise of a ratio, None of None."""
     if snr_db is None:
         return None
-    return Injection(snr_db=snr_db, placement=placement)  # type: ignore[arg-type]
+    return Injection(snr_db=snr_db, placement=placement, power=power)  # type: ignore[arg-type]
 
 
 def train_float(
     here: Here,
     *,
     dataset: str,
-    cell: str,
+    cell: Cell,
     hidden: int,
     fit: Fields,
     seed: int,
     start: str | None = None,
     snr_db: float | None = None,
     placement: str = "pre-activations",
+    passes: int = 1,
 ) -> Fields:
     """Train a float network, from `start` if there is one, with noise if there is a ratio.
 
-    fit: epochs, batch, learning_rate.
+    fit: epochs, batch, learning_rate. passes: noisy ones whose mean scores the loss is of.
     """
     data = datasets.load(dataset, here.data_dir)
     description = describe(data, cell, hidden)
     settings = {"float_epochs": fit["epochs"], "batch": fit["batch"]}
     settings |= {"learning_rate": fit["learning_rate"], "dataset": dataset, "seed": seed}
+    settings |= {} if snr_db is None else {"noise": snr_db, "passes": passes}
     torch.manual_seed(seed)
     model = fit_float(
         description,
@@ -83,7 +90,7 @@ def train_quantised(
     here: Here,
     *,
     dataset: str,
-    cell: str,
+    cell: Cell,
     hidden: int,
     fit: Fields,
     seed: int,
@@ -92,6 +99,7 @@ def train_quantised(
     levels: Fields | None = None,
     snr_db: float | None = None,
     placement: str = "pre-activations",
+    passes: int = 1,
 ) -> Fields:
     """Train the quantised network from a float one, with noise if there is a ratio.
 
@@ -101,7 +109,7 @@ def train_quantised(
     data = datasets.load(dataset, here.data_dir)
     settings = {**fit, "dataset": dataset, "seed": seed, "placement": placement}
     if snr_db is not None:
-        settings["noise"] = snr_db
+        settings |= {"noise": snr_db, "passes": passes}
     model = FloatModel.load(here.file(start), describe(data, cell, hidden))
     torch.manual_seed(seed)
     program = fit_quantised(
@@ -136,7 +144,7 @@ def programmed(here: Here, *, dataset: str, program: str, noise: str, seed: int)
 
 
 def placed(
-    here: Here, *, dataset: str, cell: str, hidden: int, start: str, designs: list[Fields]
+    here: Here, *, dataset: str, cell: Cell, hidden: int, start: str, designs: list[Fields]
 ) -> Fields:
     """Where levels are before fine-tuning, in the first layer, for each of `designs` (sections and
     levels of `train_quantised`), in standard deviations of its weights; and their histogram."""
@@ -176,16 +184,16 @@ def evaluate(
     here: Here,
     *,
     dataset: str,
-    cell: str,
+    cell: Cell,
     hidden: int,
     model: str,
     quantised: bool,
     placement: str,
     seed: int,
-    points: list[tuple[float | None, int]],
+    points: list[tuple[float | None, int, str]],
 ) -> list[Fields]:
-    """`curve` of a trained network at each of `points`: a signal-to-noise ratio in dB, or None,
-    and the number of passes."""
+    """`curve` of a trained network at each of `points`: a signal-to-noise ratio in dB, or None, the
+    number of passes, and the power that the ratio is of (`golden.injection.Power`)."""
     data = datasets.load(dataset, here.data_dir)
     test = data.test
     if quantised:
@@ -195,15 +203,16 @@ def evaluate(
         float_model = FloatModel.load(here.file(model), describe(data, cell, hidden))
     found = []
     torch.manual_seed(seed)
-    for snr_db, passes in points:
-        noise = injection(snr_db, placement)
+    for snr_db, passes, power in points:
+        noise = injection(snr_db, placement, power)
         scores = []
         for _ in range(passes):
             if quantised:
                 scores.append(network.scores(program, codes, test.lengths, noise)[:, 0])
             else:
                 scores.append(float_model.scores(test, noise))
-        found.append({"snr_db": snr_db, **curve(torch.stack(scores, 1), test.labels)})
+        point = {"snr_db": snr_db, "power": power, "steps": float(test.lengths.double().mean())}
+        found.append(point | curve(torch.stack(scores, 1), test.labels))
     return found
 
 
@@ -259,36 +268,77 @@ def weights_with_noise(program: Program, sigma: float, generator: torch.Generato
     )
 
 
-def at_snr(program: Program, data: Sequences, snr_db: float, seed: int) -> Program:
-    """The program with ADC noise of that signal-to-noise ratio in its layers, as the hardware has
-    it: one amplitude an array, from the mean square of clean pre-activations in ADC LSB over a
-    data set. The head has none."""
+def at_snr(
+    program: Program,
+    data: Sequences,
+    snr_db: float,
+    seed: int,
+    placement: str = "pre-activations",
+) -> Program:
+    """The program with noise of that signal-to-noise ratio, as the hardware has it: one amplitude
+    an array, from mean squares over a data set.
+
+    On pre-activations it is ADC noise of the layers, the head has none. At the product, the head
+    has it too; and the noise of the rows' codes becomes read noise of the same power on the
+    columns. Unlike noise on a row it is not shared by the columns.
+    """
+    product = placement == "product"
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
-    frac = program.description.cell.frac
-    power, count = [0.0] * len(program.layers), 0
+    frac, ratio = program.description.cell.frac, 10 ** (-snr_db / 10)
+    arrays = program.arrays
+    signal, rows = ({name: 0.0 for name in arrays} for _ in range(2))
+    count = {name: 0 for name in arrays}
+
+    def add(name: str, values: Tensor, inputs: list[Tensor]) -> None:
+        """Mean squares of some steps: pre-activations in LSB, and the charge of noisy inputs."""
+        array = arrays[name]
+        count[name] += len(values)
+        signal[name] += float(values.flatten(1).square().mean(1).sum())
+        column = (array.positive - array.negative).double().square().mean((0, 1))  # of each row
+        for part, weight in zip(inputs, column.split([v.shape[1] for v in inputs]), strict=True):
+            rows[name] += float(part.double().square().mean(1).sum() * weight.sum())
+
     for part, trace in network.in_parts(program, codes, data.lengths):
-        valid = torch.arange(codes.shape[1]) < data.lengths[part][:, None]
-        count += int(valid.sum())
+        last = data.lengths[part] - 1
+        valid = torch.arange(codes.shape[1]) <= last[:, None]
+        x = codes[part]
         for n, (layer, array) in enumerate(zip(trace.layers, program.layers, strict=True)):
             assert layer.codes is not None
-            signal = layer.codes[valid].double() + array.bias / 2**frac
-            power[n] += float(signal.square().mean((1, 2)).sum())
-    ratio = 10 ** (-snr_db / 10)
-    sigmas = [(total / count * ratio) ** 0.5 for total in power]
-    layers = tuple(
-        effects.apply(program, Effects(adc_sigma=sigma), seed=seed).layers[n]
-        for n, sigma in enumerate(sigmas)
-    )
-    return dataclasses.replace(program, layers=layers)
+            before = torch.cat([torch.zeros_like(layer.h[:, :1]), layer.h[:, :-1]], 1)
+            values = layer.codes[valid].double() + array.bias / 2**frac
+            add(f"layers.{n}", values, [x[valid], before[valid]])
+            x = layer.h
+        if program.head is not None:
+            add("head", trace.scores.double() / 2**frac, [x[torch.arange(len(x)), last]])
+
+    def noisy(name: str) -> Any:
+        sigma = (signal[name] / count[name] * ratio) ** 0.5
+        made = effects.apply(program, Effects(adc_sigma=sigma), seed=seed).arrays[name]
+        if not product:
+            return made
+        # In 1/16 of a unit of charge; row tiles share the power evenly.
+        charge = (rows[name] / count[name] * ratio / len(made.read_noise)) ** 0.5
+        amplitude = torch.full_like(made.read_noise, round(16 * charge))
+        return dataclasses.replace(made, read_noise=amplitude)
+
+    layers = tuple(noisy(f"layers.{n}") for n in range(len(program.layers)))
+    head = noisy("head") if product and program.head is not None else program.head
+    return dataclasses.replace(program, layers=layers, head=head)
 
 
 def chip_of(
-    program: Program, data: Dataset, *, seed: int, read_sigma: float = 0.0, snr_db: float | None
+    program: Program,
+    data: Dataset,
+    *,
+    seed: int,
+    read_sigma: float = 0.0,
+    snr_db: float | None,
+    placement: str = "pre-activations",
 ) -> Program:
     """A trained program with the hardware's own noise: read noise, a fraction of full scale, or
-    ADC noise of a ratio (`at_snr`, measured over the training set)."""
+    that of a ratio (`at_snr`, measured over the training set)."""
     if snr_db is not None:
-        return at_snr(program, data.train, snr_db, seed)
+        return at_snr(program, data.train, snr_db, seed, placement)
     return effects.apply(program, Effects(seed=seed, read_sigma=read_sigma))
 
 
@@ -301,14 +351,14 @@ def vote(
     votes: list[int],
     read_sigma: float = 0.0,
     snr_db: float | None = None,
+    placement: str = "pre-activations",
 ) -> list[Fields]:
     """Accuracy of a program with the hardware's own noise (`chip_of`) by either way to vote, at
     each of `votes` passes; the passes are those that the Verilog computes."""
     data = datasets.load(dataset, here.data_dir)
     test = data.test
-    chip = chip_of(
-        Program.load(here.file(program)), data, seed=seed, read_sigma=read_sigma, snr_db=snr_db
-    )
+    noise: Fields = {"read_sigma": read_sigma, "snr_db": snr_db, "placement": placement}
+    chip = chip_of(Program.load(here.file(program)), data, seed=seed, **noise)
     codes = dac.encode(test.x, chip.input_mean, chip.input_step, chip.description.dac)
     found = []
     for passes in votes:

@@ -102,7 +102,7 @@ class VotesStudy:
             )
             for (_, seed), job in programs.items()
         ]
-        points = [(self.snr_db, max(self.votes))]
+        points = [(self.snr_db, max(self.votes), "layer")]
         injected = [
             Job(
                 "wordline.studies.runs:evaluate",
