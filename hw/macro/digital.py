@@ -19,8 +19,10 @@ class DigitalArray(wiring.Component):
     """Digital array with the ports and the timing of the crossbar macro (docs/macro.md).
 
     Each lane has a memory of its weights g+ - g-, as wide as a group of rows. There are as many
-    groups as `settle` has cycles for, which takes the fewest multipliers. The logic around the
-    array may have either pipeline. The array has no errors, so it ignores `parameters`.
+    groups as `settle` has cycles for, which takes the fewest multipliers. A group of rows is held
+    while it is multiplied, so that other changes on the rows do not ripple through the multipliers.
+    The logic around the array may have either pipeline. The array has no errors, so it ignores
+    `parameters`.
 
     Latency: `hw.timing.settle` cycles from a sample to its comparison.
     Throughput: one sample every `hw.timing.settle` cycles.
@@ -51,10 +53,7 @@ class DigitalArray(wiring.Component):
         m.d.sync += taken.eq((taken << 1) | self.sample)
         with m.If(self.sample):
             m.d.sync += [gain.eq(self.gain), select.eq(self.select)]
-        bits = index_bits(self.groups)
-        group = Signal(bits, reset_less=True)
-        read_group = Signal(bits)
-        m.d.sync += group.eq(read_group)
+        read_group = Signal(index_bits(self.groups))
         for n in range(1, self.groups):
             with m.If(taken[n - 1]):
                 m.d.comb += read_group.eq(n)
@@ -64,7 +63,7 @@ class DigitalArray(wiring.Component):
         place = Cat(Mux(self.sample, self.select, select), read_group)
 
         m.d.comb += self.program.ready.eq(1)
-        rows = self._rows(m, group)
+        rows = self._rows(m, read_group, reads)
         for lane in range(shape.lanes):
             weights = self._weights(m, lane, place, reads)
             total = tree_sum([weight * row for weight, row in zip(weights, rows, strict=True)])
@@ -78,16 +77,21 @@ class DigitalArray(wiring.Component):
             m.d.comb += self.above[lane].eq(compare(self, lane, lsbs))
         return m
 
-    def _rows(self, m: Module, group: Signal) -> list[Signal]:
-        """Values on the rows of a group; rows that pad the last group are 0."""
+    def _rows(self, m: Module, group: Signal, reads: Value) -> list[Signal]:
+        """Values on the rows of a group, held from one read to the next.
+
+        Rows that pad the last group are 0.
+        """
         code = self.rows[0].shape()
         found = []
         for place in range(self.at_once):
-            row = Signal(code, name=f"row_{place}")
+            row, chosen = (Signal(code, name=f"{name}_{place}") for name in ("row", "chosen"))
             with m.Switch(group):
                 for n, number in enumerate(range(place, self.shape.rows, self.at_once)):
                     with m.Case(n):
-                        m.d.comb += row.eq(self.rows[number])
+                        m.d.comb += chosen.eq(self.rows[number])
+            with m.If(reads):
+                m.d.sync += row.eq(chosen)
             found.append(row)
         return found
 
