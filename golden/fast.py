@@ -254,6 +254,7 @@ class _Job:
         }
         if self.injected is not None:
             fields["vectors"] = self.injected.normal.shape[2]
+            fields["in_cell"] = self.injected.inside
             fields["power_ratio"] = self.injected.power_ratio
         pointers = {name: tensors[name].data_ptr() for name in native.POINTERS if name in tensors}
         return native.Layer(**fields, **pointers)

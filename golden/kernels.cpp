@@ -90,10 +90,11 @@ struct Noise {
     const Layer &p;
     const float *normal;
     bool every;  // on every vector, not only on pre-activations
+    bool feeds;  // on h before the next product
 
     Noise(const Layer &p, int64_t t, int64_t n)
         : p(p), normal(p.normal ? p.normal + (n * p.steps + t) * p.vectors * p.units : nullptr),
-          every(normal && p.vectors > p.gates) {}
+          every(normal && p.in_cell > p.gates), feeds(normal && p.in_cell < p.vectors) {}
 
     template <class Int> double rms(const Int *__restrict v) const {
         double power = 0;  // exact: golden/fast.py (`measurable`) keeps it below 2^53
@@ -147,6 +148,14 @@ void noisy_state(const Layer &p, int64_t t, int64_t n, const int32_t *c, int32_t
     }
     Noise(p, t, n).add(2 * p.gates, 1, c, noisy);
     EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = clamp(noisy[unit], p.state_low, p.state_high);
+}
+
+// h as it goes into the next product, with noise, as integers: rounded, not yet a DAC code. The second half of
+// `room` has the result.
+const int32_t *noisy_h(const Layer &p, const Noise &noise, const int16_t *__restrict h, int32_t *room) {
+    EACH (int64_t unit = 0; unit < p.units; unit++) room[unit] = h[unit];
+    noise.add(p.in_cell, 1, room, room + p.units);
+    return room + p.units;
 }
 
 // Write values to the rows, and their negatives if `multiply` needs them.
@@ -297,7 +306,16 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
         } else {
             EACH (int64_t unit = 0; unit < units; unit++) h[unit] = int16_t(feed_back(p, Int(a[unit])));
         }
-        drive<Row>(p, t + 1, n, p.inputs, h, units);
+        const int16_t *fed = h;
+        if (noise.feeds) {
+            const int32_t *__restrict noisy = noisy_h(p, noise, h, read);
+            int16_t *codes_of_h = reinterpret_cast<int16_t *>(read + 2 * units);
+            EACH (int64_t unit = 0; unit < units; unit++)
+                codes_of_h[unit] = int16_t(p.bipolar ? (noisy[unit] >= 0 ? 1 : -1)
+                                                     : clamp(noisy[unit], p.dac_low, p.dac_high));
+            fed = codes_of_h;
+        }
+        drive<Row>(p, t + 1, n, p.inputs, fed, units);
         if (t + 1 < p.steps) drive_inputs<Row>(p, t + 1, n);
     }
 }
@@ -327,7 +345,11 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     const Through<Real, Int> state(p.gate_bits, p.state_low, p.state_high);
     const Through<Real, Int> upper(p.state_index_shift, p.state_index_low, p.state_index_high);
     Through<Real, Int> hidden(p.hidden_shift, p.dac_low, p.dac_high);
-    if (p.bipolar) hidden.low = -(hidden.high = Int(1) << p.hidden_shift);
+    Through<Real, Int> code(0, p.dac_low, p.dac_high);
+    if (p.bipolar) {
+        hidden.low = -(hidden.high = Int(1) << p.hidden_shift);
+        code.low = -(code.high = 1);
+    }
     const Real *__restrict slopes = static_cast<const Real *>(p.slopes);
     const Real *__restrict tanh_slopes = static_cast<const Real *>(p.tanh_slopes) - p.state_index_low;
     const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
@@ -335,6 +357,17 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
         const int64_t at = n * p.steps + t;
         const int32_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
         const Noise noise(p, t, n);
+
+        // From the gradient of what went into the next product to that of h.
+        const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
+        if (noise.feeds) {
+            // Memory that is not in use: an LSTM's behind grad_product, an RNN's product.
+            Real *__restrict through = p.lstm ? grad_product + units : reinterpret_cast<Real *>(product);
+            const int32_t *__restrict noisy = noisy_h(p, noise, p.h + at * units, states);
+            EACH (int64_t unit = 0; unit < units; unit++) through[unit] = after[unit] * code(noisy[unit]);
+            noise.back(p.in_cell, 1, states, through);
+            after = through;
+        }
 
         // Recompute values of the forward pass.
         pre_activations(p, codes, a);
@@ -354,7 +387,6 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
 
         // Cell: grad becomes the gradient of the gate activations.
         const Real *__restrict outside = static_cast<const Real *>(p.grad_h) + at * units;
-        const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
         if (p.lstm) {
             const int32_t *clean = p.c + n * p.c_sequence + t * p.c_step;
             const int32_t *c = clean, *before = t ? clean - p.c_step : states;

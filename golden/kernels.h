@@ -20,7 +20,9 @@ struct Layer {
     int64_t hidden_shift, dac_low, dac_high, bipolar, lstm;
     // Noise and errors of the macro.
     int64_t noisy, adc_noise, error_shift;
-    int64_t vectors;     // with injected noise: only the gates' pre-activations, or every one
+    int64_t vectors;     // with injected noise
+    int64_t in_cell;     // of these: only the gates' pre-activations, or every one of the cell; a further one is
+                         // h before the next product
     double power_ratio;  // power of the injected noise relative to the signal
     const int64_t *tile_rows;     // (tiles + 1): first row of each row tile
     const int64_t *tile_places;   // (tiles): position of these rows in `rows`

@@ -33,7 +33,7 @@ INTEGERS = (
     *("gate_bits", "state_low", "state_high"),
     *("state_index_shift", "state_index_low", "state_index_high"),
     *("hidden_shift", "dac_low", "dac_high", "bipolar", "lstm"),
-    *("noisy", "adc_noise", "error_shift", "vectors"),
+    *("noisy", "adc_noise", "error_shift", "vectors", "in_cell"),
 )
 POINTERS = (
     *("tile_rows", "tile_places", "runs", "magnitudes", "keys", "read_noise", "offset", "gain"),
