@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from golden.training.settings import Training
     from wordline import nn
     from wordline.flow.check import Checked, check
-    from wordline.flow.cost import Cost, cost
+    from wordline.flow.cost import Cost, Estimate, cost, estimate
     from wordline.flow.emit import Emitted, emit
     from wordline.flow.importing import Imported, import_model
     from wordline.flow.recipe import load, on_chip
@@ -53,7 +53,7 @@ _WHERE = {
     "golden.program": ("Program",),
     "golden.training.settings": ("Training",),
     "wordline.flow.check": ("Checked", "check"),
-    "wordline.flow.cost": ("Cost", "cost"),
+    "wordline.flow.cost": ("Cost", "Estimate", "cost", "estimate"),
     "wordline.flow.emit": ("Emitted", "emit"),
     "wordline.flow.importing": ("Imported", "import_model"),
     "wordline.flow.recipe": ("load", "on_chip"),
@@ -74,6 +74,7 @@ __all__ = [
     "Description",
     "Effects",
     "Emitted",
+    "Estimate",
     "Imported",
     "Placement",
     "Program",
@@ -92,6 +93,7 @@ __all__ = [
     "dataset",
     "emit",
     "encode",
+    "estimate",
     "evaluate",
     "import_model",
     "load",

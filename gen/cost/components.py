@@ -17,7 +17,7 @@ NODE = 32
 DIGITAL = ("memory_energy", "memory_area")
 ANALOG = (
     *("adc_energy", "adc_area", "comparator_energy", "comparator_area", "front_end_energy"),
-    *("front_end_area", "dac_energy", "dac_area", "cell_area"),
+    *("front_end_area", "dac_energy", "row_area", "cell_area"),
 )
 """Figures that depend on the node, of digital and of analog components."""
 

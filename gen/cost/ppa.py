@@ -89,7 +89,10 @@ def cost(
             Adc(bits=counted.adc_bits, kind=kind)
         )
         cycles = counted.period_cycles + more
-        stretch = max(cycles * cycle_ns, v["settle"]) / (counted.period_cycles * cycle_ns)
+        # A column settles while the ADC converts the sample before.
+        converts = timing.adc_cycles(Adc(bits=bits, kind=kind)) * v["adc_time"]
+        takes = max(cycles * cycle_ns, v["settle"], converts)
+        stretch = takes / (counted.period_cycles * cycle_ns)
     for array in counted.arrays:
         pj, um2 = _adcs(kind, bits, array, v)
         energy["ADCs"] += pj
@@ -97,7 +100,7 @@ def cost(
         energy["front ends"] += array.conversions * v["front_end_energy"]
         area["front ends"] += array.lanes * v["front_end_area"]
         energy["DACs"] += array.bits_changed * v["dac_energy"]
-        area["DACs"] += array.rows * array.row_bits * v["dac_area"]
+        area["DACs"] += array.rows * v["row_area"]
         energy["cells"] += array.reads * v["cell_power"] * v["settle"] * 1e-6  # nW ns
         area["cells"] += array.devices * v["cell_area"]
     return Cost(

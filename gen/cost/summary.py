@@ -1,10 +1,13 @@
 """Energy and area as tables and as a sentence."""
 
+import itertools
 import math
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
+from gen.cost import sweep
 from gen.cost.components import CASES
 from gen.cost.ppa import MEASURES, SIDES
 
@@ -44,6 +47,42 @@ def tables(found: dict[str, Any]) -> list[Table]:
         for figure, ends in [*found[last][measure]["one_at_a_time"].items()][:4]:
             depends.add_row(f"{label}: {figure}", *map(shown, ends))
     return [parts, results, depends]
+
+
+CALLED = {"typical": "typical figures", "high": "figures of silicon"}
+"""Cases of the figures that are told, in words."""
+
+
+HEADS = {
+    "accelerator / twin": "/ twin",
+    "accelerator / in-memory": "/ in-\nmemory",
+    "arrays / twin's": "arrays\n/ twin",
+    "arrays / stationary": "arrays\n/ stat-\nionary",
+    "arrays / in-memory": "arrays\n/ in-\nmemory",
+}
+"""Ratios of `gen.cost.sweep.AGAINST` in a narrow table."""
+
+
+def estimates(found: dict[str, Any]) -> list[Table]:
+    """Estimates as tables, one for each measure and case of the figures."""
+    rows = found["rows"]
+    varied = [name for name, values in found["axes"].items() if len(values) > 1]
+    ratios = [*HEADS] if "twin" in rows[0]["typical"] else []
+    tables_ = []
+    for (measure, label), (case, called) in itertools.product(MEASURES.items(), CALLED.items()):
+        title = f"{found['name']}, estimated, {found['node_nm']} nm: {label}, {called}"
+        first = ["given"] if varied else []
+        heads = [*first, "largest array", "ours", *(HEADS[name] for name in ratios)]
+        columns = (Column(head, no_wrap=True) for head in heads)
+        table = Table(*columns, title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        for row in rows:
+            values = [row[case]["accelerator"][measure]]
+            values += [sweep.ratio(row, name, measure, case) for name in ratios]
+            at = "\n".join(f"{n.rpartition('.')[2]} {row['given'][n]}" for n in varied)
+            size = f"{row['rows']:,} x {row['columns']:,}\n{row['adcs']:,} ADCs"
+            table.add_row(*[at] * len(first), size, *map(shown, values))
+        tables_.append(table)
+    return tables_
 
 
 def dominating(found: dict[str, Any], side: str) -> tuple[str, float]:

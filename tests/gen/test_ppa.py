@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from gen.cost import (
     activity,
     components,
     counts,
+    digital,
     energy,
     model,
     ppa,
@@ -29,6 +31,7 @@ from hw import timing
 from tests.gen.test_synth import OSU, TINY, needs_tools
 from tests.helpers import random_codes, random_program, small
 from wordline.flow import measure as runs
+from wordline.flow.calibrate import costs
 
 VCD = """\
 $timescale 1ps $end
@@ -214,7 +217,7 @@ def test_a_cost_is_the_sum_of_its_parts():
             "memories": 64 * 8 * 2 * v["memory_area"],
             "ADCs": 4 * v["adc_area"],
             "front ends": 4 * v["front_end_area"],
-            "DACs": 20 * v["dac_area"],
+            "DACs": 5 * v["row_area"],
             "cells": 80 * v["cell_area"],
         }
     )
@@ -223,6 +226,10 @@ def test_a_cost_is_the_sum_of_its_parts():
     assert v["settle"] > 4 * cycle
     assert cost.step_ns == pytest.approx(10 * v["settle"])
     assert ppa.cost(DIGITAL, v).step_ns == pytest.approx(40 * cycle)
+    # A conversion goes on while the next column settles; a slow one sets the pace.
+    slow = ppa.cost(ANALOG, v | {"adc_time": 5.0})
+    assert slow.step_ns == pytest.approx(10 * 4 * 5.0)
+    assert slow.energy == cost.energy
     more = ppa.cost(ANALOG, v, adc_bits=6)
     growth = v["adc_energy_growth"] ** 2
     assert more.energy["ADCs"] == pytest.approx(cost.energy["ADCs"] * growth)
@@ -377,23 +384,18 @@ def check_the_model(description, found):
 
 
 def test_the_model_is_near_what_was_counted():
-    """Presets that the fit did not see (gen/cost/model.json), within 15 %."""
-    shipped = json.loads(model.MODEL.read_text())
-    assert len(shipped["tried"]) >= 3
+    """Presets that the fit did not see, and their twins, in gates (`wordline.flow.calibrate`):
+    within 10 %, and within 15 % where memories are flip-flops."""
     v = {name: figure.typical for name, figure in components.read_figures().items()}
-    for name, kept in shipped["tried"].items():
-        assert all(ours == pytest.approx(right, rel=0.15) for ours, right in kept.values()), name
+    tried = json.loads(Path(__file__).with_name("tried.json").read_text())
+    assert len(tried) >= 3
+    for name, kept in tried.items():
         description = PRESETS[name].description
-        cost = ppa.cost(model.estimate(description), v)
-        found = {
-            "um2": sum(cost.area.values()),
-            "pJ": sum(cost.energy.values()),
-            "TOPS/W": cost.tops_per_watt,
-            "TOPS/mm2": cost.tops_per_mm2,
-            "flat cells, um2": model.cells_area(description),
-        }
-        for what, ours in found.items():
-            assert ours == pytest.approx(kept[what][1], rel=0.15), (name, what)
+        for side, estimate in (("analog", model.estimate), ("digital", digital.estimate)):
+            ratios = costs(estimate(description), counts.from_dict(kept[side]), v)
+            for what, ratio in ratios.items():
+                assert ratio == pytest.approx(1, rel=0.1), (name, side, what)
+        assert model.cells_area(description) == pytest.approx(kept["flat_um2"], rel=0.15)
 
 
 @needs_tools

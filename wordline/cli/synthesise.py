@@ -272,6 +272,18 @@ def ppa_(
     node: Annotated[
         int, typer.Option(help="Technology node of the results in nm, 7 to 180.", min=7, max=180)
     ] = 32,
+    model: Annotated[
+        bool,
+        typer.Option("--model", help="Estimate in seconds, without training, synthesis or gates."),
+    ] = False,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE,...",
+            help="With --model: estimate at each value of a field (array.lanes=4,64) or of a "
+            "figure (settle=3,8,15). Repeat it for all combinations.",
+        ),
+    ] = None,
     cells: Cells = None,
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
@@ -282,10 +294,12 @@ def ppa_(
     golden and counts activity. Cells are scaled to --node; converters, arrays and memories take
     published figures (docs/efficiency.md). Needs the tools of `wordline synth --sequences`. Counts
     are kept, so another --components or --node takes no time.
+
+    --model estimates the counts instead, for any size in seconds. Results: build/NAME/ppa/.
     """
 
     from gen.cost import components as figures
-    from gen.cost import summary
+    from gen.cost import summary, sweep
     from golden import files
     from wordline.flow import cost
     from wordline.flow import recipe as recipes
@@ -295,6 +309,22 @@ def ppa_(
             raise WordlineError(f"{write_template} exists; give another name, or delete it.")
         files.write_text(write_template, figures.template())
         terminal.say(f"{write_template}: change what differs, and delete the rest")
+        return
+    if vary and not model:
+        raise WordlineError("--vary is for estimates; give --model too.")
+    if model:
+        with terminal.bars() as bar:
+            estimate = cost.estimate(
+                *(recipes.load(name), build_dir),
+                vary=dict(sweep.read_axis(text) for text in vary or []),
+                components=components,
+                node=node,
+                twins=twin,
+                progress=bar,
+            )
+        terminal.show(*summary.estimates(estimate.found))
+        count = len(estimate.found["rows"])
+        terminal.say(f"{estimate.path}: low, typical and high (silicon) figures, {count} point(s)")
         return
     with terminal.bars() as bar:
         result = cost.cost(

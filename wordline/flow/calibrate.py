@@ -2,20 +2,20 @@
 
 Trains, maps, simulates and counts each design of `DESIGNS`, as `wordline ppa` and `wordline synth`
 do. Fits the coefficients of gen/cost/model.py, writes them to gen/cost/model.json, and prints the
-errors for these designs and for those of `TRIED`, which the fit does not use. Takes about three
-minutes per design; counts are kept in build/calibrate. Needs the tools of `wordline ppa`, and
-SciPy.
+errors for these designs and for those of `TRIED`, which the fit does not use. Does the same for the
+digital arrays of gen/cost/digital.py. Takes three to ten minutes per design and side; counts are
+kept in build/calibrate. Needs the tools of `wordline ppa`, and SciPy.
 """
 
 import dataclasses
 import json
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from gen.cost import model, ppa
-from gen.cost.components import read_figures
+from gen.cost import digital, model, ppa, twin
+from gen.cost.components import Values, read_figures
 from gen.cost.counts import Counted
 from gen.cost.energy import CLOCK_NET
 from gen.cost.model import Model
@@ -68,6 +68,9 @@ DESIGNS: dict[str, dict[str, Any]] = {
 FLAT = ("small", "bits3", "rnn", "tiles")
 """Designs that are also mapped with memories as flip-flops."""
 
+TWINS = ("small", "mid", "bits3", "adc5", "rnn", "two")
+"""Designs whose digital twins are counted too."""
+
 TRIED = ("vowels", "vowels-rnn", "vowels-deep")
 """Presets that are also counted, but not used in the fit."""
 
@@ -77,12 +80,14 @@ class Row:
     """A design and its measurements.
 
     counted: Counts at gate level.
+    digital: Those of the digital twin; None: not counted.
     flat: Cell area by block, with all memories as flip-flops (um2); None: not mapped.
     """
 
     name: str
     description: Description
     counted: Counted
+    digital: Counted | None
     flat: dict[str, float] | None
 
 
@@ -104,12 +109,12 @@ def row(name: str) -> Row:
     description = own.description
     folder = BUILD / description.name
     train.train(own, BUILD)
-    counted = measure.measure(
-        *synthesise.netlist_inputs(own, BUILD, SEQUENCES, DATA),
-        *(folder / "analog", "analog"),
-    )
+    inputs = synthesise.netlist_inputs(own, BUILD, SEQUENCES, DATA)
+    counted = measure.measure(*inputs, folder / "analog", "analog")
+    twins = name in (*TWINS, *TRIED)
+    other = measure.measure(*inputs, folder / "digital", "digital") if twins else None
     flat = _flat(description, folder / "flat") if name in (*FLAT, *TRIED) else None
-    return Row(name, description, counted, flat)
+    return Row(name, description, counted, other, flat)
 
 
 def _flat(description: Description, folder: Path) -> dict[str, float]:
@@ -165,6 +170,36 @@ def fit(rows: list[Row]) -> Model:
     return Model(area, energy, _means(changed), _means(reads))
 
 
+def fit_digital(rows: list[Row]) -> digital.Coefficients:
+    """Fit the coefficients of digital arrays; none is negative."""
+    area: list[tuple[list[float], float]] = []
+    energy: list[tuple[list[float], float]] = []
+    for one in rows:
+        if one.digital is None:
+            continue
+        steps = one.digital.steps
+        for name, (logic, work) in _digital(one.description, steps).items():
+            area.append(([*astuple(logic)], _of_macros(one.digital.area, name)))
+            energy.append(([*astuple(work)], _of_macros(one.digital.energy, name) / steps))
+    return digital.Coefficients(
+        digital.Logic(*_least(area, 500.0)), digital.Logic(*_least(energy, 1.0))
+    )
+
+
+def _digital(
+    description: Description, steps: int
+) -> dict[str, tuple[digital.Logic, digital.Logic]]:
+    """Logic of the digital arrays of a twin by array, and how much of it works in a step."""
+    arrays = digital.arrays(twin.twin_description(description), steps // SEQUENCES)
+    return {name: (one.logic * count, one.work() * count) for name, (one, count) in arrays.items()}
+
+
+def _of_macros(by_block: dict[str, float], array: str) -> float:
+    """Sum over the macros of an array."""
+    start = digital.block_name(array).removesuffix(".macro")
+    return sum(value for block, value in by_block.items() if block.startswith(start))
+
+
 def _least(rows: list[tuple[list[float], float]], floor: float) -> list[float]:
     """Non-negative least squares. Errors are divided by the root of the target plus `floor`."""
     import numpy as np
@@ -181,49 +216,62 @@ def _means(values: dict[str, list[float]]) -> dict[str, float]:
     return {key: float(f"{sum(found) / len(found):.4g}") for key, found in values.items()}
 
 
-def compared(one: Row, of: Model) -> dict[str, tuple[float, float]]:
-    """Estimates and measurements of a design, with typical figures, as pairs by measure.
+def compared(one: Row, of: Model, digital_: digital.Coefficients) -> dict[str, float]:
+    """Estimates over measurements of a design, by measure.
 
-    Measures are area (um2) and energy per step (pJ) of the cells, the same of the whole accelerator
-    at 32 nm, TOPS/W, TOPS/mm2, and the cell area with memories as flip-flops, if that was mapped.
+    Measures are area (um2) and energy per step (pJ) of the cells; the same of the whole accelerator
+    at 32 nm with typical figures, TOPS/W and TOPS/mm2, of the design and of its twin; and the cell
+    area with memories as flip-flops, if that was mapped.
     """
     design, steps = one.description, one.counted.steps
     typical = {name: figure.typical for name, figure in read_figures().items()}
     ours = model.estimate(design, steps // SEQUENCES, of=of)
-    found, right = (ppa.cost(counted, typical) for counted in (ours, one.counted))
     result = {
-        "cells, um2": (sum(ours.area.values()), sum(one.counted.area.values())),
-        "cells, pJ": (sum(ours.energy.values()), sum(one.counted.energy.values()) / steps),
-        "um2": (sum(found.area.values()), sum(right.area.values())),
-        "pJ": (sum(found.energy.values()), sum(right.energy.values())),
-        "TOPS/W": (found.tops_per_watt, right.tops_per_watt),
-        "TOPS/mm2": (found.tops_per_mm2, right.tops_per_mm2),
+        "cells, um2": sum(ours.area.values()) / sum(one.counted.area.values()),
+        "cells, pJ": sum(ours.energy.values()) / sum(one.counted.energy.values()) * steps,
     }
+    pairs = {"": (ours, one.counted)}
+    if one.digital is not None:
+        pairs["twin, "] = digital.estimate(design, steps // SEQUENCES, of=digital_), one.digital
+    for name, pair in pairs.items():
+        result |= {name + what: ratio for what, ratio in costs(*pair, typical).items()}
     if one.flat is not None:
-        result["flat cells, um2"] = model.cells_area(design, of=of), sum(one.flat.values())
+        result["flat cells, um2"] = model.cells_area(design, of=of) / sum(one.flat.values())
+    return result
+
+
+def costs(estimated: Counted, counted: Counted, values: Values) -> dict[str, float]:
+    """Estimated measures over counted ones, for given figures."""
+    ours, right = (ppa.cost(of, values) for of in (estimated, counted))
     return {
-        name: (float(f"{ours_:.5g}"), float(f"{counted:.5g}"))
-        for name, (ours_, counted) in result.items()
+        "um2": sum(ours.area.values()) / sum(right.area.values()),
+        "pJ": sum(ours.energy.values()) / sum(right.energy.values()),
+        "TOPS/W": ours.tops_per_watt / right.tops_per_watt,
+        "TOPS/mm2": ours.tops_per_mm2 / right.tops_per_mm2,
     }
 
 
 def main() -> None:
-    """Count, fit, write the model and print its errors."""
+    """Count, fit, write the model and print its errors; keep the counts of `TRIED`."""
     rows = {}
     for name in (*DESIGNS, *TRIED):
         rows[name] = row(name)
         print(f"{name}: counted", flush=True)
-    found = fit([rows[name] for name in DESIGNS])
-    sides = {name: compared(one, found) for name, one in rows.items()}
-    about = asdict(found) | {
-        "sequences": SEQUENCES,
-        "fitted": {name: sides[name] for name in DESIGNS},
-        "tried": {name: sides[name] for name in TRIED},
-    }
+    fitted = [rows[name] for name in DESIGNS]
+    found, arrays = fit(fitted), fit_digital(fitted)
+    about = asdict(found) | {"digital": asdict(arrays), "sequences": SEQUENCES}
     files.write_text(model.MODEL, json.dumps(about, indent=1) + "\n")
-    for name, values in sides.items():
-        ratios = (f"{what} {ours / right:.3f}" for what, (ours, right) in values.items())
+    tried: dict[str, Any] = {}
+    for name in TRIED:
+        one = rows[name]
+        assert one.digital is not None and one.flat is not None
+        tried[name] = {"analog": asdict(one.counted), "digital": asdict(one.digital)}
+        tried[name]["flat_um2"] = sum(one.flat.values())
+    files.write_text(BUILD / "tried.json", json.dumps(tried) + "\n")
+    for name, one in rows.items():
+        ratios = (f"{what} {ratio:.3f}" for what, ratio in compared(one, found, arrays).items())
         print(f"{name:12} model over counted: " + ", ".join(ratios))
+    print(f"{BUILD / 'tried.json'}: counts of {', '.join(TRIED)}, for tests/gen/tried.json")
 
 
 if __name__ == "__main__":

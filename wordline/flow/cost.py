@@ -1,4 +1,4 @@
-"""Energy and area of a trained network and of its digital twin."""
+"""Energy and area of a network and of its digital twin: counted in gates, or estimated."""
 
 import functools
 import json
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gen.cost import ppa, twin
+from gen.cost import ppa, sweep, twin
 from gen.cost.components import COMPONENTS, NODE, at_node, read_figures
 from gen.impl import cells
 from golden import files
@@ -92,6 +92,65 @@ def cost(
     }
     files.write_text(folder / "ppa.json", json.dumps(found, indent=1) + "\n")
     return Cost(folder, found)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimated energy and area of a design, at one or more points.
+
+    path: The JSON file with what `found` has.
+    found: name, node_nm, axes, rows (`gen.cost.sweep.row`), the figures used, versions.
+    """
+
+    path: Path
+    found: dict[str, Any]
+
+
+def estimate(
+    recipe: Recipe,
+    build_dir: Path = Path("build"),
+    *,
+    vary: sweep.Axes | None = None,
+    components: Path | None = None,
+    node: int = NODE,
+    twins: bool = True,
+    progress: Progress = lambda *_: None,
+) -> Estimate:
+    """Estimate energy and area without training or synthesis (docs/efficiency.md).
+
+    - `vary`: Values by field of the description (`array.lanes`) or by component figure (`settle`);
+      all combinations are estimated.
+    - `components`: TOML file of component figures.
+    - `node`: Technology node of the results (nm).
+    - `twins`: Include digital counterparts.
+
+    Raises WordlineError for an unknown field, an invalid value, or a design without a digital twin.
+    """
+    figures = at_node(read_figures(components or COMPONENTS), node)
+    axes = vary or {}
+    points = list(sweep.points(recipe.description, figures, axes))
+    counts: dict[str, sweep.Estimated] = {}  # figures alone need no new counts
+    rows = []
+    for n, point in enumerate(points):
+        progress("estimate", n, len(points))
+        if twins:
+            twin.check(point.description)
+        key = point.description.fingerprint
+        if key not in counts:
+            counts[key] = sweep.estimated(point.description, twins=twins)
+        rows.append(sweep.row(point, counts[key], node=node))
+    progress("estimate", len(points), len(points))
+    found = {
+        "name": recipe.description.name,
+        "node_nm": node,
+        "axes": {name: list(values) for name, values in axes.items()},
+        "rows": rows,
+        "figures": {name: asdict(figure) for name, figure in figures.items()},
+        "versions": cache.versions(),
+    }
+    path = build_dir / recipe.description.name / "ppa" / "model.json"
+    files.write_text(path, json.dumps(found, indent=1) + "\n")
+    return Estimate(path, found)
 
 
 def _of_side(progress: Progress, side: str, stage: str, done: int, total: int) -> None:

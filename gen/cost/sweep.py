@@ -1,0 +1,221 @@
+"""The cost model over sizes, converters and figures, without synthesis or training.
+
+A point is a design with some fields of its description, or some component figures, set. Counts are
+estimated (`gen.cost.model`, `gen.cost.digital`) and take the figures: all low, all typical, or all
+high. The high ones are those of silicon (`gen.cost.macros`).
+"""
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from gen.cost import digital, macros, model, ppa, technology
+from gen.cost.components import CASES, Figure, Figures, Values
+from gen.cost.counts import Counted
+from golden.description import Description
+from golden.errors import WordlineError
+from golden.validation import plain
+
+ANALOG = ("ADCs", "front ends", "DACs", "cells")
+"""Parts of the arrays with crossbars."""
+
+MOST = 1000
+"""Points of one sweep at most."""
+
+Axes = Mapping[str, Sequence[Any]]
+"""Values by field of a description (`array.lanes`) or by name of a figure (`settle`)."""
+
+
+def read_axis(text: str) -> tuple[str, list[Any]]:
+    """An axis from the text `FIELD=VALUE,VALUE,...`; values are those of TOML.
+
+    Raises WordlineError if the text has another form.
+    """
+    field, equals, values = text.partition("=")
+    try:
+        found = tomllib.loads(f"x = [{values}]")["x"] if equals else []
+    except tomllib.TOMLDecodeError:
+        found = []
+    if not found:
+        raise WordlineError(
+            f"--vary {text!r} is not FIELD=VALUE,VALUE; write, for example, array.lanes=4,16 or "
+            f"settle=3,8,15."
+        )
+    return field.strip(), found
+
+
+@dataclass(frozen=True)
+class Point:
+    """A design and figures of a sweep, with what was set."""
+
+    given: dict[str, Any]
+    description: Description
+    figures: Figures
+
+
+def points(description: Description, figures: Figures, axes: Axes) -> Iterator[Point]:
+    """All combinations of the axes, the last one fastest.
+
+    Raises WordlineError for an unknown field, an invalid value, or too many points.
+    """
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > MOST:
+        raise WordlineError(f"--vary asks for {count:,} points; give at most {MOST:,}.")
+    for values in itertools.product(*axes.values()):
+        given = dict(zip(axes, values, strict=True))
+        design, own = description, dict(figures)
+        for name, value in given.items():
+            if name in figures:
+                own[name] = _set(figures[name], value)
+            else:
+                design = _replaced(design, name, value)
+        yield Point(given, design, own)
+
+
+def _set(figure: Figure, value: Any) -> Figure:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise WordlineError(f"--vary {figure.name}={value!r} is not a number above 0.")
+    return replace(figure, low=value, typical=value, high=value, source="given")
+
+
+def _replaced(description: Description, name: str, value: Any) -> Description:
+    section, _, field = name.partition(".")
+    known = plain(description)
+    if not isinstance(known.get(section), dict) or field not in known[section]:
+        raise WordlineError(
+            f"--vary {name}: neither a figure nor a field of a description; write, for example, "
+            f"array.lanes, network.hidden or settle."
+        )
+    value = [value] if name == "network.hidden" and isinstance(value, int) else value
+    return description.replace(**{section: {field: value}})
+
+
+@dataclass(frozen=True)
+class Side:
+    """Energy (pJ per step), area (um2) and time of a step (ns) of a design or of its arrays."""
+
+    energy: float
+    area: float
+    step_ns: float
+
+    def measures(self, operations: float) -> dict[str, float]:
+        """TOPS/W and TOPS/mm2."""
+        return {
+            "tops_per_watt": operations / self.energy,
+            "tops_per_mm2": 1000 * operations / self.step_ns / self.area,
+        }
+
+
+def _whole(cost: ppa.Cost) -> Side:
+    return Side(sum(cost.energy.values()), sum(cost.area.values()), cost.step_ns)
+
+
+def _arrays(counted: Counted, values: Values, cost: ppa.Cost) -> Side:
+    """The arrays alone: converters and cells, or digital arrays with their memories."""
+    if counted.arrays:
+        energy, area = (sum(parts[name] for name in ANALOG) for parts in (cost.energy, cost.area))
+        return Side(energy, area, cost.step_ns)
+    mine = {name: pj for name, pj in counted.energy.items() if name.endswith("macro")}
+    alone = replace(
+        counted,
+        energy=mine,
+        area={name: counted.area[name] for name in mine},
+        memories=[memory for memory in counted.memories if memory.block.endswith("macro")],
+    )
+    return _whole(ppa.cost(alone, values))
+
+
+def _in_memory(cost: ppa.Cost, node: int) -> Side:
+    """Measured digital arrays (`gen.cost.macros.IN_MEMORY`), scaled to a node as logic: as many as
+    do the same work in the same time."""
+    macro = macros.IN_MEMORY
+    factors = technology.scale(macro.node, node)
+    per_mm2 = macro.tops_per_mm2 / (factors.area * factors.delay)
+    return Side(
+        energy=cost.operations / macro.tops_per_watt * factors.energy,
+        area=1000 * cost.operations / cost.step_ns / per_mm2,
+        step_ns=cost.step_ns,
+    )
+
+
+def _around(cost: ppa.Cost, arrays: Side) -> Side:
+    """The accelerator with other arrays."""
+    energy, area = (
+        sum(value for name, value in parts.items() if name not in ANALOG)
+        for parts in (cost.energy, cost.area)
+    )
+    return Side(arrays.energy + energy, arrays.area + area, arrays.step_ns)
+
+
+Estimated = tuple[Counted, Counted | None, Counted | None]
+"""Counts of a design, of its twin, and of weight-stationary arrays; None: there is none."""
+
+
+def estimated(description: Description, *, twins: bool = True) -> Estimated:
+    """Counts of a design and of its digital counterparts."""
+    own = model.estimate(description)
+    if not twins:
+        return own, None, None
+    return own, digital.estimate(description), digital.stationary(description)
+
+
+def sides(counts: Estimated, values: Values, *, node: int = ppa.NODE) -> dict[str, Side]:
+    """What is compared, for given figures.
+
+    "accelerator", "arrays"; and where there is a twin "twin", "twin_arrays", "stationary" (arrays
+    alone, `gen.cost.digital.stationary`), "in_memory" (the accelerator with measured digital
+    arrays) and "in_memory_arrays" (these alone).
+    """
+    own, other, stationary = counts
+    cost = ppa.cost(own, values, node=node)
+    found = {"accelerator": _whole(cost), "arrays": _arrays(own, values, cost)}
+    if other is not None and stationary is not None:
+        twin = ppa.cost(other, values, node=node)
+        found |= {"twin": _whole(twin), "twin_arrays": _arrays(other, values, twin)}
+        found |= {"stationary": _whole(ppa.cost(stationary, values, node=node))}
+        in_memory = _in_memory(cost, node)
+        found |= {"in_memory": _around(cost, in_memory), "in_memory_arrays": in_memory}
+    return found
+
+
+def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, Any]:
+    """Measures of a point, by case of the figures, as JSON: those of `sides`."""
+    own, shapes = counts[0], point.description.arrays.values()
+    found: dict[str, Any] = {
+        "given": point.given,
+        "rows": max(shape.rows for shape in shapes),
+        "columns": max(shape.units * shape.gates for shape in shapes),
+        "adcs": sum(array.lanes for array in own.arrays),
+        "cycles_per_step": own.cycles,
+        "weights": sum(shape.rows * shape.units * shape.gates for shape in shapes),
+    }
+    operations = own.operations / own.steps
+    for case in CASES:
+        values = {name: getattr(figure, case) for name, figure in point.figures.items()}
+        found[case] = {
+            name: asdict(side)
+            | side.measures(operations)
+            | {"weights_per_mm2": found["weights"] / side.area * 1e6}
+            for name, side in sides(counts, values, node=node).items()
+        }
+    return found
+
+
+AGAINST = {
+    "accelerator / twin": ("accelerator", "twin"),
+    "accelerator / in-memory": ("accelerator", "in_memory"),
+    "arrays / twin's": ("arrays", "twin_arrays"),
+    "arrays / stationary": ("arrays", "stationary"),
+    "arrays / in-memory": ("arrays", "in_memory_arrays"),
+}
+"""Ratios of a row: in words, and its two sides."""
+
+
+def ratio(row: Mapping[str, Any], name: str, measure: str, case: str) -> float:
+    """A ratio of AGAINST in a measure (`gen.cost.ppa.MEASURES`)."""
+    above, below = AGAINST[name]
+    return float(row[case][above][measure] / row[case][below][measure])

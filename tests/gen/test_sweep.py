@@ -1,0 +1,157 @@
+"""The cost model over sizes: its axes, its digital counterparts, and measured macros."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from gen.cost import components, digital, macros, ppa, sweep
+from golden.errors import WordlineError
+from golden.presets import PRESETS
+from tests.helpers import small
+from wordline.cli import commands
+from wordline.flow import cost
+
+FIGURES = components.read_figures()
+TYPICAL = {name: figure.typical for name, figure in FIGURES.items()}
+
+
+def test_the_figures_of_silicon_are_those_of_measured_macros():
+    """Within a factor of 2: TOPS/mm2 of both, TOPS/W of the one that has it published."""
+    found = macros.compared(FIGURES)
+    seen = 0
+    for macro in found:
+        for measure, measured in macro["measured"].items():
+            if measured is None:
+                continue
+            seen += 1
+            ratio = macro["predicted"]["high"][measure] / measured
+            assert 0.5 <= ratio <= 2, (macro["name"], measure)
+            # Typical figures are those of architecture studies, and better than silicon.
+            assert macro["predicted"]["typical"][measure] > 2 * measured
+    assert seen == 3
+
+
+def test_a_macro_s_counts_are_its_sizes():
+    first, second = (macros.counted(macro) for macro in macros.MACROS)
+    assert first.operations == 2 * 512 * 512 and second.operations == 2 * 512 * 64
+    (array,) = second.arrays
+    assert (array.lanes, array.rows, array.devices) == (64, 512, 2 * 512 * 512)
+    # Eight conversions take one vector: its rows change once.
+    assert array.bits_changed * 8 == first.arrays[0].bits_changed
+    # 2-bit levels -1, 0, 1 conduct in two thirds of the pairs, in one device of two.
+    codes = sum(n * n for n in range(-7, 8)) / 15 / 49
+    assert first.arrays[0].reads == pytest.approx(2 * 512 * 512 * codes / 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("array.lanes=4,16", ("array.lanes", [4, 16])),
+        ("settle = 3, 8.5", ("settle", [3, 8.5])),
+        ("adc.kind='sar','ramp'", ("adc.kind", ["sar", "ramp"])),
+    ],
+)
+def test_an_axis_is_a_field_and_its_values(text, found):
+    assert sweep.read_axis(text) == found
+
+
+@pytest.mark.parametrize("text", ["settle", "settle=", "settle=3;4", "=3"])
+def test_an_axis_without_values_is_named(text):
+    if text == "=3":
+        with pytest.raises(WordlineError, match="neither a figure nor a field"):
+            list(sweep.points(small(), FIGURES, dict([sweep.read_axis(text)])))
+        return
+    with pytest.raises(WordlineError, match="is not FIELD=VALUE,VALUE; write, for example"):
+        sweep.read_axis(text)
+
+
+@pytest.mark.parametrize(
+    ("axes", "says"),
+    [
+        ({"array.lane": [4]}, "--vary array.lane: neither a figure nor a field of a description"),
+        ({"settle": [0]}, "--vary settle=0 is not a number above 0"),
+        ({"settle": ["fast"]}, "--vary settle='fast' is not a number above 0"),
+        ({"array.lanes": [0]}, "array.lanes = 0 is below 1"),
+        ({"settle": range(1, 2000)}, "asks for 1,999 points; give at most 1,000"),
+    ],
+)
+def test_mistakes_in_axes_are_named(axes, says):
+    with pytest.raises(WordlineError, match=says):
+        list(sweep.points(small(), FIGURES, axes))
+
+
+def test_all_combinations_are_points():
+    axes = {"network.hidden": [4, 8], "settle": [3, 8]}
+    found = list(sweep.points(small(), FIGURES, axes))
+    assert [tuple(point.given.values()) for point in found] == [(4, 3), (4, 8), (8, 3), (8, 8)]
+    assert [point.description.network.hidden for point in found] == [(4,), (4,), (8,), (8,)]
+    last = found[-1].figures["settle"]
+    assert (last.low, last.typical, last.high) == (8, 8, 8)
+    assert FIGURES["settle"].typical == 8 and found[0].figures["settle"].typical == 3
+
+
+def test_a_row_is_what_the_counts_cost():
+    description = PRESETS["vowels"].description
+    counts = sweep.estimated(description)
+    row = sweep.row(sweep.Point({}, description, FIGURES), counts)
+    whole = ppa.cost(counts[0], TYPICAL)
+    assert row["typical"]["accelerator"]["tops_per_watt"] == pytest.approx(whole.tops_per_watt)
+    arrays = row["typical"]["arrays"]
+    assert arrays["energy"] == pytest.approx(sum(whole.energy[part] for part in sweep.ANALOG))
+    assert arrays["step_ns"] == pytest.approx(whole.step_ns)
+    twin = ppa.cost(counts[1], TYPICAL)
+    assert row["typical"]["twin"]["tops_per_mm2"] == pytest.approx(twin.tops_per_mm2)
+    assert row["typical"]["twin_arrays"]["energy"] < row["typical"]["twin"]["energy"]
+    # The measured digital arrays do what ours do, in as many steps, at 22 nm taken to 32.
+    found = row["typical"]["in_memory_arrays"]
+    assert found["tops_per_watt"] < macros.IN_MEMORY.tops_per_watt
+    both = row["typical"]["in_memory"]["area"] - found["area"]
+    assert both == pytest.approx(row["typical"]["accelerator"]["area"] - arrays["area"])
+    assert row["weights"] == 44 * 128 + 32 * 9
+    ratio = sweep.ratio(row, "accelerator / twin", "tops_per_watt", "typical")
+    assert ratio == pytest.approx(whole.tops_per_watt / twin.tops_per_watt)
+
+
+def test_a_slower_column_changes_time_alone():
+    counts = sweep.estimated(small(), twins=False)
+    slow, fast = (sweep.sides(counts, TYPICAL | {"settle": ns}) for ns in (15, 3))
+    assert set(slow) == {"accelerator", "arrays"}
+    assert slow["arrays"].area == fast["arrays"].area
+    assert slow["accelerator"].step_ns > fast["accelerator"].step_ns
+
+
+def test_stationary_arrays_are_the_most_that_logic_can_do():
+    """One cycle a vector, whatever the size; weights are not read."""
+    for hidden in (8, 16):
+        description = PRESETS["vowels"].description.replace(network={"hidden": [hidden]})
+        found = digital.stationary(description)
+        assert found.cycles == 1 and all(memory.reads == 0 for memory in found.memories)
+        # Weights take the 5 bits of -8 to 7 that conductances of 4 bits leave.
+        bits = sum(memory.shape.bits for memory in found.memories)
+        assert bits % ((12 + hidden) * 4 * hidden + hidden * 9) == 0
+        twin_ = ppa.cost(digital.estimate(description), TYPICAL)
+        cost_ = ppa.cost(found, TYPICAL)
+        assert cost_.tops_per_mm2 > twin_.tops_per_mm2
+        assert cost_.tops_per_watt > twin_.tops_per_watt
+
+
+def test_estimates_as_a_library_and_as_a_command(tmp_path):
+    recipe = PRESETS["vowels"]
+    axes = {"array.lanes": [2, 4]}
+    found = cost.estimate(recipe, tmp_path, vary=axes, node=28)
+    assert json.loads(found.path.read_text()) == json.loads(json.dumps(found.found))
+    assert [row["given"] for row in found.found["rows"]] == [{"array.lanes": n} for n in (2, 4)]
+    run = CliRunner().invoke(
+        commands.app,
+        [
+            *("ppa", "vowels", "--model", "--vary", "array.lanes=2,4", "--node", "28"),
+            *("--build-dir", str(tmp_path / "other")),
+        ],
+    )
+    assert run.exit_code == 0, run.output
+    assert "figures of silicon" in run.output and "model.json" in run.output
+    other = json.loads((tmp_path / "other" / "vowels" / "ppa" / "model.json").read_text())
+    assert other["rows"] == found.found["rows"]
+    run = CliRunner().invoke(commands.app, ["ppa", "vowels", "--vary", "settle=3"])
+    assert "--vary is for estimates; give --model too" in str(run.exception or run.output)
