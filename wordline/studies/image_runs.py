@@ -1,10 +1,9 @@
-"""The runs of the studies of images: training, accuracy under noise, transferred attacks.
+"""The runs of the study of images: training, and accuracy under noise.
 
 Functions for `wordline.jobs`: of a `Here` and plain values, to plain values. Accuracies are of
 held-out test sets, in percent.
 """
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import safetensors.torch
@@ -25,8 +24,6 @@ Fields = dict[str, Any]
 HELD = 2000
 """Images at the end of the training set that nothing is trained on: choices are made there."""
 
-PART = 500
-"""Images that are attacked at once."""
 SCORED = 100
 """Images that are classified at once: few, so that a layer stays in the cache."""
 
@@ -59,32 +56,28 @@ def train(
     start: str | None = None,
     snr_db: float | None = None,
     placement: str = "pre-activations",
-    attack: Fields | None = None,
 ) -> Fields:
     """Train a network, from `start` if there is one; with noise if there is a ratio, which falls
-    as `golden.training.float.ramp` says; on attacked images if there is an attack.
+    as `golden.training.float.ramp` says.
 
     The head has no noise in training, and scores are fitted by their squared error to 1 for the
     class and -1/9 for any other. Noise in proportion to the scores is then as small as it can be
     beside their difference; cross entropy makes scores of unlikely classes, and with them that
     noise, ever larger, and with noise on the head its gradients are mostly noise.
 
-    fit: epochs, batch, learning_rate. attack: see `attacker`.
+    fit: epochs, batch, learning_rate.
     """
     x, labels = images(here, dataset)["train"]
     torch.manual_seed(seed)
-    network = ConvNet(width) if start is None else _load(here, start, width)
+    network = ConvNet(width) if start is None else load(here, start, width)
     network.to(here.device)
     optimiser = torch.optim.Adam(network.parameters(), fit["learning_rate"])
     steps = fit["epochs"] * -(-len(x) // fit["batch"])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     wanted = injection(snr_db, placement)
-    attacked = None if attack is None else attacker(network, here.device, seed=seed, **attack)
     for _ in range(fit["epochs"]):
         for chosen in torch.randperm(len(x)).split(fit["batch"]):
             batch, truth = x[chosen], labels[chosen]
-            if attacked is not None:
-                batch = attacked(batch, truth)
             noise = wanted and ramp(wanted, schedule.last_epoch / steps)
             scores = network(batch.to(here.device), noise, noisy_head=False)
             loss = nn.functional.mse_loss(scores, wanted_scores(truth).to(here.device))
@@ -116,7 +109,7 @@ def evaluate(
     points: list[tuple[float | None, int]],
 ) -> list[Fields]:
     """`curve` at each of `points`: a ratio in dB, or None, and the number of passes."""
-    network = _load(here, model, width)
+    network = load(here, model, width)
     x, labels = images(here, dataset)["test"]
     torch.manual_seed(seed)
     found = []
@@ -127,87 +120,14 @@ def evaluate(
     return found
 
 
-def transfer(
-    here: Here,
-    *,
-    dataset: str,
-    width: int,
-    model: str,
-    source: str,
-    placement: str,
-    attack: Fields,
-    points: list[tuple[float | None, int]],
-    seed: int,
-) -> Fields:
-    """`curve` of `model` on images that were attacked through another network, `source`, whose
-    gradients are all that the attacker has; on held and test images, at each of `points`."""
-    network, other = _load(here, model, width), _load(here, source, width)
-    found: Fields = {}
-    for part in ("held", "test"):
-        x, labels = images(here, dataset)[part]
-        torch.manual_seed(seed)
-        attacked = attacker(other, "cpu", seed=seed, **attack)
-        bad = torch.cat([attacked(*pair) for pair in _parts(x, labels)])
-        found[part] = [
-            {"source": percent(scores_of(other, bad, None).argmax(1), labels)},
-        ]
-        for snr_db, passes in points:
-            noise = injection(snr_db, placement)
-            scores = torch.stack([scores_of(network, bad, noise) for _ in range(passes)], 1)
-            found[part].append({"snr_db": snr_db, **curve(scores, labels)})
-    return found
-
-
-def attacker(
-    network: ConvNet, device: str, *, kind: str, eps: float, step: float, steps: int, seed: int
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """An attack on a network's own gradients, of the Adversarial Robustness Toolbox: images and
-    their labels to images that differ by at most `eps`. kind: "pgd" (Madry et al., ICLR 2018, with
-    a random start) or "fgsm" (Goodfellow et al., ICLR 2015)."""
-    import numpy as np
-    from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescentPyTorch
-    from art.estimators.classification import PyTorchClassifier  # 5 s to import
-
-    np.random.seed(seed)  # ART's random starts
-    classifier = PyTorchClassifier(
-        network,
-        nn.CrossEntropyLoss(),
-        (1, 28, 28),
-        CLASSES,
-        clip_values=(0.0, 1.0),
-        device_type="cpu" if device == "cpu" else "gpu",
-    )
-    if kind == "fgsm":
-        made: Any = FastGradientMethod(classifier, eps=eps, batch_size=PART)
-    else:
-        made = ProjectedGradientDescentPyTorch(
-            classifier,
-            eps=eps,
-            eps_step=step,
-            max_iter=steps,
-            num_random_init=1,
-            batch_size=PART,
-            verbose=False,
-        )
-
-    def attacked(x: Tensor, labels: Tensor) -> Tensor:
-        wanted = nn.functional.one_hot(labels, CLASSES).float().numpy()
-        return torch.from_numpy(made.generate(x.numpy(), wanted))
-
-    return attacked
-
-
 def scores_of(network: ConvNet, x: Tensor, noise: Injection | None) -> Tensor:
     """Class scores (images, classes)."""
     with torch.no_grad():
         return torch.cat([network(part, noise) for part in x.split(SCORED)])
 
 
-def _parts(x: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(x.split(PART), labels.split(PART), strict=True)
-
-
-def _load(here: Here, key: str, width: int) -> ConvNet:
+def load(here: Here, key: str, width: int) -> ConvNet:
+    """A network that a job trained."""
     network = ConvNet(width)
     network.load_state_dict(safetensors.torch.load_file(here.file(key)))
     return network

@@ -6,12 +6,11 @@ After Qin and Vucinic, arXiv 1811.10649 (0 dB; MNIST 21.1 -> 99.5 %, CIFAR-10 29
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rich.box import SQUARE, Box
 from rich.table import Table
 
-from golden.injection import Placement
 from wordline.jobs import Job, Runner
 from wordline.studies.common import (
     BLACK,
@@ -31,7 +30,7 @@ from wordline.studies.common import (
 
 Fields = dict[str, Any]
 
-PLACEMENTS = get_args(Placement)
+PLACEMENTS = ("pre-activations", "every")
 PAPER = {"mnist-rows": (21.1, 99.5), "fashion-rows": (29.9, 89.1)}
 """Percent at 0 dB, plain and injected with votes (arXiv 1811.10649, abstract). The second is that
 of CIFAR-10, in whose place Fashion-MNIST stands."""
