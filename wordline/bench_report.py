@@ -43,7 +43,7 @@ def _said(anchor: str) -> str:
 
 def figure(results: dict[str, Any], path: Path) -> None:
     """Ratios to anchors and goals, a figure a part: `path`, others with the part in their names."""
-    from wordline.studies import common, efficiency  # slow to import
+    from wordline.studies import common, efficiency_report  # slow to import
 
     parts: dict[str, dict[str, dict[str, list[Any]]]] = {}
     for row in results["claims"]:
@@ -58,7 +58,7 @@ def figure(results: dict[str, Any], path: Path) -> None:
         bars = sum(map(len, next(iter(panels.values())).values()))
         with common.drawing(to, 1, len(panels), (6.8, 1.4 + 0.23 * bars)) as axes:
             said = ", and ".join(map(_bars, axes[0], panels, panels.values()))
-            efficiency.headline(axes, f"{subjects.get(part, 'The batch runner is')} {said}")
+            efficiency_report.headline(axes, f"{subjects.get(part, 'The batch runner is')} {said}")
 
 
 def _bars(axis: Any, words: str, kinds: dict[str, list[Any]]) -> str:

@@ -57,13 +57,13 @@ class Known:
 
 STUDIES = {
     "noise": Known(3, 3, rtl=True),
-    "dni": Known(60, 1200),
+    "dni": Known(120, 1500, rtl=True),
     "images": Known(70, 720),
     "tolerance": Known(12, 120),
     "levels": Known(60, 360),
     "votes": Known(8, 180, rtl=True),
-    "defence": Known(25, 240, attacks=True),
-    "efficiency": Known(60, 480, gates=True),
+    "defence": Known(60, 600, attacks=True),
+    "efficiency": Known(15, 480, gates=True),
 }
 
 

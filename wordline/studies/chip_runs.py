@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from gen.cost import twin
+from gen.cost import sweep, twin
 from golden import datasets, effects, presets
+from golden.description import Description
 from golden.effects import Effects
 from golden.measures import percent
 from golden.program import Program
@@ -112,3 +113,18 @@ def count(here: Here, *, dataset: str, program: str, sequences: int, side: str) 
     shutil.rmtree(folder)  # tens of megabytes
     run = twin.twin(chip_) if side == "digital" else chip_
     return {"counted": dataclasses.asdict(counted), "worth": evaluate.measured(run, data.test)}
+
+
+def estimated(here: Here, *, preset: str, inputs: int, units: int, lanes: int) -> dict[str, Any]:
+    """Estimated counts of a preset at another size, of its twin, and of weight-stationary arrays
+    (`gen.cost.sweep.estimated`)."""
+    design = sized(preset, inputs, units, lanes)
+    sides = zip(("own", "twin", "stationary"), sweep.estimated(design), strict=True)
+    return {name: dataclasses.asdict(counted) for name, counted in sides if counted is not None}
+
+
+def sized(preset: str, inputs: int, units: int, lanes: int) -> Description:
+    """A preset's design at another size, with as many units in each of its layers."""
+    design = presets.load(preset).description
+    hidden = [units] * len(design.network.hidden)
+    return design.replace(network={"inputs": inputs, "hidden": hidden}, array={"lanes": lanes})

@@ -78,7 +78,8 @@ def _voted(row: Fields, ratio: float) -> list[str]:
     if "votes" in test:
         ends[:2] = [f"{shown(test[by])} (K = {test['votes']})" for by in ("majority", "sum")]
     if any(test["power"] == "unit" for test in row["tests"]):
-        ends[2] = shown(at(row, ratio, "unit")["sum"])
+        own = at(row, ratio, "unit")
+        ends[2] = f"{shown(own['sum'])} (K = {own['votes']})"
     return ends
 
 

@@ -1,0 +1,287 @@
+"""The part of the study of efficiency that is about sizes: four rows in the place of one number.
+
+Arrays of 128 x 128 to 1,024 x 2,048 with 4 to 512 ADCs, estimated by the cost model, which is
+checked against gate-level counts. Ours are compared with chips as published, with the twin's
+arrays, with the whole twin and measured digital arrays, and by weights per mm2.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import Box
+from rich.table import Table
+
+from gen.cost import components, ppa, summary, sweep
+from gen.cost.counts import from_dict
+from wordline.jobs import Job, Runner
+from wordline.studies.chip_runs import sized
+from wordline.studies.common import BLACK, BLUE, GREEN, GREY, VERMILION, claim, drawing, note
+
+Fields = dict[str, Any]
+
+PRESET = "vowels"
+"""What the designs are but for their size: 4 bits each, one LSTM layer."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A layer's inputs and units, and the lanes that it is tried with: its ADCs."""
+
+    inputs: int
+    units: int
+    lanes: tuple[int, ...]
+
+
+SIZES = (
+    Size(96, 32, (4, 8, 32)),
+    Size(128, 128, (16, 32, 128)),
+    Size(256, 256, (32, 64, 256)),
+    Size(512, 512, (64, 128, 512)),
+)
+SETTLES = (3.0, 8.0, 15.0)
+"""Times in which a column settles (ns), with typical figures otherwise."""
+
+PAPER = {"tops_per_watt": 2.4, "tops_per_mm2": 40.0}
+"""Times what digital accelerators have (arXiv 2002.10636)."""
+
+
+def run(runner: Runner, sizes: Sequence[Size]) -> Fields:
+    """Estimate all sizes; returns rows, and for each ratio where it reaches the paper's number."""
+    places = [(size, lanes) for size in sizes for lanes in size.lanes]
+    jobs = [
+        Job(
+            "wordline.studies.chip_runs:estimated",
+            {"preset": PRESET, "inputs": size.inputs, "units": size.units, "lanes": lanes},
+        )
+        for size, lanes in places
+    ]
+    figures = components.read_figures()
+    rows: list[Fields] = []
+    counts = []
+    for (size, lanes), found in zip(places, runner.run("estimate sizes", jobs), strict=True):
+        design = sized(PRESET, size.inputs, size.units, lanes)
+        own: Any = tuple(from_dict(found[name]) for name in ("own", "twin", "stationary"))
+        counts.append(own)
+        row = sweep.row(sweep.Point({"lanes": lanes}, design, figures), own)
+        shape = design.layers[0]
+        row |= {"rows": shape.rows, "columns": shape.units * shape.gates, "adcs": shape.lanes}
+        row["settle"] = [_settled(own, figures, ns) for ns in SETTLES]
+        rows.append(row)
+    if not rows:
+        return {"rows": [], "best": []}
+    return {"rows": rows, "best": [_best(rows, counts, figures, *at) for at in _ratios()]}
+
+
+def _settled(counts: sweep.Estimated, figures: components.Figures, ns: float) -> Fields:
+    """Ratios with another settling time."""
+    values = {name: figure.typical for name, figure in figures.items()} | {"settle": ns}
+    found = sweep.sides(counts, values)
+    operations = counts[0].operations / counts[0].steps
+    measures = {name: side.measures(operations) for name, side in found.items()}
+    return {"ns": ns} | {
+        measure: {
+            name: measures[above][measure] / measures[below][measure]
+            for name, (above, below) in sweep.AGAINST.items()
+        }
+        for measure in ppa.MEASURES
+    }
+
+
+def _ratios() -> list[tuple[str, str]]:
+    return [(name, measure) for name in sweep.AGAINST for measure in ppa.MEASURES]
+
+
+def _best(
+    rows: list[Fields],
+    counts: list[sweep.Estimated],
+    figures: components.Figures,
+    name: str,
+    measure: str,
+) -> Fields:
+    """Where a ratio is highest, where it first reaches the paper's number, and what decides it.
+
+    Sizes are in ascending order of their devices, then of their ADCs.
+    """
+    paper = PAPER[measure]
+    cases = {
+        case: [sweep.ratio(row, name, measure, case) for row in rows] for case in components.CASES
+    }
+    typical = cases["typical"]
+    top = typical.index(max(typical))
+    reached: dict[str, Fields | None] = {}
+    for case, values in cases.items():
+        first = next((n for n, value in enumerate(values) if value >= paper), None)
+        reached[case] = None if first is None else _place(rows[first])
+
+    def of(values: components.Values) -> float:
+        sides = sweep.sides(counts[top], values)
+        above, below = (sides[side] for side in sweep.AGAINST[name])
+        return above.measures(1.0)[measure] / below.measures(1.0)[measure]
+
+    decides = list(ppa.sensitivity(figures, of).items())[:3]
+    return {
+        "ratio": name,
+        "measure": measure,
+        "place": _place(rows[top]),
+        "typical": typical[top],
+        "low": cases["low"][top],
+        "silicon": cases["high"][top],
+        "best_silicon": max(cases["high"]),
+        "place_silicon": _place(rows[cases["high"].index(max(cases["high"]))]),
+        "reached": reached,
+        "decides": [{"figure": figure, "ends": list(ends)} for figure, ends in decides],
+    }
+
+
+def _place(row: Fields) -> Fields:
+    return {key: row[key] for key in ("rows", "columns", "adcs")}
+
+
+def at(place: Fields) -> str:
+    """A size in words."""
+    return f"{place['rows']:,} x {place['columns']:,}, {place['adcs']} ADCs"
+
+
+def claims(found: Fields, digital: Sequence[tuple[str, Fields]]) -> list[Fields]:
+    """The four rows: highest ratios over sizes, with typical figures and with those of silicon.
+
+    digital: Published digital chips, as published: name, measures.
+    """
+    if not found["rows"]:
+        return []
+    made = []
+    for measure, unit in ppa.MEASURES.items():
+        best = max(found["rows"], key=lambda row: row["typical"]["accelerator"][measure])
+        place = at(best)
+        for case, called in (("typical", "typical"), ("high", "silicon")):
+            ours = best[case]["accelerator"][measure]
+            known = [(name, of[measure]) for name, of in digital if of[measure] is not None]
+            name, theirs = max(known, key=lambda pair: pair[1])
+            words = f"1. {unit} over the best digital chip as published ({name}), {place}, {called}"
+            made.append(_claim(words, ours / theirs, measure, case))
+    for row in found["best"]:
+        number = 2 if row["ratio"].startswith("arrays") else 3
+        unit = ppa.MEASURES[row["measure"]]
+        words = f"{number}. {unit}, {row['ratio']}, {at(row['place'])}, typical"
+        made.append(_claim(words, row["typical"], row["measure"], "typical"))
+        words = f"{number}. {unit}, {row['ratio']}, {at(row['place_silicon'])}, silicon"
+        made.append(_claim(words, row["best_silicon"], row["measure"], "high"))
+    last = found["rows"][-1]
+    for case, called in (("typical", "typical"), ("high", "silicon")):
+        densities = [last[case][side]["weights_per_mm2"] for side in ("arrays", "twin_arrays")]
+        words = f"4. weights per mm2, arrays / twin's, {at(last)}, {called}"
+        made.append(claim(words, densities[0] / densities[1], "times", goal=None))
+    return made
+
+
+def _claim(words: str, ratio: float, measure: str, case: str) -> Fields:
+    """The paper's number is asked for with typical figures; silicon's is told."""
+    paper = PAPER[measure]
+    goal = paper if case == "typical" else None
+    return claim(words, ratio, "times", goal=goal, anchor=paper)
+
+
+def tables(found: Fields, box: Box) -> list[Table]:
+    """Ratios by size, and for each ratio where it is highest, where it is reached, what decides."""
+    if not found["rows"]:
+        return []
+    made = []
+    for measure, unit in ppa.MEASURES.items():
+        heads = [f"{name} ({case})" for name in sweep.AGAINST for case in ("typical", "silicon")]
+        title = f"sizes, {unit}"
+        table = Table("rows x columns", "ADCs", "ours", "ours (silicon)", *heads, box=box)
+        table.title = title
+        for row in found["rows"]:
+            own = [row[case]["accelerator"][measure] for case in ("typical", "high")]
+            values = [
+                sweep.ratio(row, name, measure, case)
+                for name in sweep.AGAINST
+                for case in ("typical", "high")
+            ]
+            size = f"{row['rows']:,} x {row['columns']:,}"
+            table.add_row(size, str(row["adcs"]), *map(summary.shown, (*own, *values)))
+        made.append(table)
+    decided = Table(
+        *("ratio", "measure", "highest at", "low", "typical", "silicon"),
+        *("paper's number reached from, typical", "silicon", "decided by"),
+        box=box,
+        title="where 2.4 and 40 times hold",
+    )
+    for row in found["best"]:
+        cases = [summary.shown(row[case]) for case in ("low", "typical", "silicon")]
+        first = (row["reached"][case] for case in ("typical", "high"))
+        ends = (at(place) if place else "no size" for place in first)
+        decides = ", ".join(
+            f"{d['figure']} ({summary.shown(min(d['ends']))} to {summary.shown(max(d['ends']))})"
+            for d in row["decides"][:2]
+        )
+        unit = ppa.MEASURES[row["measure"]]
+        decided.add_row(row["ratio"], unit, at(row["place"]), *cases, *ends, decides)
+    return [*made, decided]
+
+
+LOOKS = {
+    "arrays / twin's": (BLUE, "o-"),
+    "arrays / stationary": (GREEN, "D-"),
+    "arrays / in-memory": (GREY, "v-"),
+    "accelerator / twin": (VERMILION, "s--"),
+    "accelerator / in-memory": (BLACK, "^:"),
+}
+"""Of the ratios."""
+
+
+def figure(found: Fields, path: Path) -> None:
+    """Ratios with the most ADCs of each size, against the size; typical, and silicon in pale."""
+    if not found["rows"]:
+        return
+    largest = {row["rows"]: row for row in found["rows"]}  # the last of a size has the most ADCs
+    rows = list(largest.values())
+    with drawing(path, 1, 2, (8.2, 4.4)) as axes:
+        for axis, (measure, unit) in zip(axes[0], ppa.MEASURES.items(), strict=True):
+            ends = {}
+            for name, (colour, style) in LOOKS.items():
+                for case, alpha in (("high", 0.35), ("typical", 1.0)):
+                    values = [sweep.ratio(row, name, measure, case) for row in rows]
+                    axis.plot(range(len(rows)), values, style, color=colour, alpha=alpha)
+                ends[name] = values[-1]
+            axis.set_yscale("log")
+            for name, height in _apart(ends, *axis.get_ylim()).items():
+                words = f"{name}: {summary.shown(ends[name])}"
+                place = (len(rows) - 1, height)
+                note(axis, words, place, color=LOOKS[name][0], dx=8, fontsize=8)
+            axis.axhline(PAPER[measure], color=GREY, linestyle="--", linewidth=1)
+            words = f"paper: {PAPER[measure]:g}"
+            note(axis, words, (len(rows) - 1.4, PAPER[measure]), dy=6, fontsize=8)
+            axis.axhline(1, color=GREY, linewidth=0.8)
+            names = [f"{row['rows']}\nx {row['columns']}\n{row['adcs']} ADCs" for row in rows]
+            axis.set_xticks(range(len(rows)), names, fontsize=7.5)
+            axis.set_xlim(-0.3, len(rows) + 1.1)
+            axis.set_ylabel(f"times the {unit.replace('mm2', 'mm²')}")
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(color="0.9", linewidth=0.6)
+        best = {(row["ratio"], row["measure"]): row for row in found["best"]}
+        area = best["arrays / twin's", "tops_per_mm2"]
+        whole = best["accelerator / in-memory", "tops_per_mm2"]
+        said = f"TOPS/mm²: at most {summary.shown(area['typical'])} times the twin's arrays, "
+        said += (
+            f"{summary.shown(whole['typical'])} times in-memory logic;\nwith figures of silicon "
+        )
+        said += f"(pale) {summary.shown(area['best_silicon'])} and "
+        axes[0, 0].figure.suptitle(
+            f"{said}{summary.shown(whole['best_silicon'])} times",
+            x=0.01, ha="left", fontsize=10.5, fontweight="bold",
+        )  # fmt: skip
+
+
+def _apart(values: dict[str, float], low: float, high: float) -> dict[str, float]:
+    """Heights for words beside values on a logarithmic axis, none of them on another."""
+    gap = math.log10(high / low) / 16
+    found: dict[str, float] = {}
+    last = -math.inf
+    for name, value in sorted(values.items(), key=lambda pair: pair[1]):
+        last = max(math.log10(value), last + gap)
+        found[name] = 10**last
+    return found
