@@ -11,12 +11,14 @@ from torch import Tensor
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.float_network import FloatNetwork
+from golden.validation import plain
 
 INSTEAD = {
     "GRU": "train an nn.LSTM in its place: there is no GRU cell in hardware",
     "bidirectional": "train it forwards alone: the accelerator sees a sequence once, in order",
     "projection": "train it with proj_size = 0: h is fed back as it is",
-    "relu": "train it with nonlinearity = 'tanh': the tables saturate, as relu does not",
+    "relu": "train it with nonlinearity = 'tanh', or through wordline with cell.activation = "
+    "'relu': the tables saturate, as relu does not",
 }
 """Layers that cannot be mapped, and what to do instead."""
 
@@ -100,6 +102,7 @@ class Foreign:
     tolerance: Largest accepted difference from `run`, relative to the largest score. Long sequences
         accumulate rounding errors.
     steps: Length of the sequences that `run` accepts; None for any length.
+    activation: That of an RNN; None where the source does not say.
     """
 
     source: str
@@ -112,6 +115,7 @@ class Foreign:
     tolerance: float = 1e-3
     tail: tuple[str, ...] = ()
     steps: int | None = None
+    activation: str | None = None
 
     def fit(self, description: Description) -> Description:
         """Copy of a description with the sizes and the kind of cell of this network.
@@ -130,9 +134,10 @@ class Foreign:
         elif description.output.of != "scores":
             output = {"of": "class"}
             sizes["classes"] = max(2, len(self.head[0]))
-        return description.replace(
-            network=sizes, cell={"kind": self.kind}, output=output, voting=voting
-        )
+        cell = {"kind": self.kind}
+        if self.kind == "rnn" and self.activation is not None:
+            cell["activation"] = self.activation
+        return description.replace(network=sizes, cell=cell, output=output, voting=voting)
 
     def check(self, description: Description) -> None:
         """Check that a description fits the network.
@@ -140,7 +145,11 @@ class Foreign:
         Raises WordlineError if it does not.
         """
         for section in ("network", "cell"):
-            own, given = (d.to_dict()[section] for d in (self.fit(description), description))
+            # With fields that a file leaves out at their defaults.
+            own, given = (
+                plain(d.cell) if section == "cell" else d.to_dict()[section]
+                for d in (self.fit(description), description)
+            )
             for field, value in own.items():
                 if given[field] != value:
                     raise WordlineError(
@@ -210,6 +219,7 @@ def assemble(
     tolerance: float = 1e-3,
     tail: tuple[str, ...] = (),
     steps: int | None = None,
+    activation: str | None = None,
 ) -> Foreign:
     """Assemble a network from its parts in order.
 
@@ -242,4 +252,4 @@ def assemble(
         bias = torch.zeros(linear.units) if linear.bias is None else linear.bias
         head = linear.weight, bias
     own = source, kinds.pop(), tuple(layers), head
-    return Foreign(*own, chain, run, why_not, tolerance, tail, steps)
+    return Foreign(*own, chain, run, why_not, tolerance, tail, steps, activation)

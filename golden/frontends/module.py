@@ -62,6 +62,7 @@ def from_module(module: nn.Module) -> Foreign:
         chain=tuple(names),
         run=lambda x: _outputs(module, x),
         why_not=f"{source} cannot be called with x, or x and lengths",
+        activation="tanh",
     )
 
 

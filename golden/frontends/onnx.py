@@ -109,6 +109,7 @@ class _Network(Trace):
             why_not="the file cannot be run on sequences of the calibration's shape",
             tail=tuple(kind for kind in self.tail if kind in TAIL),
             steps=self.sizes["t"] if "t" in self.static else None,
+            activation="tanh",
         )
 
     def _half(self) -> bool:

@@ -211,6 +211,10 @@ REFUSED = {
     "bidirectional": (lambda: LSTM(3, 4, bidirectional=True), "bidirectional = True"),
     "projection": (lambda: LSTM(3, 4, proj_size=2), "proj_size = 2"),
     "relu": (lambda: RNN(3, 4, nonlinearity="relu"), "nonlinearity = 'relu'"),
+    "another function": (
+        lambda: RNN.from_float(nn.RNN(3, 4), torch.rand(9, 2, 3), cell={"activation": "relu"}),
+        "RNN has cell.activation = 'tanh', the description has 'relu'",
+    ),
     "dropout": (lambda: LSTM(3, 4, 2, dropout=0.5), "dropout = 0.5"),
     "another cell": (lambda: LSTM(3, 4, cell={"kind": "rnn"}), "cell.kind = 'rnn' is not that"),
     "sizes twice": (lambda: LSTM(3, 4, network={"inputs": 2}), "network is given by the module"),
