@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from gen.cost import technology
+from gen.cost import sweep, technology
 from golden import dac, datasets, effects, network
 from golden.convnet import ConvNet
 from golden.datasets import Sequences
@@ -30,10 +30,14 @@ from wordline.cli import commands
 from wordline.cli.app import terminal
 from wordline.jobs import Here, Runner
 from wordline.studies import (
+    attack_runs,
+    chip_runs,
     common,
     defence,
     dni,
     efficiency,
+    efficiency_report,
+    efficiency_sizes,
     image_runs,
     images,
     levels,
@@ -81,28 +85,53 @@ def study(monkeypatch, folder, name, settings, **options):
 
 # Vowels, which are in the project
 
-FEW = dataclasses.replace(dni.VOWELS[0], clean=12, noisy=6, quantised=3, trained=((0.0,), (0.0,)))
+PLACED = {"pre-activations": (0.0,), "product": (0.0,), "every": (0.0,)}
+FEW = dataclasses.replace(dni.VOWELS[0], clean=12, noisy=6, quantised=3, trained=PLACED)
+RELU = {"cell": "rnn", "activation": "relu", "passes": 2, "clean": 4, "noisy": 3, "quantised": 2}
 
 
 @pytest.mark.slow
 def test_dni_in_small(monkeypatch, shared):
     settings = dni.DniStudy(
         (FEW, dataclasses.replace(FEW, cell="rnn", clean=2, noisy=1, quantised=0)),
+        (dataclasses.replace(FEW, **RELU, trained={"every": (0.0,)}),),
         seeds=(0,),
         tested=(None, 0.0),
         votes=4,
         plain_votes=2,
+        unit_votes=2,
+        chip="vowels",
+        rtl=(None, 0.0),
     )
     results, table, drawing = study(monkeypatch, shared, "dni", settings)
     places = [
         (row["cell"], row["bits"], row["placement"], row["trained_db"]) for row in results["rows"]
     ]
-    assert len(places) == len(set(places)) == 6 + 4 + 6
+    assert len(places) == len(set(places)) == 9 + 6 + 9
     place = {"cell": "lstm", "bits": "float", "placement": "pre-activations"}
     plain, noisy = (dni.find(results["rows"], trained_db=t, **place) for t in (None, 0.0))
     assert dni.at(plain, None)["one"]["mean"] > 80  # chance is 11: held-out data
     assert dni.at(noisy, 0.0)["one"]["mean"] > dni.at(plain, 0.0)["one"]["mean"]
     assert dni.at(noisy, 0.0)["votes"] == 4 and "votes" not in dni.at(noisy, None)
+    # Noise relative to each unit's own power is other noise, of the same networks.
+    assert dni.at(noisy, 0.0, "unit")["one"] != dni.at(noisy, 0.0)["one"]
+    assert all(test["power"] == "layer" for test in plain["tests"])
+    memory = [(row["cell"], row["bits"], row["trained_db"]) for row in results["memory"]]
+    assert memory == [
+        ("rnn, relu", bits, trained) for bits in ("float", "4/4/4") for trained in (None, 0.0)
+    ]
+    assert "moves a step" in table and "log2(32 x 4)" in drawing
+    # The hardware's own noise, in golden and in the Verilog; no macro has noise on every vector.
+    chip = {(row["cell"], row["placement"], row["tested_db"]): row for row in results["chip"]}
+    assert set(chip) == {
+        *(("lstm", place, snr) for place in ("pre-activations", "product") for snr in (None, 0.0)),
+        *(("lstm", "every", None), ("rnn, relu", "every", None)),
+    }
+    for row in chip.values():
+        assert row["verilog"]["mismatches"] == 0 and row["verilog"]["values_compared"] > 1000
+        assert round(row["verilog"]["rtl"], 4) == row["golden"]["seeds"][0]
+    loud, quiet = (chip["lstm", "product", snr]["golden"]["mean"] for snr in (0.0, None))
+    assert loud < quiet
     longer = dni.find(results["rows"], trained_db="longer", **place)
     assert dni.at(longer, None) != dni.at(plain, None) and "none, as long" in table
     # Without noise, the placement of a plain network's noise means nothing.
@@ -110,24 +139,29 @@ def test_dni_in_small(monkeypatch, shared):
     assert dni.at(other, None) == dni.at(plain, None)
     assert dni.at(other, 0.0)["one"]["mean"] < dni.at(plain, 0.0)["one"]["mean"] - 20
     assert "tested: 0 dB" in table and "signal-to-noise ratio of the test" in drawing
-    assert results["claims"] == []  # what is asked for is asked of strokes
+    # What is asked for is asked of strokes; the Verilog and ReLU are told of any data.
+    assert {claim["name"][:3] for claim in results["claims"]} == {"vow", "RTL"}
 
 
 def test_what_dni_claims_of_strokes():
     value = {"mean": 93.0, "spread": 0.5, "seeds": [93.0]}
-    plain = {"tested_db": 0.0, "one": value | {"mean": 70.0}}
-    voted = {"tested_db": 0.0, "one": value, "votes": 4, "majority": value}
+    plain = {"tested_db": 0.0, "power": "layer", "one": value | {"mean": 70.0}}
+    voted = {"tested_db": 0.0, "power": "layer", "one": value, "votes": 4, "majority": value}
     voted["sum"] = value | {"mean": 95.0}
+    unit = voted | {"power": "unit", "sum": value | {"mean": 90.0}}
     place = {"dataset": "strokes", "cell": "lstm", "bits": "float"}
     place["placement"] = "pre-activations"
     rows = [place | {"trained_db": None, "tests": [plain]}]
-    rows.append(place | {"trained_db": 0.0, "tests": [voted]})
+    rows.append(place | {"trained_db": 0.0, "tests": [voted, unit]})
     found = dni.STUDY._claims(rows)
     assert [(c["ours"], c["goal"], c["met"]) for c in found] == [
         (70.0, None, None),
         (93.0, None, None),
         (95.0, 94.0, True),
+        (93.0, None, None),
+        (90.0, None, None),
     ]
+    assert found[3]["name"].endswith("injected, 0 dB of each unit")
     voted["sum"] = value
     assert not dni.STUDY._claims(rows)[-1]["met"]
 
@@ -343,6 +377,36 @@ def test_hardware_noise_of_a_ratio(snr_db):
     assert isinstance(effects.apply(noisy, effects.Effects()), Program)
 
 
+def test_hardware_noise_at_the_product():
+    """Noise on every row, drawn here, makes as much on the columns as the macro's read noise."""
+    description = small(network={"inputs": 9, "hidden": [12]})
+    ideal = random_program(description, 1)
+    data = Sequences(torch.randn(60, 5, 9), torch.tensor([5, 2, 4] * 20), torch.zeros(60))
+    noisy = runs.at_snr(ideal, data, 3.0, seed=4, placement="product")
+    codes = datasets_codes(ideal, data)
+    trace = network.run(ideal, codes, data.lengths)
+    h = trace.layers[0].h.double()
+    before = torch.cat([torch.zeros_like(h[:, :1]), h[:, :-1]], 1)
+    generator = torch.Generator().manual_seed(0)
+    last = h[torch.arange(60), data.lengths - 1]
+    for array, program, inputs in (
+        (noisy.layers[0], ideal.layers[0], [codes[data.valid].double(), before[data.valid]]),
+        (noisy.head, ideal.head, [last]),
+    ):
+        columns = (program.positive - program.negative).double().flatten(0, 1)
+        drawn = []
+        for _ in range(200):
+            rows = [
+                torch.randn(v.shape, generator=generator, dtype=torch.float64)
+                * (v.square().mean(1, keepdim=True) * 10**-0.3).sqrt()
+                for v in inputs
+            ]
+            drawn.append((torch.cat(rows, 1) @ columns.T).square().mean())
+        wanted = torch.stack(drawn).mean().sqrt()
+        assert array.read_noise.item() / 16 == pytest.approx(float(wanted), rel=0.02)
+        assert array.adc_noise > 0 and array.key.any()
+
+
 def datasets_codes(program, data):
     return dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
 
@@ -392,26 +456,56 @@ def test_images_in_small(monkeypatch, shared, pictures):
 def test_defence_in_small(monkeypatch, shared, pictures):
     pytest.importorskip("art")
     settings = defence.DefenceStudy(
-        width=4, seeds=(0, 1), plain=1, adversarial=1, noisy=1, batch=100, learning_rate=0.01,
-        tested=(None, 10.0), votes=2,
+        width=4, seeds=(0, 1), plain=1, epochs=1, batch=100, learning_rate=0.01,
+        tested=(10.0, 30.0), votes=2, white=50, expectation=2,
     )  # fmt: skip
     monkeypatch.setitem(defence.ATTACKS, "PGD", defence.ATTACKS["PGD"] | {"steps": 2})
     results, table, drawing = study(monkeypatch, shared, "defence", settings, data_dir=pictures)
-    assert len(results["rows"]) == 4
+    assert [(row["source"], row["attack"]) for row in results["rows"]] == [
+        (source, attack) for source in ("plain", "adversarial") for attack in ("FGSM", "PGD")
+    ]
     for row in results["rows"]:
-        assert {p["snr_db"] for p in row["points"]} == {None, 10.0}
-        assert row["gain_one"]["snr_db"] == 10.0
-        quiet, loud = (
-            next(
-                p
-                for p in row["points"]
-                if (p["part"], p["by"], p["snr_db"]) == ("test", "one", snr)
-            )
-            for snr in (None, 10.0)
-        )
-        gains = [b - a for a, b in zip(quiet["seeds"], loud["seeds"], strict=True)]
-        assert row["gain_one"]["seeds"] == pytest.approx(gains)
-    assert "paper: +0.5" in drawing and "PGD" in table
+        for target in defence.TARGETS:
+            held = {p["snr_db"]: p["mean"] for p in row["held"][target]}
+            assert set(held) == {None, 10.0, 30.0}
+            best = row["chosen"][target]
+            assert held[best] == max(held[10.0], held[30.0])  # not by the test images
+        both, test = row["compared"]["both"], row["test"]
+        pairs = zip(test["with"]["noisy"]["seeds"], test["without"]["quiet"]["seeds"], strict=True)
+        assert both["seeds"] == pytest.approx([a - b for a, b in pairs], abs=1e-3)
+        assert both["interval"][0] <= both["mean"] <= both["interval"][1]
+    assert [(row["target"], row["snr_db"] is None) for row in results["white"]] == [
+        *(("without", True), ("without", False), ("with", True), ("with", False))
+    ]
+    assert "paper: +0.5" in drawing and "PGD" in table and "McNemar" in table
+
+
+def test_networks_are_compared_on_the_same_images():
+    """Counts by hand: 3 images are right in the first alone, 1 in the second alone."""
+    first, second = "1110110000", "0000111000"
+    found = defence.paired([(first, second)] * 2)
+    assert found["only"] == [6, 2] and found["mean"] == 20.0 and found["seeds"] == [20.0, 20.0]
+    # McNemar: of 8 images that differ, 6 or more one way, either way.
+    assert found["p"] == pytest.approx(2 * (28 + 8 + 1) / 256)
+    reach = 196 * (8 - 16 / 20) ** 0.5 / 20
+    assert found["interval"] == pytest.approx([20 - reach, 20 + reach], abs=1e-3)
+    assert found["trained"] == [20.0, 20.0]  # both seeds gave the same
+    same = defence.paired([("10", "10"), ("01", "01")])
+    assert same["mean"] == 0 and same["p"] == 1.0 and same["interval"] == [0.0, 0.0]
+
+
+def test_a_gain_counts_where_it_is_not_chance():
+    row = {"attack": "PGD", "source": "plain", "chosen": {"with": 20.0}}
+    sure = {"mean": 1.0, "spread": 0.1, "seeds": [0.9, 1.1], "p": 1e-5}
+    sure |= {"interval": [0.5, 1.5], "trained": [0.1, 1.9]}
+    for found, met in (
+        (sure, True),
+        (sure | {"p": 0.02}, False),
+        (sure | {"seeds": [2.1, -0.1]}, False),
+        (sure | {"mean": 0.4}, False),
+    ):
+        made = defence._claim(row | {"compared": {"both": found}})
+        assert made["met"] is met and made["p"] == found["p"]
 
 
 def test_attacks_stay_within_their_bound_and_do_harm(shared, pictures):
@@ -424,10 +518,12 @@ def test_attacks_stay_within_their_bound_and_do_harm(shared, pictures):
     net = ConvNet(4)
     clean = torch.nn.functional.cross_entropy(net(x), labels).item()
     for how in defence.ATTACKS.values():
-        made = image_runs.attacker(net, "cpu", seed=0, **how | {"eps": 0.1, "step": 0.05})
+        made = attack_runs.Attack(net, seed=0, **how | {"eps": 0.1, "step": 0.05})
         bad = made(x, labels)
         assert bad.shape == x.shape and bad.min() >= 0 and bad.max() <= 1
         assert 0.05 < (bad - x).abs().max() <= 0.1 + 1e-6
+        assert (made(x, labels, 0.5) - x).abs().max() <= 0.05 + 1e-6  # half of the bound
+        assert (made(x, labels) - x).abs().max() > 0.05
         harm = torch.nn.functional.cross_entropy(net(bad), labels).item()
         assert harm > clean + 1e-3
 
@@ -519,21 +615,6 @@ def test_few_images_are_too_few(tmp_path):
         image_runs.images(Here(tmp_path, "", tmp_path, "cpu"), "mnist-rows")
 
 
-def test_the_ratio_of_a_gain_is_chosen_on_held_images():
-    """Where the test set would have chosen another."""
-
-    def points(part, at_10, at_20):
-        values = {None: 50.0, 10.0: at_10, 20.0: at_20}
-        both = {"votes": [1, 2], "majority": [0.0, 0.0]}
-        curve = [{"snr_db": s, "one": v, "sum": [0.0, v], **both} for s, v in values.items()]
-        return {part: [{"source": 0.0}, *curve]}
-
-    seed = points("held", 55.0, 52.0) | points("test", 51.0, 58.0)
-    row = defence.STUDY._row([seed, seed], "adversarial", "plain", "PGD")
-    for by in ("one", "sum"):
-        assert row[f"gain_{by}"]["snr_db"] == 10.0 and row[f"gain_{by}"]["mean"] == 1.0
-
-
 # Gates, and what has been published
 
 PARTS = {"layer_0.gates": 60.0, "head.scores": 20.0, "axi.control": 10.0, "clock net": 10.0}
@@ -546,6 +627,8 @@ class Counted:
         sides = {"analog": ANALOG, "digital": DIGITAL}
         if stage == "train":
             return [{"float": 90.0, "clean": 90.0} for _ in jobs]
+        if stage == "estimate sizes":
+            return [chip_runs.estimated(None, **job.arguments) for job in jobs]
         found = []
         for job in jobs:
             counted = dataclasses.replace(sides[job.arguments["side"]], energy=PARTS, area=PARTS)
@@ -556,10 +639,37 @@ class Counted:
         return found
 
 
+SMALL_SIZES = (efficiency_sizes.Size(4, 4, (2,)), efficiency_sizes.Size(12, 8, (2, 8)))
+
+
 def test_what_efficiency_says(tmp_path):
-    results = json.loads(json.dumps(efficiency.STUDY.run(Counted())))
+    settings = dataclasses.replace(efficiency.STUDY, sizes=SMALL_SIZES)
+    results = json.loads(json.dumps(settings.run(Counted())))
     claims = {row["name"]: row for row in results["claims"]}
-    for preset in ("vowels", "strokes"):
+    # Four rows: highest over sizes, asked for with typical figures, told with those of silicon.
+    rows = results["sizes"]["rows"]
+    assert [(row["rows"], row["columns"], row["adcs"]) for row in rows] == [
+        *((8, 16, 2), (20, 32, 2), (20, 32, 8))
+    ]
+    for number in "1234":
+        mine = [claim for name, claim in claims.items() if name.startswith(f"{number}. ")]
+        assert {claim["name"].rpartition(", ")[2] for claim in mine} == {"typical", "silicon"}
+    ratios = [sweep.ratio(r, "accelerator / twin", "tops_per_mm2", "typical") for r in rows]
+    best = next(
+        claim
+        for name, claim in claims.items()
+        if name.startswith("3. TOPS/mm2, accelerator / twin") and name.endswith("typical")
+    )
+    assert best["ours"] == round(max(ratios), 4) and best["goal"] == 40
+    found = next(
+        row
+        for row in results["sizes"]["best"]
+        if (row["ratio"], row["measure"]) == ("arrays / twin's", "tops_per_watt")
+    )
+    assert found["reached"]["typical"] == {"rows": 8, "columns": 16, "adcs": 2}
+    assert len(found["decides"]) == 3
+    assert claims["A-SSCC 2025: TOPS/mm2 from the figures of silicon, factor from measured"]["met"]
+    for preset in ("vowels",):
         watt = claims[f"{preset}: TOPS/W, over the digital twin's"]
         area = claims[f"{preset}: TOPS/mm2, over the digital twin's"]
         assert (watt["anchor"], area["anchor"]) == (2.4, 40)
@@ -576,6 +686,7 @@ def test_what_efficiency_says(tmp_path):
         assert 0 < claims[f"{preset}: TOPS/W lost to another ADC bit"]["ours"] < 100
     said = "".join(map(words, efficiency.tables(results)))
     assert "multipliers and adders" in said and "dac_energy" in said and "HERMES" in said
+    assert "no size" in said and "20 x 32, 8 ADCs" in said and "A-SSCC 2025" in said
     efficiency.figures(results, tmp_path)
     drawn = sorted(tmp_path.glob("figure*.svg"))
     drawing = " ".join(" ".join(ElementTree.parse(path).getroot().itertext()) for path in drawn)
@@ -591,7 +702,7 @@ def test_published_accelerators_at_the_same_bits_and_node():
         {"tops_per_watt": 2 * 10.5 / to.energy, "tops_per_mm2": 2 * 1.59 / to.area / to.delay}
     )
     assert {name for name, anchor in anchors.items() if anchor.digital} == {
-        *("Chipmunk", "TPUv1", "T4", "EdgeDRNN")
+        *("digital in-memory", "Chipmunk", "TPUv1", "T4", "EdgeDRNN")
     }
 
 
@@ -603,7 +714,7 @@ def test_every_part_of_a_design_has_a_kind():
         **{"head.array.macro.macro": 1.0, "layer_0.array.macro": 2.0},
         **{"head": 1.0, "head.decision": 2.0, "switch": 1.0, "axi": 2.0, "axi.control": 3.0},
     }
-    assert efficiency.by_kind(parts) == {
+    assert efficiency_report.by_kind(parts) == {
         **{"cells": 1, "ADCs": 1, "arrays": 3, "memories": 1, "gates": 3, "dac": 3, "readout": 3},
         **{"bus": 6, "clock net": 1, "scores": 3},
     }
@@ -620,7 +731,7 @@ def test_efficiency_in_small(monkeypatch, shared):
         dataclasses.replace(recipe.training, float_epochs=2, epochs=1),
     )
     monkeypatch.setitem(PRESETS, "tiny", tiny)
-    settings = efficiency.EfficiencyStudy((efficiency.Task("tiny", 1),))
+    settings = efficiency.EfficiencyStudy((efficiency.Task("tiny", 1),), sizes=SMALL_SIZES[:1])
     results, table, drawing = study(monkeypatch, shared, "efficiency", settings)
     (row,) = results["rows"]
     assert row["steps"] > 1 and row["analog"]["energy_pj"]["ADCs"] > 0
