@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from rich.console import Console
 from typer.testing import CliRunner
@@ -450,6 +451,60 @@ def test_images_in_small(monkeypatch, shared, pictures):
     assert (voted["anchor"], voted["goal"]) == (99.5, 99.3)
     assert named["MNIST, noise on every, 0 dB: plain training"]["met"] is None
     assert "MNIST" in table and "paper 21.1" in drawing
+
+
+def test_a_training_of_images_goes_on_where_its_part_ended(monkeypatch, tmp_path):
+    """The optimiser too; the kept network is the mean of the last ones."""
+    x, labels = torch.rand(40, 1, 28, 28), torch.arange(40) % 10
+    parts = dict.fromkeys(("train", "held", "test"), (x, labels))
+    monkeypatch.setattr(image_runs, "images", lambda here, dataset: parts)
+    steps, sizes = [], []
+    forward = ConvNet.forward
+
+    def seen(self, batch, noise=None, **options):
+        steps.append(noise and noise.snr_db)
+        sizes.append(len(batch))
+        return forward(self, batch, noise, **options)
+
+    monkeypatch.setattr(ConvNet, "forward", seen)
+    fit = {"epochs": 2, "batch": 20, "learning_rate": 0.01, "of": 4, "passes": 3, "shift": 2}
+    fit |= {"least_db": 4.0, "average": 0.5}
+    given = {"dataset": "x", "width": 4, "seed": 0, "snr_db": 0.0}
+    image_runs.train(Here(tmp_path, "first", tmp_path, "cpu"), fit=fit, **given)
+    # Eight batches in all, two parts: 10 dB, falling, but at most 4, to 0 in the middle.
+    assert steps[:4] == [4.0, 4.0, 4.0, 2.5] and sizes[:4] == [60] * 4
+    del steps[:]
+    fit["done"] = 2
+    second = Here(tmp_path, "second", tmp_path, "cpu")
+    image_runs.train(second, fit=fit, start="first", **given)
+    assert steps[:4] == [0.0] * 4
+    first, last = (safetensors.torch.load_file(second.file(key)) for key in ("first", "second"))
+    assert first["adam:0:step"] == 4 and last["adam:0:step"] == 8
+    assert not torch.equal(last["first.weight"], last["now:first.weight"])
+    network_ = image_runs.trained(second, "second", 4)
+    assert torch.equal(network_.first.weight, last["first.weight"])
+    # What a teacher says is fitted as well as the labels.
+    alone, taught = (
+        image_runs.train(
+            Here(tmp_path, name, tmp_path, "cpu"), fit=fit | {"done": 0}, teachers=teachers, **given
+        )
+        for name, teachers in (("alone", []), ("taught", ["second"]))
+    )
+    files = (safetensors.torch.load_file(second.file(key)) for key in ("alone", "taught"))
+    one, other = (file["now:head.weight"] for file in files)
+    assert alone and taught and not torch.equal(one, other)
+
+
+def test_images_are_moved_by_whole_pixels():
+    torch.manual_seed(0)
+    x = torch.zeros(60, 1, 28, 28)
+    x[:, 0, 10, 12] = 1.0
+    moved = image_runs._moved(x, 2)
+    assert moved.shape == x.shape and torch.equal(moved.sum((1, 2, 3)), torch.ones(60))
+    _, _, down, right = moved.nonzero().T
+    assert set(down.tolist()) == {8, 9, 10, 11, 12} and set(right.tolist()) == set(range(10, 15))
+    assert len({*zip(down.tolist(), right.tolist(), strict=True)}) > 10  # each by itself
+    assert image_runs._moved(x, 0) is x
 
 
 @pytest.mark.slow
