@@ -176,7 +176,11 @@ class EfficiencyStudy:
         ]
         sizes = efficiency_sizes.run(runner, self.sizes)
         published = macros.compared(figures)
-        digital = [(anchor["name"], anchor) for anchor in anchors if anchor["digital"]]
+        digital = [
+            (anchor["name"], anchor)
+            for anchor in anchors
+            if anchor["digital"] and anchor["name"] != macros.IN_MEMORY.name
+        ]
         claims = [claim_ for row in rows for claim_ in _claims(row)]
         return {
             "settings": dataclasses.asdict(self),

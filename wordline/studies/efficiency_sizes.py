@@ -68,6 +68,13 @@ def run(runner: Runner, sizes: Sequence[Size]) -> Fields:
         row = sweep.row(sweep.Point({"lanes": lanes}, design, figures), own)
         shape = design.layers[0]
         row |= {"rows": shape.rows, "columns": shape.units * shape.gates, "adcs": shape.lanes}
+        row["ratios"] = {
+            case: {
+                name: {m: sweep.ratio(row, name, m, case) for m in ppa.MEASURES}
+                for name in sweep.AGAINST
+            }
+            for case in components.CASES
+        }
         row["settle"] = [_settled(own, figures, ns) for ns in SETTLES]
         rows.append(row)
     if not rows:
@@ -148,20 +155,23 @@ def at(place: Fields) -> str:
 def claims(found: Fields, digital: Sequence[tuple[str, Fields]]) -> list[Fields]:
     """The four rows: highest ratios over sizes, with typical figures and with those of silicon.
 
-    digital: Published digital chips, as published: name, measures.
+    digital: Published GPUs, FPGAs and ASICs, as published: name, measures.
     """
     if not found["rows"]:
         return []
     made = []
     for measure, unit in ppa.MEASURES.items():
-        best = max(found["rows"], key=lambda row: row["typical"]["accelerator"][measure])
-        place = at(best)
+        known = [(name, of[measure]) for name, of in digital if of[measure] is not None]
+        name, theirs = max(known, key=lambda pair: pair[1])
         for case, called in (("typical", "typical"), ("high", "silicon")):
-            ours = best[case]["accelerator"][measure]
-            known = [(name, of[measure]) for name, of in digital if of[measure] is not None]
-            name, theirs = max(known, key=lambda pair: pair[1])
-            words = f"1. {unit} over the best digital chip as published ({name}), {place}, {called}"
-            made.append(_claim(words, ours / theirs, measure, case))
+            values = [row[case]["accelerator"][measure] / theirs for row in found["rows"]]
+            best = max(range(len(values)), key=values.__getitem__)
+            words = f"1. {unit} over the best GPU, FPGA or ASIC as published ({name}), "
+            words += f"{at(found['rows'][best])}, {called}"
+            made.append(_claim(words, values[best], measure, case))
+            first = next((n for n, v in enumerate(values) if v >= PAPER[measure]), None)
+            place = "no size" if first is None else at(found["rows"][first])
+            made[-1]["reached"] = place
     for row in found["best"]:
         number = 2 if row["ratio"].startswith("arrays") else 3
         unit = ppa.MEASURES[row["measure"]]
