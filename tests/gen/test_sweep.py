@@ -153,5 +153,9 @@ def test_estimates_as_a_library_and_as_a_command(tmp_path):
     assert "figures of silicon" in run.output and "model.json" in run.output
     other = json.loads((tmp_path / "other" / "vowels" / "ppa" / "model.json").read_text())
     assert other["rows"] == found.found["rows"]
-    run = CliRunner().invoke(commands.app, ["ppa", "vowels", "--vary", "settle=3"])
-    assert "--vary is for estimates; give --model too" in str(run.exception or run.output)
+    for words, says in (
+        (("--vary", "settle=3"), "--vary is for estimates; give --model too"),
+        (("--model", "--sequences", "3"), "--sequences is for counts in gates; leave --model out"),
+    ):
+        run = CliRunner().invoke(commands.app, ["ppa", "vowels", *words])
+        assert says in str(run.exception or run.output)

@@ -254,6 +254,7 @@ def _versions(versions: dict[str, str]) -> str:
 @app.command("ppa")
 @interruptible
 def ppa_(
+    context: typer.Context,
     name: Name,
     sequences: Annotated[
         int, typer.Option(help="Number of test sequences to simulate at gate level.", min=1)
@@ -313,6 +314,10 @@ def ppa_(
     if vary and not model:
         raise WordlineError("--vary is for estimates; give --model too.")
     if model:
+        for option in ("sequences", "cells"):
+            source = context.get_parameter_source(option)
+            if source is not None and source.name != "DEFAULT":
+                raise WordlineError(f"--{option} is for counts in gates; leave --model out.")
         with terminal.bars() as bar:
             estimate = cost.estimate(
                 *(recipes.load(name), build_dir),
