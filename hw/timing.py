@@ -15,7 +15,12 @@ from golden.ranges import ceil_div
 
 def adc_cycles(adc: Adc) -> int:
     """Cycles from a settled sample to its code."""
-    return {"sar": adc.bits, "flash": 1, "ramp": 2**adc.bits - 1}[adc.kind]
+    return conversion_steps(adc.kind, adc.bits)
+
+
+def conversion_steps(kind: str, bits: int) -> int:
+    """Comparisons, one after the other, of an ADC of a kind."""
+    return {"sar": bits, "flash": 1, "ramp": 2**bits - 1}[kind]
 
 
 def settle(shape: ArrayShape) -> int:

@@ -118,6 +118,15 @@ def at_node(figures: Figures, node: int) -> Figures:
     return found
 
 
+MOST = 1e12
+"""Largest value of a figure."""
+
+
+def is_amount(value: Any) -> bool:
+    """Whether a value is a number above 0, and not beyond any figure."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value <= MOST
+
+
 def template() -> str:
     """All figures as a TOML file to edit: delete those that do not change."""
     return COMPONENTS.read_text(encoding="utf-8")
@@ -142,7 +151,7 @@ def _figure(path: Path, name: str, given: dict[str, Any], ours: Figure | None) -
         raise WordlineError(f"{path}: [{name}] has {', '.join(given)}; give {', '.join(keys)}.")
     for key in CASES:
         value = given[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if not is_amount(value):
             raise WordlineError(f"{path}: {name}.{key} = {value!r} is not a number above 0.")
     if not given["low"] <= given["typical"] <= given["high"]:
         values = ", ".join(str(given[key]) for key in CASES)

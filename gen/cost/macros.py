@@ -25,6 +25,7 @@ class Macro:
     adcs: Columns that are converted at once.
     ns: Time of one conversion of all ADCs (ns).
     tops_per_watt: None: not published at these bits.
+    settle: Time in which a column settles (ns); None: not published apart.
     """
 
     name: str
@@ -38,12 +39,14 @@ class Macro:
     tops_per_watt: float | None
     tops_per_mm2: float
     source: str
+    settle: float | None = None
 
 
 MACROS = (
     Macro(
         *("A-SSCC 2025", 28, 512, 512, 512, 30.0, 4, 2, 89.7, 17.0),
         source="A-SSCC 2025: 8 ns to settle and 22 ns of a SAR conversion; public transcription",
+        settle=8.0,
     ),
     Macro(
         *("ESSERC 2024", 28, 512, 512, 64, 23.1, 4, 4, None, 5.1),
@@ -75,12 +78,19 @@ IN_MEMORY = DigitalMacro(
 """The digital macro that published figures of crossbars are beside."""
 
 
+def likely(input_bits: int, weight_bits: int) -> tuple[float, float]:
+    """Bits of the rows that change in a step, and reads of a device (`gen.cost.counts.Array`), with
+    equally likely codes and levels."""
+    return CHANGED, _square(input_bits) * _conductance(weight_bits)
+
+
 def counted(macro: Macro) -> Counted:
     """What one conversion of all ADCs takes, with equally likely codes and levels.
 
     Rows change once for all columns that share an ADC.
     """
     share = macro.columns / macro.adcs
+    changed, reads = likely(macro.input_bits, macro.weight_bits)
     devices = 2 * macro.rows * macro.adcs
     return Counted(
         steps=1,
@@ -101,8 +111,8 @@ def counted(macro: Macro) -> Counted:
                 row_bits=macro.input_bits,
                 devices=2 * macro.rows * macro.columns,
                 conversions=macro.adcs,
-                bits_changed=CHANGED * macro.rows * macro.input_bits / share,
-                reads=devices * _square(macro.input_bits) * _conductance(macro.weight_bits),
+                bits_changed=changed * macro.rows * macro.input_bits / share,
+                reads=devices * reads,
             )
         ],
     )
@@ -128,7 +138,8 @@ def predicted(macro: Macro, values: Values) -> dict[str, float]:
 
     Its time is the published one, whatever the figures say of time.
     """
-    cost = ppa.cost(counted(macro), values)
+    own = {} if macro.settle is None else {"settle": macro.settle}
+    cost = ppa.cost(counted(macro), values | own)
     return {
         "tops_per_watt": cost.tops_per_watt,
         "tops_per_mm2": 1000 * cost.operations / macro.ns / sum(cost.area.values()),

@@ -17,7 +17,6 @@ from gen.cost.components import Figures, Values
 from gen.cost.counts import Array, Counted
 from gen.impl import cells
 from gen.ip.options import Macro
-from golden.parameters import Adc
 from hw import timing
 
 NODE = components.NODE
@@ -71,7 +70,7 @@ def cost(
     """
     v = values
     bits = counted.adc_bits if adc_bits is None else adc_bits
-    kind: Any = counted.adc_kind
+    kind = counted.adc_kind
     energy: dict[str, float] = defaultdict(float)
     area: dict[str, float] = defaultdict(float)
     for block, pj in counted.energy.items():
@@ -85,13 +84,12 @@ def cost(
     cycle_ns = counted.period_ns * technology.scale(CELLS_NODE, node).delay
     stretch = 1.0
     if counted.arrays:
-        more = timing.adc_cycles(Adc(bits=bits, kind=kind)) - timing.adc_cycles(
-            Adc(bits=counted.adc_bits, kind=kind)
-        )
-        cycles = counted.period_cycles + more
         # A column settles while the ADC converts the sample before.
-        converts = timing.adc_cycles(Adc(bits=bits, kind=kind)) * v["adc_time"]
-        takes = max(cycles * cycle_ns, v["settle"], converts)
+        steps = timing.conversion_steps(kind, bits)
+        cycles = counted.period_cycles
+        if bits != counted.adc_bits:
+            cycles = max(cycles, steps)
+        takes = max(cycles * cycle_ns, v["settle"], steps * v["adc_time"])
         stretch = takes / (counted.period_cycles * cycle_ns)
     for array in counted.arrays:
         pj, um2 = _adcs(kind, bits, array, v)

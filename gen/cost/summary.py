@@ -49,7 +49,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
     return [parts, results, depends]
 
 
-CALLED = {"typical": "typical figures", "high": "figures of silicon"}
+CALLED = {"typical": "typical figures", "silicon": "figures of silicon"}
 """Cases of the figures that are told, in words."""
 
 
@@ -78,8 +78,8 @@ def estimates(found: dict[str, Any]) -> list[Table]:
         for row in rows:
             values = [row[case]["accelerator"][measure]]
             values += [sweep.ratio(row, name, measure, case) for name in ratios]
-            at = "\n".join(f"{n.rpartition('.')[2]} {row['given'][n]}" for n in varied)
-            size = f"{row['rows']:,} x {row['columns']:,}\n{row['adcs']:,} ADCs"
+            at = "\n".join(f"{n} {row['given'][n]}" for n in varied)
+            size = f"{row['rows']:,} x {row['columns']:,}\nADCs in all: {row['adcs']:,}"
             table.add_row(*[at] * len(first), size, *map(shown, values))
         tables_.append(table)
     return tables_

@@ -1,8 +1,7 @@
 """The cost model over sizes, converters and figures, without synthesis or training.
 
 A point is a design with some fields of its description, or some component figures, set. Counts are
-estimated (`gen.cost.model`, `gen.cost.digital`) and take the figures: all low, all typical, or all
-high. The high ones are those of silicon (`gen.cost.macros`).
+estimated (`gen.cost.model`, `gen.cost.digital`) and take the figures (`values`).
 """
 
 import itertools
@@ -12,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gen.cost import digital, macros, model, ppa, technology
-from gen.cost.components import CASES, Figure, Figures, Values
+from gen.cost.components import Figure, Figures, Values, is_amount
 from gen.cost.counts import Counted
 from golden.description import Description
 from golden.errors import WordlineError
@@ -20,6 +19,16 @@ from golden.validation import plain
 
 ANALOG = ("ADCs", "front ends", "DACs", "cells")
 """Parts of the arrays with crossbars."""
+
+CASES = {"low": "low", "typical": "typical", "silicon": "high"}
+"""Cases of the figures, and which value of analog ones they take. Those of digital logic and of
+memories stay typical: measured macros (`gen.cost.macros`), which silicon's stand for, have none."""
+
+OF_LOGIC = (
+    *("memory_energy", "memory_area", "digital_overhead", "utilisation"),
+    *("node_energy", "node_area"),
+)
+"""Figures of digital logic and of memories."""
 
 MOST = 1000
 """Points of one sweep at most."""
@@ -40,10 +49,32 @@ def read_axis(text: str) -> tuple[str, list[Any]]:
         found = []
     if not found:
         raise WordlineError(
-            f"--vary {text!r} is not FIELD=VALUE,VALUE; write, for example, array.lanes=4,16 or "
-            f"settle=3,8,15."
+            f"--vary {text!r} is not FIELD=VALUE,VALUE; write, for example, array.lanes=4,16, "
+            f"settle=3,8,15, or with words \"adc.kind='sar','ramp'\"."
         )
     return field.strip(), found
+
+
+def read_axes(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Axes from texts.
+
+    Raises WordlineError as `read_axis`, or for a field that is given twice.
+    """
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        field, values = read_axis(text)
+        if field in found:
+            raise WordlineError(f"--vary {field} is given twice; give all its values at once.")
+        found[field] = values
+    return found
+
+
+def values(figures: Figures, case: str) -> Values:
+    """Values of the figures in a case of CASES."""
+    return {
+        name: figure.typical if name in OF_LOGIC else getattr(figure, CASES[case])
+        for name, figure in figures.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -61,37 +92,38 @@ def points(description: Description, figures: Figures, axes: Axes) -> Iterator[P
     Raises WordlineError for an unknown field, an invalid value, or too many points.
     """
     count = 1
-    for values in axes.values():
-        count *= len(values)
+    for name, given_ in axes.items():
+        if not isinstance(given_, list | tuple | range) or not given_:
+            raise WordlineError(f"--vary {name} has {given_!r}; give a list of values.")
+        count *= len(given_)
     if count > MOST:
         raise WordlineError(f"--vary asks for {count:,} points; give at most {MOST:,}.")
-    for values in itertools.product(*axes.values()):
-        given = dict(zip(axes, values, strict=True))
-        design, own = description, dict(figures)
+    known = plain(description)
+    for chosen in itertools.product(*axes.values()):
+        given = dict(zip(axes, chosen, strict=True))
+        sections: dict[str, dict[str, Any]] = {}
+        own = dict(figures)
         for name, value in given.items():
+            section, _, field = name.partition(".")
             if name in figures:
                 own[name] = _set(figures[name], value)
+            elif field and isinstance(known.get(section), dict):
+                listed = name == "network.hidden" and isinstance(value, int)
+                sections.setdefault(section, {})[field] = [value] if listed else value
             else:
-                design = _replaced(design, name, value)
+                raise WordlineError(
+                    f"--vary {name}: neither a figure nor a field of a description; write, for "
+                    f"example, array.lanes, network.hidden or settle."
+                )
+        # All at once: some fields go only with others.
+        design = description.replace(**sections) if sections else description
         yield Point(given, design, own)
 
 
 def _set(figure: Figure, value: Any) -> Figure:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if not is_amount(value):
         raise WordlineError(f"--vary {figure.name}={value!r} is not a number above 0.")
     return replace(figure, low=value, typical=value, high=value, source="given")
-
-
-def _replaced(description: Description, name: str, value: Any) -> Description:
-    section, _, field = name.partition(".")
-    known = plain(description)
-    if not isinstance(known.get(section), dict) or field not in known[section]:
-        raise WordlineError(
-            f"--vary {name}: neither a figure nor a field of a description; write, for example, "
-            f"array.lanes, network.hidden or settle."
-        )
-    value = [value] if name == "network.hidden" and isinstance(value, int) else value
-    return description.replace(**{section: {field: value}})
 
 
 @dataclass(frozen=True)
@@ -114,7 +146,7 @@ def _whole(cost: ppa.Cost) -> Side:
     return Side(sum(cost.energy.values()), sum(cost.area.values()), cost.step_ns)
 
 
-def _arrays(counted: Counted, values: Values, cost: ppa.Cost) -> Side:
+def _arrays(counted: Counted, of: Values, cost: ppa.Cost, node: int) -> Side:
     """The arrays alone: converters and cells, or digital arrays with their memories."""
     if counted.arrays:
         energy, area = (sum(parts[name] for name in ANALOG) for parts in (cost.energy, cost.area))
@@ -126,18 +158,21 @@ def _arrays(counted: Counted, values: Values, cost: ppa.Cost) -> Side:
         area={name: counted.area[name] for name in mine},
         memories=[memory for memory in counted.memories if memory.block.endswith("macro")],
     )
-    return _whole(ppa.cost(alone, values))
+    return _whole(ppa.cost(alone, of, node=node))
 
 
-def _in_memory(cost: ppa.Cost, node: int) -> Side:
+def _in_memory(cost: ppa.Cost, node: int, work: float) -> Side:
     """Measured digital arrays (`gen.cost.macros.IN_MEMORY`), scaled to a node as logic: as many as
-    do the same work in the same time."""
-    macro = macros.IN_MEMORY
+    do the same work in the same time.
+
+    work: That of an operation, relative to one of the macro's bits.
+    """
+    macro, operations = macros.IN_MEMORY, cost.operations * work
     factors = technology.scale(macro.node, node)
     per_mm2 = macro.tops_per_mm2 / (factors.area * factors.delay)
     return Side(
-        energy=cost.operations / macro.tops_per_watt * factors.energy,
-        area=1000 * cost.operations / cost.step_ns / per_mm2,
+        energy=operations / macro.tops_per_watt * factors.energy,
+        area=1000 * operations / cost.step_ns / per_mm2,
         step_ns=cost.step_ns,
     )
 
@@ -163,21 +198,25 @@ def estimated(description: Description, *, twins: bool = True) -> Estimated:
     return own, digital.estimate(description), digital.stationary(description)
 
 
-def sides(counts: Estimated, values: Values, *, node: int = ppa.NODE) -> dict[str, Side]:
+def sides(
+    counts: Estimated, of: Values, *, node: int = ppa.NODE, work: float = 1.0
+) -> dict[str, Side]:
     """What is compared, for given figures.
 
     "accelerator", "arrays"; and where there is a twin "twin", "twin_arrays", "stationary" (arrays
     alone, `gen.cost.digital.stationary`), "in_memory" (the accelerator with measured digital
     arrays) and "in_memory_arrays" (these alone).
+
+    work: Product of the bits of inputs and weights, relative to that of the measured arrays.
     """
     own, other, stationary = counts
-    cost = ppa.cost(own, values, node=node)
-    found = {"accelerator": _whole(cost), "arrays": _arrays(own, values, cost)}
+    cost = ppa.cost(own, of, node=node)
+    found = {"accelerator": _whole(cost), "arrays": _arrays(own, of, cost, node)}
     if other is not None and stationary is not None:
-        twin = ppa.cost(other, values, node=node)
-        found |= {"twin": _whole(twin), "twin_arrays": _arrays(other, values, twin)}
-        found |= {"stationary": _whole(ppa.cost(stationary, values, node=node))}
-        in_memory = _in_memory(cost, node)
+        twin = ppa.cost(other, of, node=node)
+        found |= {"twin": _whole(twin), "twin_arrays": _arrays(other, of, twin, node)}
+        found |= {"stationary": _whole(ppa.cost(stationary, of, node=node))}
+        in_memory = _in_memory(cost, node, work)
         found |= {"in_memory": _around(cost, in_memory), "in_memory_arrays": in_memory}
     return found
 
@@ -194,13 +233,16 @@ def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, A
         "weights": sum(shape.rows * shape.units * shape.gates for shape in shapes),
     }
     operations = own.operations / own.steps
+    bits = point.description.dac.bits * point.description.device.weight_bits
+    work = bits / macros.IN_MEMORY.bits**2
     for case in CASES:
-        values = {name: getattr(figure, case) for name, figure in point.figures.items()}
         found[case] = {
             name: asdict(side)
             | side.measures(operations)
             | {"weights_per_mm2": found["weights"] / side.area * 1e6}
-            for name, side in sides(counts, values, node=node).items()
+            for name, side in sides(
+                counts, values(point.figures, case), node=node, work=work
+            ).items()
         }
     return found
 

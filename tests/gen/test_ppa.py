@@ -230,6 +230,11 @@ def test_a_cost_is_the_sum_of_its_parts():
     slow = ppa.cost(ANALOG, v | {"adc_time": 5.0})
     assert slow.step_ns == pytest.approx(10 * 4 * 5.0)
     assert slow.energy == cost.energy
+    # With the time of a long pulse or a deep pipeline, another bit costs none.
+    long = ppa.cost(dataclasses.replace(ANALOG, period_cycles=23), v, adc_bits=6)
+    assert long.step_ns == ppa.cost(dataclasses.replace(ANALOG, period_cycles=23), v).step_ns
+    most = json.loads(json.dumps(ppa.report(figures, dataclasses.replace(ANALOG, adc_bits=10))))
+    assert 0 < most["next_adc_bit"]["tops_per_watt"] < 1
     more = ppa.cost(ANALOG, v, adc_bits=6)
     growth = v["adc_energy_growth"] ** 2
     assert more.energy["ADCs"] == pytest.approx(cost.energy["ADCs"] * growth)

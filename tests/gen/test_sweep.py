@@ -69,7 +69,12 @@ def test_an_axis_without_values_is_named(text):
 @pytest.mark.parametrize(
     ("axes", "says"),
     [
-        ({"array.lane": [4]}, "--vary array.lane: neither a figure nor a field of a description"),
+        ({"array.lane": [4]}, "array.lane is not a field"),
+        ({"lanes": [4]}, "--vary lanes: neither a figure nor a field of a description"),
+        ({"name.x": [4]}, "--vary name.x: neither a figure nor a field of a description"),
+        ({"array.lanes": 4}, "--vary array.lanes has 4; give a list of values"),
+        ({"settle": [float("inf")]}, "--vary settle=inf is not a number above 0"),
+        ({"settle": [10**400]}, "is not a number above 0"),
         ({"settle": [0]}, "--vary settle=0 is not a number above 0"),
         ({"settle": ["fast"]}, "--vary settle='fast' is not a number above 0"),
         ({"array.lanes": [0]}, "array.lanes = 0 is below 1"),
@@ -79,6 +84,52 @@ def test_an_axis_without_values_is_named(text):
 def test_mistakes_in_axes_are_named(axes, says):
     with pytest.raises(WordlineError, match=says):
         list(sweep.points(small(), FIGURES, axes))
+
+
+def test_fields_that_go_together_are_set_together():
+    axes = {"array.pipeline": ["deep"], "array.settle": [23]}
+    (deep,) = sweep.points(small(), FIGURES, axes)
+    assert deep.description.array.deep and deep.description.array.settle == 23
+    axes = {"cell.gate_bits": [10], "cell.kind": ["rnn"]}
+    with pytest.raises(WordlineError, match=r"cell\.gate_bits is not a field"):
+        list(sweep.points(small(), FIGURES, axes))
+
+
+def test_an_axis_is_given_once():
+    assert sweep.read_axes(["settle=3", "adc.bits=4,5"]) == {"settle": [3], "adc.bits": [4, 5]}
+    with pytest.raises(WordlineError, match="--vary settle is given twice"):
+        sweep.read_axes(["settle=3", "settle=8"])
+
+
+@pytest.mark.parametrize("node", [65, 32, 7])
+def test_arrays_alone_take_as_long_as_with_the_rest(node):
+    counts = sweep.estimated(small())
+    found = sweep.sides(counts, TYPICAL, node=node)
+    assert found["twin_arrays"].step_ns == pytest.approx(found["twin"].step_ns)
+    assert found["arrays"].step_ns == pytest.approx(found["accelerator"].step_ns)
+
+
+def test_silicon_is_of_analog_parts():
+    found = sweep.values(FIGURES, "silicon")
+    assert found["adc_area"] == FIGURES["adc_area"].high
+    assert found["settle"] == FIGURES["settle"].high
+    assert found["node_energy"] == FIGURES["node_energy"].typical
+    assert set(sweep.OF_LOGIC) < set(FIGURES)
+    counts = sweep.estimated(small())
+    point = sweep.Point({}, small(), FIGURES)
+    row = sweep.row(point, counts)
+    assert row["silicon"]["twin"] == row["typical"]["twin"]
+    assert row["silicon"]["arrays"]["area"] > row["typical"]["arrays"]["area"]
+
+
+def test_in_memory_logic_does_the_work_of_the_design_s_bits():
+    four = small(dac={"bits": 4}, device={"weight_bits": 4})
+    eight = small(dac={"bits": 8}, device={"weight_bits": 8})
+    energies = [
+        sweep.row(sweep.Point({}, d, FIGURES), sweep.estimated(d))["typical"]["in_memory_arrays"]
+        for d in (four, eight)
+    ]
+    assert energies[1]["energy"] == pytest.approx(4 * energies[0]["energy"])
 
 
 def test_all_combinations_are_points():
@@ -156,6 +207,7 @@ def test_estimates_as_a_library_and_as_a_command(tmp_path):
     for words, says in (
         (("--vary", "settle=3"), "--vary is for estimates; give --model too"),
         (("--model", "--sequences", "3"), "--sequences is for counts in gates; leave --model out"),
+        (("--model", "--data-dir", "x"), "--data-dir is for counts in gates; leave --model out"),
     ):
         run = CliRunner().invoke(commands.app, ["ppa", "vowels", *words])
         assert says in str(run.exception or run.output)

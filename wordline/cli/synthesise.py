@@ -314,14 +314,15 @@ def ppa_(
     if vary and not model:
         raise WordlineError("--vary is for estimates; give --model too.")
     if model:
-        for option in ("sequences", "cells"):
+        for option in ("sequences", "cells", "data_dir"):
             source = context.get_parameter_source(option)
             if source is not None and source.name != "DEFAULT":
-                raise WordlineError(f"--{option} is for counts in gates; leave --model out.")
+                said = option.replace("_", "-")
+                raise WordlineError(f"--{said} is for counts in gates; leave --model out.")
         with terminal.bars() as bar:
             estimate = cost.estimate(
                 *(recipes.load(name), build_dir),
-                vary=dict(sweep.read_axis(text) for text in vary or []),
+                vary=sweep.read_axes(vary or []),
                 components=components,
                 node=node,
                 twins=twin,

@@ -129,12 +129,12 @@ def estimate(
     figures = at_node(read_figures(components or COMPONENTS), node)
     axes = vary or {}
     points = list(sweep.points(recipe.description, figures, axes))
+    for point in points if twins else ():
+        twin.check(point.description)  # before anything that takes long
     counts: dict[str, sweep.Estimated] = {}  # figures alone need no new counts
     rows = []
     for n, point in enumerate(points):
         progress("estimate", n, len(points))
-        if twins:
-            twin.check(point.description)
         key = point.description.fingerprint
         if key not in counts:
             counts[key] = sweep.estimated(point.description, twins=twins)
