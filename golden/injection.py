@@ -214,6 +214,11 @@ def rounded_noise(v: Tensor, normal: Tensor, power_ratio: float, power: Power = 
 def noisy_codes(
     codes: Tensor, normal: Tensor, power_ratio: float, dac: Dac, power: Power = "layer"
 ) -> Tensor:
-    """DAC codes with noise, rounded and saturated to the DAC's range; a 1-bit DAC has the sign."""
-    noisy = rounded_noise(codes, normal, power_ratio, power)
-    return bipolar(noisy, 0) if dac.bits == 1 else narrow(noisy, 0, dac.range)
+    """DAC codes with noise, rounded and saturated to the DAC's range.
+
+    With a 1-bit DAC they are the signs, of numbers that are not rounded: that would favour +1.
+    """
+    if dac.bits == 1:
+        noisy = add_noise(codes.double(), normal, power_ratio, power, STEP_TINY)
+        return bipolar(noisy, 0).to(codes.dtype)
+    return narrow(rounded_noise(codes, normal, power_ratio, power), 0, dac.range)

@@ -150,12 +150,13 @@ void noisy_state(const Layer &p, int64_t t, int64_t n, const int32_t *c, int32_t
     EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = clamp(noisy[unit], p.state_low, p.state_high);
 }
 
-// h as it goes into the next product, with noise, as integers: rounded, not yet a DAC code. The second half of
-// `room` has the result.
-const int32_t *noisy_h(const Layer &p, const Noise &noise, const int16_t *__restrict h, int32_t *room) {
-    EACH (int64_t unit = 0; unit < p.units; unit++) room[unit] = h[unit];
-    noise.add(p.in_cell, 1, room, room + p.units);
-    return room + p.units;
+// h as it goes into the next product, with noise: real numbers, not yet DAC codes. `clean` becomes h.
+void noisy_h(const Layer &p, const Noise &noise, const int16_t *__restrict h, int32_t *__restrict clean,
+             double *__restrict noisy) {
+    EACH (int64_t unit = 0; unit < p.units; unit++) clean[unit] = h[unit];
+    const float *__restrict z = noise.normal + p.in_cell * p.units;
+    const double scale = noise.rms(clean);
+    EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = double(clean[unit]) + double(z[unit]) * scale;
 }
 
 // Write values to the rows, and their negatives if `multiply` needs them.
@@ -308,11 +309,14 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
         }
         const int16_t *fed = h;
         if (noise.feeds) {
-            const int32_t *__restrict noisy = noisy_h(p, noise, h, read);
-            int16_t *codes_of_h = reinterpret_cast<int16_t *>(read + 2 * units);
-            EACH (int64_t unit = 0; unit < units; unit++)
+            double *__restrict noisy = reinterpret_cast<double *>(read + 2 * units);
+            int16_t *codes_of_h = reinterpret_cast<int16_t *>(read + 4 * units);
+            noisy_h(p, noise, h, read, noisy);
+            for (int64_t unit = 0; unit < units; unit++) {
+                const int64_t rounded = int64_t(std::floor(noisy[unit] + 0.5));
                 codes_of_h[unit] = int16_t(p.bipolar ? (noisy[unit] >= 0 ? 1 : -1)
-                                                     : clamp(noisy[unit], p.dac_low, p.dac_high));
+                                                     : clamp(rounded, p.dac_low, p.dac_high));
+            }
             fed = codes_of_h;
         }
         drive<Row>(p, t + 1, n, p.inputs, fed, units);
@@ -345,11 +349,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     const Through<Real, Int> state(p.gate_bits, p.state_low, p.state_high);
     const Through<Real, Int> upper(p.state_index_shift, p.state_index_low, p.state_index_high);
     Through<Real, Int> hidden(p.hidden_shift, p.dac_low, p.dac_high);
-    Through<Real, Int> code(0, p.dac_low, p.dac_high);
-    if (p.bipolar) {
-        hidden.low = -(hidden.high = Int(1) << p.hidden_shift);
-        code.low = -(code.high = 1);
-    }
+    if (p.bipolar) hidden.low = -(hidden.high = Int(1) << p.hidden_shift);
     const Real *__restrict slopes = static_cast<const Real *>(p.slopes);
     const Real *__restrict tanh_slopes = static_cast<const Real *>(p.tanh_slopes) - p.state_index_low;
     const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
@@ -363,9 +363,15 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
         if (noise.feeds) {
             // Memory that is not in use: an LSTM's behind grad_product, an RNN's product.
             Real *__restrict through = p.lstm ? grad_product + units : reinterpret_cast<Real *>(product);
-            const int32_t *__restrict noisy = noisy_h(p, noise, p.h + at * units, states);
-            EACH (int64_t unit = 0; unit < units; unit++) through[unit] = after[unit] * code(noisy[unit]);
-            noise.back(p.in_cell, 1, states, through);
+            double *__restrict noisy = reinterpret_cast<double *>(states);
+            noisy_h(p, noise, p.h + at * units, noisy_values, noisy);
+            for (int64_t unit = 0; unit < units; unit++) {
+                const double rounded = std::floor(noisy[unit] + 0.5);
+                const bool inside = p.bipolar ? std::fabs(noisy[unit]) <= 1
+                                              : rounded >= p.dac_low && rounded <= p.dac_high;
+                through[unit] = inside ? after[unit] : Real(0);
+            }
+            noise.back(p.in_cell, 1, noisy_values, through);
             after = through;
         }
 

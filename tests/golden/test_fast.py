@@ -379,6 +379,22 @@ def test_gradients_are_the_readable_path_s(description, seed, noisy, injection, 
         assert (quick[name] - value).abs().max() <= 1e-4 * scale, name
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+def test_gradients_through_noise_before_the_product(bits, kind):
+    """Cut off where a code saturates, and with a 1-bit DAC beyond 1; in long sequences."""
+    sections = {"dac": {"bits": bits}, "network": {"hidden": [19]}, "cell": {"kind": kind}}
+    description = small(**sections)
+    part, shape = random_program(description, bits).layers[0], description.layers[0]
+    x = random_codes(description, bits, 8, 9, description.network.inputs)
+    for snr in (-6.0, 6.0):
+        injection = Injection(snr_db=snr, placement="product")
+        wanted = gradients(part, x, shape, injection, "readable", 0)
+        found = gradients(part, x, shape, injection, "float64", 0)
+        for name, value in wanted.items():
+            assert (found[name] - value).abs().max() <= 1e-11 * value.abs().max(), name
+
+
 def test_gradients_are_worth_comparing():
     """What the test above draws reaches every gradient, and is cut off by saturation here and
     there."""

@@ -220,6 +220,11 @@ def test_codes_before_a_product_are_disturbed_and_stay_codes(kind):
     assert torch.equal(loud.codes[:, 1], codes)
     assert not torch.equal(quiet.codes[:, 1], codes)
     assert fed.abs().max() == description.dac.range.high
+    # Of either sign as often as not, where noise is as strong as the signal.
+    ones = torch.ones(4000, 20, dtype=torch.int64)
+    for sign in (1, -1):
+        flipped = injection.on_codes(sign * ones, Dac(bits=1)) != sign * ones
+        assert flipped.double().mean() == pytest.approx(0.159, abs=0.006)
     for bits in (1, 4):
         codes = injection.on_codes(torch.ones(3, 50, dtype=torch.int64), Dac(bits=bits))
         assert set(codes.flatten().tolist()) <= set(range(-7, 8)) - ({0} if bits == 1 else set())
