@@ -190,8 +190,9 @@ def white_box(
     count: int,
     seed: int,
 ) -> Fields:
-    """The same on the first `count` test images, attacked through the network itself as it
-    computes: with noise, the attacker averages its gradients over `expectation` passes."""
+    """The same on the first `count` test images, attacked through the network itself: with noise,
+    the attacker averages its gradients over `expectation` passes, without the head's noise, which
+    changes no gradient's mean."""
     network, noise = load(here, model, width), injection(snr_db, placement)
     x, labels = (values[:count] for values in images(here, dataset)["test"])
     torch.manual_seed(seed)

@@ -89,6 +89,14 @@ class DefenceStudy:
     white: int = 2000
     expectation: int = 4
 
+    def __post_init__(self) -> None:
+        if len(self.seeds) < 2:
+            raise ValueError("a target of one seed is attacked through another: give two seeds")
+        if self.white and "PGD" not in self.attacks:
+            raise ValueError("the ratio of the white box is that of PGD: give that attack too")
+        if self.votes & (self.votes - 1):
+            raise ValueError(f"votes = {self.votes} is no power of 2, as the curves have")
+
     def run(self, runner: Runner) -> Fields:
         """Train, attack, test; returns what results.json holds."""
         plain = {seed: self._train(seed, self.plain, None) for seed in self.seeds}
@@ -122,6 +130,8 @@ class DefenceStudy:
     def _train(self, seed: int, epochs: int, attack: Fields | None, **more: Any) -> Job:
         fit = {"epochs": epochs, "batch": self.batch, "learning_rate": self.learning_rate}
         given = {"dataset": self.dataset, "width": self.width, "fit": fit, "seed": seed}
+        if self.placement != "pre-activations":
+            more["placement"] = self.placement
         return Job("wordline.studies.attack_runs:train", given | {"attack": attack} | more)
 
     def _row(
@@ -224,30 +234,30 @@ class DefenceStudy:
 def paired(answers: list[tuple[str, str]]) -> Fields:
     """Two networks on the same images, a pair a seed: which images each has right, as 0 and 1.
 
-    Returns the gain of the first in points, over seeds. Over all seeds together its 95 % interval
-    and McNemar's exact p: these two say how much chance there is in the choice of images, of the
-    same networks. `trained` is the 95 % interval over seeds (Student's t): how much there is in
-    training.
+    Returns the gain of the first in points, over seeds, and with McNemar's exact p of each seed
+    (`each`). `interval` and `p` are those of Student's t over images, with the mean over seeds of
+    each image, as the seeds share the images: how much chance there is in the choice of images, of
+    the same networks. `trained` is the 95 % interval over seeds: how much there is in training.
     """
+    import numpy as np
     from scipy.stats import binomtest, t  # slow to import
 
-    more = less = images = 0
-    gains = []
+    gains, each, sums = [], [], np.zeros(len(answers[0][0]))
     for first, second in answers:
         pairs = Counter(zip(first, second, strict=True))
         only, other = pairs["1", "0"], pairs["0", "1"]
         gains.append(100 * (only - other) / len(first))
-        more, less, images = more + only, less + other, images + len(first)
+        each.append(float(binomtest(only, only + other).pvalue) if only + other else 1.0)
+        sums += [int(a) - int(b) for a, b in zip(first, second, strict=True)]
     over, count = over_seeds(gains), len(gains)
     reach = over["spread"] / count**0.5 * float(t.ppf(0.975, count - 1)) if count > 1 else math.inf
     trained = [round(over["mean"] + sign * reach, 4) for sign in (-1, 1)]
-    differ = more + less
-    mean = (more - less) / images
-    width = 1.96 * math.sqrt(max(differ - (more - less) ** 2 / images, 0.0)) / images
-    p = binomtest(more, differ).pvalue if differ else 1.0
-    interval = [round(100 * (mean + sign * width), 4) for sign in (-1, 1)]
-    found = {"only": [more, less], "interval": interval, "p": float(p), "trained": trained}
-    return over | found
+    images = 100 * sums / count
+    error = float(images.std(ddof=1)) / len(images) ** 0.5
+    wide = error * float(t.ppf(0.975, len(images) - 1))
+    p = 2 * float(t.sf(abs(over["mean"]) / error, len(images) - 1)) if error else 1.0
+    interval = [round(over["mean"] + sign * wide, 4) for sign in (-1, 1)]
+    return over | {"each": each, "interval": interval, "p": p, "trained": trained}
 
 
 def _clean_claims(clean: dict[str, Fields]) -> list[Fields]:
@@ -288,7 +298,7 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     test = Table(*heads, f"noise, {votes} votes", box=box, title="attacked test images, %")
     gains = Table(
         *("attack", "source", "noise in", "gain, points"),
-        *("95 % interval of images", "McNemar's p", "95 % interval of seeds"),
+        *("95 % interval of images", "p", "McNemar's p of each seed", "95 % interval of seeds"),
         box=box,
         title="gain on the same images",
     )
@@ -310,7 +320,9 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
             of_images, of_seeds = (
                 f"{low:+.2f} to {high:+.2f}" for low, high in (found["interval"], found["trained"])
             )
-            gains.add_row(*place, name, shown(found), of_images, f"{found['p']:.2g}", of_seeds)
+            ps = ", ".join(f"{p:.2g}" for p in found["each"])
+            words = (of_images, f"{found['p']:.2g}", ps, of_seeds)
+            gains.add_row(*place, name, shown(found), *words)
     white = Table(
         *("target trained", "inference", "right"),
         box=box,
@@ -330,37 +342,39 @@ def figures(results: Fields, folder: Path) -> None:
 LOOKS = {
     "both": ("training and inference", BLUE, "o"),
     "inference, trained without": ("inference alone", VERMILION, "s"),
-    "inference, trained with": ("inference, of a target\ntrained with noise", GREY, "D"),
+    "inference, trained with": ("inference, of a target trained with noise", GREY, "D"),
 }
-"""Of the comparisons that are drawn."""
+"""Of the comparisons that are drawn: where the noise is."""
 
 
 def _gains(results: Fields, path: Path) -> None:
     """Gain and interval of every attack, beside the paper's."""
     rows = results["rows"]
-    with drawing(path, 1, 1, (7.2, 0.95 * len(rows) + 1.6)) as axes:
+    with drawing(path, 1, 1, (7.2, 0.95 * len(rows) + 1.8)) as axes:
         axis = axes[0, 0]
-        ends = [end for row in rows for name in LOOKS for end in row["compared"][name]["interval"]]
-        for n, row in enumerate(rows):
-            for k, (name, (words, colour, marker)) in enumerate(LOOKS.items()):
+        for k, (name, (words, colour, marker)) in enumerate(LOOKS.items()):
+            for n, row in enumerate(rows):
                 found, y = row["compared"][name], n + 0.24 * (k - 1)
-                low, high = found["interval"]
-                axis.plot([low, high], [y, y], color=colour, linewidth=2)
-                axis.plot(found["mean"], y, marker, color=colour, markersize=6)
-                label = f"{found['mean']:+.2f}" + (f"  {words}" if n == 0 else "")
-                note(axis, label.replace("\n", " "), (high, y), color=colour, dx=6)
+                axis.plot(found["interval"], [y, y], color=colour, linewidth=2)
+                look = {"color": colour, "markersize": 6, "linestyle": "none"}
+                label = None if n else f"noise in {words}"
+                axis.plot(found["mean"], y, marker=marker, label=label, **look)
+                place = (found["interval"][1], y)
+                note(axis, f"{found['mean']:+.2f}", place, color=colour, dx=6)
         names = [f"{row['attack']} through\n{SOURCES[row['source']]} network" for row in rows]
         axis.set_yticks(range(len(rows)), names)
         axis.set_ylim(len(rows) - 0.5, -0.6)
-        left, right = min(*ends, 0.0), max(*ends, PAPER)
-        axis.set_xlim(left - 0.1 * (right - left), right + 0.55 * (right - left))
         axis.axvline(0, color=GREY, linewidth=0.9)
         axis.axvline(PAPER, color=BLACK, linewidth=1.4, linestyle=":")
-        note(axis, f"paper: +{PAPER:g}", (PAPER, len(rows) - 0.6), dx=5)
-        axis.set_xlabel("gain by noise on attacked test images (points), 95 % intervals")
-        best = max((row["compared"]["both"] for row in rows), key=lambda found: found["mean"])
+        note(axis, f"paper: +{PAPER:g}", (PAPER, len(rows) - 0.7), dx=5)
+        axis.margins(x=0.1)
+        axis.set_xlabel("gain by noise on attacked test images (points), 95 % intervals of images")
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, frameon=False, ncols=1)
+        gains = [row["compared"]["both"]["mean"] for row in rows]
+        lost = f"costs {-max(gains):.2f} to {-min(gains):.2f} points"
+        won = f"gains at most {max(gains):.2f} points"
         met = sum(row["met"] for row in map(_claim, rows))
-        said = f"Noise in training and inference gains {best['mean']:+.2f} points at best;"
+        said = f"Noise in training and inference {won if max(gains) > 0 else lost};"
         headline(axes, f"{said}\n{met} of {len(rows)} attacks reach the paper's +{PAPER:g}")
 
 
@@ -368,25 +382,25 @@ def _targets(results: Fields, path: Path) -> None:
     """Right answers of both targets against the noise of inference, on held-out images."""
     rows, settings = results["rows"], results["settings"]
     looks = {"without": (VERMILION, "s--"), "with": (BLUE, "o-")}
-    with drawing(path, 1, len(rows), (2.3 * len(rows) + 0.6, 3.6)) as axes:
+    with drawing(path, 1, len(rows), (7.6, 3.6)) as axes:
+        every = [p["mean"] for row in rows for points in row["held"].values() for p in points]
         for axis, row in zip(axes[0], rows, strict=True):
             for target, (colour, style) in looks.items():
-                points = row["held"][target]
-                x = range(len(points))
-                axis.plot(x, [p["mean"] for p in points], style, color=colour, markersize=5)
-                last = points[0]["mean"]
-                note(
-                    axis,
-                    f"{target} noise\n{last:.1f} %",
-                    (0, last),
-                    color=colour,
-                    dx=5,
-                    dy=14 if target == "with" else -16,
-                )
-            axis.set_xticks(range(len(points)), ["none", *(f"{t:g}" for t in settings["tested"])])
-            axis.set_title(f"{row['attack']}, {row['source']}", fontsize=10)
-            axis.margins(y=0.35)
-        axes[0, 0].set_ylabel("accuracy on attacked\nheld-out images (%)")
+                means = [p["mean"] for p in row["held"][target]]
+                axis.plot(range(len(means)), means, style, color=colour, markersize=4)
+                up = means[0] == max(row["held"][t][0]["mean"] for t in looks)
+                words = f"{means[0]:.1f}"
+                note(axis, words, (0, means[0]), color=colour, dx=-2, dy=9 if up else -9)
+                if row is rows[0]:
+                    place = (1, means[1])
+                    note(axis, f"trained\n{target} noise", place, color=colour, dx=7, dy=2)
+            ticks = ["none", *(f"{ratio:g}" for ratio in settings["tested"])]
+            axis.set_xticks(range(len(ticks)), ticks)
+            axis.set_title(f"{row['attack']} through\n{row['source']}", fontsize=9.5)
+            axis.set_ylim(min(every) - 1, max(every) + 1.5)
+        axes[0, 0].set_ylabel("accuracy (%), held-out images")
         axes[0, 0].set_xlabel("noise of the inference (dB)")
-        said = f"Targets of {settings['epochs']} epochs, trained with and without noise,"
-        headline(axes, f"{said}\nagainst the noise of inference ({settings['votes']} votes)")
+        said = (
+            f"After {settings['epochs']} epochs each, a target trained with noise bears more noise,"
+        )
+        headline(axes, f"{said}\nbut is not right more often ({settings['votes']} votes)")
