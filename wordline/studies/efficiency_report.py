@@ -93,7 +93,7 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
             *(anchor["name"], anchor["memory"], str(anchor["node"]), bits, *shown, about)
         )
     silicon = Table(
-        *("macro", "", "measured", "low", "typical", "high"),
+        *("macro", "", "measured", "low figures", "typical figures", "high figures (silicon)"),
         box=box,
         title="measured macros from the figures",
     )
