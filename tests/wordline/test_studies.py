@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 import safetensors.torch
+import scipy.stats
 import torch
 from rich.console import Console
 from typer.testing import CliRunner
@@ -539,14 +540,31 @@ def test_networks_are_compared_on_the_same_images():
     """Counts by hand: 3 images are right in the first alone, 1 in the second alone."""
     first, second = "1110110000", "0000111000"
     found = defence.paired([(first, second)] * 2)
-    assert found["only"] == [6, 2] and found["mean"] == 20.0 and found["seeds"] == [20.0, 20.0]
-    # McNemar: of 8 images that differ, 6 or more one way, either way.
-    assert found["p"] == pytest.approx(2 * (28 + 8 + 1) / 256)
-    reach = 196 * (8 - 16 / 20) ** 0.5 / 20
-    assert found["interval"] == pytest.approx([20 - reach, 20 + reach], abs=1e-3)
-    assert found["trained"] == [20.0, 20.0]  # both seeds gave the same
+    assert found["mean"] == 20.0 and found["seeds"] == [20.0, 20.0]
+    # McNemar: of 4 images that differ, 3 or more one way, either way.
+    assert found["each"] == [pytest.approx(2 * (4 + 1) / 16)] * 2
+    # The second seed has the same answers: it says nothing new of the images.
+    one = [1, 0, 0, 0, 1, 1, -1, 0, 0, 0]
+    wanted = scipy.stats.ttest_1samp(np.array(one) * 100.0, 0)
+    assert found["p"] == pytest.approx(wanted.pvalue)
+    low, high = wanted.confidence_interval()
+    assert found["interval"] == pytest.approx([low, high], abs=1e-3)
+    assert found["trained"] == [20.0, 20.0]
     same = defence.paired([("10", "10"), ("01", "01")])
     assert same["mean"] == 0 and same["p"] == 1.0 and same["interval"] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seeds": (0,)}, "give two seeds"),
+        ({"attacks": ("FGSM",)}, "that of PGD: give that attack too"),
+        ({"votes": 12}, "votes = 12 is no power of 2"),
+    ],
+)
+def test_settings_of_a_defence_that_could_not_be_told(changes, says):
+    with pytest.raises(ValueError, match=says):
+        dataclasses.replace(defence.STUDY, **changes)
 
 
 def test_a_gain_counts_where_it_is_not_chance():
