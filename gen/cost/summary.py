@@ -64,7 +64,10 @@ HEADS = {
 
 
 def estimates(found: dict[str, Any]) -> list[Table]:
-    """Estimates as tables, one for each measure and case of the figures."""
+    """Estimates as tables, one for each measure and case of the figures.
+
+    ADCs are those of all arrays.
+    """
     rows = found["rows"]
     varied = [name for name, values in found["axes"].items() if len(values) > 1]
     ratios = [*HEADS] if "twin" in rows[0]["typical"] else []
@@ -79,7 +82,7 @@ def estimates(found: dict[str, Any]) -> list[Table]:
             values = [row[case]["accelerator"][measure]]
             values += [sweep.ratio(row, name, measure, case) for name in ratios]
             at = "\n".join(f"{n} {row['given'][n]}" for n in varied)
-            size = f"{row['rows']:,} x {row['columns']:,}\nADCs in all: {row['adcs']:,}"
+            size = f"{row['rows']:,} x {row['columns']:,}\nADCs: {row['adcs']:,}"
             table.add_row(*[at] * len(first), size, *map(shown, values))
         tables_.append(table)
     return tables_
