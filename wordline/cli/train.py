@@ -82,16 +82,18 @@ def train(
 
 
 def _seeds_table(runs: Sequence["SeedRun"]) -> "Table":
-    """Table of the first measure, by seed and over all seeds."""
+    """Table of all measures, by seed and over all seeds."""
     from rich.table import Table
 
     table = Table("seed", "float", "quantised")
-    name = next(iter(runs[0].reference))
-    rows = [(run.reference[name], run.golden[name]) for run in runs]
-    for run, row in zip(runs, rows, strict=True):
-        table.add_row(str(run.seed), *(worth({name: value}) for value in row))
-    columns = list(zip(*rows, strict=True))
-    table.add_row("mean", *(f"{mean(c):.4g} ± {stdev(c):.2g}" for c in columns))
+    for run in runs:
+        table.add_row(str(run.seed), worth(run.reference), worth(run.golden))
+    ends = []
+    for side in ("reference", "golden"):
+        sides = [getattr(run, side) for run in runs]
+        columns = {name: [values[name] for values in sides] for name in sides[0]}
+        ends.append(", ".join(f"{mean(c):.4g} ± {stdev(c):.2g}" for c in columns.values()))
+    table.add_row("mean", *ends)
     return table
 
 
