@@ -39,9 +39,6 @@ class Logic:
     held: float = 0.0
     clocked: float = 0.0
 
-    def __add__(self, other: "Logic") -> "Logic":
-        return Logic(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
     def __mul__(self, times: float) -> "Logic":
         return Logic(*(times * a for a in astuple(self)))
 
@@ -140,8 +137,7 @@ def arrays(description: Description, steps: int) -> dict[str, tuple[Array, int]]
     """Digital arrays of a twin by name, with their number."""
     found = {}
     for name, shape in description.arrays.items():
-        runs = 1 / steps if name == "head" and not description.output.every_step else 1.0
-        found[name] = array(shape, runs), shape.macros
+        found[name] = array(shape, model.runs(description, name, steps)), shape.macros
     return found
 
 
@@ -172,19 +168,24 @@ def estimate(
 
 
 def stationary(
-    description: Description, steps: int = model.STEPS, *, of: Coefficients | None = None
+    description: Description,
+    counted: Counted,
+    steps: int = model.STEPS,
+    *,
+    of: Coefficients | None = None,
 ) -> Counted:
     """The arrays alone, with a multiplier for each weight, which is busy in every cycle.
 
     A vector-matrix product takes one cycle: the recurrence is hidden by as many sequences side by
     side as the loop has cycles. Weights stay at their multipliers and are not read; their bits take
     the area of memory. No logic around the arrays is included: this is the most that logic can do.
+
+    counted: The design's twin, as `estimate` gives it.
     """
     of, own = of or coefficients(), twin.twin_description(description)
     area = energy = 0.0
     held = []
     for name, shape in own.arrays.items():
-        runs = 1 / steps if name == "head" and not own.output.every_step else 1.0
         columns = shape.units * shape.gates
         weight, code = own.device.conductance_bits + 1, own.dac.drive_width
         logic = Logic(
@@ -193,11 +194,11 @@ def stationary(
         )
         logic = replace(logic, clocked=logic.registers)
         area += dot(logic, of.area)
-        energy += dot(logic, of.energy) * runs * own.dac.planes
+        runs = model.runs(own, name, steps) * own.dac.planes
+        energy += dot(logic, of.energy) * runs
         held.append(Memory(name, memories.Shape(shape.rows, columns * weight, 1), 0.0, 0.0))
-    base = model.estimate(own, steps)
     return replace(
-        base,
+        counted,
         cycles=float(own.dac.planes),
         area={"multipliers and adders": area},
         energy={"multipliers and adders": energy},

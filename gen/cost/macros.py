@@ -3,7 +3,7 @@
 A macro is an array with its converters, without the digital logic around it. The cells, converters
 and rows of a published one are counted from its size, and take the figures of components.toml. With
 the high figures, those of silicon, the result is within a factor of 2 of the measured one
-(`tests/gen/test_macros.py`). Timing is the published one.
+(`tests/gen/test_sweep.py`). Timing is the published one.
 """
 
 from dataclasses import dataclass

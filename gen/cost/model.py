@@ -75,6 +75,15 @@ def role(description: Description, block: str) -> str:
     return f"gates.{description.cell.kind}" if found == "gates" else found
 
 
+def runs(description: Description, array: str, steps: int) -> float:
+    """How often an array works in a step: the head in one of a sequence, if that has one output.
+
+    steps: Steps of a sequence.
+    """
+    once = array == "head" and not description.output.every_step
+    return 1 / steps if once else 1.0
+
+
 def busy_cycles(description: Description, block: str, steps: int = STEPS) -> float:
     """Busy cycles of a block per step.
 
@@ -89,16 +98,16 @@ def busy_cycles(description: Description, block: str, steps: int = STEPS) -> flo
     number = len(description.layers) if first == "head" else int(first.removeprefix("layer_"))
     head = first == "head"
     shape = description.head if head else description.layers[number]
-    runs = 1.0 if not head or description.output.every_step else 1 / steps
+    run = runs(description, first, steps)
     beats = 0 if head else timing.beats(shape)
     if inside[-1] in ("readout", "queue"):
-        return timing.conversion_cycles(shape) * runs
+        return timing.conversion_cycles(shape) * run
     if inside[-1] == "gates":
         return float(beats)
     if inside[-1] == "dac":
         return float(timing.input_beats(description, number) + beats + 1)
     if inside[-1] in ("scores", "decision"):
-        return shape.units * runs
+        return shape.units * run
     return 0.0
 
 
@@ -164,7 +173,7 @@ def _arrays(
 ) -> list[counts.Array]:
     """The crossbars of an array."""
     macro, dac = shape.macro, description.dac
-    runs = 1 / steps if name == "head" and not description.output.every_step else 1.0
+    run = runs(description, name, steps)
     devices = 2 * macro.rows * macro.units * macro.gates
     bits = macro.rows * dac.drive_width
     one = counts.Array(
@@ -173,9 +182,9 @@ def _arrays(
         rows=macro.rows,
         row_bits=dac.drive_width,
         devices=devices,
-        conversions=shape.samples * macro.lanes * runs,
-        bits_changed=bits * of.changed[dac.kind] * runs,
-        reads=devices * of.reads[dac.kind] * runs,
+        conversions=shape.samples * macro.lanes * run,
+        bits_changed=bits * of.changed[dac.kind] * run,
+        reads=devices * of.reads[dac.kind] * run,
     )
     return [one] * shape.macros
 

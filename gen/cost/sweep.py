@@ -195,7 +195,8 @@ def estimated(description: Description, *, twins: bool = True) -> Estimated:
     own = model.estimate(description)
     if not twins:
         return own, None, None
-    return own, digital.estimate(description), digital.stationary(description)
+    twin = digital.estimate(description)
+    return own, twin, digital.stationary(description, twin)
 
 
 def sides(
@@ -235,15 +236,16 @@ def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, A
     operations = own.operations / own.steps
     bits = point.description.dac.bits * point.description.device.weight_bits
     work = bits / macros.IN_MEMORY.bits**2
+    found["ratios"] = {}
     for case in CASES:
+        of = sides(counts, values(point.figures, case), node=node, work=work)
         found[case] = {
             name: asdict(side)
             | side.measures(operations)
             | {"weights_per_mm2": found["weights"] / side.area * 1e6}
-            for name, side in sides(
-                counts, values(point.figures, case), node=node, work=work
-            ).items()
+            for name, side in of.items()
         }
+        found["ratios"][case] = ratios(of)
     return found
 
 
@@ -254,10 +256,19 @@ AGAINST = {
     "arrays / stationary": ("arrays", "stationary"),
     "arrays / in-memory": ("arrays", "in_memory_arrays"),
 }
-"""Ratios of a row: in words, and its two sides."""
+"""Ratios: in words, and their two sides."""
+
+
+def ratios(of: Mapping[str, Side]) -> dict[str, dict[str, float]]:
+    """Ratios of AGAINST between `sides`, by measure (`gen.cost.ppa.MEASURES`)."""
+    measures = {name: side.measures(1.0) for name, side in of.items()}  # of as many operations
+    return {
+        name: {m: measures[above][m] / measures[below][m] for m in measures[above]}
+        for name, (above, below) in AGAINST.items()
+        if {above, below} <= set(measures)
+    }
 
 
 def ratio(row: Mapping[str, Any], name: str, measure: str, case: str) -> float:
-    """A ratio of AGAINST in a measure (`gen.cost.ppa.MEASURES`)."""
-    above, below = AGAINST[name]
-    return float(row[case][above][measure] / row[case][below][measure])
+    """A ratio of a row."""
+    return float(row["ratios"][case][name][measure])

@@ -52,7 +52,7 @@ Placement = Annotated[
 ]
 Passes = Annotated[
     int | None,
-    typer.Option(help="Train on the mean scores of as many noisy passes.", min=1, max=64),
+    typer.Option(help="Train on the mean scores of this many noisy passes.", min=1, max=64),
 ]
 EffectsName = Annotated[
     str | None,

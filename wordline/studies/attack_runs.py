@@ -83,10 +83,7 @@ class Attack:
 
     def __call__(self, x: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
         """Images that differ by at most `share` of the bound."""
-        if share < 1.0:
-            self.made.set_params(eps=share * self.eps, eps_step=share * self.step)
-        else:
-            self.made.set_params(eps=self.eps, eps_step=self.step)
+        self.made.set_params(eps=share * self.eps, eps_step=share * self.step)
         wanted = nn.functional.one_hot(labels, CLASSES).float().numpy()
         return torch.from_numpy(self.made.generate(x.numpy(), wanted))
 

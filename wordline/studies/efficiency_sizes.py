@@ -70,13 +70,6 @@ def run(runner: Runner, sizes: Sequence[Size]) -> Fields:
         row = sweep.row(sweep.Point({"lanes": lanes}, design, figures), own)
         shape = design.layers[0]
         row |= {"rows": shape.rows, "columns": shape.units * shape.gates, "adcs": shape.lanes}
-        row["ratios"] = {
-            case: {
-                name: {m: sweep.ratio(row, name, m, case) for m in ppa.MEASURES}
-                for name in sweep.AGAINST
-            }
-            for case in sweep.CASES
-        }
         row["dense"] = _dense(own, figures)
         row["settle"] = [_settled(own, figures, ns) for ns in SETTLES]
         rows.append(row)
@@ -106,15 +99,9 @@ def _dense(counts: sweep.Estimated, figures: components.Figures) -> Fields:
 def _settled(counts: sweep.Estimated, figures: components.Figures, ns: float) -> Fields:
     """Ratios with another settling time."""
     values = sweep.values(figures, "typical") | {"settle": ns}
-    found = sweep.sides(counts, values)
-    operations = counts[0].operations / counts[0].steps
-    measures = {name: side.measures(operations) for name, side in found.items()}
+    found = sweep.ratios(sweep.sides(counts, values))
     return {"ns": ns} | {
-        measure: {
-            name: measures[above][measure] / measures[below][measure]
-            for name, (above, below) in sweep.AGAINST.items()
-        }
-        for measure in ppa.MEASURES
+        measure: {name: own[measure] for name, own in found.items()} for measure in ppa.MEASURES
     }
 
 
@@ -133,19 +120,13 @@ def _best(
 
     Sizes are in ascending order of their devices, then of their ADCs.
     """
-    paper = PAPER[measure]
     cases = {case: [sweep.ratio(row, name, measure, case) for row in rows] for case in sweep.CASES}
     typical = cases["typical"]
     top = typical.index(max(typical))
-    reached: dict[str, Fields | None] = {}
-    for case, values in cases.items():
-        first = next((n for n, value in enumerate(values) if value >= paper), None)
-        reached[case] = None if first is None else _place(rows[first])
+    reached = {case: _reached(rows, values, measure) for case, values in cases.items()}
 
     def of(values: components.Values) -> float:
-        sides = sweep.sides(counts[top], values)
-        above, below = (sides[side] for side in sweep.AGAINST[name])
-        return above.measures(1.0)[measure] / below.measures(1.0)[measure]
+        return sweep.ratios(sweep.sides(counts[top], values))[name][measure]
 
     decides = list(ppa.sensitivity(figures, of).items())[:3]
     return {
@@ -162,12 +143,20 @@ def _best(
     }
 
 
+def _reached(rows: list[Fields], values: list[float], measure: str) -> Fields | None:
+    """The first size whose value reaches the paper's number."""
+    reaches = (row for row, value in zip(rows, values, strict=True) if value >= PAPER[measure])
+    return next(map(_place, reaches), None)
+
+
 def _place(row: Fields) -> Fields:
     return {key: row[key] for key in ("rows", "columns", "adcs")}
 
 
-def at(place: Fields) -> str:
+def at(place: Fields | None) -> str:
     """A size in words."""
+    if place is None:
+        return "no size"
     return f"{place['rows']:,} x {place['columns']:,}, {place['adcs']} ADCs"
 
 
@@ -188,9 +177,7 @@ def claims(found: Fields, digital: Sequence[tuple[str, Fields]]) -> list[Fields]
             words = f"1. {unit} over the best GPU, FPGA or ASIC as published ({name}), "
             words += f"{at(found['rows'][best])}, {case}"
             made.append(_claim(words, values[best], measure))
-            first = next((n for n, v in enumerate(values) if v >= PAPER[measure]), None)
-            place = "no size" if first is None else at(found["rows"][first])
-            made[-1]["reached"] = place
+            made[-1]["reached"] = at(_reached(found["rows"], values, measure))
     for row in found["best"]:
         number = 2 if row["ratio"].startswith("arrays") else 3
         unit = ppa.MEASURES[row["measure"]]
@@ -242,8 +229,7 @@ def tables(found: Fields, box: Box) -> list[Table]:
     )
     for row in found["best"]:
         cases = [summary.shown(row[case]) for case in ("low", "typical", "silicon")]
-        first = (row["reached"][case] for case in ("typical", "silicon"))
-        ends = (at(place) if place else "no size" for place in first)
+        ends = (at(row["reached"][case]) for case in ("typical", "silicon"))
         decides = ", ".join(
             f"{d['figure']} ({' to '.join(map(summary.shown, d['ends']))})"
             for d in row["decides"][:2]

@@ -109,7 +109,7 @@ def train(
     teachers: list[str] | None = None,
 ) -> Fields:
     """Train a network, or a part of its training, from `start` if there is one; with noise if there
-    is a ratio, which falls as `golden.training.float.ramp` says, but is `least_db` at most.
+    is a ratio, which falls as `golden.training.float.ramp` says, but never is above `least_db`.
 
     The head has no noise in training, and scores are fitted by their squared error to 1 for the
     class and -1/9 for any other. Noise in proportion to the scores is then as small as it can be
