@@ -241,9 +241,11 @@ class _Cluster:
         task = self._beside if self.local else self._apart
         futures = {task(runner, key, job): key for key, job in wanted.items()}
         try:
-            for future in as_completed(futures):
-                if (found := future.result()) is not None:
-                    _keep(Here(runner.folder, futures[future], runner.data_dir, ""), *found)
+            for future in as_completed(list(futures)):
+                found, key = future.result(), futures.pop(future)
+                if found is not None:
+                    _keep(Here(runner.folder, key, runner.data_dir, ""), *found)
+                future.release()  # else it is done again if its worker is lost later
                 yield
         except KilledWorker:
             fewer = f"give fewer --workers than {self.workers}" if self.local else "use larger ones"
@@ -291,9 +293,10 @@ class _Cluster:
     def close(self) -> None:
         """Close the connection, and end this machine's workers, whatever they do."""
         for nanny in self.local.workers.values() if self.local else ():
-            nanny.auto_restart = False
-            with contextlib.suppress(OSError, AttributeError):
-                os.kill(nanny.pid, signal.SIGKILL)
+            nanny.close_gracefully()  # it does not start another worker
+            if (pid := nanny.pid) is not None:  # None: its process has just ended
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(Exception):
             self.client.close(timeout=1)
         if self.local is not None:

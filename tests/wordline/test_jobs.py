@@ -136,11 +136,20 @@ def test_a_failure_is_told_and_the_rest_is_kept(workers, tmp_path):
 
 
 def test_workers_are_processes_of_their_own(tmp_path):
+    """They end with the runner, also while one of them is not there."""
     runner = Runner(tmp_path, workers=2)
     wanted = [Job(LINGER, {"a": a, "seconds": 0.5}) for a in (1, 2, 3)]
     assert runner.run("linger", wanted) == [1, 2, 3]
     pids = {path.read_text() for path in tmp_path.glob("*.pid")}
     assert str(os.getpid()) not in pids
+
+    gone, stays = runner._cluster[0].local.workers.values()
+    gone.close_gracefully()
+    pid = stays.pid
+    os.kill(gone.pid, signal.SIGKILL)
+    until(lambda: gone.pid is None)
+    runner.close()
+    until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 @pytest.mark.slow
@@ -233,11 +242,14 @@ def test_a_cluster_started_apart(tmp_path):
         until(lambda: len(lines(calls)) > 20)
         running.kill()
         running.wait()
-        kept = len(list(results.glob("*.json")))
-        assert 8 < kept < COUNT
+        kept = {json.loads(path.read_text())["result"] for path in results.glob("*.json")}
+        before = len(lines(calls))
+        assert 8 < len(kept) < COUNT
         assert start(*client, name="client").wait(120) == 0
         assert log.read_text().strip().endswith(str([f"{a} weights data" for a in range(COUNT)]))
-        # What was being done when something was killed is all that was done again.
+        # What was kept is not done again, whatever was killed.
+        again = lines(calls)[before:]
+        assert again and not {f"{a} weights data" for a in again} & kept
         assert COUNT <= len(lines(calls)) <= COUNT + 6
         assert set(lines(calls)) == {str(a) for a in range(COUNT)}
     finally:
