@@ -11,7 +11,7 @@ PEERS_READY := $(PEERS)/.ready
 # Packages that are imported seldom, and so compiled then.
 SELDOM := /(sympy|scipy|sklearn|scapy|networkx|mypyc?|fontTools|pygments|art|narwhals|mpmath|pip|setuptools|onnxruntime)/|/torch/(_inductor|_dynamo|testing|distributed)/
 
-.PHONY: sim test test-all lint format bench docs peers clean
+.PHONY: sim test test-all formal lint format bench docs peers clean
 
 sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
 	$(BIN)/wordline sim $(NAME)
@@ -21,6 +21,9 @@ test: $(READY)  ## every kind of check: no slow tests, few random examples
 
 test-all: $(READY)  ## every test, with all examples
 	$(PYTEST)
+
+formal: $(READY)  ## prove what every block claims, for all inputs; refute a fault of each kind
+	$(BIN)/python -m tests.formal
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -117,9 +117,11 @@ def train(
     noise, ever larger, and with noise on the head its gradients are mostly noise.
 
     fit: epochs, batch, learning_rate; and, all optional: `passes` whose mean scores the loss is of;
-        `shift`, the most pixels that an image is moved by; `least_db`; `average`, the weight of the
-        past in the averaged network, a batch; `done`, epochs of earlier parts of this training; and
-        `of`, those of all parts.
+        `shift`, the most pixels that an image is moved by; `mirror`, whether left and right are
+        exchanged in half of the images; `least_db`; `average`, the weight of the past in the
+        averaged network, a batch; `done`, epochs of earlier parts of this training; `of`, those of
+        all parts; and `bfloat16`, whether layers compute in it, which is faster where the processor
+        has it.
     teachers: Networks without noise whose mean scores are fitted too, with as much weight.
     """
     x, labels = images(here, dataset)["train"]
@@ -135,12 +137,16 @@ def train(
             chosen = iter(torch.randperm(len(x)).split(fit["batch"]))
         part = next(chosen)
         batch, truth = _moved(x[part], fit.get("shift", 0)).to(here.device), labels[part]
+        if fit.get("mirror"):
+            half = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
+            batch = torch.where(half, batch.flip(3), batch)
         noise = wanted and ramp(wanted, step / whole)
         if noise is not None and noise.snr_db > fit.get("least_db", noise.snr_db):
             noise = replaced(noise, snr_db=fit["least_db"])
         passes = 1 if noise is None else fit.get("passes", 1)
-        scores = made.network(batch.repeat(passes, 1, 1, 1), noise, noisy_head=False)
-        scores = scores.unflatten(0, (passes, len(batch))).mean(0)
+        with torch.autocast(here.device, torch.bfloat16, enabled=fit.get("bfloat16", False)):
+            scores = made.network(batch.repeat(passes, 1, 1, 1), noise, noisy_head=False)
+        scores = scores.float().unflatten(0, (passes, len(batch))).mean(0)
         loss = nn.functional.mse_loss(scores, wanted_scores(truth).to(here.device))
         if taught:
             with torch.no_grad():
