@@ -298,10 +298,9 @@ def _alone(*outputs: int) -> str:
 def _bounded(n: int, folder: Path, limit: str) -> Outcome:
     """Output n, cycle by cycle from power-up."""
     said = _abc(f"{_alone(n)} bmc3 {limit}", folder)
-    if "frame" not in said:  # it has no state
-        said = _abc(f"{_alone(n)} pdr", folder)
-        if "Property proved" in said:
-            return PROVED
+    if "combinational" in said:
+        said = _abc(f"{_alone(n)} sat", folder)
+        return PROVED if "UNSATISFIABLE" in said else Outcome("false", 0)
     if asserted := re.search(r"asserted in frame (\d+)", said):
         return Outcome("false", int(asserted[1]))
     (frames,) = re.findall(r"No output asserted in (\d+) frames", said)
