@@ -13,6 +13,7 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import util
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -21,17 +22,20 @@ from typing import Any
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, ClockDomain, Const, Module, Mux, Signal, Value
 from amaranth.sim import Simulator
-from pyosys import __file__ as pyosys_file
 
 from gen.impl.tools import run_yosys
 
-ABC = Path(pyosys_file).with_name("yosys-abc")
+# Not imported: in one process, its bindings and those of Matplotlib do not go together.
+ABC = Path(util.find_spec("pyosys").origin).with_name("yosys-abc")
 
-SCRIPT = """
+READ = """
 read_rtlil spec.il
 hierarchy -top spec
 proc
 flatten
+"""
+
+TO_AIGER = """
 opt -full
 memory_map
 opt -full
@@ -232,7 +236,7 @@ def _prepare(build: Callable[[Scene], None], folder: Path) -> list[str]:
     outputs = scene.outputs()
     ports = [scene.clock.clk, *scene.inputs, *outputs.values()]
     (folder / "spec.il").write_text(rtlil.convert(scene.m, name="spec", ports=ports))
-    run_yosys(SCRIPT, folder)
+    run_yosys(READ + TO_AIGER, folder)
     # The map leaves out what is constant; numbers are kept.
     order = re.findall(r"(?m)^output (\d+) 0 bad_(\d+)$", (folder / "spec.map").read_text())
     assert all(place == number for place, number in order), order
@@ -240,12 +244,12 @@ def _prepare(build: Callable[[Scene], None], folder: Path) -> list[str]:
     return [*outputs]
 
 
-def refutes(build: Callable[[Scene], None], folder: Path, *, seconds: int = 60) -> str | None:
+def refutes(build: Callable[[Scene], None], folder: Path, *, seconds: int = 240) -> str | None:
     """The claim that is false first, in cycles from power-up, or None."""
     names = _prepare(build, folder)
     claims = [n for n, name in enumerate(names) if name.startswith("claim")]
     for method in (f"bmc3 -T {seconds}", "pdr"):
-        said = _abc(f"{_alone(*claims)} {method}", folder)
+        said = abc(f"{_alone(*claims)} {method}", folder)
         if found := re.search(r"Output (\d+) .*asserted in frame", said):
             return names[claims[int(found[1])]]
         if "combinational" not in said:
@@ -269,7 +273,7 @@ def check(
     names = _prepare(build, folder)
     claims = {name.removeprefix("claim "): n for n, name in enumerate(names) if name[0] == "c"}
     tried = [n for name, n in claims.items() if name not in depths]
-    said = _abc(f"{_alone(*tried)} pdr -a -T {seconds}", folder)
+    said = abc(f"{_alone(*tried)} pdr -a -T {seconds}", folder)
     found = dict.fromkeys(tried, PROVED)
     for n, frame in re.findall(r"Output +(\d+) was asserted in frame +(\d+)", said):
         found[tried[int(n)]] = Outcome("false", int(frame))
@@ -277,7 +281,7 @@ def check(
     if int(undecided):
         proved = {tried[int(n)] for n in re.findall(r"Proved output +(\d+)", said)}
         for n in [n for n, outcome in found.items() if outcome == PROVED and n not in proved]:
-            again = _abc(f"{_alone(n)} pdr -T {seconds}", folder)
+            again = abc(f"{_alone(n)} pdr -T {seconds}", folder)
             found[n] = (
                 PROVED if "Property proved" in again else _bounded(n, folder, f"-T {seconds}")
             )
@@ -297,9 +301,9 @@ def _alone(*outputs: int) -> str:
 
 def _bounded(n: int, folder: Path, limit: str) -> Outcome:
     """Output n, cycle by cycle from power-up."""
-    said = _abc(f"{_alone(n)} bmc3 {limit}", folder)
+    said = abc(f"{_alone(n)} bmc3 {limit}", folder)
     if "combinational" in said:
-        said = _abc(f"{_alone(n)} sat", folder)
+        said = abc(f"{_alone(n)} sat", folder)
         return PROVED if "UNSATISFIABLE" in said else Outcome("false", 0)
     if asserted := re.search(r"asserted in frame (\d+)", said):
         return Outcome("false", int(asserted[1]))
@@ -307,7 +311,8 @@ def _bounded(n: int, folder: Path, limit: str) -> Outcome:
     return Outcome("held", int(frames) - 1)
 
 
-def _abc(commands: str, folder: Path) -> str:
+def abc(commands: str, folder: Path) -> str:
+    """What ABC says to commands, in a folder."""
     done = subprocess.run(
         [ABC, "-c", commands], cwd=folder, capture_output=True, text=True, check=True
     )
@@ -321,7 +326,7 @@ def _replay(build: Callable[[Scene], None], n: int, folder: Path) -> None:
     Registers without an initial value, as that of a memory's read port, are 0 in the simulator, so
     that output n may stay low where a proof needs another value.
     """
-    _abc(f"read_aiger spec.aig; cone -N {n}; bmc3; write_cex -a {n}.cex", folder)
+    abc(f"read_aiger spec.aig; cone -N {n}; bmc3; write_cex -a {n}.cex", folder)
     _, *cycles = (folder / f"{n}.cex").read_text().split("\n")[:-2]
     places = re.findall(r"(?m)^input (\d+) (\d+) (\w+)$", (folder / "spec.map").read_text())
     scene = Scene()

@@ -164,8 +164,18 @@ def hidden(
     },
     depths={
         "short, 1 unit": {"c is f * c + i * g, rounded": 25, "h is o * tanh(c), rounded": 28},
-        "short, 2 units": {"c is f * c + i * g, rounded": 20, "h is o * tanh(c), rounded": 20},
-        "deep, 1 unit": {"c is f * c + i * g, rounded": 20, "h is o * tanh(c), rounded": 24},
+        "short, 2 units": {
+            "c is f * c + i * g, rounded": 20,
+            "h is o * tanh(c), rounded": 20,
+            "with the flag of its step": 36,
+        },
+        "deep, 1 unit": {
+            "c is f * c + i * g, rounded": 20,
+            "h is o * tanh(c), rounded": 24,
+            "no unit comes twice, none from nothing": 40,
+            "what is under way is bounded": 40,
+            "with the flag of its step": 40,
+        },
     },
 )
 def states(s: Scene, block: type, units: int = 1, **sections) -> None:

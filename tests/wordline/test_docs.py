@@ -142,6 +142,14 @@ def test_figures_of_scaling_are_measured():
     assert not lacking((DOCS / "scaling.md").read_text(), DOCS / "scaling.json")
 
 
+def test_figures_of_the_proofs_are_those_of_a_run():
+    text = (DOCS / "verification.md").read_text()
+    found = json.loads((DOCS / "verification/formal.json").read_text())
+    assert not found["false"] and found["refuted"] == found["mutants"]
+    counts = "{properties} properties: {proved} proved, {held} to a stated depth".format(**found)
+    assert counts in text and f"{found['mutants']} mutants, all refuted" in text
+
+
 README = {
     "tolerance": ("97.39", "0.16", "96.22", "0.47"),
     "noise": ("76.6", "94.9"),
