@@ -496,6 +496,27 @@ def test_a_training_of_images_goes_on_where_its_part_ended(monkeypatch, tmp_path
     assert alone and taught and not torch.equal(one, other)
 
 
+def test_half_of_the_images_are_mirrored(monkeypatch, tmp_path):
+    x = torch.rand(1, 1, 28, 28).expand(200, -1, -1, -1)
+    parts = dict.fromkeys(("train", "held", "test"), (x, torch.arange(200) % 10))
+    monkeypatch.setattr(image_runs, "images", lambda here, dataset: parts)
+    seen, forward = [], ConvNet.forward
+
+    def looked_at(self, batch, noise=None, **options):
+        seen.append((batch, torch.is_autocast_enabled("cpu")))
+        return forward(self, batch, noise, **options)
+
+    monkeypatch.setattr(ConvNet, "forward", looked_at)
+    fit = {"epochs": 1, "batch": 200, "learning_rate": 0.01, "mirror": True, "bfloat16": True}
+    given = {"dataset": "x", "width": 4, "seed": 0, "fit": fit}
+    image_runs.train(Here(tmp_path, "key", tmp_path, "cpu"), **given)
+    (batch, autocast), (test, without) = seen[0], seen[-1]
+    mirrored = [torch.equal(image, x[0].flip(2)) for image in batch]
+    assert all(m or torch.equal(image, x[0]) for m, image in zip(mirrored, batch, strict=True))
+    assert 70 < sum(mirrored) < 130
+    assert autocast and not without and torch.equal(test, x[: len(test)])
+
+
 def test_images_are_moved_by_whole_pixels():
     torch.manual_seed(0)
     x = torch.zeros(60, 1, 28, 28)
