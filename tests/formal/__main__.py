@@ -23,12 +23,16 @@ Fields = dict[str, Any]
 def prove(name: str, case: str, folder: Path) -> Fields:
     """What became of the claims of a case. Folders of cases without a false claim are removed."""
     spec, begun = SPECS[name], time.monotonic()
-    outcomes = check(
-        spec.scene(case), folder, seconds=spec.seconds, depths=spec.depths.get(case, {})
-    )
+    depths = spec.depths.get(case, {})
+    outcomes = check(spec.scene(case), folder, seconds=spec.seconds, depths=depths)
     claims = {said: o for said, o in outcomes.items() if said.startswith("claim ")}
     unreached = [s for s, o in outcomes.items() if s.startswith("reach ") and o.status != "false"]
     wrong = [said for said, outcome in claims.items() if outcome.status == "false"] + unreached
+    wrong += [
+        f"{said} was not proved, but held for {outcome.cycles} cycles"
+        for said, outcome in claims.items()
+        if outcome.status == "held" and said.removeprefix("claim ") not in depths
+    ]
     if not wrong:
         shutil.rmtree(folder)
     return {

@@ -33,6 +33,7 @@ read_rtlil spec.il
 hierarchy -top spec
 proc
 flatten
+setundef -undriven -anyseq
 """
 
 TO_AIGER = """
@@ -275,16 +276,25 @@ def check(
     tried = [n for name, n in claims.items() if name not in depths]
     said = abc(f"{_alone(*tried)} pdr -a -T {seconds}", folder)
     found = dict.fromkeys(tried, PROVED)
-    for n, frame in re.findall(r"Output +(\d+) was asserted in frame +(\d+)", said):
+    for n, frame in re.findall(r"Output +(\d+) was (?:trivially )?asserted in frame +(\d+)", said):
         found[tried[int(n)]] = Outcome("false", int(frame))
-    (undecided,) = re.findall(r"Undecided = (\d+)", said)
-    if int(undecided):
+    (counts,) = re.findall(
+        r"All = (\d+)\. Proved = (\d+)\. Disproved = (\d+)\. Undecided = (\d+)", said
+    )
+    all_, proved_, disproved, undecided = map(int, counts)
+    false = [n for n, outcome in found.items() if outcome != PROVED]
+    assert (all_, disproved) == (len(tried), len(false)), said
+    assert proved_ + disproved + undecided == all_, said
+    if undecided:
         proved = {tried[int(n)] for n in re.findall(r"Proved output +(\d+)", said)}
         for n in [n for n, outcome in found.items() if outcome == PROVED and n not in proved]:
             again = abc(f"{_alone(n)} pdr -T {seconds}", folder)
-            found[n] = (
-                PROVED if "Property proved" in again else _bounded(n, folder, f"-T {seconds}")
-            )
+            if asserted := re.search(r"asserted in frame +(\d+)", again):
+                found[n] = Outcome("false", int(asserted[1]))
+            elif "Property proved" in again:
+                found[n] = PROVED
+            else:
+                found[n] = _bounded(n, folder, f"-T {seconds}")
     for n, name in enumerate(names):
         if n not in found:
             depth = depths.get(name.removeprefix("claim "))
@@ -326,7 +336,9 @@ def _replay(build: Callable[[Scene], None], n: int, folder: Path) -> None:
     Registers without an initial value, as that of a memory's read port, are 0 in the simulator, so
     that output n may stay low where a proof needs another value.
     """
-    abc(f"read_aiger spec.aig; cone -N {n}; bmc3; write_cex -a {n}.cex", folder)
+    said = abc(f"read_aiger spec.aig; cone -N {n}; bmc3; write_cex -a {n}.cex", folder)
+    if "combinational" in said:
+        return  # what is false at once needs no waveform
     _, *cycles = (folder / f"{n}.cex").read_text().split("\n")[:-2]
     places = re.findall(r"(?m)^input (\d+) (\d+) (\w+)$", (folder / "spec.map").read_text())
     scene = Scene()

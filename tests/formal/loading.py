@@ -73,6 +73,13 @@ def load(s: Scene, block: type) -> None:
         if port_name in ("cells", "cell_levels"):
             offered = port.valid & ~s.ago(port.valid & ~port.ready)
             s.claim(f"{name}: a cell is offered once", offered == here)
+            same = []
+            for fields, bits in ((region.fields, offset), (region.data, data)):
+                low = 0
+                for field, width in fields:
+                    same.append(port.payload[field] == bits[low : low + width])
+                    low += width
+            s.claim(f"{name}: its place and its codes", ~offered | Cat(same).all())
             continue
         s.claim(f"{name}: a word is written once, to its region", port.enable == here)
         s.claim(

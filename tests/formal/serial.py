@@ -230,6 +230,10 @@ def commands(s: Scene, block: type) -> None:
     answered = s.last(moves["b"] | moves["r"], response)
     within_bus = ~Mux(is_read, read_address, address)[32 - beyond :].any()
     is_access = (command == Command.WRITE) | is_read
+    written = s.last(begins | moves["b"], ~begins)
+    was_read = s.last(begins | moves["r"], ~begins)
+    done = Mux(is_read, was_read, written)
+    s.claim("an access is done before its answer", ~first | ~is_access | ~within_bus | done)
     s.claim(
         "an access is answered with its response",
         ~first | ~is_access | (dut.o.payload == Mux(within_bus, answered, Response.DECERR)),
@@ -244,6 +248,7 @@ def commands(s: Scene, block: type) -> None:
             | (dut.o.payload == Mux(within_bus, data[8 * n : 8 * n + 8], 0)),
         )
     offers = to.valid & ~s.ago(to.valid & ~to.ready)
+    s.claim("a beat is put once", s.once(offers, begins))
     s.claim(
         "a beat is that of its command",
         ~offers

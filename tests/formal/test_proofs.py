@@ -79,8 +79,27 @@ def test_every_block_has_a_spec_or_a_reason():
     assert set(ELSEWHERE) - found == set() and not specified & set(ELSEWHERE)
 
 
-def test_what_is_claimed_of_nothing_is_not_proved(tmp_path):
-    """A scene whose assumptions contradict each other reaches nothing."""
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_is_always_false_is_found(others, tmp_path):
+    def wrong(scene):
+        x = scene.free(1, "x")
+        seen = scene.sticky(x)
+        scene.claim("never", 0)
+        for n in range(others):
+            scene.claim(f"always {n}", 1)
+            scene.claim(f"once seen, always {n}", ~scene.ago(seen) | seen)
+            scene.claim(f"not always {n}", ~scene.ago(seen))
+        scene.reach("x", x)
+
+    found = {said.rstrip(" 01"): o.status for said, o in check(wrong, tmp_path).items()}
+    assert found.pop("claim never") == found.pop("reach x") == "false"
+    if others:
+        assert found.pop("claim always") == found.pop("claim once seen, always") == "proved"
+        assert found.pop("claim not always") == "false"
+    assert not found
+
+
+def test_assumptions_that_contradict_each_other_reach_nothing(tmp_path):
 
     def nothing(scene):
         x = scene.free(1, "x")
