@@ -241,10 +241,9 @@ class _Cluster:
         task = self._beside if self.local else self._apart
         futures = {task(runner, key, job): key for key, job in wanted.items()}
         try:
-            for future in as_completed(list(futures)):
-                found, key = future.result(), futures.pop(future)
-                if found is not None:
-                    _keep(Here(runner.folder, key, runner.data_dir, ""), *found)
+            for future in as_completed(futures):
+                if (found := future.result()) is not None:
+                    _keep(Here(runner.folder, futures[future], runner.data_dir, ""), *found)
                 future.release()  # else it is done again if its worker is lost later
                 yield
         except KilledWorker:

@@ -21,26 +21,17 @@ Fields = dict[str, Any]
 
 
 def prove(name: str, case: str, folder: Path) -> Fields:
-    """What became of the claims of a case. Folders of cases without a false claim are removed."""
+    """What became of the claims of a case. Its folder is removed if all is as it should be."""
     spec, begun = SPECS[name], time.monotonic()
     depths = spec.depths.get(case, {})
-    outcomes = check(spec.scene(case), folder, seconds=spec.seconds, depths=depths)
-    claims = {said: o for said, o in outcomes.items() if said.startswith("claim ")}
-    unreached = [s for s, o in outcomes.items() if s.startswith("reach ") and o.status != "false"]
-    wrong = [said for said, outcome in claims.items() if outcome.status == "false"] + unreached
-    wrong += [
-        f"{said} was not proved, but held for {outcome.cycles} cycles"
-        for said, outcome in claims.items()
-        if outcome.status == "held" and said.removeprefix("claim ") not in depths
-    ]
+    found = check(spec.scene(case), folder, seconds=spec.seconds, depths=depths)
+    wrong = found.wrong(depths)
     if not wrong:
         shutil.rmtree(folder)
     return {
         **{"spec": name, "case": case, "about": (spec.build.__doc__ or "").splitlines()[0]},
-        "proved": [s.removeprefix("claim ") for s, o in claims.items() if o.status == "proved"],
-        "held": {
-            s.removeprefix("claim "): o.cycles for s, o in claims.items() if o.status == "held"
-        },
+        "proved": [said for said, o in found.claims.items() if o.status == "proved"],
+        "held": {said: o.cycles for said, o in found.claims.items() if o.status == "held"},
         **{"wrong": wrong, "seconds": round(time.monotonic() - begun, 1)},
     }
 
@@ -50,7 +41,7 @@ def refute(name: str, mutant: str, folder: Path) -> Fields:
     spec = SPECS[name]
     by = refutes(spec.scene(spec.case_of(mutant), mutant), folder)
     shutil.rmtree(folder)
-    return {"spec": name, "mutant": mutant, "by": by and by.removeprefix("claim ")}
+    return {"spec": name, "mutant": mutant, "by": by}
 
 
 def run(out: Path, workers: int, only: str, console: Console) -> Fields:
@@ -99,7 +90,7 @@ def table(results: Fields) -> Table:
         first = n == 0 or results["proofs"][n - 1]["spec"] != proof["spec"]
         refuted = f"{sum(m['by'] is not None for m in own)} of {len(own)}" if first else ""
         held = "\n".join(f"{said}: {cycles}" for said, cycles in proof["held"].items())
-        wrong = "".join(f"\nFALSE: {said}" for said in proof["wrong"])
+        wrong = "".join(f"\nWRONG: {said}" for said in proof["wrong"])
         name = proof["spec"] if first else ""
         made.add_row(
             *(name, proof["case"], str(len(proof["proved"])), held + wrong, refuted),

@@ -3,10 +3,11 @@
 They have no state; the claims are those of docs/contract.md, 1.
 """
 
-from amaranth.hdl import Mux, Signal, signed, unsigned
+from amaranth.hdl import Signal, signed, unsigned
 
 from golden.ranges import Range, signed_range, symmetric_range
 from hw import fixed
+from tests.formal.common import clamp
 from tests.formal.engine import Scene
 from tests.formal.spec import spec
 
@@ -68,7 +69,7 @@ RANGES = {
 def saturated(s: Scene, function, to: Range, shape=None) -> None:
     """The nearest number of the range."""
     a = s.free(signed(24) if shape is None else shape, "a")
-    nearest = Mux(a > to.high, to.high, Mux(a < to.low, to.low, a))
+    nearest = clamp(a, *to)
     s.claim("the nearest number", function(a, to) == nearest)
     s.reach("the highest", (function(a, to) == to.high) & (a > to.high))
 
@@ -92,7 +93,7 @@ def narrowed(s: Scene, function, shift: int, to: Range) -> None:
     r = s.free(signed(26), "rounded")
     half = (1 << shift) >> 1
     s.assume((r << shift) <= a + half, a + half < ((r + 1) << shift))
-    nearest = Mux(r > to.high, to.high, Mux(r < to.low, to.low, r))
+    nearest = clamp(r, *to)
     s.claim("the nearest number to the rounded one", function(a, shift, to) == nearest)
     s.reach("the highest, by rounding", (r == to.high + 1) & (a < ((to.high + 1) << shift)))
 

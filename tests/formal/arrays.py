@@ -6,13 +6,10 @@ from golden.ranges import ceil_div
 from hw import timing
 from hw.adc import Readout
 from hw.dac import DacSequencer, RowDrivers
+from tests.formal.common import DEEP, NARROW, counter, taken
 from tests.formal.engine import Scene
 from tests.formal.spec import spec
-from tests.formal.streams import counter, taken
 from tests.helpers import small
-
-NARROW = {"dac": {"bits": 2}, "adc": {"bits": 2}, "cell": {"kind": "rnn", "frac": 1}}
-DEEP = {"pipeline": "deep", "settle": 30}
 
 
 @spec(
@@ -48,7 +45,6 @@ DEEP = {"pipeline": "deep", "settle": 30}
             "h_there, begin = h_done",
         ),
     },
-    fault_in={"a step that waits for ever": "short, 2 inputs, 2 units"},
 )
 def steps_on_the_rows(
     s: Scene, block: type, inputs: int = 2, beat: int = 1, units: int = 2, per: int = 1, **sections
@@ -192,7 +188,7 @@ def drive(s: Scene, block: type, kind: str) -> None:
         "ramp, 2 bits": {"kind": "ramp"},
         "SAR, bits of the DAC one after the other": {"dac": {"bits": 3, "kind": "bit-serial"}},
         "SAR, 2 row tiles": {"array": {"rows": 2}},
-        "SAR, deep": {"array": {"pipeline": "deep", "settle": 23}},
+        "SAR, deep": {"array": DEEP},
     },
     mutants={
         "a sample without room": ("(timer == 0) & (~begins | (room != 0))", "(timer == 0)"),

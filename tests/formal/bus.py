@@ -6,18 +6,11 @@ from golden.ranges import ceil_div
 from hw.bus.axi import LiteSlave, Response, StreamIn, StreamOut
 from hw.bus.control import Control
 from hw.network import Accelerator
+from tests.formal.common import SMALLEST, clamp, counter, taken
 from tests.formal.engine import Scene
 from tests.formal.spec import spec
-from tests.formal.streams import counter, taken
 from tests.helpers import small
 
-NARROW = {
-    "network": {"inputs": 1, "hidden": [1], "classes": 2},
-    "dac": {"bits": 2},
-    "adc": {"bits": 2},
-    "cell": {"kind": "rnn", "frac": 1},
-    "array": {"lanes": 1},
-}
 PAYLOADS = {
     "aw": ("awaddr", "awprot"),
     "w": ("wdata", "wstrb"),
@@ -207,7 +200,7 @@ def packets(s: Scene, block: type, inputs: int, beat: int = 2, bits: int = 2) ->
     s.claim("the rest of a step whose packet ended is filled", ~ended | (o.valid & ~i.ready))
     for n in range(dut.beat):
         value = dut.s_axis_tdata.word_select(n, 8).as_signed()
-        nearest = Mux(value > codes.high, codes.high, Mux(value < codes.low, codes.low, value))
+        nearest = clamp(value, *codes)
         zero = description.dac.zero
         wanted = Mux(ended | (value == 0), zero, nearest)
         s.claim(
@@ -250,8 +243,8 @@ def packets(s: Scene, block: type, inputs: int, beat: int = 2, bits: int = 2) ->
 )
 def results(s: Scene, block: type, of: str = "class", steps: str = "last") -> None:
     """Results pass at once, and the last of a sequence ends its packet."""
-    network = NARROW["network"] | ({"classes": 0, "hidden": [3]} if of == "state" else {})
-    description = small(**NARROW | {"network": network, "output": {"of": of, "steps": steps}})
+    network = SMALLEST["network"] | ({"classes": 0, "hidden": [3]} if of == "state" else {})
+    description = small(**SMALLEST | {"network": network, "output": {"of": of, "steps": steps}})
     accelerator = Accelerator(description)
     dut = s.add(block(description, accelerator.o.signature))
     i, o = dut.i, stream(dut, "m")
@@ -310,7 +303,7 @@ def results(s: Scene, block: type, of: str = "class", steps: str = "last") -> No
 )
 def window(s: Scene, block: type) -> None:
     """The load window is a transaction on the load bus; an access with an error does nothing."""
-    dut = s.add(block(small(**NARROW)))
+    dut = s.add(block(small(**SMALLEST)))
     bus, load = dut.bus, dut.load
     s.drive(bus.write, bus.write_address, bus.write_data, bus.write_strobe, bus.read)
     s.drive(bus.read_address, load.ready, dut.busy, dut.counts, dut.events)

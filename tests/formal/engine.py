@@ -67,6 +67,27 @@ class Outcome:
 PROVED = Outcome("proved")
 
 
+@dataclass(frozen=True)
+class Found:
+    """What became of a spec's claims, by name, and what is named as reachable but is not."""
+
+    claims: dict[str, Outcome]
+    unreached: list[str]
+
+    def wrong(self, depths: Mapping[str, int]) -> list[str]:
+        """What is not as it should be.
+
+        depths: Cycles by claim, of claims that need only hold for so long.
+        """
+        said = [f"not reached: {name}" for name in self.unreached]
+        for name, outcome in self.claims.items():
+            wanted = Outcome("held", depths[name]) if name in depths else PROVED
+            # A claim without state is proved at once, whatever depth is asked for.
+            if outcome not in (wanted, PROVED):
+                said.append(f"{outcome.status} ({outcome.cycles} cycles): {name}")
+        return said
+
+
 @dataclass
 class Scene:
     """A module under construction, with what is assumed, claimed and to be reached.
@@ -184,19 +205,18 @@ class Scene:
         """A model of what is under way."""
         return Queue(self, shape, depth)
 
-    def outputs(self) -> dict[str, Signal]:
-        """The outputs of the finished module, high where a claim is false."""
+    def outputs(self) -> list[Signal]:
+        """The outputs of the finished module: high where a claim is false, then where something is
+        reached."""
         kept = Signal(init=1)
         holds = Signal()
         self.past.d.comb += holds.eq(kept & Cat(Const(1, 1), *self.assumed).all())
         self.past.d.sync += kept.eq(holds)
-        named = {f"claim {name}": ~value for name, value in self.claims.items()}
-        named |= {f"reach {name}": value for name, value in self.reached.items()}
-        made = {}
-        for n, (name, value) in enumerate(named.items()):
-            made[name] = Signal(name=f"bad_{n}")
-            self.past.d.comb += made[name].eq(holds & value)
-        return made
+        shown = [*(~value for value in self.claims.values()), *self.reached.values()]
+        outputs = [Signal(name=f"bad_{n}") for n in range(len(shown))]
+        for output, value in zip(outputs, shown, strict=True):
+            self.past.d.comb += output.eq(holds & value)
+        return outputs
 
 
 class Queue:
@@ -229,30 +249,40 @@ class Queue:
         m.d.sync += self.count.eq(left + (push & ~self.overflows))
 
 
-def _prepare(build: Callable[[Scene], None], folder: Path) -> list[str]:
-    """Write FOLDER/spec.aig; returns what its outputs are."""
+@dataclass(frozen=True)
+class _Problem:
+    """FOLDER/spec.aig: the outputs of the claims and of what is to be reached, by name."""
+
+    build: Callable[[Scene], None]
+    folder: Path
+    claims: dict[str, int]
+    reached: dict[str, int]
+
+
+def _prepare(build: Callable[[Scene], None], folder: Path) -> _Problem:
+    """Write FOLDER/spec.aig."""
     folder.mkdir(parents=True, exist_ok=True)
     scene = Scene()
     build(scene)
     outputs = scene.outputs()
-    ports = [scene.clock.clk, *scene.inputs, *outputs.values()]
+    ports = [scene.clock.clk, *scene.inputs, *outputs]
     (folder / "spec.il").write_text(rtlil.convert(scene.m, name="spec", ports=ports))
     run_yosys(READ + TO_AIGER, folder)
     # The map leaves out what is constant; numbers are kept.
     order = re.findall(r"(?m)^output (\d+) 0 bad_(\d+)$", (folder / "spec.map").read_text())
     assert all(place == number for place, number in order), order
-
-    return [*outputs]
+    numbers = iter(range(len(outputs)))
+    claims, reached = ({name: next(numbers) for name in n} for n in (scene.claims, scene.reached))
+    return _Problem(build, folder, claims, reached)
 
 
 def refutes(build: Callable[[Scene], None], folder: Path, *, seconds: int = 240) -> str | None:
     """The claim that is false first, in cycles from power-up, or None."""
-    names = _prepare(build, folder)
-    claims = [n for n, name in enumerate(names) if name.startswith("claim")]
+    problem = _prepare(build, folder)
     for method in (f"bmc3 -T {seconds}", "pdr"):
-        said = abc(f"{_alone(*claims)} {method}", folder)
+        said = abc(f"{_alone(*problem.claims.values())} {method}", folder)
         if found := re.search(r"Output (\d+) .*asserted in frame", said):
-            return names[claims[int(found[1])]]
+            return [*problem.claims][int(found[1])]
         if "combinational" not in said:
             return None
     return None
@@ -264,44 +294,56 @@ def check(
     *,
     seconds: int = 60,
     depths: Mapping[str, int] = MappingProxyType({}),
-) -> dict[str, Outcome]:
-    """What becomes of each claim of a spec, "claim ...", and of what it reaches, "reach ...".
+) -> Found:
+    """What becomes of a spec's claims, and of what it says is reached.
 
     seconds: Time for the proof; after it, what is undecided is looked at cycle by cycle, for as
         much time again.
     depths: Cycles by claim, of claims that no proof is tried of.
     """
-    names = _prepare(build, folder)
-    claims = {name.removeprefix("claim "): n for n, name in enumerate(names) if name[0] == "c"}
-    tried = [n for name, n in claims.items() if name not in depths]
-    said = abc(f"{_alone(*tried)} pdr -a -T {seconds}", folder)
-    found = dict.fromkeys(tried, PROVED)
-    for n, frame in re.findall(r"Output +(\d+) was (?:trivially )?asserted in frame +(\d+)", said):
-        found[tried[int(n)]] = Outcome("false", int(frame))
+    problem = _prepare(build, folder)
+    tried = {name: n for name, n in problem.claims.items() if name not in depths}
+    found = _proofs(tried, folder, seconds)
+    for name, depth in depths.items():
+        found[name] = _bounded(problem.claims[name], folder, f"-F {depth + 1}")
+    for name, outcome in found.items():
+        if outcome.status == "false":
+            _replay(problem, problem.claims[name])
+    reached = {n: _bounded(k, folder, f"-T {seconds}") for n, k in problem.reached.items()}
+    unreached = [name for name, outcome in reached.items() if outcome.status != "false"]
+    return Found({name: found[name] for name in problem.claims}, unreached)
+
+
+def _proofs(tried: dict[str, int], folder: Path, seconds: int) -> dict[str, Outcome]:
+    """Outcomes of claims, given by their outputs: all together, then each that is undecided."""
+    said = abc(f"{_alone(*tried.values())} pdr -a -T {seconds}", folder)
+    names = [*tried]
+    found = {
+        names[int(n)]: Outcome("false", int(frame))
+        for n, frame in re.findall(
+            r"Output +(\d+) was (?:trivially )?asserted in frame +(\d+)", said
+        )
+    }
     (counts,) = re.findall(
         r"All = (\d+)\. Proved = (\d+)\. Disproved = (\d+)\. Undecided = (\d+)", said
     )
-    all_, proved_, disproved, undecided = map(int, counts)
-    false = [n for n, outcome in found.items() if outcome != PROVED]
-    assert (all_, disproved) == (len(tried), len(false)), said
-    assert proved_ + disproved + undecided == all_, said
-    if undecided:
-        proved = {tried[int(n)] for n in re.findall(r"Proved output +(\d+)", said)}
-        for n in [n for n, outcome in found.items() if outcome == PROVED and n not in proved]:
-            again = abc(f"{_alone(n)} pdr -T {seconds}", folder)
-            if asserted := re.search(r"asserted in frame +(\d+)", again):
-                found[n] = Outcome("false", int(asserted[1]))
-            elif "Property proved" in again:
-                found[n] = PROVED
-            else:
-                found[n] = _bounded(n, folder, f"-T {seconds}")
-    for n, name in enumerate(names):
-        if n not in found:
-            depth = depths.get(name.removeprefix("claim "))
-            found[n] = _bounded(n, folder, f"-F {depth + 1}" if depth else f"-T {seconds}")
-        if name.startswith("claim") and found[n].status == "false":
-            _replay(build, n, folder)
-    return {name: found[n] for n, name in enumerate(names)}
+    together, proved, disproved, undecided = map(int, counts)
+    assert together == len(tried) == proved + disproved + undecided, said
+    assert disproved == len(found), said
+    told = {names[int(n)] for n in re.findall(r"Proved output +(\d+)", said)}
+    for name in names:
+        if name not in found:
+            sure = not undecided or name in told
+            found[name] = PROVED if sure else _proof(tried[name], folder, seconds)
+    return found
+
+
+def _proof(n: int, folder: Path, seconds: int) -> Outcome:
+    """Output n by itself."""
+    said = abc(f"{_alone(n)} pdr -T {seconds}", folder)
+    if asserted := re.search(r"asserted in frame +(\d+)", said):
+        return Outcome("false", int(asserted[1]))
+    return PROVED if "Property proved" in said else _bounded(n, folder, f"-T {seconds}")
 
 
 def _alone(*outputs: int) -> str:
@@ -330,19 +372,20 @@ def abc(commands: str, folder: Path) -> str:
     return done.stdout
 
 
-def _replay(build: Callable[[Scene], None], n: int, folder: Path) -> None:
+def _replay(problem: _Problem, n: int) -> None:
     """Simulate inputs that make output n high, into FOLDER/n.vcd.
 
     Registers without an initial value, as that of a memory's read port, are 0 in the simulator, so
     that output n may stay low where a proof needs another value.
     """
+    folder = problem.folder
     said = abc(f"read_aiger spec.aig; cone -N {n}; bmc3; write_cex -a {n}.cex", folder)
     if "combinational" in said:
         return  # what is false at once needs no waveform
     _, *cycles = (folder / f"{n}.cex").read_text().split("\n")[:-2]
     places = re.findall(r"(?m)^input (\d+) (\d+) (\w+)$", (folder / "spec.map").read_text())
     scene = Scene()
-    build(scene)
+    problem.build(scene)
     scene.outputs()
     inputs = {signal.name: signal for signal in scene.inputs}
 

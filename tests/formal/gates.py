@@ -3,13 +3,13 @@
 from amaranth.hdl import Cat, Const, Mux, Signal, Value, signed
 from amaranth.lib import data
 
-from golden.ranges import ceil_div
+from golden.ranges import ceil_div, index_bits
 from hw import timing
 from hw.lstm import LstmGates
 from hw.rnn import RnnGates
+from tests.formal.common import DEEP, NARROW, clamp, counter, taken
 from tests.formal.engine import Scene
 from tests.formal.spec import spec
-from tests.formal.streams import counter, taken
 from tests.helpers import small
 
 
@@ -18,18 +18,13 @@ def floor_half(value: Value, shift: int) -> Value:
     return (value + (1 << (shift - 1))) // (1 << shift) if shift else value
 
 
-def clamp(value: Value, low: int, high: int) -> Value:
-    """The nearest number from low to high."""
-    return Mux(value < low, low, Mux(value > high, high, value))
-
-
 @spec(
     RnnGates,
     cases={
         "short, 2 units": {},
         "short, 3 units in 2 lanes, one a beat": {"units": 3, "lanes": 2, "per": 1},
         "short, 1-bit DAC": {"bits": 1},
-        "deep, 2 units": {"array": {"pipeline": "deep", "settle": 23}},
+        "deep, 2 units": {"array": DEEP},
     },
     mutants={
         "a bias of the unit before": (
@@ -66,8 +61,7 @@ def hidden(
     sections["array"] = {"lanes": lanes, "units_per_beat": per} | sections.get("array", {})
     description = small(
         network={"inputs": 1, "hidden": [units], "classes": 2},
-        **{"dac": {"bits": bits}, "adc": {"bits": 2}, "cell": {"kind": "rnn", "frac": 1}}
-        | sections,
+        **NARROW | {"dac": {"bits": bits}} | sections,
     )
     shape = description.layers[0]
     count = timing.units_per_beat(shape)
@@ -83,7 +77,7 @@ def hidden(
 
     place, own_word = (unit % count, unit // count) if count > 1 else (Const(0), unit)
     bias = Signal(shape.index_bits)
-    word_bits = max(1, (words - 1).bit_length())
+    word_bits = index_bits(words)
     address = own_word + (place << word_bits) if count > 1 else own_word
     with s.m.If(dut.bias.enable & (dut.bias.address == address)):
         s.m.d.sync += bias.eq(dut.bias.data)
@@ -102,16 +96,12 @@ def hidden(
     expected.move(now, Cat(code, beat.last), at & dut.o.ready)
     own = expected.first[: shape.code_bits].as_signed()
     a = (own << description.cell.frac) + bias.as_signed()
-    a = clamp(a, shape.index_range.low, shape.index_range.high)
+    a = clamp(a, *shape.index_range)
     p = entry.as_signed()
     if bits == 1:
         h = Mux(p >= 0, 1, -1)
     else:
-        h = clamp(
-            floor_half(p, description.hidden_shift),
-            description.dac.range.low,
-            description.dac.range.high,
-        )
+        h = clamp(floor_half(p, description.hidden_shift), *description.dac.range)
     known = (a & (2**shape.index_bits - 1)) == index
     width = description.dac.width
     given = Cat(out.codes).word_select(place, width) if count > 1 else Cat(out.codes)[:width]
@@ -144,7 +134,7 @@ def hidden(
     cases={
         "short, 1 unit": {},
         "short, 2 units": {"units": 2},
-        "deep, 1 unit": {"array": {"pipeline": "deep", "settle": 23}},
+        "deep, 1 unit": {"array": DEEP},
     },
     mutants={
         "c that is not kept": ("c_write.en.eq(s.moves)]", "c_write.en.eq(s.moves & s.last)]"),
@@ -188,7 +178,7 @@ def states(s: Scene, block: type, units: int = 1, **sections) -> None:
     sections["array"] = {"lanes": 1} | sections.get("array", {})
     description = small(
         network={"inputs": 1, "hidden": [units], "classes": 2},
-        **{"dac": {"bits": 2}, "adc": {"bits": 2}, "cell": cell} | sections,
+        **NARROW | {"cell": cell} | sections,
     )
     shape, cell = description.layers[0], description.cell
     dut = s.add(block(shape))
@@ -217,7 +207,7 @@ def states(s: Scene, block: type, units: int = 1, **sections) -> None:
     s.assume(~dut.i.valid | ~begins | beat.first | (ahead == 0))
 
     entries, known, bits = {}, Const(1, 1), shape.index_bits
-    word_bits = max(1, (units - 1).bit_length())
+    word_bits = index_bits(units)
     biases = [Signal(signed(bits), name=f"bias_{n}") for n in range(4)]
     for n, name in enumerate(cell.gates):
         with s.m.If(dut.bias.enable & (dut.bias.address == (unit | n << word_bits))):
@@ -227,7 +217,7 @@ def states(s: Scene, block: type, units: int = 1, **sections) -> None:
         with s.m.If(dut.gate_tables.enable & (dut.gate_tables.address == Cat(index, Const(n, 2)))):
             s.m.d.sync += entries[name][1].eq(dut.gate_tables.data)
     tanh_index = s.constant(cell.state_index_bits, "tanh_index")
-    tanh = Signal(signed(8 if cell.hidden_bits is None else cell.hidden_bits), name="tanh_entry")
+    tanh = Signal(signed(cell.hidden_bits), name="tanh_entry")
     with s.m.If(dut.tanh_table.enable & (dut.tanh_table.address == tanh_index)):
         s.m.d.sync += tanh.eq(dut.tanh_table.data)
 

@@ -3,10 +3,9 @@
 from amaranth.hdl import Cat, Mux, Signal
 
 from hw.network import Accelerator
-from tests.formal.bus import NARROW
+from tests.formal.common import SMALLEST, counter, taken
 from tests.formal.engine import Scene
 from tests.formal.spec import spec
-from tests.formal.streams import counter, taken
 from tests.helpers import small
 
 
@@ -42,7 +41,7 @@ from tests.helpers import small
 )
 def load(s: Scene, block: type) -> None:
     """Words are written once, each to its place, and only between sequences."""
-    dut = s.add(block(small(**NARROW)))
+    dut = s.add(block(small(**SMALLEST)))
     s.drive(dut.i.valid, dut.i.payload, dut.o.ready, dut.load.valid, dut.load.payload)
     s.assume(s.held(dut.i), s.held(dut.load))
     words, came = dut.load.payload, taken(dut.load)

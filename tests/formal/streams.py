@@ -1,6 +1,6 @@
 """Specs of the blocks that hold vectors and scores on their way."""
 
-from amaranth.hdl import Cat, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Mux, Signal, signed
 from amaranth.lib import data
 
 from golden.ranges import ceil_div
@@ -8,24 +8,12 @@ from hw.head import ArgMax, Scores
 from hw.levels import LevelTable
 from hw.replay import Replay
 from hw.voter import Voter
+from tests.formal.common import DEEP, NARROW, counter, taken
 from tests.formal.engine import Scene
 from tests.formal.spec import spec
 from tests.helpers import small
 
 TINY = {"inputs": 2, "hidden": [2], "classes": 3}
-
-
-def counter(s: Scene, moves: Value, count: int, name: str) -> Signal:
-    """The number of a transfer, from 0 to count - 1 and again."""
-    number = Signal(range(max(2, count)), name=name)
-    with s.m.If(moves):
-        s.m.d.sync += number.eq(Mux(number == count - 1, 0, number + 1))
-    return number
-
-
-def taken(stream) -> Value:
-    """A transfer."""
-    return stream.valid & stream.ready
 
 
 @spec(
@@ -95,7 +83,7 @@ def each_class(s: Scene, block: type, pipeline: str = "short", steps: str = "las
     classes, lanes = 3, 2
     description = small(
         network=TINY,
-        array={"lanes": lanes, "pipeline": pipeline, "settle": 30},
+        array=DEEP | {"lanes": lanes, "pipeline": pipeline},
         output={"steps": steps},
     )
     shape = description.head
@@ -294,8 +282,7 @@ def votes(s: Scene, block: type, classes: int = 2, votes: int = 3) -> None:
     description = small(
         network=TINY | {"classes": classes},
         voting={"max_votes": votes, "replay_steps": 2},
-        adc={"bits": 2},
-        cell={"kind": "rnn", "frac": 1},
+        **NARROW,
     )
     dut = s.add(block(description))
     s.drive(dut.i.valid, dut.i.payload, dut.o.ready, dut.votes, dut.by_sum)

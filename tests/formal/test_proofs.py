@@ -8,7 +8,7 @@ import pytest
 from amaranth.lib import wiring
 
 import hw
-from tests.formal.engine import check, refutes
+from tests.formal.engine import PROVED, Found, Outcome, check, refutes
 from tests.formal.specs import SPECS
 
 LONG = ("LstmGates.states", "Accelerator.load", "Bridge.commands")
@@ -47,17 +47,8 @@ def sampled(name, things):
 def test_a_case_is_proved(name, case, tmp_path):
     spec = SPECS[name]
     depths = spec.depths.get(case, {})
-    for said, outcome in check(
-        spec.scene(case), tmp_path, seconds=spec.seconds, depths=depths
-    ).items():
-        if said.startswith("reach"):
-            assert outcome.status == "false", f"{said} is not reached"
-        elif said.removeprefix("claim ") in depths:
-            assert (
-                outcome.status == "held" and outcome.cycles == depths[said.removeprefix("claim ")]
-            )
-        else:
-            assert outcome.status == "proved", f"{said}: {outcome}; {tmp_path}"
+    found = check(spec.scene(case), tmp_path, seconds=spec.seconds, depths=depths)
+    assert not found.wrong(depths), tmp_path
 
 
 @pytest.mark.parametrize(
@@ -91,16 +82,14 @@ def test_what_is_always_false_is_found(others, tmp_path):
             scene.claim(f"not always {n}", ~scene.ago(seen))
         scene.reach("x", x)
 
-    found = {said.rstrip(" 01"): o.status for said, o in check(wrong, tmp_path).items()}
-    assert found.pop("claim never") == found.pop("reach x") == "false"
-    if others:
-        assert found.pop("claim always") == found.pop("claim once seen, always") == "proved"
-        assert found.pop("claim not always") == "false"
-    assert not found
+    found = check(wrong, tmp_path)
+    statuses = {name: outcome.status for name, outcome in found.claims.items()}
+    several = {"always 0": "proved", "once seen, always 0": "proved", "not always 0": "false"}
+    assert statuses == {"never": "false"} | (several if others else {})
+    assert not found.unreached and len(found.wrong({})) == 1 + others
 
 
 def test_assumptions_that_contradict_each_other_reach_nothing(tmp_path):
-
     def nothing(scene):
         x = scene.free(1, "x")
         scene.assume(x, ~x)
@@ -108,4 +97,12 @@ def test_assumptions_that_contradict_each_other_reach_nothing(tmp_path):
         scene.reach("something", x)
 
     found = check(nothing, tmp_path)
-    assert found["claim anything"].status == found["reach something"].status == "proved"
+    assert found.claims["anything"].status == "proved" and found.unreached == ["something"]
+    assert found.wrong({}) == ["not reached: something"]
+
+
+def test_a_proof_that_is_not_there_is_said():
+    """A claim that only held, and was not asked to; and one that held for too few cycles."""
+    found = Found({"a": Outcome("held", 5), "b": PROVED, "c": Outcome("held", 7)}, [])
+    assert found.wrong({"c": 7}) == ["held (5 cycles): a"]
+    assert len(found.wrong({"c": 8})) == 2

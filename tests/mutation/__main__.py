@@ -8,6 +8,7 @@ equal, which is proved of its module, or a fault that nothing here finds.
 import argparse
 import dataclasses
 import json
+import shutil
 import sys
 import time
 from collections import Counter
@@ -91,6 +92,8 @@ def run(design: Design, count: int, seed: int, size: int, console: Console) -> l
     out = design.out
     given = (design.verilog, design.boxes, design.emitted.top)
     wanted = mutants.listed(*given, count, seed, out)
+    lines = design.verilog.read_text().splitlines()
+    shutil.rmtree(out / "equal", ignore_errors=True)
     found: list[Fields] = []
     for first in range(0, len(wanted), size):
         group = wanted[first : first + size]
@@ -100,7 +103,7 @@ def run(design: Design, count: int, seed: int, size: int, console: Console) -> l
         told = f"mutants {first + 1} to {first + len(group)} of {len(wanted)}"
         for n, mutant in enumerate(track(group, told, console=console), 1):
             module, what = mutants.place(mutant)
-            row = {"module": module, "what": what, "source": mutants.source(design.verilog, mutant)}
+            row = {"module": module, "what": what, "source": mutants.source(lines, mutant)}
             row["outcome"] = design.outcome(built, n)
             if row["outcome"] == "survives" and mutants.is_equal(mutant, *given, out / "equal"):
                 row["outcome"] = "equal"

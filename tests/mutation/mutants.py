@@ -60,20 +60,21 @@ def listed(verilog: Path, boxes: Path, top: str, count: int, seed: int, folder: 
         "list",
     )
     lines = (folder / "mutants.txt").read_text().splitlines()
-    return [re.sub(r" -src \S+", "", line) for line in lines if line.startswith("mutate -mode")]
+    return [line for line in lines if line.startswith("mutate -mode")]
 
 
 def place(mutant: str) -> tuple[str, str]:
     """The module of a mutant, and the rest of what it is."""
-    found = re.match(r"mutate (-mode \S+) -module (\S+) (.*)", mutant)
+    plain = re.sub(r" -src \S+", "", mutant)
+    found = re.match(r"mutate (-mode \S+) -module (\S+) (.*)", plain)
     assert found is not None, mutant
     return found[2], f"{found[1]} {found[3]}"
 
 
-def source(verilog: Path, mutant: str) -> str:
-    """The line of Verilog that a mutant is in."""
-    (number,) = re.findall(r"\.v:(\d+)", mutant)[:1] or ("",)
-    return verilog.read_text().splitlines()[int(number) - 1].strip() if number else ""
+def source(lines: list[str], mutant: str) -> str:
+    """The line of Verilog that a mutant is in, or nothing if Yosys does not say."""
+    (number,) = re.findall(r"\.v:(\d+)", mutant)[-1:] or ("",)
+    return lines[int(number) - 1].strip() if number else ""
 
 
 def switched(
@@ -101,7 +102,8 @@ def is_equal(mutant: str, verilog: Path, boxes: Path, top: str, folder: Path) ->
     """
     begin = BEGIN.format(boxes=boxes.absolute(), verilog=verilog.absolute(), top=top)
     for name, commands in (("before", ""), ("after", mutant + "\n")):
-        run_yosys(f"{begin}{commands}write_verilog -noattr {name}.v\n", folder, name)
+        if name == "after" or not (folder / "before.v").exists():  # the same for all mutants
+            run_yosys(f"{begin}{commands}write_verilog -noattr {name}.v\n", folder, name)
     before, after = ((folder / f"{name}.v").read_text() for name in ("before", "after"))
     files.write_text(folder / "mutant.txt", mutant)
     if proved(before, after, place(mutant)[0], boxes.read_text(), folder / "proof"):
