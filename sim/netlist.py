@@ -15,9 +15,8 @@ from gen.impl import cells, yosys
 from gen.ip import package
 from golden import files
 from golden.description import Description
-from golden.errors import WordlineError
 from golden.program import Program
-from sim import chip
+from sim import chip, icarus
 from sim.benches import streams
 from sim.chip import Progress
 from sim.system import UNDISTURBED, prepare
@@ -57,10 +56,9 @@ def simulate_netlist(
     """
     description = program.description
     job = prepare(program, x, lengths, folder)
-    job |= {"cut": [0] * len(lengths), "four_states": True, "hasty": hasty, "reset": RESET}
+    job |= {"cut": [0] * len(lengths), "hasty": hasty}
+    job |= {"four_states": "outputs", "reset": RESET}
     top, work = package.axi_module(description), folder / "icarus"
-    work.mkdir(parents=True, exist_ok=True)
-    runner, log = RecordingIcarus(), work / "build.log"
     recorder = folder / "recorder.v"
     instances = yosys.macro_instances(netlist[0])
     text = _recorder(top, instances, folder / RECORD, len(lengths)) + _power_on(
@@ -68,20 +66,9 @@ def simulate_netlist(
     )
     files.write_text(recorder, text)
     model = folder / f"rtl/{description.name}_crossbar_model.v"
-    try:
-        runner.build(
-            sources=[*netlist, *([model] if macros else []), recorder],
-            hdl_toplevel=top,
-            build_args=["-s", RECORDER, "-s", POWER_ON],
-            build_dir=work.absolute(),
-            always=True,
-            timescale=TIMESCALE,
-            log_file=log.absolute(),
-        )
-    except SystemExit as error:
-        raise WordlineError(f"Icarus could not build {top} ({error}).") from error
-    except Exception as error:
-        raise WordlineError(f"Icarus could not build {top}; {log} says why.") from error
+    runner = RecordingIcarus()
+    sources = [*netlist, *([model] if macros else []), recorder]
+    icarus.build(runner, sources, top, work, options=["-s", RECORDER, "-s", POWER_ON])
     return chip.run(
         runner,
         module="sim.benches.bench_system",
@@ -92,40 +79,6 @@ def simulate_netlist(
         tests=UNDISTURBED,
         progress=progress,
     )
-
-
-def simulate_streams(
-    sources: Sequence[Path],
-    top: str,
-    work: Path,
-    job: dict[str, Any],
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Run a job's golden vectors through a design's own ports in Icarus, and compare every value.
-
-    Returns and raises what `sim.chip.simulate` does, and WordlineError if Icarus rejects the
-    sources.
-    """
-    work.mkdir(parents=True, exist_ok=True)
-    runner, log = Icarus(), work / "build.log"
-    try:
-        runner.build(
-            sources=[path.absolute() for path in sources],
-            hdl_toplevel=top,
-            build_args=["-g2012"],
-            build_dir=work.absolute(),
-            always=True,
-            timescale=TIMESCALE,
-            log_file=log.absolute(),
-        )
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        said = log.read_text().splitlines() if log.exists() else []
-        first = next((line for line in said if "error" in line), "it crashed")
-        raise WordlineError(f"Icarus could not build {top}: {first}; {log} says more.") from error
-    built = chip.Chip(runner, top, work, job | {"stall": 0.0})
-    return chip.simulate(built, progress=progress)
 
 
 def counted(
@@ -140,8 +93,6 @@ def counted(
     record.unlink()
     return energy.energies(description, cells, folder, nets, library=library), nets
 
-
-TIMESCALE = ("1ns", "1ps")
 
 CYCLE = 1000 * streams.PERIOD_NS
 """Clock period (ps)."""

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from cocotb_tools.runner import Icarus
 from torch import Tensor
 
 from gen.ip import package
@@ -15,7 +16,7 @@ from golden.program import Program
 from hw.bus.axi import StreamIn
 from hw.bus.serial import Board
 from hw.bus.system import System
-from sim import blocks, chip
+from sim import blocks, chip, icarus
 
 UNDISTURBED = r"whole_set/stall=0\.0$"
 """The test of the bench without stalls."""
@@ -24,7 +25,14 @@ DRIVER_BUS = Path(__file__).with_name("driver_bus.c")
 
 
 def simulate(
-    program: Program, x: Tensor, lengths: Tensor, folder: Path, *, seed: int = 0
+    program: Program,
+    x: Tensor,
+    lengths: Tensor,
+    folder: Path,
+    *,
+    seed: int = 0,
+    four_states: bool = False,
+    tests: str | None = None,
 ) -> dict[str, Any]:
     """Build the package of a program's design in `folder`, load it and run DAC codes x through it.
 
@@ -32,17 +40,39 @@ def simulate(
 
     x: (sequences, steps, inputs). The last beats of some sequences are set to 0, and the bench cuts
         them off.
+    four_states: In Icarus, from X in every register and memory; what must be known is checked
+        (sim/benches/four_states.py). Else in Verilator.
+    tests: Regular expression that selects tests of the bench; None: all.
 
     Raises WordlineError if the design cannot be built.
     """
     description = program.description
     x, cut = _cut(description, x, lengths)
     job = prepare(program, x, lengths, folder) | {"cut": cut}
-    return _run("bench_system", package.axi_module(description), [], folder, job, seed)
+    top = package.axi_module(description)
+    if not four_states:
+        return _run("bench_system", top, [], folder, job, seed, tests)
+    work, runner = folder / "icarus", Icarus()
+    icarus.build(runner, package.sources(folder), top, work, four_states=True)
+    return chip.run(
+        runner,
+        module="sim.benches.bench_system",
+        top=top,
+        folder=work,
+        job=job | {"four_states": "all"},
+        seed=seed,
+        tests=tests,
+    )
 
 
 def _run(
-    bench: str, top: str, more: list[Path], folder: Path, job: dict[str, Any], seed: int
+    bench: str,
+    top: str,
+    more: list[Path],
+    folder: Path,
+    job: dict[str, Any],
+    seed: int,
+    tests: str | None = None,
 ) -> dict[str, Any]:
     """Build a top module of the package in `folder` and run a bench on it.
 
@@ -51,7 +81,8 @@ def _run(
     sources = [*folder.glob("*.vlt"), *package.sources(folder), *more]
     work = folder / "verilator"
     built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
-    return chip.run(built, module=f"sim.benches.{bench}", top=top, folder=work, job=job, seed=seed)
+    module = f"sim.benches.{bench}"
+    return chip.run(built, module=module, top=top, folder=work, job=job, seed=seed, tests=tests)
 
 
 def simulate_board(

@@ -14,7 +14,8 @@ import cocotb
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiResp, AxiStreamFrame
 
-from sim.benches import streams
+from sim.benches import four_states, streams
+from sim.benches.four_states import FourStates
 from sim.benches.streams import PERIOD_NS
 from sim.benches.system import Counters, System, Word
 
@@ -43,16 +44,6 @@ async def hold(dut: Any, prefix: str, payload: tuple[str, ...]) -> None:
         held = None if ready.value else offered
 
 
-async def known(dut: Any, outputs: list[str]) -> None:
-    """Check, until the simulation ends, that no bit of an output is X or Z after reset."""
-    signals = [getattr(dut, name) for name in outputs]
-    while True:
-        await RisingEdge(dut.aclk)
-        if dut.aresetn.value:
-            unknown = [s._name for s in signals if not s.value.is_resolvable]
-            assert not unknown, f"X on {', '.join(unknown)}"
-
-
 async def started(dut: Any, stall: float) -> System:
     """The design after reset, with its channels monitored."""
     job = json.loads(Path(cocotb.plusargs["job"]).read_text())
@@ -66,10 +57,12 @@ async def started(dut: Any, stall: float) -> System:
         ("m_axis_t", ("data", "last")),
     ):
         cocotb.start_soon(hold(dut, prefix, payload))
-    if job.get("four_states"):
-        ports = system.sidecar["axi"]["ports"].items()
-        outputs = [name for name, port in ports if port["direction"] == "output"]
-        cocotb.start_soon(known(dut, outputs))
+    ports = system.sidecar["axi"]["ports"]
+    if job.get("four_states") == "outputs":
+        found = four_states.outputs(dut, ports)
+        cocotb.start_soon(four_states.known(dut.aclk, dut.aresetn, 0, found))
+    elif job.get("four_states"):
+        system.known = FourStates(dut, ports, dut.aclk, dut.aresetn, active=0)
     return system
 
 
@@ -86,6 +79,8 @@ async def whole_set(dut: Any, stall: float) -> None:
     first = not system.image_is_there
     limit = 2000 * len(system.image()) * PERIOD_NS
     await with_timeout(cocotb.start_soon(system.loaded()), limit, "ns")
+    if system.known is not None:
+        system.known.loaded()
     assert bool(await system.call("wordline_loaded")) == first
     assert not dut.irq.value
     await system.call("wordline_enable", ctypes.c_uint32(system.event("done")))
@@ -116,6 +111,8 @@ async def whole_set(dut: Any, stall: float) -> None:
     assert (counters.sequences, counters.steps, counters.busy_cycles) == (0, 0, 0)
     assert counters.cycles < before
     assert system.sink.empty() and not dut.m_axis_tvalid.value
+    if system.known is not None:
+        system.known.over()
     streams.conclude(system.job, system.compare(frames))
 
 

@@ -24,6 +24,7 @@ from cocotbext.axi import (
 )
 
 from sim.benches import streams
+from sim.benches.four_states import FourStates
 from sim.benches.scoreboard import Output, Scoreboard
 from sim.benches.streams import PERIOD_NS
 
@@ -54,6 +55,9 @@ class System:
 
     image_is_there = False
     """Whether a test has loaded the image: all tests share one simulation."""
+
+    known: FourStates | None = None
+    """Checks of a design that starts with X everywhere."""
 
     def __init__(self, dut: Any, job: dict[str, Any], stall: float) -> None:
         clock, reset = dut.aclk, dut.aresetn

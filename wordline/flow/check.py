@@ -268,7 +268,7 @@ class _Check:
 
     def _streams(self) -> dict[str, Any]:
         """Run all vectors through the accelerator's own ports."""
-        from sim import batch, netlist
+        from sim import batch, icarus
 
         def told(done: int, total: int) -> None:
             self.progress("simulate", done, total)
@@ -276,8 +276,8 @@ class _Check:
         emitted = self._emitted()
         if self.simulator == "icarus":
             sources = emitted.sources[1:]
-            return netlist.simulate_streams(
-                sources, emitted.top, self.work / "icarus", emitted.job, told
+            return icarus.simulate(
+                sources, emitted.top, self.work / "icarus", emitted.job, progress=told
             )
         built = batch.build(emitted, self.work / "batch", quick=True, lenient=True)
         return batch.simulate(built, progress=told)
