@@ -196,7 +196,7 @@ class _Run:
     ) -> None:
         self.coverage = coverage
         self.sidecar = json.loads(Path(batch.job["sidecar"]).read_text())
-        self.image = _image(Path(batch.job["image"]))
+        self.image = scoreboard.image(Path(batch.job["image"]))
         self.vectors = Path(batch.job["vectors"])
         self.library = _load(batch.library)
         self.seed, self.stall, self.chunk = seed, stall, chunk
@@ -433,12 +433,6 @@ def next_run(
                 if address in loaded:
                     words.append((address, (loaded[address] + run) % (1 << 32)))
     return words
-
-
-def _image(path: Path) -> list[tuple[int, int]]:
-    """Addresses and data of an image file."""
-    lines = (line[1:].split() for line in path.read_text().splitlines() if line.startswith("@"))
-    return [(int(address, 16), int(data, 16)) for address, data in lines]
 
 
 def _load(path: Path) -> Any:

@@ -45,16 +45,7 @@ class Chip:
 
     async def load(self, image: Path) -> None:
         """Write an image over the load bus, as one transaction."""
-        words = [
-            [int(part, 16) for part in line[1:].split()]
-            for line in image.read_text().splitlines()
-            if line.startswith("@")
-        ]
-        fields = self.ports["load__payload"]["fields"]
-        await self.load_port.send(
-            streams.pack(fields, address=address, data=data, last=n == len(words) - 1)
-            for n, (address, data) in enumerate(words)
-        )
+        await self.load_port.send(streams.load_payloads(self.sidecar, image))
 
     def beats(self, x: np.ndarray) -> list[int]:
         """Transfers of one sequence (steps, inputs)."""
@@ -69,34 +60,12 @@ class Chip:
 
     def values(self, output: Output) -> np.ndarray:
         """Outputs so far, in the shape of the vectors."""
-        name, _ = scoreboard.output_field(self.sidecar)
-        fields = self.ports["o__payload"]["fields"]
-        return output.values(streams.unpack(fields, self.output.taken)[name])
+        return streams.outputs(self.sidecar, output, self.output.taken)
 
     def recorded(self, vectors: dict[str, np.ndarray]) -> Recorded:
         """Records of the probes, in the shapes of the vectors."""
-        lengths, passes = vectors["lengths"], scoreboard.count_passes(vectors)
-        valid = np.arange(vectors["x"].shape[1])[None] < lengths[:, None]
-        valid = valid.repeat(passes // len(lengths), axis=0)
-        found: Recorded = {}
-        for name, shape in self.sidecar["arrays"].items():
-            if name != "head":
-                steps = self._steps(name, shape, valid)
-                found |= {f"{name}.{quantity}": values for quantity, values in steps.items()}
-        if "head" not in self.probes:
-            return found
-        fields = self.sidecar["probes"]["head"]["trace"]
-        scores = streams.unpack(fields, self.probes["head"].taken)["score"]
-        if vectors["scores"].ndim == 2:
-            return found | {"scores": scores.reshape(vectors["scores"].shape)}
-        classes = vectors["scores"].shape[-1]
-        return found | {"scores": streams.placed(scores.reshape(-1, classes), valid)}
-
-    def _steps(self, name: str, shape: dict[str, int], valid: np.ndarray) -> dict[str, np.ndarray]:
-        """Record of a layer as padded arrays (passes, steps, [gates,] units)."""
-        fields = self.sidecar["probes"][name]["trace"]
-        flat = streams.unpack(fields, self.probes[name].taken)
-        return streams.by_unit(flat, shape["units"], valid)
+        taken = {name: probe.taken for name, probe in self.probes.items()}
+        return streams.recorded(self.sidecar, vectors, taken)
 
 
 @cocotb.test()

@@ -1,6 +1,7 @@
 """Scoreboard: compares golden with RTL value by value, and keeps the first difference."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,31 @@ class Output:
     def valid(self) -> np.ndarray:
         """(sequences, steps): whether a step is within its sequence."""
         return within(self.lengths, self.steps)
+
+
+def compare_packets(
+    sidecar: dict[str, Any], vectors: dict[str, np.ndarray], packets: list[bytes]
+) -> Scoreboard:
+    """Compare the packets that come out behind AXI, one per sequence, with the vectors."""
+    output = Output.of_vectors(sidecar, vectors)
+    kind = np.dtype("i1" if output.of == "state" else "<i4")
+    values = [np.frombuffer(packet, kind) for packet in packets]
+    flat = np.concatenate(values).astype(np.int64)
+    board = Scoreboard()
+    steps = vectors["lengths"] if output.every_step else np.ones(len(packets), int)
+    each = [len(v) for v in values]
+    assert each == (steps * (len(flat) // steps.sum())).tolist(), "packets of the wrong length"
+    golden = vectors[output.of]
+    valid = output.valid if output.every_step else None
+    found = output.values(flat.reshape(-1, output.beat))
+    board.compare(output.of, output.axes, golden, found, valid)
+    return board
+
+
+def image(path: Path) -> list[tuple[int, int]]:
+    """Addresses and data of an image file."""
+    lines = (line[1:].split() for line in path.read_text().splitlines() if line.startswith("@"))
+    return [(int(address, 16), int(data, 16)) for address, data in lines]
 
 
 def output_field(sidecar: dict[str, Any]) -> tuple[str, dict[str, Any]]:

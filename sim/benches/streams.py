@@ -17,6 +17,7 @@ from cocotb.handle import SimHandleBase
 from cocotb.triggers import Event, RisingEdge
 from cocotb.utils import get_sim_time
 
+from sim.benches import scoreboard
 from sim.benches.scoreboard import Scoreboard
 
 PERIOD_NS = 10
@@ -218,13 +219,13 @@ def probe(dut: SimHandleBase, job: dict[str, Any]) -> Probe:
     return Probe(dut.clk, inside.trace, inside.trace_valid)
 
 
-def conclude(job: dict[str, Any], scoreboard: Scoreboard) -> None:
+def conclude(job: dict[str, Any], board: Scoreboard) -> None:
     """Add the comparisons of a test to the bench's result. Fails with the first difference."""
     path = Path(job["result"])
     before = json.loads(path.read_text())["values_compared"] if path.exists() else 0
-    path.write_text(json.dumps({"values_compared": before + scoreboard.values_compared}))
-    assert scoreboard.values_compared > 0
-    assert scoreboard.mismatches == 0, scoreboard.first
+    path.write_text(json.dumps({"values_compared": before + board.values_compared}))
+    assert board.values_compared > 0
+    assert board.mismatches == 0, board.first
 
 
 def report(job: dict[str, Any], done: int, total: int) -> None:
@@ -280,6 +281,45 @@ def beats(fields: Fields, x: np.ndarray, draw: random.Random) -> list[int]:
             for n in range(0, len(vector), beat)
         ]
     return transfers
+
+
+def load_payloads(sidecar: dict[str, Any], image: Path) -> list[int]:
+    """Transfers that load an image over the load bus, as one transaction."""
+    fields = sidecar["ports"]["load__payload"]["fields"]
+    words = scoreboard.image(image)
+    return [
+        pack(fields, address=address, data=data, last=n == len(words) - 1)
+        for n, (address, data) in enumerate(words)
+    ]
+
+
+def outputs(sidecar: dict[str, Any], output: scoreboard.Output, taken: list[int]) -> np.ndarray:
+    """Values of the transfers on `o`, in the shape of the vectors."""
+    name, _ = scoreboard.output_field(sidecar)
+    fields = sidecar["ports"]["o__payload"]["fields"]
+    return output.values(unpack(fields, taken)[name])
+
+
+def recorded(
+    sidecar: dict[str, Any], vectors: dict[str, np.ndarray], taken: dict[str, list[int]]
+) -> scoreboard.Recorded:
+    """Records of a chip's probes, in the shapes of the vectors. taken: Payloads of each probe."""
+    lengths, passes = vectors["lengths"], scoreboard.count_passes(vectors)
+    valid = scoreboard.within(lengths, vectors["x"].shape[1])
+    valid = valid.repeat(passes // len(lengths), axis=0)
+    found: scoreboard.Recorded = {}
+    for name, shape in sidecar["arrays"].items():
+        if name != "head":
+            flat = unpack(sidecar["probes"][name]["trace"], taken[name])
+            steps = by_unit(flat, shape["units"], valid)
+            found |= {f"{name}.{quantity}": values for quantity, values in steps.items()}
+    if "head" not in taken:
+        return found
+    scores = unpack(sidecar["probes"]["head"]["trace"], taken["head"])["score"]
+    if vectors["scores"].ndim == 2:
+        return found | {"scores": scores.reshape(vectors["scores"].shape)}
+    classes = vectors["scores"].shape[-1]
+    return found | {"scores": placed(scores.reshape(-1, classes), valid)}
 
 
 def unpack(fields: Fields, payloads: list[int]) -> dict[str, np.ndarray]:

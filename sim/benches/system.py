@@ -23,9 +23,9 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from sim.benches import streams
+from sim.benches import scoreboard, streams
 from sim.benches.four_states import FourStates
-from sim.benches.scoreboard import Output, Scoreboard
+from sim.benches.scoreboard import Scoreboard
 from sim.benches.streams import PERIOD_NS
 
 HASTE = 256
@@ -126,9 +126,7 @@ class System:
 
     def image(self, name: str = "image") -> list[tuple[int, int]]:
         """Words of an image."""
-        lines = Path(self.job[name]).read_text().splitlines()
-        words = [line[1:].split() for line in lines if line.startswith("@")]
-        return [(int(address, 16), int(data, 16)) for address, data in words]
+        return scoreboard.image(Path(self.job[name]))
 
     async def loaded(self) -> None:
         """Load the image, unless an earlier test has: reset keeps what was loaded."""
@@ -202,17 +200,8 @@ class System:
     def compare(self, frames: list[AxiStreamFrame], first: int = 0) -> Scoreboard:
         """Compare the results of the sequences from `first` on with the vectors, value by value."""
         vectors = {k: v[first : first + len(frames)] for k, v in self.vectors.items()}
-        output = Output.of_vectors(self.sidecar, vectors)
-        kind = np.dtype("i1" if output.of == "state" else "<i4")
-        values = [np.frombuffer(bytes(frame.tdata), kind) for frame in frames]
-        flat = np.concatenate(values).astype(np.int64)
-        board = Scoreboard()
-        steps = vectors["lengths"] if output.every_step else np.ones(len(frames), int)
-        each = [len(v) for v in values]
-        assert each == (steps * (len(flat) // steps.sum())).tolist(), "packets of the wrong length"
-        golden = vectors[output.of]
-        board.compare(output.of, output.axes, golden, output.values(flat.reshape(-1, output.beat)))
-        return board
+        packets = [bytes(frame.tdata) for frame in frames]
+        return scoreboard.compare_packets(self.sidecar, vectors, packets)
 
 
 def pauses(chance: float, seed: str) -> Iterator[bool]:
