@@ -12,6 +12,7 @@ from torch import Tensor
 from gen.cost import activity, energy
 from gen.cost.activity import Activity
 from gen.impl import cells, yosys
+from gen.impl.library import Library
 from gen.ip import package
 from golden import files
 from golden.description import Description
@@ -34,6 +35,7 @@ def simulate_netlist(
     registers: Sequence[str] = (),
     macros: bool = True,
     hasty: bool = False,
+    delays: Library | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def simulate_netlist(
     registers: Nets driven by flip-flops (`gen.impl.yosys.registers`).
     macros: Whether the netlist has crossbar macros. Their behavioural model is simulated.
     hasty: Load without the driver, as fast as the bus accepts words.
+    delays: Library of the cells: each has a delay of UNIT_NS (`with_unit_delays`). None: no delays.
     seed: Seed of the initial values and of stimuli.
     """
     description = program.description
@@ -66,7 +69,9 @@ def simulate_netlist(
     )
     files.write_text(recorder, text)
     model = folder / f"rtl/{description.name}_crossbar_model.v"
-    runner = RecordingIcarus()
+    runner, netlist = RecordingIcarus(), list(netlist)
+    if delays is not None:
+        netlist = with_unit_delays(netlist, delays, folder)
     sources = [*netlist, *([model] if macros else []), recorder]
     icarus.build(runner, sources, top, work, options=["-s", RECORDER, "-s", POWER_ON])
     return chip.run(
@@ -79,6 +84,62 @@ def simulate_netlist(
         tests=UNDISTURBED,
         progress=progress,
     )
+
+
+UNIT_NS = 0.05
+"""Delay of a cell (ns): a path of 100 cells settles in half a clock period."""
+
+
+def with_unit_delays(sources: Sequence[Path], library: Library, folder: Path) -> list[Path]:
+    """The sources of `simulate_netlist`, with a delay of UNIT_NS from each cell to its outputs.
+
+    Cells that drive clock pins have none: a clock tree, which a netlist does not have yet, makes
+    all clocks arrive at once.
+
+    folder: Where the new files go.
+    """
+    text = sources[0].read_text()
+    found = [
+        (match[1], match.end(1), dict(yosys.CONNECTED.findall(match[3])))
+        for match in yosys.INSTANCE.finditer(text)
+    ]
+    pins: dict[str, dict[str, str]] = {}
+    clocks = set()
+    for kind, _, connected in found:
+        pins[kind] = pins.get(kind, {}) | connected
+        clocks |= {net.strip() for pin, net in connected.items() if pin in library.clocks}
+    timed = sorted(pins.keys() & library.outputs.keys())
+    for kind, end, connected in reversed(found):
+        outputs = {connected.get(pin, "").strip() for pin in library.outputs.get(kind, ())}
+        if outputs & clocks:
+            text = text[:end] + UNTIMED + text[end:]
+    made = [_delayed(kind, [*pins[kind]], library.outputs[kind]) for kind in timed]
+    paths = [folder / f"delayed_{path.name}" for path in sources]
+    files.write_text(paths[0], text + "".join(made))
+    for path, new in zip(sources[1:], paths[1:], strict=True):
+        cell = rf"\bmodule\s+({'|'.join(timed)})\b"
+        named = re.sub(cell, rf"module \g<1>{UNTIMED}", path.read_text())
+        files.write_text(new, named)
+    return paths
+
+
+UNTIMED = "_without_delay"
+"""End of the names of cells without a delay."""
+
+
+def _delayed(kind: str, pins: Sequence[str], outputs: Sequence[str]) -> str:
+    """Verilog of a cell with a delay."""
+    lines = [f"module {kind}({', '.join(pins)});"]
+    connections = []
+    for pin in pins:
+        if pin in outputs:
+            lines += [f"  output {pin};", f"  wire {pin}_now;"]
+            lines.append(f"  assign #{UNIT_NS} {pin} = {pin}_now;")
+        else:
+            lines.append(f"  input {pin};")
+        connections.append(f".{pin}({pin}{'_now' * (pin in outputs)})")
+    lines += [f"  {kind}{UNTIMED} cell_({', '.join(connections)});", "endmodule", ""]
+    return "\n".join(lines)
 
 
 def counted(

@@ -180,6 +180,31 @@ def test_scores_are_known_before_the_first_one(tmp_path):
     assert result["passed"] and result["values_compared"] >= 6 * 2
 
 
+@pytest.mark.slow
+@needs_tools
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus is not installed")
+def test_a_netlist_with_delays_does_what_golden_does(tmp_path, monkeypatch):
+    """Each score of 20 sequences; if cells are too slow for the clock, it does not."""
+    description = TINY.replace(output={"of": "scores", "steps": "every"}, network={"hidden": [3]})
+    mapped = yosys.map_cells(description, OSU, tmp_path)
+    lengths = torch.randint(1, 6, (20,), generator=torch.Generator().manual_seed(0))
+    x = random_codes(description, 0, len(lengths), 5, description.network.inputs)
+    sources = [tmp_path / "netlist.v", OSU.verilog()]
+
+    def result(count):
+        return netlist.simulate_netlist(
+            *(random_program(description, 0), x[:count], lengths[:count], tmp_path, sources),
+            registers=yosys.registers(sources[0], mapped.library),
+            delays=mapped.library,
+            seed=1,
+        )
+
+    passed = {"passed": True, "values_compared": int(lengths.sum()) * 2}
+    assert result(20) == passed
+    monkeypatch.setattr(netlist, "UNIT_NS", 1.0)
+    assert not result(2)["passed"]
+
+
 @needs_tools
 def test_what_no_clock_judges_is_named(mapped, tmp_path, monkeypatch):
     folder = tmp_path / "mapped"
