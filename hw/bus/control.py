@@ -122,8 +122,8 @@ class Control(wiring.Component):
                     m.d.sync += window.eq(Window.CLOSED)
         return moved & (window == Window.OPENING) & load, load
 
-    def _check(self, m: Module, window: Signal, opened: Value) -> Signal:
-        """Whether the signature of a load's words, in order, differs from the image's checksum.
+    def _check(self, m: Module, window: Signal, opened: Value) -> tuple[Signal, Signal]:
+        """Signature of a load's words, in order; whether it differs from the image's checksum.
 
         The signature is a multiple-input signature register (MISR). Each word shifts it in the
         field of CRC-32's polynomial and is XORed into it, together with its address, whose halves
@@ -144,7 +144,7 @@ class Control(wiring.Component):
             m.d.sync += signature.eq((signature << 1)[:BUS_BITS] ^ fed_back ^ word)
         with m.Elif(came & (self.bus.write_data != signature)):
             m.d.sync += check_failed.eq(1)
-        return check_failed
+        return signature, check_failed
 
     def _registers(
         self, m: Module, window: Signal, opened: Value, load: Signal, number: Value, write: Value
@@ -153,7 +153,7 @@ class Control(wiring.Component):
         bus = self.bus
         loaded = Signal()
         words_came = Signal()
-        check_failed = self._check(m, window, opened)
+        signature, check_failed = self._check(m, window, opened)
         with m.If(self.load.valid & self.load.ready):
             with m.If(window == Window.OPEN):
                 m.d.sync += [loaded.eq(0), words_came.eq(1)]
@@ -165,6 +165,7 @@ class Control(wiring.Component):
             ("status", "busy"): self.busy,
             ("status", "loaded"): loaded,
             ("status", "check_failed"): check_failed,
+            ("signature", "value"): signature,
         }
         counts = Signal.like(self.counts)  # strobes arrive late, carries are long
         m.d.sync += counts.eq(self.counts)

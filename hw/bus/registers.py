@@ -196,4 +196,6 @@ def _registers(description: Description) -> list[Register]:
     for name, about in COUNTERS.items():
         about += " Wraps at 2^32."
         add(name, about, Field(name="value", about=about, access="status", bits=BUS_BITS))
+    about = "Signature of the words of the last load, as they were received; 0 after a reset."
+    add("signature", about, Field(name="value", about=about, access="status", bits=BUS_BITS))
     return found

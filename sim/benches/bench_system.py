@@ -25,8 +25,8 @@ STALLS = (0.0, 0.3, 0.8)
 LONGEST_NS = 4_000_000
 """Timeout of a test (ns)."""
 
-STILL_BUSY, OUT_OF_RANGE, CHECK_FAILED = 4, 5, 7
-"""Values of WORDLINE_STILL_BUSY, WORDLINE_OUT_OF_RANGE and WORDLINE_CHECK_FAILED in the driver."""
+STILL_BUSY, OUT_OF_RANGE, NOT_LOADED, CHECK_FAILED, OTHER_IMAGE = range(4, 9)
+"""Values of WORDLINE_STILL_BUSY and those after it in the driver."""
 
 
 async def hold(dut: Any, prefix: str, payload: tuple[str, ...]) -> None:
@@ -329,6 +329,40 @@ async def damaged_image(dut: Any) -> None:
     assert not await failed()
     await system.load_hastily(whole)
     assert not await failed()
+
+
+@cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
+async def verified_image(dut: Any) -> None:
+    """The driver tells the loaded image from one with a changed word, and from later loads."""
+    system = await started(dut, 0.0)
+    draw = random.Random(f"{system.job['seed']} verify")
+
+    async def verify(words: list[tuple[int, int]]) -> int:
+        image = (Word * len(words))(*(Word(*word) for word in words))
+        return await system.call("wordline_verify", image, ctypes.c_size_t(len(words)))
+
+    whole = system.image()
+    assert await verify(whole) == NOT_LOADED
+    await system.load_hastily(whole)
+    assert await verify(whole) == await verify(whole[:-1]) == 0
+    n = draw.randrange(len(whole) - 1)
+    address, data = whole[n]
+    damaged = [*whole[:n], (address, data ^ 1 << draw.randrange(4)), *whole[n + 1 :]]
+    assert await verify(damaged) == CHECK_FAILED
+    assert await verify(damaged[:-1]) == await verify(whole[:n]) == OTHER_IMAGE
+    # A word that changes on its way to the accelerator, in a load that has no checksum.
+    await system.load_hastily(damaged[:-1])
+    assert await system.call("wordline_loaded")
+    assert await verify(whole) == OTHER_IMAGE
+    await system.load_hastily(damaged)
+    assert await verify(whole) == NOT_LOADED  # the checksum found it
+    await system.load_hastily(whole)
+    assert await verify(whole) == 0
+    await system.load_hastily(whole[:1])  # the same word again, but the last load is another
+    assert await verify(whole) == OTHER_IMAGE
+    await system.load_hastily(whole)
+    await system.reset()
+    assert await verify(whole) == NOT_LOADED
 
 
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")

@@ -380,5 +380,7 @@ def window(s: Scene, block: type) -> None:
     said = {"load_open": open_, "busy": dut.busy, "loaded": good, "check_failed": failed}
     for name, value in said.items():
         s.claim(f"{name} is said", ~asks | (bus.read_data[at[name]] == value))
+    asks = bus.read_address == 4 * registers["signature"]
+    s.claim("the signature is said", ~asks | (bus.read_data == signature))
     s.claim("the window is not read", ~bus.read_address[-1] | (bus.read_data == 0))
     s.reach("a word in a window", own & moved & ~check)

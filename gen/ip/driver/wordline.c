@@ -36,6 +36,23 @@ enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *i
     return wordline_loaded(base) ? WORDLINE_OKAY : WORDLINE_NOT_LOADED;
 }
 
+enum wordline_result wordline_verify(uintptr_t base, const struct wordline_word *image,
+                                     size_t count) {
+    uint32_t signature = 0xffffffffu;
+    size_t n;
+    if (!wordline_loaded(base)) return WORDLINE_NOT_LOADED;
+    for (n = 0; n < count; n++) {
+        uint32_t address = image[n].address, data = image[n].data;
+        uint32_t fed_back = signature >> 31 ? 0x04c11db7u : 0u;
+        if (address == WORDLINE_LOAD_CHECK) {
+            if (data != signature) return WORDLINE_CHECK_FAILED;
+        } else {
+            signature = (signature << 1) ^ fed_back ^ data ^ (address << 16 | address >> 16);
+        }
+    }
+    return get(base, WORDLINE_SIGNATURE) == signature ? WORDLINE_OKAY : WORDLINE_OTHER_IMAGE;
+}
+
 int wordline_loaded(uintptr_t base) {
     return (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOADED) != 0;
 }

@@ -25,7 +25,8 @@ enum wordline_result {
     WORDLINE_STILL_BUSY,    /* a sequence was in flight at every poll; nothing was loaded */
     WORDLINE_OUT_OF_RANGE,  /* an address outside the load map; nothing was loaded */
     WORDLINE_NOT_LOADED,    /* a reset or another master interrupted the load */
-    WORDLINE_CHECK_FAILED   /* words are missing, changed or in another order: load it again */
+    WORDLINE_CHECK_FAILED,  /* words are missing, changed or in another order: load it again */
+    WORDLINE_OTHER_IMAGE    /* the last load was not that of this image */
 };
 
 /* One word of an image: image.bin is an array of these, little-endian. */
@@ -50,6 +51,15 @@ enum wordline_result wordline_check(uintptr_t base);
  * loaded before the next sequence begins. */
 enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *image, size_t count,
                                    uint32_t patience);
+
+/* Whether the last load was that of this image, word for word: compares the accelerator's signature of
+ * the words it received with that of `image`, which is computed here. Takes one or two bus reads.
+ * WORDLINE_NOT_LOADED: no load since the reset, or none that passed its check; WORDLINE_CHECK_FAILED:
+ * the checksum at the end of `image` is not that of its words, so the copy in memory is damaged;
+ * WORDLINE_OTHER_IMAGE: the accelerator received other words, or some were loaded later. The memories
+ * themselves are not read: to restore bits that flipped in them, load the image again. */
+enum wordline_result wordline_verify(uintptr_t base, const struct wordline_word *image,
+                                     size_t count);
 
 /* Whether a whole program was loaded since the last reset. An earlier program is kept over a reset,
  * but the reset may have interrupted its load. */
