@@ -40,6 +40,7 @@ struct Probe {      // where its records are stored
 };
 
 struct Job {
+    int64_t reset;  // 0: go on from the state that the last job left
     // Words of the load bus, loaded first.
     const uint64_t* addresses;
     const uint64_t* data;
@@ -48,8 +49,10 @@ struct Job {
     const int32_t* x;
     const int32_t* lengths;
     int64_t sequences, steps, inputs, votes;
-    // Probability of a stall at a transfer, its seed, limits in cycles, cycles after the last output.
-    double stall;
+    // Probability of a stall at a transfer, the longest one, its seed, limits in cycles, cycles
+    // after the last output.
+    double stall, accept;  // the latter at the output
+    int64_t pause;
     uint64_t seed;
     int64_t load_limit, limit, linger;
     const volatile int32_t* stop;
@@ -104,21 +107,22 @@ int32_t element(const Bits& bits, const Field& field, unsigned index) {
                                                 : static_cast<int64_t>(pair >> above));
 }
 
-class Pauses {  // stalls of 1 to 40 cycles, uniformly distributed
+class Pauses {  // stalls of 1 to job.pause cycles, uniformly distributed
   public:
-    Pauses(const Job& job, uint32_t stream) : chance(job.stall) {
+    Pauses(const Job& job, double chance, uint32_t stream) : chance(chance), longest(job.pause) {
         std::seed_seq seeds{static_cast<uint32_t>(job.seed), static_cast<uint32_t>(job.seed >> 32),
                             stream};
         random.seed(seeds);
     }
     int draw() {
         if (chance == 0 || (random() >> 11) * 0x1p-53 >= chance) return 0;
-        return 1 + static_cast<int>(random() % 40);
+        return 1 + static_cast<int>(random() % longest);
     }
     uint64_t bits() { return random(); }
 
   private:
     double chance;
+    uint64_t longest;
     std::mt19937_64 random;
 };
 
@@ -208,7 +212,8 @@ class Chip {
     int32_t run(const Job& job) {
         Verilated::threadContextp(context.get());
         stop = job.stop;
-        reset();
+        if (job.reset) reset();
+        top->o___05Fready = 0;
         if (const int32_t status = load(job)) return status;
         return stream(job);
     }
@@ -237,7 +242,7 @@ class Chip {
 
     int32_t load(const Job& job) {
         int64_t n = 0;
-        Pauses pauses(job, 1);
+        Pauses pauses(job, job.stall, 1);
         auto next = [&](Bits& bits) {
             if (n == job.words) return false;
             insert(bits, LOAD_ADDRESS, 0, job.addresses[n]);
@@ -259,7 +264,7 @@ class Chip {
     }
 
     int32_t stream(const Job& job) {
-        Pauses pauses(job, 0), accepting(job, 2);
+        Pauses pauses(job, job.stall, 0), accepting(job, job.accept, 2);
         int64_t sequence = 0, step = 0, input = 0;
         auto next = [&](Bits& bits) {
             if (sequence == job.sequences) return false;

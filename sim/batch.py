@@ -8,7 +8,6 @@ for the same emitted files.
 
 import concurrent.futures
 import contextlib
-import ctypes
 import dataclasses
 import json
 import os
@@ -23,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from golden.errors import WordlineError
 from sim import chip
+from sim.batch_chip import PAUSE, Chip, Chunk, next_run, read_sidecar
 from sim.batch_header import header, layouts
 from sim.benches import scoreboard
-from sim.benches.scoreboard import Output, Recorded, Scoreboard
+from sim.benches.scoreboard import Output, Scoreboard
 from sim.chip import Progress
 from sim.verilator import BatchVerilator, CoverageVerilator
 
@@ -39,8 +38,6 @@ CHUNK_VALUES = 1 << 24
 
 SHORT = 10**11
 """Limit of a short run (cycles times bytes of Verilog): 1 to 2 s; optimising takes 4 to 25 s."""
-
-DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW = range(5)
 
 
 @dataclass(frozen=True)
@@ -119,6 +116,7 @@ def simulate(
     *,
     seed: int = 0,
     stall: float = 0.0,
+    pause: int = PAUSE,
     workers: int | None = None,
     chunk: int | None = None,
     coverage: Path | None = None,
@@ -128,58 +126,16 @@ def simulate(
 
     seed: Seed of stalls and padding.
     stall: Probability of a stall at each transfer.
+    pause: Longest stall (cycles).
     workers: Number of threads; None: one per core.
     chunk: Sequences from one reset to the next; None: see `CHUNK`. It affects only the cycles.
     coverage: File for the coverage record. It needs a build for coverage and implies one worker.
 
     Raises WordlineError if the chip hangs, or gives more or fewer values than expected.
     """
-    run = _Run(batch, seed=seed, stall=stall, chunk=chunk, coverage=coverage)
+    run = _Run(batch, seed=seed, stall=stall, pause=pause, chunk=chunk, coverage=coverage)
     workers = 1 if coverage else workers
     return run.all(workers or len(os.sched_getaffinity(0)), progress)
-
-
-class _Probe(ctypes.Structure):
-    _fields_ = (
-        *(("units", ctypes.c_int64), ("steps", ctypes.c_int64), ("whole", ctypes.c_int32)),
-        *(("cycles", ctypes.c_void_p), ("beats", ctypes.c_int64)),
-        ("fields", ctypes.c_void_p * 8),
-    )
-
-
-class _Job(ctypes.Structure):
-    """Job of sim/batch.cpp, with the same layout."""
-
-    _fields_ = (
-        *(("addresses", ctypes.c_void_p), ("data", ctypes.c_void_p), ("words", ctypes.c_int64)),
-        *(("x", ctypes.c_void_p), ("lengths", ctypes.c_void_p), ("sequences", ctypes.c_int64)),
-        *((name, ctypes.c_int64) for name in ("steps", "inputs", "votes")),
-        *(("stall", ctypes.c_double), ("seed", ctypes.c_uint64)),
-        *((name, ctypes.c_int64) for name in ("load_limit", "limit", "linger")),
-        *((name, ctypes.c_void_p) for name in ("stop", "output")),
-        ("outputs", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("probes", "given", "cycles", "culprit")),
-    )
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Consecutive sequences from number `first` on, with their vectors."""
-
-    first: int
-    vectors: dict[str, np.ndarray]
-    output: Output
-    given: np.ndarray
-    """(1,): number of output transfers so far."""
-
-    @property
-    def sequences(self) -> int:
-        return len(self.vectors["lengths"])
-
-    @property
-    def done(self) -> int:
-        """Number of finished sequences, estimated from the output transfers."""
-        return int(self.given[0]) * self.sequences // self.output.transfers
 
 
 class _Run:
@@ -191,19 +147,20 @@ class _Run:
         *,
         seed: int,
         stall: float,
+        pause: int,
         chunk: int | None,
         coverage: Path | None = None,
     ) -> None:
         self.coverage = coverage
-        self.sidecar = json.loads(Path(batch.job["sidecar"]).read_text())
+        self.sidecar = read_sidecar(Path(batch.job["sidecar"]))
         self.image = scoreboard.image(Path(batch.job["image"]))
         self.vectors = Path(batch.job["vectors"])
-        self.library = _load(batch.library)
-        self.seed, self.stall, self.chunk = seed, stall, chunk
+        self.library = batch.library
+        self.seed, self.stall, self.pause, self.chunk = seed, stall, pause, chunk
         self.scoreboard = Scoreboard()
         self.lock = threading.Lock()
         self.stop = np.zeros(1, np.int32)
-        self.idle: queue.SimpleQueue[int] = queue.SimpleQueue()  # loaded chips
+        self.idle: queue.SimpleQueue[Chip] = queue.SimpleQueue()  # loaded chips
         self.cycles = 0
         self.values: dict[int, np.ndarray] = {}  # by the first sequence of the chunk
 
@@ -214,7 +171,7 @@ class _Run:
             total, passes = vectors.length("x"), vectors.length("layers.0.h")
             size = self.chunk or self._chunk_size(vectors, passes // total)
             lengths, golden = [], []
-            chunks: list[_Chunk] = []
+            chunks: list[Chunk] = []
             with self._pool(workers) as pool:
                 waiting: set[concurrent.futures.Future[None]] = set()
                 for first in range(0, total, size):
@@ -222,7 +179,7 @@ class _Run:
                     output = Output.of_vectors(self.sidecar, rows)
                     lengths.append(rows["lengths"])
                     golden.append(output.flat(rows[output.of]))
-                    chunk = _Chunk(first, rows, output, np.zeros(1, np.int64))
+                    chunk = Chunk(first, rows, output)
                     chunks.append(chunk)
                     waiting.add(pool.submit(self._compute, chunk))
                     # Queue one chunk more than can run: waiting chunks take memory.
@@ -259,15 +216,15 @@ class _Run:
             while not self.idle.empty():
                 chip_ = self.idle.get()
                 if self.coverage is not None:
-                    self.library.chip_coverage(chip_, str(self.coverage).encode())
-                self.library.chip_delete(chip_)
+                    chip_.write_coverage(self.coverage)
+                chip_.close()
 
     def _chunk_size(self, vectors: "_Vectors", votes: int) -> int:
         """Sequences per chunk: the same on every machine, as it determines the number of cycles."""
         values = sum(vectors.row(name) * (1 if name == "x" else votes) for name in vectors.arrays)
         return max(1, min(CHUNK, CHUNK_VALUES // values))
 
-    def _compute(self, chunk: _Chunk) -> None:
+    def _compute(self, chunk: Chunk) -> None:
         """Run a chunk on a free chip, and compare."""
         if self.stop[0]:
             return
@@ -275,32 +232,23 @@ class _Run:
         try:
             chip_, words = self.idle.get_nowait(), []
         except queue.Empty:
-            chip_, words = self.library.chip_new(), self.image
+            chip_, words = Chip(self.library, self.sidecar, self.stop), self.image
+        words = words + next_run(self.sidecar, self.image, chunk.first * chunk.votes)
         try:
-            recorded, values, cycles, times = self._stream(chip_, words, chunk)
+            given = chip_.run(words, chunk, stall=self.stall, pause=self.pause, seed=self.seed)
         except BaseException:
-            self.library.chip_delete(chip_)
+            chip_.close()
             raise
         self.idle.put(chip_)
+        if given is None:
+            return
         with self.lock:
-            self.cycles += cycles
-            self.values[chunk.first] = chunk.output.flat(values)
-            golden = chunk.vectors
-            steps = int(golden["lengths"].max())
-            every_step = chunk.output.every_step
-            shorter = {
-                name: rows[:, :steps]
-                if name.startswith("layers.") or (every_step and name in scoreboard.OUTPUTS)
-                else rows
-                for name, rows in golden.items()
-            }
-            values = values[:, :steps] if every_step else values
-            scoreboard.compare(
-                self.scoreboard, shorter, recorded, chunk.output, values, chunk.first
-            )
-            self._say_when(chunk, times)
+            self.cycles += given.cycles
+            self.values[chunk.first] = chunk.output.flat(given.values)
+            chunk.compare(self.scoreboard, given)
+            self._say_when(chunk, given.times)
 
-    def _say_when(self, chunk: _Chunk, times: dict[str, np.ndarray]) -> None:
+    def _say_when(self, chunk: Chunk, times: dict[str, np.ndarray]) -> None:
         """Add the cycle to the first difference, if it is in this chunk."""
         first = self.scoreboard.first
         if first is None or first.since is not None:
@@ -308,73 +256,12 @@ class _Run:
         probe = "head" if first.quantity == "scores" else first.quantity.rpartition(".")[0]
         cycle = None
         if probe in times:
-            votes = scoreboard.count_passes(chunk.vectors) // chunk.sequences
             place = first.place
-            row = (place["sequence"] - chunk.first) * votes + place["pass"]
+            row = (place["sequence"] - chunk.first) * chunk.votes + place["pass"]
             units = next(iter(layouts(self.sidecar)[probe].values()))["dimensions"][-1]
             beat = place.get("unit", place.get("class", 0)) // units
             cycle = int(times[probe][row, place.get("step", 0), beat])
         self.scoreboard.first = dataclasses.replace(first, since=chunk.first, cycle=cycle)
-
-    def _stream(
-        self, chip_: int, words: list[tuple[int, int]], chunk: _Chunk
-    ) -> tuple[Recorded, np.ndarray, int, dict[str, np.ndarray]]:
-        """Run a chunk. Returns probes, outputs, cycles, and the cycle of each beat of a probe."""
-        golden, sequences = chunk.vectors, chunk.sequences
-        passes, steps = scoreboard.count_passes(golden), int(golden["lengths"].max())
-        votes = passes // sequences
-        words = words + next_run(self.sidecar, self.image, chunk.first * votes)
-        load = np.array(words, np.uint64).T.copy()
-        x = np.ascontiguousarray(golden["x"][:, :steps], np.int32)
-        lengths = np.ascontiguousarray(golden["lengths"], np.int32)
-        output = np.zeros((chunk.output.transfers, chunk.output.beat), np.int32)
-        recorded: Recorded = {}
-        probes = (_Probe * len(self.sidecar["probes"]))()
-        times: dict[str, np.ndarray] = {}
-        for probe, (name, fields) in zip(probes, layouts(self.sidecar).items(), strict=True):
-            head = name == "head"
-            once = head and not chunk.output.every_step
-            probe.units = self.sidecar["arrays"][name]["units"]
-            probe.steps, probe.whole = (1, 1) if once else (steps, 0)
-            places = next(iter(fields.values()))["dimensions"][-1]
-            probe.beats = -(-probe.units // places)
-            times[name] = np.zeros((passes, probe.steps, probe.beats), np.int64)
-            probe.cycles = times[name].ctypes.data
-            for n, (field, layout) in enumerate(fields.items()):
-                *gates, _ = layout["dimensions"]
-                size = (passes, *([] if once else [steps]), *gates, probe.units)
-                array = recorded["scores" if head else f"{name}.{field}"] = np.zeros(size, np.int32)
-                probe.fields[n] = array.ctypes.data
-        numbers = np.zeros(2, np.int64)  # cycles, culprit
-        patience = scoreboard.patience(self.sidecar, golden["lengths"], passes, self.stall)
-        job = _Job(
-            **{"addresses": load[0].ctypes.data, "data": load[1].ctypes.data, "words": len(words)},
-            **{"x": x.ctypes.data, "lengths": lengths.ctypes.data, "sequences": sequences},
-            **{"steps": steps, "inputs": x.shape[2], "votes": votes},
-            **{"stall": self.stall, "seed": self.seed << 32 | chunk.first & 0xFFFFFFFF},
-            **{"load_limit": 1000 + len(words) * (60 if self.stall else 2), "limit": patience},
-            **{"linger": self.sidecar["cycles_per_step"], "stop": self.stop.ctypes.data},
-            **{"output": output.ctypes.data, "outputs": len(output)},
-            **{"probes": ctypes.addressof(probes)},
-            **{"given": chunk.given.ctypes.data, "cycles": numbers[0:].ctypes.data},
-            **{"culprit": numbers[1:].ctypes.data},
-        )
-        status = self.library.chip_run(chip_, ctypes.byref(job))
-        if status not in (DONE, STOPPED):
-            raise WordlineError(self._complaint(status, chunk, patience, int(numbers[1])))
-        return recorded, chunk.output.values(output), int(numbers[0]), times
-
-    def _complaint(self, status: int, chunk: _Chunk, patience: int, culprit: int) -> str:
-        where = f"Sequences {chunk.first} to {chunk.first + chunk.sequences - 1}"
-        of = scoreboard.OUTPUTS[chunk.output.of][1]
-        if status == HUNG:
-            came, wanted = int(chunk.given[0]), chunk.output.transfers
-            return (
-                f"{where}: the chip hangs; {came} of {wanted} {of} came out in {patience:,} cycles."
-            )
-        what = of if culprit < 0 else f"values of {[*self.sidecar['probes']][culprit]}"
-        side = "more" if status == TOO_MANY else "fewer"
-        return f"{where}: {side} {what} came out than belong to what went in."
 
 
 class _Vectors:
@@ -416,29 +303,3 @@ class _Vectors:
             data = file.read(int(np.prod(size)) * dtype.itemsize)
             rows[name] = np.frombuffer(data, dtype).reshape(size)
         return rows
-
-
-def next_run(
-    sidecar: dict[str, Any], image: list[tuple[int, int]], run: int
-) -> list[tuple[int, int]]:
-    """Words to load after the image: they advance the number of each array's next run by `run`."""
-    loaded, words = dict(image), []
-    for name, region in sidecar["load_map"]["regions"].items():
-        if name.endswith(".parameters"):
-            (_, lane_bits), (_, number_bits), *tiles = region["fields"].items()
-            number = sidecar["load_map"]["parameters"].index("run")
-            low = lane_bits + number_bits
-            for tile in range(1 << sum(bits for _, bits in tiles)):
-                address = region["base"] + (tile << low) + (number << lane_bits)
-                if address in loaded:
-                    words.append((address, (loaded[address] + run) % (1 << 32)))
-    return words
-
-
-def _load(path: Path) -> Any:
-    library = ctypes.CDLL(str(path.absolute()))
-    library.chip_new.restype = ctypes.c_void_p
-    library.chip_delete.argtypes = (ctypes.c_void_p,)
-    library.chip_coverage.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
-    library.chip_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
-    return library

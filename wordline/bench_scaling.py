@@ -92,22 +92,34 @@ def measure(folder: Path, design: Description) -> dict[str, Any]:
 def _simulate(built: "batch.Batch") -> tuple[dict[str, Any], float, list[float]]:
     """Run a chip sequence by sequence; RuntimeError if it is not golden.
 
-    Returns the result, the seconds of the first sequence, with loading, and those of each other.
+    Returns the cycles and steps, the seconds of the first sequence, with loading, and those of each
+    other.
     """
-    from sim import batch
+    from gen.rtl import vectors
+    from sim import batch_chip
+    from sim.benches import scoreboard
+    from sim.benches.scoreboard import Output, Scoreboard
 
-    took: list[float] = []
-
-    class Timed(batch._Run):
-        def _stream(self, *arguments: Any) -> Any:
-            began = time.perf_counter()
-            found = super()._stream(*arguments)
-            took.append(time.perf_counter() - began)
-            return found
-
-    result = Timed(built, seed=0, stall=0.0, chunk=1).all(1, None)
-    if result["mismatches"]:
-        raise RuntimeError(f"{built.library}: {result['first_difference']}")
+    sidecar, image, golden = (Path(built.job[name]) for name in ("sidecar", "image", "vectors"))
+    chip = batch_chip.Chip(built.library, batch_chip.read_sidecar(sidecar))
+    words, every, board = scoreboard.image(image), vectors.load(golden), Scoreboard()
+    took, cycles = [], 0
+    for n in range(len(every["lengths"])):
+        one = vectors.one(every, n)
+        chunk = batch_chip.Chunk(n, one, Output.of_vectors(chip.sidecar, one))
+        began = time.perf_counter()
+        given = chip.run(words if n == 0 else [], chunk)
+        took.append(time.perf_counter() - began)
+        assert given is not None
+        chunk.compare(board, given)
+        cycles += given.cycles
+    chip.close()
+    if board.mismatches:
+        raise RuntimeError(f"{built.library}: {board.first}")
+    result = {
+        "cycles_per_step": round(cycles / int(every["lengths"].sum()), 3),
+        "values_compared": board.values_compared,
+    }
     return result, took[0], took[1:]
 
 

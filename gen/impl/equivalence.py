@@ -60,7 +60,7 @@ def proved(before: str, after: str, module: str, boxes: str, folder: Path) -> bo
     if not _said_yes(script, folder):
         return False
     found = json.loads((folder / "both.json").read_text())
-    if not _boxed_memories(found["modules"]):
+    if not _boxed(found["modules"]):
         return False
     files.write_text(folder / "boxed.json", json.dumps(found))
     script = [
@@ -102,39 +102,54 @@ def _said_yes(script: list[str], folder: Path) -> bool:
     return True
 
 
-def _boxed_memories(found: dict[str, Any]) -> bool:
+def _boxed(found: dict[str, Any]) -> bool:
     """Turn memories into black boxes. Returns whether both versions have the same memories."""
-    memories: dict[str, dict[str, Any]] = {"gold": {}, "gate": {}}
-    boxes = {}
-    for side, own in memories.items():
-        for name, cell in [*found[side]["cells"].items()]:
-            if not cell["type"].startswith("$mem"):
-                continue
-            memory = cell["parameters"]["MEMID"].removeprefix("\\")
-            own[memory] = cell["type"], cell["parameters"]
-            ports, used = {}, 2  # 0 and 1 are constants
-            for port, direction in cell["port_directions"].items():
-                bits = [*range(used, used + len(cell["connections"][port]))]
-                ports[port] = {"direction": direction, "bits": bits}
-                used += len(bits)
-            boxes[f"memory${memory}"] = {
-                **{"attributes": {"blackbox": "1"}, "ports": ports, "cells": {}},
-                "netnames": {
-                    port: {"hide_name": 0, "bits": entry["bits"], "attributes": {}}
-                    for port, entry in ports.items()
-                },
-            }
-            del found[side]["cells"][name]
-            found[side]["cells"][f"memory${memory}"] = {
-                "hide_name": 0,
-                "type": f"memory${memory}",
-                "parameters": {},
-                "attributes": {},
-                "port_directions": cell["port_directions"],
-                "connections": cell["connections"],
-            }
-    found |= boxes
-    return memories["gold"] == memories["gate"]
+    gold, boxes = boxed_memories(found["gold"])
+    gate, more = boxed_memories(found["gate"])
+    found |= boxes | more
+    return gold == gate
+
+
+def boxed_memories(
+    module: dict[str, Any], *, least: int = 0
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Turn the memories of a module, as Yosys' JSON has it, into instances of black boxes.
+
+    least: Size of the smallest memory that becomes one, in bits.
+
+    Returns the kind and the parameters of each memory, and the black boxes.
+    """
+    memories, boxes = {}, {}
+    for name, cell in [*module["cells"].items()]:
+        if not cell["type"].startswith("$mem"):
+            continue
+        width, words = (int(cell["parameters"][name], 2) for name in ("WIDTH", "SIZE"))
+        if width * words < least:
+            continue
+        memory = cell["parameters"]["MEMID"].removeprefix("\\")
+        memories[memory] = cell["type"], cell["parameters"]
+        ports, used = {}, 2  # 0 and 1 are constants
+        for port, direction in cell["port_directions"].items():
+            bits = [*range(used, used + len(cell["connections"][port]))]
+            ports[port] = {"direction": direction, "bits": bits}
+            used += len(bits)
+        boxes[f"memory${memory}"] = {
+            **{"attributes": {"blackbox": "1"}, "ports": ports, "cells": {}},
+            "netnames": {
+                port: {"hide_name": 0, "bits": entry["bits"], "attributes": {}}
+                for port, entry in ports.items()
+            },
+        }
+        del module["cells"][name]
+        module["cells"][f"memory${memory}"] = {
+            "hide_name": 0,
+            "type": f"memory${memory}",
+            "parameters": {},
+            "attributes": {},
+            "port_directions": cell["port_directions"],
+            "connections": cell["connections"],
+        }
+    return memories, boxes
 
 
 def _called(module: str, name: str) -> str:

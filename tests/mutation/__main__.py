@@ -1,114 +1,96 @@
-"""Mutants of an emitted design: `make mutate`. Which faults would a run of its test set miss?
+"""Mutants of an emitted design: `make mutate`. Which faults would its tests miss?
 
 A mutant is killed at the first value that differs from golden, by a hang, or by a value too many or
-too few eight sequences, then in the whole test set, then with stalls. What survives is
-equal, which is proved of its module, or a fault that nothing here finds.
+too few: in the test set of the design, there with stalls, then with random programs, reloads and
+resets
+(tests/soak/session.py). What survives is proved equal (no input can make an output or a probe
+differ), or is a fault that nothing finds.
 """
 
 import argparse
-import dataclasses
 import json
-import shutil
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from golden import files
 from golden.errors import WordlineError
-from sim import batch, chip
 from tests.mutation import mutants
+from tests.mutation.aig import Faults
+from tests.mutation.chip import Design
 
 Fields = dict[str, Any]
-FEW = 8
-STALL = 0.1
+
+SECONDS = 20
+"""Time of a proof."""
+
+SEEN = {True: "can be seen", None: "not known"}
+"""What is known of a mutant that is not proved equal."""
 
 
-def few(vectors: Path, to: Path) -> Path:
-    """The vectors of the first sequences."""
-    with np.load(vectors) as arrays:
-        total, passes = len(arrays["x"]), len(arrays["layers.0.h"])
-        rows = {
-            name: FEW * (passes // total if len(a) == passes else 1)
-            for name, a in arrays.items()
-            if a.ndim
-        }
-        kept = {name: a[: rows[name]] if a.ndim else a for name, a in arrays.items()}
-    np.savez(to, **kept)
-    return to
-
-
-class Design:
-    """An emitted design, and how its mutants are run."""
-
-    def __init__(self, folder: Path, out: Path) -> None:
-        (sidecar,) = (p for p in folder.glob("*.json") if (folder / f"{p.stem}.v").exists())
-        self.name, self.out = sidecar.stem, out
-        self.emitted = chip.emitted(folder, self.name)
-        self.verilog, self.boxes = (
-            folder / f"{self.name}.v",
-            folder / f"{self.name}_crossbar_stub.v",
-        )
-        self.number = out / "number"
-        self.few = few(folder / "vectors.npz", out / "few.npz")
-
-    def build(self, group: list[str], folder: Path) -> batch.Batch:
-        """A model with all mutants of a group, of which none is active."""
-        folder.mkdir(parents=True, exist_ok=True)
-        text = mutants.switched(
-            group, self.verilog, self.boxes, self.emitted.top, self.number, folder
-        )
-        switched = folder / self.verilog.name
-        files.write_text(switched, text)
-        sources = [switched if path == self.verilog else path for path in self.emitted.sources]
-        emitted = dataclasses.replace(self.emitted, sources=sources)
-        return batch.build(emitted, folder / "batch", quick=True, lenient=True)
-
-    def outcome(self, built: batch.Batch, number: int) -> str:
-        """What finds a mutant, or "survives"."""
-        self.number.write_text(str(number))
-        small = dataclasses.replace(built, job=built.job | {"vectors": str(self.few)})
-        for name, run, options in (
-            ("few", small, {}),
-            ("all", built, {}),
-            ("stalls", small, {"stall": STALL, "seed": 1}),
-        ):
-            try:
-                if not batch.simulate(run, workers=1, **options)["passed"]:
-                    return f"{name}: a value differs"
-            except WordlineError as error:
-                return f"{name}: {'hangs' if 'hangs' in str(error) else 'values too many or few'}"
-        return "survives"
-
-
-def run(design: Design, count: int, seed: int, size: int, console: Console) -> list[Fields]:
-    """What became of each mutant."""
-    out = design.out
-    given = (design.verilog, design.boxes, design.emitted.top)
-    wanted = mutants.listed(*given, count, seed, out)
-    lines = design.verilog.read_text().splitlines()
-    shutil.rmtree(out / "equal", ignore_errors=True)
+def examine(design: Design, group: list[str], folder: Path) -> list[Fields]:
+    """What became of each mutant of a group."""
+    built = design.build(group, folder)
+    if built.outcome(0)[0] != "survives":
+        raise WordlineError("The design without a mutant is not green.")
+    lines = design.sources.verilog.read_text().splitlines()
     found: list[Fields] = []
-    for first in range(0, len(wanted), size):
-        group = wanted[first : first + size]
-        built = design.build(group, out / f"group-{first}")
-        if design.outcome(built, 0) != "survives":
-            raise WordlineError("the design without a mutant is not green")
-        told = f"mutants {first + 1} to {first + len(group)} of {len(wanted)}"
-        for n, mutant in enumerate(track(group, told, console=console), 1):
-            module, what = mutants.place(mutant)
-            row = {"module": module, "what": what, "source": mutants.source(lines, mutant)}
-            row["outcome"] = design.outcome(built, n)
-            if row["outcome"] == "survives" and mutants.is_equal(mutant, *given, out / "equal"):
-                row["outcome"] = "equal"
-            found.append(row)
+    for n, mutant in enumerate(group, 1):
+        module, what = mutants.place(mutant)
+        by, how = built.outcome(n)
+        row = {"module": module, "what": what, "source": mutants.source(lines, mutant)}
+        found.append(row | {"by": by, "how": how})
+    left = [n for n, row in enumerate(found, 1) if row["by"] == "survives"]
+    for n, seen in looked_for(design, group, left, folder / "graph").items():
+        found[n - 1] |= {"by": "equal"} if seen is False else {"how": SEEN[seen]}
     return found
+
+
+def looked_for(
+    design: Design, group: list[str], wanted: list[int], folder: Path
+) -> dict[int, bool | None]:
+    """Whether mutants, given by their numbers, can be seen: in the whole design, or in a module.
+
+    Nothing outside a module that does the same can differ.
+    """
+    top = design.sources.top
+    graphs: dict[str, Faults] = {}
+    found: dict[int, bool | None] = {}
+    for n in wanted:
+        own = mutants.place(group[n - 1])[0]
+        for module in dict.fromkeys((top, own)):
+            if module not in graphs:
+                where = folder / str(len(graphs))
+                graphs[module] = mutants.faults(group, design.sources, where, module)
+            seen = graphs[module].is_seen(n, folder, seconds=SECONDS)
+            if module == top or seen is False:
+                found[n] = seen
+            if found[n] is not None:
+                break
+    return found
+
+
+def run(design: Design, given: argparse.Namespace, console: Console) -> list[Fields]:
+    """What became of each mutant: groups of them in processes."""
+    wanted = mutants.listed(design.sources, given.count, given.seed, given.out)
+    groups = [wanted[n : n + given.group] for n in range(0, len(wanted), given.group)]
+    folders = [given.out / f"group-{n}" for n in range(len(groups))]
+    with ProcessPoolExecutor(given.workers) as pool:
+        found = pool.map(examine, [design] * len(groups), groups, folders)
+        told = track(found, f"groups of {given.group} mutants", len(groups), console=console)
+        return [row for rows in told for row in rows]
+
+
+def kind(row: Fields) -> str:
+    """killed, equal or survives."""
+    return row["by"] if row["by"] in ("equal", "survives") else "killed"
 
 
 def table(rows: list[Fields]) -> Table:
@@ -116,15 +98,9 @@ def table(rows: list[Fields]) -> Table:
     made = Table("module", "mutants", "killed", "equal", "survive")
     for module in sorted({row["module"] for row in rows}):
         own = Counter(kind(row) for row in rows if row["module"] == module)
-        made.add_row(
-            module, str(own.total()), *(str(own[k]) for k in ("killed", "equal", "survives"))
-        )
+        counts = (str(own[k]) for k in ("killed", "equal", "survives"))
+        made.add_row(module, str(own.total()), *counts)
     return made
-
-
-def kind(row: Fields) -> str:
-    """killed, equal or survives."""
-    return row["outcome"] if row["outcome"] in ("equal", "survives") else "killed"
 
 
 def main() -> int:
@@ -135,24 +111,26 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--group", type=int, default=100, help="mutants of one build")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--least", type=float, default=97)
     given = parser.parse_args()
+    given.out = given.out.absolute()
     given.out.mkdir(parents=True, exist_ok=True)
     console, began = Console(), time.monotonic()
-    design = Design(given.folder, given.out.absolute())
-    rows = run(design, given.count, given.seed, given.group, console)
+    design = Design(given.folder, given.out, given.seed)
+    rows = run(design, given, console)
     counts = Counter(kind(row) for row in rows)
     rate = 100 * counts["killed"] / max(1, len(rows) - counts["equal"])
     results = {
         **{"design": design.name, "seed": given.seed, "mutants": len(rows), **counts},
         **{"rate": round(rate, 2), "minutes": round((time.monotonic() - began) / 60, 1)},
-        **{"ways": Counter(row["outcome"] for row in rows), "rows": rows},
+        **{"by": Counter(row["by"] for row in rows), "how": Counter(row["how"] for row in rows)},
+        "survivors": [row for row in rows if row["by"] == "survives"],
     }
     files.write_text(given.out / f"{design.name}.json", json.dumps(results, indent=1) + "\n")
     console.print(table(rows))
-    for row in rows:
-        if row["outcome"] == "survives":
-            console.print(f"survives: {row['module']}: {row['what']}\n    {row['source']}")
+    for row in results["survivors"]:
+        console.print(f"survives: {row['module']}: {row['what']}\n    {row['source']}")
     console.print(
         f"{len(rows)} mutants of {design.name}, seed {given.seed}: {counts['killed']} killed, "
         f"{counts['equal']} proved equal, {counts['survives']} survive: {rate:.1f} %; "

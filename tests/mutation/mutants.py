@@ -1,17 +1,21 @@
-"""Mutants of emitted Verilog: many in one build, each switched on by its number.
+"""Mutants of emitted Verilog: many in one design, each switched on by its number.
 
 Yosys' `mutate` puts faults into cells: a bit that is inverted, stuck, or mixed with another one
-(Wolf, "MCY", https://yosyshq.readthedocs.io/projects/mcy). Each fault is active only while the
-register `mutant_number` has its number, which is read from a file as a model is made.
+(Wolf, "MCY", https://yosyshq.readthedocs.io/projects/mcy). Each fault is active only while
+`mutant_number` has its number: a register that is read from a file as a model is made, or an input
+of the graph in which its effect is looked for.
 """
 
+import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gen.impl.equivalence import proved
+from gen.impl.equivalence import boxed_memories
 from gen.impl.tools import run_yosys
 from golden import files
-from tests.formal.engine import TO_AIGER, abc
+from tests.mutation.aig import Faults, Graph
 
 BITS = 16
 
@@ -25,40 +29,70 @@ initial begin
 end
 """
 
-BEGIN = """
-read_verilog -lib {boxes}
-read_verilog -sv {verilog}
-hierarchy -top {top}
-proc
-setattr -set keep 1 w:trace w:trace_valid
-opt_clean
-"""
-
-
-FROM_POWER_UP = """
+TO_GRAPH = """
 read_json boxed.json
-expose -shared -evert gold gate
+hierarchy -top {top}
+expose w:*trace w:*trace_valid
+expose -evert t:memory$* {boxes}
 opt_clean
-miter -equiv -flatten gold gate spec
-hierarchy -top spec
+opt -full
+memory_map
+opt -full
+techmap
+opt -fast
+formalff -clk2ff
+setundef -undriven -zero
+simplemap
+dffunmap
+aigmap
+opt_clean
+write_aiger -ascii -zinit -vmap graph.map graph.aag
 """
 
-SECONDS = 20
-"""Time of a proof from power-up."""
+RESETS = {"rst": False, "aresetn": True}
+"""Names of resets: whether they are active when 0."""
+
+SMALL = 256
+"""Memories of fewer bits are made of registers, and may so be proved to hold the same."""
+
+ENABLES = (
+    (r"(.*)__payload", r"\1__valid"),
+    (r"(.*trace)", r"\1_valid"),
+    (r"(.*)\.parameters__(?:address|data)", r"\1.parameters__enable"),
+    (r"(.*)\.WR_(?:ADDR|DATA)", r"\1.WR_EN"),
+    (r"(.*)_t(?:data|last)", r"\1_tvalid"),
+    (r"s_axil_(.)(?:data|resp)", r"s_axil_\1valid"),
+)
+"""Names of outputs, and of those without which their values mean nothing."""
 
 
-def listed(verilog: Path, boxes: Path, top: str, count: int, seed: int, folder: Path) -> list[str]:
+@dataclass(frozen=True)
+class Sources:
+    """Verilog to put faults into: `verilog` has the module `top`, `boxes` what it instantiates."""
+
+    verilog: Path
+    boxes: Path
+    top: str
+
+    @property
+    def read(self) -> str:
+        """Commands of Yosys that read it."""
+        return (
+            f"read_verilog -lib {self.boxes.absolute()}\n"
+            f"read_verilog -sv {self.verilog.absolute()}\n"
+            f"hierarchy -top {self.top}\nproc\n"
+            "setattr -set keep 1 w:trace w:trace_valid\nopt_clean\n"
+        )
+
+
+def listed(sources: Sources, count: int, seed: int, folder: Path) -> list[str]:
     """`count` mutants, as commands of Yosys, spread over all modules by their size.
 
     What memories are before they are loaded is left out, which is never read, and cells that
     nothing depends on.
     """
-    begin = BEGIN.format(boxes=boxes.absolute(), verilog=verilog.absolute(), top=top)
-    run_yosys(
-        f"{begin}mutate -list {count} -seed {seed} -o mutants.txt t:* t:$meminit* %d\n",
-        folder,
-        "list",
-    )
+    wanted = f"mutate -list {count} -seed {seed} -o mutants.txt t:* t:$meminit* %d\n"
+    run_yosys(sources.read + wanted, folder, "list")
     lines = (folder / "mutants.txt").read_text().splitlines()
     return [line for line in lines if line.startswith("mutate -mode")]
 
@@ -77,39 +111,85 @@ def source(lines: list[str], mutant: str) -> str:
     return lines[int(number) - 1].strip() if number else ""
 
 
-def switched(
-    mutants: list[str], verilog: Path, boxes: Path, top: str, number: Path, folder: Path
-) -> str:
-    """Verilog with all of `mutants`, numbered from 1; `number` is the file with the active one."""
-    begin = BEGIN.format(boxes=boxes.absolute(), verilog=verilog.absolute(), top=top)
+def _with_number(mutants: list[str]) -> str:
+    """Commands that put all mutants in, numbered from 1."""
     ctrl = f"-ctrl mutant_number {BITS}"
-    commands = [m.replace("mutate ", f"mutate {ctrl} {n} ", 1) for n, m in enumerate(mutants, 1)]
-    end = "write_verilog -noattr switched.v\n"
-    run_yosys(begin + "\n".join(commands) + "\n" + end, folder, "switch")
-    text = (folder / "switched.v").read_text()
+    return "".join(
+        f"{m.replace('mutate ', f'mutate {ctrl} {n} ', 1)}\n" for n, m in enumerate(mutants, 1)
+    )
+
+
+def switched(mutants: list[str], sources: Sources, number: Path, folder: Path) -> str:
+    """Verilog with all of `mutants`; `number` is the file with the number of the active one."""
+    run_yosys(
+        f"{sources.read}{_with_number(mutants)}write_verilog -noattr switched.v\n", folder, "switch"
+    )
+    text, top = (folder / "switched.v").read_text(), sources.top
     # Yosys leads the number through all modules; the top gets it from the file.
     text = re.sub(rf"(module {top}\([^;]*?), mutant_number\);", r"\1);", text, count=1)
     declared = rf"  input \[{BITS - 1}:0\] mutant_number;\n  wire \[{BITS - 1}:0\] mutant_number;\n"
     begin = text.index(f"module {top}(")
     own = re.sub(declared, lambda _: READ.format(path=number.absolute()), text[begin:], count=1)
+    assert own != text[begin:], f"{top} has no mutant_number"
     return text[:begin] + own
 
 
-def is_equal(mutant: str, verilog: Path, boxes: Path, top: str, folder: Path) -> bool:
-    """Whether a mutant's module is proved to do what it did, whatever comes in.
+def faults(mutants: list[str], sources: Sources, folder: Path, module: str) -> Faults:
+    """A module, or the top, with all of `mutants`, in which to look for the effect of each.
 
-    First by SAT from any state, then from power-up, by PDR; what memories give may be anything.
+    What memories and crossbars give may be anything, the same in both; what they are given is seen,
+    as are outputs and probes.
     """
-    begin = BEGIN.format(boxes=boxes.absolute(), verilog=verilog.absolute(), top=top)
-    for name, commands in (("before", ""), ("after", mutant + "\n")):
-        if name == "after" or not (folder / "before.v").exists():  # the same for all mutants
-            run_yosys(f"{begin}{commands}write_verilog -noattr {name}.v\n", folder, name)
-    before, after = ((folder / f"{name}.v").read_text() for name in ("before", "after"))
-    files.write_text(folder / "mutant.txt", mutant)
-    if proved(before, after, place(mutant)[0], boxes.read_text(), folder / "proof"):
-        return True
-    if not (folder / "proof/boxed.json").exists():
-        return False  # another memory
-    run_yosys(FROM_POWER_UP + TO_AIGER, folder / "proof", "power-up")
-    said = abc(f"read_aiger spec.aig; scorr; pdr -T {SECONDS}", folder / "proof")
-    return "Property proved" in said
+    folder.mkdir(parents=True, exist_ok=True)
+    flat = "flatten\nopt_clean\nmemory_collect\nopt_clean\nwrite_json flat.json\n"
+    top = f"hierarchy -top {module}\n"
+    run_yosys(sources.read + _with_number(mutants) + top + flat, folder, "flat")
+    found: dict[str, Any] = json.loads((folder / "flat.json").read_text())
+    kinds, boxes = boxed_memories(found["modules"][module], least=SMALL)
+    memories = {
+        f"memory${name}": (int(sizes["WIDTH"], 2), int(sizes["ABITS"], 2))
+        for name, (_, sizes) in kinds.items()
+    }
+    found["modules"] |= boxes
+    files.write_text(folder / "boxed.json", json.dumps(found))
+    black = re.findall(r"(?m)^module (\w+)", sources.boxes.read_text())
+    given = {"top": module, "boxes": " ".join(f"t:{name}" for name in black)}
+    run_yosys(TO_GRAPH.format(**given), folder, "graph")
+    inputs, outputs = (_named(folder / "graph.map", kind) for kind in ("input", "output"))
+    number = [place for place, (name, _) in inputs.items() if name == "mutant_number"]
+    resets = [place for place, (name, _) in inputs.items() if name in RESETS]
+    reset = resets[0] if resets else None
+    low = bool(resets) and RESETS[inputs[resets[0]][0]]
+    graph = Graph.read(folder / "graph.aag")
+    return Faults(graph, number, reset, low, _enables(outputs, memories))
+
+
+def _named(map_: Path, kind: str) -> dict[int, tuple[str, int]]:
+    """Port and bit of each input or output, in the order of ports and bits."""
+    found = re.findall(rf"(?m)^{kind} (\d+) (\d+) (\S+)$", map_.read_text())
+    in_order = sorted((name, int(bit), int(place)) for place, bit, name in found)
+    return {place: (name, bit) for name, bit, place in in_order}
+
+
+def _enables(
+    outputs: dict[int, tuple[str, int]], memories: dict[str, tuple[int, int]]
+) -> dict[int, list[int]]:
+    """Outputs without which the value of an output means nothing."""
+    by_name: dict[str, dict[int, int]] = {}
+    for place, (name, bit) in outputs.items():
+        by_name.setdefault(name, {})[bit] = place
+    found = {}
+    for place, (name, bit) in outputs.items():
+        for pattern, enable in ENABLES:
+            match = re.fullmatch(pattern, name)
+            if match is None or match.expand(enable) not in by_name:
+                continue
+            bits = by_name[match.expand(enable)]
+            own = [*bits.values()]
+            if name.endswith((".WR_DATA", ".WR_ADDR")):  # one enable for each bit of the data
+                width, address_bits = memories[match[1]]
+                first = bit if name.endswith("DATA") else bit // address_bits * width
+                last = bit if name.endswith("DATA") else first + width - 1
+                own = [p for b, p in bits.items() if first <= b <= last]
+            found[place] = own
+    return found

@@ -358,7 +358,7 @@ class _Check:
 
     def _waves(self, place: Place) -> Path:
         """Write the waveforms of the step of the first difference."""
-        from sim import batch, chip, verilator
+        from sim import batch_chip, chip, verilator
         from sim import waves as vcd
 
         emitted = self._emitted()
@@ -367,7 +367,7 @@ class _Check:
         vectors.write(self.work / "one.npz", alone)
         votes = len(alone["layers.0.h"])
         words = image.read(self.given.image, self.given.description)
-        words += batch.next_run(self.given.sidecar, words, place.sequence * votes)
+        words += batch_chip.next_run(self.given.sidecar, words, place.sequence * votes)
         image.write_words(self.work / "one.hex", self.given.description, words)
         job |= {"vectors": str(self.work / "one.npz"), "image": str(self.work / "one.hex")}
         runner, work = verilator.LenientVerilator(), self.work / "waves"

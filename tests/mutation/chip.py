@@ -1,0 +1,93 @@
+"""An emitted design, and how its mutants are run: with the batch runner."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from gen.rtl import vectors
+from golden import files
+from golden.errors import WordlineError
+from golden.program import Program
+from sim import batch, chip
+from sim.batch_chip import Chip, read_sidecar
+from tests.mutation import mutants
+from tests.soak.session import Session
+
+FEW = 8
+"""Sequences of a test set that come first."""
+
+SEQUENCES, STEPS, EPISODES = 16, 6, 30
+"""Of random programs: sequences of an episode, their steps, and the number of episodes."""
+
+STALL, PAUSE = 0.1, 400
+"""Of the test set with stalls."""
+
+Run = tuple[str, dict[str, str], dict[str, Any]]
+"""Name, files in the place of the design's own, and options of `batch.simulate`."""
+
+TEST_SET, STALLS, SESSION = "test set", "test set, stalls", "random programs"
+"""What may find a mutant."""
+
+
+class Design:
+    """An emitted design with its golden vectors, in `folder`."""
+
+    def __init__(self, folder: Path, out: Path, seed: int) -> None:
+        (sidecar,) = (p for p in folder.glob("*.json") if (folder / f"{p.stem}.v").exists())
+        self.name = sidecar.stem
+        self.emitted = chip.emitted(folder, self.name)
+        self.sources = mutants.Sources(
+            folder / f"{self.name}.v", folder / f"{self.name}_crossbar_stub.v", self.emitted.top
+        )
+        few = {"vectors": str(_few(folder / "vectors.npz", out / "few.npz"))}
+        stalls = {"stall": STALL, "pause": PAUSE, "seed": seed}
+        self.runs: list[Run] = [(TEST_SET, few, {}), (TEST_SET, {}, {}), (STALLS, few, stalls)]
+        program = Program.load(folder / "program.safetensors")
+        self.session = Session(program, seed, sequences=SEQUENCES, steps=STEPS)
+
+    def build(self, group: list[str], folder: Path) -> "Group":
+        """A model with all mutants of a group, of which none is active."""
+        folder.mkdir(parents=True, exist_ok=True)
+        number = folder / "number"
+        switched = folder / self.sources.verilog.name
+        files.write_text(switched, mutants.switched(group, self.sources, number, folder))
+        sources = [
+            switched if path == self.sources.verilog else path for path in self.emitted.sources
+        ]
+        emitted = dataclasses.replace(self.emitted, sources=sources)
+        built = batch.build(emitted, folder / "batch", quick=True, lenient=True)
+        return Group(built, self.runs, self.session, number)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The model of a group of mutants, and what it is to run."""
+
+    built: batch.Batch
+    runs: list[Run]
+    session: Session
+    number: Path
+
+    def outcome(self, mutant: int) -> tuple[str, str]:
+        """What finds a mutant, and how; or "survives"."""
+        self.number.write_text(str(mutant))
+        try:
+            for name, given, options in self.runs:
+                run = dataclasses.replace(self.built, job=self.built.job | given)
+                if not batch.simulate(run, workers=1, **options)["passed"]:
+                    return name, "a value differs"
+            name = SESSION
+            chip_ = Chip(self.built.library, read_sidecar(Path(self.built.job["sidecar"])))
+            try:
+                board, _ = self.session.play(chip_, EPISODES, keep=True)
+            finally:
+                chip_.close()
+        except WordlineError as error:
+            return name, "hangs" if "hangs" in str(error) else "values too many or few"
+        return (name, "a value differs") if board.mismatches else ("survives", "")
+
+
+def _few(path: Path, to: Path) -> Path:
+    """The vectors of the first sequences."""
+    vectors.write(to, vectors.first(vectors.load(path), FEW))
+    return to

@@ -1,0 +1,170 @@
+"""A chip that lives: programs loaded one after the other, with resets at any time in between.
+
+Each episode loads a program, or keeps the one that is there, and runs sequences through it with
+stalls. It may begin with a reset or without one, and may be cut short: in the middle of a sequence,
+or of loading.
+"""
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from gen.rtl import image, vectors
+from golden.program import Program
+from golden.ranges import Range
+from hw.loadmap import LoadMap
+from sim.batch_chip import Chip, Chunk, Words, next_run
+from sim.benches.scoreboard import Output, Scoreboard
+from sim.stimuli import Stimuli
+
+PROGRAMS: tuple[dict[str, bool], ...] = (
+    {"noisy": True},
+    {"extreme": True, "on_levels": True},
+    {"noisy": True, "extreme": True},
+    {"noisy": True, "on_levels": True},
+)
+"""Options of `Stimuli.random_program`."""
+
+STALLS = (
+    *((0.0, 0.0, 1), (0.1, 0.1, 40), (0.4, 0.4, 40)),
+    *((0.0, 0.5, 1000), (0.9, 0.9, 3), (0.02, 0.0, 1000)),
+)
+"""Probabilities of a stall at a transfer and at the output, and the longest stall (cycles)."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What a chip does next.
+
+    program: Number of the program.
+    reload: Load it; else it is there.
+    shuffled: Load its words in a random order.
+    reset: Begin with a reset.
+    stall, stall_output, pause: Stalls, as for `Chip.run`.
+    cut, cut_load: Part of the episode, or of loading, after which it is cut short; 1: whole.
+    seed: Of stalls, inputs and order.
+    """
+
+    program: int
+    reload: bool
+    shuffled: bool
+    reset: bool
+    stall: float
+    stall_output: float
+    pause: int
+    cut: float
+    cut_load: float
+    seed: int
+
+
+def episodes(programs: int, seed: int) -> Iterator[Episode]:
+    """Random episodes without end; each program is loaded in the first ones."""
+    draw, there, cut = random.Random(seed), -1, False
+    for n in range(10**9):
+        program = n if n < programs else draw.choice((there, draw.randrange(programs)))
+        stall, stall_output, pause = (
+            STALLS[n % len(STALLS)] if n < len(STALLS) else draw.choice(STALLS)
+        )
+        reload = program != there or draw.random() < 0.2
+        kind = draw.choice(("whole", "whole", "whole", "cut", "cut while loading"))
+        kind = "cut" if kind != "whole" and not reload else kind if n >= programs else "whole"
+        yield Episode(
+            **{"program": program, "reload": reload, "shuffled": draw.random() < 0.5},
+            **{"reset": n == 0 or cut or draw.random() < 0.5},
+            **{"stall": stall, "stall_output": stall_output, "pause": pause},
+            cut=draw.random() if kind == "cut" else 1,
+            cut_load=draw.random() if kind == "cut while loading" else 1,
+            seed=draw.randrange(2**31),
+        )
+        cut = kind != "whole"
+        there = -1 if kind == "cut while loading" else program
+
+
+class Session:
+    """Random programs for a chip, and what it made of them.
+
+    sequences, steps: Sequences of an episode, and their largest number of steps.
+    """
+
+    def __init__(self, program: Program, seed: int, *, sequences: int, steps: int) -> None:
+        self.description, self.seed = program.description, seed
+        self.sequences, self.steps = sequences, steps
+        self.programs = [self._drawn(n) for n in range(len(PROGRAMS))]
+        self.words = [image.words(drawn) for drawn in self.programs]
+        self.kept: dict[Episode, Chunk] = {}
+
+    def _drawn(self, n: int) -> Program:
+        drawn = Stimuli(self.description, self.seed + n).random_program(**PROGRAMS[n])
+        if not self.description.voting.replay_steps:
+            return drawn
+        by_sum = bool(n % 2)
+        most = self.description.voting.max_votes
+        votes = 2 + (self.seed + n) % (most - 1)
+        return dataclasses.replace(drawn, votes=votes, vote_by="sum" if by_sum else "majority")
+
+    def play(self, chip: Chip, count: int, *, keep: bool = False) -> tuple[Scoreboard, int]:
+        """Run `count` episodes, and compare every value; a wrong one ends it.
+
+        keep: Golden values are kept for the next chip.
+
+        Returns what was compared, and the number of steps.
+        """
+        board, steps = Scoreboard(), 0
+        for _, episode in zip(range(count), episodes(len(PROGRAMS), self.seed), strict=False):
+            chunk = self.kept.get(episode) or self._chunk(chip, episode)
+            if keep:
+                self.kept[episode] = chunk
+            given = chip.run(**self._options(chip, episode, chunk), chunk=chunk)
+            if given is not None:
+                chunk.compare(board, given)
+                steps += int(chunk.vectors["lengths"].sum()) * chunk.votes
+            if board.mismatches:
+                break
+        return board, steps
+
+    def _chunk(self, chip: Chip, episode: Episode) -> Chunk:
+        """Inputs of an episode and what golden makes of them."""
+        stimuli, description = Stimuli(self.description, episode.seed), self.description
+        x = stimuli.random_codes(self.sequences, self.steps, description.network.inputs)
+        # Short sequences follow each other fast, which a step's length hides.
+        most = int(stimuli.integers(Range(1, self.steps), 1))
+        lengths = stimuli.integers(Range(1, most), self.sequences)
+        made = vectors.make(self.programs[episode.program], x, lengths)
+        return Chunk(0, made, Output.of_vectors(chip.sidecar, made))
+
+    def _options(self, chip: Chip, episode: Episode, chunk: Chunk) -> dict[str, object]:
+        words = self.words[episode.program]
+        draw = random.Random(episode.seed)
+        if not episode.reload:  # after a reset, runs are counted from 0
+            load = [] if episode.reset else next_run(chip.sidecar, words, 0)
+        else:
+            load = shuffled(words, self.description, draw) if episode.shuffled else words
+        cycles = chip.sidecar["cycles_per_step"] * chunk.vectors["lengths"].sum() * chunk.votes
+        cut, cut_load = (
+            int(part * whole) if part < 1 else None
+            for part, whole in (
+                (episode.cut, cycles),
+                (episode.cut_load, len(load)),
+            )
+        )
+        return {
+            **{"words": load, "reset": episode.reset, "stall": episode.stall},
+            **{"stall_output": episode.stall_output, "pause": episode.pause},
+            **{"seed": episode.seed, "cut": cut, "cut_load": cut_load},
+        }
+
+
+def shuffled(words: Words, description: object, draw: random.Random) -> Words:
+    """The words of an image in another order, with their checksum.
+
+    Cells that are loaded by levels come after the tables of levels.
+    """
+    *rest, (check, _) = words
+    map_ = LoadMap(description)
+    late = [region for name, region in map_.regions.items() if name.endswith("cell_levels")]
+    draw.shuffle(rest)
+    rest.sort(key=lambda word: any(region.holds(word[0]) for region in late))
+    return [*rest, (check, image.checksum(torch.tensor(rest).numpy()))]
