@@ -9,11 +9,13 @@ from torch import Tensor
 
 from gen.ip import package
 from gen.rtl import image, vectors
+from gen.rtl.control import control_file
 from gen.verilog.components import to_verilog
 from golden import files
 from golden.description import Description
 from golden.program import Program
 from hw.bus.axi import StreamIn
+from hw.bus.registers import COUNTERS
 from hw.bus.serial import Board
 from hw.bus.system import System
 from sim import blocks, chip, icarus
@@ -51,6 +53,7 @@ def simulate(
     job = prepare(program, x, lengths, folder) | {"cut": cut}
     top = package.axi_module(description)
     if not four_states:
+        presets(description, folder)
         return _run("bench_system", top, [], folder, job, seed, tests)
     work, runner = folder / "icarus", Icarus()
     icarus.build(runner, package.sources(folder), top, work, four_states=True)
@@ -63,6 +66,15 @@ def simulate(
         seed=seed,
         tests=tests,
     )
+
+
+def presets(description: Description, folder: Path) -> Path:
+    """Write the Verilator control file with which the bench may write the counters."""
+    names = [f"{name}_{part}" for name in COUNTERS for part in ("low", "high")]
+    module = f"{package.axi_module(description)}.system.control"
+    path = folder / "counters.vlt"
+    files.write_text(path, control_file([], {module: dict.fromkeys(names, True)}))
+    return path
 
 
 def _run(

@@ -22,11 +22,11 @@ from rich.table import Table
 
 from golden import files
 from golden.errors import WordlineError
-from tests.mutation import mutants
+from tests.mutation import chip, mutants, system
 from tests.mutation.aig import Faults
-from tests.mutation.chip import Design
 
 Fields = dict[str, Any]
+AnyDesign = chip.Design | system.Design
 
 SECONDS = 20
 """Time of a proof."""
@@ -35,17 +35,16 @@ SEEN = {True: "can be seen", None: "not known"}
 """What is known of a mutant that is not proved equal."""
 
 
-def examine(design: Design, group: list[str], folder: Path) -> list[Fields]:
+def examine(design: AnyDesign, group: list[str], folder: Path) -> list[Fields]:
     """What became of each mutant of a group."""
     built = design.build(group, folder)
     if built.outcome(0)[0] != "survives":
         raise WordlineError("The design without a mutant is not green.")
-    lines = design.sources.verilog.read_text().splitlines()
     found: list[Fields] = []
     for n, mutant in enumerate(group, 1):
         module, what = mutants.place(mutant)
         by, how = built.outcome(n)
-        row = {"module": module, "what": what, "source": mutants.source(lines, mutant)}
+        row = {"module": module, "what": what, "source": mutants.source(mutant)}
         found.append(row | {"by": by, "how": how})
     left = [n for n, row in enumerate(found, 1) if row["by"] == "survives"]
     for n, seen in looked_for(design, group, left, folder / "graph").items():
@@ -54,7 +53,7 @@ def examine(design: Design, group: list[str], folder: Path) -> list[Fields]:
 
 
 def looked_for(
-    design: Design, group: list[str], wanted: list[int], folder: Path
+    design: AnyDesign, group: list[str], wanted: list[int], folder: Path
 ) -> dict[int, bool | None]:
     """Whether mutants, given by their numbers, can be seen: in the whole design, or in a module.
 
@@ -77,7 +76,7 @@ def looked_for(
     return found
 
 
-def run(design: Design, given: argparse.Namespace, console: Console) -> list[Fields]:
+def run(design: AnyDesign, given: argparse.Namespace, console: Console) -> list[Fields]:
     """What became of each mutant: groups of them in processes."""
     wanted = mutants.listed(design.sources, given.count, given.seed, given.out)
     groups = [wanted[n : n + given.group] for n in range(0, len(wanted), given.group)]
@@ -106,7 +105,10 @@ def table(rows: list[Fields]) -> Table:
 def main() -> int:
     """Returns 1 if fewer than `--least` percent of the mutants that are not equal are killed."""
     parser = argparse.ArgumentParser(prog="make mutate", description=__doc__)
-    parser.add_argument("folder", type=Path, help="an emitted design, with its vectors")
+    parser.add_argument(
+        "design",
+        help="folder of an emitted design with its vectors; or axi: an RNN with votes behind AXI",
+    )
     parser.add_argument("--out", type=Path, default=Path("build/mutation"))
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
@@ -117,7 +119,11 @@ def main() -> int:
     given.out = given.out.absolute()
     given.out.mkdir(parents=True, exist_ok=True)
     console, began = Console(), time.monotonic()
-    design = Design(given.folder, given.out, given.seed)
+    design: AnyDesign
+    if given.design == "axi":
+        design = system.Design(given.out, given.seed)
+    else:
+        design = chip.Design(Path(given.design), given.out, given.seed)
     rows = run(design, given, console)
     counts = Counter(kind(row) for row in rows)
     rate = 100 * counts["killed"] / max(1, len(rows) - counts["equal"])

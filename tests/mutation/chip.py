@@ -37,7 +37,7 @@ class Design:
         self.name = sidecar.stem
         self.emitted = chip.emitted(folder, self.name)
         self.sources = mutants.Sources(
-            folder / f"{self.name}.v", folder / f"{self.name}_crossbar_stub.v", self.emitted.top
+            (folder / f"{self.name}.v",), folder / f"{self.name}_crossbar_stub.v", self.emitted.top
         )
         few = {"vectors": str(_few(folder / "vectors.npz", out / "few.npz"))}
         stalls = {"stall": STALL, "pause": PAUSE, "seed": seed}
@@ -49,11 +49,10 @@ class Design:
         """A model with all mutants of a group, of which none is active."""
         folder.mkdir(parents=True, exist_ok=True)
         number = folder / "number"
-        switched = folder / self.sources.verilog.name
+        (verilog,) = self.sources.verilog
+        switched = folder / verilog.name
         files.write_text(switched, mutants.switched(group, self.sources, number, folder))
-        sources = [
-            switched if path == self.sources.verilog else path for path in self.emitted.sources
-        ]
+        sources = [switched if path == verilog else path for path in self.emitted.sources]
         emitted = dataclasses.replace(self.emitted, sources=sources)
         built = batch.build(emitted, folder / "batch", quick=True, lenient=True)
         return Group(built, self.runs, self.session, number)

@@ -70,16 +70,16 @@ ENABLES = (
 class Sources:
     """Verilog to put faults into: `verilog` has the module `top`, `boxes` what it instantiates."""
 
-    verilog: Path
+    verilog: tuple[Path, ...]
     boxes: Path
     top: str
 
     @property
     def read(self) -> str:
         """Commands of Yosys that read it."""
+        verilog = " ".join(str(path.absolute()) for path in self.verilog)
         return (
-            f"read_verilog -lib {self.boxes.absolute()}\n"
-            f"read_verilog -sv {self.verilog.absolute()}\n"
+            f"read_verilog -lib {self.boxes.absolute()}\nread_verilog -sv {verilog}\n"
             f"hierarchy -top {self.top}\nproc\n"
             "setattr -set keep 1 w:trace w:trace_valid\nopt_clean\n"
         )
@@ -105,10 +105,11 @@ def place(mutant: str) -> tuple[str, str]:
     return found[2], f"{found[1]} {found[3]}"
 
 
-def source(lines: list[str], mutant: str) -> str:
+def source(mutant: str) -> str:
     """The line of Verilog that a mutant is in, or nothing if Yosys does not say."""
-    (number,) = re.findall(r"\.v:(\d+)", mutant)[-1:] or ("",)
-    return lines[int(number) - 1].strip() if number else ""
+    for path, number in re.findall(r"-src (\S+?\.v):(\d+)", mutant)[-1:]:
+        return Path(path).read_text().splitlines()[int(number) - 1].strip()
+    return ""
 
 
 def _with_number(mutants: list[str]) -> str:
