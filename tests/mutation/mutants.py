@@ -49,6 +49,8 @@ opt_clean
 write_aiger -ascii -zinit -vmap graph.map graph.aag
 """
 
+CLOCKS = re.compile(r"-port \w*CLK\b|-port a?clk\b|-wire a?clk\b")
+
 RESETS = {"rst": False, "aresetn": True}
 """Names of resets: whether they are active when 0."""
 
@@ -88,13 +90,14 @@ class Sources:
 def listed(sources: Sources, count: int, seed: int, folder: Path) -> list[str]:
     """`count` mutants, as commands of Yosys, spread over all modules by their size.
 
-    What memories are before they are loaded is left out, which is never read, and cells that
-    nothing depends on.
+    What memories are before they are loaded is left out, which is never read, cells that nothing
+    depends on, and clocks, which a simulator orders by what they are made of.
     """
-    wanted = f"mutate -list {count} -seed {seed} -o mutants.txt t:* t:$meminit* %d\n"
+    more = count + count // 10 + 10
+    wanted = f"mutate -list {more} -seed {seed} -o mutants.txt t:* t:$meminit* %d\n"
     run_yosys(sources.read + wanted, folder, "list")
     lines = (folder / "mutants.txt").read_text().splitlines()
-    return [line for line in lines if line.startswith("mutate -mode")]
+    return [m for m in lines if m.startswith("mutate -mode") and not CLOCKS.search(m)][:count]
 
 
 def place(mutant: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """The testbenches of a package, in simulators that are not ours."""
 
 import dataclasses
+import itertools
 import shutil
 import subprocess
 
@@ -76,6 +77,19 @@ def test_it_passes_in_icarus_and_fails_with_a_fault(name, tmp_path):
         done = runs("vvp", "-n", "tb/out", folder=folder)
         assert done.returncode == 1 and said[file] in done.stdout + done.stderr, done
         (folder / file).write_text(whole)
+    # A packet without an end, and a packet too many.
+    stimulus = (folder / "tb/stimulus.hex").read_text()
+    beats = stimulus.splitlines()
+    first = [*itertools.takewhile(lambda beat: beat[0] == "0", beats)]
+    again = [*first, beats[len(first)]]
+    for sent, wanted in (
+        (beats[:-1], "the design hangs; 7 of 8 results came"),
+        (beats + again, "more than 8 results came"),
+    ):
+        (folder / "tb/stimulus.hex").write_text("".join(f"{beat}\n" for beat in sent))
+        done = runs("vvp", "-n", "tb/out", folder=folder)
+        assert done.returncode == 1 and wanted in done.stdout + done.stderr, done
+    (folder / "tb/stimulus.hex").write_text(stimulus)
     lines = (folder / "image.hex").read_text().splitlines()
     (folder / "image.hex").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
     done = runs("vvp", "-n", "tb/out", folder=folder)

@@ -40,6 +40,7 @@ def texts(
     expected, y_bits = _expected(description, vectors, count)
     passes = len(vectors["layers.0.h"]) // len(vectors["lengths"])
     steps = int(vectors["lengths"][:count].sum()) * passes
+    longest = int(vectors["lengths"][:count].max())
     status = {field.name: low for field, low in placed(_register(map_, "status"))}
     values: dict[str, Any] = {
         "NAME": description.name,
@@ -47,9 +48,11 @@ def texts(
         "TOP": module,
         "LIST": filelist,
         "RESULTS": len(expected),
-        # Timeout in cycles: twice the duration of the steps and of the results.
+        # Timeout in cycles from one transfer to the next: twice as long as all of it takes.
         "LIMIT": 2 * timing.cycles_per_step(description) * (steps + 20)
         + 2 * timing.output_cycles(description) * count * passes,
+        # Cycles after the last result, in which none may follow: a sequence takes no longer.
+        "LINGER": timing.cycles_per_step(description) * (longest * passes + 2),
         "ADDRESS": map_.address_bits,
         "X_BITS": x_bits,
         "Y_BITS": y_bits,

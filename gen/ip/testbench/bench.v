@@ -4,7 +4,7 @@
 //   iverilog -g2012 -o tb/out -s @NAME@_tb -f @LIST@ tb/@NAME@_tb.v && vvp -n tb/out
 `timescale 1ns / 1ps
 module @MODULE@_tb;
-  localparam RESULTS = @RESULTS@, LIMIT = @LIMIT@;
+  localparam RESULTS = @RESULTS@, LIMIT = @LIMIT@, LINGER = @LINGER@;
   reg aclk = 0, aresetn = 0, awvalid = 0, wvalid = 0, arvalid = 0, x_valid = 0, x_last = 0;
   reg [@ADDRESS@-1:0] address = 0;
   reg [31:0] data = 0, status = 0;
@@ -18,7 +18,7 @@ module @MODULE@_tb;
   wire [1:0] bresp;
   wire [31:0] rdata;
   wire [@Y_BITS@-1:0] y;
-  integer image, stimulus, expected, read, at, results = 0, wrong = 0;
+  integer image, stimulus, expected, read, at, results = 0, wrong = 0, idle = 0;
 
   @TOP@ dut (
     .aclk(aclk), .aresetn(aresetn), .irq(),
@@ -35,6 +35,7 @@ module @MODULE@_tb;
 
   task write_word(input integer where, input [31:0] value);
     begin
+      idle = 0;
       address <= where[@ADDRESS@-1:0]; data <= value; awvalid <= 1; wvalid <= 1; aw = 0; w = 0;
       while (!aw || !w) begin
         @(posedge aclk);
@@ -73,23 +74,29 @@ module @MODULE@_tb;
     while ($fscanf(stimulus, "%b %h\n", last, x_in) == 2) begin
       x <= x_in; x_last <= last; x_valid <= 1;
       @(posedge aclk); while (!x_ready) @(posedge aclk);
+      idle = 0;
     end
     x_valid <= 0;
-    repeat (LIMIT) @(posedge aclk);
-    $fatal(1, "FAILED: %0d of %0d results came", results, RESULTS);
+    while (results < RESULTS) @(posedge aclk);
+    repeat (LINGER) @(posedge aclk);
+    if (wrong != 0) $fatal(1, "FAILED: %0d of %0d results differ", wrong, RESULTS);
+    $display("PASSED: %0d results equal", RESULTS);
+    $finish;
+  end
+
+  always @(posedge aclk) begin
+    idle = idle + 1;
+    if (idle > LIMIT)
+      $fatal(1, "FAILED: the design hangs; %0d of %0d results came", results, RESULTS);
   end
 
   always @(posedge aclk) if (aresetn && y_valid !== 0) begin
     read = $fscanf(expected, "%b %h %h\n", y_end, mask, wanted);
+    if (read != 3) $fatal(1, "FAILED: more than %0d results came", RESULTS);
     if (((y ^ wanted) & mask) !== 0 || y_last !== y_end) begin
       wrong = wrong + 1;
       $display("result %0d: 0x%0h (last %b), expected 0x%0h (last %b)", results, y, y_last, wanted, y_end);
     end
     results = results + 1;
-    if (results == RESULTS) begin
-      if (wrong != 0) $fatal(1, "FAILED: %0d of %0d results differ", wrong, RESULTS);
-      $display("PASSED: %0d results equal", RESULTS);
-      $finish;
-    end
   end
 endmodule
