@@ -78,7 +78,7 @@ class Group:
             name = SESSION
             chip_ = Chip(self.built.library, read_sidecar(Path(self.built.job["sidecar"])))
             try:
-                board, _ = self.session.play(chip_, EPISODES, keep=True)
+                board = self.session.play(chip_, most=EPISODES, keep=True).board
             finally:
                 chip_.close()
         except WordlineError as error:

@@ -6,9 +6,10 @@ or of loading.
 """
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -64,7 +65,8 @@ def episodes(programs: int, seed: int) -> Iterator[Episode]:
     """Random episodes without end; each program is loaded in the first ones."""
     draw, there, cut = random.Random(seed), -1, False
     for n in range(10**9):
-        program = n if n < programs else draw.choice((there, draw.randrange(programs)))
+        program = draw.randrange(programs)
+        program = n if n < programs else draw.choice((there, program)) if there >= 0 else program
         stall, stall_output, pause = (
             STALLS[n % len(STALLS)] if n < len(STALLS) else draw.choice(STALLS)
         )
@@ -81,6 +83,18 @@ def episodes(programs: int, seed: int) -> Iterator[Episode]:
         )
         cut = kind != "whole"
         there = -1 if kind == "cut while loading" else program
+
+
+@dataclass
+class Played:
+    """What has been compared: `steps` of them, in episodes of which some were cut short."""
+
+    board: Scoreboard = field(default_factory=Scoreboard)
+    steps: int = 0
+    episodes: int = 0
+    cut: int = 0
+    resets: int = 0
+    loads: int = 0
 
 
 class Session:
@@ -105,25 +119,33 @@ class Session:
         votes = 2 + (self.seed + n) % (most - 1)
         return dataclasses.replace(drawn, votes=votes, vote_by="sum" if by_sum else "majority")
 
-    def play(self, chip: Chip, count: int, *, keep: bool = False) -> tuple[Scoreboard, int]:
-        """Run `count` episodes, and compare every value; a wrong one ends it.
+    def play(
+        self, chip: Chip, *, most: int = 10**9, least_steps: int = 10**12, keep: bool = False
+    ) -> Played:
+        """Run episodes, and compare every value; a wrong one ends it.
 
+        most: Number of episodes.
+        least_steps: Number of compared steps after which it ends.
         keep: Golden values are kept for the next chip.
 
-        Returns what was compared, and the number of steps.
+        Raises WordlineError if the chip hangs, or gives more or fewer values than expected.
         """
-        board, steps = Scoreboard(), 0
-        for _, episode in zip(range(count), episodes(len(PROGRAMS), self.seed), strict=False):
+        played = Played()
+        for episode in itertools.islice(episodes(len(PROGRAMS), self.seed), most):
             chunk = self.kept.get(episode) or self._chunk(chip, episode)
             if keep:
                 self.kept[episode] = chunk
             given = chip.run(**self._options(chip, episode, chunk), chunk=chunk)
             if given is not None:
-                chunk.compare(board, given)
-                steps += int(chunk.vectors["lengths"].sum()) * chunk.votes
-            if board.mismatches:
+                chunk.compare(played.board, given)
+                played.steps += int(chunk.vectors["lengths"].sum()) * chunk.votes
+            played.episodes += 1
+            played.cut += given is None
+            played.resets += episode.reset
+            played.loads += episode.reload
+            if played.board.mismatches or played.steps >= least_steps:
                 break
-        return board, steps
+        return played
 
     def _chunk(self, chip: Chip, episode: Episode) -> Chunk:
         """Inputs of an episode and what golden makes of them."""
