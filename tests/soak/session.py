@@ -36,6 +36,10 @@ STALLS = (
 """Probabilities of a stall at a transfer and at the output, and the longest stall (cycles)."""
 
 
+LONGER = 8
+"""How much longer long sequences are."""
+
+
 @dataclass(frozen=True)
 class Episode:
     """What a chip does next.
@@ -46,6 +50,7 @@ class Episode:
     reset: Begin with a reset.
     stall, stall_output, pause: Stalls, as for `Chip.run`.
     cut, cut_load: Part of the episode, or of loading, after which it is cut short; 1: whole.
+    long: Few long sequences that hold their first x.
     seed: Of stalls, inputs and order.
     """
 
@@ -58,6 +63,7 @@ class Episode:
     pause: int
     cut: float
     cut_load: float
+    long: bool
     seed: int
 
 
@@ -79,6 +85,7 @@ def episodes(programs: int, seed: int) -> Iterator[Episode]:
             **{"stall": stall, "stall_output": stall_output, "pause": pause},
             cut=draw.random() if kind == "cut" else 1,
             cut_load=draw.random() if kind == "cut while loading" else 1,
+            long=draw.random() < 0.3,
             seed=draw.randrange(2**31),
         )
         cut = kind != "whole"
@@ -150,10 +157,14 @@ class Session:
     def _chunk(self, chip: Chip, episode: Episode) -> Chunk:
         """Inputs of an episode and what golden makes of them."""
         stimuli, description = Stimuli(self.description, episode.seed), self.description
-        x = stimuli.random_codes(self.sequences, self.steps, description.network.inputs)
-        # Short sequences follow each other fast, which a step's length hides.
-        most = int(stimuli.integers(Range(1, self.steps), 1))
-        lengths = stimuli.integers(Range(1, most), self.sequences)
+        # In long sequences that hold their x, c adds up until it saturates. Short ones follow each
+        # other fast, which a step's length hides.
+        sequences, steps = self.sequences, int(stimuli.integers(Range(1, self.steps), 1))
+        if episode.long:
+            sequences, steps = -(-sequences // LONGER), steps * LONGER
+        x = stimuli.random_codes(sequences, steps, description.network.inputs)
+        x = x[:, :1].expand_as(x) if episode.long else x
+        lengths = stimuli.integers(Range(1, steps), sequences)
         made = vectors.make(self.programs[episode.program], x, lengths)
         return Chunk(0, made, Output.of_vectors(chip.sidecar, made))
 
