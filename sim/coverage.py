@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -13,12 +13,16 @@ class Point:
     lines: Lines of the Verilog file.
     module: Name of the module.
     net: Name of the net of a toggle point; "" for other points.
+    branch: Which branch it is, as Verilator calls it; "" for a toggle point.
+    place: Line and column.
     count: How often it was covered.
     """
 
     lines: frozenset[int]
     module: str
     net: str
+    branch: str
+    place: tuple[int, int]
     count: int
 
 
@@ -73,14 +77,16 @@ def read(path: Path, verilog: str) -> Coverage:
             if Path(keys.get("f", "")).name != verilog:
                 continue
             module = keys["page"].partition("/")[2]
-            net = ""
+            net, branch = "", keys.get("o", "")
             if keys["t"] == "toggle":
+                branch = ""
                 net = re.split(r"[\[:.]", keys["o"].replace("___05F", "__"))[0]
             own = tuple(keys.get(key, "") for key in ("l", "n", "t", "o", "page"))
-            point = Point(_lines(keys), module, net, 0)
+            place = int(keys["l"]), int(keys["n"])
+            point = Point(_lines(keys), module, net, branch, place, 0)
             before = found.get(own, (point, 0))[1]
             found[own] = point, before + int(record["count"])
-    return Coverage(tuple(Point(p.lines, p.module, p.net, n) for p, n in found.values()))
+    return Coverage(tuple(replace(point, count=count) for point, count in found.values()))
 
 
 def _lines(keys: dict[str, str]) -> frozenset[int]:

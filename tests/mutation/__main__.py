@@ -36,7 +36,12 @@ SEEN = {True: "can be seen", None: "not known"}
 
 
 def examine(design: AnyDesign, group: list[str], folder: Path) -> list[Fields]:
-    """What became of each mutant of a group."""
+    """What became of each mutant of a group, which is kept for a run that goes on later."""
+    kept = folder / "found.json"
+    if kept.exists():
+        rows: list[Fields] = json.loads(kept.read_text())
+        if [row["mutant"] for row in rows] == group:
+            return rows
     built = design.build(group, folder)
     if built.outcome(0)[0] != "survives":
         raise WordlineError("The design without a mutant is not green.")
@@ -44,11 +49,12 @@ def examine(design: AnyDesign, group: list[str], folder: Path) -> list[Fields]:
     for n, mutant in enumerate(group, 1):
         module, what = mutants.place(mutant)
         by, how = built.outcome(n)
-        row = {"module": module, "what": what, "source": mutants.source(mutant)}
+        row = {"mutant": mutant, "module": module, "what": what, "source": mutants.source(mutant)}
         found.append(row | {"by": by, "how": how})
     left = [n for n, row in enumerate(found, 1) if row["by"] == "survives"]
     for n, seen in looked_for(design, group, left, folder / "graph").items():
         found[n - 1] |= {"by": "equal"} if seen is False else {"how": SEEN[seen]}
+    files.write_text(kept, json.dumps(found, indent=1))
     return found
 
 

@@ -1,6 +1,7 @@
 """An emitted design, and how its mutants are run: with the batch runner."""
 
 import dataclasses
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ FEW = 8
 
 SEQUENCES, STEPS, EPISODES = 16, 6, 30
 """Of random programs: sequences of an episode, their steps, and the number of episodes."""
+
+SECONDS = 300
+"""Time after which a mutant hangs: 50 times what all runs take."""
 
 STALL, PAUSE = 0.1, 400
 """Of the test set with stalls."""
@@ -70,6 +74,22 @@ class Group:
     def outcome(self, mutant: int) -> tuple[str, str]:
         """What finds a mutant, and how; or "survives"."""
         self.number.write_text(str(mutant))
+        if not mutant:
+            return self.found()
+        fork = multiprocessing.get_context("fork")
+        ours, theirs = fork.Pipe(duplex=False)
+        process = fork.Process(target=lambda: theirs.send(self.found()))  # a model may crash
+        process.start()
+        theirs.close()
+        process.join(SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            return "time", "hangs"
+        return ours.recv() if process.exitcode == 0 else ("crash", f"status {process.exitcode}")
+
+    def found(self) -> tuple[str, str]:
+        """What finds the mutant that is active."""
         try:
             for name, given, options in self.runs:
                 run = dataclasses.replace(self.built, job=self.built.job | given)
