@@ -20,6 +20,8 @@ from hw.bus.serial import Board
 from hw.bus.system import System
 from sim import blocks, chip, icarus
 
+BENCHES = "sim.benches.bench_system,sim.benches.bench_counters"
+
 UNDISTURBED = r"whole_set/stall=0\.0$"
 """The test of the bench without stalls."""
 
@@ -54,12 +56,12 @@ def simulate(
     top = package.axi_module(description)
     if not four_states:
         presets(description, folder)
-        return _run("bench_system", top, [], folder, job, seed, tests)
+        return _run(BENCHES, top, [], folder, job, seed, tests)
     work, runner = folder / "icarus", Icarus()
     icarus.build(runner, package.sources(folder), top, work, four_states=True)
     return chip.run(
         runner,
-        module="sim.benches.bench_system",
+        module=BENCHES,
         top=top,
         folder=work,
         job=job | {"four_states": "all"},
@@ -86,15 +88,14 @@ def _run(
     seed: int,
     tests: str | None = None,
 ) -> dict[str, Any]:
-    """Build a top module of the package in `folder` and run a bench on it.
+    """Build a top module of the package in `folder` and run bench modules on it.
 
     more: Sources that are not among the package's.
     """
     sources = [*folder.glob("*.vlt"), *package.sources(folder), *more]
     work = folder / "verilator"
     built = chip.build(sources, top, work, runner=blocks.QuickVerilator())
-    module = f"sim.benches.{bench}"
-    return chip.run(built, module=module, top=top, folder=work, job=job, seed=seed, tests=tests)
+    return chip.run(built, module=bench, top=top, folder=work, job=job, seed=seed, tests=tests)
 
 
 def simulate_board(
@@ -122,7 +123,7 @@ def simulate_board(
     board = Board(system.signature, axi, bit_cycles=bit_cycles)
     path = folder / "bench_board.v"
     files.write_text(path, to_verilog(board, top))
-    return _run("bench_board", top, [path], folder, job, seed)
+    return _run("sim.benches.bench_board", top, [path], folder, job, seed)
 
 
 def prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 from cocotb.triggers import RisingEdge
 
 CHANNELS = {
-    **{name: (f"s_axil_{name}valid", f"s_axil_{name}ready") for name in ("aw", "w", "b", "ar", "r")},
-    **{name: (f"{name}_tvalid", f"{name}_tready") for name in ("s_axis", "m_axis")},
+    **{n: (f"s_axil_{n}valid", f"s_axil_{n}ready") for n in ("aw", "w", "b", "ar", "r")},
+    **{n: (f"{n}_tvalid", f"{n}_tready") for n in ("s_axis", "m_axis")},
 }
 """Channels by name, each with its valid and ready."""
 
@@ -42,8 +42,8 @@ async def watch(dut: Any, path: Path) -> None:
         hit = set()
         if not dut.aresetn.value:
             hit = {"reset while idle"} if idle else {"reset while busy"}
-            for name, what in (("b", "answer"), ("r", "answer"), ("m_axis", "result")):
-                hit |= {f"reset while an {what} waits" if what == "answer" else "reset while a result waits"} if now[name][0] else set()
+            hit |= {"reset while an answer waits"} if now["b"][0] or now["r"][0] else set()
+            hit |= {"reset while a result waits"} if now["m_axis"][0] else set()
         else:
             for name, (valid, ready) in now.items():
                 hit |= {f"{name}: stalled"} if valid and not ready else set()

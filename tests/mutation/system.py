@@ -145,6 +145,6 @@ class Group:
 
 def _run(built: chip.Chip, tests: str | None) -> None:
     os.setsid()  # so that it can be killed with what it starts
-    options: dict[str, Any] = built.arguments | {"module": "sim.benches.bench_system", "seed": 1}
+    options: dict[str, Any] = built.arguments | {"module": system.BENCHES, "seed": 1}
     passed = chip.run(**options, tests=tests)["passed"]
     os._exit(not passed)
