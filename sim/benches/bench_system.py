@@ -386,13 +386,18 @@ async def reset_midway(dut: Any, stall: float) -> None:
         await system.reset()
         assert not await system.call("wordline_loaded")
     await system.load()
-    for _ in range(6):
+    for turn in range(6):
         for n in range(len(system.vectors["lengths"])):
             await system.source.send(AxiStreamFrame(system.packet(n)))
         for _ in range(draw.randint(1, 4 * system.sidecar["cycles_per_step"])):
             await RisingEdge(dut.aclk)
+        if turn == 0:  # with a result that waits
+            system.sink.pause = True
+            while not dut.m_axis_tvalid.value:
+                await RisingEdge(dut.aclk)
         system.source.clear()
         await system.reset()
+        system.sink.pause = False
         system.sink.clear()
         assert not await system.call("wordline_loaded") and not await system.call("wordline_busy")
     count = len(system.vectors["lengths"])

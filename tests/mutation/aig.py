@@ -99,6 +99,8 @@ class Faults:
     def is_seen(self, fault: int, folder: Path, *, seconds: int) -> bool | None:
         """Whether an output can differ from that without the fault; None: not known in time.
 
+        seconds: Time for a proof; 0: only what needs none.
+
         Registers without a difference at their inputs are the same in both; the others start at 0
         in both. Then ABC decides by PDR.
         """
@@ -116,6 +118,8 @@ class Faults:
         differs = self._both(self.started, self._differs(bad))
         if differs == 0:
             return False
+        if not seconds:
+            return None
         after = {self.leaves[now]: self.good[then] for now, then in self.graph.latches}
         after[self.started] = 1
         after |= {leaf: bad[dict(self.graph.latches)[now]] for now, leaf in own.items()}

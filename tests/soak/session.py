@@ -121,10 +121,9 @@ class Session:
         drawn = Stimuli(self.description, self.seed + n).random_program(**PROGRAMS[n])
         if not self.description.voting.replay_steps:
             return drawn
-        by_sum = bool(n % 2)
         most = self.description.voting.max_votes
-        votes = 2 + (self.seed + n) % (most - 1)
-        return dataclasses.replace(drawn, votes=votes, vote_by="sum" if by_sum else "majority")
+        votes = (most, 1, 2, most)[n % 4]
+        return dataclasses.replace(drawn, votes=votes, vote_by=("sum", "majority")[n // 2 % 2])
 
     def play(
         self, chip: Chip, *, most: int = 10**9, least_steps: int = 10**12, keep: bool = False
@@ -162,6 +161,8 @@ class Session:
         sequences, steps = self.sequences, int(stimuli.integers(Range(1, self.steps), 1))
         if episode.long:
             sequences, steps = -(-sequences // LONGER), steps * LONGER
+        if self.programs[episode.program].votes > 1:
+            steps = min(steps, description.voting.replay_steps)
         x = stimuli.random_codes(sequences, steps, description.network.inputs)
         x = x[:, :1].expand_as(x) if episode.long else x
         lengths = stimuli.integers(Range(1, steps), sequences)
@@ -174,7 +175,8 @@ class Session:
         if not episode.reload:  # after a reset, runs are counted from 0
             load = [] if episode.reset else next_run(chip.sidecar, words, 0)
         else:
-            load = shuffled(words, self.description, draw) if episode.shuffled else words
+            beyond = beyond_votes(words, self.programs[episode.program])
+            load = shuffled(beyond, self.description, draw) if episode.shuffled else words
         cycles = chip.sidecar["cycles_per_step"] * chunk.vectors["lengths"].sum() * chunk.votes
         cut, cut_load = (
             int(part * whole) if part < 1 else None
@@ -188,6 +190,18 @@ class Session:
             **{"stall_output": episode.stall_output, "pause": episode.pause},
             **{"seed": episode.seed, "cut": cut, "cut_load": cut_load},
         }
+
+
+def beyond_votes(words: Words, program: Program) -> Words:
+    """The words with a number of votes out of range that means the same: it is clamped."""
+    voting, regions = program.description.voting, LoadMap(program.description).regions
+    if not voting.replay_steps or program.votes not in (1, voting.max_votes):
+        return words
+    region = regions["votes"]
+    ((_, bits), *_) = region.data
+    votes = 0 if program.votes == 1 else 2**bits - 1
+    word = region.word(votes=votes, by_sum=int(program.vote_by == "sum"))
+    return [(address, word if region.holds(address) else data) for address, data in words]
 
 
 def shuffled(words: Words, description: object, draw: random.Random) -> Words:
