@@ -11,7 +11,7 @@ PEERS_READY := $(PEERS)/.ready
 # Packages that are imported seldom, and so compiled then.
 SELDOM := /(sympy|scipy|sklearn|scapy|networkx|mypyc?|fontTools|pygments|art|narwhals|mpmath|pip|setuptools|onnxruntime)/|/torch/(_inductor|_dynamo|testing|distributed)/
 
-.PHONY: sim test test-all formal lint format bench docs peers clean
+.PHONY: sim test test-all formal mutate soak coverage lint format bench docs peers clean
 
 sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
 	$(BIN)/wordline sim $(NAME)
@@ -24,6 +24,19 @@ test-all: $(READY)  ## every test, with all examples
 
 formal: $(READY)  ## prove what every block claims, for all inputs; refute a fault of each kind
 	$(BIN)/python -m tests.formal
+
+mutate: $(READY) build/vowels/summary.json  ## faults in emitted Verilog: which would the tests miss? (an hour)
+	$(BIN)/python -m tests.mutation build/vowels
+	$(BIN)/python -m tests.mutation axi --count 300
+
+soak: $(READY)  ## 10 million steps of 200 random designs (an hour)
+	$(BIN)/python -m tests.soak
+
+coverage: $(READY) build/vowels/summary.json  ## lines, branches and bins that the tests reach
+	$(BIN)/python -m tests.reach build/vowels
+
+build/vowels/summary.json: $(READY)
+	$(BIN)/wordline sim vowels
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
