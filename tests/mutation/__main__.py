@@ -43,8 +43,9 @@ def examine(design: AnyDesign, group: list[str], folder: Path) -> list[Fields]:
         if [row["mutant"] for row in rows] == group:
             return rows
     built = design.build(group, folder)
-    if built.outcome(0)[0] != "survives":
-        raise WordlineError("The design without a mutant is not green.")
+    by, how = built.outcome(0)
+    if by != "survives":
+        raise WordlineError(f"The design without a mutant is not green: {by}, {how}.")
     found: list[Fields] = []
     whole = mutants.faults(group, design.sources, folder / "graph", design.sources.top)
     for n, mutant in enumerate(group, 1):
