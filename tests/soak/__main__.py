@@ -84,12 +84,16 @@ def main() -> int:
     seeds, console = range(given.first, given.first + given.designs), Console()
     rows: list[Fields] = []
     began = time.monotonic()
-    with ProcessPoolExecutor(given.workers) as pool:
-        found = pool.map(design, seeds, [given.steps] * len(seeds))
+    pool = ProcessPoolExecutor(given.workers)
+    found = pool.map(design, seeds, [given.steps] * len(seeds))
+    try:
         for row in track(found, "designs", len(seeds), console=console):
             rows.append(row)
             if row["said"]:
                 console.print(f"seed {row['seed']}: {row['name']}: {row['said']}")
+    except KeyboardInterrupt:
+        console.print(f"Stopped after {len(rows)} designs.")
+    pool.shutdown(wait=False, cancel_futures=True)
     wrong = sum(bool(row["said"]) for row in rows)
     total = {
         name: sum(row.get(name, 0) for row in rows)
@@ -101,7 +105,7 @@ def main() -> int:
     }
     files.write_text(given.out, json.dumps(results, indent=1) + "\n")
     console.print(
-        f"{len(rows)} designs, seeds {seeds[0]} to {seeds[-1]}: {total['steps']:,} steps, "
+        f"{len(rows)} designs, seeds from {given.first}: {total['steps']:,} steps, "
         f"{total['values']:,} values, {wrong} designs wrong; {total['resets']:,} resets, "
         f"{total['loads']:,} loads, {total['cut']:,} runs cut short; {results['minutes']} minutes",
         highlight=False,
