@@ -1,0 +1,93 @@
+"""Sessions of random programs find a fault that only a reload, a reset or a stall shows."""
+
+import itertools
+
+import pytest
+import torch
+
+from golden.errors import WordlineError
+from sim import batch
+from sim.batch_chip import Chip, read_sidecar
+from sim.benches.scoreboard import Scoreboard
+from sim.stimuli import Stimuli
+from tests.helpers import small
+from tests.soak.session import PROGRAMS, Session, episodes
+from wordline.flow import emit
+
+DESCRIPTION = small(
+    name="soaked",
+    network={"inputs": 2, "hidden": [2], "classes": 2},
+    cell={"kind": "rnn", "frac": 1},
+    adc={"bits": 2},
+    voting={"replay_steps": 2, "max_votes": 2},
+)
+EPISODES = 14
+
+
+def test_episodes_are_of_all_kinds_and_repeat_themselves():
+    first, again = (
+        [e for _, e in zip(range(300), episodes(len(PROGRAMS), 3), strict=False)] for _ in "ab"
+    )
+    assert first == again
+    assert [e.program for e in first[: len(PROGRAMS)]] == [*range(len(PROGRAMS))]
+    for before, after in itertools.pairwise(first):
+        cut = before.cut < 1 or before.cut_load < 1
+        assert after.reset or not cut  # nothing but a reset ends what was cut short
+        assert after.reload or (after.program == before.program and before.cut_load == 1)
+        assert after.program >= 0 and (after.reload or after.cut_load == 1)
+    assert {(e.reset, e.reload) for e in first} == {(a, b) for a in (0, 1) for b in (0, 1)}
+
+
+@pytest.fixture(scope="module")
+def soaked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("soaked")
+    program = Stimuli(DESCRIPTION, 1).random_program()
+    x = Stimuli(DESCRIPTION, 1).random_codes(2, 2, 2)
+    emit.emit_all(program, x, torch.tensor([2, 1]), folder)
+    built = batch.prepare(folder, DESCRIPTION.name, quick=True)
+    return built, Session(program, 1, sequences=6, steps=2)
+
+
+def play(soaked, session=None):
+    built, own = soaked
+    chip = Chip(built.library, read_sidecar(folder_of(built)))
+    try:
+        return (session or own).play(chip, most=EPISODES, keep=session is None)
+    finally:
+        chip.close()
+
+
+def folder_of(built):
+    return built.library.parent.parent / f"{DESCRIPTION.name}.json"
+
+
+def test_a_session_is_equal(soaked):
+    played = play(soaked)
+    assert played.board.mismatches == 0 and played.board.values_compared > 500
+    assert played.episodes == EPISODES > played.loads > len(PROGRAMS)
+    assert played.cut and played.resets < EPISODES
+
+
+def test_a_word_that_is_not_loaded_is_found(soaked):
+    _, session = soaked
+    words = [[w for n, w in enumerate(own) if n != 5] for own in session.words]
+    other = Session.__new__(Session)
+    other.__dict__ |= session.__dict__ | {"words": words}
+    try:
+        assert play(soaked, other).board.mismatches
+    except WordlineError as error:
+        assert "hangs" in str(error)
+
+
+def test_a_stopped_run_gives_nothing_and_the_next_one_all(soaked):
+    built, session = soaked
+    chip = Chip(built.library, read_sidecar(folder_of(built)))
+    first = next(iter(episodes(len(PROGRAMS), 1)))
+    chunk = session._chunk(chip, first)
+    assert chip.run(session.words[0], chunk, cut=10) is None
+    assert chip.run(session.words[0], chunk, cut_load=5) is None
+    given = chip.run(session.words[0], chunk)
+    board = Scoreboard()
+    chunk.compare(board, given)
+    assert board.values_compared and board.mismatches == 0
+    chip.close()
