@@ -93,8 +93,12 @@ def run(design: AnyDesign, given: argparse.Namespace, console: Console) -> list[
     folders = [given.out / f"group-{n}" for n in range(len(groups))]
     with ProcessPoolExecutor(given.workers) as pool:
         found = pool.map(examine, [design] * len(groups), groups, folders)
-        told = track(found, f"groups of {given.group} mutants", len(groups), console=console)
-        return [row for rows in told for row in rows]
+        rows: list[Fields] = []
+        for own in track(found, f"groups of {given.group} mutants", len(groups), console=console):
+            rows += own
+            if not console.is_terminal:
+                console.print(f"{len(rows)} of {len(wanted)} mutants")
+        return rows
 
 
 def kind(row: Fields) -> str:

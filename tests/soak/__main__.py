@@ -89,6 +89,8 @@ def main() -> int:
     try:
         for row in track(found, "designs", len(seeds), console=console):
             rows.append(row)
+            if not console.is_terminal and len(rows) % 10 == 0:
+                console.print(f"{len(rows)} of {len(seeds)} designs")
             if row["said"]:
                 console.print(f"seed {row['seed']}: {row['name']}: {row['said']}")
     except KeyboardInterrupt:
