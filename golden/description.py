@@ -32,6 +32,12 @@ from golden.parameters import (
 from golden.ranges import index_bits
 from golden.validation import build, frozen, plain, read_toml
 
+MOST_INDEX_BITS = 22
+"""Maximum width of a gate table's index: a table has that many entries, as a power of 2."""
+
+MOST_NUMBERS = 2**28
+"""Maximum number of cells and table entries of a design: twice the largest layer."""
+
 
 @frozen
 class Description:
@@ -91,6 +97,29 @@ class Description:
             raise ValueError(
                 f"cell.hidden_bits = {self.cell.hidden_bits} is below the DAC's width; raise it "
                 f"to {self.dac.width} or lower dac.bits = {self.dac.bits}"
+            )
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Raise ValueError for a design that is too large for a computer's memory.
+
+        A few fields can ask for terabytes.
+        """
+        numbers = 0
+        for name, shape in self.arrays.items():
+            cells, table = shape.gates * shape.units * shape.rows, 2**shape.index_bits
+            if shape.index_bits > MOST_INDEX_BITS:
+                raise ValueError(
+                    f"{name} adds up {len(shape.row_tiles) * (2**self.dac.planes - 1)} codes of "
+                    f"adc.bits = {self.adc.bits}, so with cell.frac = {self.cell.frac} a gate "
+                    f"table has 2^{shape.index_bits} entries, above 2^{MOST_INDEX_BITS}; raise "
+                    f"array.rows = {self.array.rows}, or lower adc.bits or cell.frac"
+                )
+            numbers += cells + shape.gates * table * (name != "head")
+        if numbers > MOST_NUMBERS:
+            raise ValueError(
+                f"network.hidden = {list(self.network.hidden)} gives {numbers:,} cells and table "
+                f"entries, above {MOST_NUMBERS:,}; give fewer or smaller layers"
             )
 
     @property

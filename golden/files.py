@@ -68,6 +68,40 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_text(path: Path, most: int, instead: str) -> str:
+    """Read a user's text file in UTF-8.
+
+    most: Maximum size (bytes).
+    instead: What to do if it cannot be read, for the message.
+
+    Raises WordlineError if it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        return read_bytes(path, most, instead).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise WordlineError(f"{path} is not UTF-8 (byte {error.start:,}); convert it.") from None
+
+
+def read_bytes(path: Path, most: int, instead: str) -> bytes:
+    """Read a user's file; see `read_text`.
+
+    A device or a pipe, which has no size, is rejected.
+
+    Raises WordlineError if it cannot be read, or is too large.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise WordlineError(f"{path} is not a regular file; {instead}.")
+        with path.open("rb") as file:
+            found = file.read(most + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise WordlineError(f"{path} cannot be read ({reason}); {instead}.") from None
+    if len(found) > most:
+        raise WordlineError(f"{path} is larger than {most:,} bytes; {instead}.")
+    return found
+
+
 def in_folder(folder: Path, name: str) -> bytes:
     """Read a file in a user's folder.
 

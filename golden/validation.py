@@ -1,5 +1,6 @@
 """Dataclasses that validate themselves, and their TOML files; a mistake is one sentence."""
 
+import contextlib
 import dataclasses
 import functools
 import tomllib
@@ -17,9 +18,13 @@ from typing import (
 import pydantic
 from pydantic import ConfigDict, Field, Strict
 
+from golden import files
 from golden.errors import WordlineError
 
 T = TypeVar("T")
+
+MOST_TOML = 2**16
+"""Maximum size of a TOML file (bytes): the time for a long dotted key grows with its square."""
 
 Int = Annotated[int, Strict()]
 """An integer; strings, floats and bools are rejected."""
@@ -79,14 +84,38 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     Raises WordlineError if it is missing or not valid TOML.
     """
+    text = files.read_text(path, MOST_TOML, "give the path of a TOML file")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WordlineError(
-            f"{path} cannot be read ({error.strerror}); give the path of a TOML description."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise WordlineError(f"{path} is not valid TOML: {error}.") from None
+
+
+DEEPEST = 16
+"""Maximum depth of tables and arrays of a TOML file."""
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises ValueError if it is not valid TOML.
+    """
+    with contextlib.suppress(RecursionError):
+        found = tomllib.loads(text)
+        _check_values(found, DEEPEST)
+        return found
+    raise ValueError("it is nested too deeply")
+
+
+def _check_values(value: Any, depth: int) -> None:
+    """Raise ValueError for what Python reads and TOML lacks, or for tables nested deeper."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"an integer has {value.bit_length()} bits, above 64")
+    if isinstance(value, dict | list):
+        if not depth:
+            raise ValueError(f"tables and arrays are nested more than {DEEPEST} deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_values(inner, depth - 1)
 
 
 def build(cls: type[T], fields: dict[str, Any], source: str, section: str = "") -> T:
@@ -139,6 +168,18 @@ def _sentence(cls: type, error: pydantic.ValidationError, section: str) -> str:
             return f"{field} = {value!r} is not a list; write [{value!r}]"
         case "unexpected_positional_argument":
             return f"{section or cls.__name__} takes its fields by name, like {_fields(cls)}"
+        case "greater_than":
+            return f"{field} = {value!r} is not above {context['gt']}; write more"
+        case "dataclass_type":
+            return f"{field} = {value!r} is not a table; write [{field}] and its fields"
+        case "too_short" | "too_long":
+            wanted = context["min_length" if first["type"] == "too_short" else "max_length"]
+            most = "at least" if first["type"] == "too_short" else "at most"
+            return f"{field} has {context['actual_length']} values; write {most} {wanted}"
+        case "float_type" if first["loc"][-1] != "float":
+            return f"{field} = {value!r} is not a number; write one"
+        case "string_type" if first["loc"][-1] != "str":
+            return f"{field} = {value!r} is not text; write it in quotes"
         case "int_type":
             return f"{field} = {value!r} is not an integer; write a whole number"
         case "literal_error":

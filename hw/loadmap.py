@@ -10,10 +10,14 @@ from amaranth.hdl import unsigned
 from amaranth.lib import data
 
 from golden.description import Description
+from golden.errors import WordlineError
 from hw.head import Head
 from hw.layer import RecurrentLayer
 from hw.regions import Region
 from hw.voter import Voter
+
+ADDRESS_BITS = 29
+"""Maximum width of an address: with bytes of a word and the registers, an AXI address has 32."""
 
 
 class LoadMap:
@@ -44,6 +48,13 @@ class LoadMap:
         self.words = base
         self.address_bits = base.bit_length()
         self.data_bits = max(region.data_bits for region in wanted)
+        if self.address_bits > ADDRESS_BITS:
+            widest = wanted[-1]
+            raise WordlineError(
+                f"{description.name}: the load map needs {self.address_bits} address bits, above "
+                f"{ADDRESS_BITS}; {widest.name} alone has {widest.bits}. Give smaller layers, or "
+                f"array.lanes and array.columns that leave fewer positions unused."
+            )
 
     @property
     def check(self) -> int:

@@ -1,13 +1,13 @@
 """Published figures of components (components.toml): a low, a typical and a high value of each."""
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gen.cost import technology
 from golden.errors import WordlineError
+from golden.validation import read_toml
 
 COMPONENTS = Path(__file__).with_name("components.toml")
 
@@ -49,13 +49,7 @@ def read_figures(path: Path = COMPONENTS) -> Figures:
     Raises WordlineError if the file cannot be read, or for an unknown figure, field or unit, or a
     value out of order.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        found = tomllib.loads(text)
-    except OSError as error:
-        raise WordlineError(f"{path} cannot be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WordlineError(f"{path} is not TOML ({error}).") from None
+    found = read_toml(path)
     ours = {} if path == COMPONENTS else read_figures()
     figures = dict(ours)
     for name, given in found.items():

@@ -5,7 +5,6 @@ estimated (`gen.cost.model`, `gen.cost.digital`) and take the figures (`values`)
 """
 
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from gen.cost.components import Figure, Figures, Values, is_amount
 from gen.cost.counts import Counted
 from golden.description import Description
 from golden.errors import WordlineError
-from golden.validation import plain
+from golden.validation import parse_toml, plain
 
 ANALOG = ("ADCs", "front ends", "DACs", "cells")
 """Parts of the arrays with crossbars."""
@@ -44,8 +43,8 @@ def read_axis(text: str) -> tuple[str, list[Any]]:
     """
     field, equals, values = text.partition("=")
     try:
-        found = tomllib.loads(f"x = [{values}]")["x"] if equals else []
-    except tomllib.TOMLDecodeError:
+        found = parse_toml(f"x = [{values}]")["x"] if equals else []
+    except ValueError:
         found = []
     if not found:
         raise WordlineError(

@@ -25,7 +25,7 @@ def _chosen(value: Any) -> Cell:
     if not isinstance(value, dict):
         raise ValueError(f"cell = {value!r} is not a table; write [cell] and its fields")
     kind = value.get("kind", "lstm")
-    if kind not in CELLS:
+    if not isinstance(kind, str) or kind not in CELLS:
         known = " or ".join(map(repr, CELLS))
         raise ValueError(f"cell.kind = {kind!r} is not known; write {known}")
     return checked(CELLS[kind], value, "cell")

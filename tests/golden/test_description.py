@@ -1,5 +1,6 @@
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 import tomli_w
@@ -11,6 +12,7 @@ from golden.description import Description
 from golden.errors import WordlineError, WordlineNote
 from golden.parameters import Array, Network
 from hw import timing
+from hw.loadmap import LoadMap
 from tests import reference
 from tests.helpers import SMALL, descriptions, small
 
@@ -56,7 +58,7 @@ def test_toml_round_trip(tmp_path_factory, description):
         ),
         ({"cell": {"state_bits": 8}}, "cell.state_bits = 8 .* raise state_bits to 10"),
         ({"cell": {"state_bits": 10, "state_index_bits": 11}}, "cell.state_index_bits = 11"),
-        ({"network": {"hidden": []}}, "network.hidden = "),
+        ({"network": {"hidden": []}}, "network.hidden has 0 values; write at least 1"),
         ({"network": {"hidden": [4, 0]}}, r"network.hidden.1 = 0 is below 1"),
         ({"name": "Großes"}, "name = 'Großes' must be lower-case"),
         ({"extra": {}}, "extra is not a field; the fields here are name, network"),
@@ -242,3 +244,60 @@ def test_converters(dac, adc, samples, period, code_bits, charge):
     assert (shape.samples, timing.period(shape), shape.code_bits) == (samples, period, code_bits)
     assert timing.conversion_cycles(shape) == samples * period
     assert shape.charge_max == 8 * charge * 255
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        # Tables of terabytes, from one row per crossbar.
+        (
+            {
+                "network": {"inputs": 4096, "hidden": [4096]},
+                "array": {"rows": 1},
+                "adc": {"bits": 10},
+            },
+            r"a gate table has 2\^27 entries, above 2\^22; raise array.rows = 1",
+        ),
+        (
+            {"network": {"inputs": 4096, "hidden": [4096] * 3}},
+            r"network.hidden = .* gives .* cells and table entries, above 268,435,456; give fewer",
+        ),
+    ],
+)
+def test_a_few_fields_cannot_ask_for_terabytes(sections, said):
+    with pytest.raises(WordlineError, match=said):
+        small(**sections)
+
+
+def test_the_largest_layer_is_a_design():
+    small(network={"inputs": 4096, "hidden": [4096], "classes": 4096})
+
+
+def test_addresses_fit_the_bus():
+    with pytest.raises(WordlineError, match=r"the load map needs 3\d address bits, above 29"):
+        sizes = {"inputs": 4096, "hidden": [4096]}
+        LoadMap(small(network=sizes, array={"lanes": 2049, "rows": 2731}))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"x = {'[' * 100_000}", "larger than 65,536 bytes"),
+        (f"x = {'[' * 10_000}", "nested too deeply"),
+        (f"x = {'[' * 40}{']' * 40}", "nested more than 16 deep"),
+        (f"x = 0x{'f' * 9_000}", "an integer has 36000 bits, above 64"),
+        (f"x = {'9' * 5_000}", "is not valid TOML"),
+        ('cell = {kind = ["lstm"]}', "cell.kind = .* is not known"),
+        ("voting = 7", "voting = 7 is not a table; write .voting. and its fields"),
+    ],
+)
+def test_hostile_toml(text, said, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(f'name = "own"\n{text}\n[network]\ninputs = 1\nhidden = [2]\nclasses = 2\n')
+    with pytest.raises(WordlineError, match=said):
+        Description.from_toml(path)
+
+
+def test_a_device_is_no_file():
+    with pytest.raises(WordlineError, match="is not a regular file"):
+        Description.from_toml(Path("/dev/zero"))
