@@ -11,7 +11,7 @@ PEERS_READY := $(PEERS)/.ready
 # Packages that are imported seldom, and so compiled then.
 SELDOM := /(sympy|scipy|sklearn|scapy|networkx|mypyc?|fontTools|pygments|art|narwhals|mpmath|pip|setuptools|onnxruntime)/|/torch/(_inductor|_dynamo|testing|distributed)/
 
-.PHONY: sim test test-all formal mutate soak coverage lint format bench docs peers clean
+.PHONY: sim test test-all formal fuzz mutate soak coverage lint format bench docs peers clean
 
 sim: $(READY)  ## train, emit, build, simulate and compare the preset NAME
 	$(BIN)/wordline sim $(NAME)
@@ -37,6 +37,9 @@ coverage: $(READY) build/vowels/summary.json  ## lines, branches and bins that t
 
 build/vowels/summary.json: $(READY)
 	$(BIN)/wordline sim vowels
+
+fuzz: $(READY)  ## 50,000 damaged or hostile inputs: no traceback, no hang, no wrong number
+	$(BIN)/python -m tests.fuzz
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

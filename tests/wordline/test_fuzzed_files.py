@@ -10,7 +10,7 @@ import pytest
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.frontends import pytorch
-from tests.wordline.fuzzed_files import damaged, whole
+from tests.fuzz.files import damaged, whole
 from wordline.flow import npz
 from wordline.flow.sequences import read_sequences
 
