@@ -5,11 +5,20 @@ A full disk or Ctrl-C never leaves a partial file.
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from golden.errors import WordlineError
+
+MOST_UNPACKED, MOST_RATIO, ALWAYS = 2**34, 200, 2**24
+"""Maximum size of an archive's content (bytes), and relative to the archive; up to `ALWAYS` bytes
+any ratio is accepted."""
+
+MOST_DATA = 2**30
+"""Maximum size of a file of a data set (bytes), unpacked."""
 
 DATA = Path("data")
 """Default folder of data sets."""
@@ -99,6 +108,57 @@ def read_bytes(path: Path, most: int, instead: str) -> bytes:
         raise WordlineError(f"{path} cannot be read ({reason}); {instead}.") from None
     if len(found) > most:
         raise WordlineError(f"{path} is larger than {most:,} bytes; {instead}.")
+    return found
+
+
+def read_data(path: Path) -> bytes:
+    """Read a file of a data set. Raises WordlineError if it cannot be read or is too large."""
+    return read_bytes(path, MOST_DATA, "copy or download it again")
+
+
+def check_unpacked(path: Path, size: int, instead: str) -> None:
+    """Check the size of an archive's content before it is unpacked (bytes).
+
+    instead: What to do if it is too large, for the message.
+
+    Raises WordlineError if it is too large, or large beside the archive, as a bomb is.
+    """
+    most = min(MOST_UNPACKED, max(ALWAYS, MOST_RATIO * path.stat().st_size))
+    if size > most:
+        raise WordlineError(
+            f"{path} is {size / 2**20:,.0f} MB when unpacked, above {most / 2**20:,.0f}; {instead}."
+        )
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON.
+
+    Raises ValueError if it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+MOST_JSON = 2**26
+"""Maximum size of a JSON file (bytes)."""
+
+
+def read_json(path: Path, instead: str) -> dict[str, Any]:
+    """Read the object in a JSON file.
+
+    instead: What to do if it cannot be read, for the message.
+
+    Raises WordlineError if it cannot be read, or is not a JSON object.
+    """
+    text = read_text(path, MOST_JSON, instead)
+    try:
+        found = parse_json(text)
+    except ValueError as error:
+        raise WordlineError(f"{path} is not JSON ({error}); {instead}.") from None
+    if not isinstance(found, dict):
+        raise WordlineError(f"{path} holds no JSON object; {instead}.")
     return found
 
 

@@ -243,14 +243,14 @@ class Program:
 def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("wordline", "{}"))
+            about = files.parse_json((file.metadata() or {}).get("wordline", "{}"))
             whole = {"description", "votes", "vote_by", "about"}
             if isinstance(about, dict) and about.get("format") == FORMAT and whole <= set(about):
                 return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         reason = error.strerror or "not a file"
         raise WordlineError(f"{path} cannot be read ({reason}); run `wordline train`.") from None
-    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+    except (safetensors.SafetensorError, ValueError) as error:
         raise WordlineError(
             f"{path} is not a trained program ({error}); run `wordline train`."
         ) from None

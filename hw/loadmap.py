@@ -16,8 +16,8 @@ from hw.layer import RecurrentLayer
 from hw.regions import Region
 from hw.voter import Voter
 
-ADDRESS_BITS = 29
-"""Maximum width of an address: with bytes of a word and the registers, an AXI address has 32."""
+ADDRESS_BITS = 32
+"""Maximum width of an address: that of an image and of its checksum."""
 
 
 class LoadMap:

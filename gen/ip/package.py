@@ -12,11 +12,13 @@ from gen.ip.options import MACROS, PERIOD_NS, Macro
 from gen.rtl import control, naming, sidecar, vectors, verilog
 from gen.rtl.generated import Generated
 from gen.verilog.components import to_verilog
+from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
 from hw.bus.registers import BUS_BITS, RegisterMap
 from hw.bus.serial import Board
 from hw.bus.system import CoreInstance, System, Top
+from hw.network import Accelerator
 
 DRIVER = Path(__file__).with_name("driver")
 
@@ -57,7 +59,7 @@ def texts(
     """
     name = description.name
     design, sources = verilog.verilog_files(description)
-    top = Top(System(description, lambda _: CoreInstance(design, naming.module_name(description))))
+    top = _top(description, design)
     if "digital" in views:
         sources[_crossbar(name, "digital")] = verilog.digital_arrays(description)
     map_ = top.inside.control.map
@@ -105,9 +107,26 @@ def texts(
     hashes = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in found.items()}
     about = sidecar.sidecar(design, hashes)
     about["views"] = [*views]
-    about["axi"] = {"module": axi_module(description), "ports": ports, **registers.sidecar(map_)}
+    about["axi"] = _axi(top)
     found[f"{name}.json"] = json.dumps(about, indent=1) + "\n"
     return found
+
+
+def _top(description: Description, design: Accelerator) -> Top:
+    """The top with AXI, around an instance of the design."""
+    name = naming.module_name(description)
+    return Top(System(description, lambda _: CoreInstance(design, name)))
+
+
+def axi(description: Description) -> dict[str, Any]:
+    """Entry `axi` of a package's sidecar."""
+    return _axi(_top(description, Accelerator(description)))
+
+
+def _axi(top: Top) -> dict[str, Any]:
+    map_ = top.inside.control.map  # type: ignore[attr-defined]
+    name = axi_module(map_.description)
+    return {"module": name, "ports": sidecar.ports(top), **registers.sidecar(map_)}
 
 
 def _crossbar(name: str, view: Macro) -> str:
@@ -159,10 +178,10 @@ def write(
 def _before(folder: Path) -> dict[str, Any]:
     """Sidecar of the package in `folder`; empty if there is none."""
     for path in sorted(folder.glob("*.json")):
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
-            found = json.loads(path.read_text(encoding="utf-8"))
+        with contextlib.suppress(WordlineError):
+            found = files.read_json(path, "")
             if "fingerprint" in found and isinstance(found.get("sha256"), dict):
-                return dict(found)
+                return found
     return {}
 
 

@@ -16,6 +16,9 @@ from golden.errors import WordlineError
 
 SUMS, KEYS = "SHA256SUMS", "emitted.json"
 
+MOST_NAME = 200
+"""Maximum characters of a file's name, with its folders."""
+
 
 class Generated:
     """Generated files of a folder.
@@ -28,12 +31,12 @@ class Generated:
         self._foreign_is_ours = False
         self._hashes = self._read()
         self._keys: dict[str, str] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            self._keys = dict(json.loads((folder / KEYS).read_text(encoding="utf-8")))
+        with contextlib.suppress(WordlineError):  # without keys, all is emitted again
+            self._keys = files.read_json(folder / KEYS, "")
 
     def fresh(self, name: str, key: str) -> bool:
         """Whether a file exists that was written with this cache key. It may have been edited."""
-        return self._keys.get(name) == key and (self.folder / name).is_file()
+        return self._keys.get(name) == key and self._path(name).is_file()
 
     def edited(self, names: Iterable[str] | None = None) -> list[str]:
         """Files that differ from what was written.
@@ -73,7 +76,7 @@ class Generated:
     @contextlib.contextmanager
     def writing(self, name: str, key: str = "") -> Iterator[Path]:
         """Give a temporary path to write to; it is renamed to `name` if the block succeeds."""
-        path = self.folder / name
+        path = self._path(name)
         with files.atomic(path) as beside:
             yield beside
             # Remove the old file first: after an interruption it would look edited.
@@ -90,7 +93,7 @@ class Generated:
         names = [*names]
         self.check(names)
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+            self._path(name).unlink(missing_ok=True)
             self._hashes.pop(name, None)
             self._keys = self._without_key(name)
             for parent in (self.folder / name).parents:
@@ -99,17 +102,37 @@ class Generated:
                 parent.rmdir()
         self._save()
 
+    def _path(self, name: str) -> Path:
+        """Path of a file of this folder.
+
+        Raises WordlineError for a name or a link that leads out of the folder: names may come from
+        a file that is in it.
+        """
+        path = self.folder / name
+        inside = name.isprintable() and len(name) <= MOST_NAME and path.name not in ("", "..")
+        if not inside or (
+            self.folder.resolve() not in path.parent.resolve().parents
+            and (self.folder.resolve() != path.parent.resolve())
+        ):
+            raise WordlineError(
+                f"{name!r} is not the name of a file in {self.folder}; delete {SUMS} and the "
+                f"sidecar there, or the link that leads out of it, or give another folder."
+            )
+        return path
+
     def _read(self) -> dict[str, str]:
         sums = self.folder / SUMS
-        if sums.is_file():
-            lines = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
+        if sums.exists():
+            text = files.read_text(sums, files.MOST_JSON, "delete it, and emit the design again")
+            lines = (line.split("  ", 1) for line in text.splitlines())
             return {entry[1]: entry[0] for entry in lines if len(entry) == 2}
         # Before 0.2.0 only the sidecar had hashes. Files that it does not list were generated too.
         for path in sorted(self.folder.glob("*.json")):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                hashes = dict(json.loads(path.read_text(encoding="utf-8"))["sha256"])
-                self._foreign_is_ours = True
-                return hashes
+            with contextlib.suppress(WordlineError):
+                hashes = files.read_json(path, "").get("sha256")
+                if isinstance(hashes, dict):
+                    self._foreign_is_ours = True
+                    return hashes
         return {}
 
     def _save(self) -> None:
@@ -123,7 +146,7 @@ class Generated:
         return {other: key for other, key in self._keys.items() if other != name}
 
     def _differs(self, name: str) -> bool:
-        path = self.folder / name
+        path = self._path(name)
         if not path.is_file():
             return False
         if name not in self._hashes:
@@ -131,7 +154,7 @@ class Generated:
         return files.sha256(path) != self._hashes[name]
 
     def _text(self, name: str) -> str:
-        return (self.folder / name).read_bytes().decode("utf-8", "replace")
+        return self._path(name).read_bytes().decode("utf-8", "replace")
 
 
 def _first_difference(emitted: str, found: str) -> str:

@@ -21,6 +21,9 @@ from hw.regions import Region
 Word = tuple[int, int]
 """Address and data of one write."""
 
+MOST_LINE = 64
+"""Maximum size of an image file per address (bytes), comments included."""
+
 LINES = 2**16
 """Number of lines written at once."""
 
@@ -205,12 +208,8 @@ def read(path: Path, description: Description) -> list[Word]:
     does not fit the load bus.
     """
     load_map = LoadMap(description)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise WordlineError(
-            f"{path} cannot be read ({error.strerror}); run `wordline emit`."
-        ) from None
+    most = MOST_LINE * (2**load_map.address_bits + 1)
+    lines = files.read_text(path, most, "run `wordline emit`").splitlines()
     image = []
     for number, line in enumerate(lines, 1):
         if line.startswith("//") or not line.strip():
@@ -226,4 +225,6 @@ def read(path: Path, description: Description) -> list[Word]:
                 f"and {bits} data bits; run `wordline emit` again."
             )
         image.append((address, data))
+    if not image:
+        raise WordlineError(f"{path} holds no words; run `wordline emit` again.")
     return image

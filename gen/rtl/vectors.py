@@ -13,14 +13,14 @@ sequence come first, then those of the next. Steps beyond a sequence's length ar
     state           (passes, units) or (passes, steps, units), without a head
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from golden import files, network
+from golden import files, network, npz
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.program import Program
 
@@ -51,24 +51,71 @@ def make(program: Program, x: Tensor, lengths: Tensor) -> Vectors:
     return vectors | {"lengths": lengths.numpy().astype(np.int32), "format": np.array([FORMAT])}
 
 
-def load(path: Path) -> Vectors:
+def load(path: Path, description: Description) -> Vectors:
     """Read golden vectors from a file.
 
-    Raises WordlineError if the file is damaged or has another format version.
+    description: Their design.
+
+    Raises WordlineError if the file is damaged, has another format version, or does not fit the
+    design.
     """
-    try:
-        with np.load(path) as file:
-            vectors = dict(file)
-        version = int(vectors["format"][0])
-        whole = len(vectors["x"]) == len(vectors["lengths"])
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
-        raise WordlineError(f"{path} holds no golden vectors; run `wordline emit` again.") from None
-    if version != FORMAT or not whole:
+    vectors = npz.read(path)
+    version = vectors.get("format", np.empty(0))
+    if version.shape != (1,) or version.dtype.kind not in "iu":
+        raise WordlineError(f"{path} holds no golden vectors; run `wordline emit` again.")
+    if version[0] != FORMAT:
         raise WordlineError(
-            f"{path} has golden vectors of format {version}, and this version of Wordline reads "
+            f"{path} has golden vectors of format {version[0]}, and this version of Wordline reads "
             f"{FORMAT}; run `wordline emit` again."
         )
+    _check(path, vectors, description)
     return vectors
+
+
+def _check(path: Path, vectors: Vectors, description: Description) -> None:
+    """Check types, shapes and the values that give sizes; wrong numbers are left to be found."""
+    missing = [name for name in ("x", "lengths", "layers.0.h") if name not in vectors]
+    if missing or vectors["x"].ndim != 3 or not len(vectors["layers.0.h"].shape):
+        raise WordlineError(f"{path} has no whole golden vectors; run `wordline emit` again.")
+    count, steps, _ = vectors["x"].shape
+    passes = len(vectors["layers.0.h"])
+    of_pass: tuple[int, ...] = (passes, steps)
+    of_sequence: tuple[int, ...] = (count,)
+    outputs: tuple[int, ...] = (passes,)
+    if description.output.every_step:
+        outputs, of_sequence = of_pass, (count, steps)
+    wanted: dict[str, tuple[int, ...]] = {
+        "x": (count, steps, description.network.inputs),
+        "lengths": (count,),
+    }
+    for n, shape in enumerate(description.layers):
+        wanted[f"layers.{n}.codes"] = (*of_pass, shape.gates, shape.units)
+        wanted[f"layers.{n}.h"] = (*of_pass, shape.units)
+        if description.cell.state_range is not None:
+            wanted[f"layers.{n}.c"] = (*of_pass, shape.units)
+    wanted["scores" if description.network.classes else "state"] = (*outputs, description.outputs)
+    if description.network.classes:
+        wanted["label"] = of_sequence
+    for name, shape_ in wanted.items():
+        found = vectors.get(name)
+        if found is None or found.shape != shape_ or found.dtype.kind not in "iu":
+            said = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
+            raise WordlineError(
+                f"{path}: {name} is {said}, and the design needs integers of shape {shape_}; run "
+                f"`wordline emit` again."
+            )
+    votes = description.voting.max_votes if description.voting.replay_steps else 1
+    if not count or not steps or passes % count or not count <= passes <= votes * count:
+        raise WordlineError(
+            f"{path} has {passes} passes over {count} sequences of {steps} steps, and the design "
+            f"makes up to {votes} over each; run `wordline emit` again."
+        )
+    lengths, x = vectors["lengths"], vectors["x"]
+    if lengths.min() < 1 or lengths.max() > steps:
+        raise WordlineError(f"{path} has lengths outside 1..{steps}; run `wordline emit` again.")
+    low, high = description.dac.range
+    if x.min() < min(0, low) or x.max() > high:
+        raise WordlineError(f"{path} has codes x outside {low}..{high}; run `wordline emit` again.")
 
 
 def _compact(values: Tensor, valid: Tensor | None = None) -> np.ndarray:

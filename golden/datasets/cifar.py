@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from golden.errors import WordlineError
+from golden.files import read_data
 
 SIDE, COLOURS, CLASSES = 32, 3, 10
 PIXELS = COLOURS * SIDE * SIDE
@@ -35,7 +36,7 @@ def collect(folder: Path) -> dict[str, bytes]:
     for batch in (*TRAIN, TEST):
         path, python = folder / f"{batch}.bin", folder / batch
         if path.is_file():
-            found[path.name] = path.read_bytes()
+            found[path.name] = read_data(path)
         elif python.is_file():
             found[path.name] = _from_python(python)
         else:
@@ -68,7 +69,7 @@ def _decode(data: bytes, source: str) -> Images:
 def _from_python(path: Path) -> bytes:
     """Convert a batch of the Python version to the binary version."""
     try:
-        batch = _Unpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        batch = _Unpickler(io.BytesIO(read_data(path)), encoding="bytes").load()
         batch = {_word(key): value for key, value in batch.items()}
         x, labels = batch["data"], np.asarray(batch["labels"])
         if x.dtype != np.uint8 or x.shape != (len(labels), PIXELS) or labels.max() > 255:

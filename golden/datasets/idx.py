@@ -4,6 +4,7 @@ After http://yann.lecun.com/exdb/mnist/ (last section). Files may be compressed 
 """
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
@@ -11,9 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from golden.errors import WordlineError
+from golden.files import read_data
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """NumPy dtype of each type code."""
+
+MOST_UNPACKED = 2**26
+"""Maximum size of a file when unpacked (bytes); MNIST's largest has 47 MB."""
 
 SIDE = 28
 """Rows and columns of an image of MNIST and of similar sets."""
@@ -60,7 +65,13 @@ def inflate(data: bytes, source: str) -> bytes:
     if data[:2] != b"\x1f\x8b":
         return data
     try:
-        return gzip.decompress(data)
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            found = file.read(MOST_UNPACKED + 1)
+        if len(found) <= MOST_UNPACKED:
+            return found
+        raise WordlineError(
+            f"{source} unpacks to more than {MOST_UNPACKED:,} bytes; copy it again."
+        )
     except (OSError, EOFError, zlib.error):
         raise WordlineError(
             f"{source} is a damaged gzip file; copy or download it again."
@@ -82,7 +93,7 @@ def collect(folder: Path) -> dict[str, bytes]:
         paths = [folder / n for n in names if (folder / n).is_file()]
         if not paths:
             raise WordlineError(f"{folder} has no {name} (or {name}.gz); put it there: {part}.")
-        found[name] = inflate(paths[0].read_bytes(), str(paths[0]))
+        found[name] = inflate(read_data(paths[0]), str(paths[0]))
     images(found, folder)
     return found
 

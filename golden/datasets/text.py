@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from golden.errors import WordlineError
+from golden.files import read_data
 
 PARTS = ("train", "valid", "test")
 
@@ -40,14 +41,14 @@ def collect(folder: Path) -> dict[str, bytes]:
     """
     paths = sorted(folder.glob("*.txt"))
     if len(paths) == 1:
-        return _in_parts(_decode(paths[0].read_bytes(), paths[0]), paths[0])
+        return _in_parts(_decode(read_data(paths[0]), paths[0]), paths[0])
     found = {part: [path for path in paths if part in path.name] for part in PARTS}
     if any(len(named) != 1 for named in found.values()):
         raise WordlineError(
             f"{folder} has {len(paths)} .txt files, not one, nor one each whose name holds "
             f"train, valid and test; leave these alone there."
         )
-    parts = {part: named[0].read_bytes() for part, named in found.items()}
+    parts = {part: read_data(named[0]) for part, named in found.items()}
     for part, named in found.items():
         if not _decode(parts[part], named[0]):
             raise WordlineError(f"{named[0]} is empty; give some text.")
@@ -64,7 +65,7 @@ def collect_ptb(folder: Path) -> dict[str, bytes]:
         path = folder / f"ptb.{part}.txt"
         if not path.is_file():
             raise WordlineError(f"{folder} has no {path.name}; put it there, or use `text`.")
-        parts[f"{part}.txt"] = path.read_bytes()
+        parts[f"{part}.txt"] = read_data(path)
         if not _decode(parts[f"{part}.txt"], path):
             raise WordlineError(f"{path} is empty; give the text.")
     return parts
@@ -84,7 +85,7 @@ def collect_kjv(folder: Path) -> dict[str, bytes]:
             f"{folder} has {len(paths)} .txt files; leave one there, the text of the Bible, which "
             f"`bible -f -l 0 'Gen1:1-Rev22:21'` prints (Debian: bible-kjv)."
         )
-    return _in_parts(REFERENCE.sub("", _decode(paths[0].read_bytes(), paths[0])), paths[0])
+    return _in_parts(REFERENCE.sub("", _decode(read_data(paths[0]), paths[0])), paths[0])
 
 
 def sequences(codes: Tensor, steps: int, symbols: int) -> tuple[Tensor, Tensor, Tensor]:

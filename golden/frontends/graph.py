@@ -7,13 +7,17 @@ inputs that reveal them. So no rearrangement has to be interpreted, and none can
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+
+from golden.errors import WordlineError
+from golden.frontends import sizes
 
 Array = np.ndarray
 
@@ -57,14 +61,24 @@ class Graph:
         }
         self.made_by = {name: node for node in self.nodes for name in node.output if name}
         self.inputs = {v.name: v for v in model.graph.input if v.name not in self.constants}
+        unfolded = 0
         for node in self.nodes:  # nodes are in an order of computation
             given = [name for name in node.input if name]
-            foldable = node.op_type == "Constant" or (given and node.op_type not in RECURRENT)
+            foldable = sizes.known(node) and node.op_type not in RECURRENT
+            foldable &= node.op_type == "Constant" or bool(given)
             if foldable and all(name in self.constants for name in given):
                 values = {name: self.constants[name] for name in given}
+                unfolded += sizes.bound(node, [*values.values()])
+                if unfolded > sizes.MOST_VALUES:
+                    raise WordlineError(
+                        f"{source} cannot be mapped: its constants unfold to more than "
+                        f"{sizes.MOST_VALUES:,} numbers at its operator {node.op_type} "
+                        f"{node.name}; export the network again."
+                    )
                 found = ReferenceEvaluator(node).run(None, values)
                 self.constants |= dict(zip(node.output, found, strict=False))
-        self._evaluators: dict[tuple[str, ...], ReferenceEvaluator] = {}
+        self._plans: dict[tuple[str, ...], list[_Step]] = {}
+        self._steps: dict[int, _Step] = {}
 
     def reads(self, name: str) -> Iterator[tuple[NodeProto, str]]:
         """Yield the operators whose values make up a tensor, each with the tensor that it computes.
@@ -109,43 +123,75 @@ class Graph:
 
     def evaluate(self, target: str, feeds: dict[str, Array]) -> Array:
         """Compute a tensor from given ones, in float64."""
-        if target in feeds:
-            return feeds[target]
         key = (target, *sorted(feeds))
-        if key not in self._evaluators:
-            self._evaluators[key] = self._evaluator(target, feeds)
-        with np.errstate(all="ignore"):
-            (found,) = self._evaluators[key].run([target], feeds)
-        return np.asarray(found)
+        if key not in self._plans:
+            self._plans[key] = self._plan(target, feeds)
+        values = dict(feeds)
+        for step in self._plans[key]:
+            step.run(values)
+        return np.asarray(values[target] if target in values else _double(self.constants[target]))
 
-    def _evaluator(self, target: str, feeds: dict[str, Array]) -> ReferenceEvaluator:
-        wanted, nodes, constants = [target], [], {}
-        seen: set[str] = set()
+    def _plan(self, target: str, feeds: dict[str, Array]) -> "list[_Step]":
+        """Operators that compute a tensor from given ones, in order."""
+        nodes = self.behind(target, feeds)
+        given = {*feeds, *self.constants, *(name for node in nodes for name in node.output), ""}
+        missing = [
+            name for name in (target, *(n for o in nodes for n in o.input)) if name not in given
+        ]
+        if missing:
+            raise NotAffineError(f"it needs the input {missing[0]} as well")
+        return [self._step(node) for node in nodes]
+
+    def behind(self, target: str, given: Collection[str] = ()) -> list[NodeProto]:
+        """Operators that a tensor depends on, in order, up to constants and given tensors."""
+        wanted, found = [target], {}
+        seen = {*given, *self.constants, ""}
         while wanted:
             name = wanted.pop()
-            if name in feeds or name in seen or not name:
-                continue
-            seen.add(name)
-            if name in self.constants:
-                constants[name] = self.constants[name]
-                continue
             node = self.made_by.get(name)
-            if node is None:
-                raise NotAffineError(f"it needs the input {name} as well")
-            seen |= set(node.output)
-            nodes.append(node)
-            wanted += node.input
-        order = {id(node): n for n, node in enumerate(self.nodes)}
-        nodes = [_in_double(node) for node in sorted(nodes, key=lambda node: order[id(node)])]
-        tensors = [
-            numpy_helper.from_array(v.astype(np.float64) if v.dtype.kind == "f" else v, name)
-            for name, v in constants.items()
-        ]
-        given = [helper.make_tensor_value_info(n, TensorProto.DOUBLE, None) for n in feeds]
-        out = [helper.make_tensor_value_info(target, TensorProto.DOUBLE, None)]
-        graph = helper.make_graph(nodes, "part", given, out, tensors)
-        imports = self.model.opset_import
-        return ReferenceEvaluator(helper.make_model(graph, opset_imports=imports))
+            if name not in seen and node is not None:
+                found[id(node)] = node
+                wanted += node.input
+            seen.add(name)
+        return [node for node in self.nodes if id(node) in found]
+
+    def _step(self, node: NodeProto) -> "_Step":
+        if id(node) not in self._steps:
+            if not sizes.known(node):
+                raise NotAffineError(f"its operator {node.op_type} {node.name} is not evaluated")
+            constants = {n: _double(self.constants[n]) for n in node.input if n in self.constants}
+            self._steps[id(node)] = _Step(_in_double(node), constants, self.model.opset_import)
+        return self._steps[id(node)]
+
+
+class _Step:
+    """An operator that is evaluated on its own, in float64."""
+
+    def __init__(self, node: NodeProto, constants: dict[str, Array], imports: Any) -> None:
+        self.node, self.constants = node, constants
+        given = [n for n in dict.fromkeys(node.input) if n]
+        kinds = [helper.make_tensor_value_info(n, TensorProto.DOUBLE, None) for n in given]
+        out = [helper.make_tensor_value_info(n, TensorProto.DOUBLE, None) for n in node.output if n]
+        graph = helper.make_graph([node], "step", kinds, out)
+        self.given, self.out = given, [n for n in node.output if n]
+        self._evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=imports))
+
+    def run(self, values: dict[str, Array]) -> None:
+        """Add the operator's results to the values of tensors."""
+        given = {n: self.constants[n] if n in self.constants else values[n] for n in self.given}
+        if sizes.bound(self.node, [*given.values()]) > sizes.MOST_VALUES:
+            raise NotAffineError(
+                f"its operator {self.node.op_type} {self.node.name} gives more than "
+                f"{sizes.MOST_VALUES:,} numbers"
+            )
+        with np.errstate(all="ignore"):
+            found = self._evaluator.run(self.out, given)
+        for name, value in zip(self.out, found, strict=True):
+            values.setdefault(name, np.asarray(value))
+
+
+def _double(values: Array) -> Array:
+    return values.astype(np.float64) if values.dtype.kind == "f" else values
 
 
 def _in_double(node: NodeProto) -> NodeProto:

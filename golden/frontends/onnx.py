@@ -253,16 +253,15 @@ class _Runner:
     def __init__(self, graph: Graph, target: str) -> None:
         own = onnx.ModelProto()
         own.CopyFrom(graph.model)
-        kept = [node for node in graph.nodes if not set(node.output) <= graph.constants.keys()]
+        kept = graph.behind(target)  # what else the file has may take any time
         del own.graph.node[:], own.graph.initializer[:]
         own.graph.node.extend(kept)
         needed = {name for node in kept for name in node.input} & graph.constants.keys()
         own.graph.initializer.extend(
             numpy_helper.from_array(graph.constants[name], name) for name in sorted(needed)
         )
-        known = {value.name for value in own.graph.output}
-        if target not in known:
-            own.graph.output.append(onnx.ValueInfoProto(name=target))
+        del own.graph.output[:]
+        own.graph.output.append(onnx.ValueInfoProto(name=target))
         self.inputs = {value.name for value in own.graph.input}
         self.target = target
         try:

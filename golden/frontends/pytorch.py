@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from golden import files
 from golden.errors import WordlineError
 from golden.frontends.chain import Foreign
 from golden.frontends.state_dict import from_state_dict
@@ -18,9 +19,6 @@ from golden.frontends.state_dict import from_state_dict
 FILES = (".onnx", ".safetensors", ".pt", ".pth", ".ckpt")
 """Suffixes of the supported files."""
 
-
-MOST = 2**34
-"""Maximum size of a file's tensors (bytes)."""
 
 Given = dict[str, Any]
 """Arguments `order` and `inputs` of `read`."""
@@ -69,8 +67,7 @@ def _read_safetensors(path: Path, given: Given) -> Foreign:
 def _read_pickle(path: Path, given: Given) -> Foreign:
     """Read a state_dict; only tensors are loaded, and no code in the pickle runs."""
     try:
-        if (size := _unpacked(path)) > MOST:
-            raise WordlineError(f"{path} is {size / 2**30:.0f} GB, above {MOST // 2**30}.")
+        files.check_unpacked(path, _unpacked(path), "save it with torch.save")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tensors = torch.load(path, map_location="cpu", weights_only=True)

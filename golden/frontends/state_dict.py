@@ -142,6 +142,13 @@ def _parts(tensors: Mapping[str, Any], source: str) -> list[_Part]:
 
 def _check_tensor(name: str, tensor: Any, tensors: Mapping[str, Any], source: str) -> None:
     if isinstance(tensor, Tensor) and not tensor.is_quantized:
+        if tensor.layout != torch.strided or tensor.device.type == "meta":
+            _strange(name, source, "sparse, or without values")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise WordlineError(
+                f"{source}: {name} has shape {tuple(tensor.shape)}, which is more than its file "
+                f"holds (it repeats numbers); save it as tensor.contiguous()."
+            )
         if not tensor.is_floating_point():
             _strange(name, source)
         if not bool(torch.isfinite(tensor).all()):

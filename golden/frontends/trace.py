@@ -4,6 +4,7 @@
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from golden.frontends.graph import (
     NotAffineError,
     affine,
 )
+from golden.frontends.sizes import MOST_VALUES
 
 GATES = {"LSTM": (0, 2, 3, 1), "RNN": (0,)}
 """Position of each of PyTorch's gates among those of an operator."""
@@ -42,6 +44,9 @@ NONLINEAR = {
     *("HardSigmoid", "Clip", "Erf", "Exp", "PRelu", "LayerNormalization", "Abs", "Sign", "Pow"),
     *("InstanceNormalization", "Softplus", "Softsign"),
 }
+
+MOST_AXES = 6
+"""Maximum number of axes of an input."""
 
 POOLING = {
     *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"),
@@ -306,6 +311,9 @@ class Trace:
             sizes |= {role: dims[axis] for role, axis in roles.items() if dims[axis]}
             sizes |= {role: 1 for role in "tn" if role not in roles}
             self.roles, self.sizes, self.dims = roles, sizes, dims
+            if math.prod(sizes.values()) > MOST_VALUES:
+                why = f"its input is declared with {sizes['t']:,} steps of {sizes['n']:,} sequences"
+                continue
             try:
                 found, _ = affine(
                     lambda x: self.graph.evaluate(link.target, {self.x: self._arranged(x)}),
@@ -404,6 +412,8 @@ class Trace:
 
 def _roles(dims: list[int]) -> Iterator[dict[str, int]]:
     """Yield the possible axes of steps, sequences and channels; all other axes have size 1."""
+    if len(dims) > MOST_AXES:
+        return
     for roles in ("tnc", "tc"):
         for axes in itertools.permutations(range(len(dims)), len(roles)):
             others = {*range(len(dims))} - {*axes}

@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 
 from gen.rtl import vectors
+from golden.description import Description
 from golden.errors import WordlineError
 from tests.helpers import random_codes, random_program, small
 from wordline.flow import emit
@@ -127,10 +128,11 @@ def test_vectors_are_as_the_page_has_them(folder):
 
 
 def test_another_version_is_refused(folder, tmp_path):
-    golden = vectors.load(folder / "vectors.npz")
+    description = Description.from_toml(folder / "description.toml")
+    golden = vectors.load(folder / "vectors.npz", description)
     vectors.write(tmp_path / "vectors.npz", golden | {"format": np.array([7])})
     with pytest.raises(WordlineError, match="of format 7, and this version of Wordline reads 1"):
-        vectors.load(tmp_path / "vectors.npz")
+        vectors.load(tmp_path / "vectors.npz", description)
     (tmp_path / "vectors.npz").write_bytes(b"PK damaged")
-    with pytest.raises(WordlineError, match="holds no golden vectors"):
-        vectors.load(tmp_path / "vectors.npz")
+    with pytest.raises(WordlineError, match=r"is damaged, or no \.npz"):
+        vectors.load(tmp_path / "vectors.npz", description)

@@ -214,3 +214,29 @@ def test_an_edited_file_of_a_package_stays(file, tmp_path):
     package.write(DESIGN, "model", tmp_path, force=True)
     add_program(tmp_path, force=True)
     assert not Generated(tmp_path).edited()
+
+
+@pytest.mark.parametrize("name", ["../kept", "sub/../../kept", "/kept", "sub/kept", "..", "a\nb"])
+def test_no_file_outside_the_folder_is_written_or_deleted(name, tmp_path):
+    """Names may come from a sidecar that is in the folder, and links may lead out of it."""
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "sub").symlink_to(tmp_path)
+    name = str(tmp_path / "kept") if name == "/kept" else name
+    (tmp_path / "own" / "own.json").write_text(json.dumps({"sha256": {name: "0" * 64}}))
+    made = Generated(tmp_path / "own")
+    for act in (lambda: made.delete([name]), lambda: made.write_text(name, "x"), made.edited):
+        with pytest.raises(WordlineError, match="is not the name of a file in"):
+            act()
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_a_hostile_package_deletes_nothing(tmp_path):
+    """`wordline emit --macro` deletes the files of the package before it, by its sidecar."""
+    (tmp_path / "kept").write_text("kept")
+    hostile = {"fingerprint": "0", "name": "own", "sha256": {"../kept": "0" * 64}}
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "own.json").write_text(json.dumps(hostile))
+    with pytest.raises(WordlineError, match="is not the name of a file in"):
+        package.write(small(), "blackbox", tmp_path / "package")
+    assert (tmp_path / "kept").read_text() == "kept"

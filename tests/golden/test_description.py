@@ -11,8 +11,7 @@ from golden import presets
 from golden.description import Description
 from golden.errors import WordlineError, WordlineNote
 from golden.parameters import Array, Network
-from hw import timing
-from hw.loadmap import LoadMap
+from hw import loadmap, timing
 from tests import reference
 from tests.helpers import SMALL, descriptions, small
 
@@ -273,10 +272,10 @@ def test_the_largest_layer_is_a_design():
     small(network={"inputs": 4096, "hidden": [4096], "classes": 4096})
 
 
-def test_addresses_fit_the_bus():
-    with pytest.raises(WordlineError, match=r"the load map needs 3\d address bits, above 29"):
-        sizes = {"inputs": 4096, "hidden": [4096]}
-        LoadMap(small(network=sizes, array={"lanes": 2049, "rows": 2731}))
+def test_addresses_fit_an_image(monkeypatch):
+    monkeypatch.setattr(loadmap, "ADDRESS_BITS", 8)
+    with pytest.raises(WordlineError, match=r"the load map needs \d+ address bits, above 8; layer"):
+        loadmap.LoadMap(small())
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from golden import npz
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.frontends import pytorch
 from tests.fuzz.files import damaged, whole
-from wordline.flow import npz
 from wordline.flow.sequences import read_sequences
 
 DESCRIPTION = Description.from_dict(

@@ -11,14 +11,13 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from golden import presets
+from golden import files, npz, presets
 from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.frontends.convert import convert
 from golden.frontends.module import from_module
 from golden.training import evaluate
 from wordline.cli.commands import app
-from wordline.flow import npz
 from wordline.flow.importing import import_model
 from wordline.flow.sequences import read_sequences
 
@@ -236,8 +235,9 @@ def test_a_file_that_says_more_than_it_has_takes_no_memory(tmp_path, monkeypatch
 
 def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((400, 6, 5)))
-    monkeypatch.setattr(npz, "MOST", 50_000)
-    with pytest.raises(WordlineError, match=r"GB when unpacked, above .* give fewer sequences"):
+    monkeypatch.setattr(files, "ALWAYS", 50_000)
+    monkeypatch.setattr(files, "MOST_RATIO", 1)
+    with pytest.raises(WordlineError, match=r"MB when unpacked, above .* give fewer sequences"):
         npz.read(tmp_path / "x.npz")
 
 

@@ -176,7 +176,7 @@ class _Check:
         self.seconds: dict[str, float] = {}
         self.top = naming.module_name(given.description)
         image.read(given.image, given.description)  # rejects damaged lines
-        self.golden = vectors.load(given.vectors)
+        self.golden = vectors.load(given.vectors, given.description)
         self.whole = len(self.golden["lengths"])
         self.vectors, self.count = self._vectors(first)
 

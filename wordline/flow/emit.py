@@ -203,7 +203,7 @@ def package_program(
 
     Raises WordlineError if it would overwrite an edited file.
     """
-    golden = vectors.first(vectors.load(vectors_file), SEQUENCES)
+    golden = vectors.first(vectors.load(vectors_file, program.description), SEQUENCES)
     texts = package.program_texts(program.description, golden)
     about = {
         "name": program.description.name,

@@ -1,14 +1,24 @@
 """Files of a check: a user's RTL, with image, vectors and sidecar of its design."""
 
+import contextlib
+import functools
+import gc
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amaranth.hdl import UnusedElaboratable
+
+from gen.ip import package
 from gen.rtl.generated import SUMS, Generated
 from gen.rtl.sidecar import FORMAT
+from gen.rtl.sidecar import sidecar as make_sidecar
+from golden import files
 from golden.description import Description
 from golden.errors import WordlineError
+from hw.network import Accelerator
 
 
 @dataclass(frozen=True)
@@ -65,13 +75,17 @@ def find(
     if not path.exists():
         raise WordlineError(f"{path} does not exist; give a build folder, a package or Verilog.")
     folder, sidecar_path = _folder(path, design)
-    sidecar = json.loads(sidecar_path.read_text(encoding="utf-8"))
+    sidecar = files.read_json(sidecar_path, "run `wordline emit` again")
     if sidecar.get("format") != FORMAT:
         raise WordlineError(
             f"{sidecar_path} is of format {sidecar.get('format', 1)}, and this version of Wordline "
             f"reads {FORMAT}; run `wordline emit` again."
         )
-    description = Description.from_dict(dict(sidecar["description"]), source=str(sidecar_path))
+    fields = sidecar["description"]
+    if not isinstance(fields, dict):
+        raise WordlineError(f"{sidecar_path}: description = {fields!r} is not an object.")
+    description = Description.from_dict(fields, source=str(sidecar_path))
+    _check_sidecar(sidecar, description, sidecar_path)
     name, packaged = description.name, "axi" in sidecar
     rtl_folder = folder / "rtl" if packaged else folder
     own = {
@@ -85,25 +99,53 @@ def find(
     if path.is_file():
         named = [which for which in ("axi", "crossbars") if path.name == own[which].name]
         given[next(iter(named), "rtl")] = path
-    files = own | {which: file for which, file in given.items() if file is not None}
+    found = own | {which: file for which, file in given.items() if file is not None}
     if not packaged:
-        del files["axi"]
-    for which, file in files.items():
+        del found["axi"]
+    for which, file in found.items():
         if not file.is_file():
             raise WordlineError(f"{file} is missing; {_way_out(which, packaged)}.")
     generated = Generated(folder)
     edited = {folder / file for file in generated.edited()}
-    edited |= {file for which, file in files.items() if file.resolve() != own[which].resolve()}
-    edited &= {sidecar_path, *files.values()}
+    edited |= {file for which, file in found.items() if file.resolve() != own[which].resolve()}
+    edited &= {sidecar_path, *found.values()}
     return Given(
         folder,
         sidecar,
         description,
-        axi=files.pop("axi", None),
-        **files,
+        axi=found.pop("axi", None),
+        **found,
         edited=tuple(sorted(edited)),
         unknown=not (folder / SUMS).exists(),
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _wanted(description: Description, packaged: bool) -> dict[str, Any]:
+    """Sidecar of a design, as read from its file, without hashes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)  # made for its ports alone
+        wanted = make_sidecar(Accelerator(description), {})
+        if packaged:
+            wanted["axi"] = package.axi(description)
+        gc.collect()
+    found: dict[str, Any] = json.loads(json.dumps(wanted))
+    return found
+
+
+def _check_sidecar(sidecar: dict[str, Any], description: Description, path: Path) -> None:
+    """Check that a sidecar is that of its description.
+
+    Raises WordlineError with the first entry that is not.
+    """
+    for name, value in _wanted(description, "axi" in sidecar).items():
+        if name not in ("versions", "sha256") and sidecar.get(name) != value:
+            raise WordlineError(
+                f"{path}: {name} is not that of its description; it was edited, or this version "
+                f"of Wordline emits the design in another way: run `wordline emit` again."
+            )
+    if not isinstance(sidecar.get("sha256"), dict):
+        raise WordlineError(f"{path}: sha256 is not an object; run `wordline emit` again.")
 
 
 def _folder(path: Path, design: Path | None) -> tuple[Path, Path]:
@@ -111,12 +153,9 @@ def _folder(path: Path, design: Path | None) -> tuple[Path, Path]:
     places = [design] if design else [path] if path.is_dir() else [path.parent, path.parent.parent]
     for folder in places:
         for file in sorted(folder.glob("*.json")):
-            try:
-                found = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if isinstance(found, dict) and {"module", "probes", "description"} <= found.keys():
-                return folder, file
+            with contextlib.suppress(WordlineError):
+                if {"module", "probes", "description"} <= files.read_json(file, "").keys():
+                    return folder, file
     way = "give the folder of its design with --design" if path.is_file() else "run `wordline emit`"
     raise WordlineError(f"{places[0]} has no sidecar (NAME.json) of a design; {way}.")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from golden import files, presets
+from golden import files, npz, presets
 from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.frontends import convert, pytorch
@@ -19,7 +19,7 @@ from golden.presets import Recipe
 from golden.program import Program
 from golden.training import evaluate, quantised
 from golden.validation import plain, replaced
-from wordline.flow import cache, npz
+from wordline.flow import cache
 from wordline.flow.sequences import labelled, read_sequences
 from wordline.flow.train import Progress, torch_threads
 
@@ -214,10 +214,10 @@ def _check_folder(folder: Path, digest: str) -> None:
     instead = "give the design another name with --name, or replace it with --force"
     toml = folder / f"{folder.name}.toml"
     try:
-        before = json.loads((folder / "import.json").read_text())
+        before = files.read_json(folder / "import.json", instead)
         network, written = before.get("network"), before.get("toml")
         same = not toml.exists() or hashlib.sha256(toml.read_bytes()).hexdigest() == written
-    except (OSError, ValueError, AttributeError):
+    except (OSError, WordlineError):
         raise WordlineError(f"{folder} holds another design; {instead}.") from None
     if network != digest:
         raise WordlineError(f"{folder} holds another network that was imported; {instead}.")

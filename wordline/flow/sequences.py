@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golden import dac, datasets, network
+from golden import dac, datasets, network, npz
 from golden.datasets import Dataset, Sequences
 from golden.description import Description
 from golden.errors import WordlineError
@@ -14,7 +14,6 @@ from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training import evaluate
-from wordline.flow import npz
 
 
 def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:

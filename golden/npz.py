@@ -8,10 +8,8 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
+from golden import files
 from golden.errors import WordlineError
-
-MOST = 2**34
-"""Maximum size of all arrays of a file in bytes."""
 
 Array = np.ndarray
 
@@ -26,11 +24,7 @@ def read(path: Path) -> dict[str, Array]:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             size = sum(info.file_size for info in members)
-            if size > MOST:
-                raise WordlineError(
-                    f"{path} is {size / 2**30:.0f} GB when unpacked, above {MOST // 2**30}; give "
-                    f"fewer sequences."
-                )
+            files.check_unpacked(path, size, "give fewer sequences, or save them uncompressed")
             arrays = {}
             for info in members:
                 with archive.open(info) as member:
