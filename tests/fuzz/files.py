@@ -91,7 +91,8 @@ def numbers(content: bytes, draw: random.Random) -> bytes:
     """A number in the text is another one, in as many characters."""
     places = [n for n, byte in enumerate(content) if 48 <= byte < 58]
     own = bytearray(content)
-    own[draw.choice(places)] = draw.choice(b"0123456789-")
+    if places:
+        own[draw.choice(places)] = draw.choice(b"0123456789-")
     return bytes(own)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.fuzz import texts
+from tests.fuzz import data, folders, networks, programs, texts
 from tests.fuzz.engine import Kind
 
 KINDS: dict[str, type[Kind]] = {
@@ -10,6 +10,12 @@ KINDS: dict[str, type[Kind]] = {
     for kind in (
         texts.Descriptions,
         texts.Settings,
+        programs.Programs,
+        programs.Images,
+        networks.Networks,
+        data.Data,
+        data.Sets,
+        folders.Folders,
     )
 }
 
