@@ -16,7 +16,7 @@ import tomli_w
 from pydantic import Field
 
 from golden import cells
-from golden.errors import WordlineNote
+from golden.errors import WordlineError, WordlineNote
 from golden.geometry import ArrayShape
 from golden.parameters import (
     DEEP_SETTLE,
@@ -227,6 +227,8 @@ class Description:
 
         Raises WordlineError if a field is invalid.
         """
+        if not isinstance(fields, dict):
+            raise WordlineError(f"{source}: {fields!r} is not a table of fields.")
         return build(cls, _with_pipeline(fields, source), source)
 
     @classmethod

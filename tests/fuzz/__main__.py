@@ -22,8 +22,8 @@ from tests.fuzz.engine import Case, Kind, Numbered, Outcome
 CORPUS = Path(__file__).with_name("corpus")
 """Inputs that once failed: a folder for each, in the folder of its kind."""
 
-SLICE = 50
-"""Cases of a kind before it is the next one's turn."""
+SLICE = 5
+"""Cases of a kind before it is the next one's turn, times its share."""
 
 
 def kept(kind: Kind) -> Iterator[Numbered]:
@@ -63,12 +63,12 @@ def turns(
 ) -> Iterator[Outcome]:
     """Run `count` cases of all kinds in turn, each in proportion to its share."""
     began = time.monotonic()
-    whole = sum(kind.share for kind in own)
-    wanted = {kind.name: -(-count * kind.share // whole) for kind in own}
+    share = {kind.name: kind.share or 1 for kind in own}
+    wanted = {name: -(-count * part // sum(share.values())) for name, part in share.items()}
     at = dict.fromkeys(wanted, 0)
     while any(at[name] < wanted[name] for name in wanted):
         for kind in own:
-            part = min(SLICE * kind.share, wanted[kind.name] - at[kind.name])
+            part = min(SLICE * share[kind.name], wanted[kind.name] - at[kind.name])
             if part <= 0:
                 continue
             numbered = cases(kind, seed, first + at[kind.name], part)

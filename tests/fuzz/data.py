@@ -43,7 +43,7 @@ def claimed(draw: random.Random) -> bytes:
         member += bytes(draw.choice((0, 480, 2**25)))
     elif what == 1:
         made = io.BytesIO()
-        np.save(made, np.array([Hostile("build/fuzz/run/ran")], object), allow_pickle=True)
+        np.save(made, np.array([Hostile("../ran")], object), allow_pickle=True)
         member = made.getvalue()
     elif what == 2:
         made = io.BytesIO()
@@ -62,7 +62,7 @@ class Data(Kind):
     """Sequences as .npz."""
 
     name = "npz"
-    share = 5
+    share = 50
 
     def prepare(self, home: Path) -> None:
         own = files.whole(home)
@@ -112,9 +112,9 @@ def pickled(draw: random.Random) -> bytes:
     }
     what = draw.randrange(5)
     if what == 0:
-        return pickle.dumps(Hostile("build/fuzz/run/ran"), draw.choice((0, 2, 4)))
+        return pickle.dumps(Hostile("../ran"), draw.choice((0, 2, 4)))
     if what == 1:
-        batch[b"data"] = draw.choice((Hostile("build/fuzz/run/ran"), [], 7, b"x" * 3072, "x"))
+        batch[b"data"] = draw.choice((Hostile("../ran"), [], 7, b"x" * 3072, "x"))
     if what == 2:
         batch[b"labels"] = draw.choice((7, [[1]], ["x"], {}, None, [2**70]))
     content = pickle.dumps(batch, draw.choice((0, 1, 2)))
@@ -127,7 +127,7 @@ class Sets(Kind):
     """Files of data sets that a user gives with `wordline data --from`."""
 
     name = "dataset"
-    share = 2
+    share = 20
 
     def prepare(self, home: Path) -> None:
         image = struct.pack(">IIII", 0x803, 2, 28, 28) + bytes(2 * 784)

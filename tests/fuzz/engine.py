@@ -5,6 +5,7 @@ next one runs in a new worker.
 """
 
 import multiprocessing
+import os
 import random
 import resource
 import shutil
@@ -55,13 +56,16 @@ class Kind:
     """Inputs of one kind, and what reads them.
 
     name: Name on the command line.
-    share: Cases of this kind among all of a run, relative to the other kinds.
+    share: Cases of this kind among all of a run, relative to the other kinds. 0: only if it is
+        asked for.
     longest: Seconds that a case may take.
+    processes: Cases are processes of their own, whose memory counts.
     """
 
     name: str
     share = 1
     longest = LONGEST
+    processes = False
 
     def prepare(self, home: Path) -> None:
         """Make the files that are right, in a folder of this kind."""
@@ -131,7 +135,7 @@ def run(kind: Kind, cases: Iterable[Numbered], folder: Path) -> Iterator[Outcome
 
     folder: A folder of our own; it is emptied.
     """
-    waiting = iter(cases)
+    waiting, folder = iter(cases), folder.absolute()
     left: list[Numbered] = []
     while True:
         left = left or [own for _, own in zip(range(200), waiting, strict=False)]
@@ -179,7 +183,8 @@ def _work(kind: Kind, cases: Sequence[Numbered], folder: Path, pipe: Any) -> Non
     """Run cases, and send what came of each."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + ADDRESSES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A worker begins with the largest memory of its parent, not with what it has.
     Path("/proc/self/clear_refs").write_text("5")
@@ -191,10 +196,13 @@ def _work(kind: Kind, cases: Sequence[Numbered], folder: Path, pipe: Any) -> Non
         inside.mkdir(parents=True)
         case = make()
         place(case, inside)
+        os.chdir(inside)  # where relative paths begin
         began = time.monotonic()
         what, said = _outcome(kind, inside, case)
         seconds = time.monotonic() - began
         peak = _largest() - start
+        if kind.processes:
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         if what in (ACCEPTED, REJECTED):
             strange = sorted({path.name for path in folder.iterdir()} - {"case"})
             if peak > GREEDY:

@@ -28,7 +28,7 @@ class Folders(Kind):
     """A folder of emitted files, with one or two of them changed."""
 
     name = "folder"
-    share = 3
+    share = 4
 
     def prepare(self, home: Path) -> None:
         description = small(name="own", cell=FEW_ENTRIES)
@@ -80,7 +80,7 @@ class Folders(Kind):
         if draw.random() < 0.2:
             own.pop("SHA256SUMS" if draw.random() < 0.5 else "package/SHA256SUMS", None)
         which = draw.choice(("design", "package", "import"))
-        return Case(own, which if draw.random() < 0.95 else "write")
+        return Case(own, which if draw.random() < 0.97 else "write")
 
     @staticmethod
     def json(content: bytes, draw: random.Random) -> bytes:

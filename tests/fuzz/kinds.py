@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.fuzz import data, folders, networks, programs, texts
+from tests.fuzz import commands, data, folders, networks, programs, texts, traffic
 from tests.fuzz.engine import Kind
 
 KINDS: dict[str, type[Kind]] = {
@@ -16,6 +16,9 @@ KINDS: dict[str, type[Kind]] = {
         data.Data,
         data.Sets,
         folders.Folders,
+        traffic.Axi,
+        traffic.Serial,
+        commands.Commands,
     )
 }
 

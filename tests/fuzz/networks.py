@@ -37,14 +37,14 @@ def pickled(draw: random.Random, right: bytes) -> bytes:
     what = draw.randrange(6)
     made = io.BytesIO()
     if what == 0:
-        return pickle.dumps(Hostile("build/fuzz/run/ran"), draw.choice((0, 2, 4)))
+        return pickle.dumps(Hostile("../ran"), draw.choice((0, 2, 4)))
     names = [f"l.{name}" for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]
     if what == 1:  # the same, in PyTorch's archive
         with zipfile.ZipFile(io.BytesIO(right)) as source, zipfile.ZipFile(made, "w") as target:
             for own in source.infolist():
                 data = source.read(own)
                 if own.filename.endswith("data.pkl"):
-                    data = pickle.dumps(Hostile("build/fuzz/run/ran"), 2)
+                    data = pickle.dumps(Hostile("../ran"), 2)
                 target.writestr(own, data)
         return made.getvalue()
     if what == 2:  # views without memory of their own
@@ -182,7 +182,7 @@ class Networks(Kind):
     """Networks from files: ONNX, safetensors, pickles of tensors."""
 
     name = "network"
-    share = 6
+    share = 8
 
     def prepare(self, home: Path) -> None:
         own = files.whole(home)

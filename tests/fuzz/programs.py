@@ -109,7 +109,7 @@ class Programs(Kind):
     """Programs, as .safetensors."""
 
     name = "program"
-    share = 6
+    share = 100
 
     def prepare(self, home: Path) -> None:
         self.right = []
@@ -150,7 +150,7 @@ class Images(Kind):
     """Images, as Verilog hex files."""
 
     name = "image"
-    share = 3
+    share = 120
 
     def prepare(self, home: Path) -> None:
         self.right: list[tuple[Description, bytes]] = []

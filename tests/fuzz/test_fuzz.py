@@ -1,6 +1,8 @@
 """A slice of the fuzz (`make fuzz`), and faults of every kind that it must see."""
 
 import contextlib
+import dataclasses
+import functools
 import os
 import random
 import time
@@ -9,15 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden import network, program
 from golden.errors import WordlineError
-from tests.fuzz import engine, kinds
+from hw.bus import control
+from tests.fuzz import engine, kinds, traffic
 from tests.fuzz.__main__ import kept
 from tests.fuzz.engine import Case, Kind
 
-SLICE = 60
-"""Cases of each kind in `make test`."""
+SLICE = 400
+"""Cases of all kinds in `make test`; at least three of each."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Kinds by name, each made once."""
+    home = tmp_path_factory.mktemp("right")
+    return functools.cache(lambda name: kinds.made(name, home))
 
 
 def numbered(kind, seed, count):
@@ -25,19 +36,20 @@ def numbered(kind, seed, count):
 
 
 @pytest.mark.parametrize("name", [*kinds.KINDS])
-def test_a_slice(name, tmp_path):
-    kind = kinds.made(name, tmp_path / "right")
-    count = SLICE * max(1, kind.share // 3) if kind.share else 3
+def test_a_slice(name, made, tmp_path):
+    kind = made(name)
+    whole = sum(own.share for own in kinds.KINDS.values())
+    count = max(3, SLICE * kind.share // whole)
     cases = [*kept(kind), *numbered(kind, 2026, count)]
     outcomes = [*engine.run(kind, cases, tmp_path / "run")]
     assert len(outcomes) == len(cases)
     assert not [str(outcome) for outcome in outcomes if outcome.failed]
-    assert any(outcome.what == engine.ACCEPTED for outcome in outcomes)
+    assert any(outcome.what in (engine.ACCEPTED, engine.REJECTED) for outcome in outcomes)
 
 
 @pytest.mark.parametrize("name", [*kinds.KINDS])
-def test_a_case_can_be_run_again(name, tmp_path):
-    kind = kinds.made(name, tmp_path)
+def test_a_case_can_be_run_again(name, made):
+    kind = made(name)
     assert all(engine.drawn(kind, 1, n) == engine.drawn(kind, 1, n) for n in range(20))
 
 
@@ -71,7 +83,7 @@ class Faulty(Kind):
                     with contextlib.suppress(Exception):
                         time.sleep(60)
             case "greedy":
-                np.ones(2**26, np.uint8)
+                np.ones(2**23, np.uint8)
             case "asks":
                 np.zeros(2**40)
             case "dies":
@@ -98,11 +110,68 @@ FAULTS = {
 
 def test_every_outcome_is_seen(tmp_path, monkeypatch):
     """Each in its place, with the one after it run in a new worker."""
-    monkeypatch.setattr(engine, "GREEDY", 2**25)
+    monkeypatch.setattr(engine, "GREEDY", 2**22)
     cases = [(name, lambda name=name: Case({"x": name.encode()})) for name in FAULTS]
     found = {o.number: o.what for o in engine.run(Faulty(), cases, tmp_path / "run")}
     assert found == FAULTS
     assert {*engine.FAILURES} <= {*FAULTS.values()}
+
+
+def outcome(kind, case, folder):
+    """What comes of one case."""
+    (found,) = engine.run(kind, [("1", lambda: case)], folder / "run")
+    return found.what
+
+
+def test_a_wrong_number_is_seen(made, tmp_path, monkeypatch):
+    """A design whose fast path and readable path differ by 1."""
+    kind = made("toml")
+    text = 'name = "own"\n[network]\ninputs = 2\nhidden = [3]\nclasses = 2\n'
+    case = Case({"own.toml": text.encode()}, 1)
+    assert outcome(kind, case, tmp_path) == engine.ACCEPTED
+    run = network.run
+
+    def wrong(program, x, lengths, readable=False):
+        found = run(program, x, lengths, readable=readable)
+        return found if readable else dataclasses.replace(found, scores=found.scores + 1)
+
+    monkeypatch.setattr(network, "run", wrong)
+    assert outcome(kind, case, tmp_path) == engine.WRONG
+
+
+def test_a_number_that_is_not_kept_is_seen(made, tmp_path, monkeypatch):
+    """A program that is read as another one than was written."""
+    kind = made("program")
+    case = Case({"program.safetensors": kind.right[0]}, 1)
+    assert outcome(kind, case, tmp_path) == engine.ACCEPTED
+    save = program.Program.save
+    monkeypatch.setattr(
+        *(program.Program, "save"),
+        lambda self, path: save(dataclasses.replace(self, input_mean=self.input_mean + 1), path),
+    )
+    assert outcome(kind, case, tmp_path) == engine.WRONG
+
+
+WRITE = [["write", 0, 1, 15], ["packet", [[1, False], [0, True]]], ["status"]]
+"""The register `id` cannot be written; a packet has a result."""
+
+
+@pytest.mark.parametrize("name", ["axi", "serial"])
+def test_a_wrong_answer_on_the_bus_is_seen(name, made, tmp_path, monkeypatch):
+    kind = made(name)
+    case = Case({}, [3, WRITE])
+    assert outcome(kind, case, tmp_path) == engine.ACCEPTED
+    monkeypatch.setattr(control.Control, "_answer", lambda *_: control.Response.OKAY)
+    assert outcome(kind, case, tmp_path) == engine.WRONG
+
+
+def test_a_wrong_class_on_the_bus_is_seen(made, tmp_path, monkeypatch):
+    """Golden has another class than the design."""
+    kind = made("axi")
+    steps = [["load", 0, 1.0], *([["packet", [[n, False], [255, True]]] for n in (1, 0, 127)])]
+    assert outcome(kind, Case({}, [3, steps]), tmp_path) == engine.ACCEPTED
+    monkeypatch.setattr(traffic, "result", lambda *_: 7)
+    assert outcome(kind, Case({}, [3, steps]), tmp_path) == engine.WRONG
 
 
 class Stuck(Faulty):

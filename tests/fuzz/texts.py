@@ -88,7 +88,7 @@ class Descriptions(Kind):
     """Recipes as TOML."""
 
     name = "toml"
-    share = 10
+    share = 500
 
     def prepare(self, home: Path) -> None:
         self.recipes = [self.whole(recipe) for recipe in PRESETS.values()]
@@ -183,7 +183,7 @@ class Settings(Kind):
     """Effects, figures of components and axes of a sweep."""
 
     name = "settings"
-    share = 3
+    share = 180
 
     def prepare(self, home: Path) -> None:
         import tomllib

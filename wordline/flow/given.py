@@ -81,10 +81,7 @@ def find(
             f"{sidecar_path} is of format {sidecar.get('format', 1)}, and this version of Wordline "
             f"reads {FORMAT}; run `wordline emit` again."
         )
-    fields = sidecar["description"]
-    if not isinstance(fields, dict):
-        raise WordlineError(f"{sidecar_path}: description = {fields!r} is not an object.")
-    description = Description.from_dict(fields, source=str(sidecar_path))
+    description = Description.from_dict(sidecar["description"], source=str(sidecar_path))
     _check_sidecar(sidecar, description, sidecar_path)
     name, packaged = description.name, "axi" in sidecar
     rtl_folder = folder / "rtl" if packaged else folder
