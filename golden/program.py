@@ -223,7 +223,10 @@ class Program:
         for name, (shape, range_) in expected.items():
             _check(path, name, tensors.get(name), shape, range_)
         _check_signs(path, own, tensors)
-        integers = {k: t if t.is_floating_point() else t.long() for k, t in tensors.items()}
+        integers = {
+            name: tensors[name].double() if range_ is None else tensors[name].long()
+            for name, (_, range_) in expected.items()
+        }
 
         def part(prefix: str) -> dict[str, Tensor]:
             names = [name for name in expected if name.startswith(prefix)]
@@ -281,6 +284,10 @@ def check_votes(description: Description, votes: int, vote_by: str, steps: int =
         )
 
 
+INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+REALS = (torch.float32, torch.float64)
+"""Types of the tensors of a file."""
+
 Expected = dict[str, tuple[tuple[int, ...], Range | None]]
 
 
@@ -334,6 +341,10 @@ def _check(
         raise WordlineError(
             f"{path}: {name} has shape {tuple(tensor.shape)}, but its description needs {shape}."
         )
+    kinds = INTEGERS if range_ is not None else REALS
+    if tensor.dtype not in kinds:
+        said = "real numbers" if range_ is None else "integers"
+        raise WordlineError(f"{path}: {name} is {tensor.dtype}, and needs {said}; train it again.")
     if range_ is None:
         if not bool(torch.isfinite(tensor).all()):
             raise WordlineError(f"{path}: {name} holds a number that is not finite.")

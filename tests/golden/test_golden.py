@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+import safetensors
 import safetensors.torch
 import torch
 from hypothesis import given
@@ -265,4 +266,24 @@ def test_programs_that_do_not_fit_are_named(tmp_path):
     damaged.layers[0].positive[0, 0, 0] = 256
     damaged.save(path)
     with pytest.raises(WordlineError, match=r"layers.0.positive holds .*256, outside 0..255"):
+        Program.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("layers.0.adc_noise", torch.float16, "is torch.float16, and needs integers"),
+        ("layers.0.gain", torch.float64, "is torch.float64, and needs integers"),
+        ("input_mean", torch.int64, "is torch.int64, and needs real numbers"),
+    ],
+)
+def test_a_program_of_another_type_is_refused(name, kind, said, tmp_path):
+    """Numbers between the codes are no codes."""
+    path = tmp_path / "program.safetensors"
+    random_program(small(), 0).save(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        about, tensors = file.metadata(), {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
+    tensors[name] = tensors[name].to(kind)
+    safetensors.torch.save_file(tensors, path, about)
+    with pytest.raises(WordlineError, match=said):
         Program.load(path)
