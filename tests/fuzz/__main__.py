@@ -77,6 +77,7 @@ def turns(
                 yield outcome
                 if time.monotonic() - began > seconds:
                     return
+            print(f"{time.monotonic() - began:.0f} s: {kind.name} {at[kind.name]}", flush=True)
 
 
 def main() -> int:

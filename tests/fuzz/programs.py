@@ -21,6 +21,10 @@ from tests.fuzz.texts import SMALL, both_paths, size
 TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL", "X")
 
 
+DAMAGED = (LookupError, ValueError, TypeError, AttributeError, RecursionError, struct.error)
+"""What changing a file raises that is no such file any more."""
+
+
 def parts(content: bytes) -> tuple[dict[str, Any], bytes]:
     """Header and data of a .safetensors file."""
     (length,) = struct.unpack("<Q", content[:8])
@@ -124,7 +128,7 @@ class Programs(Kind):
             way = draw.choice((*ways, files.moved, files.filled, files.numbers))
             try:
                 content = way(content, draw)
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error):
+            except DAMAGED:
                 content = files.flipped(content, draw)  # it is no such file any more
         return Case({"program.safetensors": content}, draw.randrange(1000))
 
