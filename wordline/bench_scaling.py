@@ -102,7 +102,8 @@ def _simulate(built: "batch.Batch") -> tuple[dict[str, Any], float, list[float]]
 
     sidecar, image, golden = (Path(built.job[name]) for name in ("sidecar", "image", "vectors"))
     chip = batch_chip.Chip(built.library, batch_chip.read_sidecar(sidecar))
-    words, every, board = scoreboard.image(image), vectors.load(golden), Scoreboard()
+    description = Description.from_dict(chip.sidecar["description"], source=str(sidecar))
+    words, every, board = scoreboard.image(image), vectors.load(golden, description), Scoreboard()
     took, cycles = [], 0
     for n in range(len(every["lengths"])):
         one = vectors.one(every, n)

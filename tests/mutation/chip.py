@@ -43,10 +43,12 @@ class Design:
         self.sources = mutants.Sources(
             (folder / f"{self.name}.v",), folder / f"{self.name}_crossbar_stub.v", self.emitted.top
         )
-        few = {"vectors": str(_few(folder / "vectors.npz", out / "few.npz"))}
+        program = Program.load(folder / "program.safetensors")
+        golden = vectors.load(folder / "vectors.npz", program.description)
+        vectors.write(out / "few.npz", vectors.first(golden, FEW))
+        few = {"vectors": str(out / "few.npz")}
         stalls = {"stall": STALL, "pause": PAUSE, "seed": seed}
         self.first: list[Run] = [(TEST_SET, few, {}), (STALLS, few, stalls)]
-        program = Program.load(folder / "program.safetensors")
         self.session = Session(program, seed, sequences=SEQUENCES, steps=STEPS)
 
     def build(self, group: list[str], folder: Path) -> "Group":
@@ -111,9 +113,3 @@ class Group:
             return not self.session.play(chip_, most=EPISODES, keep=True).board.mismatches
         finally:
             chip_.close()
-
-
-def _few(path: Path, to: Path) -> Path:
-    """The vectors of the first sequences."""
-    vectors.write(to, vectors.first(vectors.load(path), FEW))
-    return to
