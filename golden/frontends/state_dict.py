@@ -21,6 +21,9 @@ from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
 KINDS = {4: "lstm", 1: "rnn"}
 """Kind of a cell by its number of gates."""
 
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights; PyTorch computes little in others."""
+
 RECURRENT = re.compile(r"(.*?)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(\d+)(_reverse)?")
 
 MOST = 100_000
@@ -151,6 +154,8 @@ def _check_tensor(name: str, tensor: Any, tensors: Mapping[str, Any], source: st
             )
         if not tensor.is_floating_point():
             _strange(name, source)
+        if tensor.dtype not in REAL:
+            _strange(name, source, f"{tensor.dtype}")
         if not bool(torch.isfinite(tensor).all()):
             raise WordlineError(f"{source}: {name} holds a number that is not finite.")
         return
