@@ -40,6 +40,8 @@ class Scoreboard:
     mismatches: int = 0
     first: Difference | None = None
     by_quantity: dict[str, dict[str, int]] = field(default_factory=dict)
+    around: dict[str, Any] | None = None
+    """What the RTL computed around the first difference (`surroundings`), if `compare` kept it."""
     _earliest: tuple[int, ...] | None = None
 
     def compare(
@@ -218,6 +220,7 @@ def compare(
     first: Number of the first sequence.
     """
     sequences, passes = len(vectors["lengths"]), count_passes(vectors)
+    before = scoreboard.first
 
     def split(values: np.ndarray) -> np.ndarray:
         return values.reshape(sequences, passes // sequences, *values.shape[1:])
@@ -237,6 +240,40 @@ def compare(
     valid = within(vectors["lengths"], values.shape[1]) if output.every_step else None
     name = "label" if output.of == "label" else "output"
     scoreboard.compare(name, output.axes, vectors[output.of], values, valid, first)
+    if scoreboard.first is not None and scoreboard.first is not before:
+        lengths, votes = vectors["lengths"], passes // sequences
+        scoreboard.around = surroundings(scoreboard.first, recorded, lengths, votes, first)
+
+
+NEAR = 16
+"""Steps before and after the first difference whose values are kept."""
+
+
+def surroundings(
+    difference: Difference, recorded: Recorded, lengths: np.ndarray, votes: int, first: int
+) -> dict[str, Any]:
+    """What the RTL computed in the pass of a difference, `NEAR` steps before and after it, as JSON.
+
+        sequence, pass, step   the pass, and the first step of what is kept
+        values                 by name of `Recorded`: values (steps, ...); scores of the pass alone
+                               if they do not come with every step
+
+    A difference without a pass (a class) keeps the first pass; one without a step the last steps.
+
+    lengths: Lengths of these sequences.
+    votes: Passes over each sequence.
+    first: Number of the first sequence.
+    """
+    place = difference.place
+    sequence, pass_ = place["sequence"], place.get("pass", 0)
+    row, length = (sequence - first) * votes + pass_, int(lengths[sequence - first])
+    step = place.get("step", length - 1)
+    begin, end = max(0, step - NEAR), min(length, step + NEAR + 1)
+    values = {}
+    for name, rows in recorded.items():
+        stepwise = name != "scores" or rows.ndim == 3
+        values[name] = (rows[row, begin:end] if stepwise else rows[row]).tolist()
+    return {"sequence": sequence, "pass": pass_, "step": begin, "values": values}
 
 
 def count_passes(vectors: dict[str, np.ndarray]) -> int:
@@ -279,6 +316,7 @@ def result(
         "mismatches": scoreboard.mismatches,
         "first_difference": str(scoreboard.first) if scoreboard.first else None,
         "first": asdict(scoreboard.first) if scoreboard.first else None,
+        "around": scoreboard.around,
         "by_quantity": scoreboard.by_quantity,
         "cycles": cycles,
         "cycles_per_step": round(cycles / steps, 2),

@@ -20,7 +20,7 @@ from golden.measures import measures, percent
 from golden.presets import Recipe
 from golden.program import Program, check_votes
 from hw import timing
-from wordline.flow import cache, emit, sequences
+from wordline.flow import cache, emit, record, sequences
 from wordline.flow import train as training
 from wordline.flow.recipe import on_chip
 from wordline.flow.train import Progress, torch_threads
@@ -93,6 +93,7 @@ def simulate(
     data_dir: Path = DATA,
     threads: int = 1,
     force: bool = False,
+    command: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Simulation:
     """Run a recipe's network through its Verilog and compare every value with golden.
@@ -111,6 +112,7 @@ def simulate(
     - `threads`: Number of PyTorch threads.
     - `force`: Overwrite edited files. Otherwise edited Verilog and an edited image are simulated as
       they are, and listed in the result.
+    - `command`: The command that runs this, for the summary.
 
     Raises WordlineError for an invalid argument, for edited golden vectors, or if a tool is
     missing.
@@ -183,11 +185,14 @@ def simulate(
         )
         progress("simulate", result["sequences"], result["sequences"])
     result |= {"runner": runner, "files": _compared(folder, description.name, values)}
+    result |= {"stall": stall, "command": command}
     result["edited"] = [*emitted.edited]
     result["not_compared"] = _not_compared(folder, result["files"])
     errs = effects.describe(ideal, loaded, recipe.effects)
     seed = recipe.training.seed
     summary = summarise(loaded, errs, result, labels, seconds.all(), seed)
+    record.outputs(folder, loaded, result, labels)
+    record.difference(folder, result)
     files.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     written = folder / "verilator-waves" / "dump.vcd" if waves else None
     if written is not None:
@@ -288,12 +293,15 @@ def summarise(
         **{key: result[key] for key in ("sequences", "passes", "timesteps")},
         **{key: result[key] for key in ("values_compared", "mismatches")},
         "first_difference": result["first_difference"],
+        "first": result["first"],
         "compared": result["by_quantity"],
         "cycles": result["cycles"],
         "cycles_per_step": result["cycles_per_step"],
         "adc_cycles_per_step": max(timing.conversion_cycles(shape) for shape in description.layers),
         "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
         "seed": seed,
+        "stall": result["stall"],
+        "command": result["command"],
         "training": about.get("training"),
         "versions": cache.versions(),
     }
