@@ -18,6 +18,7 @@ from pydantic import Field, Strict
 from torch import Tensor
 
 from golden import noise
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.fixed import quantise
 from golden.geometry import ArrayShape
@@ -268,6 +269,14 @@ def describe(
         "on": list(effects.on),
         "given": plain(effects) | {"seed": seed},
         "arrays": arrays,
+    }
+
+
+def stuck(description: Description, effects: Effects) -> dict[str, tuple[Tensor, Tensor]]:
+    """Masks of the devices stuck at full scale and at 0 by array, (2, gates, units, rows) each."""
+    return {
+        name: _Part(name, shape, effects, effects.seed, number).stuck()
+        for number, (name, shape) in enumerate(description.arrays.items())
     }
 
 

@@ -88,12 +88,7 @@ def _part(region: Region, places: dict[str, Any], data: dict[str, Any]) -> np.nd
 def _array(
     part: ArrayProgram, shape: ArrayShape, regions: dict[str, Region], name: str
 ) -> list[np.ndarray]:
-    gate, unit, row = np.indices(part.positive.shape, np.int64, sparse=True)
-    select, lane = shape.column(unit, gate)
-    row_tile, row = _tile_of(row, [tile.start for tile in shape.row_tiles])
-    column_tile, lane = np.divmod(lane, shape.macro.lanes)
-    tiles = tile_place(shape, row_tile=row_tile, column_tile=column_tile)
-    place = {"row": row, "select": select, "lane": lane, **tiles}
+    place = cell_places(shape)
     entries = dict(zip(("positive", "negative"), crossbar.pair(part.levels), strict=True))
     cells = {"positive": part.positive, "negative": part.negative}
     numbers = level_numbers(part)
@@ -105,6 +100,17 @@ def _array(
         if numbers is None or regions[f"{name}.cell_levels"].base < regions[f"{name}.levels"].base
         else _part(regions[f"{name}.cell_levels"], place, {"level": numbers}),
     ]
+
+
+def cell_places(shape: ArrayShape) -> dict[str, Any]:
+    """Address fields of all cells of an array; they broadcast to (gates, units, rows)."""
+    size = (shape.gates, shape.units, shape.rows)
+    gate, unit, row = np.indices(size, np.int64, sparse=True)
+    select, lane = shape.column(unit, gate)
+    row_tile, row = _tile_of(row, [tile.start for tile in shape.row_tiles])
+    column_tile, lane = np.divmod(lane, shape.macro.lanes)
+    tiles = tile_place(shape, row_tile=row_tile, column_tile=column_tile)
+    return {"row": row, "select": select, "lane": lane, **tiles}
 
 
 def level_numbers(part: ArrayProgram) -> Tensor | None:

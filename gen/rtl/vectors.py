@@ -118,6 +118,31 @@ def _check(path: Path, vectors: Vectors, description: Description) -> None:
         raise WordlineError(f"{path} has codes x outside {low}..{high}; run `wordline emit` again.")
 
 
+def mapped(path: Path) -> Vectors:
+    """Golden vectors as arrays that stay in the file until they are used.
+
+    Raises OSError, ValueError, KeyError or BadZipFile if the file is damaged.
+    """
+    found = {}
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        for entry in archive.infolist():
+            file.seek(entry.header_offset + 26)  # lengths of name and extra field, then these
+            name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
+            file.seek(name + extra, 1)
+            np.lib.format.read_magic(file)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            if entry.compress_type != zipfile.ZIP_STORED or fortran:
+                raise ValueError(f"{entry.filename} is compressed, or not in C order")
+            name_ = entry.filename.removesuffix(".npy")
+            found[name_] = (
+                np.memmap(path, dtype, "r", file.tell(), shape)
+                if all(shape)
+                else (np.zeros(shape, dtype))
+            )
+    found["lengths"], found["x"]
+    return found
+
+
 def _compact(values: Tensor, valid: Tensor | None = None) -> np.ndarray:
     """Values in the narrowest integer type that holds them all, 0 where a step is not valid."""
     if valid is not None:

@@ -200,7 +200,8 @@ class _Check:
             with self._stage("simulate"):
                 found, complaint = self._attempt(self._streams)
             compared = found.get("by_quantity", {})
-            place = located(self.given, found.get("first"))
+            own = self.given
+            place = located(own.sidecar, own.description, own.rtl, found.get("first"))
         if self.through != "streams" and complaint is None:
             with self._stage("axi"):
                 axi_found, complaint = self._attempt(self._axi)

@@ -1,10 +1,11 @@
 """Location of the first difference, in the design and in its Verilog."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from golden.description import Description
 from hw import timing
-from wordline.flow.given import Given
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,24 @@ class Place:
         return f"{self.quantity} at {at}: golden {self.golden}, RTL {self.rtl} (net {net}{when})"
 
 
-def located(given: Given, first: dict[str, Any] | None) -> Place | None:
-    """Location of a scoreboard's first difference; None if there is none."""
+def located(
+    sidecar: dict[str, Any], description: Description, rtl: Path, first: dict[str, Any] | None
+) -> Place | None:
+    """Location of a scoreboard's first difference; None if there is none.
+
+    sidecar, description: Those of the design.
+    rtl: Its Verilog.
+    """
     if first is None:
         return None
     at, quantity = first["place"], first["quantity"]
     layer, _, kind = quantity.rpartition(".")
     if quantity == "scores":
         layer, kind = "head", "scores"
-    gates = given.description.cell.gates
+    gates = description.cell.gates
     gate = gates[at["gate"]] if "gate" in at else None
     unit = at.get("unit", at.get("class"))
-    module, net = _net(given, layer, kind, gate, unit)
+    module, net = _net(sidecar, description, rtl, layer, kind, gate, unit)
     return Place(
         quantity=quantity,
         sequence=at["sequence"],
@@ -82,12 +89,18 @@ def located(given: Given, first: dict[str, Any] | None) -> Place | None:
 
 
 def _net(
-    given: Given, layer: str, kind: str, gate: str | None, unit: int | None
+    sidecar: dict[str, Any],
+    description: Description,
+    rtl: Path,
+    layer: str,
+    kind: str,
+    gate: str | None,
+    unit: int | None,
 ) -> tuple[str, str]:
     """Module and net of a quantity in the emitted Verilog."""
-    probe = given.sidecar["probes"].get(layer)
+    probe = sidecar["probes"].get(layer)
     if probe is None:
-        fields = given.sidecar["ports"]["o__payload"]["fields"]
+        fields = sidecar["ports"]["o__payload"]["fields"]
         name = next(n for n in ("label", "score", "codes") if n in fields)
         return "", f"o__payload_{name}"
     module = ".".join(probe["path"])
@@ -95,7 +108,7 @@ def _net(
         return module, "score"
     assert unit is not None
     number = int(layer.rpartition(".")[2])
-    beat = unit % timing.units_per_beat(given.description.layers[number])
+    beat = unit % timing.units_per_beat(description.layers[number])
     net = {"codes": f"code_{gate}", "c": "c_next"}.get(kind, kind) + f"_{beat}"
     # A user's own cell may use other names.
-    return module, net if net in given.rtl.read_text() else "trace"
+    return module, net if net in rtl.read_text() else "trace"
