@@ -5,6 +5,7 @@ A subcommand parses options, calls a function of `wordline.flow` and prints the 
 
 import contextlib
 import functools
+import shlex
 import sys
 import time
 import warnings
@@ -89,6 +90,11 @@ class Terminal:
         from rich.console import Console
 
         return Console()
+
+    @staticmethod
+    def command() -> str:
+        """The command line of this process, to be copied."""
+        return shlex.join(["wordline", *sys.argv[1:]])
 
     def show(self, *tables: "RenderableType") -> None:
         """Print tables."""

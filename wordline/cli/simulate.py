@@ -27,6 +27,7 @@ from wordline.cli.app import (
     interruptible,
     terminal,
 )
+from wordline.cli.report import Open, Report, made
 from wordline.cli.train import WORTH
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ def sim(
     vote_by: VoteBy = "majority",
     device: Device = "cpu",
     force: Force = False,
+    report: Report = True,
+    open_: Open = False,
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
@@ -138,7 +141,7 @@ def sim(
 
     --effects adds non-idealities to the chip and to the golden model alike. --votes runs each
     sequence several times and needs a replay buffer (`voting.replay_steps`). Unchanged steps are
-    reused; simulation and comparison always run. Results: build/NAME/summary.json.
+    reused; simulation and comparison always run. Results: build/NAME/summary.json and report.html.
     """
     from wordline.flow import recipe as recipes
     from wordline.flow import simulate as flow
@@ -160,6 +163,7 @@ def sim(
             device=device,
             data_dir=data_dir,
             force=force,
+            command=terminal.command(),
             progress=bar,
         )
     terminal.show(_summary_table(result.summary))
@@ -179,6 +183,7 @@ def sim(
         terminal.say(f"waves: {result.waves}")
         terminal.say(f"  gtkwave {result.waves} {result.waves.with_suffix('.gtkw')}")
         terminal.say(f"  surfer --command-file {result.waves.with_suffix('.sucl')} {result.waves}")
+    made(result.folder, wanted=report, show=open_)
     if not result.passed:
         raise typer.Exit(1)
 
