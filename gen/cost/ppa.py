@@ -192,6 +192,15 @@ def report(
             "energy_pj": mid.energy,
             "area_um2": mid.area,
             **{
+                f"{what}_range": {
+                    part: dataclasses.asdict(
+                        over_figures(figures, _part(counted, field, part, node))
+                    )
+                    for part in getattr(mid, field)
+                }
+                for what, field in (("energy_pj", "energy"), ("area_um2", "area"))
+            },
+            **{
                 name: dataclasses.asdict(over_figures(figures, _of(counted, name, node)))
                 for name in MEASURES
             },
@@ -208,6 +217,11 @@ def report(
     now = cost(analog, typical, node=node)
     found["next_adc_bit"] = {name: getattr(more, name) / getattr(now, name) for name in MEASURES}
     return found
+
+
+def _part(counted: Counted, field: str, part: str, node: int) -> Callable[[Values], float]:
+    """Energy or area of a part as a function of the figures. field: "energy" or "area"."""
+    return lambda values: float(getattr(cost(counted, values, node=node), field)[part])
 
 
 Of = Callable[[Counted, str, int], Callable[[Values], float]]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wordline.cli.app import app, interruptible, terminal
+from wordline.cli.report import Open, Report, made
 
 if TYPE_CHECKING:
     from wordline.flow.changes import Change
@@ -47,12 +48,14 @@ def check(
         bool, typer.Option("--coverage", help="Measure how much of the RTL the vectors exercise.")
     ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write the result as JUnit XML.")] = None,
+    report: Report = True,
+    open_: Open = False,
 ) -> None:
     """Check RTL as it is: simulate golden vectors, name the first difference.
 
-    Emits nothing and writes nothing beside the RTL. Lines that differ from what Wordline emits are
-    listed; a change without a difference is proved equal (Yosys) or reported with how much of it
-    the vectors exercise.
+    Emits nothing and writes nothing beside the RTL; the report is in the cache folder. Lines that
+    differ from what Wordline emits are listed; a change without a difference is proved equal
+    (Yosys) or reported with how much of it the vectors exercise.
     """
     from wordline.flow import check as flow
 
@@ -67,13 +70,15 @@ def check(
             through=through,
             waves=waves,
             measure=coverage,
+            command=terminal.command(),
             progress=bar,
         )
     _say(found)
     if junit is not None:
-        from wordline.flow import junit as report
+        from wordline.flow import junit as xml
 
-        report.write(junit, found)
+        xml.write(junit, found)
+    made(found.folder, wanted=report, show=open_)
     if not found.passed:
         raise typer.Exit(1)
 

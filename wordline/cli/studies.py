@@ -10,6 +10,7 @@ import typer
 from golden import files
 from golden.errors import WordlineError
 from wordline.cli.app import BUILD, DATA, BuildDir, DataDir, app, interruptible, terminal
+from wordline.cli.report import Open, Report, made
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,12 +36,14 @@ def study_(
     device: Annotated[
         str, typer.Option(help="PyTorch device; auto: cuda where there is one, else cpu.")
     ] = "auto",
+    report: Report = True,
+    open_: Open = False,
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Run a study of networks on non-ideal hardware. Resumes where it was interrupted.
 
-    Results: results.json, table.md and figures (.svg) in build/studies/NAME/.
+    Results: results.json, table.md, figures (.svg) and report.html in build/studies/NAME/.
     """
     import torch
 
@@ -71,6 +74,7 @@ def study_(
             terminal.say(f"{name}: about {takes} on {where}, less what is already there")
             results = studies.run(name, folder / name, runner, full=full)
     terminal.show(common.claims_table(results), *studies.module(name).tables(results))
+    made(folder / name, wanted=report, show=open_)
     if any(
         claim["name"].startswith("RTL") and claim["met"] is False for claim in results["claims"]
     ):

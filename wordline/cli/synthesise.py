@@ -21,6 +21,7 @@ from wordline.cli.app import (
     interruptible,
     terminal,
 )
+from wordline.cli.report import Open, Report, made
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,6 +66,8 @@ def synth_(
         Path | None, typer.Option(help="ecp5: an .lpf file; default: pins go anywhere.")
     ] = None,
     seed: Annotated[int, typer.Option(help="ecp5: seed of the placer.", min=0)] = 0,
+    report: Report = True,
+    open_: Open = False,
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Synthesise a design for standard cells or an FPGA: area by block, shortest clock period.
@@ -98,10 +101,12 @@ def synth_(
                 pins=pins,
                 period_ns=period_ns,
                 seed=seed,
+                command=terminal.command(),
                 progress=bar,
             )
         terminal.show(*_device_tables(placement, recipe.description.name))
         terminal.say(_placed(placement, recipe.description.name, period_ns, seed))
+        made(placement.folder.parent, wanted=report, show=open_)
         return
     if target in CELLS or own is not None:
         _refuse(context, ("device", "case", "pins", "seed"), "ecp5")
@@ -115,6 +120,7 @@ def synth_(
             memory_bits=memories,
             first=sequences,
             data_dir=data_dir,
+            command=terminal.command(),
             progress=bar,
         )
     terminal.show(_blocks_table(result, recipe.description.name))
@@ -130,6 +136,7 @@ def synth_(
         f"({1e3 / mapped.period_ns:.0f} MHz, no wires), no latch, no combinational loop, "
         f"{len(mapped.unconstrained)} unconstrained endpoints ({_versions(mapped.versions)})"
     )
+    made(result.folder.parent, wanted=report, show=open_)
     if result.run is not None:
         _report_run(result.run, recipe.description.name)
 
@@ -286,6 +293,8 @@ def ppa_(
         ),
     ] = None,
     cells: Cells = None,
+    report: Report = True,
+    open_: Open = False,
     data_dir: DataDir = DATA,
     build_dir: BuildDir = BUILD,
 ) -> None:
@@ -326,11 +335,13 @@ def ppa_(
                 components=components,
                 node=node,
                 twins=twin,
+                command=terminal.command(),
                 progress=bar,
             )
         terminal.show(*summary.estimates(estimate.found))
         count = len(estimate.found["rows"])
         terminal.say(f"{estimate.path}: low, typical and high (silicon) figures, {count} point(s)")
+        made(estimate.path.parents[1], wanted=report, show=open_)
         return
     with terminal.bars() as bar:
         result = cost.cost(
@@ -341,7 +352,9 @@ def ppa_(
             twins=twin,
             library=cells,
             data_dir=data_dir,
+            command=terminal.command(),
             progress=bar,
         )
     terminal.show(*summary.tables(result.found))
     terminal.say(f"{result.folder}/ppa.json: {summary.sentence(result.found)}")
+    made(result.folder.parent, wanted=report, show=open_)

@@ -24,6 +24,7 @@ from wordline.cli.app import (
     interruptible,
     terminal,
 )
+from wordline.cli.report import Open, Report, made
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -136,6 +137,8 @@ def import_(
     ] = False,
     seed: Seed = None,
     device: Device = "cpu",
+    report: Report = True,
+    open_: Open = False,
     build_dir: BuildDir = BUILD,
 ) -> None:
     """Quantise your trained LSTM or RNN, and compare the result with the model's file.
@@ -158,6 +161,7 @@ def import_(
             seed=seed,
             device=device,
             build_dir=build_dir,
+            command=terminal.command(),
             progress=bar,
         )
     terminal.say(f"read: {' -> '.join(imported.conversion.chain)}")
@@ -171,6 +175,7 @@ def import_(
     where = "" if build_dir == BUILD else f" --build-dir {build_dir}"
     toml = folder / f"{folder.name}.toml"
     terminal.say(f"{folder / 'program.safetensors'}: wordline sim {toml}{where}")
+    made(folder, wanted=report, show=open_)
 
 
 def _arrays_table(arrays: Sequence["ArrayReport"]) -> "Table":

@@ -19,7 +19,7 @@ from golden.errors import WordlineError
 from hw.bus.registers import RegisterMap
 from sim import coverage
 from sim.coverage import Exercised
-from wordline.flow import cache
+from wordline.flow import cache, record
 from wordline.flow import changes as edits
 from wordline.flow.changes import Change
 from wordline.flow.given import Given, find
@@ -59,6 +59,7 @@ class Checked:
     axi_passed: Whether the testbench passed; None if it did not run.
     waves: VCD file of the first difference; None if there is none.
     seconds: Time by stage (s).
+    folder: Folder of check.json.
     """
 
     given: Given
@@ -76,6 +77,7 @@ class Checked:
     axi_passed: bool | None
     waves: Path | None
     seconds: dict[str, float]
+    folder: Path
 
     @property
     def values_compared(self) -> int:
@@ -109,6 +111,7 @@ def check(
     through: str | None = None,
     waves: bool = False,
     measure: bool = False,
+    command: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Checked:
     """Run golden vectors through given RTL and compare every value.
@@ -124,6 +127,9 @@ def check(
     - `waves`: Write a VCD file of the first difference.
     - `measure`: Measure coverage of the RTL. It is also measured if a change makes no difference
       and is not proved equal.
+    - `command`: The command that runs this, for the record.
+
+    Writes check.json and, with a difference, difference.json into a folder in the cache.
 
     Raises WordlineError if a file is missing or damaged, or if a tool is missing.
     """
@@ -137,7 +143,10 @@ def check(
             f"package (`wordline emit --macro model`)."
         )
     _find_tools(simulator)
-    return _Check(given, first, simulator, through, waves, measure, progress).run()
+    run = _Check(given, first, simulator, through, waves, measure, progress)
+    checked, found = run.run()
+    record.check(checked, path, found, command)
+    return checked
 
 
 def _find_tools(simulator: str) -> None:
@@ -191,8 +200,8 @@ class _Check:
         vectors.write(path, self.golden)
         return path, first
 
-    def run(self) -> Checked:
-        """Run all stages of the check."""
+    def run(self) -> tuple[Checked, dict[str, Any]]:
+        """Run all stages of the check. Returns also the result of the runner, or {}."""
         compared: dict[str, dict[str, int]] = {}
         place = complaint = axi = axi_passed = None
         found: dict[str, Any] = {}
@@ -218,7 +227,7 @@ class _Check:
         if self.waves and place is not None and place.step is not None:
             with self._stage("waves"):
                 waves = self._waves(place)
-        return Checked(
+        checked = Checked(
             given=self.given,
             files={str(path): files.sha256(path) for path in self.given.files},
             simulator=self.simulator,
@@ -234,7 +243,9 @@ class _Check:
             axi_passed=axi_passed,
             waves=waves,
             seconds=self.seconds,
+            folder=self.work,
         )
+        return checked, found
 
     def _attempt(self, run: Any) -> tuple[dict[str, Any], str | None]:
         """Result of a run; or an empty result, and why there is none."""

@@ -41,6 +41,7 @@ def cost(
     twins: bool = True,
     library: Path | None = None,
     data_dir: Path = DATA,
+    command: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Cost:
     """Energy and area of the trained network in build_dir/NAME and of its digital twin.
@@ -50,6 +51,7 @@ def cost(
     - `node`: Technology node of the results (nm).
     - `twins`: Include the digital twin.
     - `library`: Folder of the cells' files; None: where Debian installs them.
+    - `command`: The command that runs this, for the record.
 
     Counts are kept, so other figures or another node need no new simulation.
 
@@ -81,6 +83,8 @@ def cost(
         programs["digital"] = twin.twin(loaded)
     found = {
         "name": recipe.description.name,
+        "fingerprint": recipe.description.fingerprint,
+        "command": command,
         "sequences": len(lengths),
         "worth": {
             side: evaluate.measured(program, test) if sequences.has_labels(test) else {}
@@ -114,6 +118,7 @@ def estimate(
     components: Path | None = None,
     node: int = NODE,
     twins: bool = True,
+    command: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Estimate:
     """Estimate energy and area without training or synthesis (docs/efficiency.md).
@@ -123,6 +128,7 @@ def estimate(
     - `components`: TOML file of component figures.
     - `node`: Technology node of the results (nm).
     - `twins`: Include digital counterparts.
+    - `command`: The command that runs this, for the record.
 
     Raises WordlineError for an unknown field, an invalid value, or a design without a digital twin.
     """
@@ -142,6 +148,8 @@ def estimate(
     progress("estimate", len(points), len(points))
     found = {
         "name": recipe.description.name,
+        "fingerprint": recipe.description.fingerprint,
+        "command": command,
         "node_nm": node,
         "axes": {name: list(values) for name, values in axes.items()},
         "rows": rows,

@@ -69,6 +69,7 @@ def import_model(
     device: str = "cpu",
     threads: int = 1,
     build_dir: Path = Path("build"),
+    command: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Imported:
     """Quantise a model's file for a design with calibration sequences; fine-tune it on request.
@@ -86,6 +87,7 @@ def import_model(
     - `test`: .npz file of held-out sequences with labels, to measure on.
     - `order`: Names of a state_dict's parts from the input on, if their sizes do not determine it.
     - `force`: Replace another network, or an edited TOML file, in the folder.
+    - `command`: The command that runs this, for the record.
 
     Raises WordlineError for a model that cannot be mapped, or an invalid file.
     """
@@ -102,6 +104,7 @@ def import_model(
             order=order,
             force=force,
             device=device,
+            command=command,
             progress=progress,
         )
 
@@ -123,6 +126,7 @@ def _import(
     order: Sequence[str] | None,
     force: bool,
     device: str,
+    command: str | None,
     progress: Progress,
 ) -> Imported:
     own = pytorch.read(model, order, npz.channels(calibration))
@@ -170,6 +174,7 @@ def _import(
     }
     report = about | {
         "name": description.name,
+        "command": command,
         "network": digest,
         "toml": hashlib.sha256(toml.encode()).hexdigest(),
         "measures": imported.measures,

@@ -112,7 +112,7 @@ def simulate(
     - `threads`: Number of PyTorch threads.
     - `force`: Overwrite edited files. Otherwise edited Verilog and an edited image are simulated as
       they are, and listed in the result.
-    - `command`: The command that runs this, for the summary.
+    - `command`: The command that runs this, for the record.
 
     Raises WordlineError for an invalid argument, for edited golden vectors, or if a tool is
     missing.

@@ -18,7 +18,7 @@ from golden.errors import WordlineError
 from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
-from wordline.flow import emit, sequences
+from wordline.flow import emit, record, sequences
 from wordline.flow.recipe import on_chip
 from wordline.flow.train import Progress
 
@@ -71,6 +71,7 @@ def synthesise(
     memory_bits: int | None = None,
     first: int = 0,
     data_dir: Path = DATA,
+    command: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Synthesis:
     """Map a design onto standard cells, in build_dir/NAME/synth-TARGET.
@@ -83,6 +84,7 @@ def synthesise(
       flip-flops.
     - `first`: Number of sequences of the test set to simulate at gate level, with the trained
       program in build_dir/NAME.
+    - `command`: The command that runs this, for the record.
 
     Raises WordlineError if a tool, the cells or the program is missing.
     """
@@ -105,6 +107,7 @@ def synthesise(
     )
     stage("")
     run = _run(*inputs, folder, onto, library, progress) if inputs else None
+    record.synthesis(folder, description, onto.name, mapped, run, command)
     return Synthesis(folder, onto, mapped, run)
 
 
@@ -163,6 +166,7 @@ def place(
     build_dir: Path = Path("build"),
     *,
     device: str = "85k",
+    command: str | None = None,
     progress: Progress = lambda *_: None,
     **options: Any,
 ) -> Placement:
@@ -171,6 +175,7 @@ def place(
     The package contains the trained program of build_dir/NAME, if there is one.
 
     - `device`: One of `gen.impl.ecp5.DEVICES`.
+    - `command`: The command that runs this, for the record.
     - `options`: Further options of `gen.impl.ecp5.place`.
 
     Raises WordlineError if a tool is missing or the design does not fit.
@@ -188,6 +193,7 @@ def place(
     stage("")
     if board is not None:
         emit.write_images(board, Generated(folder / "package"))
+    record.placement(folder, description, device, placed, command)
     return Placement(folder, device, placed)
 
 

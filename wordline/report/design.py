@@ -1,9 +1,21 @@
 """The report of a design: every section that its folder has files for."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from wordline.flow.place import Place
-from wordline.report import accuracy, cells, codes, effects, timeline, values, verdict
+from wordline.report import (
+    accuracy,
+    cells,
+    codes,
+    cost,
+    effects,
+    imported,
+    origin,
+    timeline,
+    values,
+    verdict,
+)
 from wordline.report.page import Page, Section
 from wordline.report.run import Run
 
@@ -14,6 +26,9 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     effects.section,
     timeline.section,
     cells.section,
+    cost.section,
+    imported.section,
+    origin.section,
 )
 """Sections after the verdict, in order."""
 
@@ -37,5 +52,7 @@ def _place(run: Run) -> Place | None:
     if summary is None or summary.get("first") is None or run.sidecar is None:
         return None
     assert run.description is not None
-    rtl = run.folder / f"{run.name}.v"
+    rtl = Path(summary["given"]["rtl"]) if run.checked else run.folder / f"{run.name}.v"
+    if not rtl.is_file():
+        return None
     return located(run.sidecar, run.description, rtl, summary["first"])

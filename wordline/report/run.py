@@ -102,7 +102,7 @@ def _design(folder: Path, summary: Fields | None) -> Run:
     sidecar = description = None
     given = summary["given"] if summary is not None and checked else {}
     name = folder.name if summary is None else summary["name"]
-    path = Path(given.get("sidecar", folder / f"{name}.json"))
+    path = folder / given.get("sidecar", f"{name}.json")
     if path.is_file():
         sidecar = _json(path)
         description = Description.from_dict(dict(sidecar["description"]), source=str(path))
