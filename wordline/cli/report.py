@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from golden.errors import WordlineError
 from wordline.cli.app import app, complain, interruptible, terminal
 
 Open = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]
@@ -46,12 +47,25 @@ def opened(path: Path) -> None:
 @interruptible
 def report_(
     folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    other: Annotated[
+        Path | None, typer.Argument(help="Folder of another run, to compare with.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File of the comparison; default: comparison.html in the other folder."),
+    ] = None,
     open_: Open = False,
 ) -> None:
-    """Make the report of a run again, from the files in its folder."""
+    """Make the report of a run again from its folder, or compare two runs side by side.
+
+    One folder: writes report.html, without running anything. Two folders, such as those before
+    and after an edit: writes what differs in settings, results, accuracy, codes, cycles and cost.
+    """
     from wordline import report
 
-    path = report.write(folder)
+    if other is None and out is not None:
+        raise WordlineError("--out is for a comparison; give another folder too, or leave it out.")
+    path = report.write(folder) if other is None else report.compare(folder, other, out)
     terminal.say(f"report: {path}")
     if open_:
         opened(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from golden import files
 
-REPORT = "report.html"
+REPORT, COMPARISON = "report.html", "comparison.html"
 
 
 def write(folder: Path) -> Path:
@@ -18,4 +18,19 @@ def write(folder: Path) -> Path:
     page = study.page(folder) if study.holds(folder) else design.page(read(folder))
     path = folder / REPORT
     files.write_text(path, page.html())
+    return path
+
+
+def compare(first: Path, second: Path, out: Path | None = None) -> Path:
+    """Write a comparison of two runs, side by side; returns its path.
+
+    out: The file; None: `COMPARISON` in the second folder.
+
+    Raises WordlineError if a folder holds no result of a design.
+    """
+    from wordline.report import comparison
+    from wordline.report.run import read
+
+    path = second / COMPARISON if out is None else out
+    files.write_text(path, comparison.page((read(first), read(second))).html())
     return path

@@ -68,26 +68,6 @@ def _interval(run: Run) -> Question:
         low, high = wilson(right, of)
         rows.append([name, value, low, high, right, of])
         data.append({"stage": name, "accuracy": value, "low": low, "high": high})
-    x = field("accuracy", "quantitative", "accuracy (%), with 95 % interval", scale={"zero": False})
-    y = field("stage", "nominal", "", sort=None, axis={"title": None})
-    ends = {
-        "x": field("low", "quantitative", x["title"], scale={"zero": False}),
-        "x2": {"field": "high"},
-        "y": y,
-    }
-    tips = charts.hover(
-        y | {"title": "of"}, x, field("low", "quantitative"), field("high", "quantitative")
-    )
-    spec = {
-        "height": 28 * len(data),
-        "layer": [
-            {"mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.5}, "encoding": ends},
-            {
-                "mark": {"type": "point", "size": 90, "opacity": 1},
-                "encoding": {"x": x, "y": y, "tooltip": tips},
-            },
-        ],
-    }
     own = next(row for row in rows if row[0] == "RTL")
     per = "sequences" if run.summary and of == run.summary["sequences"] else "labels"
     said = (
@@ -101,10 +81,33 @@ def _interval(run: Run) -> Question:
     return Question(
         "How accurate is it, and how sure is that?",
         said,
-        [Chart(spec, data, "Accuracy of each stage with its 95 % interval")],
+        [intervals(data, "stage")],
         [Table(head, rows)],
         notes=notes,
     )
+
+
+def intervals(data: list[dict[str, Any]], name: str) -> Chart:
+    """Accuracies (%) with the ends of their intervals, one a row. name: Field of the rows."""
+    unit = "accuracy (%), with 95 % interval"
+    x = field("accuracy", "quantitative", unit, scale={"zero": False})
+    y = field(name, "nominal", sort=None, axis={"title": None})
+    ends = {
+        "x": field("low", "quantitative", unit, scale={"zero": False}),
+        "x2": {"field": "high"},
+        "y": y,
+    }
+    tips = charts.hover(y, x, field("low", "quantitative"), field("high", "quantitative"))
+    rule = {"type": "rule", "strokeWidth": 3, "opacity": 0.5}
+    point = {"type": "point", "size": 90, "opacity": 1}
+    spec = {
+        "height": 28 * len(data),
+        "layer": [
+            {"mark": rule, "encoding": ends},
+            {"mark": point, "encoding": {"x": x, "y": y, "tooltip": tips}},
+        ],
+    }
+    return Chart(spec, data, f"Accuracy of each {name} with its 95 % interval")
 
 
 def _confusion(run: Run) -> Question | None:

@@ -35,16 +35,16 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
 
 def page(run: Run) -> Page:
     """The report of a folder."""
-    place = _place(run)
+    first = place(run)
     said, headline = verdict.headline(run)
-    found = [verdict.section(run, place), *(section(run) for section in SECTIONS)]
+    found = [verdict.section(run, first), *(section(run) for section in SECTIONS)]
     what = f"check of {run.summary['rtl']}" if run.checked and run.summary else "report"
     title = f"{run.name}: {what}"
     sections = [section for section in found if section is not None and section.questions]
-    return Page(title, said, headline, verdict.lines(run, place), sections)
+    return Page(title, said, headline, verdict.lines(run, first), sections)
 
 
-def _place(run: Run) -> Place | None:
+def place(run: Run) -> Place | None:
     """Place of the first difference; None without one, or if the design is not there."""
     from wordline.flow.place import located
 

@@ -68,6 +68,8 @@ class Question:
     answer: The answer in a sentence or two.
     commands: Commands to copy, with what each does.
     notes: What limits the answer.
+    wide: Several charts are one below the other.
+    pictures: Alternative text and data address of pictures.
     """
 
     question: str
@@ -76,6 +78,7 @@ class Question:
     tables: Sequence[Table] = ()
     commands: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    wide: bool = False
     pictures: Sequence[tuple[str, str]] = ()
 
 

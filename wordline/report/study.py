@@ -17,6 +17,12 @@ Fields = dict[str, Any]
 
 RESULTS = "results.json"
 
+MISSED = 4
+"""Most missed goals that are named in the answer."""
+
+DECADES = 30
+"""Largest ratio of values on a linear axis."""
+
 
 def holds(folder: Path) -> bool:
     """Whether a folder is that of a study."""
@@ -94,6 +100,8 @@ def _claims(results: Fields) -> Section:
         by_unit.setdefault(claim["unit"], []).append(claim)
     missed = [claim["name"] for claim in claims if claim["met"] is False]
     said = f"Missed: {'; '.join(missed)}." if missed else "Every goal is met."
+    if len(missed) > MISSED:
+        said = f"{len(missed)} goals are missed; the table names them."
     rows: list[list[Cell]] = [
         [
             claim["name"],
@@ -128,6 +136,7 @@ def _claims(results: Fields) -> Section:
                 said,
                 [_chart(unit, found) for unit, found in by_unit.items()],
                 [Table(head, rows, "Claims", shown=True)],
+                wide=True,
             )
         ],
     )
@@ -143,8 +152,10 @@ def _chart(unit: str, claims: list[Fields]) -> Chart:
             if value is not None
         ]
     names = list(dict.fromkeys(row["claim"] for row in data))
-    x = field("value", "quantitative", unit, scale={"zero": False})
-    y = field("claim", "nominal", sort=names, axis={"title": None, "labelLimit": 220, "grid": True})
+    values = [row["value"] for row in data]
+    log = min(values) > 0 and max(values) / min(values) > DECADES
+    x = field("value", "quantitative", unit, scale={"type": "log"} if log else {"zero": False})
+    y = field("claim", "nominal", sort=names, axis={"title": None, "labelLimit": 300, "grid": True})
     sides_ = ("ours", "paper", "goal")
     side = field(
         "side",

@@ -114,7 +114,7 @@ def _layer(run: Run, description: Description, number: int) -> Question:
     return Question(
         f"What does a step of {layer} wait for?",
         said,
-        [_chart(data, layer)],
+        [chart(data, layer)],
         [
             Table(("", "value"), facts, "Cycle counts"),
             Table(head, rows, "The time-line as a table"),
@@ -123,7 +123,8 @@ def _layer(run: Run, description: Description, number: int) -> Question:
     )
 
 
-def _chart(data: list[dict[str, Any]], layer: str) -> Chart:
+def chart(data: list[dict[str, Any]], layer: str, title: str = "") -> Chart:
+    """The time-line of `spans`."""
     shown = [row for row in ROWS if any(d["what"] == row for d in data)]
     x = field("begin", "quantitative", "clock cycles from the first sample of the step")
     y = field("what", "nominal", "", sort=shown, axis={"title": None, "labelLimit": 160})
@@ -143,4 +144,4 @@ def _chart(data: list[dict[str, Any]], layer: str) -> Chart:
     mark = {"type": "bar", "height": {"band": 0.7}, "stroke": "var(--paper)", "strokeWidth": 0.5}
     encoding = {"x": x, "x2": {"field": "end"}, "y": y, "color": colour, "tooltip": tips}
     spec = {"mark": mark, "height": 26 * len(shown), "encoding": encoding}
-    return Chart(spec, data, f"Time-line of one step of {layer}")
+    return Chart(spec, data, f"Time-line of one step of {layer}", title)
