@@ -134,7 +134,7 @@ def _histogram(
     if gains and of_gate[worst]:
         own = [row for row in gains if row[0] == gates[worst]]
         said += (
-            f" Gate {gates[worst]} clips most; its gain of {own[0][3]:g} makes an LSB of "
+            f" Gate {gates[worst]} clips most; its gain of {own[0][3]:.4g} makes an LSB of "
             f"{own[0][4]:,.1f} units of charge, so a conversion clips from {own[0][5]:,.0f} on. A "
             f"lower gain clips less and is coarser."
         )
@@ -149,7 +149,16 @@ def _histogram(
             f"sum is inside."
         )
     notes.append("A code at the end of the range was clipped, or fits it exactly.")
-    tables = [Table(("gate", "code", "count", "share (%)"), rows, "Codes by gate")]
+    ends: list[list[Cell]] = []
+    for g, gate in enumerate(gates):
+        low, high = (100 * float((codes[:, g] == end).mean()) for end in (range_.low, range_.high))
+        ends.append([gate, low, high, low + high])
+    tables = [
+        Table(
+            ("gate", "lowest code (%)", "highest code (%)", "both (%)"), ends, "Clipping by gate"
+        ),
+        Table(("gate", "code", "count", "share (%)"), rows, "Codes by gate"),
+    ]
     if gains:
         tables.insert(
             0, Table(GAIN_HEAD, gains, "Gains, and the charge from which a conversion clips")

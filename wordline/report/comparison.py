@@ -1,5 +1,6 @@
 """Two runs side by side: before and after an edit, 4 bits against 5."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,10 @@ Pair = tuple[Run, Run]
 
 NAMES = ("A", "B")
 
-SKIPPED = ("format", "files", "effects", "compared", "first", "training", "versions", "command")
+SKIPPED = (
+    *("format", "files", "effects", "compared", "first", "training", "versions", "command"),
+    "seconds",
+)
 """Fields of a record that are compared in another way, or not."""
 
 
@@ -50,10 +54,18 @@ def differing(first: Fields, second: Fields, start: str = "") -> list[tuple[str,
     return found
 
 
+HASH = re.compile("[0-9a-f]{64}")
+
+
 def _cell(value: Any) -> Cell:
-    if isinstance(value, bool) or value is None or isinstance(value, dict | list):
-        return None if value is None else str(value)
-    return value  # type: ignore[no-any-return]
+    """A value of a record; the beginning of a hash."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or None
+    if isinstance(value, str) and HASH.fullmatch(value):
+        return f"{value[:12]}..."
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _rows(found: list[tuple[str, Any, Any]]) -> list[list[Cell]]:
@@ -104,7 +116,7 @@ def _changes(pair: Pair) -> Section:
 
 def _said(value: Any) -> str:
     shown = _cell(value)
-    return shown[:12] if isinstance(shown, str) else text(shown)
+    return shown if isinstance(shown, str) else text(shown)
 
 
 def _given(run: Run) -> Fields:

@@ -14,6 +14,9 @@ Fields = dict[str, Any]
 FIGURES = 8
 """Figures in the chart of what decides a result."""
 
+SMALLEST = 1e-3
+"""Smallest share of the energy that has a bar."""
+
 POINTS = 40
 """Most points of an estimate in its chart."""
 
@@ -96,12 +99,14 @@ def _gates(run: Fields, target: str) -> Question:
         rows.append([name, sum(each), each[0], energy["leakage_nw"] / 1e3])
     rows.sort(key=lambda row: -row[1])
     whole = sum(row[1] for row in rows)
+    drawn = [row[0] for row in rows if row[1] > SMALLEST * whole]
+    data = [row for row in data if row["block"] in drawn]
     x = field("energy", "quantitative", "energy (nJ a step)")
-    y = field("block", "nominal", sort=[row[0] for row in rows], axis={"title": None})
+    y = field("block", "nominal", sort=drawn, axis={"title": None})
     what_ = field("what", "nominal", "", scale=charts.scale(("signals", "clock")))
     spec = {
         "mark": "bar",
-        "height": 22 * len(rows),
+        "height": 22 * len(drawn),
         "encoding": {"x": x, "y": y, "color": what_, "tooltip": charts.hover(y, what_, x)},
     }
     return Question(

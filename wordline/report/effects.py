@@ -151,6 +151,6 @@ def _array(run: Run, name: str, found: dict[str, Any]) -> Question | None:
         f"How strong are they in {name}?",
         (said + stuck).strip(),
         chart,
-        [Table(head, rows)],
+        [Table(head, rows, "Strengths by effect and gate")],
         notes=NOTES,
     )

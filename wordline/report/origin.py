@@ -1,6 +1,7 @@
 """What ran: commands to repeat it, seeds, versions, hashes, time."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from wordline.report import charts
@@ -65,11 +66,9 @@ def _versions(parts: dict[str, Fields]) -> Question:
             rows.append([name, package, version])
             seen.setdefault(package, set()).add(version)
     mixed = sorted(package for package, versions in seen.items() if len(versions) > 1)
-    said = (
-        f"The parts of this page were made with different versions of {', '.join(mixed)}."
-        if mixed
-        else ""
-    )
+    said = ", ".join(f"{name} {' and '.join(sorted(of))}" for name, of in seen.items()) + "."
+    if mixed:
+        said += f" Parts of this page were made with different versions of {', '.join(mixed)}."
     return Question(
         "Which versions made it?",
         said,
@@ -83,6 +82,7 @@ def _files(run: Run, summary: Fields) -> Question:
         rows += [[f"imported: {k}", digest] for k, digest in run.imported["imported"].items()]
     return Question(
         "Which files were compared?",
+        f"{', '.join(Path(str(row[0])).name for row in rows)}.",
         tables=[Table(("file", "SHA-256"), rows, "Hashes of the files")],
     )
 
