@@ -198,7 +198,7 @@ def test_the_main_job(quick):
     assert "GREEN" in done.stdout
     summary = json.loads((quick / "build/quick/summary.json").read_text())
     assert (summary["sequences"], summary["mismatches"]) == (5, 0)
-    assert summary["runner"] == "batch"
+    assert summary["runner"] == "batch" and (quick / "build/quick/report.html").exists()
     assert summary["rtl_accuracy"] == summary["golden_accuracy"]
     assert summary["seconds"]["train"] == 0  # the fixture's program was reused
     assert {"float_accuracy", "timesteps", "values_compared", "cycles_per_step"} <= set(summary)

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from safetensors.torch import save_file
 
+from gen.cost import counts, ppa
+from gen.cost.components import read_figures
 from gen.rtl import image, unload, vectors
 from golden import effects as effects_
 from golden.errors import WordlineError
@@ -37,7 +40,7 @@ from tests.wordline.reports import (
     numbers,
     run_folder,
 )
-from tests.wordline.test_cli import complaint, here
+from tests.wordline.test_cli import ROOT, complaint, here
 from wordline import report
 from wordline.flow import simulate
 from wordline.report import accuracy, timeline
@@ -742,8 +745,7 @@ def _requests(net):
 
 
 def test_a_study_has_its_claims(tmp_path):
-    source = report.__file__.partition("wordline/report")[0]
-    shutil.copytree(f"{source}docs/studies/efficiency", tmp_path / "efficiency")
+    shutil.copytree(ROOT / "docs/studies/efficiency", tmp_path / "efficiency")
     results = json.loads((tmp_path / "efficiency/results.json").read_text())
     page = Page(report.write(tmp_path / "efficiency"))
     goals = [c for c in results["claims"] if c["met"] is not None]
@@ -761,3 +763,72 @@ def test_a_study_has_its_claims(tmp_path):
     (tmp_path / "efficiency/results.json").write_text(json.dumps(results | {"format": 0}))
     with pytest.raises(WordlineError, match="format 0"):
         report.write(tmp_path / "efficiency")
+
+
+def test_costs_have_their_ranges(tmp_path):
+    """Energy by part and area by block are those of ppa.json and synth.json."""
+    tried = json.loads((ROOT / "tests/gen/tried.json").read_text())["vowels"]
+    sides = [counts.from_dict(tried[side]) for side in ("analog", "digital")]
+    figures = read_figures()
+    found = {
+        **{"name": "vowels", "fingerprint": "0", "command": None, "versions": {"python": "3"}},
+        **{"worth": {"analog": {"accuracy": 97.5}}, **ppa.report(figures, *sides)},
+    }
+    blocks = [
+        {"name": name, "cells": 3, "flip_flops": 1, "area": um2}
+        for name, um2 in tried["analog"]["area"].items()
+    ]
+    mapped = {
+        **{"target": "osu018", "fingerprint": "0", "command": "wordline synth vowels"},
+        **{"period_ns": 8.0, "unconstrained": 0, "memories": {}, "versions": {"sta": "2"}},
+        **{"blocks": blocks, "run": None},
+    }
+    for path, content in {"ppa/ppa.json": found, "synth-osu018/synth.json": mapped}.items():
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text(json.dumps(content))
+    page = Page(report.write(tmp_path))
+    assert page.answers["header"].count("Nothing in this folder was compared") == 1
+    for side, of in zip(("analog", "digital"), sides, strict=True):
+        typical = {name: figure.typical for name, figure in figures.items()}
+        energy = ppa.cost(of, typical).energy
+        shown = {row["part"]: row for row in page.data(f"Energy by part, {side}")}
+        assert shown.keys() == {part for part, pj in energy.items() if pj}
+        for part, row in shown.items():
+            assert row["typical"] == pytest.approx(energy[part])
+            assert row["low"] <= row["typical"] <= row["high"]
+        low = ppa.cost(of, {name: figure.low for name, figure in figures.items()}).energy
+        assert all(row["low"] == pytest.approx(low[part]) for part, row in shown.items())
+    ratio = found["ratio"]["tops_per_watt"]
+    assert f"{ratio['typical']:.3g} times its digital twin's" in page.said("How efficient is it?")
+    first = page.data("TOPS/W with one figure at its ends")[0]
+    assert [first["low"], first["high"]] == list(ratio["one_at_a_time"][first["figure"]])
+    area = {row["block"]: row["area"] for row in page.data("Area by block on osu018")}
+    assert area == tried["analog"]["area"]
+    assert f"{sum(area.values()):,.0f} um2" in page.said("Where does the area go on osu018?")
+
+
+def test_an_import_says_what_was_compared(tmp_path):
+    torch.manual_seed(0)
+    layer, head = torch.nn.LSTM(2, 3), torch.nn.Linear(3, 4)
+    state = {f"lstm.{name}": value for name, value in layer.state_dict().items()}
+    state |= {f"fc.{name}": value for name, value in head.state_dict().items()}
+    save_file(state, tmp_path / "own.safetensors")
+    x = np.random.default_rng(0).standard_normal((6, 5, 2), dtype=np.float32)
+    np.savez(tmp_path / "some.npz", x=x, labels=np.arange(6) % 4)
+    done = here(
+        *("import", "own.safetensors", "--calibration", "some.npz", "--test", "some.npz"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0 and "report: build/own/report.html" in done.stdout, done.stderr
+    page = Page(tmp_path / "build/own/report.html")
+    found = json.loads((tmp_path / "build/own/import.json").read_text())
+    said = page.said("What was read, and how does it compare")
+    assert f"Not compared: {found['compared']['why_not']}" in said
+    assert [row[1] for row in page.table("The chain as it was read")[1]] == found["chain"]
+    ratios = {row["array"]: row["ratio"] for row in page.data("Signal to error of each array")}
+    for array in found["arrays"]:
+        ratio = 20 * math.log10(array["signal"] / array["error"])
+        assert ratios[array["name"]] == pytest.approx(ratio)
+    measured = {row["stage"]: row["accuracy"] for row in page.data("accuracy of each stage")}
+    assert measured == {stage: of["accuracy"] for stage, of in found["measures"].items()}
+    assert "wordline import own.safetensors" in page.said("How is it repeated?")
