@@ -6,6 +6,7 @@ import numpy as np
 
 from golden.description import Description
 from golden.geometry import ArrayShape
+from hw import timing
 from wordline.flow.place import Place
 from wordline.report.run import Run
 
@@ -74,6 +75,13 @@ class Wrong:
         assert self.shape is not None
         return sorted({int(self.shape.column(unit, gate)[1]) for gate, unit in self.places})
 
+    @property
+    def beat_places(self) -> tuple[list[int], int]:
+        """Places in a beat of those that differ, and the number of places."""
+        assert self.shape is not None
+        size = timing.units_per_beat(self.shape)
+        return sorted({unit % size for unit in self.units}), size
+
     def said(self, gates: tuple[str, ...]) -> str:
         """What they have in common, in words."""
         common = []
@@ -86,6 +94,9 @@ class Wrong:
             common.append(
                 f"lane{'s' * (len(self.lanes) > 1)} {_ranges(self.lanes)} of {self.shape.lanes}"
             )
+            at, size = self.beat_places
+            if size > 1:
+                common.append(f"place{'s' * (len(at) > 1)} {_ranges(at)} of {size} in a beat")
         return f"They are in {', '.join(common)}."
 
 

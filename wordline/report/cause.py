@@ -141,6 +141,11 @@ def _cell(run: Run, near: Around | None, place: Place) -> Said:
             gates,
             f"{said} Only unit {found.units[0]} is wrong: its biases, or an entry only it reads.",
         )
+    if found is not None and found.shape is not None:
+        at, size = found.beat_places
+        if len(at) == 1 and size > 1:
+            rest = f"all wrong units are at place {at[0]} of a beat: the copy of the logic for it."
+            return f"{gates}, place {at[0]} of a beat", f"{said} And {rest}"
     return gates, f"{said} So {rest}"
 
 

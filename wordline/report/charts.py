@@ -11,6 +11,10 @@ COLOURS = ("golden", "rtl", "third", "fourth", "fifth", "sixth")
 """Colours of the page (style.css), by their order in a legend."""
 
 
+FAINTEST = 0.12
+"""Opacity of the smallest magnitude above 0, so that it is seen."""
+
+
 def colour(name: str) -> str:
     """A colour of the page, which follows the reader's theme."""
     return f"var(--{name})"
@@ -91,7 +95,11 @@ def heat(
     encoding: Fields = {
         "x": x,
         "y": y,
-        "fillOpacity": {**value, "scale": {"type": "sqrt", "range": [0, 1], **domain}},
+        "fillOpacity": {
+            **value,
+            "scale": {"type": "sqrt", "range": [FAINTEST, 1], **domain},
+            "condition": {"test": f"datum.{value['field']} == 0", "value": 0},
+        },
         "tooltip": hover(*(tooltip or (x, y, value))),
     }
     if sign is not None:

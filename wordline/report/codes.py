@@ -151,8 +151,8 @@ def _histogram(
     notes.append("A code at the end of the range was clipped, or fits it exactly.")
     ends: list[list[Cell]] = []
     for g, gate in enumerate(gates):
-        low, high = (100 * float((codes[:, g] == end).mean()) for end in (range_.low, range_.high))
-        ends.append([gate, low, high, low + high])
+        at = [100 * float((codes[:, g] == end).mean()) for end in (range_.low, range_.high)]
+        ends.append([gate, *at, sum(at)])
     tables = [
         Table(
             ("gate", "lowest code (%)", "highest code (%)", "both (%)"), ends, "Clipping by gate"

@@ -1,5 +1,6 @@
 """Two runs side by side: before and after an edit, 4 bits against 5."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
@@ -221,33 +222,23 @@ def _codes(pair: Pair) -> Section | None:
 
 
 def _step(pair: Pair) -> Section | None:
-    if not all(run.description for run in pair):
-        return None
     said, charts_ = [], []
     rows: list[list[Cell]] = []
-    for name, run in zip(NAMES, pair, strict=True):
-        assert run.description is not None
-        cycles = timing.step_cycles(run.description, 0)
-        said.append(
-            f"{name} takes {cycles} cycles a step of layers.0 "
-            f"({timing.step_bound(run.description, 0)})"
-        )
-        data = timeline.spans(run.description, 0)
-        charts_.append(timeline.chart(data, "layers.0", name))
+    designs = [run.description for run in pair if run.description is not None]
+    if len(designs) < len(pair):
+        return None
+    end = max(timing.step_cycles(description, 0) for description in designs)
+    for name, description in zip(NAMES, designs, strict=True):
+        cycles = timing.step_cycles(description, 0)
+        bound = timing.step_bound(description, 0)
+        said.append(f"{name} takes {cycles} cycles a step of layers.0 ({bound})")
+        data = timeline.spans(description, 0)
+        charts_.append(timeline.chart(data, "layers.0", name, end))
         rows += [[name, d["what"], d["part"], d["begin"], d["end"]] for d in data]
     head = ("run", "what", "which", "from cycle", "to cycle")
-    return Section(
-        "step",
-        "One step in time",
-        [
-            Question(
-                "Which step is longer, and why?",
-                "; ".join(said) + ".",
-                charts_,
-                [Table(head, rows)],
-            )
-        ],
-    )
+    asked = Question("Which step is longer, and why?", "; ".join(said) + ".", charts_)
+    asked = dataclasses.replace(asked, tables=[Table(head, rows)], wide=True)
+    return Section("step", "One step in time", [asked])
 
 
 def _cost(pair: Pair) -> Section | None:

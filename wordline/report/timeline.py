@@ -123,10 +123,11 @@ def _layer(run: Run, description: Description, number: int) -> Question:
     )
 
 
-def chart(data: list[dict[str, Any]], layer: str, title: str = "") -> Chart:
-    """The time-line of `spans`."""
+def chart(data: list[dict[str, Any]], layer: str, title: str = "", end: int | None = None) -> Chart:
+    """The time-line of `spans`. end: Last cycle of the axis; None: that of the data."""
     shown = [row for row in ROWS if any(d["what"] == row for d in data)]
-    x = field("begin", "quantitative", "clock cycles from the first sample of the step")
+    scale = {} if end is None else {"scale": {"domain": [0, end], "nice": False}}
+    x = field("begin", "quantitative", "clock cycles from the first sample of the step", **scale)
     y = field("what", "nominal", "", sort=shown, axis={"title": None, "labelLimit": 160})
     colour = field(
         "what",

@@ -20,6 +20,10 @@ QUANTITIES = {
 """Compared quantities, by the last part of their name."""
 
 
+WARNINGS = 5
+"""Most warnings of Verilator in the verdict."""
+
+
 def words(name: str) -> str:
     """A quantity in words: layers.0.codes is "layers.0: ADC codes ..."."""
     where, _, kind = name.rpartition(".")
@@ -48,7 +52,7 @@ def headline(run: Run) -> tuple[str, str]:
 def _size(summary: dict[str, Any]) -> str:
     sequences = f"{summary['sequences']:,} sequences"
     if of := summary.get("of_sequences"):
-        return f"{sequences} of {of:,}"
+        return sequences if of == summary["sequences"] else f"{sequences} of {of:,}"
     votes = f", {summary['passes']:,} passes" if summary["passes"] != summary["sequences"] else ""
     return f"{sequences}{votes} and {summary['timesteps']:,} steps"
 
@@ -65,6 +69,7 @@ def lines(run: Run, place: Place | None) -> list[str]:
         f"NOT COMPARED: {file} differs from the compared file."
         for file in summary.get("not_compared", ())
     ]
+    said += [f"Warning: {warning}" for warning in summary.get("warnings", ())[:WARNINGS]]
     said += [f"Left out: {sentence}" for sentence in run.left_out]
     return [line for line in said if line]
 
@@ -73,10 +78,11 @@ def section(run: Run, place: Place | None) -> Section | None:
     """What was compared; at a mismatch, the first difference."""
     if run.summary is None:
         return None
-    questions = [_compared(run)] if run.summary["compared"] else []
+    questions = _changes(run)
     if place is not None:
         questions = [*first.questions(run, place), *questions]
-    questions += _changes(run)
+    if run.summary["compared"]:
+        questions.append(_compared(run))
     return Section("verdict", "Verdict", questions) if questions else None
 
 
@@ -88,7 +94,7 @@ def _compared(run: Run) -> Question:
         for name, found in summary["compared"].items()
     ]
     rows.append(["all", "", summary["values_compared"], summary["mismatches"]])
-    files = ", ".join(summary["files"])
+    files = ", ".join(name.rpartition("/")[2] for name in summary["files"])
     table = Table(
         ("quantity", "what it is", "values compared", "values that differ"),
         rows,
