@@ -9,6 +9,8 @@ const config = {
     labelColor: ink, titleColor: ink, gridColor: grid, domainColor: grid, tickColor: grid,
     labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true,
   },
+  // A narrow page has little room below the marks: a title ends with them, and may begin before.
+  axisX: { titleAnchor: "end", titleAlign: "right" },
   legend: {
     labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12,
     titleFontWeight: "normal", orient: "top", columns: 4, symbolLimit: 16,
