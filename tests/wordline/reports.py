@@ -26,11 +26,19 @@ def golden_program(description=DESIGN, **votes):
 
 
 def run_folder(
-    folder, program, rtl=None, *, effects=None, labels="own", command="wordline sim tiny"
+    folder,
+    program,
+    rtl=None,
+    *,
+    spoil=None,
+    effects=None,
+    labels="own",
+    command="wordline sim tiny",
 ):
     """A folder as `wordline sim` leaves it, whose RTL computed what the program `rtl` gives.
 
-    effects: Of both sides. labels: "own": golden's classes but for every fifth sequence.
+    spoil: Changes what the RTL computed. effects: Of both sides. labels: "own": golden's classes
+    but for every fifth sequence.
     """
     effects = effects or effects_.Effects()
     description, ideal = program.description, program
@@ -41,6 +49,8 @@ def run_folder(
     emit.emit_all(program, x, lengths, folder)
     ideal.save(folder / "program.safetensors")
     wanted, given = vectors.load(folder / emit.VECTORS), vectors.make(rtl, x, lengths)
+    if spoil is not None:
+        spoil(given)
     sidecar = json.loads((folder / f"{description.name}.json").read_text())
     output = Output.of_vectors(sidecar, wanted)
     names = [n for n in wanted if n.startswith("layers.") or n == "scores"]

@@ -523,6 +523,27 @@ def check_surroundings(folder, page, first, rtl):
     assert marks == wanted > 0
 
 
+@pytest.mark.parametrize(
+    ("quantity", "units", "said"),
+    [
+        ("layers.1.c", slice(1, None, 2), "the gate pipeline of layers.1, place 1 of a beat"),
+        ("layers.1.c", slice(0, None), "the gate pipeline of layers.1."),
+        ("layers.0.h", slice(2, 3), "the gate pipeline of layers.0"),
+        ("scores", slice(0, None), "the head."),
+    ],
+)
+def test_a_fault_of_the_logic_is_named(quantity, units, said, tmp_path):
+    """Values that no program gives: of one copy of the logic, or of all."""
+
+    def spoil(given):
+        given[quantity] = given[quantity].astype(int)
+        given[quantity][..., units] += 1
+
+    run_folder(tmp_path, golden_program(), spoil=spoil)
+    found = Page(report.write(tmp_path)).said("What is the likely cause?")
+    assert f"Block: {said}" in found
+
+
 def test_a_table_entry_is_named(tmp_path):
     """The entry of a table that the wrong units read, and no right one."""
     golden = golden_program()
