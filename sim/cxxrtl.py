@@ -9,9 +9,9 @@ import json
 import random
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -63,6 +63,20 @@ class Signal:
         """Set an input."""
         ctypes.memmove(self.found.next, value.to_bytes(self.bytes, "little"), self.bytes)
 
+    def flip(self, word: int, bit: int) -> None:
+        """Flip a bit of a memory."""
+        self.found.curr[word * self.bytes // 4 + bit // 32] ^= 1 << bit % 32
+
+
+class Agent(Protocol):
+    """What takes part in a simulation."""
+
+    def before(self) -> None:
+        """Set inputs, at the start of a cycle."""
+
+    def after(self) -> None:
+        """See the signals at the end of a cycle, before the clock rises."""
+
 
 class Model:
     """A compiled design, whose first reset is over."""
@@ -76,7 +90,7 @@ class Model:
         design = ctypes.c_void_p(self.code.cxxrtl_design_create())
         self.handle = ctypes.c_void_p(self.code.cxxrtl_create(design))
         self.clk = self.signal(clk)
-        self.agents: list[Sender | Taker] = []
+        self.agents: list[Agent] = []
         self.cycles = 0
         self.signal(reset).set(active)
         self.tick()
@@ -204,13 +218,17 @@ def simulate(
     *,
     stall: float = 0.0,
     seed: int = 0,
+    watched: Callable[[Model], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run a job's golden vectors through a design's own ports, and compare every value.
+
+    watched: Called with the model before it runs: adds agents of its own.
 
     Returns what `sim.chip.simulate` does. Raises WordlineError if the design cannot be built, or if
     it hangs.
     """
     model = Model(build(sources, top, work), "clk", "rst")
+    watched(model)
     sidecar = json.loads(Path(job["sidecar"]).read_text())
     with np.load(job["vectors"]) as file:
         vectors = dict(file)
