@@ -49,8 +49,11 @@ def _flipped(values: Tensor, place: tuple[int, ...], bit: int, range_: Range) ->
 
 
 def _place(values: Tensor, generator: Generator) -> tuple[int, ...]:
-    at = _below(values.numel(), generator)
-    return tuple(int(n) for n in torch.unravel_index(torch.tensor(at), values.shape))
+    at, place = _below(values.numel(), generator), list[int]()
+    for size in reversed(values.shape):
+        at, index = divmod(at, size)
+        place.insert(0, index)
+    return tuple(place)
 
 
 def _row(part: ArrayProgram, shape: ArrayShape, generator: Generator) -> Changed:

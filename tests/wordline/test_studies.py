@@ -40,6 +40,7 @@ from wordline.studies import (
     efficiency,
     efficiency_report,
     efficiency_sizes,
+    faults,
     image_runs,
     images,
     levels,
@@ -294,6 +295,35 @@ def test_noise_in_small(monkeypatch, shared):
     shown = noise.tables(results | {"rtl": [rtl | {"rtl": 51.5}]})[0]
     assert "51.50" in list(shown.columns[6].cells)
     assert "read noise of a device" in drawing and "votes K" in drawing
+
+
+@pytest.mark.slow
+def test_faults_in_small(monkeypatch, shared):
+    settings = faults.FaultsStudy(
+        **{"designs": ("vowels",), "seeds": (0,), "kinds": ("lane", "table"), "rtl": ("lane",)},
+        **{"draws": 4, "shares": (0.001, 0.2), "chips": 3, "flips": 2},
+    )
+    results, table, drawing = study(monkeypatch, shared, "faults", settings)
+    lane, entry = results["faults"]
+    assert lane["lost"] > 5 > entry["lost"] and lane["chips"] == entry["chips"] == 4
+    assert lane["interval"][0] < lane["lost"] < lane["interval"][1] < lane["worst"] + 100
+    few, many = (row for row in results["stuck"] if row["at"] == "on")
+    assert many["lost"] > 20 > few["lost"]
+    assert [row["of"] for row in results["flips"]] == ["c", "h"]
+    assert all(row["sequences"] == 2 * 370 for row in results["flips"])
+    (point,) = results["rtl"]
+    assert point["mismatches"] == 0 and point["values_compared"] > 1_000_000
+    assert round(point["rtl"], 4) == point["golden"]
+    assert "lane stuck at a code" in table and "accuracy lost" in drawing
+
+
+def test_intervals_of_faults():
+    """As in Brown, Cai and DasGupta (2001), and by hand."""
+    assert faults.interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 1.959964 / 3**0.5))
+    assert faults.interval([4.0]) == (4.0, 0.0)
+    assert faults.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert faults.wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert faults.wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
 
 
 def test_the_command_tells_of_a_study(monkeypatch, tmp_path):
