@@ -64,7 +64,7 @@ STUDIES = {
     "votes": Known(8, 180, rtl=True),
     "defence": Known(60, 600, attacks=True),
     "efficiency": Known(15, 480, gates=True),
-    "faults": Known(10, 60, rtl=True),
+    "faults": Known(10, 80, rtl=True),
 }
 
 
