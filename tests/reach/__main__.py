@@ -2,7 +2,7 @@
 
 - Lines, branches and toggles of the emitted Verilog: Verilator's, of a chip (its test set, and
   random programs) and of an RNN with votes behind AXI (the bench of the bus).
-- Lines and branches of the Python of hw/: coverage.py's, in tests/hw and in the benches.
+- Lines and branches of the Python of hw/: coverage.py's, in tests/hw and tests/sim/test_system.py.
 - Bins: each saturation of each narrowing at both ends, as a branch of the Verilog; each kind of
   episode of the random programs; what can happen on AXI.
 
@@ -208,7 +208,7 @@ def python(work: Path) -> Fields:
     """Lines and branches of hw/ that run in its tests."""
     run = [sys.executable, "-m", "coverage"]
     data = f"--data-file={work / 'hw.coverage'}"
-    tests = ["tests/hw", "tests/sim", "-m", "not slow", "-q", "-n", "0"]
+    tests = ["tests/hw", "tests/sim/test_system.py", "-m", "not slow", "-q", "-n", "0"]
     options = ["--branch", "--source=hw", data, "-m", "pytest", *tests]
     subprocess.run([*run, "run", *options, "--hypothesis-profile", "quick"], check=True)
     report = work / "hw.json"
