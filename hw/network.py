@@ -205,7 +205,9 @@ class Accelerator(wiring.Component):
         m.d.comb += written.eq(word[: len(votes)])
         with m.If(enable):
             m.d.sync += by_sum.eq(word[len(votes)])
-            m.d.sync += votes.eq(Mux(written == 0, 1, Mux(written > most, most, written)))
+            most_of_all = (1 << len(written)) - 1
+            high = Mux(written > most, most, written) if most < most_of_all else written
+            m.d.sync += votes.eq(Mux(written == 0, 1, high))
         m.d.comb += [self.replay.votes.eq(votes), self.head.votes.eq(votes)]
         m.d.comb += self.head.by_sum.eq(by_sum)
 

@@ -31,7 +31,7 @@ ODD = small(
     dac={"bits": 1},
     adc={"bits": 3},
     device={"weight_bits": 1},
-    voting={"replay_steps": 1, "max_votes": 2},
+    voting={"replay_steps": 1, "max_votes": 3},
 )
 RNN = small(name="rnn", cell={"kind": "rnn"}, voting={"replay_steps": 5}, array={"settle": 6})
 SLOW = [PRESETS["vowels"].description, PRESETS["vowels-deep"].description, small()]

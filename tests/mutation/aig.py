@@ -50,15 +50,30 @@ class Faults:
         when 0. It is active in the first cycle, in which nothing is compared.
     enables: By the place of an output, those of the outputs of which one must be 1 for it to mean
         something.
+    reads: Of each read port of a memory, the places of its address among the outputs and of its
+        data among the inputs: for another address, a fault may read anything.
+    seen: Places of the outputs that are compared.
     """
 
     def __init__(
-        self, graph: Graph, number: list[int], reset: int, low: bool, enables: dict[int, list[int]]
+        self,
+        graph: Graph,
+        number: list[int],
+        reset: int | None,
+        low: bool,
+        enables: dict[int, list[int]],
+        reads: list[tuple[list[int], list[int]]],
+        seen: list[int],
     ) -> None:
-        self.graph, self.enables = graph, enables
-        self.number = [graph.inputs[place] for place in number]
+        self.graph, self.enables, self.seen = graph, enables, seen
         self.made: dict[tuple[int, int], int] = {}  # ANDs by their inputs
         self.nodes: list[tuple[int, int]] = [(0, 0)]  # by variable; (0, 0): no AND
+        self.reads = [
+            ([graph.outputs[place] for place in address], [graph.inputs[place] for place in data])
+            for address, data in reads
+        ]
+        self.any = {literal: self._leaf() for _, data in self.reads for literal in data}
+        self.number = [graph.inputs[place] for place in number]
         self.leaves = {literal: self._leaf() for literal in graph.inputs}
         self.leaves |= {literal: self._leaf() for literal, _ in graph.latches}
         self.started = self._leaf()  # a register: 0, then 1
@@ -105,16 +120,18 @@ class Faults:
         in both. Then ABC decides by PDR.
         """
         own: dict[int, int] = {}
+        read: dict[int, int] = {}
         while True:
-            bad = self._values(fault, own)
+            bad = self._values(fault, own | read)
             new = {
                 literal: self._leaf()
                 for literal, after in self.graph.latches
                 if literal not in own and bad[after] != self.good[after]
             }
-            if not new:
+            now = self._read(bad)
+            if not new and now == read:
                 break
-            own |= new
+            own, read = own | new, now
         differs = self._both(self.started, self._differs(bad))
         if differs == 0:
             return False
@@ -127,12 +144,28 @@ class Faults:
         (folder / "seen.aig").write_bytes(self._written(differs, after))
         return _decided(folder, seconds)
 
+    def _equal(self, a: int, b: int) -> int:
+        return self._both(self._both(a, b ^ 1) ^ 1, self._both(a ^ 1, b) ^ 1)
+
+    def _read(self, bad: dict[int, int]) -> dict[int, int]:
+        """What a fault reads at ports whose address may differ."""
+        found = {}
+        for address, data in self.reads:
+            same = 1
+            for literal in address:
+                same = self._both(same, self._equal(self.good[literal], bad[literal]))
+            for literal in data if same != 1 else ():
+                shared = self._both(same, self.leaves[literal])
+                found[literal] = (
+                    self._both(shared ^ 1, self._both(same ^ 1, self.any[literal]) ^ 1) ^ 1
+                )
+        return found
+
     def _differs(self, bad: dict[int, int]) -> int:
         """Whether an output that means something differs."""
         outputs, differs = self.graph.outputs, 0
-        for place, output in enumerate(outputs):
-            a, b = self.good[output], bad[output]
-            equal = self._both(self._both(a, b ^ 1) ^ 1, self._both(a ^ 1, b) ^ 1)
+        for place in self.seen:
+            equal = self._equal(self.good[outputs[place]], bad[outputs[place]])
             enabled = 0 if place in self.enables else 1
             for enable in self.enables.get(place, ()):
                 enabled = self._both(enabled ^ 1, self.good[outputs[enable]] ^ 1) ^ 1

@@ -54,7 +54,7 @@ CLOCKS = re.compile(r"-port \w*CLK\b|-port a?clk\b|-wire a?clk\b")
 RESETS = {"rst": False, "aresetn": True}
 """Names of resets: whether they are active when 0."""
 
-SMALL = 256
+SMALL = 1100
 """Memories of fewer bits are made of registers, and may so be proved to hold the same."""
 
 ENABLES = (
@@ -129,6 +129,7 @@ def switched(mutants: list[str], sources: Sources, number: Path, folder: Path) -
         f"{sources.read}{_with_number(mutants)}write_verilog -noattr switched.v\n", folder, "switch"
     )
     text, top = (folder / "switched.v").read_text(), sources.top
+    text = text.replace("// synopsys parallel_case", "")  # Verilator would check it
     # Yosys leads the number through all modules; the top gets it from the file.
     text = re.sub(rf"(module {top}\([^;]*?), mutant_number\);", r"\1);", text, count=1)
     declared = rf"  input \[{BITS - 1}:0\] mutant_number;\n  wire \[{BITS - 1}:0\] mutant_number;\n"
@@ -141,8 +142,8 @@ def switched(mutants: list[str], sources: Sources, number: Path, folder: Path) -
 def faults(mutants: list[str], sources: Sources, folder: Path, module: str) -> Faults:
     """A module, or the top, with all of `mutants`, in which to look for the effect of each.
 
-    What memories and crossbars give may be anything, the same in both; what they are given is seen,
-    as are outputs and probes.
+    What crossbars give may be anything, the same in both; so may what large memories give for the
+    same address. What is seen is what crossbars are given, writes to memories, outputs and probes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     flat = "flatten\nopt_clean\nmemory_collect\nopt_clean\nwrite_json flat.json\n"
@@ -150,6 +151,7 @@ def faults(mutants: list[str], sources: Sources, folder: Path, module: str) -> F
     run_yosys(sources.read + _with_number(mutants) + top + flat, folder, "flat")
     found: dict[str, Any] = json.loads((folder / "flat.json").read_text())
     kinds, boxes = boxed_memories(found["modules"][module], least=SMALL)
+    assert all(int(sizes["RD_CLK_ENABLE"], 2) == 0 for _, sizes in kinds.values())
     memories = {
         f"memory${name}": (int(sizes["WIDTH"], 2), int(sizes["ABITS"], 2))
         for name, (_, sizes) in kinds.items()
@@ -165,7 +167,28 @@ def faults(mutants: list[str], sources: Sources, folder: Path, module: str) -> F
     reset = resets[0] if resets else None
     low = bool(resets) and RESETS[inputs[resets[0]][0]]
     graph = Graph.read(folder / "graph.aag")
-    return Faults(graph, number, reset, low, _enables(outputs, memories))
+    reads = _reads(inputs, outputs, memories)
+    for places, _ in reads:
+        for place in places:
+            del outputs[place]
+    return Faults(graph, number, reset, low, _enables(outputs, memories), reads, [*outputs])
+
+
+def _reads(
+    inputs: dict[int, tuple[str, int]],
+    outputs: dict[int, tuple[str, int]],
+    memories: dict[str, tuple[int, int]],
+) -> list[tuple[list[int], list[int]]]:
+    """Of each read port: places of the address among the outputs, and of the data among inputs."""
+    ports: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
+    for side, (named, part) in enumerate(((outputs, "RD_ADDR"), (inputs, "RD_DATA"))):
+        for place, (name, bit) in named.items():
+            memory = name.removesuffix(f".{part}")
+            if memory in memories and name != memory:
+                width, address_bits = memories[memory]
+                port = bit // (width if side else address_bits)
+                ports.setdefault((memory, port), ([], []))[side].append(place)
+    return [*ports.values()]
 
 
 def _named(map_: Path, kind: str) -> dict[int, tuple[str, int]]:

@@ -14,11 +14,14 @@ NUMBER, A = 2, 4  # literals of inputs: the number of the fault, with one bit, a
 KEPT, NEVER = 6, 8  # of registers: A one cycle late, and one that stays 0
 
 
-def seen(gates, output, folder, enables=None):
+def seen(gates, output, folder, enables=None, reads=()):
     """Whether the fault in some gates is seen at an output."""
     latches = [(KEPT, A), (NEVER, NEVER)]
-    graph = Graph([NUMBER, A], latches, [output, KEPT], gates)
-    return Faults(graph, [0], None, False, enables or {}).is_seen(1, folder, seconds=5)
+    outputs = [output, KEPT, *(address for address, _ in reads)]
+    graph = Graph([NUMBER, A, *(data for _, data in reads)], latches, outputs, gates)
+    ports = [([2 + n], [2 + n]) for n in range(len(reads))]
+    faults = Faults(graph, [0], None, False, enables or {}, ports, [0, 1])
+    return faults.is_seen(1, folder, seconds=5)
 
 
 def test_faults_in_a_graph(tmp_path):
@@ -35,7 +38,13 @@ def test_faults_in_a_graph(tmp_path):
     assert seen(while_not, 12, tmp_path, {0: [1]}) is False
     # A fault in a register comes out a cycle later.
     graph = Graph([NUMBER, A], [(KEPT, 10)], [KEPT], [(10, A, NUMBER ^ 1)])
-    assert Faults(graph, [0], None, False, {}).is_seen(1, tmp_path, seconds=5)
+    assert Faults(graph, [0], None, False, {}, [], [0]).is_seen(1, tmp_path, seconds=5)
+    # A memory is read at another address while A is 0: seen, but for when the data is not used.
+    data = 16
+    address = [(10, A ^ 1, NUMBER), (12, KEPT, 10 ^ 1)]
+    assert seen(address, data, tmp_path, reads=[(12, data)])
+    used = [*address, (18, data, A)]
+    assert seen(used, 18, tmp_path, reads=[(12, data)]) is False
 
 
 def test_mutants_of_a_design(tmp_path):
