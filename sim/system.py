@@ -51,7 +51,7 @@ def simulate(
     Raises WordlineError if the design cannot be built.
     """
     description = program.description
-    x, cut = _cut(description, x, lengths)
+    x, cut = cut_short(description, x, lengths)
     job = prepare(program, x, lengths, folder) | {"cut": cut}
     top = package.axi_module(description)
     if not four_states:
@@ -143,7 +143,7 @@ def prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[
     }
 
 
-def _cut(description: Description, x: Tensor, lengths: Tensor) -> tuple[Tensor, list[int]]:
+def cut_short(description: Description, x: Tensor, lengths: Tensor) -> tuple[Tensor, list[int]]:
     """Set the last beats of the last step of every other sequence to 0.
 
     Returns the new x, and the number of such beats of each sequence.

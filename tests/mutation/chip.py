@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,25 +77,16 @@ class Group:
     def outcome(self, mutant: int) -> tuple[str, str]:
         """What finds a mutant, and how; or "survives"."""
         self.number.write_text(str(mutant))
-        if not mutant:
-            return self.found()
-        fork = multiprocessing.get_context("fork")
-        ours, theirs = fork.Pipe(duplex=False)
-        process = fork.Process(target=lambda: theirs.send(self.found()))  # a model may crash
-        process.start()
-        theirs.close()
-        process.join(SECONDS)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            return "time", "hangs"
-        return ours.recv() if process.exitcode == 0 else ("crash", f"status {process.exitcode}")
+        return self.found() if not mutant else apart(self.found)
 
     def found(self) -> tuple[str, str]:
         """What finds the mutant that is active."""
         for name, given, options in (*self.first, (SESSION, None, {}), (TEST_SET, {}, {})):
             try:
-                passed = self.plays() if given is None else self.runs(given, options)
+                if given is None:
+                    passed = plays(self.built, self.session)
+                else:
+                    passed = self.runs(given, options)
             except WordlineError as error:
                 return name, "hangs" if "hangs" in str(error) else "values too many or few"
             if not passed:
@@ -106,10 +98,26 @@ class Group:
         run = dataclasses.replace(self.built, job=self.built.job | given)
         return bool(batch.simulate(run, workers=1, **options)["passed"])
 
-    def plays(self) -> bool:
-        """Whether random programs pass."""
-        chip_ = Chip(self.built.library, read_sidecar(Path(self.built.job["sidecar"])))
-        try:
-            return not self.session.play(chip_, most=EPISODES, keep=True).board.mismatches
-        finally:
-            chip_.close()
+
+def apart(found: Callable[[], tuple[str, str]]) -> tuple[str, str]:
+    """What finds a mutant, in a process of its own: a model may crash."""
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    process = fork.Process(target=lambda: theirs.send(found()))
+    process.start()
+    theirs.close()
+    process.join(SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        return "time", "hangs"
+    return ours.recv() if process.exitcode == 0 else ("crash", f"status {process.exitcode}")
+
+
+def plays(built: batch.Batch, session: Session) -> bool:
+    """Whether random programs pass."""
+    chip_ = Chip(built.library, read_sidecar(Path(built.job["sidecar"])))
+    try:
+        return not session.play(chip_, most=EPISODES, keep=True).board.mismatches
+    finally:
+        chip_.close()

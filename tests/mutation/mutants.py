@@ -123,12 +123,17 @@ def _with_number(mutants: list[str]) -> str:
     )
 
 
-def switched(mutants: list[str], sources: Sources, number: Path, folder: Path) -> str:
-    """Verilog with all of `mutants`; `number` is the file with the number of the active one."""
-    run_yosys(
-        f"{sources.read}{_with_number(mutants)}write_verilog -noattr switched.v\n", folder, "switch"
-    )
-    text, top = (folder / "switched.v").read_text(), sources.top
+def switched(
+    mutants: list[str], sources: Sources, number: Path, folder: Path, top: str = ""
+) -> str:
+    """Verilog with all of `mutants`; `number` is the file with the number of the active one.
+
+    top: A module inside that is simulated by itself; "": the top.
+    """
+    top = top or sources.top
+    write = f"hierarchy -top {top}\nwrite_verilog -noattr switched.v\n"
+    run_yosys(sources.read + _with_number(mutants) + write, folder, "switch")
+    text = (folder / "switched.v").read_text()
     text = text.replace("// synopsys parallel_case", "")  # Verilator would check it
     # Yosys leads the number through all modules; the top gets it from the file.
     text = re.sub(rf"(module {top}\([^;]*?), mutant_number\);", r"\1);", text, count=1)

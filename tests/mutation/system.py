@@ -15,14 +15,17 @@ import torch
 from gen.ip import package
 from gen.rtl import image, vectors
 from golden import files
+from golden.errors import WordlineError
 from golden.program import Program
-from sim import chip, system
+from sim import batch, chip, system
 from sim.blocks import QuickVerilator
 from sim.stimuli import Stimuli
 from sim.verilator import LENIENT, BenchVerilator
 from tests.helpers import small
 from tests.mutation import mutants
-from tests.soak.session import PROGRAMS
+from tests.mutation.chip import apart, plays
+from tests.soak.session import PROGRAMS, Session
+from wordline.flow import emit
 
 DESCRIPTION = small(
     name="votes",
@@ -55,9 +58,12 @@ class Design:
         self.folder, self.top = out / "package", package.axi_module(DESCRIPTION)
         program = Stimuli(DESCRIPTION, seed).random_program(on_levels=True)
         program = dataclasses.replace(program, votes=3, vote_by="sum")
-        x, lengths = _inputs(seed)
-        self.job = system.prepare(program, x, lengths, self.folder)
-        self.job |= {"cut": [0] * SEQUENCES}
+        x, cut = system.cut_short(DESCRIPTION, *_inputs(seed))
+        lengths = _inputs(seed)[1]
+        self.job = system.prepare(program, x, lengths, self.folder) | {"cut": cut}
+        emit.emit_all(program, x, lengths, out / "core")
+        self.core = chip.emitted(out / "core", self.name)
+        self.session = Session(program, seed, sequences=16, steps=6)
         self.folders = [self.folder]
         _write_bench(program, x, lengths, self.folder)
         for n, options in enumerate(PROGRAMS):
@@ -84,7 +90,14 @@ class Design:
         chip.build(verilog, self.top, folder / "tb", runner=bench)
         cocotb = chip.build(verilog, self.top, folder / "bus", runner=LenientQuickVerilator())
         built = chip.Chip(cocotb, self.top, folder / "bus", self.job)
-        return Group(folder / "tb" / bench.PROGRAM, built, self.folders, number)
+        core = folder / "core" / f"{self.name}.v"
+        files.write_text(core, mutants.switched(group, self.sources, number, folder, self.core.top))
+        (own,) = (path for path in self.core.sources if path.name == core.name)
+        sources = [core if path == own else path for path in self.core.sources]
+        emitted = dataclasses.replace(self.core, sources=sources)
+        inside = batch.build(emitted, folder / "core/batch", quick=True, lenient=True)
+        tb = folder / "tb" / bench.PROGRAM
+        return Group(tb, built, self.folders, number, inside, self.session)
 
 
 def _inputs(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,6 +123,8 @@ class Group:
     built: chip.Chip
     folders: list[Path]
     number: Path
+    inside: batch.Batch
+    session: Session
 
     def outcome(self, mutant: int) -> tuple[str, str]:
         """What finds a mutant, and how; or "survives"."""
@@ -125,11 +140,22 @@ class Group:
             except subprocess.CalledProcessError as error:
                 lines = error.stderr.decode().splitlines() or ["it crashed"]
                 return name, "a value differs" if "differ" in lines[-1] else lines[-1]
+        found = self.of_core() if not mutant else apart(self.of_core)
+        if found[0] != "survives":
+            return found
         for tests in (system.UNDISTURBED, None):
             how = self._of_bus(tests)
             if how is not None:
                 return BUS, how
         return "survives", ""
+
+    def of_core(self) -> tuple[str, str]:
+        """How random programs without AXI find a mutant."""
+        try:
+            passed = plays(self.inside, self.session)
+        except WordlineError as error:
+            return PROGRAMS_TOO, "hangs" if "hangs" in str(error) else "values too many or few"
+        return ("survives", "") if passed else (PROGRAMS_TOO, "a value differs")
 
     def _of_bus(self, tests: str | None) -> str | None:
         """How the bench of the bus fails, if it does."""
