@@ -13,6 +13,7 @@ sequence come first, then those of the next. Steps beyond a sequence's length ar
     state           (passes, units) or (passes, steps, units), without a head
 """
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
