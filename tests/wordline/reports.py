@@ -48,7 +48,8 @@ def run_folder(
     x = random_codes(description, SEED, SEQUENCES, STEPS, description.network.inputs)
     emit.emit_all(program, x, lengths, folder)
     ideal.save(folder / "program.safetensors")
-    wanted, given = vectors.load(folder / emit.VECTORS), vectors.make(rtl, x, lengths)
+    wanted = vectors.load(folder / emit.VECTORS, description)
+    given = vectors.make(rtl, x, lengths)
     if spoil is not None:
         spoil(given)
     sidecar = json.loads((folder / f"{description.name}.json").read_text())

@@ -664,7 +664,7 @@ def test_an_image_is_read_back(description):
 
 def test_vectors_are_mapped(run):
     path = run[0] / "vectors.npz"
-    whole, mapped = vectors.load(path), vectors.mapped(path)
+    whole, mapped = vectors.load(path, golden_program().description), vectors.mapped(path)
     assert whole.keys() == mapped.keys()
     assert all(np.array_equal(whole[name], mapped[name]) for name in whole)
 
