@@ -35,31 +35,40 @@ SEEN = {True: "can be seen", None: "not known"}
 """What is known of a mutant that is not proved equal."""
 
 
-def examine(design: AnyDesign, group: list[str], folder: Path) -> list[Fields]:
-    """What became of each mutant of a group, which is kept for a run that goes on later."""
+def examine(design: AnyDesign, group: list[str], folder: Path, again: bool) -> list[Fields]:
+    """What became of each mutant of a group, which is kept for a run that goes on later.
+
+    again: What survived, or crashed, in a run that is kept is tried again.
+    """
     kept = folder / "found.json"
-    if kept.exists():
-        rows: list[Fields] = json.loads(kept.read_text())
-        if [row["mutant"] for row in rows] == group:
-            return rows
+    rows: list[Fields] = json.loads(kept.read_text()) if kept.exists() else []
+    whole = [row["mutant"] for row in rows] == group
+    if not whole:
+        rows = [{"mutant": mutant, **described(mutant)} for mutant in group]
+    wanted = [n for n, row in enumerate(rows, 1) if row.get("by") in (None, "survives", "crash")]
+    if whole and not (again and wanted):
+        return rows
     built = design.build(group, folder)
     by, how = built.outcome(0)
     if by != "survives":
         raise WordlineError(f"The design without a mutant is not green: {by}, {how}.")
-    found: list[Fields] = []
-    whole = mutants.faults(group, design.sources, folder / "graph", design.sources.top)
-    for n, mutant in enumerate(group, 1):
-        module, what = mutants.place(mutant)
+    graph = mutants.faults(group, design.sources, folder / "graph", design.sources.top)
+    for n in wanted:
         # Half of what is equal is so without a proof: the fault is in what nothing depends on.
-        equal = whole.is_seen(n, folder / "graph", seconds=0) is False
+        equal = graph.is_seen(n, folder / "graph", seconds=0) is False
         by, how = ("equal", "") if equal else built.outcome(n)
-        row = {"mutant": mutant, "module": module, "what": what, "source": mutants.source(mutant)}
-        found.append(row | {"by": by, "how": how})
-    left = [n for n, row in enumerate(found, 1) if row["by"] == "survives"]
-    for n, seen in looked_for(design, group, left, whole, folder / "graph").items():
-        found[n - 1] |= {"by": "equal"} if seen is False else {"how": SEEN[seen]}
-    files.write_text(kept, json.dumps(found, indent=1))
-    return found
+        rows[n - 1] |= {"by": by, "how": how}
+    left = [n for n, row in enumerate(rows, 1) if row["by"] == "survives"]
+    for n, seen in looked_for(design, group, left, graph, folder / "graph").items():
+        rows[n - 1] |= {"by": "equal"} if seen is False else {"how": SEEN[seen]}
+    files.write_text(kept, json.dumps(rows, indent=1))
+    return rows
+
+
+def described(mutant: str) -> Fields:
+    """What a mutant is."""
+    module, what = mutants.place(mutant)
+    return {"module": module, "what": what, "source": mutants.source(mutant)}
 
 
 def looked_for(
@@ -92,7 +101,8 @@ def run(design: AnyDesign, given: argparse.Namespace, console: Console) -> list[
     groups = [wanted[n : n + given.group] for n in range(0, len(wanted), given.group)]
     folders = [given.out / f"group-{n}" for n in range(len(groups))]
     with ProcessPoolExecutor(given.workers) as pool:
-        found = pool.map(examine, [design] * len(groups), groups, folders)
+        again = [given.again] * len(groups)
+        found = pool.map(examine, [design] * len(groups), groups, folders, again)
         rows: list[Fields] = []
         for own in track(found, f"groups of {given.group} mutants", len(groups), console=console):
             rows += own
@@ -128,6 +138,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--group", type=int, default=100, help="mutants of one build")
     parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument(
+        "--again", action="store_true", help="try again what survived in the kept run in --out"
+    )
     parser.add_argument("--least", type=float, default=97)
     given = parser.parse_args()
     given.out = given.out.absolute()

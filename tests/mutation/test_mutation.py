@@ -63,13 +63,15 @@ def test_mutants_of_a_design(tmp_path):
     design = chip.Design(folder, out, 1)
     group = mutants.listed(design.sources, 9, 1, out)
     assert len(group) == 9 and not any(mutants.CLOCKS.search(mutant) for mutant in group)
-    rows = examine(design, group, out / "group")
+    rows = examine(design, group, out / "group", False)
     assert [row["mutant"] for row in rows] == group
     found = [kind(row) for row in rows]
     assert found.count("killed") >= 6, rows
-    assert examine(design, group, out / "group") == rows  # kept
+    assert examine(design, group, out / "group", False) == rows  # kept
     try:
-        examine(design, [group[0].replace(mutants.place(group[0])[0], "nothing")], out / "other")
+        examine(
+            design, [group[0].replace(mutants.place(group[0])[0], "nothing")], out / "other", False
+        )
     except WordlineError as error:
         assert "Yosys" in str(error)
     else:
