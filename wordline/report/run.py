@@ -4,7 +4,6 @@ A report is made from files alone. A file that is not the one of the run is left
 says so.
 """
 
-import json
 import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -134,13 +133,7 @@ def _design(folder: Path, summary: Fields | None) -> Run:
 
 
 def _json(path: Path) -> Fields:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WordlineError(f"{path} cannot be read ({error}); run the command again.") from None
-    if not isinstance(found, dict):
-        raise WordlineError(f"{path} holds no JSON object; run the command again.")
-    return found
+    return files.read_json(path, "run the command again")
 
 
 def _optional(path: Path) -> Fields | None:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from golden import files
 from golden.errors import WordlineError
 from wordline.report import charts
 from wordline.report.charts import field
@@ -34,11 +35,10 @@ def page(folder: Path) -> Page:
     from wordline import studies
 
     path = folder / RESULTS
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        name = results["study"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WordlineError(f"{path} holds no results of a study ({error!r}).") from None
+    results = files.read_json(path, "run `wordline study` again")
+    name = results.get("study")
+    if not isinstance(name, str):
+        raise WordlineError(f"{path} holds no results of a study; run `wordline study` again.")
     if results.get("format") != studies.FORMAT:
         raise WordlineError(
             f"{path} is of format {results.get('format')}, and this version of Wordline reads "
