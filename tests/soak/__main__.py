@@ -72,6 +72,19 @@ def summary(description: Any) -> str:
     )
 
 
+def written(rows: list[Fields], given: argparse.Namespace, began: float) -> Fields:
+    """The results so far, which are written."""
+    names = ("steps", "values", "mismatches", "episodes", "cut", "resets", "loads")
+    results = {
+        **{"designs": len(rows), "first_seed": given.first},
+        **{"wrong": sum(bool(row["said"]) for row in rows)},
+        **{name: sum(row.get(name, 0) for row in rows) for name in names},
+        **{"minutes": round((time.monotonic() - began) / 60, 1), "rows": rows},
+    }
+    files.write_text(given.out, json.dumps(results, indent=1) + "\n")
+    return results
+
+
 def main() -> int:
     """Returns 1 if a value differs."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
@@ -89,30 +102,23 @@ def main() -> int:
     try:
         for row in track(found, "designs", len(seeds), console=console):
             rows.append(row)
-            if not console.is_terminal and len(rows) % 10 == 0:
-                console.print(f"{len(rows)} of {len(seeds)} designs")
+            if len(rows) % 10 == 0:
+                written(rows, given, began)
+                if not console.is_terminal:
+                    console.print(f"{len(rows)} of {len(seeds)} designs")
             if row["said"]:
                 console.print(f"seed {row['seed']}: {row['name']}: {row['said']}")
     except KeyboardInterrupt:
         console.print(f"Stopped after {len(rows)} designs.")
     pool.shutdown(wait=False, cancel_futures=True)
-    wrong = sum(bool(row["said"]) for row in rows)
-    total = {
-        name: sum(row.get(name, 0) for row in rows)
-        for name in ("steps", "values", "mismatches", "episodes", "cut", "resets", "loads")
-    }
-    results = {
-        **{"designs": len(rows), "first_seed": given.first, "wrong": wrong, **total},
-        **{"minutes": round((time.monotonic() - began) / 60, 1), "rows": rows},
-    }
-    files.write_text(given.out, json.dumps(results, indent=1) + "\n")
+    results = written(rows, given, began)
     console.print(
-        f"{len(rows)} designs, seeds from {given.first}: {total['steps']:,} steps, "
-        f"{total['values']:,} values, {wrong} designs wrong; {total['resets']:,} resets, "
-        f"{total['loads']:,} loads, {total['cut']:,} runs cut short; {results['minutes']} minutes",
+        f"{len(rows)} designs, seeds from {given.first}: {results['steps']:,} steps, "
+        f"{results['values']:,} values, {results['wrong']} designs wrong; {results['resets']:,} "
+        f"resets, {results['loads']:,} loads, {results['cut']:,} runs cut short; {results['minutes']} minutes",
         highlight=False,
     )
-    return 1 if wrong else 0
+    return 1 if results["wrong"] else 0
 
 
 if __name__ == "__main__":
