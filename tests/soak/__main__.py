@@ -115,7 +115,8 @@ def main() -> int:
     console.print(
         f"{len(rows)} designs, seeds from {given.first}: {results['steps']:,} steps, "
         f"{results['values']:,} values, {results['wrong']} designs wrong; {results['resets']:,} "
-        f"resets, {results['loads']:,} loads, {results['cut']:,} runs cut short; {results['minutes']} minutes",
+        f"resets, {results['loads']:,} loads, {results['cut']:,} runs cut short; "
+        f"{results['minutes']} minutes",
         highlight=False,
     )
     return 1 if results["wrong"] else 0
