@@ -28,7 +28,7 @@ struct Field {  // of a payload: (gates, places) elements of `width` bits, from 
 
 namespace {
 
-enum Status : int32_t { DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW };
+enum Status : int32_t { DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY };
 
 struct Probe {      // where its records are stored
     int64_t units;  // units of a record, which has `places` units per beat
@@ -59,6 +59,7 @@ struct Job {
     // Results.
     int32_t* output;  // `outputs` transfers of O_VALUE.places values
     int64_t outputs;
+    int64_t every;  // 1: outputs of every step; 0: of the last step
     Probe* probes;
     volatile int64_t* given;  // output transfers so far
     int64_t* cycles;          // from the end of loading to the last output transfer
@@ -289,6 +290,12 @@ class Chip {
         Bits bits{};
         int64_t given = 0, pause = accepting.draw();
         const int64_t begun = cycle;
+        // Sequences that have begun to come in and that have gone out, and the transfers that are
+        // left of the one on its way.
+        int64_t in = 0, in_left = 0, out = 0, out_left = 0, total = 0;
+        for (int64_t n = 0; n < job.sequences; ++n) total += job.lengths[n];
+        const int64_t beats = (job.inputs + I_CODES.places - 1) / I_CODES.places;
+        const int64_t outputs = job.outputs / (job.every ? total : job.sequences);
         // Go on for a while after the last output: nothing may follow.
         for (int64_t left = job.linger; left > 0;) {
             if (stopped()) return STOPPED;
@@ -305,7 +312,9 @@ class Chip {
     }
             PROBES(RECORD)
 #undef RECORD
+            if (in > out && !top->busy) return NOT_BUSY;
             const bool moved = source.moves();
+            if (moved && in_left-- == 0) in_left = job.lengths[in++] * beats - 1;
             if (pause > 0) {
                 --pause;
             } else if (top->o___05Fvalid) {
@@ -317,6 +326,8 @@ class Chip {
                 int32_t* to = job.output + given++ * O_VALUE.places;
                 for (unsigned p = 0; p < O_VALUE.places; ++p) to[p] = element(bits, O_VALUE, p);
                 *job.given = given;
+                if (out_left == 0) out_left = outputs * (job.every ? job.lengths[out] : 1);
+                if (--out_left == 0) ++out;
                 pause = accepting.draw();
                 *job.cycles = cycle + 1 - begun;
             }
@@ -324,6 +335,7 @@ class Chip {
             source.after(moved);
             left -= given == job.outputs;
         }
+        if (top->busy) return STILL_BUSY;
         for (unsigned n = 0; n < PROBE_COUNT; ++n) {
             if (places[n].pass < job.sequences * job.votes) {
                 *job.culprit = n;

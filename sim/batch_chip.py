@@ -13,7 +13,7 @@ from sim.batch_header import layouts
 from sim.benches import scoreboard
 from sim.benches.scoreboard import Output, Recorded, Scoreboard
 
-DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW = range(5)
+DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY = range(7)
 
 PAUSE = 40
 """Longest stall at a transfer (cycles)."""
@@ -42,7 +42,7 @@ class _Job(ctypes.Structure):
         *(("pause", ctypes.c_int64), ("seed", ctypes.c_uint64)),
         *((name, ctypes.c_int64) for name in ("load_limit", "limit", "linger")),
         *((name, ctypes.c_void_p) for name in ("stop", "output")),
-        ("outputs", ctypes.c_int64),
+        *(("outputs", ctypes.c_int64), ("every", ctypes.c_int64)),
         *((name, ctypes.c_void_p) for name in ("probes", "given", "cycles", "culprit")),
     )
 
@@ -143,7 +143,8 @@ class Chip:
 
         Returns None if the run was stopped or cut.
 
-        Raises WordlineError if the chip hangs, or gives more or fewer values than expected.
+        Raises WordlineError if the chip hangs, gives more or fewer values than expected, or if its
+        output `busy` is wrong.
         """
         golden, sequences, votes = chunk.vectors, chunk.sequences, chunk.votes
         passes, steps = sequences * votes, int(golden["lengths"].max())
@@ -187,6 +188,7 @@ class Chip:
             **{"load_limit": load_limit, "limit": limit},
             **{"linger": self.sidecar["cycles_per_step"], "stop": self.stop.ctypes.data},
             **{"output": output.ctypes.data, "outputs": len(output)},
+            **{"every": chunk.output.every_step},
             **{"probes": ctypes.addressof(probes)},
             **{"given": chunk.given.ctypes.data, "cycles": numbers[0:].ctypes.data},
             **{"culprit": numbers[1:].ctypes.data},
@@ -207,6 +209,9 @@ class Chip:
             return (
                 f"{where}: the chip hangs; {came} of {wanted} {of} came out in {patience:,} cycles."
             )
+        if status in (NOT_BUSY, STILL_BUSY):
+            when = "low while a sequence is in flight" if status == NOT_BUSY else "high to the end"
+            return f"{where}: busy is {when}."
         what = of if culprit < 0 else f"values of {[*self.sidecar['probes']][culprit]}"
         side = "more" if status == TOO_MANY else "fewer"
         return f"{where}: {side} {what} came out than belong to what went in."

@@ -39,7 +39,7 @@ SEQUENCES, STEPS = 8, 4
 TESTBENCH, PROGRAMS_TOO, BUS = "testbench of the package", "random programs", "bench of the bus"
 """What may find a mutant."""
 
-SECONDS, BENCH_SECONDS = 5, 400
+SECONDS, BENCH_SECONDS = 5, 150
 """Time after which a testbench hangs, and a bench: far more than they take."""
 
 

@@ -118,7 +118,16 @@ class Session:
         self.kept: dict[Episode, Chunk] = {}
 
     def _drawn(self, n: int) -> Program:
-        drawn = Stimuli(self.description, self.seed + n).random_program(**PROGRAMS[n])
+        stimuli = Stimuli(self.description, self.seed + n)
+        drawn = stimuli.random_program(**PROGRAMS[n])
+        if PROGRAMS[n].get("extreme"):
+            bits = self.description.adc.gain_bits
+            for part in drawn.arrays.values():  # some gains at the ends of their range
+                ends = torch.tensor((1, 2**bits - 1))[
+                    stimuli.integers(Range(0, 1), *part.gain.shape)
+                ]
+                chosen = stimuli.integers(Range(0, 3), *part.gain.shape) == 0
+                part.gain[...] = torch.where(chosen, ends, part.gain)
         if not self.description.voting.replay_steps:
             return drawn
         most = self.description.voting.max_votes
