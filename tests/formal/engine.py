@@ -363,10 +363,18 @@ def _bounded(n: int, folder: Path, limit: str) -> Outcome:
     return Outcome("held", int(frames) - 1)
 
 
-def abc(commands: str, folder: Path) -> str:
-    """What ABC says to commands, in a folder."""
+def abc(commands: str, folder: Path, *, seconds: float | None = None) -> str:
+    """What ABC says to commands, in a folder.
+
+    Raises TimeoutExpired after some seconds.
+    """
     done = subprocess.run(
-        [ABC, "-c", commands], cwd=folder, capture_output=True, text=True, check=True
+        [ABC, "-c", commands],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds,
     )
     (folder / "abc.log").write_text(done.stdout)
     return done.stdout

@@ -5,6 +5,7 @@ AIGER And-Inverter Graph format", 2007).
 """
 
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -208,7 +209,11 @@ class Faults:
 
 
 def _decided(folder: Path, seconds: int) -> bool | None:
-    said = abc(f"read_aiger seen.aig; scorr; pdr -a -T {seconds}", folder)
+    commands = f"read_aiger seen.aig; scorr; pdr -a -T {seconds}"
+    try:
+        said = abc(commands, folder, seconds=3 * seconds)
+    except subprocess.TimeoutExpired:
+        return None
     counts = r"All = 1\. Proved = (\d)\. Disproved = (\d)\. Undecided = \d"
     ((proved, disproved),) = re.findall(counts, said)
     return True if disproved == "1" else False if proved == "1" else None
