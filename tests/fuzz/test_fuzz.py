@@ -83,7 +83,7 @@ class Faulty(Kind):
                     with contextlib.suppress(Exception):
                         time.sleep(60)
             case "greedy":
-                np.ones(2**23, np.uint8)
+                np.ones(2**28, np.uint8)  # more than a heap has left over
             case "asks":
                 np.zeros(2**40)
             case "dies":
@@ -110,7 +110,7 @@ FAULTS = {
 
 def test_every_outcome_is_seen(tmp_path, monkeypatch):
     """Each in its place, with the one after it run in a new worker."""
-    monkeypatch.setattr(engine, "GREEDY", 2**22)
+    monkeypatch.setattr(engine, "GREEDY", 2**26)
     cases = [(name, lambda name=name: Case({"x": name.encode()})) for name in FAULTS]
     found = {o.number: o.what for o in engine.run(Faulty(), cases, tmp_path / "run")}
     assert found == FAULTS

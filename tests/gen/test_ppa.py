@@ -159,7 +159,7 @@ MISTAKES = {
     "not above 0": ("low = 0.226", "low = 0", "adc_energy.low"),
     "a key that is none": ("typical = 0.575\n", "mean = 0.575\n", "adc_energy"),
     "another unit": ('unit = "pJ', 'unit = "fJ', "convert the values"),
-    "no TOML": ("[adc_energy]", "[adc_energy", "not TOML"),
+    "no TOML": ("[adc_energy]", "[adc_energy", "not valid TOML"),
 }
 
 
