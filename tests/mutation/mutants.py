@@ -49,7 +49,10 @@ opt_clean
 write_aiger -ascii -zinit -vmap graph.map graph.aag
 """
 
-CLOCKS = re.compile(r"-port \w*CLK\b|-port a?clk\b|-wire a?clk\b")
+LEFT_OUT = re.compile(
+    r"-port \w*CLK\b|-port a?clk\b|-wire a?clk\b|-port Q .*-wire \w+_(high|low)\b"
+)
+"""Clocks, which a simulator orders by what they are made of; registers that a bench presets."""
 
 RESETS = {"rst": False, "aresetn": True}
 """Names of resets: whether they are active when 0."""
@@ -91,13 +94,13 @@ def listed(sources: Sources, count: int, seed: int, folder: Path) -> list[str]:
     """`count` mutants, as commands of Yosys, spread over all modules by their size.
 
     What memories are before they are loaded is left out, which is never read, cells that nothing
-    depends on, and clocks, which a simulator orders by what they are made of.
+    depends on, and `LEFT_OUT`.
     """
     more = count + count // 10 + 10
     wanted = f"mutate -list {more} -seed {seed} -o mutants.txt t:* t:$meminit* %d\n"
     run_yosys(sources.read + wanted, folder, "list")
     lines = (folder / "mutants.txt").read_text().splitlines()
-    return [m for m in lines if m.startswith("mutate -mode") and not CLOCKS.search(m)][:count]
+    return [m for m in lines if m.startswith("mutate -mode") and not LEFT_OUT.search(m)][:count]
 
 
 def place(mutant: str) -> tuple[str, str]:
