@@ -51,7 +51,7 @@ UNREACHABLE = (
     (r"default: ;", "a state that does not exist"),
     (r"else if \(x_count\)", "x has two beats, and this is the second"),
     (r"number == following", "the entry after another one is never the same"),
-    (r"kept_write_address == kept_read_address", "a step is kept before it is read"),
+    (r"kept_write_address ==|kept_read_address \? kept", "a step is kept before it is read"),
     (r"2'b11: if \(load__valid_and_load__ready\)", "the end of a load is taken at once"),
     (r"if \(!x_count\)|beat <= beat_is_0", "x is one beat"),
     (r"if \(begins\) begin", "begins is 1: no bit-serial DAC"),
