@@ -150,6 +150,27 @@ def test_figures_of_the_proofs_are_those_of_a_run():
     assert counts in text and f"{found['mutants']} mutants, all refuted" in text
 
 
+def test_figures_of_mutants_long_runs_and_coverage_are_those_of_runs():
+    text = " ".join((DOCS / "verification.md").read_text().split())
+    mutation, soak, reach = (
+        json.loads((DOCS / "verification" / f"{name}.json").read_text())
+        for name in ("mutation", "soak", "coverage")
+    )
+    for design in mutation["designs"]:
+        assert design["mutants"] == design["killed"] + design["equal"] + design["survive"]
+        killed = "{mutants} mutants of {design}: {killed} killed, ".format(**design)
+        assert (
+            killed + "{equal} proved equal, {survive} survive ({rate} %)".format(**design) in text
+        )
+        assert len(design["survivors"]) == design["survive"]
+    assert not soak["wrong"] and not soak["mismatches"]
+    assert "{designs} designs, {steps:,} steps, {values:,} values".format(**soak) in text
+    assert not reach["missed"] and not reach["unexplained"]
+    reached, reachable = (sum(row[n] for row in reach["rows"]) for n in ("reached", "reachable"))
+    assert f"{reached:,} of {reachable:,} lines and branches" in text
+    assert f"all {reach['bins']} bins" in text
+
+
 README = {
     "tolerance": ("97.39", "0.16", "96.22", "0.47"),
     "noise": ("76.6", "94.9"),
