@@ -205,8 +205,8 @@ class Accelerator(wiring.Component):
         m.d.comb += written.eq(word[: len(votes)])
         with m.If(enable):
             m.d.sync += by_sum.eq(word[len(votes)])
-            most_of_all = (1 << len(written)) - 1
-            high = Mux(written > most, most, written) if most < most_of_all else written
+            exceeds = most + 1 < 1 << len(written)  # else no word is above it
+            high = Mux(written > most, most, written) if exceeds else written
             m.d.sync += votes.eq(Mux(written == 0, 1, high))
         m.d.comb += [self.replay.votes.eq(votes), self.head.votes.eq(votes)]
         m.d.comb += self.head.by_sum.eq(by_sum)

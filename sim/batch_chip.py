@@ -104,7 +104,9 @@ class Streamed:
 class Chip:
     """A model in the library that `batch.build` makes."""
 
-    def __init__(self, library: Path, sidecar: dict[str, Any], stop: np.ndarray | None = None):
+    def __init__(
+        self, library: Path, sidecar: dict[str, Any], stop: np.ndarray | None = None
+    ) -> None:
         self.library, self.sidecar = _load(library), sidecar
         self.stop = np.zeros(1, np.int32) if stop is None else stop
         self.handle = self.library.chip_new()

@@ -24,10 +24,13 @@ async def counters(dut: Any) -> None:
     step = int(system.sidecar["cycles_per_step"])
 
     async def preset(name: str, high: int) -> int:
+        """The low bits are set, so that the next event carries."""
+        low = getattr(dut.system.control, f"{name}_low")
+        set_ = (1 << len(low)) - 1
         await FallingEdge(dut.aclk)
         getattr(dut.system.control, f"{name}_high").value = high
-        getattr(dut.system.control, f"{name}_low").value = 15
-        return high << 4 | 15
+        low.value = set_
+        return high << len(low) | set_
 
     async def read(name: str) -> tuple[int, int]:
         """Value of a counter, and the cycle in which the answer is there."""

@@ -1,10 +1,9 @@
 """Mutants of an emitted design: `make mutate`. Which faults would its tests miss?
 
 A mutant is killed at the first value that differs from golden, by a hang, or by a value too many or
-too few: in the test set of the design, there with stalls, then with random programs, reloads and
-resets
-(tests/soak/session.py). What survives is proved equal (no input can make an output or a probe
-differ), or is a fault that nothing finds.
+too few: in the first sequences of the design's test set, there with stalls, with random programs,
+reloads and resets (tests/soak/session.py), then in the whole test set. What survives is proved
+equal (no input can make an output or a probe differ), or is a fault that nothing finds.
 """
 
 import argparse

@@ -27,9 +27,6 @@ SECONDS = 300
 STALL, PAUSE = 0.1, 400
 """Of the test set with stalls."""
 
-Run = tuple[str, dict[str, str], dict[str, Any]]
-"""Name, files in the place of the design's own, and options of `batch.simulate`."""
-
 TEST_SET, STALLS, SESSION = "test set", "test set, stalls", "random programs"
 """What may find a mutant."""
 
@@ -38,8 +35,7 @@ class Design:
     """An emitted design with its golden vectors, in `folder`."""
 
     def __init__(self, folder: Path, out: Path, seed: int) -> None:
-        (sidecar,) = (p for p in folder.glob("*.json") if (folder / f"{p.stem}.v").exists())
-        self.name = sidecar.stem
+        self.name = name_of(folder)
         self.emitted = chip.emitted(folder, self.name)
         self.sources = mutants.Sources(
             (folder / f"{self.name}.v",), folder / f"{self.name}_crossbar_stub.v", self.emitted.top
@@ -47,9 +43,7 @@ class Design:
         program = Program.load(folder / "program.safetensors")
         golden = vectors.load(folder / "vectors.npz", program.description)
         vectors.write(out / "few.npz", vectors.first(golden, FEW))
-        few = {"vectors": str(out / "few.npz")}
-        stalls = {"stall": STALL, "pause": PAUSE, "seed": seed}
-        self.first: list[Run] = [(TEST_SET, few, {}), (STALLS, few, stalls)]
+        self.few, self.seed = out / "few.npz", seed
         self.session = Session(program, seed, sequences=SEQUENCES, steps=STEPS)
 
     def build(self, group: list[str], folder: Path) -> "Group":
@@ -62,7 +56,7 @@ class Design:
         sources = [switched if path == verilog else path for path in self.emitted.sources]
         emitted = dataclasses.replace(self.emitted, sources=sources)
         built = batch.build(emitted, folder / "batch", quick=True, lenient=True)
-        return Group(built, self.first, self.session, number)
+        return Group(built, self.few, self.session, self.seed, number)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +64,9 @@ class Group:
     """The model of a group of mutants, and what it is to run."""
 
     built: batch.Batch
-    first: list[Run]
+    few: Path
     session: Session
+    seed: int
     number: Path
 
     def outcome(self, mutant: int) -> tuple[str, str]:
@@ -81,22 +76,37 @@ class Group:
 
     def found(self) -> tuple[str, str]:
         """What finds the mutant that is active."""
-        for name, given, options in (*self.first, (SESSION, None, {}), (TEST_SET, {}, {})):
-            try:
-                if given is None:
-                    passed = plays(self.built, self.session)
-                else:
-                    passed = self.runs(given, options)
-            except WordlineError as error:
-                return name, "hangs" if "hangs" in str(error) else "values too many or few"
-            if not passed:
-                return name, "a value differs"
+        few = dataclasses.replace(self.built, job=self.built.job | {"vectors": str(self.few)})
+        stalls = {"stall": STALL, "pause": PAUSE, "seed": self.seed}
+        for name, passes in (
+            (TEST_SET, lambda: _passes(few)),
+            (STALLS, lambda: _passes(few, **stalls)),
+            (SESSION, lambda: plays(self.built, self.session)),
+            (TEST_SET, lambda: _passes(self.built)),
+        ):
+            how = fails(passes)
+            if how is not None:
+                return name, how
         return "survives", ""
 
-    def runs(self, given: dict[str, str], options: dict[str, Any]) -> bool:
-        """Whether golden vectors pass."""
-        run = dataclasses.replace(self.built, job=self.built.job | given)
-        return bool(batch.simulate(run, workers=1, **options)["passed"])
+
+def _passes(built: batch.Batch, **options: Any) -> bool:
+    """Whether golden vectors pass."""
+    return bool(batch.simulate(built, workers=1, **options)["passed"])
+
+
+def fails(passes: Callable[[], bool]) -> str | None:
+    """How a run fails, if it does."""
+    try:
+        return None if passes() else "a value differs"
+    except WordlineError as error:
+        return "hangs" if "hangs" in str(error) else "values too many or few, or busy"
+
+
+def name_of(folder: Path) -> str:
+    """Name of the design that is emitted in a folder."""
+    (sidecar,) = (path for path in folder.glob("*.json") if path.with_suffix(".v").exists())
+    return sidecar.stem
 
 
 def apart(found: Callable[[], tuple[str, str]]) -> tuple[str, str]:

@@ -60,15 +60,20 @@ RESETS = {"rst": False, "aresetn": True}
 SMALL = 1100
 """Memories of fewer bits are made of registers, and may so be proved to hold the same."""
 
-ENABLES = (
-    (r"(.*)__payload", r"\1__valid"),
+INSIDE = (
     (r"(.*trace)", r"\1_valid"),
     (r"(.*)\.parameters__(?:address|data)", r"\1.parameters__enable"),
     (r"(.*)\.WR_(?:ADDR|DATA)", r"\1.WR_EN"),
+)
+"""Names of probes, of ports of crossbars and memories, and of what must be 1 for them to count."""
+
+ENABLES = (
+    *INSIDE,
+    (r"(.*)__payload", r"\1__valid"),
     (r"(.*)_t(?:data|last)", r"\1_tvalid"),
     (r"s_axil_(.)(?:data|resp)", r"s_axil_\1valid"),
 )
-"""Names of outputs, and of those without which their values mean nothing."""
+"""The same, and streams of the top: what is around a module inside may read them at any time."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,8 @@ def faults(mutants: list[str], sources: Sources, folder: Path, module: str) -> F
     for places, _ in reads:
         for place in places:
             del outputs[place]
-    return Faults(graph, number, reset, low, _enables(outputs, memories), reads, [*outputs])
+    enables = _enables(outputs, memories, ENABLES if module == sources.top else INSIDE)
+    return Faults(graph, number, reset, low, enables, reads, [*outputs])
 
 
 def _reads(
@@ -207,7 +213,9 @@ def _named(map_: Path, kind: str) -> dict[int, tuple[str, int]]:
 
 
 def _enables(
-    outputs: dict[int, tuple[str, int]], memories: dict[str, tuple[int, int]]
+    outputs: dict[int, tuple[str, int]],
+    memories: dict[str, tuple[int, int]],
+    patterns: tuple[tuple[str, str], ...],
 ) -> dict[int, list[int]]:
     """Outputs without which the value of an output means nothing."""
     by_name: dict[str, dict[int, int]] = {}
@@ -215,7 +223,7 @@ def _enables(
         by_name.setdefault(name, {})[bit] = place
     found = {}
     for place, (name, bit) in outputs.items():
-        for pattern, enable in ENABLES:
+        for pattern, enable in patterns:
             match = re.fullmatch(pattern, name)
             if match is None or match.expand(enable) not in by_name:
                 continue

@@ -15,7 +15,6 @@ import torch
 from gen.ip import package
 from gen.rtl import image, vectors
 from golden import files
-from golden.errors import WordlineError
 from golden.program import Program
 from sim import batch, chip, system
 from sim.blocks import QuickVerilator
@@ -23,7 +22,7 @@ from sim.stimuli import Stimuli
 from sim.verilator import LENIENT, BenchVerilator
 from tests.helpers import small
 from tests.mutation import mutants
-from tests.mutation.chip import apart, plays
+from tests.mutation.chip import apart, fails, plays
 from tests.soak.session import PROGRAMS, Session
 from wordline.flow import emit
 
@@ -151,11 +150,8 @@ class Group:
 
     def of_core(self) -> tuple[str, str]:
         """How random programs without AXI find a mutant."""
-        try:
-            passed = plays(self.inside, self.session)
-        except WordlineError as error:
-            return PROGRAMS_TOO, "hangs" if "hangs" in str(error) else "values too many or few"
-        return ("survives", "") if passed else (PROGRAMS_TOO, "a value differs")
+        how = fails(lambda: plays(self.inside, self.session))
+        return ("survives", "") if how is None else (PROGRAMS_TOO, how)
 
     def _of_bus(self, tests: str | None) -> str | None:
         """How the bench of the bus fails, if it does."""

@@ -30,6 +30,7 @@ from sim.batch_chip import Chip, read_sidecar
 from sim.benches import bins
 from sim.coverage import Point
 from sim.stimuli import Stimuli
+from tests.mutation.chip import name_of
 from tests.mutation.system import DESCRIPTION, Design, LenientQuickVerilator
 from tests.soak.session import STALLS, Session, episodes
 from wordline.flow import emit
@@ -71,9 +72,8 @@ class CoverageSystem(LenientQuickVerilator):
 
 def of_chip(folder: Path, work: Path, seed: int) -> tuple[list[Path], set[str]]:
     """Coverage records of a chip's test set and of random programs, and kinds of episodes."""
-    (sidecar,) = (p for p in folder.glob("*.json") if (folder / f"{p.stem}.v").exists())
     work.mkdir(parents=True, exist_ok=True)
-    built = batch.build(chip.emitted(folder, sidecar.stem), work / "chip", coverage=True)
+    built = batch.build(chip.emitted(folder, name_of(folder)), work / "chip", coverage=True)
     records = [work / "test set.dat", work / "random programs.dat"]
     assert batch.simulate(built, coverage=records[0])["passed"]
     program = Program.load(folder / "program.safetensors")
@@ -140,7 +140,7 @@ def all_kinds() -> list[str]:
 
 
 def points(records: Iterable[Path], file: str) -> list[Point]:
-    """Points of a Verilog file, with the counts of all records added."""
+    """Points of a Verilog file, each with its largest count of all records."""
     found: dict[tuple[Any, ...], Point] = {}
     for record in records:
         for point in coverage.read(record, file).points:
