@@ -1,7 +1,8 @@
 """Random designs that live long: `make soak`.
 
 Each is a random description, emitted and built, with random programs that follow each other, noise,
-stalls, resets and reloads (tests/soak/session.py). Every value of every step is compared.
+stalls, resets and reloads, and crossbars that take a cell in half of all cycles (tests/soak). Every
+value of every step is compared.
 """
 
 import argparse
@@ -20,9 +21,10 @@ from rich.progress import track
 
 from golden import files
 from golden.errors import WordlineError
-from sim import batch
+from sim import batch, chip
 from sim.batch_chip import Chip, read_sidecar
 from sim.stimuli import Stimuli, random_description
+from tests.soak.macro import with_slow_macro
 from tests.soak.session import Session
 from wordline.flow import emit
 
@@ -41,16 +43,18 @@ def design(seed: int, steps: int) -> Fields:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         emit.emit_all(program, x, torch.ones(1, dtype=torch.int64), Path(folder))
-        built = batch.prepare(Path(folder), description.name, quick=True)
+        emitted = chip.emitted(Path(folder), description.name)
+        emitted = with_slow_macro(emitted, Path(folder) / "slow")
+        built = batch.build(emitted, Path(folder) / "batch", quick=True)
         ready = time.monotonic()
-        chip = Chip(built.library, read_sidecar(Path(built.job["sidecar"])))
+        own = Chip(built.library, read_sidecar(Path(built.job["sidecar"])))
         session, said = Session(program, seed, sequences=SEQUENCES, steps=STEPS), ""
         try:
-            played = session.play(chip, least_steps=steps)
+            played = session.play(own, least_steps=steps)
         except WordlineError as error:
             return {"seed": seed, "name": summary(description), "said": str(error)}
         finally:
-            chip.close()
+            own.close()
     if played.board.mismatches:
         said = str(played.board.first)
     return {

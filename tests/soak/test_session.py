@@ -2,16 +2,18 @@
 
 import copy
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 
 from golden.errors import WordlineError
-from sim import batch
+from sim import batch, chip
 from sim.batch_chip import Chip, read_sidecar
 from sim.benches.scoreboard import Scoreboard
 from sim.stimuli import Stimuli
 from tests.helpers import small
+from tests.soak.macro import with_slow_macro
 from tests.soak.session import PROGRAMS, Session, episodes
 from wordline.flow import emit
 
@@ -45,50 +47,66 @@ def soaked(tmp_path_factory):
     program = Stimuli(DESCRIPTION, 1).random_program()
     x = Stimuli(DESCRIPTION, 1).random_codes(2, 2, 2)
     emit.emit_all(program, x, torch.tensor([2, 1]), folder)
-    built = batch.prepare(folder, DESCRIPTION.name, quick=True)
+    emitted = with_slow_macro(chip.emitted(folder, DESCRIPTION.name), folder / "slow")
+    built = batch.build(emitted, folder / "batch", quick=True)
     return built, Session(program, 1, sequences=6, steps=2)
 
 
-def play(soaked, session=None):
-    built, own = soaked
-    chip = Chip(built.library, read_sidecar(folder_of(built)))
+def test_a_word_that_a_slow_crossbar_does_not_take_is_found(soaked, tmp_path):
+    built, session = soaked
+    emitted = chip.emitted(built.library.parent.parent, DESCRIPTION.name)
+    verilog = tmp_path / f"{DESCRIPTION.name}.v"
+    right, wrong = "ready = found & cells__ready", "ready = found"
+    text = (emitted.sources[1]).read_text()
+    assert right in text
+    verilog.write_text(text.replace(right, wrong))
+    emitted.sources[1] = verilog
+    at_once = batch.build(emitted, tmp_path / "at-once", quick=True, lenient=True)
+    slow = with_slow_macro(emitted, tmp_path / "slow")
+    slow = batch.build(slow, tmp_path / "slow/batch", quick=True, lenient=True)
+    assert play(at_once, session).board.mismatches == 0
+    assert play(slow, session).board.mismatches
+
+
+def sidecar(built):
+    return read_sidecar(Path(built.job["sidecar"]))
+
+
+def play(built, session, keep=True):
+    own = Chip(built.library, sidecar(built))
     try:
-        return (session or own).play(chip, most=EPISODES, keep=session is None)
+        return session.play(own, most=EPISODES, keep=keep)
     finally:
-        chip.close()
-
-
-def folder_of(built):
-    return built.library.parent.parent / f"{DESCRIPTION.name}.json"
+        own.close()
 
 
 def test_a_session_is_equal(soaked):
-    played = play(soaked)
+    played = play(*soaked)
     assert played.board.mismatches == 0 and played.board.values_compared > 500
     assert played.episodes == EPISODES > played.loads > len(PROGRAMS)
     assert played.cut and played.resets < EPISODES
 
 
 def test_a_word_that_is_not_loaded_is_found(soaked):
-    _, session = soaked
+    built, session = soaked
     words = [[w for n, w in enumerate(own) if n != 5] for own in session.words]
     other = copy.copy(session)
     other.words = words
     try:
-        assert play(soaked, other).board.mismatches
+        assert play(built, other, keep=False).board.mismatches
     except WordlineError as error:
         assert "hangs" in str(error)
 
 
 def test_a_stopped_run_gives_nothing_and_the_next_one_all(soaked):
     built, session = soaked
-    chip = Chip(built.library, read_sidecar(folder_of(built)))
+    own = Chip(built.library, sidecar(built))
     first = next(iter(episodes(len(PROGRAMS), 1)))
-    chunk = session._chunk(chip, first)
-    assert chip.run(session.words[0], chunk, cut=10) is None
-    assert chip.run(session.words[0], chunk, cut_load=5) is None
-    given = chip.run(session.words[0], chunk)
+    chunk = session._chunk(own, first)
+    assert own.run(session.words[0], chunk, cut=10) is None
+    assert own.run(session.words[0], chunk, cut_load=5) is None
+    given = own.run(session.words[0], chunk)
     board = Scoreboard()
     chunk.compare(board, given)
     assert board.values_compared and board.mismatches == 0
-    chip.close()
+    own.close()
