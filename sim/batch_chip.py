@@ -178,7 +178,7 @@ class Chip:
         patience = scoreboard.patience(self.sidecar, golden["lengths"], passes, stall + accept)
         patience += len(output) * pause if accept else 0
         limit = patience if cut is None else cut
-        load_limit = 1000 + len(words) * (20 + pause if stall else 2)
+        load_limit = 1000 + len(words) * (20 + pause if stall else 8)
         load_limit = load_limit if cut_load is None else cut_load
         job = _Job(
             **{"reset": reset, "words": len(words)},

@@ -62,6 +62,10 @@ class QuickVerilator(LeanVerilator):
     MAKE = QUICK
 
 
+Edit = Callable[[Path, Path], None]
+"""Changes emitted Verilog, and the control file of Verilator that goes with it."""
+
+
 @dataclass(frozen=True)
 class Block:
     """How to test one block.
@@ -116,12 +120,38 @@ def simulate(
 ) -> dict[str, Any]:
     """Emit, build and run a block of the description's first layer, or its head, in `folder`.
 
+    Returns `passed`, `values_compared`, `build_seconds` and `sim_seconds`. The bench's output is in
+    sim.log. Arguments and errors are those of `prepare`.
+    """
+    started = time.monotonic()
+    prepared = prepare(block, description, folder, seed=seed, sequences=sequences)
+    built = time.monotonic()
+    result = chip.run(**prepared.arguments, module=f"sim.benches.bench_{block}", seed=seed)
+    return result | {
+        "build_seconds": round(built - started, 2),
+        "sim_seconds": round(time.monotonic() - built, 2),
+    }
+
+
+def prepare(
+    block: str,
+    description: Description,
+    folder: Path,
+    *,
+    seed: int = 0,
+    sequences: int = SEQUENCES,
+    edit: Edit | None = None,
+    runner: chip.AnyVerilator | None = None,
+) -> chip.Chip:
+    """Emit and build a block of the description's first layer, or its head, in `folder`.
+
     With an odd seed, cells are programmed by level numbers if the block can do that, else by
-    conductance codes. Returns `passed`, `values_compared`, `build_seconds` and `sim_seconds`. The
-    bench's output is in sim.log.
+    conductance codes.
 
     seed: Seed of stimuli and stalls.
     sequences: Number of sequences.
+    edit: What changes the emitted files before they are built.
+    runner: How to build.
 
     Raises WordlineError for an unknown block, or for one that cannot be built.
     """
@@ -135,6 +165,8 @@ def simulate(
     more = kind.source.read_text() if kind.source else ""
     source.write_text(to_verilog(component, top) + more)
     control.write_text(_control_file(component, top, inside))
+    if edit is not None:
+        edit(source, control)
 
     stimuli = BlockStimuli(
         description, seed, sequences, on_levels="cell_levels" in kind.cells and seed % 2 == 1
@@ -167,16 +199,8 @@ def simulate(
         "most_votes": most_votes(description),
         "replay_steps": description.voting.replay_steps,
     }
-    started = time.monotonic()
-    runner = chip.build([control, source], top, folder, runner=QuickVerilator())
-    built = time.monotonic()
-    result = chip.run(
-        runner, module=f"sim.benches.bench_{block}", top=top, folder=folder, job=job, seed=seed
-    )
-    return result | {
-        "build_seconds": round(built - started, 2),
-        "sim_seconds": round(time.monotonic() - built, 2),
-    }
+    built = chip.build([control, source], top, folder, runner=runner or QuickVerilator())
+    return chip.Chip(built, top, folder, job)
 
 
 def _fields(name: str, layout: data.Layout) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 A mutant is killed at the first value that differs from golden, by a hang, or by a value too many or
 too few: in the first sequences of the design's test set, there with stalls, with random programs,
 reloads and resets (tests/soak/session.py), then in the whole test set. What survives is proved
-equal (no input can make an output or a probe differ), or is a fault that nothing finds.
+equal (no input can make an output or a probe differ), is killed in the cocotb bench of its block,
+or is a fault that nothing finds.
 """
 
 import argparse
@@ -15,13 +16,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from golden import files
 from golden.errors import WordlineError
-from tests.mutation import chip, mutants, system
+from tests.mutation import benches, chip, mutants, system
 from tests.mutation.aig import Faults
 
 Fields = dict[str, Any]
@@ -142,6 +144,7 @@ def main() -> int:
     )
     parser.add_argument("--least", type=float, default=97)
     given = parser.parse_args()
+    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
     given.out = given.out.absolute()
     given.out.mkdir(parents=True, exist_ok=True)
     console, began = Console(), time.monotonic()
@@ -151,6 +154,12 @@ def main() -> int:
     else:
         design = chip.Design(Path(given.design), given.out, given.seed)
     rows = run(design, given, console)
+    left = [row["mutant"] for row in rows if row["by"] == "survives"]
+    console.print(f"{len(left)} survive, and go through the benches of their blocks")
+    found = benches.found(left, design.inside, given.workers, given.out / "benches")
+    for row in rows:
+        if row["mutant"] in found:
+            row |= {"by": found[row["mutant"]], "how": "a test fails"}
     counts = Counter(kind(row) for row in rows)
     rate = 100 * counts["killed"] / max(1, len(rows) - counts["equal"])
     results = {

@@ -13,6 +13,8 @@ from golden.program import Program
 from sim import batch, chip
 from sim.batch_chip import Chip, read_sidecar
 from tests.mutation import mutants
+from tests.mutation.benches import Inside
+from tests.soak.macro import with_slow_macro
 from tests.soak.session import Session
 
 FEW = 8
@@ -44,6 +46,8 @@ class Design:
         golden = vectors.load(folder / "vectors.npz", program.description)
         vectors.write(out / "few.npz", vectors.first(golden, FEW))
         self.few, self.seed = out / "few.npz", seed
+        model = folder / f"{self.name}_crossbar_model.v"
+        self.inside = Inside(self.sources, program.description, self.emitted.top, model)
         self.session = Session(program, seed, sequences=SEQUENCES, steps=STEPS)
 
     def build(self, group: list[str], folder: Path) -> "Group":
@@ -54,7 +58,9 @@ class Design:
         switched = folder / verilog.name
         files.write_text(switched, mutants.switched(group, self.sources, number, folder))
         sources = [switched if path == verilog else path for path in self.emitted.sources]
-        emitted = dataclasses.replace(self.emitted, sources=sources)
+        emitted = with_slow_macro(
+            dataclasses.replace(self.emitted, sources=sources), folder / "slow"
+        )
         built = batch.build(emitted, folder / "batch", quick=True, lenient=True)
         return Group(built, self.few, self.session, self.seed, number)
 

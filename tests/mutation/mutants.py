@@ -132,14 +132,23 @@ def _with_number(mutants: list[str]) -> str:
 
 
 def switched(
-    mutants: list[str], sources: Sources, number: Path, folder: Path, top: str = ""
+    mutants: list[str],
+    sources: Sources,
+    number: Path,
+    folder: Path,
+    top: str = "",
+    name: str = "",
 ) -> str:
     """Verilog with all of `mutants`; `number` is the file with the number of the active one.
 
     top: A module inside that is simulated by itself; "": the top.
+    name: Its new name; "": its own.
     """
     top = top or sources.top
     write = f"hierarchy -top {top}\nwrite_verilog -noattr switched.v\n"
+    if name:
+        write = f"hierarchy -top {top}\nrename {top} {name}\nwrite_verilog -noattr switched.v\n"
+        top = name
     run_yosys(sources.read + _with_number(mutants) + write, folder, "switch")
     text = (folder / "switched.v").read_text()
     text = text.replace("// synopsys parallel_case", "")  # Verilator would check it

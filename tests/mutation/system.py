@@ -2,13 +2,9 @@
 then with the bench of the bus."""
 
 import dataclasses
-import multiprocessing
-import os
-import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,12 +13,12 @@ from gen.rtl import image, vectors
 from golden import files
 from golden.program import Program
 from sim import batch, chip, system
-from sim.blocks import QuickVerilator
 from sim.stimuli import Stimuli
-from sim.verilator import LENIENT, BenchVerilator
+from sim.verilator import BenchVerilator
 from tests.helpers import small
-from tests.mutation import mutants
+from tests.mutation import benches, mutants
 from tests.mutation.chip import apart, fails, plays
+from tests.soak.macro import with_slow_macro
 from tests.soak.session import PROGRAMS, Session
 from wordline.flow import emit
 
@@ -40,12 +36,6 @@ TESTBENCH, PROGRAMS_TOO, BUS = "testbench of the package", "random programs", "b
 
 SECONDS, BENCH_SECONDS = 5, 150
 """Time after which a testbench hangs, and a bench: far more than they take."""
-
-
-class LenientQuickVerilator(QuickVerilator):
-    """Ignores warnings: what Yosys writes has many."""
-
-    WARNINGS = LENIENT
 
 
 class Design:
@@ -76,6 +66,7 @@ class Design:
         files.write_text(boxes, stub)
         self.sources = mutants.Sources(tuple(own_files), boxes, self.top)
         control = [self.folder / f"{self.name}.vlt", system.presets(DESCRIPTION, self.folder)]
+        self.inside = benches.Inside(self.sources, DESCRIPTION, self.core.top, sources[-1])
         self.rest = [*control, sources[-1]]
 
     def build(self, group: list[str], folder: Path) -> "Group":
@@ -87,13 +78,16 @@ class Design:
         verilog = [*self.rest, switched]
         bench = BenchVerilator(self.folder / f"tb/{self.name}_tb.cpp")
         chip.build(verilog, self.top, folder / "tb", runner=bench)
-        cocotb = chip.build(verilog, self.top, folder / "bus", runner=LenientQuickVerilator())
+        cocotb = chip.build(
+            verilog, self.top, folder / "bus", runner=benches.LenientQuickVerilator()
+        )
         built = chip.Chip(cocotb, self.top, folder / "bus", self.job)
         core = folder / "core" / f"{self.name}.v"
         files.write_text(core, mutants.switched(group, self.sources, number, folder, self.core.top))
         (own,) = (path for path in self.core.sources if path.name == core.name)
         sources = [core if path == own else path for path in self.core.sources]
         emitted = dataclasses.replace(self.core, sources=sources)
+        emitted = with_slow_macro(emitted, folder / "core/slow")
         inside = batch.build(emitted, folder / "core/batch", quick=True, lenient=True)
         tb = folder / "tb" / bench.PROGRAM
         return Group(tb, built, self.folders, number, inside, self.session)
@@ -143,7 +137,7 @@ class Group:
         if found[0] != "survives":
             return found
         for tests in (system.UNDISTURBED, None):
-            how = self._of_bus(tests)
+            how = benches.fails(self.built, system.BENCHES, 1, tests, BENCH_SECONDS)
             if how is not None:
                 return BUS, how
         return "survives", ""
@@ -152,21 +146,3 @@ class Group:
         """How random programs without AXI find a mutant."""
         how = fails(lambda: plays(self.inside, self.session))
         return ("survives", "") if how is None else (PROGRAMS_TOO, how)
-
-    def _of_bus(self, tests: str | None) -> str | None:
-        """How the bench of the bus fails, if it does."""
-        process = multiprocessing.get_context("fork").Process(target=_run, args=(self.built, tests))
-        process.start()
-        process.join(BENCH_SECONDS)
-        if process.exitcode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.join()
-            return "hangs"
-        return "a test fails" if process.exitcode else None
-
-
-def _run(built: chip.Chip, tests: str | None) -> None:
-    os.setsid()  # so that it can be killed with what it starts
-    options: dict[str, Any] = built.arguments | {"module": system.BENCHES, "seed": 1}
-    passed = chip.run(**options, tests=tests)["passed"]
-    os._exit(not passed)

@@ -1,11 +1,13 @@
 """Mutants are what they are said to be: a fault is found, what is equal is proved so."""
 
+import re
+
 import torch
 
 from golden.errors import WordlineError
 from sim.stimuli import Stimuli
 from tests.helpers import small
-from tests.mutation import chip, mutants
+from tests.mutation import benches, chip, mutants
 from tests.mutation.__main__ import examine, kind
 from tests.mutation.aig import Faults, Graph
 from wordline.flow import emit
@@ -76,3 +78,23 @@ def test_mutants_of_a_design(tmp_path):
         assert "Yosys" in str(error)
     else:
         raise AssertionError("a module that does not exist")
+
+
+def test_benches_of_blocks(tmp_path):
+    places = benches.around("wordline_x.layer_0.array.readout", "wordline_x")
+    assert places == [("wordline_x.layer_0", "layer")]
+    assert benches.around("wordline_x.layer_0.gates", "wordline_x")[0][1] == "gates"
+    assert benches.around("wordline_x", "wordline_x") == []
+    description = small(network={"hidden": [5], "classes": 2}, cell={"kind": "rnn", "frac": 1})
+    stimuli = Stimuli(description, 1)
+    emit.emit_all(
+        stimuli.random_program(), stimuli.random_codes(1, 1, 3), torch.ones(1).long(), tmp_path
+    )
+    name = description.name
+    model, boxes = (tmp_path / f"{name}_crossbar_{kind}.v" for kind in ("model", "stub"))
+    sources = mutants.Sources((tmp_path / f"{name}.v",), boxes, f"wordline_{name}")
+    design = benches.Inside(sources, description, sources.top, model)
+    group = mutants.listed(sources, 200, 1, tmp_path / "list")
+    # A bit of a register is inverted, in all cycles.
+    wrong = next(m for m in group if re.search("-mode inv .*layer_0.gates .* -port Q", m))
+    assert benches.found([wrong], design, 1, tmp_path) == {wrong: "bench of gates"}
