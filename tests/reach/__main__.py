@@ -30,8 +30,9 @@ from sim.batch_chip import Chip, read_sidecar
 from sim.benches import bins
 from sim.coverage import Point
 from sim.stimuli import Stimuli
+from tests.mutation.benches import LenientQuickVerilator
 from tests.mutation.chip import name_of
-from tests.mutation.system import DESCRIPTION, Design, LenientQuickVerilator
+from tests.mutation.system import DESCRIPTION, Design
 from tests.soak.session import STALLS, Session, episodes
 from wordline.flow import emit
 
