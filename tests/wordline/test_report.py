@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from gen.cost import counts, ppa
 from gen.cost.components import read_figures
 from gen.rtl import image, unload, vectors
+from golden import adc
 from golden import effects as effects_
 from golden.errors import WordlineError
 from hw import timing
@@ -542,6 +543,79 @@ def test_a_fault_of_the_logic_is_named(quantity, units, said, tmp_path):
     run_folder(tmp_path, golden_program(), spoil=spoil)
     found = Page(report.write(tmp_path)).said("What is the likely cause?")
     assert f"Block: {said}" in found
+
+
+def conversions(rows, number=0):
+    """ADC codes of a layer for codes on its rows (cases, rows)."""
+    part, runs = golden_program().layers[number], torch.zeros(len(rows)).long()
+    return adc.codes(torch.as_tensor(rows), part, DESIGN.layers[number], runs, 0).numpy()
+
+
+@pytest.mark.parametrize("fault", ["one row", "two rows", "no row"])
+def test_rows_that_carry_other_codes_are_named(fault, tmp_path):
+    """Rows that would give the RTL's codes: their h did not get there, or two were swapped."""
+    step = 2
+    told = []
+
+    def spoil(given):
+        codes, h = given["layers.0.codes"].astype(int), given["layers.0.h"]
+        for sequence in np.flatnonzero(given["lengths"] > step):
+            own = h[sequence, step - 1]
+            n = next((n for n in range(4) if own[n] != own[n + 1] and own[n]), None)
+            if n is None:
+                continue
+            rows = np.concatenate([given["x"][sequence, step], own]).astype(int)
+            right, at = rows.copy(), 3 + n
+            if fault == "two rows":
+                rows[at], rows[at + 1] = rows[at + 1], rows[at]
+            else:
+                rows[at] = 0
+            made = conversions(rows[None])[0]
+            if fault == "no row":  # one more wrong code in each gate
+                made = np.where(made > 0, made - 1, made + 1)
+            if np.ptp((made != conversions(right[None])[0]).sum(1)) or fault == "no row":
+                codes[sequence, step] = made
+                told.append((sequence, n, right[at], right[at + 1]))
+                break
+        given["layers.0.codes"] = codes
+
+    run_folder(tmp_path, golden_program(), spoil=spoil)
+    said = Page(report.write(tmp_path)).said("What is the likely cause?")
+    _, n, one, other = told[0]
+    if fault == "no row":
+        assert "No other code on one row" in said and "how h gets to the rows" in said
+        assert "Block: the crossbar array of layers.0." in said
+        return
+    assert "Block: the rows of layers.0." in said
+    put = other if fault == "two rows" else 0
+    assert f"{put} in the place of {one} on row {3 + n} (h of unit {n})" in said
+
+
+def test_a_bit_of_a_converter_is_named(tmp_path):
+    shape = DESIGN.layers[0]
+    gate, unit = np.indices((shape.gates, shape.units))
+    own = np.asarray(shape.column(unit, gate)[1]) == 1
+
+    def spoil(given):
+        codes = given["layers.0.codes"].astype(int)
+        codes[..., own] &= ~2
+        given["layers.0.codes"] = codes
+
+    run_folder(tmp_path, golden_program(), spoil=spoil)
+    said = Page(report.write(tmp_path)).said("What is the likely cause?")
+    assert "Block: the crossbar array of layers.0, one lane." in said
+    assert "All are in lane 1. In two's complement bit 1 is 0 in all" in said
+
+
+def test_a_right_first_step_points_at_f(tmp_path):
+    def spoil(given):
+        c = given["layers.0.c"].astype(int)
+        c[:, 1:] += 3
+        given["layers.0.c"] = c
+
+    run_folder(tmp_path, golden_program(), spoil=spoil)
+    said = Page(report.write(tmp_path)).said("What is the likely cause?")
+    assert "Step 0 is right in all units" in said and "f*c rather than at i*g" in said
 
 
 def test_a_table_entry_is_named(tmp_path):

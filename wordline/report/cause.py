@@ -9,6 +9,7 @@ from gen.rtl import image
 from golden.geometry import ArrayShape
 from hw.loadmap import LoadMap
 from wordline.flow.place import Place
+from wordline.report import suspects
 from wordline.report.around import Around, Wrong, wrong
 from wordline.report.page import Cell, Question, Table
 from wordline.report.run import Run
@@ -93,11 +94,11 @@ def _found(run: Run, near: Around | None, place: Place) -> Wrong | None:
 
 
 def _codes(run: Run, near: Around | None, place: Place) -> Said:
-    before = "x and the h of the step before are equal, so the rows carried the right codes"
+    before = "All of x and of the h of the step before are equal"
     array = f"the crossbar array of {place.layer}"
     found = _found(run, near, place)
-    if found is None:
-        return array, f"{before}; its cells, gains, noise parameters or conversion are wrong."
+    if found is None or near is None:
+        return array, f"{before}; its rows, cells, gains, noise parameters or conversion are wrong."
     shape = found.shape
     assert shape is not None
     count, of = len(found.places), len(found.cells)
@@ -111,8 +112,9 @@ def _codes(run: Run, near: Around | None, place: Place) -> Said:
         )
         return f"{array}, one column", f"{said} {more}"
     if len(found.lanes) == 1 and shape.lanes > 1:
-        more = f"All are in lane {found.lanes[0]}: its offset, its gain error or its converter."
-        return f"{array}, one lane", f"{said} {more}"
+        bit = suspects.bit(near, place, found)
+        more = bit or "Its offset, its gain error or its converter."
+        return f"{array}, one lane", f"{said} All are in lane {found.lanes[0]}. {more}"
     if len(found.gates) == 1 and shape.gates > 1:
         assert run.description is not None
         gate_name = run.description.cell.gates[found.gates[0]]
@@ -121,11 +123,16 @@ def _codes(run: Run, near: Around | None, place: Place) -> Said:
     if len(found.units) == 1:
         more = f"All are of unit {found.units[0]}: its columns, or its place in a beat."
         return f"{array}, one unit", f"{said} {more}"
+    rows = suspects.rows(run, near, place)
+    if rows.startswith("All "):
+        return f"the rows of {place.layer}", f"{said} {rows}"
     more = (
-        "They are in several gates, units and lanes: the row drivers, a row of cells, the level "
-        "table, the shift of the ADC, or the time at which samples are taken."
+        "They are in several gates, units and lanes: what is on the rows, a row of cells, the "
+        "level table, the shift of the ADC, or the time at which samples are taken."
     )
-    return array, f"{said} {more}"
+    if place.step and not near.step:
+        more += " Step 0, with h = 0 on the rows, is right: that points at how h gets to the rows."
+    return array, f"{said} {more} {rows}".rstrip()
 
 
 def _cell(run: Run, near: Around | None, place: Place) -> Said:
@@ -145,8 +152,10 @@ def _cell(run: Run, near: Around | None, place: Place) -> Said:
         at, size = found.beat_places
         if len(at) == 1 and size > 1:
             rest = f"all wrong units are at place {at[0]} of a beat: the copy of the logic for it."
-            return f"{gates}, place {at[0]} of a beat", f"{said} And {rest}"
-    return gates, f"{said} So {rest}"
+            first = suspects.after_the_first_step(near, place) if near is not None else ""
+            return f"{gates}, place {at[0]} of a beat", f"{said} And {rest} {first}".rstrip()
+    first = suspects.after_the_first_step(near, place) if near is not None else ""
+    return gates, f"{said} So {rest} {first}".rstrip()
 
 
 def entry(run: Run, near: Around | None, place: Place) -> str:

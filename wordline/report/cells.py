@@ -92,7 +92,7 @@ def _map(
     x = field(
         "column",
         "ordinal",
-        "column: gates of a unit side by side",
+        "column: classes" if name == "head" else "column: gates of a unit side by side",
         axis={"labelAngle": 0, "labelOverlap": True},
     )
     y = field(

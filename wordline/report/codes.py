@@ -48,7 +48,7 @@ def section(run: Run) -> Section | None:
     asked = []
     for number, shape in enumerate(run.description.layers):
         asked += _layer(run, f"layers.{number}", shape)
-    return Section("codes", "ADC codes", asked)
+    return Section("codes", "ADC codes of golden", asked)
 
 
 def _layer(run: Run, layer: str, shape: ArrayShape) -> list[Question]:
@@ -129,7 +129,7 @@ def _histogram(
     names = ", ".join(
         f"{gate} {100 * share_:.2f} %" for gate, share_ in zip(gates, of_gate, strict=True)
     )
-    said = f"Codes at an end of {range_.low} to {range_.high}: {names}."
+    said = f"Golden's codes at an end of {range_.low} to {range_.high}: {names}."
     gains = lsb(run, layer, shape)
     if gains and of_gate[worst]:
         own = [row for row in gains if row[0] == gates[worst]]
@@ -239,7 +239,8 @@ def _by_unit(run: Run, layer: str, shape: ArrayShape, share: np.ndarray) -> Ques
     )
     return Question(
         f"Which columns of {layer} clip?",
-        f"Gate {first[0]} of unit {first[1]} most: {float(first[2] or 0):.1f} % of its codes.",
+        f"In golden gate {first[0]} of unit {first[1]} most: {float(first[2] or 0):.1f} % of its "
+        f"codes.",
         [chart],
         [Table(head, rows, "Columns that clip most")],
         notes=notes,

@@ -19,11 +19,10 @@ NEAR = 3
 def questions(run: Run, place: Place) -> list[Question]:
     """Questions about the first difference."""
     near = around(run)
-    asked: list[Question | None] = [_where(place)]
+    asked: list[Question | None] = [_where(place), cause.question(run, near, place)]
     if near is not None:
         of_unit = _of_unit(run, near, place)
         asked += [_surroundings(near, place, of_unit), _others(run, near, place)]
-    asked.append(cause.question(run, near, place))
     asked.append(_waveform(run, place))
     return [question for question in asked if question is not None]
 
@@ -51,7 +50,7 @@ def _where(place: Place) -> Question:
     return Question(
         "Where is the first difference?",
         f"{place}. Sequences, steps, units and cycles count from 0.",
-        tables=[Table(("", "value"), rows, "Place of the first difference", shown=True)],
+        tables=[Table(("", "value"), rows, "Place of the first difference")],
     )
 
 
@@ -106,7 +105,7 @@ def _surroundings(
     chart = over(data, unit, f"{what} by step, golden as a line and RTL as points", place.step)
     differ = [n for n, (g, r) in of_unit.items() if g[at] != r[at]]
     said = f"At step {place.step} of unit {place.unit}, golden and RTL differ in "
-    said += f"{' and '.join(differ)}"
+    said += ", ".join(differ)
     return Question(
         f"What happens around step {place.step} in unit {place.unit}?",
         f"{said}; the chart shows {first}." if differ else "",
@@ -190,7 +189,7 @@ def _others(run: Run, near: Around, place: Place) -> Question | None:
         colour_="bad",
         label=f"Difference of {place.quantity} by gate and unit at step {place.step}",
     )
-    head = ("gate", x["title"], "golden", "RTL")
+    head = (y["title"] or "quantity", x["title"], "golden", "RTL")
     rows: list[list[Cell]] = [[gates[g], u, go, r] for (g, u), go, r in found.cells if go != r]
     return Question(
         f"Which values of {place.quantity} differ at this step?",
@@ -206,7 +205,10 @@ def _waveform(run: Run, place: Place) -> Question | None:
     if run.checked:
         waves = run.summary["waves"]
         commands = [
-            ("Write the waves of this step", f"wordline check {run.summary['path']} --waves")
+            (
+                "Write the waves of the first difference",
+                f"wordline check {run.summary['path']} --waves",
+            )
         ]
         if waves:
             view = Path(waves).with_suffix(".gtkw")
@@ -231,7 +233,10 @@ def _waveform(run: Run, place: Place) -> Question | None:
 
 
 def _signal(place: Place) -> str:
-    return f"Look at net {place.net} in {place.module or 'the top'}."
+    return (
+        f"It was seen at net {place.net} in {place.module or 'the top'}; the fault is there or in "
+        f"what drives it."
+    )
 
 
 def _waves(run: Run, steps: str) -> str:

@@ -81,7 +81,7 @@ def _files(run: Run, summary: Fields) -> Question:
     if run.imported is not None:
         rows += [[f"imported: {k}", digest] for k, digest in run.imported["imported"].items()]
     return Question(
-        "Which files were compared?",
+        "Which files were used?",
         f"{', '.join(Path(str(row[0])).name for row in rows)}.",
         tables=[Table(("file", "SHA-256"), rows, "Hashes of the files")],
     )
@@ -98,7 +98,7 @@ def _seconds(summary: Fields) -> Question:
     longest = max(data, key=lambda row: row["seconds"], default={"stage": "none"})
     return Question(
         "Where did the time go?",
-        f"{total:.1f} s, most of it in {longest['stage']}.",
+        f"{total:.1f} s" + (f", most of it in {longest['stage']}." if len(data) > 1 else "."),
         [charts.bars(data, "stage", "seconds", "time (s)", label="Time by stage")],
         [Table(("stage", "time (s)"), rows)],
     )

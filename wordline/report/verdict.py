@@ -118,7 +118,7 @@ def _compared(run: Run) -> Question:
         ]
     return Question(
         "What was compared, and how much?",
-        f"Golden and RTL, value by value: {files}.",
+        f"Every value of golden and of the RTL, with {files}.",
         charts_,
         [table],
     )
