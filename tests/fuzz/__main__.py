@@ -16,6 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
+from golden import files
 from tests.fuzz import engine, kinds
 from tests.fuzz.engine import Case, Kind, Numbered, Outcome
 
@@ -118,6 +119,9 @@ def main() -> int:
         said = ", ".join(f"{count} {what}" for what, count in sorted(own_counts.items()))
         print(f"{name}: {sum(own_counts.values())} cases: {said or 'none'}")
     whole = sum(sum(own_counts.values()) for own_counts in counts.values())
+    record = {"seed": given.seed, "cases": whole, "failures": failures, "kinds": counts}
+    record |= {"peak_mb": round(peak / 2**20), "longest_seconds": round(longest, 1)}
+    files.write_text(given.out / "fuzz.json", json.dumps(record, indent=1) + "\n")
     minutes = (time.monotonic() - began) / 60
     print(
         f"seed {given.seed}: {whole} cases, {failures} failures, {minutes:.1f} minutes, largest "
