@@ -28,16 +28,26 @@ EXACT = 2**24
 """float32 holds every integer up to this one."""
 
 
-Products = Literal["bytes", "lanes", "lanes-avx2", "float32", "float64"]
+FEW = 2**17
+"""Most cells of an array for which bytes in lanes are faster than the matrix unit, which is called
+for each step."""
+
+Products = Literal[
+    "bytes", "lanes", "lanes-pairs", "lanes-avx2", "lanes-avx2-pairs", "float32", "float64"
+]
 """How the products of a step are computed.
 
 - "bytes": On the CPU's matrix unit.
-- "lanes": In pairs of int16, all steps in one kernel (golden/lanes.cpp).
-- "lanes-avx2": The same without VNNI, if the CPU has it.
+- "lanes": All steps in one kernel (golden/lanes.cpp), in bytes if the cells fit, else in int16.
+- "lanes-pairs": The same in int16, in any case.
+- "lanes-avx2", "lanes-avx2-pairs": The same without VNNI, if the CPU has it.
 - "float32", "float64": By PyTorch.
 """
 
-LANES = {"lanes": "run_lanes", "lanes-avx2": "run_lanes_avx2"}
+LANES = {
+    **{"lanes": "run_lanes", "lanes-pairs": "run_lanes"},
+    **{"lanes-avx2": "run_lanes_avx2", "lanes-avx2-pairs": "run_lanes_avx2"},
+}
 """Kernels of all steps."""
 
 
@@ -147,9 +157,12 @@ def choose(
     narrow = max(2 * read, converted, of_cell) < 2**31
     if products is None:
         in_integers = not learns and injected is None
-        if native.has_tiles() and description.device.conductance_bits <= 8 and not learns:
+        lanes = native.has_lanes() and in_integers and narrow and kernel_inputs.fit_lanes(shape)
+        few = lanes and shape.rows * shape.gates * shape.units <= FEW
+        tiles = native.has_tiles() and description.device.conductance_bits <= 8 and not learns
+        if tiles and not (few and kernel_inputs.quads(program, shape)[0]):
             products = "bytes"
-        elif native.has_lanes() and in_integers and narrow and kernel_inputs.fit_lanes(shape):
+        elif lanes:
             products = "lanes"
         else:
             products = "float32" if charge < EXACT else "float64"
@@ -186,9 +199,10 @@ def _kept(program: LayerProgram, shape: ArrayShape) -> _Kept:
     kinds = choose(program, shape, None, learns=False)
     loaded = (adc.lane_gain(program, shape), program.bias, program.gate_tables)
     numbers = kernel_inputs.numbers(program, shape, *loaded)
-    if kinds[0] == "lanes":
-        numbers["pairs"] = kernel_inputs.pairs(program, shape)
     constants = kernel_inputs.constants(program, shape)
+    if kinds[0] in LANES:
+        cells, more = kernel_inputs.cells(program, shape, not kinds[0].endswith("pairs"))
+        numbers, constants = numbers | cells, constants | more
     found = _Kept((others, shape, versions), kinds, numbers, constants)
     _KEPT[positive] = found
     return found
@@ -213,12 +227,17 @@ class _Job:
             self.kinds[0]
         ]
 
-    def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
-        """Compiled function of the step number, on tensors that the caller must keep alive."""
+    def kernel(
+        self, name: str, tensors: dict[str, Tensor], more: dict[str, int] | None = None
+    ) -> Callable[[int], None]:
+        """Compiled function of the step number, on tensors that the caller must keep alive.
+
+        more: Further fields of the kernel's arguments.
+        """
         if name not in ("multiply", *LANES.values()):
             short = {"bytes": "i32", "float32": "f32", "float64": "f64"}[self.kinds[0]]
             name = f"{name}_{short}_{self.kinds[1]}"
-        function, layer = getattr(native.library(), name), self._layer(tensors)
+        function, layer = getattr(native.library(), name), self._layer(tensors, more or {})
         return lambda t: function(layer, t)
 
     def _strides(self, tensors: dict[str, Tensor]) -> dict[str, int]:
@@ -245,12 +264,13 @@ class _Job:
             "charge_width": charge.stride(3),
         }
 
-    def _layer(self, tensors: dict[str, Tensor]) -> native.Layer:
+    def _layer(self, tensors: dict[str, Tensor], more: dict[str, int]) -> native.Layer:
         program, shape = self.program, self.shape
         fields: dict[str, Any] = {
             **dict(zip(("batch", "steps", "inputs"), tensors["x"].shape, strict=True)),
             **self._strides(tensors),
             **(self.kept.constants if self.kept else kernel_inputs.constants(program, shape)),
+            **more,
         }
         if self.injected is not None:
             fields["vectors"] = self.injected.normal.shape[2]
@@ -307,13 +327,17 @@ def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str
         numbers = kernel_inputs.numbers(job.program, job.shape, *others)
     else:
         numbers = (job.kept or _kept(job.program, job.shape)).numbers
-    if "pairs" not in numbers:
-        numbers = numbers | {"pairs": kernel_inputs.pairs(job.program, job.shape)}
+    more: dict[str, int] = {}
+    if not job.kept:
+        cells, more = kernel_inputs.cells(
+            job.program, job.shape, not training and not job.kinds[0].endswith("pairs")
+        )
+        numbers = {n: t for n, t in numbers.items() if n not in kernel_inputs.CELLS} | cells
     tensors = numbers | _of_run(job) | _results(job, x)
     if training:
         _memory(job, differential, tensors, training)
     kernel = LANES.get(job.kinds[0], "run_lanes")
-    job.kernel(kernel, tensors)(torch.get_num_threads())
+    job.kernel(kernel, tensors, more)(torch.get_num_threads())
     return tensors
 
 

@@ -1,5 +1,7 @@
 """A program's numbers as the kernels take them (golden/native.py)."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,21 @@ def fit_lanes(shape: ArrayShape) -> bool:
     return max(shape.code_bits, *(own.bits for own in ranges)) <= 16 and shape.index_bits <= 24
 
 
+CELLS = ("pairs", "quads", "quad_start")
+"""Tensors of `cells`."""
+
+
+def cells(
+    program: LayerProgram, shape: ArrayShape, in_bytes: bool
+) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Cells for `run_lanes`, and parameters that go with them.
+
+    in_bytes: Take `quads` if the cells fit.
+    """
+    of_quads, parameters = quads(program, shape) if in_bytes else ({}, {})
+    return (of_quads, parameters) if of_quads else ({"pairs": pairs(program, shape)}, {})
+
+
 def pairs(program: LayerProgram, shape: ArrayShape) -> Tensor:
     """g+ - g- of pairs of rows for `run_lanes`, int16.
 
@@ -29,17 +46,50 @@ def pairs(program: LayerProgram, shape: ArrayShape) -> Tensor:
     group, are filled up with 0.
     """
     cells = (program.positive - program.negative).detach().to(torch.int16)
-    if shape.gates == 1:
-        missing = -shape.units % COLUMNS
-        units = torch.cat([cells[0], cells.new_zeros(missing, shape.rows)])
-        grouped = units.unflatten(0, (-1, COLUMNS))
-    else:
-        grouped = cells.transpose(0, 1)
+    return _by_rows(_grouped(cells, shape), shape, 2)
+
+
+def quads(program: LayerProgram, shape: ArrayShape) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Cells of quads of rows for `run_lanes`, in bytes, and parameters; empty if they do not fit.
+
+    They fit if every g+ - g- is a multiple of one number by at most 127, as with equally spaced
+    levels without errors.
+    """
+    dac = shape.description.dac
+    cells = (program.positive - program.negative).detach()
+    sizes = torch.bincount(cells.abs().flatten()).nonzero().flatten().tolist()
+    unit = math.gcd(*sizes) or 1
+    offset = -dac.range.low if dac.planes == 1 else 1
+    in_words = (2**15 - 1) // max(1, 4 * offset * (sizes[-1] // unit))
+    if sizes[-1] // unit > 127 or offset > 127 or not in_words:
+        return {}, {}
+    grouped = _grouped((cells // unit).to(torch.int8), shape)
+    sums = [grouped[..., tile].sum(2, dtype=torch.int32) for tile in shape.row_slices]
+    return (
+        {
+            "quads": _by_rows(grouped, shape, 4),
+            "quad_start": -offset * torch.stack(sums, 1).contiguous(),
+        },
+        {"cell_unit": unit, "row_offset": offset, "in_words": in_words},
+    )
+
+
+def _grouped(cells: Tensor, shape: ArrayShape) -> Tensor:
+    """Cells (gates, units, rows) as (groups of columns, COLUMNS, rows)."""
+    if shape.gates > 1:
+        return cells.transpose(0, 1)
+    missing = -shape.units % COLUMNS
+    units = torch.cat([cells[0], cells.new_zeros(missing, shape.rows)])
+    return units.unflatten(0, (-1, COLUMNS))
+
+
+def _by_rows(grouped: Tensor, shape: ArrayShape, each: int) -> Tensor:
+    """`_grouped` cells as (groups of columns, parts of `each` rows, COLUMNS, each)."""
     parts = []
     for tile in shape.row_slices:
         part = grouped[..., tile]
-        part = torch.cat([part, part.new_zeros(*part.shape[:2], part.shape[2] % 2)], 2)
-        parts.append(part.unflatten(2, (-1, 2)).transpose(1, 2))
+        part = torch.cat([part, part.new_zeros(*part.shape[:2], -part.shape[2] % each)], 2)
+        parts.append(part.unflatten(2, (-1, each)).transpose(1, 2))
     return torch.cat(parts, 1).contiguous()
 
 

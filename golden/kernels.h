@@ -20,6 +20,9 @@ struct Layer {
     int64_t hidden_shift, dac_low, dac_high, bipolar, lstm;
     // Noise and errors of the macro.
     int64_t noisy, adc_noise, error_shift;
+    // With `quads`: what all g+ - g- are multiples of; what makes values of rows unsigned; quads whose products add
+    // up within 16 bits.
+    int64_t cell_unit, row_offset, in_words;
     int64_t vectors;     // with injected noise
     int64_t in_cell;     // of these: only the gates' pre-activations, or every one of the cell; a further one is
                          // h before the next product
@@ -50,6 +53,8 @@ struct Layer {
                                   // noise to it
     const uint8_t *cells;         // for `multiply`: (tiles, 2, columns / 16, rows / 64, 16, 16, 4), g+, g-
     const int16_t *pairs;         // for `run_lanes`: (columns / 4, pairs of rows, 4, 2), g+ - g-
+    const int8_t *quads;          // or null: (columns / 4, quads of rows, 4, 4), (g+ - g-) / cell_unit
+    const int32_t *quad_start;    // (columns / 4, tiles, 4): -row_offset times the sum of a column's cells
     // Gradients, for `step_back`, which replaces charge by its gradient.
     const void *slopes;           // (gates, entries) Real: slopes of gate_tables
     const void *tanh_slopes;      // (2^state_index_bits) Real: slopes of tanh_table

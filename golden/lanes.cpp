@@ -2,8 +2,9 @@
 //
 // The same numbers as kernels.cpp and golden/layer.py; tests compare them. A block of 16 sequences goes
 // through all steps: its rows, state and codes stay in the L1 cache, and what belongs to a column (cells,
-// gain, bias, tables) is one number for all lanes. Products are of int16 pairs, summed in int32
-// (`vpmaddwd`): every product is exact, and golden/fast.py (`choose`) takes this path only if every sum is.
+// gain, bias, tables) is one number for all lanes. Products are of int16 pairs, summed in int32 (`vpmaddwd`); or
+// of bytes, four rows at once (`vpdpbusd`), if all cells are small multiples of one number, as equally spaced
+// levels are. Every product is exact, and golden/fast.py (`choose`) takes this path only if every sum is.
 //
 // If a column is converted once, by 4 bits or less, ADC and gate table become one table of 16 entries per
 // column, looked up by shuffles.
@@ -80,6 +81,29 @@ inline void multiply_add(V &sum_a, V &sum_b, V a, V b, const int16_t *pair) {
         "vpaddd %[by], %[sum_b], %[sum_b]"
         : [sum_a] "+x"(sum_a), [sum_b] "+x"(sum_b), [by] "=&x"(by), [product] "=&x"(product)
         : [a] "x"(a), [b] "x"(b), [pair] "m"(*reinterpret_cast<const int32_t(*)[1]>(pair)));
+#endif
+}
+
+// Add the products of two vectors of unsigned quads by one signed quad: sums of 32 bits with VNNI, else of 16.
+inline void multiply_add_bytes(V &sum_a, V &sum_b, V a, V b, const int8_t *quad) {
+    V by, product;
+#if VNNI == 512
+    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(quad)));
+    sum_a = _mm256_dpbusd_epi32(sum_a, a, by);
+    sum_b = _mm256_dpbusd_epi32(sum_b, b, by);
+#elif VNNI == 256
+    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(quad)));
+    sum_a = _mm256_dpbusd_avx_epi32(sum_a, a, by);
+    sum_b = _mm256_dpbusd_avx_epi32(sum_b, b, by);
+#else
+    asm volatile(
+        "vpbroadcastd %[quad], %[by]\n\t"
+        "vpmaddubsw %[by], %[a], %[product]\n\t"
+        "vpmaddubsw %[by], %[b], %[by]\n\t"
+        "vpaddw %[product], %[sum_a], %[sum_a]\n\t"
+        "vpaddw %[by], %[sum_b], %[sum_b]"
+        : [sum_a] "+x"(sum_a), [sum_b] "+x"(sum_b), [by] "=&x"(by), [product] "=&x"(product)
+        : [a] "x"(a), [b] "x"(b), [quad] "m"(*reinterpret_cast<const int32_t(*)[1]>(quad)));
 #endif
 }
 
@@ -168,7 +192,8 @@ struct Table {
 // What the blocks of a run share: numbers of columns, in groups of SLOTS.
 struct Columns {
     const Layer &p;
-    std::vector<int64_t> places;  // (tiles + 1): first pair of rows of each row tile
+    const int64_t each;           // rows whose products are added at once: of a pair, or of a quad
+    std::vector<int64_t> places;  // (tiles + 1): first pair or quad of rows of each row tile
     const int64_t columns, groups, pairs;
     const bool once;   // each column has one table of 16 entries
     const bool bytes;  // the table of tanh(c) has 256 bytes
@@ -176,7 +201,8 @@ struct Columns {
     Memory gain, add, key, bias, tables;
 
     explicit Columns(const Layer &p)
-        : p(p), columns(p.gates * p.units), groups((columns + SLOTS - 1) / SLOTS), pairs(paired(p, places)),
+        : p(p), each(p.quads ? 4 : 2), columns(p.gates * p.units), groups((columns + SLOTS - 1) / SLOTS),
+          pairs(paired(p, each, places)),
           once(p.tiles * p.planes == 1 && p.adc_high - p.adc_low < 16), bytes(p.lstm && in_bytes(p)),
           magnitudes([&](int64_t k) { return p.magnitudes[k]; }), below([&](int64_t k) { return tanh(k - 128); }),
           above([&](int64_t k) { return tanh(k); }),
@@ -197,7 +223,9 @@ struct Columns {
         return unit < p.units ? unit : -1;
     }
     // Position of row 0 of a row tile among values in lanes.
-    int64_t place(int64_t tile) const { return 2 * places[tile]; }
+    int64_t place(int64_t tile) const { return each * places[tile]; }
+    // What charges are multiplied by: 1 where gains are instead.
+    int64_t unit() const { return p.quads && (p.noisy || p.inside) ? p.cell_unit : 1; }
 
   private:
     static bool in_bytes(const Layer &p) {
@@ -214,11 +242,11 @@ struct Columns {
         return p.tanh_table[index - p.state_index_low];
     }
 
-    static int64_t paired(const Layer &p, std::vector<int64_t> &places) {
+    static int64_t paired(const Layer &p, int64_t each, std::vector<int64_t> &places) {
         int64_t pairs = 0;
         for (int64_t tile = 0; tile < p.tiles; tile++) {
             places.push_back(pairs);
-            pairs += (p.tile_rows[tile + 1] - p.tile_rows[tile] + 1) / 2;
+            pairs += (p.tile_rows[tile + 1] - p.tile_rows[tile] + each - 1) / each;
         }
         places.push_back(pairs);
         return pairs;
@@ -234,7 +262,7 @@ struct Columns {
     void fill(int64_t group, int64_t slot, int64_t k) {
         for (int64_t tile = 0; tile < p.tiles; tile++) {
             const int64_t at = (group * p.tiles + tile) * SLOTS + slot;
-            gain.as<int32_t>()[at] = p.gain[tile * columns + k];
+            gain.as<int32_t>()[at] = p.gain[tile * columns + k] * int32_t(p.quads ? p.cell_unit / unit() : 1);
             add.as<int32_t>()[at] = p.noisy ? p.offset[tile * columns + k] : error(p.offset[tile * columns + k]);
             key.as<uint32_t>()[2 * at] = p.keys[2 * tile * columns + k];
             key.as<uint32_t>()[2 * at + 1] = p.keys[(2 * tile + 1) * columns + k];
@@ -256,7 +284,7 @@ struct Columns {
 class Block {
   public:
     Block(const Columns &of)
-        : p(of.p), of(of), values((2 * of.pairs + 8) * LANES * 2), driven(p.planes * of.pairs * 64),
+        : p(of.p), of(of), values((of.each * of.pairs + 8) * LANES * 2), driven(p.planes * of.pairs * 64),
           inputs((p.inputs + 7) / 8 * 8 * LANES * 2), h((p.units + SLOTS + 7) / 8 * 8 * LANES * 2),
           c((p.units + 8) * LANES * 2), index(c.size()), tanh(c.size()), output(c.size()),
           codes((of.columns + 8) * LANES * 2), charges(p.inside ? (parts() * of.columns + 8) * LANES * 4 : 0),
@@ -282,8 +310,8 @@ class Block {
   private:
     const Layer &p;
     const Columns &of;
-    Memory values;  // (pairs, 2, LANES) int16: x and h
-    Memory driven;  // (planes, pairs, Wide): values of two rows side by side
+    Memory values;  // (pairs, 2, LANES) or (quads, 4, LANES) int16: x and h
+    Memory driven;  // (planes, pairs, Wide): values of two rows side by side, or bytes of four
     Memory inputs;  // (inputs, LANES) int16
     Memory h;       // (units, LANES) int16
     Memory c;       // (units, LANES) int16
@@ -312,7 +340,7 @@ class Block {
         }
     }
 
-    // Write x and h to their places, and pairs of rows to `driven`.
+    // Write x and h to their places, and pairs or quads of rows to `driven`.
     void drive() {
         int16_t *v = values.as<int16_t>();
         for (int64_t tile = 0; tile < p.tiles; tile++) {
@@ -325,7 +353,18 @@ class Block {
         Wide *to = driven.as<Wide>();
         for (int64_t plane = 0; plane < p.planes; plane++) {
             const __m128i bit = count(p.planes - 1 - plane);
-            for (int64_t pair = 0; pair < of.pairs; pair++, to++) {
+            for (int64_t quad = 0; p.quads && quad < of.pairs; quad++, to++) {
+                V two[2];
+                for (int64_t k = 0; k < 2; k++) {
+                    const V low = unsigned_of(load(v + (4 * quad + 2 * k) * LANES), bit);
+                    const V high = unsigned_of(load(v + (4 * quad + 2 * k + 1) * LANES), bit);
+                    two[k] = _mm256_or_si256(low, _mm256_slli_epi16(high, 8));
+                }
+                const Wide both = interleave(two[0], two[1]);
+                store(&to->a, both.a);
+                store(&to->b, both.b);
+            }
+            for (int64_t pair = 0; !p.quads && pair < of.pairs; pair++, to++) {
                 V even = load(v + 2 * pair * LANES), odd = load(v + (2 * pair + 1) * LANES);
                 if (p.planes > 1) {
                     even = plane_of(even, bit);
@@ -336,6 +375,11 @@ class Block {
                 store(&to->b, both.b);
             }
         }
+    }
+
+    // The value on a row, or its plane, in a byte without a sign.
+    V unsigned_of(V v, __m128i bit) const {
+        return _mm256_add_epi16(p.planes > 1 ? plane_of(v, bit) : v, set16(p.row_offset));
     }
 
     // One bit of the magnitude, with the sign.
@@ -398,13 +442,47 @@ class Block {
         q[3] = {a3, b3};
     }
 
+    // The same with bytes, divided by `cell_unit`.
+    [[gnu::noinline]] void multiply_bytes(int64_t group, int64_t tile, int64_t plane, Wide (&q)[SLOTS]) const {
+        const int8_t *cell = p.quads + (group * of.pairs + of.places[tile]) * SLOTS * 4;
+        const Wide *row = driven.as<Wide>() + plane * of.pairs + of.places[tile];
+        const int32_t *start = p.quad_start + (group * p.tiles + tile) * SLOTS;
+        const V zero = _mm256_setzero_si256();
+        for (int slot = 0; slot < SLOTS; slot++) q[slot] = {set32(start[slot]), set32(start[slot])};
+        for (int64_t left = of.places[tile + 1] - of.places[tile]; left > 0;) {
+            const int64_t quads = VNNI || left < p.in_words ? left : p.in_words;
+            left -= quads;
+            V a0 = zero, a1 = zero, a2 = zero, a3 = zero, b0 = zero, b1 = zero, b2 = zero, b3 = zero;
+#pragma GCC unroll 4
+            for (int64_t k = 0; k < quads; k++, cell += 4 * SLOTS, row++) {
+                const V a = load(&row->a), b = load(&row->b);
+                multiply_add_bytes(a0, b0, a, b, cell);
+                multiply_add_bytes(a1, b1, a, b, cell + 4);
+                multiply_add_bytes(a2, b2, a, b, cell + 8);
+                multiply_add_bytes(a3, b3, a, b, cell + 12);
+            }
+            add_up(q[0], a0, b0);
+            add_up(q[1], a1, b1);
+            add_up(q[2], a2, b2);
+            add_up(q[3], a3, b3);
+        }
+    }
+
+    static void add_up(Wide &sum, V a, V b) {
+        if (!VNNI) {  // two sums of 16 bits in each lane
+            a = _mm256_madd_epi16(a, set16(1));
+            b = _mm256_madd_epi16(b, set16(1));
+        }
+        sum = {_mm256_add_epi32(sum.a, a), _mm256_add_epi32(sum.b, b)};
+    }
+
     template <bool noisy, bool learns> void step(int64_t t) {
         const V low = set16(p.adc_low), high = set16(p.adc_high);
         const __m128i shift = count(p.adc_shift), right = count(p.error_shift > 0 ? p.error_shift : 0);
         const __m128i left = count(p.error_shift < 0 ? -p.error_shift : 0);
         const V half = set32((int64_t(1) << p.adc_shift) >> 1);
         const V error_half = set32(p.error_shift > 0 ? (int64_t(1) << p.error_shift) >> 1 : 0);
-        const V adc_noise = set32(p.adc_noise);
+        const V adc_noise = set32(p.adc_noise), unit = set32(of.unit());
         Wide run_a[8], run_b[8];
         if (noisy) for (int64_t plane = 0; plane < p.planes; plane++) counters(t * p.planes + plane, run_a[plane], run_b[plane]);
         V entries[SLOTS];
@@ -415,7 +493,7 @@ class Block {
                 for (int64_t slot = 0; slot < SLOTS; slot++) total[slot] = _mm256_slli_epi16(total[slot], 1);
                 for (int64_t tile = 0; tile < p.tiles; tile++) {
                     Wide q[SLOTS];
-                    multiply(group, tile, plane, q);
+                    p.quads ? multiply_bytes(group, tile, plane, q) : multiply(group, tile, plane, q);
                     const int64_t at = (group * p.tiles + tile) * SLOTS;
                     for (int64_t slot = 0; slot < SLOTS; slot++) {
                         const V gain = set32(of.gain.as<int32_t>()[at + slot]);
@@ -424,6 +502,7 @@ class Block {
                         Wide codes;
                         for (int part = 0; part < 2; part++) {
                             V e = add, charge = lanes[part];
+                            if (noisy || learns) charge = _mm256_mullo_epi32(charge, unit);
                             if (noisy) {
                                 const uint32_t *key = of.key.as<uint32_t>() + 2 * (at + slot);
                                 V read, adc;

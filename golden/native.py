@@ -33,12 +33,14 @@ INTEGERS = (
     *("gate_bits", "state_low", "state_high"),
     *("state_index_shift", "state_index_low", "state_index_high"),
     *("hidden_shift", "dac_low", "dac_high", "bipolar", "lstm"),
-    *("noisy", "adc_noise", "error_shift", "vectors", "in_cell"),
+    *("noisy", "adc_noise", "error_shift", "cell_unit", "row_offset", "in_words"),
+    *("vectors", "in_cell"),
 )
 POINTERS = (
     *("tile_rows", "tile_places", "runs", "magnitudes", "keys", "read_noise", "offset", "gain"),
     *("bias", "gate_tables", "tanh_table", "normal"),
     *("x", "codes", "c", "h", "inside", "rows", "charge", "cells", "pairs"),
+    *("quads", "quad_start"),
     *("slopes", "tanh_slopes", "grad_h", "grad_recurrent", "grad_c"),
     *("grad_gain", "grad_bias", "grad_tables", "scratch"),
 )

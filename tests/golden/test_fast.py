@@ -165,13 +165,20 @@ def test_sequences_in_lanes_are_exact(kind, batch, sections, noisy, way):
     program = random_program(description, batch, noisy=noisy)
     if not native.has_lanes():
         pytest.skip("the CPU has no AVX2")
-    if way == "lanes-avx2" and not native.has_vnni():
+    if "avx2" in way and not native.has_vnni():
         pytest.skip("the CPU has no VNNI: its path is that of AVX2")
     assert lanes(program)
     part, shape = program.layers[0], description.layers[0]
     x = random_codes(description, batch, batch, 3, shape.inputs)
     x[0], x[-1] = description.dac.range.high, description.dac.range.low
     most = description.device.conductance_max
+    if not way.endswith("pairs"):  # cells on equally spaced levels, which fit bytes
+        step = most // 7
+        levels = (part.positive - part.negative) % 15 - 7
+        part.positive.copy_(step * levels.clamp(min=0))
+        part.negative.copy_(step * (-levels).clamp(min=0))
+        most = 7 * step
+        assert kernel_inputs.quads(part, shape)[1]["cell_unit"] == step
     part.positive[:, 0], part.negative[:, 0] = most, 0
     part.positive[:, -1], part.negative[:, -1] = 0, most
     runs = torch.arange(batch) + 2**31
@@ -209,6 +216,32 @@ def test_products_of_bytes_are_exact(batch, inputs, units, bits):
     assert torch.equal(ran.h.long(), wanted.h)
 
 
+def on_levels(description, step):
+    """A program whose cells are multiples of a number."""
+    program = random_program(description, 0)
+    for part in program.layers:
+        part.positive.mul_(step).remainder_(7 * step + 1).div_(step, rounding_mode="floor").mul_(
+            step
+        )
+        part.negative.zero_()
+        part.positive[0, 0, 0] = 7 * step
+    return program
+
+
+def test_which_cells_are_put_in_bytes():
+    fine = on_levels(small(dac={"bits": 8}), 36)
+    for program, parameters in (
+        (random_program(small(), 0), {}),
+        (on_levels(small(), 36), {"cell_unit": 36, "row_offset": 7, "in_words": 167}),
+        (fine, {"cell_unit": 36, "row_offset": 127, "in_words": 9}),
+    ):
+        (shape,) = program.description.layers
+        assert kernel_inputs.quads(program.layers[0], shape)[1] == parameters
+    program = on_levels(small(), 36)
+    program.layers[0].positive[0, 0, 0] = 35
+    assert kernel_inputs.quads(program.layers[0], program.description.layers[0]) == ({}, {})
+
+
 def test_which_products_are_chosen(monkeypatch):
     """Bytes where there are tiles and cells fit; float32 to learn, and where there are none."""
     program = random_program(small(), 0)
@@ -217,6 +250,9 @@ def test_which_products_are_chosen(monkeypatch):
     monkeypatch.setattr(native, "has_lanes", lambda: True)
     assert kinds(program, learns=False) == [("bytes", "i32")]
     assert kinds(wide, learns=False) == [("lanes", "i32")]
+    assert kinds(on_levels(small(), 36), learns=False) == [("lanes", "i32")]
+    monkeypatch.setattr(fast, "FEW", 10)
+    assert kinds(on_levels(small(), 36), learns=False) == [("bytes", "i32")]
     assert kinds(program, learns=True) == [("float32", "i32")]
     monkeypatch.setattr(native, "has_tiles", lambda: False)
     assert kinds(program, learns=False) == [("lanes", "i32")]
