@@ -329,9 +329,8 @@ def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str
         numbers = (job.kept or _kept(job.program, job.shape)).numbers
     more: dict[str, int] = {}
     if not job.kept:
-        cells, more = kernel_inputs.cells(
-            job.program, job.shape, not training and not job.kinds[0].endswith("pairs")
-        )
+        in_bytes = not job.kinds[0].endswith("pairs")
+        cells, more = kernel_inputs.cells(job.program, job.shape, in_bytes)
         numbers = {n: t for n, t in numbers.items() if n not in kernel_inputs.CELLS} | cells
     tensors = numbers | _of_run(job) | _results(job, x)
     if training:

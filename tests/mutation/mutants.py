@@ -15,6 +15,7 @@ from typing import Any
 from gen.impl.equivalence import boxed_memories
 from gen.impl.tools import run_yosys
 from golden import files
+from golden.errors import WordlineError
 from tests.mutation.aig import Faults, Graph
 
 BITS = 16
@@ -182,7 +183,7 @@ def faults(mutants: list[str], sources: Sources, folder: Path, module: str) -> F
     files.write_text(folder / "boxed.json", json.dumps(found))
     black = re.findall(r"(?m)^module (\w+)", sources.boxes.read_text())
     given = {"top": module, "boxes": " ".join(f"t:{name}" for name in black)}
-    run_yosys(TO_GRAPH.format(**given), folder, "graph")
+    _to_graph(TO_GRAPH.format(**given), folder)
     inputs, outputs = (_named(folder / "graph.map", kind) for kind in ("input", "output"))
     number = [place for place, (name, _) in inputs.items() if name == "mutant_number"]
     resets = [place for place, (name, _) in inputs.items() if name in RESETS]
@@ -195,6 +196,24 @@ def faults(mutants: list[str], sources: Sources, folder: Path, module: str) -> F
             del outputs[place]
     enables = _enables(outputs, memories, ENABLES if module == sources.top else INSIDE)
     return Faults(graph, number, reset, low, enables, reads, [*outputs])
+
+
+def _to_graph(script: str, folder: Path) -> None:
+    """Run `TO_GRAPH`.
+
+    A register that is found to be constant may keep the initial value of its net, which Yosys then
+    refuses, as that of the constant; it is taken away.
+    """
+    for _ in range(10):
+        try:
+            return run_yosys(script, folder, "graph")
+        except WordlineError as error:
+            found = re.search(r"init values for signal 1'[01] \(\\(\S+) =", str(error))
+            if found is None:
+                raise
+            unset = f"setattr -unset init w:{found[1]}\ndffunmap\n"
+            script = script.replace("dffunmap\n", unset, 1)
+    return run_yosys(script, folder, "graph")
 
 
 def _reads(
