@@ -214,7 +214,7 @@ def beyond_votes(words: Words, program: Program) -> Words:
 
 
 def shuffled(words: Words, description: object, draw: random.Random) -> Words:
-    """The words of an image in another order, with their checksum.
+    """The words of an image in another order, and words that have no effect, with their checksum.
 
     Cells that are loaded by levels come after the tables of levels.
     """
@@ -223,4 +223,22 @@ def shuffled(words: Words, description: object, draw: random.Random) -> Words:
     late = [region for name, region in map_.regions.items() if name.endswith("cell_levels")]
     draw.shuffle(rest)
     rest.sort(key=lambda word: any(region.holds(word[0]) for region in late))
+    rest += unmapped(map_, draw)
     return [*rest, (check, image.checksum(torch.tensor(rest).numpy()))]
+
+
+UNMAPPED = 32
+"""Words to addresses of no region in a load."""
+
+
+def unmapped(map_: LoadMap, draw: random.Random) -> Words:
+    """Words to addresses of no region, each a bit away from one of a region."""
+    found: Words = []
+    mapped = [*map_.regions.values()]
+    for _ in range(UNMAPPED):
+        region = draw.choice(mapped)
+        near = region.base + draw.randrange(1 << region.bits)
+        address = near ^ 1 << draw.randrange(map_.address_bits)
+        if not any(own.holds(address) for own in mapped) and address != map_.check:
+            found.append((address, draw.getrandbits(map_.data_bits)))
+    return found

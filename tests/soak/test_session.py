@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,21 @@ def test_a_stopped_run_gives_nothing_and_the_next_one_all(soaked):
     chunk.compare(board, given)
     assert board.values_compared and board.mismatches == 0
     own.close()
+
+
+def test_a_word_to_an_address_of_no_region_that_is_taken_is_found(soaked, tmp_path):
+    built, session = soaked
+    emitted = chip.emitted(built.library.parent.parent, DESCRIPTION.name)
+    text = emitted.sources[1].read_text()
+    # One bit of an address is not looked at.
+    at = re.search(
+        r"(at_layers_0_bias <= load__payload_address)\[(\d+):(\d+)\] == \d+'h(\w+)", text
+    )
+    high, value = int(at[2]) - 1, int(at[4], 16)
+    narrower = f"{at[1]}[{high}:{at[3]}] == {high - int(at[3]) + 1}'h{value:x}"
+    assert not value >> (high - int(at[3]) + 1)
+    verilog = tmp_path / f"{DESCRIPTION.name}.v"
+    verilog.write_text(text.replace(at[0], narrower))
+    emitted.sources[1] = verilog
+    wrong = batch.build(emitted, tmp_path / "batch", quick=True, lenient=True)
+    assert play(wrong, session).board.mismatches
