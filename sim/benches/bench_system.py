@@ -175,7 +175,10 @@ async def in_mid_packet(dut: Any) -> None:
 @cocotb.test(timeout_time=LONGEST_NS, timeout_unit="ns")
 @cocotb.parametrize(stall=STALLS)
 async def cut_packets(dut: Any, stall: float) -> None:
-    """A packet that ends inside a step is padded with 0 and reported. Later ones are whole."""
+    """A packet that ends inside a step is padded with 0 and reported. Later ones are whole.
+
+    An event interrupts only where it is enabled.
+    """
     system = await started(dut, stall)
     await system.loaded()
     cut, beat = system.job["cut"], system.job["beat"]
@@ -185,6 +188,12 @@ async def cut_packets(dut: Any, stall: float) -> None:
         whole = system.packet(n)
         await system.source.send(AxiStreamFrame(whole[: len(whole) - beat * cut[n]]))
     frames = await system.results(count, patience=system.patience)
+    happened = {"load_open": False, "frame_error": any(cut), "done": True}
+    for name, has in happened.items():
+        await system.call("wordline_enable", ctypes.c_uint32(system.event(name)))
+        await RisingEdge(dut.aclk)
+        await RisingEdge(dut.aclk)
+        assert bool(dut.irq.value) == has, name
     events = await system.call("wordline_take_events")
     assert bool(events & system.event("frame_error")) == any(cut)
     streams.conclude(system.job, system.compare(frames))
