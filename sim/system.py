@@ -144,14 +144,14 @@ def prepare(program: Program, x: Tensor, lengths: Tensor, folder: Path) -> dict[
 
 
 def cut_short(description: Description, x: Tensor, lengths: Tensor) -> tuple[Tensor, list[int]]:
-    """Set the last beats of the last step of every other sequence to 0.
+    """Set the last beats of the last step of every other sequence to the code of 0.
 
     Returns the new x, and the number of such beats of each sequence.
     """
     block, x, cut = StreamIn(description), x.clone(), [0] * len(lengths)
     for n in range(0, len(lengths), 2):
         cut[n] = 1 + n // 2 % (block.beats - 1) if block.beats > 1 else 0
-        x[n, lengths[n] - 1, (block.beats - cut[n]) * block.beat :] = 0
+        x[n, lengths[n] - 1, (block.beats - cut[n]) * block.beat :] = description.dac.zero
     return x, cut
 
 

@@ -59,13 +59,20 @@ DESIGNS = {
         output={"of": "state"},
         dac={"bits": 8},
     ),
-    # A step a beat, of codes that have no 0; passes that vote.
+    # Codes that have no 0; passes that vote; a step is two beats, and may be cut.
     "votes": small(
         name="votes",
         cell=FEW_ENTRIES,
         network={"inputs": 3, "hidden": [3], "classes": 2},
+        array={"beat": 2},
         dac={"bits": 1},
         voting={"replay_steps": 5},
+    ),
+    # A step a beat.
+    "whole": small(
+        name="whole",
+        cell=FEW_ENTRIES,
+        network={"inputs": 3, "hidden": [3], "classes": 2},
     ),
     # The state of every step, of the second layer.
     "deep": small(
@@ -78,7 +85,7 @@ DESIGNS = {
 }
 
 
-SLOW = ("odd", "steps", "state", "deep")
+SLOW = ("odd", "steps", "state", "whole", "deep")
 """Left to `make test-all`."""
 
 
