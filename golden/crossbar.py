@@ -21,6 +21,10 @@ def column_charge(rows: Tensor, differential: Tensor, shape: ArrayShape) -> Tens
 
     Returns shape (..., row tiles, gates, units).
     """
+    if not rows.is_floating_point():
+        # PyTorch multiplies matrices of integers without BLAS; float64 holds every charge.
+        exact = column_charge(rows.double(), differential.double(), shape)
+        return exact.to(rows.dtype)
     gates, units, _ = differential.shape
     columns = differential.flatten(0, 1)
     tiles = [rows[..., tile] @ columns[:, tile].T for tile in shape.row_slices]
