@@ -114,6 +114,9 @@ class Session:
         self.description, self.seed = program.description, seed
         self.sequences, self.steps = sequences, steps
         self.programs = [self._drawn(n) for n in range(len(PROGRAMS))]
+        for name, part in self.programs[2].arrays.items():  # each bit of a gain is 0 and 1 once
+            last = self.programs[3].arrays[name].gain
+            last.copy_((2**self.description.adc.gain_bits - 1 - part.gain).clamp(min=1))
         self.words = [image.words(drawn) for drawn in self.programs]
         self.kept: dict[Episode, Chunk] = {}
 
