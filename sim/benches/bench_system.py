@@ -88,6 +88,11 @@ async def whole_set(dut: Any, stall: float) -> None:
     await system.call("wordline_enable", ctypes.c_uint32(system.event("done")))
     loads = system.event("load_open") if first else 0
     assert await system.call("wordline_take_events") == loads
+    names = ("done", "load_open", "frame_error")
+    for enabled in (sum(map(system.event, names)), system.event("done")):  # nothing has happened
+        await system.call("wordline_enable", ctypes.c_uint32(enabled))
+        await RisingEdge(dut.aclk)
+        assert not dut.irq.value
     await system.call("wordline_clear_counters")
     count = len(system.vectors["lengths"])
     for n in range(count):
