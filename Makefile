@@ -40,6 +40,7 @@ build/vowels/summary.json: $(READY)
 
 fuzz: $(READY)  ## 50,000 damaged or hostile inputs: no traceback, no hang, no wrong number
 	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.fuzz --kind command --cases 200 --out build/fuzz-command
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

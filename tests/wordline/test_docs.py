@@ -173,6 +173,17 @@ def test_figures_of_mutants_long_runs_and_coverage_are_those_of_runs():
     assert f"all {reach['bins']} bins" in text
 
 
+def test_goals_of_verification_are_those_of_its_records():
+    folder = DOCS / "verification"
+    made = runpy.run_path(str(folder / "results.py"))
+    claims = json.loads((folder / "results.json").read_text())["claims"]
+    assert claims == [row for _, row in made["claims"]()]
+    assert made["table"]() in (DOCS / "verification.md").read_text()
+    fuzz = json.loads((folder / "fuzz.json").read_text())
+    text = (DOCS / "verification.md").read_text()
+    assert f"seed {fuzz['seed']}, {fuzz['cases']:,} cases, {fuzz['failures']} failures" in text
+
+
 README = {
     "tolerance": ("97.39", "0.16"),
     "dni": ("96.85", "0.41"),
