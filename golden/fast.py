@@ -111,9 +111,7 @@ def run(
     cells, words = (program.positive, program.negative), (program.gain, program.bias)
     given = (x, *cells, *words, program.gate_tables)
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    kept = None
-    if products is None and not learns and injected is None:
-        kept = _kept(program, shape)
+    kept = None if learns or injected is not None else _kept(program, shape, products)
     kinds = kept.kinds if kept else choose(program, shape, products, learns, injected)
     job = _Job(program, shape, runs, injected, trace or learns, kinds, kept)
     if kinds[0] in LANES:
@@ -184,19 +182,20 @@ class _Kept:
 
 
 _KEPT = WeakTensorKeyDictionary()
-"""`_Kept` by `positive`."""
+"""`_Kept` by `positive`, and by the products that were asked for."""
 
 
-def _kept(program: LayerProgram, shape: ArrayShape) -> _Kept:
+def _kept(program: LayerProgram, shape: ArrayShape, products: Products | None) -> _Kept:
     positive, *others = program.tensors().values()
     versions = [-1 if t.is_inference() else t._version for t in (positive, *others)]
-    known: _Kept | None = _KEPT.get(positive)
+    of_program: dict[Products | None, _Kept] = _KEPT.setdefault(positive, {})
+    known = of_program.get(products)
     if known is not None and -1 not in versions:
         tensors, own, before = known.made_from
         same = len(tensors) == len(others) and all(map(operator.is_, tensors, others))
         if same and before == versions and own == shape:
             return known
-    kinds = choose(program, shape, None, learns=False)
+    kinds = choose(program, shape, products, learns=False)
     loaded = (adc.lane_gain(program, shape), program.bias, program.gate_tables)
     numbers = kernel_inputs.numbers(program, shape, *loaded)
     constants = kernel_inputs.constants(program, shape)
@@ -204,7 +203,7 @@ def _kept(program: LayerProgram, shape: ArrayShape) -> _Kept:
         cells, more = kernel_inputs.cells(program, shape, not kinds[0].endswith("pairs"))
         numbers, constants = numbers | cells, constants | more
     found = _Kept((others, shape, versions), kinds, numbers, constants)
-    _KEPT[positive] = found
+    of_program[products] = found
     return found
 
 
@@ -322,19 +321,16 @@ def _learns_in_lanes(job: _Job) -> bool:
 
 def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str, Tensor]:
     """Run all steps by the kernel `run_lanes`, on PyTorch's threads; see `_forward`."""
-    if training:
-        differential, *others = loaded
-        numbers = kernel_inputs.numbers(job.program, job.shape, *others)
-    else:
-        numbers = (job.kept or _kept(job.program, job.shape)).numbers
     more: dict[str, int] = {}
-    if not job.kept:
-        in_bytes = not job.kinds[0].endswith("pairs")
-        cells, more = kernel_inputs.cells(job.program, job.shape, in_bytes)
-        numbers = {n: t for n, t in numbers.items() if n not in kernel_inputs.CELLS} | cells
+    if job.kept is not None:
+        numbers = job.kept.numbers
+    else:
+        numbers = kernel_inputs.numbers(job.program, job.shape, *loaded[1:])
+        cells, more = kernel_inputs.cells(job.program, job.shape, in_bytes=True)
+        numbers |= cells
     tensors = numbers | _of_run(job) | _results(job, x)
     if training:
-        _memory(job, differential, tensors, training)
+        _memory(job, loaded[0], tensors, training)
     kernel = LANES.get(job.kinds[0], "run_lanes")
     job.kernel(kernel, tensors, more)(torch.get_num_threads())
     return tensors

@@ -24,10 +24,6 @@ def fit_lanes(shape: ArrayShape) -> bool:
     return max(shape.code_bits, *(own.bits for own in ranges)) <= 16 and shape.index_bits <= 24
 
 
-CELLS = ("pairs", "quads", "quad_start")
-"""Tensors of `cells`."""
-
-
 def cells(
     program: LayerProgram, shape: ArrayShape, in_bytes: bool
 ) -> tuple[dict[str, Tensor], dict[str, int]]:

@@ -195,8 +195,9 @@ def golden(progress: Progress, peers: dict[str, Any] | None = None, *, full: boo
             if full:
                 runs[f"{name}, ADC codes and c kept"] = partial(network.run, *given)
         ways: list[fast.Products] = ["float32"]
-        ways += ["lanes"] if native.has_lanes() else []
-        ways += ["lanes-avx2"] if native.has_vnni() else []
+        ways += ["lanes", "lanes-pairs"] if native.has_lanes() else []
+        ways += ["lanes-avx2", "lanes-avx2-pairs"] if native.has_vnni() else []
+        ways += ["bytes"] if native.has_tiles() else []
         for way in ways if full else ():
             runs[f"golden's layer, products: {way}"] = partial(
                 fast.run,

@@ -273,8 +273,10 @@ def test_another_run_takes_the_numbers_of_the_last_one_unless_they_were_changed(
         if change:
             getattr(part, change)[..., 0] += 1
         wanted = layer.run(part, x, shape, runs, readable=True)
-        for _ in range(2):
-            assert torch.equal(fast.run(part, x, shape, runs).h.long(), wanted.h)
+        ways = (None, "float32", "lanes-pairs" if native.has_lanes() else "float64")
+        for products in ways * 2:
+            ran = fast.run(part, x, shape, runs, products=products)
+            assert torch.equal(ran.h.long(), wanted.h)
 
 
 @pytest.mark.parametrize("gain", [1, 1023])
