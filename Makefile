@@ -45,7 +45,7 @@ fuzz: $(READY)  ## 50,000 damaged or hostile inputs: no traceback, no hang, no w
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -n 2
 
 format: $(READY)  ## what of lint a machine can do
 	$(BIN)/ruff check --fix .

@@ -11,7 +11,7 @@ rounding alone. Tests compare both paths.
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,34 +21,8 @@ from golden import adc, kernel_inputs, native, noise
 from golden.fixed import slopes
 from golden.geometry import ArrayShape
 from golden.injection import Injected, Injection
-from golden.parameters import ADC_NOISE_BITS, OFFSET_BITS
+from golden.products import LANES, Products, choose
 from golden.program import LayerProgram
-
-EXACT = 2**24
-"""float32 holds every integer up to this one."""
-
-
-FEW = 2**17
-"""Most cells of an array for which bytes in lanes are faster than the matrix unit, which is called
-for each step."""
-
-Products = Literal[
-    "bytes", "lanes", "lanes-pairs", "lanes-avx2", "lanes-avx2-pairs", "float32", "float64"
-]
-"""How the products of a step are computed.
-
-- "bytes": On the CPU's matrix unit.
-- "lanes": All steps in one kernel (golden/lanes.cpp), in bytes if the cells fit, else in int16.
-- "lanes-pairs": The same in int16, in any case.
-- "lanes-avx2", "lanes-avx2-pairs": The same without VNNI, if the CPU has it.
-- "float32", "float64": By PyTorch.
-"""
-
-LANES = {
-    **{"lanes": "run_lanes", "lanes-pairs": "run_lanes"},
-    **{"lanes-avx2": "run_lanes_avx2", "lanes-avx2-pairs": "run_lanes_avx2"},
-}
-"""Kernels of all steps."""
 
 
 @dataclass(frozen=True)
@@ -127,44 +101,6 @@ def run(
             h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
     has_c = shape.description.cell.state_range is not None
     return Ran(h, codes if trace else None, c if trace and has_c else None)
-
-
-def choose(
-    program: LayerProgram,
-    shape: ArrayShape,
-    products: Products | None,
-    learns: bool,
-    injected: Injected | None = None,
-) -> tuple[Products, str]:
-    """Number formats of a run: that of the products, and that of the values computed from charges.
-
-    products: Format of the products; None for the fastest exact one.
-
-    Returns the products' format, and "i32" if no value exceeds 32 bits, else "i64".
-    """
-    description = shape.description
-    largest = noise.largest()
-    read = largest * int(program.read_noise.max())
-    charge = shape.charge_max + (read >> noise.READ_NOISE_SHIFT) + 1
-    error = (largest << ADC_NOISE_BITS) + (noise.UNIT << OFFSET_BITS)
-    error <<= max(0, shape.adc_shift - noise.LSB_SHIFT)
-    gain = int(adc.lane_gain(program, shape).max())
-    converted = charge * gain + error + (1 << shape.adc_shift)
-    # Injected noise may increase a vector by a factor of `growth`.
-    of_cell = description.cell.largest(1 if injected is None else injected.growth)
-    narrow = max(2 * read, converted, of_cell) < 2**31
-    if products is None:
-        in_integers = not learns and injected is None
-        lanes = native.has_lanes() and in_integers and narrow and kernel_inputs.fit_lanes(shape)
-        few = lanes and shape.rows * shape.gates * shape.units <= FEW
-        tiles = native.has_tiles() and description.device.conductance_bits <= 8 and not learns
-        if tiles and not (few and kernel_inputs.quads(program, shape)[0]):
-            products = "bytes"
-        elif lanes:
-            products = "lanes"
-        else:
-            products = "float32" if charge < EXACT else "float64"
-    return products, "i32" if narrow and products != "float64" else "i64"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@
 // Real is the type of charges, and Row that of the DAC codes on the rows, as the products need them: float
 // is exact up to 2^24, double up to 2^53. On a CPU with tiles (Intel AMX), `multiply` computes the products
 // in integers, v * g+ and -v * g-, from bytes. Int is the type of values computed from charges.
-// golden/fast.py chooses types without overflow.
+// golden/products.py chooses types without overflow.
 //
 // A column is converted once per row tile and, for a bit-serial DAC, per bit plane, highest plane first. Its
 // code is the sum of these conversions; each plane weighs twice the next one.

@@ -4,7 +4,7 @@
 // through all steps: its rows, state and codes stay in the L1 cache, and what belongs to a column (cells,
 // gain, bias, tables) is one number for all lanes. Products are of int16 pairs, summed in int32 (`vpmaddwd`); or
 // of bytes, four rows at once (`vpdpbusd`), if all cells are small multiples of one number, as equally spaced
-// levels are. Every product is exact, and golden/fast.py (`choose`) takes this path only if every sum is.
+// levels are. Every product is exact, and golden/products.py takes this path only if every sum is.
 //
 // If a column is converted once, by 4 bits or less, ADC and gate table become one table of 16 entries per
 // column, looked up by shuffles.

@@ -34,6 +34,7 @@ from golden.errors import WordlineError
 from golden.float_network import FloatModel, FloatNetwork
 from golden.injection import Injection
 from golden.parameters import Network
+from golden.products import Products
 from golden.program import Program
 from golden.training.quantised import Trainable
 from wordline.flow import cache, emit
@@ -194,10 +195,9 @@ def golden(progress: Progress, peers: dict[str, Any] | None = None, *, full: boo
             runs[name] = partial(network.run, *given, trace=False)
             if full:
                 runs[f"{name}, ADC codes and c kept"] = partial(network.run, *given)
-        ways: list[fast.Products] = ["float32"]
+        ways: list[Products] = ["float32", "bytes"] if native.has_tiles() else ["float32"]
         ways += ["lanes", "lanes-pairs"] if native.has_lanes() else []
         ways += ["lanes-avx2", "lanes-avx2-pairs"] if native.has_vnni() else []
-        ways += ["bytes"] if native.has_tiles() else []
         for way in ways if full else ():
             runs[f"golden's layer, products: {way}"] = partial(
                 fast.run,

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import fast, files, kernel_inputs, layer, native, network, source
+from golden import products as products_
 from golden.injection import Injection, Placement
+from golden.products import LANES, choose
 from tests.helpers import descriptions, examples, random_codes, random_program, small
 
 GRADIENTS = ("positive", "negative", "gain", "bias", "gate_tables")
@@ -40,7 +42,7 @@ def kinds(program, learns=True):
     """The types in which each layer runs."""
     shapes = program.description.layers
     return [
-        fast.choose(part, shape, None, learns)
+        choose(part, shape, None, learns)
         for part, shape in zip(program.layers, shapes, strict=True)
     ]
 
@@ -98,7 +100,7 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     assert kinds(program) == types
     if sections.get("cell") is LOUD and injection and injection.placement == "every":
         loud = injection.draw(1, 1, description.cell, 37)
-        found = fast.choose(program.layers[0], description.layers[0], None, True, loud)
+        found = choose(program.layers[0], description.layers[0], None, True, loud)
         assert found == ("float32", "i64")
     x = random_codes(description, 4, 41, 11, description.network.inputs)
     top = description.dac.range.high
@@ -118,7 +120,7 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     arguments = (part, x, shape, runs, injected)
     products = ["float32"] if types[0][0] == "float32" else []
     products += ["float64", *(["bytes"] if tiles(description) else [])]
-    products += fast.LANES if injection is None and lanes(program) else []
+    products += LANES if injection is None and lanes(program) else []
     for way in products:
         for trace in (True, False):
             ran = fast.run(*arguments, products=way, trace=trace)
@@ -137,7 +139,7 @@ def tiles(description):
 def lanes(program):
     """Whether the first layer's numbers fit the lanes of vectors, and the CPU has them."""
     (shape, *_) = program.description.layers
-    in_words = fast.choose(program.layers[0], shape, "float32", False)[1] == "i32"
+    in_words = choose(program.layers[0], shape, "float32", False)[1] == "i32"
     return native.has_lanes() and in_words and kernel_inputs.fit_lanes(shape)
 
 
@@ -158,7 +160,7 @@ def lanes(program):
     ],
 )
 @pytest.mark.parametrize("noisy", [False, True])
-@pytest.mark.parametrize("way", fast.LANES)
+@pytest.mark.parametrize("way", LANES)
 def test_sequences_in_lanes_are_exact(kind, batch, sections, noisy, way):
     """Sizes around whole vectors and blocks, several threads, numbers at the ends of ranges."""
     description = small(cell={"kind": kind}, **sections)
@@ -251,7 +253,7 @@ def test_which_products_are_chosen(monkeypatch):
     assert kinds(program, learns=False) == [("bytes", "i32")]
     assert kinds(wide, learns=False) == [("lanes", "i32")]
     assert kinds(on_levels(small(), 36), learns=False) == [("lanes", "i32")]
-    monkeypatch.setattr(fast, "FEW", 10)
+    monkeypatch.setattr(products_, "FEW", 10)
     assert kinds(on_levels(small(), 36), learns=False) == [("bytes", "i32")]
     assert kinds(program, learns=True) == [("float32", "i32")]
     monkeypatch.setattr(native, "has_tiles", lambda: False)
@@ -259,7 +261,7 @@ def test_which_products_are_chosen(monkeypatch):
     long = random_program(small(cell={"state_bits": 17}), 0)
     injected = INJECTIONS[1].draw(1, 1, program.description.cell, 5)
     assert kinds(long, learns=False) == [("float32", "i32")]
-    found = fast.choose(program.layers[0], program.description.layers[0], None, False, injected)
+    found = choose(program.layers[0], program.description.layers[0], None, False, injected)
     assert found == ("float32", "i32")
     monkeypatch.setattr(native, "has_lanes", lambda: False)
     assert kinds(program, learns=False) == [("float32", "i32")]
