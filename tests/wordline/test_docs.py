@@ -102,6 +102,7 @@ ELSEWHERE = {
         # differences of two columns, with their spread, and the range of a table
         *("0.817", "0.058", "0.328", "0.750", "0.128", "0.214", "0.124", "4.1"),
     },
+    "votes": {"97.4"},  # of dni
     "tolerance": {"2.6", "10.7", "98.75"},  # differences of two rows; another run
 }
 """Decimal numbers of a study's page that its results.json has not."""
