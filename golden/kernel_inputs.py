@@ -31,8 +31,10 @@ def cells(
 
     in_bytes: Take `quads` if the cells fit.
     """
-    of_quads, parameters = quads(program, shape) if in_bytes else ({}, {})
-    return (of_quads, parameters) if of_quads else ({"pairs": pairs(program, shape)}, {})
+    parameters = byte_parameters(program, shape) if in_bytes else {}
+    if not parameters:
+        return {"pairs": pairs(program, shape)}, {}
+    return quads(program, shape, parameters), parameters
 
 
 def pairs(program: LayerProgram, shape: ArrayShape) -> Tensor:
@@ -45,8 +47,8 @@ def pairs(program: LayerProgram, shape: ArrayShape) -> Tensor:
     return _by_rows(_grouped(cells, shape), shape, 2)
 
 
-def quads(program: LayerProgram, shape: ArrayShape) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Cells of quads of rows for `run_lanes`, in bytes, and parameters; empty if they do not fit.
+def byte_parameters(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
+    """Parameters of `run_lanes` for cells in bytes; empty if the cells do not fit.
 
     They fit if every g+ - g- is a multiple of one number by at most 127, as with equally spaced
     levels without errors.
@@ -58,17 +60,20 @@ def quads(program: LayerProgram, shape: ArrayShape) -> tuple[dict[str, Tensor], 
     offset = -dac.range.low if dac.planes == 1 else 1
     in_words = (2**15 - 1) // max(1, 4 * offset * (sizes[-1] // unit))
     if sizes[-1] // unit > 127 or offset > 127 or not in_words:
-        return {}, {}
+        return {}
+    return {"cell_unit": unit, "row_offset": offset, "in_words": in_words}
+
+
+def quads(
+    program: LayerProgram, shape: ArrayShape, parameters: dict[str, int]
+) -> dict[str, Tensor]:
+    """Cells of quads of rows for `run_lanes`, in bytes. parameters: Those of `byte_parameters`."""
+    cells = (program.positive - program.negative).detach().to(torch.float32)
     # Faster than a division of integers, and as exact: quotients are integers up to 127.
-    grouped = _grouped((cells * (1 / unit)).round_().to(torch.int8), shape)
+    grouped = _grouped((cells * (1 / parameters["cell_unit"])).round_().to(torch.int8), shape)
     sums = [grouped[..., tile].sum(2, dtype=torch.int32) for tile in shape.row_slices]
-    return (
-        {
-            "quads": _by_rows(grouped, shape, 4),
-            "quad_start": -offset * torch.stack(sums, 1).contiguous(),
-        },
-        {"cell_unit": unit, "row_offset": offset, "in_words": in_words},
-    )
+    start = -parameters["row_offset"] * torch.stack(sums, 1).contiguous()
+    return {"quads": _by_rows(grouped, shape, 4), "quad_start": start}
 
 
 def _grouped(cells: Tensor, shape: ArrayShape) -> Tensor:

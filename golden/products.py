@@ -64,7 +64,7 @@ def choose(
         lanes = native.has_lanes() and in_integers and narrow and kernel_inputs.fit_lanes(shape)
         few = lanes and shape.rows * shape.gates * shape.units <= FEW
         tiles = native.has_tiles() and description.device.conductance_bits <= 8 and not learns
-        if tiles and not (few and kernel_inputs.quads(program, shape)[0]):
+        if tiles and not (few and kernel_inputs.byte_parameters(program, shape)):
             products = "bytes"
         elif lanes:
             products = "lanes"

@@ -180,7 +180,7 @@ def test_sequences_in_lanes_are_exact(kind, batch, sections, noisy, way):
         part.positive.copy_(step * levels.clamp(min=0))
         part.negative.copy_(step * (-levels).clamp(min=0))
         most = 7 * step
-        assert kernel_inputs.quads(part, shape)[1]["cell_unit"] == step
+        assert kernel_inputs.byte_parameters(part, shape)["cell_unit"] == step
     part.positive[:, 0], part.negative[:, 0] = most, 0
     part.positive[:, -1], part.negative[:, -1] = 0, most
     runs = torch.arange(batch) + 2**31
@@ -238,10 +238,10 @@ def test_which_cells_are_put_in_bytes():
         (fine, {"cell_unit": 36, "row_offset": 127, "in_words": 9}),
     ):
         (shape,) = program.description.layers
-        assert kernel_inputs.quads(program.layers[0], shape)[1] == parameters
+        assert kernel_inputs.byte_parameters(program.layers[0], shape) == parameters
     program = on_levels(small(), 36)
     program.layers[0].positive[0, 0, 0] = 35
-    assert kernel_inputs.quads(program.layers[0], program.description.layers[0]) == ({}, {})
+    assert kernel_inputs.byte_parameters(program.layers[0], program.description.layers[0]) == {}
 
 
 def test_which_products_are_chosen(monkeypatch):

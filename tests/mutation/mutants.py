@@ -146,10 +146,9 @@ def switched(
     name: Its new name; "": its own.
     """
     top = top or sources.top
-    write = f"hierarchy -top {top}\nwrite_verilog -noattr switched.v\n"
-    if name:
-        write = f"hierarchy -top {top}\nrename {top} {name}\nwrite_verilog -noattr switched.v\n"
-        top = name
+    rename = f"rename {top} {name}\n" if name else ""
+    write = f"hierarchy -top {top}\n{rename}write_verilog -noattr switched.v\n"
+    top = name or top
     run_yosys(sources.read + _with_number(mutants) + write, folder, "switch")
     text = (folder / "switched.v").read_text()
     text = text.replace("// synopsys parallel_case", "")  # Verilator would check it
