@@ -330,6 +330,7 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: _Job, *arguments: Tensor) -> tuple[Tensor, ...]:
         ctx.job, ctx.likes = job, [(a.dtype, a.shape) for a in arguments]
+        ctx.set_materialize_grads(False)  # codes and c have none, and take megabytes
         run_all = _in_lanes if _learns_in_lanes(job) else _forward
         ctx.tensors = run_all(job, True, *arguments)
         codes, c = ctx.tensors["codes"], ctx.tensors["c"]
@@ -338,10 +339,12 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         job, tensors, ctx.tensors = ctx.job, ctx.tensors, None
         if tensors is None:
             raise RuntimeError("a layer's gradients can be had once: they take the charge's place")
+        if grads[0] is None:
+            return (None,) * (1 + len(ctx.likes))
         shape, real = job.shape, job.real
         batch, steps, inputs = tensors["x"].shape
         tables = tensors["gate_tables"]

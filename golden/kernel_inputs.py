@@ -1,11 +1,9 @@
 """A program's numbers as the kernels take them (golden/native.py)."""
 
-import math
-
 import torch
 from torch import Tensor
 
-from golden import adc, noise
+from golden import adc, native, noise
 from golden.geometry import ArrayShape
 from golden.program import LayerProgram
 
@@ -29,22 +27,29 @@ def cells(
 ) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Cells for `run_lanes`, and parameters that go with them.
 
-    in_bytes: Take `quads` if the cells fit.
+    in_bytes: Take bytes if the cells fit.
+
+    Returns either "pairs", g+ - g- of pairs of rows, int16, shape (groups of columns, pairs,
+    COLUMNS, 2); or "quads", their quotients by `cell_unit`, int8, shape (groups of columns, quads,
+    COLUMNS, 4), and "quad_start". Row tiles, and the last group, are filled up with 0.
     """
-    parameters = byte_parameters(program, shape) if in_bytes else {}
+    differential = _differential(program)
+    parameters = _byte_parameters(differential, shape) if in_bytes else {}
+    each, dtype = (4, torch.int8) if parameters else (2, torch.int16)
+    groups = -(-shape.gates * shape.units // COLUMNS)
+    parts = sum(-(-len(tile) // each) for tile in shape.row_tiles)
+    tensors = {
+        "tile_rows": _tile_rows(shape),
+        "differential": differential,
+        "packed": torch.empty(groups, parts, COLUMNS, each, dtype=dtype),
+        "sums": torch.empty(groups, len(shape.row_tiles), COLUMNS, dtype=torch.int32),
+    }
+    unit = parameters.get("cell_unit", 1)
+    native.run_on_cells("pack_cells", tensors, shape, each=each, cell_unit=unit)
     if not parameters:
-        return {"pairs": pairs(program, shape)}, {}
-    return quads(program, shape, parameters), parameters
-
-
-def pairs(program: LayerProgram, shape: ArrayShape) -> Tensor:
-    """g+ - g- of pairs of rows for `run_lanes`, int16.
-
-    Shape (groups of columns, pairs, COLUMNS, 2). Row tiles with an odd number of rows, and the last
-    group, are filled up with 0.
-    """
-    cells = (program.positive - program.negative).detach().to(torch.int16)
-    return _by_rows(_grouped(cells, shape), shape, 2)
+        return {"pairs": tensors["packed"]}, {}
+    start = -parameters["row_offset"] * tensors["sums"]
+    return {"quads": tensors["packed"], "quad_start": start}, parameters
 
 
 def byte_parameters(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
@@ -53,46 +58,30 @@ def byte_parameters(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
     They fit if every g+ - g- is a multiple of one number by at most 127, as with equally spaced
     levels without errors.
     """
-    dac = shape.description.dac
-    cells = (program.positive - program.negative).detach().to(torch.int32)
-    sizes = torch.bincount(cells.abs().flatten()).nonzero().flatten().tolist()
-    unit = math.gcd(*sizes) or 1
+    return _byte_parameters(_differential(program), shape)
+
+
+def _byte_parameters(differential: Tensor, shape: ArrayShape) -> dict[str, int]:
+    dac, found = shape.description.dac, torch.empty(2, dtype=torch.int64)
+    tensors = {"differential": differential, "found": found}
+    native.run_on_cells("measure_cells", tensors, shape)
+    divisor, largest = found.tolist()
+    unit = divisor or 1
     offset = -dac.range.low if dac.planes == 1 else 1
-    in_words = (2**15 - 1) // max(1, 4 * offset * (sizes[-1] // unit))
-    if sizes[-1] // unit > 127 or offset > 127 or not in_words:
+    in_words = (2**15 - 1) // max(1, 4 * offset * (largest // unit))
+    if largest // unit > 127 or offset > 127 or not in_words:
         return {}
     return {"cell_unit": unit, "row_offset": offset, "in_words": in_words}
 
 
-def quads(
-    program: LayerProgram, shape: ArrayShape, parameters: dict[str, int]
-) -> dict[str, Tensor]:
-    """Cells of quads of rows for `run_lanes`, in bytes. parameters: Those of `byte_parameters`."""
-    cells = (program.positive - program.negative).detach().to(torch.float32)
-    # Faster than a division of integers, and as exact: quotients are integers up to 127.
-    grouped = _grouped((cells * (1 / parameters["cell_unit"])).round_().to(torch.int8), shape)
-    sums = [grouped[..., tile].sum(2, dtype=torch.int32) for tile in shape.row_slices]
-    start = -parameters["row_offset"] * torch.stack(sums, 1).contiguous()
-    return {"quads": _by_rows(grouped, shape, 4), "quad_start": start}
+def _differential(program: LayerProgram) -> Tensor:
+    """g+ - g-, exact in float32, shape (gates, units, rows)."""
+    return (program.positive - program.negative).detach().float().contiguous()
 
 
-def _grouped(cells: Tensor, shape: ArrayShape) -> Tensor:
-    """Cells (gates, units, rows) as (groups of columns, COLUMNS, rows)."""
-    if shape.gates > 1:
-        return cells.transpose(0, 1)
-    missing = -shape.units % COLUMNS
-    units = torch.cat([cells[0], cells.new_zeros(missing, shape.rows)])
-    return units.unflatten(0, (-1, COLUMNS))
-
-
-def _by_rows(grouped: Tensor, shape: ArrayShape, each: int) -> Tensor:
-    """`_grouped` cells as (groups of columns, parts of `each` rows, COLUMNS, each)."""
-    parts = []
-    for tile in shape.row_slices:
-        part = grouped[..., tile]
-        part = torch.cat([part, part.new_zeros(*part.shape[:2], -part.shape[2] % each)], 2)
-        parts.append(part.unflatten(2, (-1, each)).transpose(1, 2))
-    return torch.cat(parts, 1).contiguous()
+def _tile_rows(shape: ArrayShape) -> Tensor:
+    """First row of each row tile, and the number of rows."""
+    return torch.tensor([0, *(tile.stop for tile in shape.row_tiles)])
 
 
 def blocks(program: LayerProgram, shape: ArrayShape) -> tuple[Tensor, list[int], int]:
@@ -160,8 +149,7 @@ def numbers(
         **program.tables,
     }
     tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
-    starts = [0, *(tile.stop for tile in shape.row_tiles)]
-    tensors["tile_rows"] = torch.tensor(starts)
+    tensors["tile_rows"] = _tile_rows(shape)
     keys, columns = adc.keys_and_columns(program, shape)
     first, second = keys % noise.WORD
     keys = torch.stack([(first + columns * noise.COLUMN) % noise.WORD, second], dim=1)

@@ -11,10 +11,17 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from golden import files, source
+from golden.geometry import ArrayShape
 
-FILES = ("kernels.h", "kernels.cpp", "lanes.cpp", "lanes_avx2.cpp", "float_kernels.cpp")
+FILES = (
+    *("kernels.h", "kernels.cpp", "lanes.cpp", "lanes_avx2.cpp", "float_kernels.cpp"),
+    "array_kernels.cpp",
+)
 SOURCES = tuple(map(Path(__file__).with_name, FILES))
 
 # A fused multiply-add would round once where PyTorch rounds twice.
@@ -64,6 +71,23 @@ class FloatLayer(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("vectors", "inside")),
         ("power_ratio", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in FLOAT_POINTERS),
+    )
+
+
+CELL_POINTERS = (
+    *("tile_rows", "weight", "row_step", "unit", "between", "levels", "positive", "negative"),
+    *("grad_positive", "grad_negative", "grad_weight", "grad_unit"),
+    *("differential", "packed", "sums", "found"),
+)
+
+
+class Cells(ctypes.Structure):
+    """Arguments of a kernel on an array's cells; golden/array_kernels.cpp explains the fields."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("gates", "units", "rows", "tiles", "boundaries")),
+        *((name, ctypes.c_int64) for name in ("each", "cell_unit")),
+        *((name, ctypes.c_void_p) for name in CELL_POINTERS),
     )
 
 
@@ -137,9 +161,24 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     for name in ("float_step", "float_step_back"):
         function = getattr(loaded, name)
         function.argtypes, function.restype = (ctypes.POINTER(FloatLayer), ctypes.c_int64), None
+    for name in ("program_cells", "program_cells_back", "measure_cells", "pack_cells"):
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = (ctypes.POINTER(Cells),), None
     for name in ("tiles", "lanes", "vnni"):
         getattr(loaded, name).restype = ctypes.c_int64
     return loaded
+
+
+def run_on_cells(name: str, tensors: dict[str, Tensor], shape: ArrayShape, **more: int) -> None:
+    """Run a kernel on an array's cells.
+
+    tensors: Its arguments by name, contiguous.
+    more: Its arguments that are numbers, besides those of the shape.
+    """
+    fields: dict[str, Any] = {"gates": shape.gates, "units": shape.units, "rows": shape.rows}
+    fields |= {"tiles": len(shape.row_tiles), "boundaries": len(tensors.get("between", ()))}
+    fields |= {key: tensor.data_ptr() for key, tensor in tensors.items()}
+    getattr(library(), name)(Cells(**fields, **more))
 
 
 @lru_cache(maxsize=1)

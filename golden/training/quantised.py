@@ -28,6 +28,7 @@ from golden.geometry import ArrayShape
 from golden.levels import IMPORTANT, Levels, Table, place
 from golden.program import HeadProgram, LayerProgram, Program, ideal_macro, padded
 from golden.ranges import Range
+from golden.training import cells
 from golden.training.evaluate import FULL_SCALE
 from golden.training.optimise import Progress, batch_loss, fit, mean_of_passes
 from golden.training.settings import Training
@@ -97,10 +98,17 @@ class TrainableArray(nn.Module):
         weight, unit = self.weight * self.row_step, self.log_unit.exp()
         return crossbar.nearest_level(weight / over_rows(unit, self.shape), self.levels)
 
+    def cells(self) -> tuple[Tensor, Tensor]:
+        """Conductance codes (g+, g-) with gradients, shape (gates, units, rows) each."""
+        if not cells.usable(self.weight):
+            return crossbar.pair(self.differential())
+        unit = self.log_unit.exp()
+        return cells.codes(self.weight, self.row_step, unit, self.levels, self.shape)
+
     def codes(self) -> dict[str, Tensor]:
         """Fields of an array's program: integers with gradients, and an ideal macro."""
         description = self.shape.description
-        positive, negative = crossbar.pair(self.differential())
+        positive, negative = self.cells()
         gain = (self.log_unit - self.log_lsb).exp() * 2.0**self.shape.adc_shift
         bias = self.bias / self.index_step()[:, None]
         return {
