@@ -21,7 +21,7 @@ from golden import adc, kernel_inputs, native, noise
 from golden.fixed import slopes
 from golden.geometry import ArrayShape
 from golden.injection import Injected, Injection
-from golden.products import LANES, Products, choose
+from golden.products import LANES, Products, choose, fit_lanes
 from golden.program import LayerProgram
 
 
@@ -88,13 +88,16 @@ def run(
     kept = None if learns or injected is not None else _kept(program, shape, products)
     kinds = kept.kinds if kept else choose(program, shape, products, learns, injected)
     job = _Job(program, shape, runs, injected, trace or learns, kinds, kept)
-    if kinds[0] in LANES:
+    if kept and kinds[0] in LANES:
         tensors = _in_lanes(job, False, x)
         h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
     else:
         differential = (program.positive - program.negative).flatten(0, 1)
         loaded = (adc.lane_gain(program, shape), program.bias, program.gate_tables)
-        if learns:
+        if kinds[0] in LANES:
+            tensors = _in_lanes(job, False, x, differential, *loaded)
+            h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
+        elif learns:
             h, codes, c = _Run.apply(job, x, differential, *loaded)
         else:
             tensors = _forward(job, False, x, differential, *loaded)
@@ -251,8 +254,7 @@ def _results(job: _Job, x: Tensor) -> dict[str, Tensor]:
 
 def _learns_in_lanes(job: _Job) -> bool:
     """Whether `run_lanes` can run the forward pass of training, with charges in float32."""
-    fits = job.kinds == ("float32", "i32") and kernel_inputs.fit_lanes(job.shape)
-    return fits and job.injected is None and native.has_lanes()
+    return job.kinds == ("float32", "i32") and fit_lanes(job.shape, job.injected)
 
 
 def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str, Tensor]:
@@ -262,7 +264,8 @@ def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str
         numbers = job.kept.numbers
     else:
         numbers = kernel_inputs.numbers(job.program, job.shape, *loaded[1:])
-        cells, more = kernel_inputs.cells(job.program, job.shape, in_bytes=True)
+        in_bytes = not job.kinds[0].endswith("pairs")
+        cells, more = kernel_inputs.cells(job.program, job.shape, in_bytes)
         numbers |= cells
     tensors = numbers | _of_run(job) | _results(job, x)
     if training:

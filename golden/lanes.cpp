@@ -6,6 +6,9 @@
 // of bytes, four rows at once (`vpdpbusd`), if all cells are small multiples of one number, as equally spaced
 // levels are. Every product is exact, and golden/products.py takes this path only if every sum is.
 //
+// With injected noise on pre-activations, a step first converts all columns, because the noise is relative to all
+// of a gate's.
+//
 // If a column is converted once, by 4 bits or less, ADC and gate table become one table of 16 entries per
 // column, looked up by shuffles.
 
@@ -139,9 +142,8 @@ inline void transpose(const int16_t *from, int64_t stride, __m128i (&to)[8]) {
     }
 }
 
-inline void transpose(const float *from, int64_t stride, __m256 (&to)[8]) {
+inline void transpose(__m256 (&to)[8]) {
     __m256 s[8];
-    for (int k = 0; k < 8; k++) to[k] = _mm256_loadu_ps(from + k * stride);
     for (int k = 0; k < 8; k += 2) {
         s[k] = _mm256_unpacklo_ps(to[k], to[k + 1]);
         s[k + 1] = _mm256_unpackhi_ps(to[k], to[k + 1]);
@@ -156,6 +158,28 @@ inline void transpose(const float *from, int64_t stride, __m256 (&to)[8]) {
         s[k + 4] = _mm256_permute2f128_ps(to[k], to[k + 4], 0x31);
     }
     std::memcpy(to, s, sizeof s);
+}
+
+inline void transpose(const float *from, int64_t stride, __m256 (&to)[8]) {
+    for (int k = 0; k < 8; k++) to[k] = _mm256_loadu_ps(from + k * stride);
+    transpose(to);
+}
+
+// Double precision numbers of 16 lanes, four each.
+using Real = __m256d[4];
+
+inline void to_real(Wide v, Real &to) {
+    to[0] = _mm256_cvtepi32_pd(_mm256_castsi256_si128(v.a));
+    to[1] = _mm256_cvtepi32_pd(_mm256_castsi256_si128(v.b));
+    to[2] = _mm256_cvtepi32_pd(_mm256_extracti128_si256(v.a, 1));
+    to[3] = _mm256_cvtepi32_pd(_mm256_extracti128_si256(v.b, 1));
+}
+
+// The nearest integers, half-way values up.
+inline Wide rounded(const Real &v) {
+    __m128i of[4];
+    for (int k = 0; k < 4; k++) of[k] = _mm256_cvttpd_epi32(_mm256_floor_pd(_mm256_add_pd(v[k], _mm256_set1_pd(0.5))));
+    return {_mm256_set_m128i(of[2], of[0]), _mm256_set_m128i(of[3], of[1])};
 }
 
 // Write eight numbers in another type; for bytes, whether they are not 0.
@@ -287,6 +311,7 @@ class Block {
         : p(of.p), of(of), values((of.each * of.pairs + 8) * LANES * 2), driven(p.planes * of.pairs * 64),
           inputs((p.inputs + 7) / 8 * 8 * LANES * 2), h((p.units + SLOTS + 7) / 8 * 8 * LANES * 2),
           c((p.units + 8) * LANES * 2), index(c.size()), tanh(c.size()), output(c.size()),
+          fed(feeds() ? h.size() : 0), entries(p.normal ? (of.columns + 8) * LANES * 2 : 0),
           codes((of.columns + 8) * LANES * 2), charges(p.inside ? (parts() * of.columns + 8) * LANES * 4 : 0),
           inside(charges.size() / 2) {}
 
@@ -294,7 +319,10 @@ class Block {
         first = first_;
         sequences = count_;
         std::memset(c.as<char>(), 0, size_t(p.units * LANES * 2));
-        for (int64_t unit = 0; unit < p.units; unit++) store(h.as<int16_t>() + unit * LANES, set16(p.bipolar ? 1 : 0));
+        for (int64_t unit = 0; unit < p.units; unit++) {
+            store(h.as<int16_t>() + unit * LANES, set16(p.bipolar ? 1 : 0));
+            store(rows_of_h().as<int16_t>() + unit * LANES, set16(p.bipolar ? 1 : 0));
+        }
         for (int64_t t = 0; t < p.steps; t++) {
             take_inputs(t);
             drive();
@@ -316,9 +344,15 @@ class Block {
     Memory h;       // (units, LANES) int16
     Memory c;       // (units, LANES) int16
     Memory index, tanh, output;  // as c: index of the table of tanh(c), its entry, gate o
+    Memory fed;             // (units, LANES) int16: h with noise of its own, or none
+    Memory entries;         // (columns, LANES) int16: of gate tables, with injected noise
     Memory codes;           // (columns, LANES) int16
     Memory charges, inside; // (planes, tiles, columns, LANES) float and int16
     int64_t first = 0, sequences = 0;
+
+    bool feeds() const { return p.normal && p.in_cell < p.vectors; }
+    // h as it goes into the next product.
+    const Memory &rows_of_h() const { return feeds() ? fed : h; }
 
     void take_inputs(int64_t t) {
         int16_t *to = inputs.as<int16_t>();
@@ -343,11 +377,12 @@ class Block {
     // Write x and h to their places, and pairs or quads of rows to `driven`.
     void drive() {
         int16_t *v = values.as<int16_t>();
+        const int16_t *of_h = rows_of_h().as<int16_t>();
         for (int64_t tile = 0; tile < p.tiles; tile++) {
             int16_t *to = v + of.place(tile) * LANES;
             for (int64_t row = p.tile_rows[tile]; row < p.tile_rows[tile + 1]; row++, to += LANES) {
                 const int64_t unit = row - p.inputs;
-                store(to, load(unit < 0 ? inputs.as<int16_t>() + row * LANES : h.as<int16_t>() + unit * LANES));
+                store(to, load(unit < 0 ? inputs.as<int16_t>() + row * LANES : of_h + unit * LANES));
             }
         }
         Wide *to = driven.as<Wide>();
@@ -485,7 +520,7 @@ class Block {
         const V adc_noise = set32(p.adc_noise), unit = set32(of.unit());
         Wide run_a[8], run_b[8];
         if (noisy) for (int64_t plane = 0; plane < p.planes; plane++) counters(t * p.planes + plane, run_a[plane], run_b[plane]);
-        V entries[SLOTS];
+        V entry[SLOTS];
         for (int64_t group = 0; group < of.groups; group++) {
             V total[SLOTS];
             for (int64_t slot = 0; slot < SLOTS; slot++) total[slot] = _mm256_setzero_si256();
@@ -523,17 +558,106 @@ class Block {
                     }
                 }
             }
-            if (p.codes_step) keep_codes(group, total);
-            look_up(group, total, entries);
-            if (p.lstm)
-                lstm(group, entries);
-            else
-                rnn(group, entries);
+            if (p.codes_step || p.normal) keep_codes(group, total);
+            if (p.normal) continue;
+            look_up(group, total, entry);
+            p.lstm ? lstm(group, entry) : rnn(group, entry);
+        }
+        if (p.normal) {
+            for (int64_t gate = 0; gate < p.gates; gate++) look_up_noisy(t, gate);
+            for (int64_t group = 0; group < of.groups; group++) {
+                for (int64_t slot = 0; slot < SLOTS; slot++) {
+                    const int64_t k = of.column(group, slot);
+                    entry[slot] = load(entries.as<int16_t>() + (k < 0 ? 0 : k) * LANES);
+                }
+                p.lstm ? lstm(group, entry) : rnn(group, entry);
+            }
         }
         if (p.lstm) {
             look_up_tanh();
             outputs();
         }
+        if (feeds()) feed(t);
+    }
+
+    // Pre-activations of a column.
+    Wide pre_activations(int64_t k) const {
+        const Wide code = unpack(load(codes.as<int16_t>() + k * LANES));
+        const V bias = set32(p.bias[k]);
+        const __m128i frac = count(p.frac);
+        return {_mm256_add_epi32(_mm256_sll_epi32(code.a, frac), bias), _mm256_add_epi32(_mm256_sll_epi32(code.b, frac), bias)};
+    }
+
+    // Let `each(unit, noise)` see injected noise of all units: normal numbers of a vector, times the root of
+    // `value`'s mean square over the units and of the ratio.
+    template <class Value, class Each> void inject(int64_t t, int64_t vector, Value value, Each each) const {
+        Real power = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}, scale, v;
+        for (int64_t unit = 0; unit < p.units; unit++) {
+            to_real(value(unit), v);
+            for (int k = 0; k < 4; k++) power[k] = _mm256_add_pd(power[k], _mm256_mul_pd(v[k], v[k]));
+        }
+        const __m256d units = _mm256_set1_pd(double(p.units)), ratio = _mm256_set1_pd(p.power_ratio);
+        for (int k = 0; k < 4; k++) {
+            const __m256d mean = _mm256_mul_pd(_mm256_div_pd(power[k], units), ratio);
+            scale[k] = _mm256_sqrt_pd(_mm256_add_pd(mean, _mm256_set1_pd(1e-6)));
+        }
+        __m256 z[2][8];
+        for (int64_t unit = 0; unit < p.units; unit++) {
+            if (unit % 8 == 0) {
+                const int64_t some = p.units - unit < 8 ? p.units - unit : 8;
+                for (int64_t lane = 0; lane < LANES; lane++) {
+                    const int64_t n = first + (lane < sequences ? lane : 0);
+                    const float *from = p.normal + ((n * p.steps + t) * p.vectors + vector) * p.units + unit;
+                    float rest[8] = {};
+                    if (some < 8) from = static_cast<float *>(std::memcpy(rest, from, size_t(some) * sizeof(float)));
+                    z[lane / 8][lane % 8] = _mm256_loadu_ps(from);
+                }
+                transpose(z[0]);
+                transpose(z[1]);
+            }
+            Real noise;
+            for (int k = 0; k < 4; k++) {
+                const __m256 eight = z[k / 2][unit % 8];
+                const __m128 four = k % 2 ? _mm256_extractf128_ps(eight, 1) : _mm256_castps256_ps128(eight);
+                noise[k] = _mm256_mul_pd(_mm256_cvtps_pd(four), scale[k]);
+            }
+            each(unit, noise);
+        }
+    }
+
+    // Entries of a gate's table, with noise on the pre-activations.
+    void look_up_noisy(int64_t t, int64_t gate) const {
+        const int32_t *table = p.gate_tables + gate * p.entries - p.index_low;
+        const V least = set32(p.index_low), most = set32(p.index_high);
+        const auto value = [&](int64_t unit) { return pre_activations(gate * p.units + unit); };
+        inject(t, gate, value, [&](int64_t unit, const Real &noise) {
+            Real v;
+            to_real(value(unit), v);
+            for (int k = 0; k < 4; k++) v[k] = _mm256_add_pd(v[k], noise[k]);
+            const Wide index = rounded(v);
+            const V a = _mm256_i32gather_epi32(table, clamp32(index.a, least, most), 4);
+            const V b = _mm256_i32gather_epi32(table, clamp32(index.b, least, most), 4);
+            store(entries.as<int16_t>() + (gate * p.units + unit) * LANES, pack({a, b}));
+        });
+    }
+
+    // h with noise, as DAC codes.
+    void feed(int64_t t) const {
+        const auto value = [&](int64_t unit) { return unpack(load(h.as<int16_t>() + unit * LANES)); };
+        inject(t, p.in_cell, value, [&](int64_t unit, const Real &noise) {
+            Real v;
+            to_real(value(unit), v);
+            for (int k = 0; k < 4; k++) v[k] = _mm256_add_pd(v[k], noise[k]);
+            Wide codes_of_h = rounded(v);
+            if (p.bipolar) {  // signs, before rounding
+                const __m256d zero = _mm256_setzero_pd(), one = _mm256_set1_pd(1), minus = _mm256_set1_pd(-1);
+                for (int k = 0; k < 4; k++) v[k] = _mm256_blendv_pd(minus, one, _mm256_cmp_pd(v[k], zero, _CMP_GE_OQ));
+                codes_of_h = rounded(v);
+            }
+            const V least = set32(p.dac_low), most = set32(p.dac_high);
+            const Wide within = {clamp32(codes_of_h.a, least, most), clamp32(codes_of_h.b, least, most)};
+            store(fed.as<int16_t>() + unit * LANES, pack(within));
+        });
     }
 
     // Entries of the gate tables.
@@ -676,15 +800,15 @@ class Block {
         for (int64_t plane = 0; plane < p.planes; plane++) {
             float *to = static_cast<float *>(p.rows) + t * p.rows_step + plane * p.rows_plane + first * p.rows_width;
             const __m128i bit = count(p.planes - 1 - plane);
-            for (const Memory *from : {&inputs, &h}) {
-                const int64_t rows = from == &h ? p.units : p.inputs;
+            for (const Memory *from : {&inputs, &rows_of_h()}) {
+                const int64_t rows = from == &inputs ? p.inputs : p.units;
                 const int16_t *own = from->as<int16_t>();
                 if (p.planes > 1) {
                     int16_t *bits = values.as<int16_t>();
                     for (int64_t k = 0; k < rows; k++) store(bits + k * LANES, plane_of(load(own + k * LANES), bit));
                     own = bits;
                 }
-                spread(own, rows, to + (from == &h ? p.inputs : 0), p.rows_width);
+                spread(own, rows, to + (from == &inputs ? 0 : p.inputs), p.rows_width);
             }
         }
     }

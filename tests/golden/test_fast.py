@@ -120,7 +120,8 @@ def test_every_type_that_a_layer_may_run_in(sections, types, noisy, injection):
     arguments = (part, x, shape, runs, injected)
     products = ["float32"] if types[0][0] == "float32" else []
     products += ["float64", *(["bytes"] if tiles(description) else [])]
-    products += LANES if injection is None and lanes(program) else []
+    outside = injection is None or injection.placement != "every"
+    products += LANES if outside and lanes(program) else []
     for way in products:
         for trace in (True, False):
             ran = fast.run(*arguments, products=way, trace=trace)
@@ -195,6 +196,15 @@ def test_sequences_in_lanes_are_exact(kind, batch, sections, noisy, way):
     assert torch.equal(ran.h.long(), wanted.h) and torch.equal(quick.h, ran.h)
     if kind == "lstm":
         assert torch.equal(ran.c.long(), wanted.c)
+    for placement in ("pre-activations", "product"):
+        injection = Injection(snr_db=-3.0, placement=placement)
+        torch.manual_seed(batch)
+        injected = injection.draw(batch, 3, description.cell, shape.units)
+        torch.manual_seed(batch)
+        wanted = layer.run(part, x, shape, runs, injection, readable=True)
+        ran = fast.run(part, x, shape, runs, injected, products=way)
+        for name, values in wanted.quantities().items():
+            assert torch.equal(getattr(ran, name).long(), values), name
 
 
 @pytest.mark.parametrize("batch", [1, 31, 32, 33, 70])
@@ -259,10 +269,13 @@ def test_which_products_are_chosen(monkeypatch):
     monkeypatch.setattr(native, "has_tiles", lambda: False)
     assert kinds(program, learns=False) == [("lanes", "i32")]
     long = random_program(small(cell={"state_bits": 17}), 0)
-    injected = INJECTIONS[1].draw(1, 1, program.description.cell, 5)
     assert kinds(long, learns=False) == [("float32", "i32")]
-    found = choose(program.layers[0], program.description.layers[0], None, False, injected)
-    assert found == ("float32", "i32")
+    shape = program.description.layers[0]
+    for placement in PLACEMENTS:
+        injection = Injection(snr_db=3.0, placement=placement)
+        injected = injection.draw(1, 1, program.description.cell, 5)
+        found = choose(program.layers[0], shape, None, False, injected)
+        assert found == ("float32" if placement == "every" else "lanes", "i32")
     monkeypatch.setattr(native, "has_lanes", lambda: False)
     assert kinds(program, learns=False) == [("float32", "i32")]
 
