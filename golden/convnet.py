@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from golden.injection import Injection, add_noise
+from golden.normal import normal_numbers
 
 CLASSES = 10
 
@@ -58,5 +59,5 @@ def _noisy(v: Tensor, injection: Injection | None) -> Tensor:
     if injection is None:
         return v
     flat = v.flatten(1)
-    normal = torch.randn(flat.shape, device=flat.device)
+    normal = normal_numbers(flat.shape, flat.device)
     return add_noise(flat, normal, injection.power_ratio, injection.power).view(v.shape)

@@ -90,7 +90,7 @@ class FloatModel:
         """Scores of a data set, shape (sequences, classes), or states if there is no head.
 
         If every step has a label, the shape is (sequences, steps, classes), with 0 in padding
-        steps. Noise is drawn from PyTorch's generator.
+        steps. Noise is drawn by `golden.normal`.
         """
         size = (len(data), *((data.x.shape[1],) if data.every_step else ()), self.network.outputs)
         scores = torch.zeros(size, device=data.x.device)

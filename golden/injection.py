@@ -20,6 +20,7 @@ from torch import Tensor
 
 from golden.cells.cell import Cell
 from golden.fixed import bipolar, narrow, quantise
+from golden.normal import normal_numbers
 from golden.parameters import Dac
 from golden.ranges import Range
 from golden.validation import frozen
@@ -80,35 +81,35 @@ class Injection:
     def draw(
         self, batch: int, steps: int, cell: Cell, units: int, device: torch.device | str = "cpu"
     ) -> "Injected":
-        """Draw the noise of all steps of a layer from PyTorch's generator."""
-        normal = torch.randn((batch, steps, self.vectors(cell), units), device=device)
+        """Draw the noise of all steps of a layer; see `golden.normal`."""
+        normal = normal_numbers((batch, steps, self.vectors(cell), units), device)
         return Injected(normal, self.power_ratio, self.inside(cell), self.power)
 
     def on_scores(self, scores: Tensor) -> Tensor:
         """Add the noise to real scores (..., classes), unless only pre-activations have it."""
         if self.placement == "pre-activations":
             return scores
-        normal = torch.randn(scores.shape, device=scores.device)
+        normal = normal_numbers(scores.shape, scores.device)
         return add_noise(scores, normal, self.power_ratio, self.power)
 
     def on_inputs(self, v: Tensor) -> Tensor:
         """Add the noise to real inputs of a product (..., rows), if its placement is "product"."""
         if self.placement != "product":
             return v
-        return add_noise(v, torch.randn(v.shape, device=v.device), self.power_ratio, self.power)
+        return add_noise(v, normal_numbers(v.shape, v.device), self.power_ratio, self.power)
 
     def on_codes(self, codes: Tensor, dac: Dac) -> Tensor:
         """Like `on_inputs`, for DAC codes in any dtype; the result is codes of this DAC."""
         if self.placement != "product":
             return codes
-        normal = torch.randn(codes.shape, device=codes.device)
+        normal = normal_numbers(codes.shape, codes.device)
         return noisy_codes(codes, normal, self.power_ratio, dac, self.power)
 
     def on_integer_scores(self, scores: Tensor) -> Tensor:
         """Like `on_scores`, for integers in any dtype; the result is rounded to integers."""
         if self.placement == "pre-activations":
             return scores
-        normal = torch.randn(scores.shape, device=scores.device)
+        normal = normal_numbers(scores.shape, scores.device)
         return rounded_noise(scores, normal, self.power_ratio, self.power)
 
 
@@ -185,7 +186,7 @@ class StepNoise(NamedTuple):
 def growth(power_ratio: float) -> int:
     """Bound of the factor by which noise can raise the largest magnitude of a vector.
 
-    PyTorch's normal numbers are below 7 in magnitude.
+    Normal numbers of `golden.normal`, and PyTorch's, are below 7 in magnitude.
     """
     return math.ceil(1 + 7 * math.sqrt(power_ratio))
 

@@ -44,7 +44,7 @@ def run(
 
     x: DAC codes of any dtype, shape (batch, steps, inputs).
     runs: Run numbers of the passes, shape (batch,), for the macro's noise.
-    injection: Further noise, which no hardware has. It is drawn from PyTorch's generator, all steps
+    injection: Further noise, which no hardware has. It is drawn by `golden.normal`, all steps
         at once.
     trace: Keep ADC codes and c.
     readable: Use the readable path of this module. Default: the fast path (golden/fast.py) where it

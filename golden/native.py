@@ -20,7 +20,7 @@ from golden.geometry import ArrayShape
 
 FILES = (
     *("kernels.h", "kernels.cpp", "lanes.cpp", "lanes_avx2.cpp", "float_kernels.cpp"),
-    "array_kernels.cpp",
+    *("array_kernels.cpp", "normal.cpp"),
 )
 SOURCES = tuple(map(Path(__file__).with_name, FILES))
 
@@ -164,6 +164,10 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     for name in ("program_cells", "program_cells_back", "measure_cells", "pack_cells"):
         function = getattr(loaded, name)
         function.argtypes, function.restype = (ctypes.POINTER(Cells),), None
+    word = ctypes.c_uint64
+    loaded.normal_numbers.argtypes = (word, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+    loaded.philox_words.argtypes = (word, ctypes.c_int64, ctypes.c_void_p)
+    loaded.normal_numbers.restype = loaded.philox_words.restype = None
     for name in ("tiles", "lanes", "vnni"):
         getattr(loaded, name).restype = ctypes.c_int64
     return loaded

@@ -61,7 +61,7 @@ def run(
     runs: Run number of each sequence's first pass, shape (batch,), for the noise. Default: n *
     votes for sequence n.
 
-    injection: Further noise, which no hardware has, from PyTorch's generator, at its placement.
+    injection: Further noise, which no hardware has, by `golden.normal`, at its placement.
 
     every_step: Whether to score every step instead of the last one. Default: as in the description.
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import adc, convnet, fast, float_layer, layer, network
+from golden import injection as injection_
 from golden.cells.lstm import LstmCell
 from golden.cells.rnn import RnnCell
 from golden.convnet import ConvNet
@@ -178,12 +179,11 @@ def test_noise_at_the_product_is_on_what_goes_in_and_on_what_comes_out(monkeypat
     net, injection = FloatNetwork(description), Injection(snr_db=3.0, placement="product")
     drawn = []
 
-    def randn(size, device=None):
-        numbers = torch.rand(size)
-        drawn.append(numbers)
-        return numbers
+    def numbers(size, device):
+        drawn.append(torch.rand(size))
+        return drawn[-1]
 
-    monkeypatch.setattr(torch, "randn", randn)
+    monkeypatch.setattr(injection_, "normal_numbers", numbers)
     x, lengths = torch.rand(4, 2, 3), torch.full((4,), 2)
     found = net(x, lengths, injection)
     inside, on_x, on_h, on_scores = drawn
