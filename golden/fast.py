@@ -227,7 +227,7 @@ def _forward(
     """
     batch, steps, _ = x.shape
     numbers = kernel_inputs.numbers(job.program, job.shape, *loaded)
-    tensors = numbers | _of_run(job) | _results(job, x)
+    tensors = numbers | _of_run(job) | _results(job, x, training)
     if job.kinds[0] == "bytes":
         multiply = _bytes(job, batch, tensors)
     else:
@@ -240,14 +240,18 @@ def _forward(
     return tensors
 
 
-def _results(job: _Job, x: Tensor) -> dict[str, Tensor]:
+def _results(job: _Job, x: Tensor, training: bool) -> dict[str, Tensor]:
     """The input as the kernels take it, and room for their results."""
     (batch, steps, _), gates, units = x.shape, job.shape.gates, job.shape.units
     kept = (batch, steps) if job.trace else (1, 1)
+    codes = torch.empty(*kept, gates, units, dtype=torch.int32)
+    c = torch.empty(batch, kept[1], units, dtype=torch.int32)
+    if training:  # step by step, as gradients need them
+        codes, c = (t.view(steps, batch, *t.shape[2:]).transpose(0, 1) for t in (codes, c))
     return {
         "x": x.detach().to(torch.int16).contiguous(),
-        "codes": torch.empty(*kept, gates, units, dtype=torch.int32),
-        "c": torch.empty(batch, kept[1], units, dtype=torch.int32),
+        "codes": codes,
+        "c": c,
         "h": torch.empty(batch, steps, units, dtype=torch.int16),
     }
 
@@ -267,7 +271,7 @@ def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str
         in_bytes = not job.kinds[0].endswith("pairs")
         cells, more = kernel_inputs.cells(job.program, job.shape, in_bytes)
         numbers |= cells
-    tensors = numbers | _of_run(job) | _results(job, x)
+    tensors = numbers | _of_run(job) | _results(job, x, training)
     if training:
         _memory(job, loaded[0], tensors, training)
     kernel = LANES.get(job.kinds[0], "run_lanes")
@@ -303,7 +307,7 @@ def _memory(job: _Job, differential: Tensor, tensors: dict[str, Tensor], trainin
     tensors["rows"] = torch.empty(places + training, planes, batch, shape.rows, dtype=real)
     tensors["charge"] = torch.empty(places, tiles, planes, batch, columns, dtype=real)
     if training:
-        tensors["inside"] = torch.empty(batch, steps, planes, tiles, columns, dtype=torch.uint8)
+        tensors["inside"] = torch.empty(steps, batch, planes, tiles, columns, dtype=torch.uint8)
 
 
 def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int], object]:

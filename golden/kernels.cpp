@@ -256,7 +256,7 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
                 EACH (int64_t k = 0; k < columns; k++)
                     codes[k] += read[k] < least ? least : read[k] > most ? most : read[k];
                 if (p.inside) {
-                    uint8_t *__restrict inside = p.inside + ((at * p.planes + plane) * p.tiles + tile) * columns;
+                    uint8_t *__restrict inside = p.inside + (((t * p.batch + n) * p.planes + plane) * p.tiles + tile) * columns;
                     EACH (int64_t k = 0; k < columns; k++) inside[k] = (read[k] >= least) & (read[k] <= most);
                 }
             }
@@ -338,25 +338,6 @@ template <class Real, class Int> struct Through {
     Real operator()(Int a) const { return ((a >= low) & (a <= high)) ? slope : Real(0); }
 };
 
-// Fetch numbers into the cache that are needed soon: a sequence's are too far from the last one's for the CPU to
-// foresee.
-template <class T> void fetch(const T *from, int64_t count) {
-    const char *at = reinterpret_cast<const char *>(from);
-    for (int64_t k = 0; k < count * int64_t(sizeof(T)); k += 64) __builtin_prefetch(at + k, 1);
-}
-
-template <class Real> void fetch_back(const Layer &p, int64_t t, int64_t n) {
-    const int64_t columns = p.gates * p.units, at = n * p.steps + t;
-    fetch(p.codes + n * p.codes_sequence + t * p.codes_step, columns);
-    fetch(static_cast<const Real *>(p.grad_h) + at * p.units, p.units);
-    if (p.lstm) fetch(p.c + n * p.c_sequence + t * p.c_step - (t ? p.c_step : 0), p.units);
-    const Real *charges = static_cast<const Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
-    for (int64_t plane = 0; plane < p.planes; plane++)
-        for (int64_t tile = 0; tile < p.tiles; tile++)
-            fetch(charges + tile * p.charge_tile + plane * p.charge_plane, columns);
-    fetch(p.inside + at * p.planes * p.tiles * columns, p.planes * p.tiles * columns);
-}
-
 template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
     const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
     int32_t *__restrict a = p.scratch, *__restrict index = a + columns;
@@ -376,7 +357,6 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
         const int64_t at = n * p.steps + t;
         const int32_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
         const Noise noise(p, t, n);
-        if (n + 1 < p.batch) fetch_back<Real>(p, t, n + 1);
 
         // From the gradient of what went into the next product to that of h.
         const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
@@ -489,7 +469,7 @@ template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
             for (int64_t tile = 0; tile < p.tiles; tile++) {
                 Real *__restrict charge = charges + tile * p.charge_tile + plane * p.charge_plane;
                 const uint8_t *__restrict inside =
-                    p.inside + ((at * p.planes + plane) * p.tiles + tile) * columns;
+                    p.inside + (((t * p.batch + n) * p.planes + plane) * p.tiles + tile) * columns;
                 const int32_t *__restrict gain = p.gain + tile * columns;
                 double *__restrict grad_gain = p.grad_gain + tile * columns;
                 EACH (int64_t k = 0; k < columns; k++) {

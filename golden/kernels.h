@@ -45,7 +45,7 @@ struct Layer {
     int32_t *codes;               // (batch, steps, gates, units), or (gates, units) overwritten
     int32_t *c;                   // (batch, steps, units), or (batch, units); without injected noise
     int16_t *h;                   // (batch, steps, units)
-    uint8_t *inside;              // (batch, steps, planes, tiles, gates, units), or null: 1 where the
+    uint8_t *inside;              // (steps, batch, planes, tiles, gates, units), or null: 1 where the
                                   // ADC did not saturate
     // Operands and results of the products:
     void *rows;                   // (steps + 1, planes, batch, inputs + units) Row: x_t and h_{t-1}

@@ -826,8 +826,8 @@ class Block {
                 float *charge = static_cast<float *>(p.charge) + t * p.charge_step + tile * p.charge_tile
                     + plane * p.charge_plane + first * p.charge_width;
                 spread(charges.as<float>() + part * of.columns * LANES, of.columns, charge, p.charge_width);
-                uint8_t *fits = p.inside + ((first * p.steps + t) * parts + part) * of.columns;
-                spread(inside.as<int16_t>() + part * of.columns * LANES, of.columns, fits, p.steps * parts * of.columns);
+                uint8_t *fits = p.inside + ((t * p.batch + first) * parts + part) * of.columns;
+                spread(inside.as<int16_t>() + part * of.columns * LANES, of.columns, fits, parts * of.columns);
             }
         }
     }
