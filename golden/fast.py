@@ -379,13 +379,13 @@ class _Run(torch.autograd.Function):
             if start < tile.stop:
                 rows = weight[:, start : tile.stop].contiguous()
                 grad = tensors["grad_recurrent"][:, start - inputs : tile.stop - inputs]
-                to_h.append((n, grad, rows))
+                by_step = (charges[:, n] if several else charges[:, n, 0]).unbind(0)
+                to_h.append((by_step, grad, rows))
         for t in reversed(range(steps)):
             step_back(t)
             if t:
-                for n, grad, rows in to_h:
-                    own = charges[t, n].sum(0) if several else charges[t, n, 0]
-                    torch.mm(own, rows, out=grad)
+                for by_step, grad, rows in to_h:
+                    torch.mm(by_step[t].sum(0) if several else by_step[t], rows, out=grad)
         grad_x = None
         if ctx.needs_input_grad[1]:
             parts = []
