@@ -11,6 +11,7 @@ rounding alone. Tests compare both paths.
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -158,6 +159,13 @@ class _Job:
     kinds: tuple[Products, str]
     kept: _Kept | None
 
+    @cached_property
+    def constants(self) -> dict[str, int]:
+        """Parameters of the kernels."""
+        if self.kept is not None:
+            return self.kept.constants
+        return kernel_inputs.constants(self.program, self.shape)
+
     @property
     def real(self) -> torch.dtype:
         """dtype of charges."""
@@ -203,11 +211,10 @@ class _Job:
         }
 
     def _layer(self, tensors: dict[str, Tensor], more: dict[str, int]) -> native.Layer:
-        program, shape = self.program, self.shape
         fields: dict[str, Any] = {
             **dict(zip(("batch", "steps", "inputs"), tensors["x"].shape, strict=True)),
             **self._strides(tensors),
-            **(self.kept.constants if self.kept else kernel_inputs.constants(program, shape)),
+            **self.constants,
             **more,
         }
         if self.injected is not None:

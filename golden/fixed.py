@@ -75,7 +75,7 @@ def _flat_index(tables: Tensor, index: Tensor, range_: Range) -> Tensor:
 class _Narrow(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, shift: int, to: Range) -> Tensor:
-        rounded = torch.floor((a + ((1 << shift) >> 1)) * 2.0**-shift)
+        rounded = torch.floor((a + ((1 << shift) >> 1)) * 2.0**-shift if shift else a)
         ctx.shift = shift
         ctx.save_for_backward((rounded >= to.low) & (rounded <= to.high))
         return rounded.clamp(to.low, to.high)
@@ -83,7 +83,8 @@ class _Narrow(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (inside,) = ctx.saved_tensors
-        return grads[0] * inside * 2.0**-ctx.shift, None, None
+        grad = grads[0] * inside
+        return grad * 2.0**-ctx.shift if ctx.shift else grad, None, None
 
 
 class _Bipolar(torch.autograd.Function):

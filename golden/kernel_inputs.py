@@ -1,5 +1,7 @@
 """A program's numbers as the kernels take them (golden/native.py)."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -104,6 +106,11 @@ def blocks(program: LayerProgram, shape: ArrayShape) -> tuple[Tensor, list[int],
     return torch.cat(parts), depths, width
 
 
+def noisy(program: LayerProgram) -> bool:
+    """Whether conversions draw noise."""
+    return bool(program.read_noise.any()) or bool(program.adc_noise)
+
+
 def constants(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
     """Parameters of the description, and of noise."""
     description, index = shape.description, shape.index_range
@@ -125,7 +132,7 @@ def constants(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
         "dac_high": of_dac.high,
         "bipolar": description.dac.bits == 1,
         "lstm": cell.kernel == "lstm",
-        "noisy": bool(program.read_noise.any()) or bool(program.adc_noise),
+        "noisy": noisy(program),
         "adc_noise": int(program.adc_noise),
         "error_shift": noise.LSB_SHIFT - shape.adc_shift,
         **cell.kernel_fields(),
@@ -150,9 +157,22 @@ def numbers(
     }
     tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
     tensors["tile_rows"] = _tile_rows(shape)
+    tensors["keys"] = _keys(program, shape)
+    tensors["magnitudes"] = _magnitudes()
+    return tensors
+
+
+def _keys(program: LayerProgram, shape: ArrayShape) -> Tensor:
+    """Key words of the columns' draws; 0 where there are none."""
+    if not noisy(program):
+        size = (len(shape.row_tiles), 2, shape.gates, shape.units)
+        return torch.zeros(size, dtype=torch.uint32)
     keys, columns = adc.keys_and_columns(program, shape)
     first, second = keys % noise.WORD
     keys = torch.stack([(first + columns * noise.COLUMN) % noise.WORD, second], dim=1)
-    tensors["keys"] = keys.to(torch.uint32).contiguous()
-    tensors["magnitudes"] = torch.tensor(noise.magnitudes(), dtype=torch.uint8)
-    return tensors
+    return keys.to(torch.uint32).contiguous()
+
+
+@lru_cache(maxsize=1)
+def _magnitudes() -> Tensor:
+    return torch.tensor(noise.magnitudes(), dtype=torch.uint8)

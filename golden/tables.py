@@ -25,13 +25,14 @@ def gate_tables(step: Tensor, shape: ArrayShape) -> Tensor:
     """
     description, cell = shape.description, shape.description.cell
     x = _indices(shape.index_range, step.device) * step[:, None]
-    tables = [
-        quantise(FUNCTIONS[function](row) * _unit(unit, description), range_)
-        for function, row, unit, range_ in zip(
-            cell.gate_functions, x, cell.gate_units, cell.table_ranges, strict=True
-        )
-    ]
-    return torch.stack(tables)
+    kinds = [*zip(cell.gate_functions, cell.gate_units, cell.table_ranges, strict=True)]
+    tables, order = [], []
+    for kind in dict.fromkeys(kinds):  # gates of one kind at once
+        function, unit, range_ = kind
+        gates = [gate for gate, own in enumerate(kinds) if own == kind]
+        tables.append(quantise(FUNCTIONS[function](x[gates]) * _unit(unit, description), range_))
+        order += gates
+    return torch.cat(tables)[[order.index(gate) for gate in range(len(kinds))]]
 
 
 def cell_tables(description: Description, device: torch.device | str = "cpu") -> dict[str, Tensor]:

@@ -138,6 +138,7 @@ class Trainable(nn.Module):
     ) -> None:
         super().__init__()
         self.description = description
+        self._cell_tables: tuple[torch.device, dict[str, Tensor]] | None = None
         if description.cell.unbounded:
             model = _in_range(model, data)
         table = _tables(description, model, data, levels or Levels())
@@ -187,12 +188,14 @@ class Trainable(nn.Module):
     def program(self) -> Program:
         """The network as a program: float64 tensors that hold integers, with gradients."""
         description = self.description
-        own = tables.cell_tables(description, self.input_mean.device)
+        device = self.input_mean.device
+        if self._cell_tables is None or self._cell_tables[0] != device:
+            self._cell_tables = device, tables.cell_tables(description, device)
         layers = tuple(
             LayerProgram(
                 **array.codes(),
                 gate_tables=tables.gate_tables(array.index_step(), array.shape),
-                tables=own,
+                tables=dict(self._cell_tables[1]),
             )
             for array in self.layers
         )
