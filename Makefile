@@ -68,6 +68,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,attacks,synth]'
 	$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' .venv/lib || true  # on all cores; templates are no Python
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import torch._dynamo'  # which every optimiser imports: compiled once
 	touch $@
 
 $(DOCS_READY): $(READY)
