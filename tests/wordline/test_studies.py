@@ -8,7 +8,6 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 import safetensors.torch
-import scipy.stats
 import torch
 from rich.console import Console
 from typer.testing import CliRunner
@@ -596,7 +595,9 @@ def test_networks_are_compared_on_the_same_images():
     assert found["each"] == [pytest.approx(2 * (4 + 1) / 16)] * 2
     # The second seed has the same answers: it says nothing new of the images.
     one = [1, 0, 0, 0, 1, 1, -1, 0, 0, 0]
-    wanted = scipy.stats.ttest_1samp(np.array(one) * 100.0, 0)
+    from scipy.stats import ttest_1samp  # slow to import, in every process that collects tests
+
+    wanted = ttest_1samp(np.array(one) * 100.0, 0)
     assert found["p"] == pytest.approx(wanted.pvalue)
     low, high = wanted.confidence_interval()
     assert found["interval"] == pytest.approx([low, high], abs=1e-3)
