@@ -11,8 +11,7 @@ rounding alone. Tests compare both paths.
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -86,104 +85,110 @@ def run(
     cells, words = (program.positive, program.negative), (program.gain, program.bias)
     given = (x, *cells, *words, program.gate_tables)
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    kept = None if learns or injected is not None else _kept(program, shape, products)
-    kinds = kept.kinds if kept else choose(program, shape, products, learns, injected)
-    job = _Job(program, shape, runs, injected, trace or learns, kinds, kept)
-    if kept and kinds[0] in LANES:
-        tensors = _in_lanes(job, False, x)
-        h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
-    else:
+    made = (
+        _make(program, shape, products, learns, injected)
+        if learns or injected is not None
+        else _kept(program, shape, products)
+    )
+    job = _Job(shape, runs, injected, trace or learns, made)
+    if learns:
         differential = (program.positive - program.negative).flatten(0, 1)
-        loaded = (adc.lane_gain(program, shape), program.bias, program.gate_tables)
-        if kinds[0] in LANES:
-            tensors = _in_lanes(job, False, x, differential, *loaded)
-            h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
-        elif learns:
-            h, codes, c = _Run.apply(job, x, differential, *loaded)
-        else:
-            tensors = _forward(job, False, x, differential, *loaded)
-            h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
+        gain = adc.lane_gain(program, shape)
+        h, codes, c = _Run.apply(job, x, differential, gain, program.bias, program.gate_tables)
+    else:
+        tensors = _forward(job, x, training=False)
+        h, codes, c = tensors["h"], tensors["codes"], tensors["c"]
     has_c = shape.description.cell.state_range is not None
     return Ran(h, codes if trace else None, c if trace and has_c else None)
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """What inference computed from a program, for the next run of the same one.
+class _Made:
+    """What a run needs of a program.
 
-    made_from: All tensors but `positive`, the shape, and the versions of all tensors, which change
-        when they are written to.
+    lanes: Whether the kernel of all steps runs.
+    numbers, constants: Arguments of the kernels.
     """
 
-    made_from: tuple[list[Tensor], ArrayShape, list[int]]
     kinds: tuple[Products, str]
+    lanes: bool
     numbers: dict[str, Tensor]
     constants: dict[str, int]
 
 
-_KEPT = WeakTensorKeyDictionary()
-"""`_Kept` by `positive`, and by the products that were asked for."""
-
-
-def _kept(program: LayerProgram, shape: ArrayShape, products: Products | None) -> _Kept:
-    positive, *others = program.tensors().values()
-    versions = [-1 if t.is_inference() else t._version for t in (positive, *others)]
-    of_program: dict[Products | None, _Kept] = _KEPT.setdefault(positive, {})
-    known = of_program.get(products)
-    if known is not None and -1 not in versions:
-        tensors, own, before = known.made_from
-        same = len(tensors) == len(others) and all(map(operator.is_, tensors, others))
-        if same and before == versions and own == shape:
-            return known
-    kinds = choose(program, shape, products, learns=False)
-    loaded = (adc.lane_gain(program, shape), program.bias, program.gate_tables)
-    numbers = kernel_inputs.numbers(program, shape, *loaded)
+def _make(
+    program: LayerProgram,
+    shape: ArrayShape,
+    products: Products | None,
+    learns: bool,
+    injected: Injected | None = None,
+) -> _Made:
+    kinds = choose(program, shape, products, learns, injected)
+    in_training = learns and kinds == ("float32", "i32") and fit_lanes(shape, injected)
+    lanes = kinds[0] in LANES or in_training
+    numbers = kernel_inputs.numbers(program, shape)
     constants = kernel_inputs.constants(program, shape)
-    if kinds[0] in LANES:
+    if lanes:
         cells, more = kernel_inputs.cells(program, shape, not kinds[0].endswith("pairs"))
         numbers, constants = numbers | cells, constants | more
-    found = _Kept((others, shape, versions), kinds, numbers, constants)
-    of_program[products] = found
-    return found
+    elif kinds[0] == "bytes":
+        numbers |= kernel_inputs.blocks(program, shape)
+    if kinds[0] in REALS:
+        differential = (program.positive - program.negative).detach().flatten(0, 1)
+        numbers["weight"] = differential.to(REALS[kinds[0]])
+    return _Made(kinds, lanes, numbers, constants)
+
+
+REALS = {"float32": torch.float32, "float64": torch.float64}
+
+_KEPT = WeakTensorKeyDictionary()
+"""What inference made of programs, for the next run of the same one.
+
+By `positive`, and by the products that were asked for: `_Made`, and what it was made from: all
+other tensors, the shape, and the versions of all tensors, which change when they are written to.
+"""
+
+
+def _kept(program: LayerProgram, shape: ArrayShape, products: Products | None) -> _Made:
+    positive, *others = program.tensors().values()
+    versions = [-1 if t.is_inference() else t._version for t in (positive, *others)]
+    of_program: dict[Products | None, Any] = _KEPT.setdefault(positive, {})
+    if products in of_program and -1 not in versions:
+        made, tensors, own, before = of_program[products]
+        same = len(tensors) == len(others) and all(map(operator.is_, tensors, others))
+        if same and before == versions and own == shape:
+            return cast(_Made, made)
+    made = _make(program, shape, products, learns=False)
+    of_program[products] = made, others, shape, versions
+    return made
 
 
 @dataclass(frozen=True)
 class _Job:
     """Arguments of a run, except those with gradients."""
 
-    program: LayerProgram
     shape: ArrayShape
     runs: Tensor
     injected: Injected | None
     trace: bool
-    kinds: tuple[Products, str]
-    kept: _Kept | None
+    made: _Made
 
-    @cached_property
-    def constants(self) -> dict[str, int]:
-        """Parameters of the kernels."""
-        if self.kept is not None:
-            return self.kept.constants
-        return kernel_inputs.constants(self.program, self.shape)
+    @property
+    def kinds(self) -> tuple[Products, str]:
+        """Number formats; see `golden.products.choose`."""
+        return self.made.kinds
 
     @property
     def real(self) -> torch.dtype:
         """dtype of charges."""
-        return {"bytes": torch.int32, "float32": torch.float32, "float64": torch.float64}[
-            self.kinds[0]
-        ]
+        return REALS.get(self.kinds[0], torch.int32)
 
-    def kernel(
-        self, name: str, tensors: dict[str, Tensor], more: dict[str, int] | None = None
-    ) -> Callable[[int], None]:
-        """Compiled function of the step number, on tensors that the caller must keep alive.
-
-        more: Further fields of the kernel's arguments.
-        """
+    def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
+        """Compiled function of the step number, on tensors that the caller must keep alive."""
         if name not in ("multiply", *LANES.values()):
             short = {"bytes": "i32", "float32": "f32", "float64": "f64"}[self.kinds[0]]
             name = f"{name}_{short}_{self.kinds[1]}"
-        function, layer = getattr(native.library(), name), self._layer(tensors, more or {})
+        function, layer = getattr(native.library(), name), self._layer(tensors)
         return lambda t: function(layer, t)
 
     def _strides(self, tensors: dict[str, Tensor]) -> dict[str, int]:
@@ -195,7 +200,7 @@ class _Job:
             "c_sequence": c.stride(0),
             "c_step": c.stride(1) if self.trace else 0,
         }
-        if self.kinds[0] in LANES:
+        if "rows" not in tensors:
             return strides
         rows, charge = tensors["rows"], tensors["charge"]
         tiled = self.kinds[0] == "bytes"
@@ -210,12 +215,11 @@ class _Job:
             "charge_width": charge.stride(3),
         }
 
-    def _layer(self, tensors: dict[str, Tensor], more: dict[str, int]) -> native.Layer:
+    def _layer(self, tensors: dict[str, Tensor]) -> native.Layer:
         fields: dict[str, Any] = {
             **dict(zip(("batch", "steps", "inputs"), tensors["x"].shape, strict=True)),
             **self._strides(tensors),
-            **self.constants,
-            **more,
+            **self.made.constants,
         }
         if self.injected is not None:
             fields["vectors"] = self.injected.normal.shape[2]
@@ -225,23 +229,22 @@ class _Job:
         return native.Layer(**fields, **pointers)
 
 
-def _forward(
-    job: _Job, training: bool, x: Tensor, differential: Tensor, *loaded: Tensor
-) -> dict[str, Tensor]:
+def _forward(job: _Job, x: Tensor, training: bool) -> dict[str, Tensor]:
     """Run all steps.
 
     Returns every tensor of the kernels by its name there, and the weight.
     """
-    batch, steps, _ = x.shape
-    numbers = kernel_inputs.numbers(job.program, job.shape, *loaded)
-    tensors = numbers | _of_run(job) | _results(job, x, training)
-    if job.kinds[0] == "bytes":
-        multiply = _bytes(job, batch, tensors)
-    else:
-        multiply = _floats(job, differential, tensors, training)
+    tensors = job.made.numbers | _of_run(job) | _results(job, x, training)
+    if job.made.lanes:
+        if training:
+            _memory(job, tensors, training)
+        run_all = job.kernel(LANES.get(job.kinds[0], "run_lanes"), tensors)
+        run_all(torch.get_num_threads())
+        return tensors
+    multiply = (_bytes if job.kinds[0] == "bytes" else _floats)(job, tensors, training)
     begin, step = job.kernel("begin", tensors), job.kernel("step", tensors)
     begin(0)
-    for t in range(steps):
+    for t in range(x.shape[1]):
         multiply(t)
         step(t)
     return tensors
@@ -263,34 +266,9 @@ def _results(job: _Job, x: Tensor, training: bool) -> dict[str, Tensor]:
     }
 
 
-def _learns_in_lanes(job: _Job) -> bool:
-    """Whether `run_lanes` can run the forward pass of training, with charges in float32."""
-    return job.kinds == ("float32", "i32") and fit_lanes(job.shape, job.injected)
-
-
-def _in_lanes(job: _Job, training: bool, x: Tensor, *loaded: Tensor) -> dict[str, Tensor]:
-    """Run all steps by the kernel `run_lanes`, on PyTorch's threads; see `_forward`."""
-    more: dict[str, int] = {}
-    if job.kept is not None:
-        numbers = job.kept.numbers
-    else:
-        numbers = kernel_inputs.numbers(job.program, job.shape, *loaded[1:])
-        in_bytes = not job.kinds[0].endswith("pairs")
-        cells, more = kernel_inputs.cells(job.program, job.shape, in_bytes)
-        numbers |= cells
-    tensors = numbers | _of_run(job) | _results(job, x, training)
-    if training:
-        _memory(job, loaded[0], tensors, training)
-    kernel = LANES.get(job.kinds[0], "run_lanes")
-    job.kernel(kernel, tensors, more)(torch.get_num_threads())
-    return tensors
-
-
-def _floats(
-    job: _Job, differential: Tensor, tensors: dict[str, Tensor], training: bool
-) -> Callable[[int], object]:
+def _floats(job: _Job, tensors: dict[str, Tensor], training: bool) -> Callable[[int], object]:
     """Products by PyTorch; training keeps the rows and the charge of every step."""
-    _memory(job, differential, tensors, training)
+    _memory(job, tensors, training)
     places, tiles = len(tensors["charge"]), job.shape.row_slices
     columns = [tensors["weight"][:, tile].T.contiguous() for tile in tiles]
     rows = [of_step.flatten(0, 1) for of_step in tensors["rows"].unbind(0)]
@@ -303,13 +281,12 @@ def _floats(
     return multiply
 
 
-def _memory(job: _Job, differential: Tensor, tensors: dict[str, Tensor], training: bool) -> None:
-    """The weight, and room for rows and charge: of all steps, if gradients need them."""
+def _memory(job: _Job, tensors: dict[str, Tensor], training: bool) -> None:
+    """Room for rows and charge: of all steps, if gradients need them."""
     shape, real, planes = job.shape, job.real, job.shape.description.dac.planes
     batch, steps, _ = tensors["x"].shape
     tiles, columns = len(shape.row_tiles), shape.gates * shape.units
     places = steps if training else 1
-    tensors["weight"] = differential.detach().to(real)
     tensors["tile_places"] = tensors["tile_rows"][:-1].clone()
     tensors["rows"] = torch.empty(places + training, planes, batch, shape.rows, dtype=real)
     tensors["charge"] = torch.empty(places, tiles, planes, batch, columns, dtype=real)
@@ -317,12 +294,10 @@ def _memory(job: _Job, differential: Tensor, tensors: dict[str, Tensor], trainin
         tensors["inside"] = torch.empty(steps, batch, planes, tiles, columns, dtype=torch.uint8)
 
 
-def _bytes(job: _Job, batch: int, tensors: dict[str, Tensor]) -> Callable[[int], object]:
+def _bytes(job: _Job, tensors: dict[str, Tensor], _: bool) -> Callable[[int], object]:
     """Products by the kernel `multiply`; all sizes are padded to whole blocks."""
-    cells, depths, width = kernel_inputs.blocks(job.program, job.shape)
-    planes, height = job.shape.description.dac.planes, -(-batch // 32) * 32
-    tensors["cells"] = cells
-    tensors["tile_places"] = torch.tensor([0, *depths[:-1]]).cumsum(0)
+    depths, width = kernel_inputs.padded(job.shape)
+    planes, height = job.shape.description.dac.planes, -(-len(tensors["x"]) // 32) * 32
     tensors["rows"] = torch.zeros(2, planes, height, sum(depths), dtype=torch.int8)
     tensors["charge"] = torch.empty(1, len(depths), planes, height, width, dtype=torch.int32)
     return job.kernel("multiply", tensors)
@@ -345,8 +320,7 @@ class _Run(torch.autograd.Function):
     def forward(ctx: Any, job: _Job, *arguments: Tensor) -> tuple[Tensor, ...]:
         ctx.job, ctx.likes = job, [(a.dtype, a.shape) for a in arguments]
         ctx.set_materialize_grads(False)  # codes and c have none, and take megabytes
-        run_all = _in_lanes if _learns_in_lanes(job) else _forward
-        ctx.tensors = run_all(job, True, *arguments)
+        ctx.tensors = _forward(job, arguments[0], training=True)
         codes, c = ctx.tensors["codes"], ctx.tensors["c"]
         ctx.mark_non_differentiable(codes, c)
         return ctx.tensors["h"].to(job.real), codes, c

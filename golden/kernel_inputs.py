@@ -86,14 +86,15 @@ def _tile_rows(shape: ArrayShape) -> Tensor:
     return torch.tensor([0, *(tile.stop for tile in shape.row_tiles)])
 
 
-def blocks(program: LayerProgram, shape: ArrayShape) -> tuple[Tensor, list[int], int]:
-    """g+ and g- in the order of the kernel `multiply`, uint8.
-
-    Returns them, the padded number of rows of each row tile, and the padded number of columns.
-    """
-    columns = shape.gates * shape.units
-    width = -(-columns // 32) * 32
+def padded(shape: ArrayShape) -> tuple[list[int], int]:
+    """Rows of each row tile, and columns, of the kernel `multiply`: whole blocks."""
     depths = [-(-len(tile) // 64) * 64 for tile in shape.row_tiles]
+    return depths, -(-shape.gates * shape.units // 32) * 32
+
+
+def blocks(program: LayerProgram, shape: ArrayShape) -> dict[str, Tensor]:
+    """Cells for the kernel `multiply`: g+ and g- in its order, uint8, and where row tiles begin."""
+    columns, (depths, width) = shape.gates * shape.units, padded(shape)
     parts = []
     for tile, depth in zip(shape.row_slices, depths, strict=True):
         cells = torch.zeros(2, width, depth, dtype=torch.uint8)
@@ -103,7 +104,8 @@ def blocks(program: LayerProgram, shape: ArrayShape) -> tuple[Tensor, list[int],
         # An AMX tile has 16 lines; each holds 4 consecutive rows for each of 16 columns.
         split = cells.view(2, width // 16, 16, depth // 64, 16, 4)
         parts.append(split.permute(0, 1, 3, 4, 2, 5).flatten())
-    return torch.cat(parts), depths, width
+    starts = torch.tensor([0, *depths[:-1]]).cumsum(0)
+    return {"cells": torch.cat(parts), "tile_places": starts}
 
 
 def noisy(program: LayerProgram) -> bool:
@@ -139,20 +141,15 @@ def constants(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
     }
 
 
-def numbers(
-    program: LayerProgram, shape: ArrayShape, gain: Tensor, bias: Tensor, gate_tables: Tensor
-) -> dict[str, Tensor]:
-    """Loaded numbers in the kernels' types.
-
-    gain, bias, gate_tables: Those of the program, or what they are computed from with gradients.
-    """
+def numbers(program: LayerProgram, shape: ArrayShape) -> dict[str, Tensor]:
+    """Loaded numbers in the kernels' types."""
     offset = noise.UNIT * program.offset[:, None, adc.lane(shape)]
     words = {
         "read_noise": program.read_noise,
         "offset": offset.expand(-1, shape.gates, -1),
-        "gain": gain,
-        "bias": bias,
-        "gate_tables": gate_tables,
+        "gain": adc.lane_gain(program, shape),
+        "bias": program.bias,
+        "gate_tables": program.gate_tables,
         **program.tables,
     }
     tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
