@@ -64,7 +64,7 @@ def convert(
     draws: One draw per conversion; not needed if the noise amplitudes are 0.
     """
     code = (charge + _read_noise(array, draws)) * lane_gain(array, shape)
-    code = code + _lane_error(array, shape, draws)
+    code = code + lane_error(array, shape, draws)
     return narrow(code, shape.adc_shift, shape.description.adc.range)
 
 
@@ -109,7 +109,7 @@ def lane_gain(array: ArrayProgram, shape: ArrayShape) -> Tensor:
     return narrow(gain * factor, noise.GAIN_ERROR_SHIFT, most)
 
 
-def _lane_error(array: ArrayProgram, shape: ArrayShape, draws: Draws | None) -> Tensor:
+def lane_error(array: ArrayProgram, shape: ArrayShape, draws: Draws | None = None) -> Tensor:
     """Offset and noise of the lanes, in units of charge times gain."""
     error = noise.UNIT * array.offset.long()[:, None, lane(shape)]
     if draws is not None:

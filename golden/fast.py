@@ -8,19 +8,18 @@ pass is written by hand. Its gradients are those of the readable path; in float3
 rounding alone. Tests compare both paths.
 """
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from golden import adc, kernel_inputs, native, noise
 from golden.fixed import slopes
 from golden.geometry import ArrayShape
 from golden.injection import Injected, Injection
+from golden.kept import kept
 from golden.products import LANES, Products, choose, fit_lanes
 from golden.program import LayerProgram
 
@@ -88,7 +87,7 @@ def run(
     made = (
         _make(program, shape, products, learns, injected)
         if learns or injected is not None
-        else _kept(program, shape, products)
+        else kept(program, shape, products, lambda: _make(program, shape, products, learns=False))
     )
     job = _Job(shape, runs, injected, trace or learns, made)
     if learns:
@@ -140,27 +139,6 @@ def _make(
 
 
 REALS = {"float32": torch.float32, "float64": torch.float64}
-
-_KEPT = WeakTensorKeyDictionary()
-"""What inference made of programs, for the next run of the same one.
-
-By `positive`, and by the products that were asked for: `_Made`, and what it was made from: all
-other tensors, the shape, and the versions of all tensors, which change when they are written to.
-"""
-
-
-def _kept(program: LayerProgram, shape: ArrayShape, products: Products | None) -> _Made:
-    positive, *others = program.tensors().values()
-    versions = [-1 if t.is_inference() else t._version for t in (positive, *others)]
-    of_program: dict[Products | None, Any] = _KEPT.setdefault(positive, {})
-    if products in of_program and -1 not in versions:
-        made, tensors, own, before = of_program[products]
-        same = len(tensors) == len(others) and all(map(operator.is_, tensors, others))
-        if same and before == versions and own == shape:
-            return cast(_Made, made)
-    made = _make(program, shape, products, learns=False)
-    of_program[products] = made, others, shape, versions
-    return made
 
 
 @dataclass(frozen=True)

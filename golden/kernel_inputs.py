@@ -7,7 +7,7 @@ from torch import Tensor
 
 from golden import adc, native, noise
 from golden.geometry import ArrayShape
-from golden.program import LayerProgram
+from golden.program import ArrayProgram, LayerProgram
 
 COLUMNS = 4
 """Columns that `run_lanes` computes at once: the gates of a unit, or units with one gate."""
@@ -108,7 +108,7 @@ def blocks(program: LayerProgram, shape: ArrayShape) -> dict[str, Tensor]:
     return {"cells": torch.cat(parts), "tile_places": starts}
 
 
-def noisy(program: LayerProgram) -> bool:
+def noisy(program: ArrayProgram) -> bool:
     """Whether conversions draw noise."""
     return bool(program.read_noise.any()) or bool(program.adc_noise)
 

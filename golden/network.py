@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from golden import head, layer
+from golden import fast_head, head, layer
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 from golden.injection import Injection
@@ -94,25 +94,26 @@ def run(
     if program.head is None:
         # The same dtype as scores; layers return h in a narrow one.
         return Trace(tuple(traces), state.to(program.layers[-1].bias.dtype), None)
-    if every_step:
-        scores = _score_every_step(program.head, state, description.head, runs)
-    else:
-        scores = head.scores(program.head, state, description.head, runs)
+    scores = _scores(program.head, state, description.head, runs, readable)
     if injection is not None:
         scores = injection.on_integer_scores(scores)
     label = head.vote(scores.unflatten(0, (-1, votes)), program.vote_by)
     return Trace(tuple(traces), scores, label)
 
 
-def _score_every_step(program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor) -> Tensor:
-    """Scores of every step, shape (passes, steps, classes), from h (passes, steps, units)."""
-    passes, steps, _ = h.shape
-    numbers = torch.arange(steps, device=h.device).repeat(passes)
-    found = head.scores(
-        *(program, h.flatten(0, 1), shape),
-        *(runs.repeat_interleave(steps), numbers),
-    )
-    return found.unflatten(0, (passes, steps))
+def _scores(
+    program: HeadProgram, h: Tensor, shape: ArrayShape, runs: Tensor, readable: bool
+) -> Tensor:
+    """Scores (passes, classes) of h (passes, units); or with an axis of steps after the passes."""
+    size = h.shape[:-1]
+    steps: Tensor | int = 0  # the score of a whole sequence has this one
+    if h.dim() == 3:
+        steps = torch.arange(size[1], device=h.device).repeat(size[0])
+        h, runs = h.flatten(0, 1), runs.repeat_interleave(size[1])
+    found = None if readable else fast_head.scores(program, h, shape)
+    if found is None:
+        found = head.scores(program, h, shape, runs, steps)
+    return found.unflatten(0, size)
 
 
 def in_parts(

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden import fast, files, kernel_inputs, layer, native, network, source
+from golden import fast, fast_head, files, head, kernel_inputs, layer, native, network, source
 from golden import products as products_
 from golden.injection import Injection, Placement
 from golden.products import LANES, choose
@@ -292,6 +292,27 @@ def test_another_run_takes_the_numbers_of_the_last_one_unless_they_were_changed(
         for products in ways * 2:
             ran = fast.run(part, x, shape, runs, products=products)
             assert torch.equal(ran.h.long(), wanted.h)
+
+
+@examples(40)
+@given(descriptions(), st.integers(0, 999))
+def test_the_fast_head_is_the_readable_one(description, seed):
+    """With errors of the lanes; not where conversions draw noise; again after a change."""
+    program = random_program(description, seed, noisy=True).head
+    if program is None:
+        return
+    shape, runs = description.head, torch.arange(9)
+    h = random_codes(description, seed, 9, 1, shape.rows)[:, 0]
+    assert (fast_head.scores(program, h, shape) is None) == kernel_inputs.noisy(program)
+    still = {"read_noise": torch.zeros_like(program.read_noise), "adc_noise": torch.tensor(0)}
+    program = dataclasses.replace(program, **still)
+    for change in (None, "positive", "bias", "gain"):
+        if change:
+            getattr(program, change)[..., 0] += 1
+        for _ in range(2):
+            found = fast_head.scores(program, h, shape)
+            assert torch.equal(found, head.scores(program, h, shape, runs))
+    assert fast_head.scores(program, h.double(), shape) is None
 
 
 @pytest.mark.parametrize("gain", [1, 1023])
