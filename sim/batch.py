@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from gen.rtl.vectors import WHOLE
 from sim import chip
 from sim.batch_chip import PAUSE, Chip, Chunk, next_run, read_sidecar
 from sim.batch_header import header, layouts
@@ -272,7 +273,7 @@ class _Vectors:
         archive = self.files.enter_context(zipfile.ZipFile(path))
         self.arrays: dict[str, tuple[Any, tuple[int, ...], np.dtype[Any]]] = {}
         for entry in archive.namelist():
-            if entry == "format.npy":
+            if entry.removesuffix(".npy") in WHOLE:
                 continue
             file = self.files.enter_context(archive.open(entry))
             assert np.lib.format.read_magic(file) == (1, 0), entry

@@ -207,6 +207,15 @@ def _hex(numbers: np.ndarray, bits: int) -> np.ndarray:
     return np.frombuffer(b"0123456789abcdef", np.uint8)[numbers[:, None] >> shifts & 15]
 
 
+def last_word(path: Path) -> int | None:
+    """Data of the last word of an image file, its checksum; None if the last line is no word."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * MOST_LINE))
+        *_, line = file.read().split(b"\n")[:-1] or [b""]
+    match = re.fullmatch(rb"@[0-9a-fA-F]+ ([0-9a-fA-F]+)", line)
+    return None if match is None else int(match[1], 16)
+
+
 def read(path: Path, description: Description) -> list[Word]:
     """Read an image file.
 

@@ -11,6 +11,7 @@ sequence come first, then those of the next. Steps beyond a sequence's length ar
     scores          (passes, classes) or (passes, steps, classes), with a head
     label           (sequences,) or (sequences, steps), with a head
     state           (passes, units) or (passes, steps, units), without a head
+    image           (1,), checksum of the image with which a chip gives these values, if known
 """
 
 import zipfile
@@ -26,6 +27,9 @@ from golden.errors import WordlineError
 from golden.program import Program
 
 Vectors = dict[str, np.ndarray]
+
+WHOLE = ("format", "image")
+"""Arrays that are of no sequence."""
 
 FORMAT = 1
 """Version of the file, stored in its array `format` (docs/formats.md)."""
@@ -105,6 +109,10 @@ def _check(path: Path, vectors: Vectors, description: Description) -> None:
                 f"{path}: {name} is {said}, and the design needs integers of shape {shape_}; run "
                 f"`wordline emit` again."
             )
+    if "image" in vectors and (
+        vectors["image"].shape != (1,) or vectors["image"].dtype.kind not in "iu"
+    ):
+        raise WordlineError(f"{path}: image is no checksum; run `wordline emit` again.")
     votes = description.voting.max_votes if description.voting.replay_steps else 1
     if not count or not steps or passes % count or not count <= passes <= votes * count:
         raise WordlineError(
@@ -161,7 +169,7 @@ def first(vectors: Vectors, sequences: int) -> Vectors:
     return vectors | {
         name: array[: sequences if name in of_sequence else sequences * votes]
         for name, array in vectors.items()
-        if name != "format"
+        if name not in WHOLE
     }
 
 
@@ -174,7 +182,7 @@ def one(vectors: Vectors, sequence: int) -> Vectors:
         if name in of_sequence
         else array[sequence * votes : (sequence + 1) * votes]
         for name, array in vectors.items()
-        if name != "format"
+        if name not in WHOLE
     }
 
 

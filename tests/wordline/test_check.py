@@ -126,6 +126,28 @@ def test_a_fault_in_a_later_run_has_its_cycle_there(folder):
     assert [path.name for path in found.edited] == ["vectors.npz"]
 
 
+def test_vectors_of_another_image_are_refused(folder):
+    """As `wordline sim --sequences --effects` leaves them: the image is new, they are not."""
+    other = dataclasses.replace(PROGRAM, votes=1)
+    x = random_codes(DESIGN, 0, 3, 5, 3)
+    emit.emit_all(other, x, torch.tensor([5, 1, 2]), folder, whole=False)
+    before = content(folder)
+    with pytest.raises(WordlineError) as caught:
+        wordline.check(folder)
+    marks = re.findall(r"checksum ([0-9a-f]{8})\)", str(caught.value))
+    assert len(set(marks)) == 2 and marks[1] == (folder / "image.hex").read_text().split()[-1]
+    assert f"`wordline emit {DESIGN.name}`" in str(caught.value)
+    assert content(folder) == before
+    assert wordline.check(folder, vectors_file=folder / emit.PART).passed
+    # The package has an image and vectors of its own.
+    with vectors.np.load(folder / "package" / "vectors.npz") as file:
+        assert file["image"] == int((folder / "package" / "image.hex").read_text().split()[-1], 16)
+    golden = vectors.load(folder / "vectors.npz", DESIGN)
+    del golden["image"]  # of a version before
+    vectors.write(folder / "vectors.npz", golden)
+    assert not wordline.check(folder).passed
+
+
 EQUAL = {
     "exchanged operands": (r"assign (\w+) = (\w+) & (\w+);", r"assign \1 = \3 & \2;"),
     "a comment": (r"module ", "// mine\nmodule "),

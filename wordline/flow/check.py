@@ -19,7 +19,7 @@ from golden.errors import WordlineError
 from hw.bus.registers import RegisterMap
 from sim import coverage
 from sim.coverage import Exercised
-from wordline.flow import cache, record
+from wordline.flow import cache, emit, record
 from wordline.flow import changes as edits
 from wordline.flow.changes import Change
 from wordline.flow.given import Given, find
@@ -186,8 +186,21 @@ class _Check:
         self.top = naming.module_name(given.description)
         image.read(given.image, given.description)  # rejects damaged lines
         self.golden = vectors.load(given.vectors, given.description)
+        self._check_image()
         self.whole = len(self.golden["lengths"])
         self.vectors, self.count = self._vectors(first)
+
+    def _check_image(self) -> None:
+        """Raise WordlineError if the golden vectors were made for another image."""
+        own, found = self.golden.get("image"), image.last_word(self.given.image)
+        if own is None or found is None or int(own[0]) == found:
+            return
+        raise WordlineError(
+            f"{self.given.vectors} was made for another image (checksum {int(own[0]):08x}) than "
+            f"{self.given.image} (checksum {found:08x}): of another program, or with other effects "
+            f"or votes. Run `wordline emit {self.given.description.name}`, or give the vectors of "
+            f"this image with --vectors: those of `wordline sim --sequences` are in {emit.PART}."
+        )
 
     def _vectors(self, first: int | None) -> tuple[Path, int]:
         """File and number of the sequences to simulate."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from gen.ip import package
@@ -151,9 +152,15 @@ def emit_all(
         with made.writing(IMAGE, keys[IMAGE]) as beside:
             image.write(beside, program)
     if values is not None:
+        values |= _made_for(image.last_word(folder / IMAGE))
         with made.writing(vectors_file, keys[vectors_file]) as beside:
             vectors.write(beside, values)
     return Emitted(folder, time.monotonic() - began, False, edited)
+
+
+def _made_for(checksum: int | None) -> vectors.Vectors:
+    """What golden vectors say of the image that they were made for."""
+    return {} if checksum is None else {"image": np.array([checksum], np.uint32)}
 
 
 def emit_design(description: Description, folder: Path, *, force: bool = False) -> None:
@@ -205,10 +212,11 @@ def package_program(
     """
     golden = vectors.first(vectors.load(vectors_file, program.description), SEQUENCES)
     texts = package.program_texts(program.description, golden)
+    checksum = image.words(program)[-1][1]
     about = {
         "name": program.description.name,
         "fingerprint": program.description.fingerprint,
-        "checksum": f"{image.words(program)[-1][1]:08x}",
+        "checksum": f"{checksum:08x}",
         "votes": program.votes,
         "vote_by": program.vote_by if program.votes > 1 else None,
         "effects": effects_,
@@ -221,7 +229,7 @@ def package_program(
         made.write_text(path, text)
     write_images(program, made)
     with made.writing(VECTORS) as beside:
-        vectors.write(beside, golden)
+        vectors.write(beside, golden | _made_for(checksum))
 
 
 def write_images(program: Program, made: Generated) -> None:
