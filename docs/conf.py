@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import inspect
+import json
 import re
 import typing
 from pathlib import Path
@@ -13,9 +14,12 @@ import typer
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
+from gen.ip import registers
 from golden import effects, levels, parameters
 from golden.cells import CELLS
+from golden.presets import PRESETS
 from golden.training import settings
+from hw.bus.registers import RegisterMap
 from wordline.cli import commands  # noqa: F401  # registers the subcommands
 from wordline.cli.app import app as command
 
@@ -81,6 +85,9 @@ def parameter_page() -> str:
         "",
         "Tables of a description or recipe in TOML; equations: the [contract](../contract.md).",
         "A value outside its range is refused with the field, the value and the range.",
+        "`wordline describe vowels --toml > mine.toml` writes a whole file. The least is",
+        *("", "```toml", 'name = "mine"', "", "[network]", "inputs = 12", "hidden = [32]"),
+        *("classes = 9", "```"),
     ]
     for table, (suffix, kind) in SECTIONS.items():
         lines += ["", f"## `[{table.strip()}]`{suffix}", ""]
@@ -93,7 +100,28 @@ def parameter_page() -> str:
             allowed = _range(hints[field.name])
             meaning = said.get(field.name, "").replace("|", "\\|")
             lines.append(f"| `{field.name}` | {_default(field)} | {allowed} | {meaning} |")
+        lines += _presets() if kind is effects.Effects else []
     return "\n".join([*lines, ""])
+
+
+def _presets() -> list[str]:
+    """What each preset of effects sets."""
+    lines = ["", "| Preset | Sets |", "|---|---|"]
+    for name, preset in effects.PRESETS.items():
+        plain = effects.Effects()
+        fields = {f.name: getattr(preset, f.name) for f in dataclasses.fields(preset)}
+        own = {key: value for key, value in fields.items() if value != getattr(plain, key)}
+        said = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in own.items())
+        lines.append(f"| {name} | {said or 'nothing: an ideal chip'} |")
+    return lines
+
+
+def register_page() -> str:
+    """The register map of the preset `vowels`."""
+    map_ = RegisterMap(PRESETS["vowels"].description)
+    said = "The map of another design is `registers/registers.md` of its IP package."
+    title, text = registers.markdown(map_).split("\n", 1)
+    return f"{title}\n\n{said}\n{text}"
 
 
 def _said_of_fields(kind: type) -> dict[str, str]:
@@ -122,6 +150,8 @@ def _default(field: Any) -> str:
         value = field.default_factory()
     else:
         value = field.default
+    if value is None:
+        return "not set"
     if isinstance(value, str):
         return f'`"{value}"`'
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
@@ -133,6 +163,8 @@ def _range(hint: Any) -> str:
         return ", ".join(
             f'`"{v}"`' if isinstance(v, str) else f"`{v}`" for v in typing.get_args(hint)
         )
+    if typing.get_origin(hint) is tuple:
+        return f"a list, {_range(typing.get_args(hint)[0])}".removesuffix(", ")
     low = high = above = None
     for note in _notes(hint):
         low = getattr(note, "ge", low) if isinstance(note, annotated_types.Ge) else low
@@ -219,7 +251,11 @@ def setup(app: Any) -> None:
 
 
 MADE.mkdir(exist_ok=True)
-for name, text in (("parameters", parameter_page()), ("commands", command_page())):
+for name, text in (
+    ("parameters", parameter_page()),
+    ("commands", command_page()),
+    ("registers", register_page()),
+):
     path = MADE / f"{name}.md"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")

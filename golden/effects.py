@@ -100,7 +100,8 @@ class Effects:
     programming:       Programming error of the devices. "pcm" and "reram": published models
                        (`DEVICES`). "constant": the same deviation for each target.
     programming_sigma: Standard deviation of "constant", as a fraction of full scale.
-    drift_seconds:     Time from programming to use in seconds. No drift up to DRIFT_START.
+    drift_seconds:     Time from programming to use in seconds. No drift up to 20 s, the first
+                       reading.
     drift_nu:          Mean drift exponent nu in G(t) = G(t0) (t/t0)^-nu. The default is PCM's above
                        a third of full scale (Nandakumar et al., ICECS 2019).
     drift_nu_sigma:    Standard deviation of nu over devices; default as above. Devices that are

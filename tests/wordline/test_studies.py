@@ -183,6 +183,7 @@ def test_tolerance_in_small(monkeypatch, shared):
         clean, noisy = row[name]
         assert clean["mean"] == pytest.approx(base[0]["mean"]) and noisy["mean"] < clean["mean"] - 5
         assert 0 < row[f"{name}_one_point"] < noisy["sigma"]
+        assert len(row[f"{name}_one_point_seeds"]["seeds"]) == 2
     assert "% of w_max" in table and "noise of a conversion (ADC LSB)" in drawing
 
 
@@ -247,9 +248,13 @@ def test_what_levels_claims():
     [((95, 94.5, 93.5), 0.15), ((95, 94, 90), 0.1), ((95, 95, 94.5), None), ((95, 85, 94), 0.01)],
 )
 def test_where_a_point_is_lost(means, lost):
-    points = [{"sigma": 0.1 * n, "mean": mean} for n, mean in enumerate(means)]
-    found = tolerance.one_point_lost(points)
-    assert found is None if lost is None else found == pytest.approx(lost)
+    points = [
+        {"sigma": 0.1 * n, "mean": mean, "seeds": [99, mean, 1]} for n, mean in enumerate(means)
+    ]
+    for seed in (None, 1):
+        found = tolerance.one_point_lost(points, seed)
+        assert found is None if lost is None else found == pytest.approx(lost)
+    assert tolerance.one_point_lost(points, 0) is None
 
 
 def test_votes_in_small(monkeypatch, shared):

@@ -70,7 +70,7 @@ def describe(
         "crossbars (row x column tiles)": of(lambda n: f"{n.crossbars[0]} x {n.crossbars[1]}"),
         "ADCs": of(lambda n: n.adcs),
         "comparators": of(lambda n: f"{n.comparators:,}"),
-        "conversions a lane and step": lambda shape: shape.selects,
+        "conversions a lane and step": lambda shape: shape.samples,
         "conversion cycles a step": timing.conversion_cycles,
         "largest column charge": lambda shape: shape.charge_max,
         "ADC shift": lambda shape: shape.adc_shift,

@@ -120,17 +120,24 @@ class ToleranceStudy:
                 for n, sigma in enumerate(sigmas)
             ]
             row[f"{name}_one_point"] = one_point_lost(row[name])
+            # A seed that never loses a point has the last noise that was tried.
+            of_seeds = [one_point_lost(row[name], n) or sigmas[-1] for n in range(len(self.seeds))]
+            row[f"{name}_one_point_seeds"] = over_seeds(of_seeds)
         return row
 
 
-def one_point_lost(points: list[Fields]) -> float | None:
-    """The noise at which the mean accuracy is one point below that without, between two points of
-    the curve; None if it never is."""
-    goal = points[0]["mean"] - 1
-    for before, after in itertools.pairwise(points):
-        if after["mean"] <= goal:
-            part = (before["mean"] - goal) / (before["mean"] - after["mean"])
-            return float(before["sigma"] + part * (after["sigma"] - before["sigma"]))
+def one_point_lost(points: list[Fields], seed: int | None = None) -> float | None:
+    """The noise at which the accuracy is one point below that without, between two points of the
+    curve; None if it never is.
+
+    seed: Number of the seed whose curve it is; None: the mean curve.
+    """
+    values = [point["mean"] if seed is None else point["seeds"][seed] for point in points]
+    goal, sigmas = values[0] - 1, [point["sigma"] for point in points]
+    for n, (before, after) in enumerate(itertools.pairwise(values)):
+        if after <= goal:
+            part = (before - goal) / (before - after)
+            return float(sigmas[n] + part * (sigmas[n + 1] - sigmas[n]))
     return None
 
 
@@ -146,12 +153,12 @@ def _claims(row: Fields) -> list[Fields]:
         ("weight", "weight noise, of w_max", "%", 5.0),
     ):
         factor, last = 1.0 if name == "adc" else 100.0, row[name][-1]["sigma"]
-        at = row[f"{name}_one_point"]
+        at = row[f"{name}_one_point_seeds"]
         words = f"{where}: {what} that costs a point"
-        if at is None:
+        if last in at["seeds"]:
             words += " (more than was tried)"
-        value = factor * (last if at is None else at)
-        claims.append(claim(words, value, unit, goal=goal))
+        ours, spread = factor * at["mean"], factor * at["spread"]
+        claims.append(claim(words, ours, unit, goal=goal, spread=spread))
     return claims
 
 
