@@ -123,7 +123,7 @@ def _make(
     injected: Injected | None = None,
 ) -> _Made:
     kinds = choose(program, shape, products, learns, injected)
-    in_training = learns and kinds == ("float32", "i32") and fit_lanes(shape, injected)
+    in_training = learns and kinds == ("float32", "i32") and fit_lanes(shape)
     lanes = kinds[0] in LANES or in_training
     numbers = kernel_inputs.numbers(program, shape)
     constants = kernel_inputs.constants(program, shape)

@@ -6,8 +6,8 @@
 // of bytes, four rows at once (`vpdpbusd`), if all cells are small multiples of one number, as equally spaced
 // levels are. Every product is exact, and golden/products.py takes this path only if every sum is.
 //
-// With injected noise on pre-activations, a step first converts all columns, because the noise is relative to all
-// of a gate's.
+// With injected noise a step first converts all columns, because the noise of a vector is relative to the mean
+// square of all its units.
 //
 // If a column is converted once, by 4 bits or less, ADC and gate table become one table of 16 entries per
 // column, looked up by shuffles.
@@ -312,6 +312,7 @@ class Block {
           inputs((p.inputs + 7) / 8 * 8 * LANES * 2), h((p.units + SLOTS + 7) / 8 * 8 * LANES * 2),
           c((p.units + 8) * LANES * 2), index(c.size()), tanh(c.size()), output(c.size()),
           fed(feeds() ? h.size() : 0), entries(p.normal ? (of.columns + 8) * LANES * 2 : 0),
+          noisy(every() ? 2 * entries.size() : 0), noisy_c(every() ? c.size() : 0),
           codes((of.columns + 8) * LANES * 2), charges(p.inside ? (parts() * of.columns + 8) * LANES * 4 : 0),
           inside(charges.size() / 2) {}
 
@@ -319,6 +320,7 @@ class Block {
         first = first_;
         sequences = count_;
         std::memset(c.as<char>(), 0, size_t(p.units * LANES * 2));
+        if (every()) std::memset(noisy_c.as<char>(), 0, size_t(p.units * LANES * 2));
         for (int64_t unit = 0; unit < p.units; unit++) {
             store(h.as<int16_t>() + unit * LANES, set16(p.bipolar ? 1 : 0));
             store(rows_of_h().as<int16_t>() + unit * LANES, set16(p.bipolar ? 1 : 0));
@@ -345,12 +347,16 @@ class Block {
     Memory c;       // (units, LANES) int16
     Memory index, tanh, output;  // as c: index of the table of tanh(c), its entry, gate o
     Memory fed;             // (units, LANES) int16: h with noise of its own, or none
-    Memory entries;         // (columns, LANES) int16: of gate tables, with injected noise
+    Memory entries;         // (columns, LANES) int16: of gate tables, with injected noise before them
+    Memory noisy;           // (columns, Wide): entries with noise of their own; then products of a cell
+    Memory noisy_c;         // (units, LANES) int16: c with noise of its own
     Memory codes;           // (columns, LANES) int16
     Memory charges, inside; // (planes, tiles, columns, LANES) float and int16
     int64_t first = 0, sequences = 0;
 
+    // Whether h has noise of its own before the next product; whether every vector of a cell has.
     bool feeds() const { return p.normal && p.in_cell < p.vectors; }
+    bool every() const { return p.normal && p.in_cell > p.gates; }
     // h as it goes into the next product.
     const Memory &rows_of_h() const { return feeds() ? fed : h; }
 
@@ -563,6 +569,10 @@ class Block {
             look_up(group, total, entry);
             p.lstm ? lstm(group, entry) : rnn(group, entry);
         }
+        if (every()) {
+            noisy_cell(t);
+            return;
+        }
         if (p.normal) {
             for (int64_t gate = 0; gate < p.gates; gate++) look_up_noisy(t, gate);
             for (int64_t group = 0; group < of.groups; group++) {
@@ -631,14 +641,61 @@ class Block {
         const V least = set32(p.index_low), most = set32(p.index_high);
         const auto value = [&](int64_t unit) { return pre_activations(gate * p.units + unit); };
         inject(t, gate, value, [&](int64_t unit, const Real &noise) {
-            Real v;
-            to_real(value(unit), v);
-            for (int k = 0; k < 4; k++) v[k] = _mm256_add_pd(v[k], noise[k]);
-            const Wide index = rounded(v);
+            const Wide index = with(value(unit), noise);
             const V a = _mm256_i32gather_epi32(table, clamp32(index.a, least, most), 4);
             const V b = _mm256_i32gather_epi32(table, clamp32(index.b, least, most), 4);
             store(entries.as<int16_t>() + (gate * p.units + unit) * LANES, pack({a, b}));
         });
+    }
+
+    // A cell with noise on every vector.
+    void noisy_cell(int64_t t) const {
+        Wide *own = noisy.as<Wide>();
+        for (int64_t gate = 0; gate < p.gates; gate++) {
+            look_up_noisy(t, gate);
+            const int16_t *entry = entries.as<int16_t>() + gate * p.units * LANES;
+            const auto value = [&](int64_t unit) { return unpack(load(entry + unit * LANES)); };
+            inject(t, p.gates + gate, value, [&](int64_t unit, const Real &noise) {
+                own[gate * p.units + unit] = with(value(unit), noise);
+            });
+        }
+        if (!p.lstm) {
+            for (int64_t unit = 0; unit < p.units; unit++) feed_back(unit, own[unit]);
+            return;
+        }
+        const V half = set32((int64_t(1) << p.gate_bits) >> 1), low = set16(p.state_low), high = set16(p.state_high);
+        int16_t *state = c.as<int16_t>(), *noisy_state = noisy_c.as<int16_t>(), *at = index.as<int16_t>();
+        for (int64_t unit = 0; unit < p.units; unit++) {
+            const Wide before = unpack(load(noisy_state + unit * LANES));
+            const Wide kept = times(own[p.units + unit], before), added = times(own[unit], own[2 * p.units + unit]);
+            const Wide next = {_mm256_add_epi32(kept.a, added.a), _mm256_add_epi32(kept.b, added.b)};
+            store(state + unit * LANES, clamp16(pack(shifted(next, half, count(p.gate_bits))), low, high));
+        }
+        const auto value = [&](int64_t unit) { return unpack(load(state + unit * LANES)); };
+        inject(t, 2 * p.gates, value, [&](int64_t unit, const Real &noise) {
+            const V after = clamp16(pack(with(value(unit), noise)), low, high);
+            store(noisy_state + unit * LANES, after);
+            store(at + unit * LANES, index_of(after));
+        });
+        look_up_tanh();
+        for (int64_t unit = 0; unit < p.units; unit++)
+            own[unit] = times(own[3 * p.units + unit], unpack(load(tanh.as<int16_t>() + unit * LANES)));
+        const auto product = [&](int64_t unit) { return own[unit]; };
+        inject(t, 2 * p.gates + 1, product, [&](int64_t unit, const Real &noise) {
+            feed_back(unit, with(own[unit], noise));
+        });
+    }
+
+    // Numbers with noise, rounded.
+    static Wide with(Wide value, const Real &noise) {
+        Real v;
+        to_real(value, v);
+        for (int k = 0; k < 4; k++) v[k] = _mm256_add_pd(v[k], noise[k]);
+        return rounded(v);
+    }
+
+    static Wide times(Wide left, Wide right) {
+        return {_mm256_mullo_epi32(left.a, right.a), _mm256_mullo_epi32(left.b, right.b)};
     }
 
     // h with noise, as DAC codes.
@@ -699,11 +756,16 @@ class Block {
         next = shifted(next, half, count(p.gate_bits));
         const V state = clamp16(pack(next), set16(p.state_low), set16(p.state_high));
         store(own, state);
+        store(index.as<int16_t>() + unit * LANES, index_of(state));
+        store(output.as<int16_t>() + unit * LANES, o);
+    }
+
+    // Index into the table of tanh(c).
+    V index_of(V state) const {
         // A sum that saturates is beyond the last index too.
         V upper = _mm256_adds_epi16(state, set16((int64_t(1) << p.state_index_shift) >> 1));
         upper = _mm256_sra_epi16(upper, count(p.state_index_shift));
-        store(index.as<int16_t>() + unit * LANES, clamp16(upper, set16(p.state_index_low), set16(p.state_index_high)));
-        store(output.as<int16_t>() + unit * LANES, o);
+        return clamp16(upper, set16(p.state_index_low), set16(p.state_index_high));
     }
 
     // Entries of the table of tanh(c) for all units. Apart from the rest of the step: a look-up lane by lane

@@ -35,13 +35,9 @@ LANES = {
 """Kernels of all steps."""
 
 
-def fit_lanes(shape: ArrayShape, injected: Injected | None) -> bool:
-    """Whether the kernel `run_lanes` can run a layer here, apart from its largest values.
-
-    It has no injected noise within the cell.
-    """
-    outside = injected is None or injected.inside == shape.gates
-    return native.has_lanes() and outside and kernel_inputs.fit_lanes(shape)
+def fit_lanes(shape: ArrayShape) -> bool:
+    """Whether the kernel `run_lanes` can run a layer here, apart from its largest values."""
+    return native.has_lanes() and kernel_inputs.fit_lanes(shape)
 
 
 def choose(
@@ -69,7 +65,7 @@ def choose(
     of_cell = description.cell.largest(1 if injected is None else injected.growth)
     narrow = max(2 * read, converted, of_cell) < 2**31
     if products is None:
-        lanes = not learns and narrow and fit_lanes(shape, injected)
+        lanes = not learns and narrow and fit_lanes(shape)
         few = lanes and shape.rows * shape.gates * shape.units <= FEW
         tiles = native.has_tiles() and description.device.conductance_bits <= 8 and not learns
         if tiles and not (few and kernel_inputs.byte_parameters(program, shape)):

@@ -64,9 +64,9 @@ class Run:
     def mixed(self, switch: int, after: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Vectors of the first program up to sequence `switch`, those of `after` from there on."""
         mixed: dict[str, np.ndarray] = {}
-        for name, values in self.a.items():
+        for name, values in after.items():
             own = switch * len(values) // self.count  # there may be several passes per sequence
-            mixed[name] = np.concatenate([values[:own], after[name][own:]])
+            mixed[name] = np.concatenate([self.a[name][:own], values[own:]])
         return mixed
 
     async def load_in_mid_run(self, image: Path, after: dict[str, np.ndarray]) -> None:
