@@ -57,7 +57,7 @@ class Faulty(Kind):
     """A reader with a fault of each kind, by the content of its file."""
 
     name = "faulty"
-    longest = 1.0
+    longest = 2.0
 
     def draw(self, draw: random.Random) -> Case:
         raise NotImplementedError
@@ -83,7 +83,7 @@ class Faulty(Kind):
                     with contextlib.suppress(Exception):
                         time.sleep(60)
             case "greedy":
-                np.ones(2**28, np.uint8)  # more than a heap has left over
+                np.ones(2**27, np.uint8)  # more than a heap has left over
             case "asks":
                 np.zeros(2**40)
             case "dies":
