@@ -41,7 +41,6 @@ def cells(
     groups = -(-shape.gates * shape.units // COLUMNS)
     parts = sum(-(-len(tile) // each) for tile in shape.row_tiles)
     tensors = {
-        "tile_rows": _tile_rows(shape),
         "differential": differential,
         "packed": torch.empty(groups, parts, COLUMNS, each, dtype=dtype),
         "sums": torch.empty(groups, len(shape.row_tiles), COLUMNS, dtype=torch.int32),
@@ -79,11 +78,6 @@ def _byte_parameters(differential: Tensor, shape: ArrayShape) -> dict[str, int]:
 def _differential(program: LayerProgram) -> Tensor:
     """g+ - g-, exact in float32, shape (gates, units, rows)."""
     return (program.positive - program.negative).detach().float().contiguous()
-
-
-def _tile_rows(shape: ArrayShape) -> Tensor:
-    """First row of each row tile, and the number of rows."""
-    return torch.tensor([0, *(tile.stop for tile in shape.row_tiles)])
 
 
 def padded(shape: ArrayShape) -> tuple[list[int], int]:
@@ -153,7 +147,7 @@ def numbers(program: LayerProgram, shape: ArrayShape) -> dict[str, Tensor]:
         **program.tables,
     }
     tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
-    tensors["tile_rows"] = _tile_rows(shape)
+    tensors["tile_rows"] = native.tile_rows(shape)
     tensors["keys"] = _keys(program, shape)
     tensors["magnitudes"] = _magnitudes()
     return tensors

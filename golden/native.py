@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from golden import files, source
@@ -173,12 +174,18 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     return loaded
 
 
+def tile_rows(shape: ArrayShape) -> Tensor:
+    """First row of each row tile, and the number of rows."""
+    return torch.tensor([0, *(tile.stop for tile in shape.row_tiles)])
+
+
 def run_on_cells(name: str, tensors: dict[str, Tensor], shape: ArrayShape, **more: int) -> None:
     """Run a kernel on an array's cells.
 
     tensors: Its arguments by name, contiguous.
     more: Its arguments that are numbers, besides those of the shape.
     """
+    tensors = tensors | {"tile_rows": tile_rows(shape)}
     fields: dict[str, Any] = {"gates": shape.gates, "units": shape.units, "rows": shape.rows}
     fields |= {"tiles": len(shape.row_tiles), "boundaries": len(tensors.get("between", ()))}
     fields |= {key: tensor.data_ptr() for key, tensor in tensors.items()}

@@ -45,9 +45,7 @@ class _Codes(torch.autograd.Function):
         levels: Tensor,
         shape: ArrayShape,
     ) -> tuple[Tensor, Tensor]:
-        starts = [0, *(tile.stop for tile in shape.row_tiles)]
         tensors = {
-            "tile_rows": torch.tensor(starts),
             "weight": weight.contiguous(),
             "row_step": row_step.contiguous(),
             "unit": unit.contiguous(),
