@@ -47,9 +47,22 @@ def usable(x: Tensor, shape: ArrayShape) -> bool:
     return (
         shape.description.cell.kernel is not None
         and x.device.type == "cpu"
-        and torch.get_float32_matmul_precision() == "highest"
+        and _in_full_precision()
         and native.library() is not None
     )
+
+
+def _in_full_precision() -> bool:
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # set by PyTorch's newer interface
+        return False
+
+
+def learns_tables(program: LayerProgram) -> bool:
+    """Whether numbers have gradients that this path does not compute: those but `run`'s `given`."""
+    others = (*program.tables.values(), program.offset, program.gain_error, program.read_noise)
+    return torch.is_grad_enabled() and any(t.requires_grad for t in others)
 
 
 def measurable(shape: ArrayShape, injection: Injection | None) -> bool:
@@ -81,6 +94,8 @@ def run(
     """
     if shape.description.cell.kernel is None:
         raise ValueError(f"the cell {shape.description.cell.kind!r} has no kernel; see `usable`")
+    if x.shape[2] != shape.inputs or not x.shape[1] or len(runs) != len(x):
+        raise ValueError(f"x {tuple(x.shape)} and runs {tuple(runs.shape)} do not fit the layer")
     cells, words = (program.positive, program.negative), (program.gain, program.bias)
     given = (x, *cells, *words, program.gate_tables)
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
@@ -231,13 +246,14 @@ def _forward(job: _Job, x: Tensor, training: bool) -> dict[str, Tensor]:
 def _results(job: _Job, x: Tensor, training: bool) -> dict[str, Tensor]:
     """The input as the kernels take it, and room for their results."""
     (batch, steps, _), gates, units = x.shape, job.shape.gates, job.shape.units
-    kept = (batch, steps) if job.trace else (1, 1)
+    kept, dac = (batch, steps) if job.trace else (1, 1), job.shape.description.dac.range
     codes = torch.empty(*kept, gates, units, dtype=torch.int32)
     c = torch.empty(batch, kept[1], units, dtype=torch.int32)
     if training:  # step by step, as gradients need them
         codes, c = (t.view(steps, batch, *t.shape[2:]).transpose(0, 1) for t in (codes, c))
     return {
-        "x": x.detach().to(torch.int16).contiguous(),
+        # Padding may have any value; the kernels' sums have room for codes.
+        "x": x.detach().clamp(dac.low, dac.high).to(torch.int16).contiguous(),
         "codes": codes,
         "c": c,
         "h": torch.empty(batch, steps, units, dtype=torch.int16),
@@ -306,16 +322,21 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        with torch.autocast("cpu", enabled=False):
+            return _Run._gradients(ctx, grads[0])
+
+    @staticmethod
+    def _gradients(ctx: Any, grad_h: Tensor | None) -> tuple[Tensor | None, ...]:
         job, tensors, ctx.tensors = ctx.job, ctx.tensors, None
         if tensors is None:
-            raise RuntimeError("a layer's gradients can be had once: they take the charge's place")
-        if grads[0] is None:
+            raise RuntimeError(native.ONCE)
+        if grad_h is None:
             return (None,) * (1 + len(ctx.likes))
         shape, real = job.shape, job.real
         batch, steps, inputs = tensors["x"].shape
         tables = tensors["gate_tables"]
         tensors |= {
-            "grad_h": grads[0].to(real).contiguous(),
+            "grad_h": grad_h.to(real).contiguous(),
             "grad_recurrent": torch.zeros(batch, shape.units, dtype=real),
             "grad_c": torch.zeros(batch, shape.units, dtype=real),
             "slopes": slopes(tables.double()).to(real),

@@ -40,6 +40,7 @@ def run(
     # From here on (steps, batch, ...), so that the numbers of a step are contiguous.
     z = x.transpose(0, 1) @ weight.T + bias
     compiled = cell.kernel is not None and injection.power == "layer" and x.device.type == "cpu"
+    compiled = compiled and z.dtype == recurrent.dtype == torch.float32
     if readable or not compiled or native.library() is None:
         h, _ = _readable(z, recurrent, cell, injected)
     else:
@@ -121,14 +122,19 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast("cpu", enabled=False):
+            return _Run._gradients(ctx, grads[0])
+
+    @staticmethod
+    def _gradients(ctx: Any, grad_h: Tensor) -> tuple[Tensor | None, ...]:
         tensors, ctx.tensors = ctx.tensors, None
         if tensors is None:
-            raise RuntimeError("a layer's gradients can be had once: they take the values' place")
-        steps, batch, units = tensors["h"].shape
+            raise RuntimeError(native.ONCE)
+        steps = len(tensors["h"])
         tensors |= {
-            "grad_h": grads[0].transpose(0, 1).contiguous(),
-            "grad_recurrent": torch.zeros(batch, units),
-            "grad_c": torch.zeros(batch, units),
+            "grad_h": grad_h.transpose(0, 1).contiguous(),
+            "grad_recurrent": torch.zeros_like(tensors["h"][0]),
+            "grad_c": torch.zeros_like(tensors["h"][0]),
         }
         step_back = _kernel("float_step_back", tensors, ctx.cell, ctx.injected)
         for t in reversed(range(steps)):

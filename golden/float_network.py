@@ -34,6 +34,7 @@ class FloatNetwork(nn.Module):
         )
         self.head = nn.Linear(net.hidden[-1], net.classes) if net.classes else None
         self.outputs = description.outputs
+        self.float()  # whatever PyTorch's default dtype
 
     def forward(
         self,
@@ -93,7 +94,7 @@ class FloatModel:
         steps. Noise is drawn by `golden.normal`.
         """
         size = (len(data), *((data.x.shape[1],) if data.every_step else ()), self.network.outputs)
-        scores = torch.zeros(size, device=data.x.device)
+        scores = torch.zeros(size, device=data.x.device, dtype=torch.float32)
         with torch.no_grad():
             # Sequences of similar length together, for less padding.
             for part in data.lengths.argsort(stable=True).split(PART):
@@ -115,7 +116,8 @@ class FloatModel:
         labels = data.labels
         if data.real:
             labels = (labels - self.target_mean) / self.target_spread
-        return dataclasses.replace(data, x=(data.x - self.mean) / self.spread, labels=labels)
+        x = ((data.x - self.mean) / self.spread).float()
+        return dataclasses.replace(data, x=x, labels=labels)
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file atomically."""

@@ -139,7 +139,6 @@ def numbers(program: LayerProgram, shape: ArrayShape) -> dict[str, Tensor]:
     """Loaded numbers in the kernels' types."""
     offset = noise.UNIT * program.offset[:, None, adc.lane(shape)]
     words = {
-        "read_noise": program.read_noise,
         "offset": offset.expand(-1, shape.gates, -1),
         "gain": adc.lane_gain(program, shape),
         "bias": program.bias,
@@ -147,6 +146,8 @@ def numbers(program: LayerProgram, shape: ArrayShape) -> dict[str, Tensor]:
         **program.tables,
     }
     tensors = {name: t.detach().to(torch.int32).contiguous() for name, t in words.items()}
+    # A register of up to 32 bits without a sign.
+    tensors["read_noise"] = program.read_noise.detach().long().to(torch.uint32).contiguous()
     tensors["tile_rows"] = native.tile_rows(shape)
     tensors["keys"] = _keys(program, shape)
     tensors["magnitudes"] = _magnitudes()

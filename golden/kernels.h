@@ -32,7 +32,7 @@ struct Layer {
     const uint32_t *runs;         // (batch)
     const uint8_t *magnitudes;    // (128)
     const uint32_t *keys;         // (tiles, 2, gates, units): key words; the first includes the column
-    const int32_t *read_noise;    // (tiles)
+    const uint32_t *read_noise;   // (tiles)
     const int32_t *offset;        // (tiles, gates, units), 64 * offset of the lane
     const int32_t *gain;          // (tiles, gates, units)
     const int32_t *bias;          // (gates, units)

@@ -54,8 +54,9 @@ def run(
     injected = None
     if injection is not None:
         injected = injection.draw(batch, steps, shape.description.cell, shape.units, x.device)
-    # The fast path has no noise of each unit's own power.
+    # The fast path has no noise of each unit's own power, and does not train every number.
     other = injected is not None and injected.power != "layer"
+    other = other or fast.learns_tables(program)
     if readable or other or not fast.usable(x, shape) or not fast.measurable(shape, injection):
         return _readable(program, x, shape, runs, injected)
     ran = fast.run(program, x, shape, runs, injected, trace=trace)

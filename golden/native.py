@@ -2,21 +2,24 @@
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from golden import files, source
+from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 
 FILES = (
@@ -90,6 +93,41 @@ class Cells(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("each", "cell_unit")),
         *((name, ctypes.c_void_p) for name in CELL_POINTERS),
     )
+
+
+ONCE = (
+    "a layer's gradients can be had once, because they take the place of its values; add the "
+    "losses before one backward pass, or run the layer again"
+)
+"""What a second backward pass is told."""
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def uncompiled(call: Call) -> Call:
+    """A function that `torch.compile` leaves as it is, and that `torch.jit.trace` refuses.
+
+    The kernels take addresses of tensors. Compiled, these may be gone before a kernel runs; a trace
+    would keep the numbers of its example. Compiled arithmetic may round otherwise, too.
+    """
+
+    disabled: list[Callable[..., Any]] = []
+
+    @functools.wraps(call)
+    def outside(*args: Any, **named: Any) -> Any:
+        if torch.jit.is_tracing():  # type: ignore[attr-defined]
+            raise WordlineError(
+                "A quantised network cannot be traced: its kernels are not PyTorch's; save "
+                "to_program(), or export the float network."
+            )
+        # Without the compiler's modules, which take 2 s to load, nothing is compiled.
+        if "torch._dynamo" not in sys.modules:
+            return call(*args, **named)
+        if not disabled:
+            disabled.append(torch.compiler.disable(call))
+        return disabled[0](*args, **named)
+
+    return cast(Call, outside)
 
 
 class Layer(ctypes.Structure):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from golden import fast_head, head, layer
+from golden import fast_head, head, layer, native
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 from golden.injection import Injection
@@ -36,6 +36,7 @@ class Trace:
     label: Tensor | None
 
 
+@native.uncompiled
 def run(
     program: Program,
     x: Tensor,
@@ -77,6 +78,10 @@ def run(
     votes = program.votes
     if runs is None:
         runs = torch.arange(len(x), device=x.device) * votes
+    if runs.shape != x.shape[:1]:
+        raise WordlineError(
+            f"runs has shape {tuple(runs.shape)}; give {len(x)} run numbers, one a sequence."
+        )
     runs = (runs[:, None] + torch.arange(votes, device=x.device)).flatten()
     if votes > 1:
         x, lengths = x.repeat_interleave(votes, 0), lengths.repeat_interleave(votes)
@@ -170,6 +175,8 @@ def check(program: Program, x: Tensor, lengths: Tensor) -> None:
             f"The input has shape {tuple(x.shape)}; give (sequences, steps, {inputs}), none of "
             f"them empty."
         )
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise WordlineError(f"The lengths are {lengths.dtype}; give integers.")
     if lengths.shape != x.shape[:1] or lengths.min() < 1 or lengths.max() > x.shape[1]:
         raise WordlineError(
             f"The lengths must be {x.shape[0]} numbers from 1 to {x.shape[1]}, the steps given."
@@ -177,14 +184,18 @@ def check(program: Program, x: Tensor, lengths: Tensor) -> None:
     check_votes(program.description, program.votes, program.vote_by, int(lengths.max()))
     dac = program.description.dac
     least, most = torch.aminmax(x)
-    if least >= dac.range.low and most <= dac.range.high and dac.bits > 1:
+    integers = not x.is_floating_point() or bool((x == x.floor()).all())
+    if least >= dac.range.low and most <= dac.range.high and dac.bits > 1 and integers:
         return
     steps = torch.arange(x.shape[1], device=x.device)
-    wrong = (x < dac.range.low) | (x > dac.range.high) | ((x == 0) & (dac.bits == 1))
+    wrong = ~((x >= dac.range.low) & (x <= dac.range.high)) | ((x == 0) & (dac.bits == 1))
+    if not integers:
+        wrong |= x != x.floor()
     wrong &= (steps < lengths[:, None])[..., None]  # padding may have any value
     if bool(wrong.any()):
         raise WordlineError(
             f"The input holds the code {x[wrong][0].item()}, which a {dac.bits}-bit DAC does not "
             f"have; its codes are {dac.range.low}..{dac.range.high}"
             + (" without 0." if dac.bits == 1 else ".")
+            + ("" if integers else " wordline.encode makes codes of real inputs.")
         )

@@ -16,8 +16,8 @@ def normal_numbers(size: Sequence[int], device: torch.device | str = "cpu") -> T
     """
     library = native.library() if torch.device(device).type == "cpu" else None
     if library is None:
-        return torch.randn(tuple(size), device=device)
-    seed, found = int(torch.randint(2**63 - 1, ())), torch.empty(tuple(size))
+        return torch.randn(tuple(size), device=device, dtype=torch.float32)
+    seed, found = int(torch.randint(2**63 - 1, ())), torch.empty(tuple(size), dtype=torch.float32)
     # A thread is worth its start from some hundred thousand numbers.
     threads = min(torch.get_num_threads(), 1 + found.numel() // 2**18)
     library.normal_numbers(seed, found.numel(), found.data_ptr(), threads)

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from golden import fast, fast_head, files, head, kernel_inputs, layer, native, network, source
 from golden import products as products_
+from golden.errors import WordlineError
 from golden.injection import Injection, Placement
 from golden.products import LANES, choose
 from tests.helpers import descriptions, examples, random_codes, random_program, small
@@ -284,9 +286,10 @@ def test_another_run_takes_the_numbers_of_the_last_one_unless_they_were_changed(
     program = random_program(small(), 0)
     (part,), (shape,) = program.layers, program.description.layers
     x, runs = random_codes(program.description, 0, 3, 4, 3), torch.arange(3)
-    for change in (None, "positive", "bias", "gate_tables"):
-        if change:
-            getattr(part, change)[..., 0] += 1
+    unseen = (part.negative.numpy(), part.bias.data)  # PyTorch does not count what is written here
+    for change in (None, part.positive, part.bias, part.gate_tables, *unseen):
+        if change is not None:
+            change[..., 0] += 1
         wanted = layer.run(part, x, shape, runs, readable=True)
         ways = (None, "float32", "lanes-pairs" if native.has_lanes() else "float64")
         for products in ways * 2:
@@ -316,7 +319,19 @@ def test_the_fast_head_is_the_readable_one(description, seed):
 
 
 @pytest.mark.parametrize("gain", [1, 1023])
-@pytest.mark.parametrize("sections", [{}, {"network": {"inputs": 60}, "dac": {"bits": 8}}])
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"network": {"inputs": 60}, "dac": {"bits": 8}},
+        {  # the register of read noise has 32 bits
+            "network": {"inputs": 1100},
+            "dac": {"bits": 8},
+            "device": {"conductance_bits": 12},
+            "adc": {"gain_bits": 12},
+        },
+    ],
+)
 def test_the_largest_noise_there_is(gain, sections):
     description = small(**sections).replace(network={"hidden": [9]})
     program = random_program(description, 5, noisy=True)
@@ -332,6 +347,74 @@ def test_the_largest_noise_there_is(gain, sections):
     program = dataclasses.replace(program, layers=(loud,))
     x = random_codes(description, 6, 20, 5, description.network.inputs)
     expect_equal(*both(program, x, torch.full((20,), 5)))
+
+
+def test_a_default_dtype_changes_nothing():
+    program = random_program(small(), 0)
+    (part,), (shape,) = program.layers, program.description.layers
+    x, runs = random_codes(program.description, 0, 3, 4, 3), torch.arange(3)
+    found = []
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            for readable in (False, True):
+                torch.manual_seed(3)
+                noise = Injection(snr_db=0.0, placement="every")
+                ran = layer.run(part, x, shape, runs, noise, readable=readable)
+                found.append(ran.codes.long())
+        finally:
+            torch.set_default_dtype(before)
+    assert all(torch.equal(codes, found[0]) for codes in found)
+
+
+def test_what_does_not_fit_a_layer_never_reaches_the_kernels():
+    program = random_program(small(), 0)
+    (part,), (shape,) = program.layers, program.description.layers
+    x, runs = random_codes(program.description, 0, 3, 4, 3), torch.arange(3)
+    for own, numbers in ((x[:, :0], runs), (x[:, :, :2], runs), (x, runs[:1])):
+        with pytest.raises(ValueError, match="do not fit the layer"):
+            fast.run(part, own, shape, numbers)
+    with pytest.raises(WordlineError, match=r"runs has shape \(1,\); give 3 run numbers"):
+        network.run(program, x, torch.full((3,), 4), runs[:1])
+    wild = torch.where(torch.arange(4)[:, None] < 2, x, torch.randint(-(2**40), 2**40, x.shape))
+    two = torch.full((3,), 2)
+    for readable in (False, True):
+        scores = network.run(program, wild, two, readable=readable).scores
+        assert torch.equal(scores, network.run(program, x[:, :2], two).scores)
+
+
+def test_a_coarse_precision_set_by_the_newer_interface_is_not_trusted():
+    code = (
+        "import torch; torch.backends.fp32_precision = 'tf32'; from golden import fast; "
+        "from tests.helpers import small; d = small(); "
+        "print(fast.usable(torch.zeros(1), d.layers[0]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_numbers_that_the_kernels_do_not_train_have_gradients_too():
+    program = random_program(small(), 0).to(torch.float64)
+    (part,), (shape,) = program.layers, program.description.layers
+    table = part.tables["tanh_table"].requires_grad_()
+    x, runs = random_codes(program.description, 0, 3, 4, 3).double(), torch.arange(3)
+    layer.run(part, x, shape, runs).h.sum().backward()
+    assert table.grad.abs().sum() > 0
+
+
+def test_autocast_around_a_backward_pass_changes_no_gradient():
+    found = []
+    for enabled in (False, True):
+        program = random_program(small(), 0).to(torch.float64)
+        (part,), (shape,) = program.layers, program.description.layers
+        part.positive.requires_grad_()
+        x, runs = random_codes(program.description, 0, 3, 4, 3).double(), torch.arange(3)
+        h = layer.run(part, x, shape, runs).h
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            h.sum().backward()
+        found.append(part.positive.grad)
+    assert torch.equal(*found) and bool(found[0].any())
 
 
 def test_without_a_trace_the_classes_are_the_same():
