@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import functools
+import numbers
+import operator
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +28,15 @@ T = TypeVar("T")
 MOST_TOML = 2**16
 """Maximum size of a TOML file (bytes): the time for a long dotted key grows with its square."""
 
-Int = Annotated[int, Strict()]
-"""An integer; strings, floats and bools are rejected."""
+
+def _whole(value: Any) -> Any:
+    """NumPy's integers as Python's, such as those of `numpy.arange`."""
+    own = isinstance(value, int) or not isinstance(value, numbers.Integral)
+    return value if own else operator.index(value)
+
+
+Int = Annotated[int, pydantic.BeforeValidator(_whole), Strict()]
+"""An integer, also one of NumPy; strings, floats and bools are rejected."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))

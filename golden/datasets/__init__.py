@@ -36,7 +36,7 @@ class Sequences:
     """Labelled sequences, padded with zeros.
 
     x: Inputs, shape (sequences, steps, channels), float32. If a step is a symbol: uint8, 1 in the
-        symbol's channel.
+        symbol's channel. Other bytes are numbers, such as the pixels of an image.
     lengths: Length of each sequence in steps, int64, shape (sequences,).
     labels: Classes, int64, shape (sequences,), or (sequences, steps) if every step has a label. For
         a regressor real numbers, float32, with a further axis of targets.
@@ -59,6 +59,15 @@ class Sequences:
         steps = int(lengths.max())
         labels = self.labels[chosen, :steps] if self.every_step else self.labels[chosen]
         return Sequences(self.x[chosen, :steps], lengths, labels)
+
+    @property
+    def symbolic(self) -> bool:
+        """Whether x holds symbols."""
+        return self.x.dtype == torch.uint8 and int(self.x.max()) <= 1
+
+    def numbers(self) -> "Sequences":
+        """Copy with x in float32, unless it holds symbols."""
+        return self if self.symbolic else replace(self, x=self.x.float())
 
     def padded(self) -> "Sequences":
         """Copy with 0 in all padding steps."""

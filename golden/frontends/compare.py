@@ -101,8 +101,8 @@ def compare(
         how = f"has shape {_shapes(outputs)}"
     raise WordlineError(
         f"{own.source} is not a chain of recurrent and linear layers, read at the last step or at "
-        f"every one: on the calibration its output {how}. Give its layers in a chain; what "
-        f"else it computes is not mapped."
+        f"every one: on the calibration its output {how}. Give its layers in a chain; of "
+        f"what else it computes, an ONNX file keeps scales, shifts and permutations."
     )
 
 

@@ -23,7 +23,12 @@ from golden.frontends.compare import Comparison, compare
 from golden.frontends.module import from_module
 from golden.levels import IMPORTANT, Levels
 from golden.program import ArrayProgram, Program
-from golden.training.evaluate import constant_channels, own_statistics, target_statistics
+from golden.training.evaluate import (
+    check_labels,
+    constant_channels,
+    own_statistics,
+    target_statistics,
+)
 from golden.training.quantised import Trainable, TrainableArray, over_rows
 
 CORRECTION = 512
@@ -92,11 +97,30 @@ def convert(
     Raises WordlineError if the network cannot be mapped, or does not fit the description or the
     calibration.
     """
+    if not isinstance(module, nn.Module | Foreign):
+        raise WordlineError(
+            f"{type(module).__name__} is no network; give a torch.nn.Module, or import its file "
+            f"with wordline.import_model."
+        )
+    if not isinstance(description, Description):
+        raise WordlineError(
+            f"{type(description).__name__} is no description; give one: of a recipe, .description."
+        )
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        return _convert(module, description, calibration, levels or Levels())
+
+
+def _convert(
+    module: nn.Module | Foreign,
+    description: Description,
+    calibration: Sequences | Tensor,
+    how: Levels,
+) -> Conversion:
     own = from_module(module) if isinstance(module, nn.Module) else module
     own.check(description)
-    data, how = _sequences(calibration), levels or Levels()
+    data = _sequences(calibration)
     check_calibration(own.source, description, data)
-    data = data.padded()
+    data = data.padded().numbers()
     model = as_model(own, description, data)
     own, compared = compare(own, model, data, description)
     notes = _notes(own, description, data)
@@ -156,6 +180,8 @@ def check_calibration(source: str, description: Description, data: Sequences) ->
         )
     if not bool(torch.isfinite(data.x[data.valid].float()).all()):
         raise WordlineError("The calibration holds a number that is not finite.")
+    if len(data.labels) != len(data.x) or _labelled(data):
+        check_labels(description, data, source="The calibration: ")
     if int(data.lengths.sum()) < 2:
         raise WordlineError(
             "The calibration has one step in all, of which no range can be found; give some "
@@ -183,9 +209,13 @@ def check_levels(description: Description, data: Sequences, how: Levels) -> None
 def _sequences(calibration: Sequences | Tensor) -> Sequences:
     if isinstance(calibration, Sequences):
         return calibration
-    lengths = torch.full(
-        calibration.shape[:1], calibration.shape[1] if calibration.dim() > 1 else 0
-    )
+    if not isinstance(calibration, Tensor):
+        raise WordlineError(
+            f"The calibration is a {type(calibration).__name__}; give a tensor (sequences, steps, "
+            f"inputs), or Sequences: of a Dataset, .train."
+        )
+    steps = calibration.shape[1] if calibration.dim() > 1 else 0
+    lengths = torch.full(calibration.shape[:1], steps)
     return Sequences(calibration, lengths, torch.full(calibration.shape[:1], -1))
 
 

@@ -34,8 +34,7 @@ def from_module(module: nn.Module) -> Foreign:
     """
     source = type(module).__name__
     _check_parts(module, source)
-    called = _called(module)
-    parts = called or [(n, p) for n, p in module.named_modules() if _is_part(p)]
+    parts = _called(module) or _written(module, source)
     if not any(isinstance(part, nn.LSTM | nn.RNN) for _, part in parts):
         own = ", ".join([*module.state_dict()][:6]) or "none"
         raise WordlineError(
@@ -66,6 +65,26 @@ def from_module(module: nn.Module) -> Foreign:
     )
 
 
+def _written(module: nn.Module, source: str) -> list[Part]:
+    """Parts in the order of the module's attributes, for a module that cannot be called.
+
+    Raises WordlineError if a nonlinearity is in front of one of them.
+    """
+    parts: list[Part] = []
+    nonlinear = ""
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Softmax | nn.LogSoftmax | nn.Sigmoid):
+            nonlinear = f"{name}: {type(part).__name__}"
+        elif _is_part(part):
+            if nonlinear:
+                raise WordlineError(
+                    f"{source} cannot be mapped: it has a nonlinearity ({nonlinear}) in front of "
+                    f"{name}; train the network without it."
+                )
+            parts.append((name, part))
+    return parts
+
+
 def _is_part(part: nn.Module) -> bool:
     return isinstance(part, nn.LSTM | nn.RNN | nn.Linear)
 
@@ -77,13 +96,17 @@ def _linear(part: nn.Linear) -> list[Layer | Linear]:
 
 def _recurrent(part: Any) -> list[Layer | Linear]:
     """Layers of an `nn.LSTM` or `nn.RNN`."""
-    tensors = {name: tensor.detach().cpu() for name, tensor in part.named_parameters()}
+
+    def tensor(name: str) -> Tensor:  # an attribute alone where it is pruned or normalised
+        found: Tensor = getattr(part, name).detach().cpu()
+        return found
+
     layers: list[Layer | Linear] = []
     for n in range(part.num_layers):
-        ih, hh = tensors[f"weight_ih_l{n}"], tensors[f"weight_hh_l{n}"]
+        ih, hh = tensor(f"weight_ih_l{n}"), tensor(f"weight_hh_l{n}")
         bias = torch.zeros(len(ih), dtype=torch.float64)
         if part.bias:
-            bias = bias + tensors[f"bias_ih_l{n}"] + tensors[f"bias_hh_l{n}"]
+            bias = bias + tensor(f"bias_ih_l{n}") + tensor(f"bias_hh_l{n}")
         layers.append(Layer(ih, hh, bias))
     return layers
 
@@ -169,14 +192,15 @@ def _arguments(module: nn.Module, x: Tensor) -> list[tuple[Tensor, ...]]:
 
 def _call(module: nn.Module, arguments: tuple[Tensor, ...]) -> Any:
     """Output of a module in evaluation mode; None if the call fails."""
-    training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     try:
         with torch.no_grad():
             return module.eval()(*arguments)
     except FAILURES:
         return None
     finally:
-        module.train(training)
+        for part, training in modes:
+            part.training = training
 
 
 FAILURES = (

@@ -52,6 +52,64 @@ def check_data(description: Description, data: Dataset) -> None:
         )
 
 
+def check_sequences(description: Description, data: Sequences, *, source: str = "") -> None:
+    """Check that sequences fit a description: shape, lengths, and finite inputs.
+
+    source: What they are for, in messages.
+
+    Raises WordlineError if they do not.
+    """
+    if not isinstance(data, Sequences):
+        raise WordlineError(
+            f"{source}the sequences are a {type(data).__name__}; give Sequences(x, lengths, "
+            f"labels): of a Dataset, .train or .test."
+        )
+    shape, inputs = tuple(data.x.shape), description.network.inputs
+    if len(shape) != 3 or shape[2] != inputs or 0 in shape:
+        raise WordlineError(
+            f"{source}x has shape {shape}; give (sequences, steps, {inputs}), none of them empty."
+        )
+    lengths, steps = data.lengths, shape[1]
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise WordlineError(f"{source}the lengths are {lengths.dtype}; give integers.")
+    if tuple(lengths.shape) != shape[:1] or lengths.min() < 1 or lengths.max() > steps:
+        raise WordlineError(
+            f"{source}the lengths must be {shape[0]} numbers from 1 to {steps}, the steps of x."
+        )
+    if data.x.is_complex():
+        raise WordlineError(f"{source}x is {data.x.dtype}; give real numbers.")
+    if data.x.is_floating_point() and not bool(torch.isfinite(data.x[data.valid]).all()):
+        raise WordlineError(f"{source}x holds a number that is not finite; mask it, or give 0.")
+
+
+def check_labels(description: Description, data: Sequences, *, source: str = "") -> None:
+    """Check that labels fit a description: classes, or real targets, of sequences or of steps.
+
+    source: What they are for, in messages.
+
+    Raises WordlineError if they do not.
+    """
+    labels, outputs, of = data.labels, description.outputs, description.output.of
+    every_step, classes = description.output.every_step, description.network.classes
+    if data.real and of == "class":
+        raise WordlineError(
+            f"{source}labels are {labels.dtype}, but what comes out is a class; give integers, or "
+            f"write output.of = 'scores' for a regressor."
+        )
+    wanted = (*data.x.shape[: 1 + every_step], *([outputs] if data.real else []))
+    if tuple(labels.shape) != wanted:
+        raise WordlineError(f"{source}labels have shape {tuple(labels.shape)}; give {wanted}.")
+    found = data.labelled(labels)
+    if data.real and not bool(torch.isfinite(found).all()):
+        raise WordlineError(f"{source}labels hold a number that is not finite; mask it.")
+    if not data.real and (int(found.min()) < 0 or int(found.max()) >= classes):
+        wanted_ = f"0..{classes - 1}" if classes else f"{outputs} real numbers"
+        what = "step" if every_step else "sequence"
+        raise WordlineError(
+            f"{source}labels are {int(found.min())}..{int(found.max())}; give {wanted_} a {what}."
+        )
+
+
 def check_device(device: str) -> None:
     """Check that PyTorch can compute on a device.
 
@@ -114,7 +172,7 @@ def statistics(data: Sequences) -> tuple[Tensor, Tensor]:
 
     Symbols have mean 0, and a deviation that puts their 1 at full scale.
     """
-    if data.x.dtype == torch.uint8:
+    if data.symbolic:
         channels = torch.zeros(data.x.shape[2])
         return channels, channels + 1 / FULL_SCALE
     deviation = data.x[data.valid].std(0)
@@ -127,7 +185,7 @@ def own_statistics(data: Sequences) -> tuple[Tensor, Tensor]:
     Each channel keeps its own deviation, however small. A constant channel gets almost none, so
     that the program keeps it constant.
     """
-    if data.x.dtype == torch.uint8:
+    if data.symbolic:
         return statistics(data)
     x, constant = data.x[data.valid].double(), constant_channels(data)
     mean = torch.where(constant, x[0], x.mean(0))
@@ -140,7 +198,7 @@ def constant_channels(data: Sequences) -> Tensor:
 
     For symbols no channel counts as constant.
     """
-    if data.x.dtype == torch.uint8:
+    if data.symbolic:
         return torch.zeros(data.x.shape[2], dtype=torch.bool)
     x = data.x[data.valid]
     return x.amin(0) == x.amax(0)

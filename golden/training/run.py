@@ -60,11 +60,14 @@ def train(
     check_data(description, data)
     progress = progress or (lambda *_: None)
     check_device(device)
-    torch.manual_seed(training.seed)
-    model = fit_float(description, training, data.train, progress, device)
-    program = fit_quantised(
-        model, description, training, data.train, progress, device, effects, levels
-    )
+    # The caller's generator stays as it is, and gradients are on whatever the caller's mode.
+    gpus = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(gpus), torch.enable_grad():
+        torch.manual_seed(training.seed)
+        model = fit_float(description, training, data.train, progress, device)
+        program = fit_quantised(
+            model, description, training, data.train, progress, device, effects, levels
+        )
     return Result(
         program=program,
         reference=worth(model.scores(data.test), data.test),

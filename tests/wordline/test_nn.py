@@ -10,6 +10,7 @@ import wordline
 from golden import dac, network
 from golden.errors import WordlineError
 from golden.injection import Injection
+from golden.levels import Levels
 from tests.helpers import descriptions, small
 from wordline.nn import LSTM, RNN, Network
 
@@ -205,6 +206,51 @@ def test_weights_come_from_a_float_layer():
     wanted = wordline.convert(float_layer, layer.description, x).program.tensors()
     found = layer.to_program().tensors()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    # Inputs are those of the float layer, whichever axis the other's come first on.
+    steps_first = nn.LSTM(3, 4)
+    steps_first.load_state_dict(float_layer.state_dict())
+    other = LSTM.from_float(steps_first, x.transpose(0, 1), batch_first=True)
+    same = LSTM.from_float(float_layer, x)
+    for name, tensor in same.to_program().tensors().items():
+        assert torch.equal(other.to_program().tensors()[name], tensor)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int32, torch.uint8])
+def test_calibration_in_any_dtype_of_numbers(dtype):
+    """Bytes beyond 0 and 1 are numbers, too, such as pixels."""
+    x = (255 * torch.rand(40, 6, 3, generator=torch.Generator().manual_seed(0))).to(dtype)
+    torch.manual_seed(0)
+    float_layer, found = nn.LSTM(3, 4, batch_first=True), []
+    for own in (x, x.float()):
+        torch.manual_seed(1)
+        found.append(LSTM(3, 4, batch_first=True).calibrate(own).to_program().tensors())
+        found.append(LSTM.from_float(float_layer, own).to_program().tensors())
+    for n in (0, 1):
+        assert all(torch.equal(found[n][name], found[n + 2][name]) for name in found[n])
+
+
+@pytest.mark.slow
+def test_what_torch_compiles_around_a_layer_changes_nothing():
+    layer, x = LSTM(3, 4, batch_first=True), inputs(0, 6, 5, 3)
+    layer.calibrate(x)
+    whole = nn.Sequential(nn.Linear(3, 3), Last(layer), nn.Linear(4, 2))
+    wanted, found = whole(x), torch.compile(whole, backend="eager")(x)
+    assert torch.equal(found, wanted)
+    program, lengths = layer.to_program(), torch.full((6,), 5)
+    codes = wordline.encode(program, wordline.Sequences(x, lengths, lengths))
+    scores = torch.compile(wordline.run, backend="eager")(program, codes, lengths).scores
+    assert torch.equal(scores, wordline.run(program, codes, lengths).scores)
+
+
+class Last(nn.Module):
+    """The last step's h."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0][:, -1]
 
 
 REFUSED = {
@@ -221,6 +267,20 @@ REFUSED = {
     "a state": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 3), (torch.ones(1, 1, 4),) * 2), "hx is not"),
     "no state": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 3), 3), "hx = 3 is not a state"),
     "no tensor": (lambda: LSTM(3, 4)([[1.0]]), "The input is a list"),
+    "half a length": (
+        lambda: Network(small())(torch.zeros(2, 1, 3), [1.5]),
+        r"lengths are torch\.float32; give integers",
+    ),
+    "complex": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 3) + 1j), "torch.complex64; give real"),
+    "a place": (lambda: LSTM(3, 4, device="cpu"), r"call \.to\(DEVICE\) on it"),
+    "layers": (lambda: LSTM(3, 4, 1.5), "num_layers = 1.5 is not an integer"),
+    "a recipe": (lambda: Network(wordline.load("vowels")), "description = Recipe is no descripti"),
+    "no description": (lambda: LSTM(3, 4, hardware="vowels"), "hardware = str is no description"),
+    "levels": (lambda: LSTM(3, 4, levels=Levels()), "levels has no effect with device.levels"),
+    "a trace": (
+        lambda: torch.jit.trace(LSTM(3, 4), torch.zeros(2, 1, 3)),
+        "cannot be traced: its kernels are not PyTorch's",
+    ),
     "lengths": (lambda: Network(small())(torch.zeros(2, 1, 3), [3]), "1 numbers from 1 to 2"),
     "a shape": (lambda: LSTM(3, 4)(torch.zeros(2, 1, 2)), r"shape \(2, 1, 2\)"),
     "not finite": (lambda: LSTM(3, 4)(torch.full((2, 1, 3), torch.nan)), "not finite"),

@@ -91,7 +91,12 @@ def import_model(
 
     Raises WordlineError for a model that cannot be mapped, or an invalid file.
     """
-    recipe = presets.load(design) if design else Recipe(presets.PRESETS["vowels"].description)
+    if epochs is not None and not fine_tune:
+        raise WordlineError(f"epochs = {epochs} has no effect without fine-tuning; leave it out.")
+    if isinstance(order, str):
+        raise WordlineError(f"order = {order!r} is text; give a list of names, [{order!r}].")
+    model, calibration, build_dir = Path(model), Path(calibration), Path(build_dir)
+    recipe = presets.load(str(design)) if design else Recipe(presets.PRESETS["vowels"].description)
     name = name or _name(model)
     recipe = dataclasses.replace(recipe, description=recipe.description.replace(name=name))
     changes = {k: v for k, v in (("seed", seed), ("epochs", epochs)) if v is not None}

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+from pathlib import Path
 
 from golden import effects, presets
+from golden.errors import WordlineError
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training.settings import Training
@@ -11,7 +13,7 @@ from golden.validation import build, plain, replaced
 
 
 def load(
-    name: str,
+    name: str | Path,
     *,
     seed: int | None = None,
     noise: str | float | None = None,
@@ -29,7 +31,7 @@ def load(
 
     Raises WordlineError for an unknown name or an invalid value.
     """
-    recipe = presets.load(name)
+    recipe = presets.load(str(name))
     settings = plain(recipe.training)
     if noise is not None:
         settings |= {"noise": noise, "placement": "pre-activations"}
@@ -49,6 +51,31 @@ def load(
 
 
 def on_chip(program: Program, recipe: Recipe, votes: int = 1, vote_by: str = "majority") -> Program:
-    """The program on a real chip: with the recipe's effects, and `votes` passes per sequence."""
+    """The program on a real chip: with the recipe's effects, and `votes` passes per sequence.
+
+    Raises WordlineError if the program is on a chip already and the recipe has effects: devices are
+    programmed once, and drift from then on.
+    """
+    check(recipe)
     program = dataclasses.replace(program, votes=votes, vote_by=vote_by)  # type: ignore[arg-type]
-    return effects.apply(program, recipe.effects)
+    before = program.about.get("effects")
+    if not before:
+        on = {"effects": plain(recipe.effects)} if recipe.effects.on else {}
+        return dataclasses.replace(effects.apply(program, recipe.effects), about=program.about | on)
+    if recipe.effects.on:
+        raise WordlineError(
+            f"The program is on a chip already, of seed {before.get('seed')}; give the ideal one, "
+            f"as wordline.train returns it."
+        )
+    return program
+
+
+def check(recipe: Recipe) -> None:
+    """Check that a recipe is one.
+
+    Raises WordlineError if it is not.
+    """
+    if not isinstance(recipe, Recipe):
+        raise WordlineError(
+            f"recipe = {recipe!r} is no recipe; give wordline.load(NAME), of a preset or a .toml."
+        )

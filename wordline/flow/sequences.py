@@ -14,6 +14,7 @@ from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training import evaluate
+from wordline.flow.recipe import check
 
 
 def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:
@@ -25,9 +26,10 @@ def dataset(recipe: Recipe, data_dir: Path = DATA) -> Dataset:
     Raises WordlineError if the files are missing or damaged, or if labels and outputs are of other
     steps.
     """
+    check(recipe)
     own = own_sequences(recipe)
     if own is None:
-        data = datasets.load(recipe.training.dataset, data_dir)
+        data = datasets.load(recipe.training.dataset, Path(data_dir))
         evaluate.check_data(recipe.description, data)
         return data
     test = read_sequences(own, recipe.description)
@@ -52,7 +54,11 @@ def test_set(recipe: Recipe, data_dir: Path) -> Sequences:
 
 
 def encode(program: Program, data: Sequences) -> Tensor:
-    """DAC codes of a program's real inputs. Padding gets the code of 0."""
+    """DAC codes of a program's real inputs. Padding gets the code of 0.
+
+    Raises WordlineError if they do not fit the program.
+    """
+    evaluate.check_sequences(program.description, data)
     codes = dac.encode(data.x, program.input_mean, program.input_step, program.description.dac)
     return torch.where(data.valid[..., None], codes, program.description.dac.zero)
 
@@ -89,13 +95,10 @@ def read_sequences(path: Path, description: Description) -> Sequences:
         raise WordlineError(
             f"{path} has `codes`; give real inputs, `x`: their range is to be found."
         )
-    # Symbols are one-hot. Other bytes are numbers, such as the pixels of an image.
-    symbols = data.x.dtype == torch.uint8 and int(data.x.max()) <= 1
-    x = data.x if symbols else data.x.float()
     every_step = description.output.every_step
-    size = x.shape[:2] if every_step else x.shape[:1]
+    size = data.x.shape[:2] if every_step else data.x.shape[:1]
     labels = data.labels if data.labels.numel() else torch.full(size, -1)
-    return Sequences(x, data.lengths, labels)
+    return Sequences(data.x, data.lengths, labels).numbers()
 
 
 def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:

@@ -22,7 +22,7 @@ from golden.program import Program, check_votes
 from hw import timing
 from wordline.flow import cache, emit, record, sequences
 from wordline.flow import train as training
-from wordline.flow.recipe import on_chip
+from wordline.flow.recipe import check, on_chip
 from wordline.flow.train import Progress, torch_threads
 
 FORMAT = 1
@@ -120,6 +120,12 @@ def simulate(
     from sim import batch, chip, verilator  # importing cocotb is slow
     from sim import waves as vcd
 
+    check(recipe)
+    if first is not None and first < 1:
+        raise WordlineError(f"first = {first} is below 1; leave it out for all sequences.")
+    if not 0 <= stall <= 0.95:
+        raise WordlineError(f"stall = {stall} is no probability from 0 to 0.95; give one.")
+    build_dir, data_dir = Path(build_dir), Path(data_dir)
     if runner not in (None, *RUNNERS):
         raise WordlineError(f"Unknown runner {runner!r}; choose {', '.join(RUNNERS)}.")
     if waves and runner == "batch":
@@ -152,7 +158,7 @@ def simulate(
         labels = data.labels if sequences.has_labels(data) else None
     else:
         assert inputs is not None
-        codes, lengths, labels = sequences.read_input(inputs, loaded)
+        codes, lengths, labels = sequences.read_input(Path(inputs), loaded)
     if first is not None:
         codes, lengths = codes[:first], lengths[:first]
         labels = None if labels is None else labels[:first]

@@ -16,9 +16,10 @@ from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
 from golden.training import run as run_training
-from golden.training.evaluate import measured
+from golden.training.evaluate import check_labels, check_sequences, measured
 from golden.validation import plain, replaced
 from wordline.flow import cache
+from wordline.flow.recipe import check
 from wordline.flow.sequences import own_sequences
 
 Progress = Callable[[str, int, int], None]
@@ -76,7 +77,9 @@ def train_seeds(
 ) -> list[SeedRun]:
     """Train several seeds, counted from the recipe's seed; only their measures are kept."""
     check_trainable(recipe)
-    data = datasets.load(recipe.training.dataset, data_dir)
+    if seeds < 1:
+        raise WordlineError(f"seeds = {seeds} is below 1; train one or more.")
+    data = datasets.load(recipe.training.dataset, Path(data_dir))
     runs = []
     with torch_threads(threads):
         for seed in range(recipe.training.seed, recipe.training.seed + seeds):
@@ -109,9 +112,11 @@ def train(
     - `threads`: Number of PyTorch threads. Another number may change the order of sums and so give
       another program.
 
-    Raises WordlineError if the data set, or the program of an imported network, is missing.
+    Raises WordlineError if the data set, or the program of an imported network, is missing, or if
+    the folder holds a program that was not trained by a recipe.
     """
-    folder = build_dir / recipe.description.name
+    check(recipe)
+    folder, data_dir = Path(build_dir) / recipe.description.name, Path(data_dir)
     path = folder / "program.safetensors"
     if own_sequences(recipe) is not None:
         return Trained(imported_program(recipe, path), 0.0, True, folder)
@@ -125,11 +130,17 @@ def train(
     )
     if path.exists():
         try:
-            program = Program.load(path, recipe.description)
-            if program.about.get("key") == key:
-                return Trained(program, 0.0, True, folder)
+            there = Program.load(path)
         except WordlineError:
-            pass  # of another description, or damaged: train again
+            pass  # damaged, or of another version: train again
+        else:
+            if "key" not in there.about:
+                raise WordlineError(
+                    f"{path} holds a program that was not trained by a recipe; it would be lost. "
+                    f"To use it, give it as `program`; to train, give the recipe another name."
+                )
+            if there.about["key"] == key and there.description == recipe.description:
+                return Trained(there, 0.0, True, folder)
     started = time.monotonic()
     data = datasets.load(recipe.training.dataset, data_dir)
     with torch_threads(threads):
@@ -153,6 +164,7 @@ def train(
 
 def check_trainable(recipe: Recipe) -> None:
     """Raise WordlineError if a recipe has no training set."""
+    check(recipe)
     if own_sequences(recipe) is not None:
         raise WordlineError(
             f"{recipe.description.name} was imported and has no training set; to train it on, "
@@ -173,14 +185,17 @@ def imported_program(recipe: Recipe, path: Path) -> Program:
 def evaluate(program: Program, data: Sequences, *, threads: int = 1) -> dict[str, float]:
     """Measures of a program on labelled sequences (`golden.measures`), by name.
 
-    They include the program's noise and votes, if it has any.
+    They include the program's noise and votes, if it has any. Raises WordlineError for sequences
+    or labels that do not fit the program.
     """
     if not isinstance(program, Program):
         raise WordlineError(
             f"program = {type(program).__name__} is no program; give its attribute .program."
         )
+    check_sequences(program.description, data)
+    check_labels(program.description, data)
     with torch_threads(threads):
-        return measured(program, data)
+        return measured(program, data.numbers())
 
 
 def of_stage(about: dict[str, Any], stage: str) -> dict[str, float]:

@@ -27,13 +27,12 @@ calls that drew noise; it neither reads nor changes PyTorch's generator.
 """
 
 import copy
-from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from golden import network
+from golden import native, network
 from golden.datasets import Sequences
 from golden.description import Description
 from golden.effects import Effects
@@ -52,6 +51,7 @@ from golden.training.evaluate import statistics, target_statistics
 from golden.training.quantised import Trainable
 from golden.validation import build, replaced
 from wordline.nn.batch import Batch, Input, Lengths
+from wordline.nn.hardware import of_layers
 
 STARTING = (64, 8)
 """Sequences and steps of the random inputs that set the ranges before `calibrate`."""
@@ -76,6 +76,16 @@ class _Quantised(Trainable):
         seed: int = 0,
         levels: Levels | None = None,
     ) -> None:
+        if not isinstance(description, Description):
+            raise WordlineError(
+                f"description = {type(description).__name__} is no description; give one: of a "
+                f"recipe, .description."
+            )
+        if levels is not None and description.device.levels != "trained":
+            raise WordlineError(
+                f"levels has no effect with device.levels = {description.device.levels!r}; write "
+                f"'trained' there, or leave levels out."
+            )
         how = levels or Levels()
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(*STARTING, description.network.inputs, generator=generator)
@@ -117,6 +127,7 @@ class _Quantised(Trainable):
             )
         self._noise: Injection | Effects | None = value
 
+    @native.uncompiled
     def calibrate(self, x: Input | Sequences, lengths: Lengths = None) -> Self:
         """Find ranges of inputs and ADCs, step sizes and level tables from typical inputs.
 
@@ -135,6 +146,7 @@ class _Quantised(Trainable):
         self._take(Trainable(model, data, description, self._levels))
         return self
 
+    @native.uncompiled
     def to_program(self) -> Program:
         """The trained network as an ideal chip holds it: int64 copies on the CPU.
 
@@ -152,9 +164,16 @@ class _Quantised(Trainable):
             f"batch_first={self.batch_first}, noise={self.noise}, seed={self.seed}"
         )
 
-    def _start_from(self, module: nn.Module, x: Input | Sequences, lengths: Lengths) -> Self:
+    def _start_from(
+        self,
+        module: nn.Module,
+        x: Input | Sequences,
+        lengths: Lengths,
+        *,
+        batch_first: bool | None = None,
+    ) -> Self:
         """Take the weights of a float network, and correct the biases. Returns the module."""
-        data = self._sequences(x, lengths)
+        data = self._sequences(x, lengths, batch_first=batch_first)
         self._take(convert.convert(module, self.description, data, self._levels).trainable)
         return self
 
@@ -188,16 +207,21 @@ class _Quantised(Trainable):
         with torch.random.fork_rng(devices=[]):  # PyTorch starts layers with random weights
             return own.standardised(description, mean, mean + 1, target_mean, target_mean + 1)
 
-    def _sequences(self, x: Input | Sequences, lengths: Lengths) -> Sequences:
+    def _sequences(
+        self, x: Input | Sequences, lengths: Lengths, *, batch_first: bool | None = None
+    ) -> Sequences:
         """Calibration data on the CPU."""
         if not isinstance(x, Sequences):
-            batch = self._batch(x, lengths)
+            batch = self._batch(x, lengths, batch_first=batch_first)
             x = Sequences(batch.x.detach(), batch.lengths, torch.full_like(batch.lengths, -1))
-        return x.to("cpu")
+        return x.to("cpu").numbers()
 
-    def _batch(self, x: Input, lengths: Lengths = None) -> Batch:
-        inputs = self.description.network.inputs
-        return Batch.of(x, lengths, inputs, batch_first=self.batch_first)
+    def _batch(
+        self, x: Input, lengths: Lengths = None, *, batch_first: bool | None = None
+    ) -> Batch:
+        """batch_first: As in the constructor; None: as there."""
+        first = self.batch_first if batch_first is None else batch_first
+        return Batch.of(x, lengths, self.description.network.inputs, batch_first=first)
 
     def _run(self, batch: Batch, *, trace: bool) -> tuple[Program, Trace]:
         """The program for this call, noise included, and everything that it computes."""
@@ -273,9 +297,8 @@ class _Recurrent(_Quantised):
                 raise WordlineError(
                     f"{type(self).__name__} cannot have {name} = {value!r}: {instead}."
                 )
-        hidden = [hidden_size] * num_layers
         super().__init__(
-            _description(self.KIND, input_size, hidden, hardware, sections),
+            of_layers(self.KIND, input_size, hidden_size, num_layers, hardware, sections),
             batch_first=batch_first,
             noise=noise,
             eval_noise=eval_noise,
@@ -309,7 +332,7 @@ class _Recurrent(_Quantised):
             )
         settings.setdefault("batch_first", module.batch_first)
         own = cls(module.input_size, module.hidden_size, module.num_layers, **settings)
-        return own._start_from(module, calibration, lengths)
+        return own._start_from(module, calibration, lengths, batch_first=module.batch_first)
 
     def _states(self, x: Input, hx: Any) -> tuple[Batch, Trace, Input, Tensor]:
         """The batch, all values computed for it, the output, and h_n."""
@@ -339,6 +362,7 @@ class LSTM(_Recurrent):
 
     KIND = "lstm"
 
+    @native.uncompiled
     def forward(self, x: Input, hx: Any = None) -> tuple[Input, tuple[Tensor, Tensor]]:
         """Return `output, (h_n, c_n)` for real x.
 
@@ -362,6 +386,7 @@ class RNN(_Recurrent):
 
     KIND = "rnn"
 
+    @native.uncompiled
     def forward(self, x: Input, hx: Any = None) -> tuple[Input, Tensor]:
         """Return `output, h_n`; see `LSTM.forward`."""
         _, _, output, h_n = self._states(x, hx)
@@ -395,6 +420,7 @@ class Network(_Quantised):
         own = cls(from_module(module).fit(description), **settings)
         return own._start_from(module, calibration, lengths)
 
+    @native.uncompiled
     def forward(self, x: Input, lengths: Lengths = None) -> Input:
         """Return real scores, or the state without a head, (batch, outputs).
 
@@ -411,36 +437,6 @@ class Network(_Quantised):
         scores = program.real(trace.scores.double())
         every_step = self.description.output.every_step
         return batch.arranged(scores) if every_step else batch.ordered(scores)
-
-
-def _description(
-    kind: str,
-    inputs: int,
-    hidden: Sequence[int],
-    hardware: Description | None,
-    sections: dict[str, Any],
-) -> Description:
-    """Description of recurrent layers of these sizes on this hardware."""
-    if taken := {"network", "output"} & set(sections):
-        raise WordlineError(
-            f"{min(taken)} is given by the module itself; to give it, build a wordline.nn.Network."
-        )
-    steps = hardware.output.steps if hardware else "every"
-    whole = {
-        "network": {"inputs": inputs, "hidden": [*hidden], "classes": 0},
-        "output": {"of": "state", "steps": steps},
-    }
-    if hardware is None:
-        found = Description.from_dict({"name": kind, "cell": {"kind": kind}} | whole)
-    else:
-        found = hardware.replace(cell={"kind": kind}, voting={"replay_steps": 0}, **whole)
-    found = found.replace(**sections)
-    if found.cell.kind != kind:
-        raise WordlineError(
-            f"cell.kind = {found.cell.kind!r} is not that of the module, {kind!r}; use the other "
-            f"module, or leave it out."
-        )
-    return found
 
 
 def _tensors(hx: Any) -> list[Tensor]:

@@ -44,6 +44,8 @@ class Batch:
             raise WordlineError(
                 f"The input is a {type(given).__name__}; give a tensor, or a PackedSequence."
             )
+        if given.data.is_complex():
+            raise WordlineError(f"The input is {given.data.dtype}; give real numbers.")
         if not bool(torch.isfinite(given.data).all()):
             raise WordlineError("The input holds a number that is not finite; mask it, or give 0.")
         if isinstance(given, PackedSequence):
@@ -66,6 +68,8 @@ class Batch:
         if lengths is None:
             lengths = torch.full(x.shape[:1], x.shape[1])
         lengths = torch.as_tensor(lengths)
+        if lengths.is_floating_point() or lengths.dtype == torch.bool:
+            raise WordlineError(f"The lengths are {lengths.dtype}; give integers.")
         if lengths.shape != x.shape[:1] or lengths.min() < 1 or lengths.max() > x.shape[1]:
             raise WordlineError(
                 f"The lengths must be {x.shape[0]} numbers from 1 to {x.shape[1]}, the steps given."
