@@ -58,10 +58,11 @@ def texts(
     Raises WordlineError if the load window needs more address bits than AXI4-Lite has here.
     """
     name = description.name
+    digital = verilog.digital_arrays(description) if "digital" in views else ""
     design, sources = verilog.verilog_files(description)
+    if digital:
+        sources[_crossbar(name, "digital")] = digital
     top = _top(description, design)
-    if "digital" in views:
-        sources[_crossbar(name, "digital")] = verilog.digital_arrays(description)
     map_ = top.inside.control.map
     if map_.address_bits > BUS_BITS:
         raise WordlineError(
@@ -108,6 +109,7 @@ def texts(
     about = sidecar.sidecar(design, hashes)
     about["views"] = [*views]
     about["axi"] = _axi(top)
+    about["period_ns"] = period_ns
     found[f"{name}.json"] = json.dumps(about, indent=1) + "\n"
     return found
 
@@ -148,7 +150,7 @@ def write(
     macro: Macro,
     folder: Path,
     *,
-    period_ns: float = PERIOD_NS,
+    period_ns: float | None = None,
     force: bool = False,
 ) -> Generated:
     """Write the package into `folder`, each file whole or not at all.
@@ -156,6 +158,8 @@ def write(
     If the folder has a package of the same design, its other views stay. Files of a package of
     another design are deleted. Returns the folder with its hashes.
 
+    period_ns: Clock period of the constraints; None: that of the package in the folder, else
+        `PERIOD_NS`.
     force: Overwrite edited files.
 
     Raises WordlineError if the design has more load addresses than the bus, or if a file was
@@ -164,6 +168,8 @@ def write(
     made, before = Generated(folder, force=force), _before(folder)
     same = before.get("fingerprint") == description.fingerprint
     kept = [view for view in before.get("views", []) if same and view in MACROS and view != macro]
+    if period_ns is None:
+        period_ns = float(before.get("period_ns", PERIOD_NS)) if same else PERIOD_NS
     found = texts(description, [*kept, macro], period_ns=period_ns)
     other = {*before.get("sha256", {}), *((f"{before['name']}.json",) if "name" in before else ())}
     benches = {f"tb/{before.get('name')}_tb.{kind}" for kind in ("v", "cpp")}

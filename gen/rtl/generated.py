@@ -46,6 +46,10 @@ class Generated:
         wanted = self._hashes if names is None else names
         return sorted(name for name in wanted if self._differs(name))
 
+    def wrote(self, path: Path) -> bool:
+        """Whether a file anywhere is as one of the listed files was written."""
+        return files.sha256(path) in self._hashes.values()
+
     def check(
         self, names: Iterable[str], texts: Callable[[], Mapping[str, str]] = lambda: {}
     ) -> None:
@@ -64,8 +68,8 @@ class Generated:
             line = _first_difference(emitted[first], self._text(first)) if first in emitted else ""
             raise WordlineError(
                 f"{self.folder / first}{more} was edited since it was emitted{line}; rename it to "
-                f"keep it, delete it or give --force to emit it again, or simulate it as it is "
-                f"with `wordline check {self.folder}`."
+                f"keep it, delete it, or give --force to emit it again. `wordline check "
+                f"{self.folder}` says whether edited Verilog, images and vectors agree."
             )
 
     def write_text(self, name: str, text: str, key: str = "") -> None:

@@ -201,6 +201,18 @@ def write_binary(path: Path, program: Program) -> None:
         beside.write_bytes(_words(program).astype("<u4").tobytes())
 
 
+def check_binary(path: Path, image: list[Word]) -> None:
+    """Check that a driver's image has the words of an image file.
+
+    Raises WordlineError if it does not.
+    """
+    if path.read_bytes() != np.asarray(image).reshape(-1, 2).astype("<u4").tobytes():
+        raise WordlineError(
+            f"{path} has other words than {path.with_suffix('.hex')}, so a driver would load "
+            f"another network than the one that is compared; emit the package again."
+        )
+
+
 def _hex(numbers: np.ndarray, bits: int) -> np.ndarray:
     """Numbers (n,) in hexadecimal, as bytes (n, digits)."""
     shifts = np.arange(-(-bits // 4))[::-1] * 4

@@ -6,6 +6,7 @@ It is the baseline for comparison with the analog macro (docs/efficiency.md).
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 
+from golden.description import Description
 from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 from golden.ranges import ceil_div, index_bits
@@ -13,6 +14,15 @@ from hw import timing
 from hw.fixed import half_up, tree_sum
 from hw.macro.interface import compare, macro_signature
 from hw.ports import loaded_memory
+
+
+def check(description: Description) -> None:
+    """Raise WordlineError for a pulse-width DAC, whose codes are never on the rows as a whole."""
+    if description.dac.kind == "pulse-width":
+        raise WordlineError(
+            "dac.kind = 'pulse-width' has no digital array, which needs all of a code at once; "
+            "write 'level' or 'bit-serial'."
+        )
 
 
 class DigitalArray(wiring.Component):
@@ -31,11 +41,7 @@ class DigitalArray(wiring.Component):
     """
 
     def __init__(self, shape: ArrayShape) -> None:
-        if shape.description.dac.kind == "pulse-width":
-            raise WordlineError(
-                "dac.kind = 'pulse-width' has no digital array, which needs all of a code at once; "
-                "write 'level' or 'bit-serial'."
-            )
+        check(shape.description)
         self.shape = shape
         self.at_once = ceil_div(shape.rows, min(shape.rows, timing.settle(shape) - 2))
         self.groups = ceil_div(shape.rows, self.at_once)

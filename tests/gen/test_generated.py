@@ -173,7 +173,7 @@ VIEWS = {"blackbox": "stub", "model": "model", "digital": "digital"}
 
 
 def test_a_second_view_keeps_the_first(tmp_path):
-    package.write(DESIGN, "model", tmp_path)
+    package.write(DESIGN, "model", tmp_path, period_ns=4.0)
     board = tmp_path / package.board(DESIGN)
     first = content(tmp_path)
     package.write(DESIGN, "blackbox", tmp_path)
@@ -188,6 +188,10 @@ def test_a_second_view_keeps_the_first(tmp_path):
     assert rtl == [str(path.relative_to(tmp_path)) for path in package.sources(tmp_path)]
     again = package.write(DESIGN, "model", tmp_path)
     assert not again.edited()
+    sdc = tmp_path / "timing/small.sdc"
+    assert "-period 4.000" in sdc.read_text()  # nobody gave another
+    package.write(DESIGN, "model", tmp_path, period_ns=5.0)
+    assert "-period 5.000" in sdc.read_text()
 
 
 def test_the_package_of_another_design_leaves_nothing_of_the_first(tmp_path):

@@ -232,9 +232,31 @@ def test_verilog_elsewhere_is_compared_with_its_design(folder, tmp_path):
     with pytest.raises(WordlineError, match=r"checked\.v is missing; emit the design again"):
         wordline.check(folder)
     found = wordline.check(mine, design=folder, first=2)
-    assert found.passed and found.edited == (mine,) and found.changes == []
+    assert found.passed and found.given.replaced == (mine,) and not found.edited
+    assert found.changes == []
+    mine.write_text(mine.read_text() + "\n")
+    assert wordline.check(mine, design=folder, first=2).edited == (mine,)
     with pytest.raises(WordlineError, match="is not a package"):
         wordline.check(mine, design=folder, through="axi")
+
+
+def test_what_is_not_compared_is_said(folder, tmp_path):
+    packaged = folder / "package"
+    (packaged / "driver/wordline.c").write_text("edited")
+    done = here("check", packaged, "--sequences", 1, "--through", "streams", folder=tmp_path)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0 and "NOT COMPARED, and edited: driver/wordline.c" in said
+    assert "EDITED: " not in said
+    binary = packaged / "image.bin"
+    binary.write_bytes(binary.read_bytes()[:-1] + b"x")
+    with pytest.raises(WordlineError, match=r"image\.bin has other words than .*image\.hex, so a"):
+        wordline.check(packaged)
+    stub = packaged / "rtl/checked_crossbar_stub.v"
+    stub.write_text("")
+    with pytest.raises(WordlineError, match="is a view of the crossbars; check the folder, with"):
+        wordline.check(stub)
+    with pytest.raises(WordlineError, match="the top for a board, which is not compared"):
+        wordline.check(packaged / "board/checked_board.v")
 
 
 def test_the_command_says_it_all_and_writes_junit(folder, tmp_path):

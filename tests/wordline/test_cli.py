@@ -331,6 +331,13 @@ def test_other_mistakes_are_named(quick):
         (["train", "[/x]"], "Unknown preset '[/x]'"),
         (["train", "quick.toml", "--seed", "3000000000"], "seed = 3000000000 is above"),
         (["emit", "quick.toml", "--design-only", "--votes", "2"], "leave them out, or it"),
+        (["emit", "quick.toml", "--period", "5"], "--period has no effect without --macro"),
+        (["emit", "quick.toml", "--seed", "5"], "--seed has no effect without --effects"),
+        (["emit", "quick.toml", "--vote-by", "sum"], "--vote-by has no effect without --votes"),
+        (
+            ["emit", "quick.toml", "--design-only", "--program", "quick.toml"],
+            "--program has no effect without a trained network",
+        ),
         (["sim", "quick.toml", "--effects", "mess"], "Unknown effects 'mess'; choose one of"),
         (["sim", "late.toml"], "effects.drift_seconds = 100000000000.0 is above"),
         (["sim", "quick.toml", "--votes", "8"], "votes = 8 needs a replay buffer"),

@@ -98,7 +98,15 @@ def lines(found: "Checked") -> list[str]:
     """The verdict and its details, as lines."""
     files = ", ".join(path.name for path in found.given.files)
     said = [f"compared: {files} in {found.given.folder}/ ({found.simulator})"]
+    said += [
+        f"GIVEN: {path} in the place of the folder's own"
+        for path in found.given.replaced
+        if path not in found.edited
+    ]
     said += [f"EDITED: {path} differs from what was emitted" for path in found.edited]
+    if found.not_compared:
+        names = ", ".join(str(path.relative_to(found.given.folder)) for path in found.not_compared)
+        said.append(f"NOT COMPARED, and edited: {names}")
     if found.given.unknown:
         said.append(f"UNKNOWN: {found.given.folder} has no SHA256SUMS; edits cannot be told")
     of = "all" if found.sequences == found.of_sequences else f"of {found.of_sequences:,}"

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gen.ip.options import PERIOD_NS
 from golden.errors import WordlineError
 from wordline.cli.app import (
     BUILD,
@@ -74,13 +73,21 @@ def emit(
         raise WordlineError(
             "--design-only writes nothing that effects or votes change; leave them out, or it."
         )
+    for option, given, without in (
+        ("--period", period is not None and macro is None, "--macro"),
+        ("--program", design_only and program is not None, "a trained network"),
+        ("--seed", seed is not None and not recipe.effects.on, "--effects"),
+        ("--vote-by", vote_by != "majority" and votes == 1, "--votes"),
+    ):
+        if given:
+            raise WordlineError(f"{option} has no effect without {without}; leave it out.")
     emitted = flow.emit(
         *(recipe, build_dir),
         program=program,
         design_only=design_only,
         out=out,
         macro=macro,
-        period_ns=PERIOD_NS if period is None else period,
+        period_ns=period,
         votes=votes,
         vote_by=vote_by,
         data_dir=data_dir,

@@ -96,8 +96,13 @@ class Checked:
 
     @property
     def edited(self) -> tuple[Path, ...]:
-        """Files that differ from what was emitted."""
+        """Compared files, and the sidecar, that differ from what was emitted."""
         return self.given.edited
+
+    @property
+    def not_compared(self) -> tuple[Path, ...]:
+        """Other files of the folder that differ from what was emitted."""
+        return self.given.not_compared
 
 
 def check(
@@ -184,7 +189,10 @@ class _Check:
         self.work = files.cache_dir() / "check" / where
         self.seconds: dict[str, float] = {}
         self.top = naming.module_name(given.description)
-        image.read(given.image, given.description)  # rejects damaged lines
+        words = image.read(given.image, given.description)  # rejects damaged lines
+        binary = given.folder / "image.bin"
+        if binary.is_file() and given.image.parent == given.folder:
+            image.check_binary(binary, words)
         self.golden = vectors.load(given.vectors, given.description)
         self._check_image()
         self.whole = len(self.golden["lengths"])
@@ -340,7 +348,7 @@ class _Check:
     def _changes(self) -> list[Change] | None:
         """Changes of the RTL; None if this version of Wordline emits other Verilog for it."""
         given = self.given
-        if not given.edited and not given.unknown:
+        if not given.edited and not given.replaced and not given.unknown:
             return []
         key = cache.digest(given.description.to_toml(), cache.emission(given.description.cell.kind))
         self.reference = edits.reference(given.description, self.work / "reference", key)

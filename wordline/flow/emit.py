@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from gen.ip import package
-from gen.ip.options import MACROS, PERIOD_NS
+from gen.ip.options import MACROS
 from gen.rtl import image, vectors, verilog
 from gen.rtl.generated import Generated
 from golden import effects
@@ -20,8 +20,9 @@ from golden.errors import WordlineError
 from golden.files import DATA
 from golden.presets import Recipe
 from golden.program import Program
+from hw.macro import digital
 from wordline.flow import cache, sequences
-from wordline.flow.recipe import on_chip
+from wordline.flow.recipe import check, on_chip
 from wordline.flow.train import torch_threads
 
 
@@ -56,7 +57,7 @@ def emit(
     design_only: bool = False,
     out: Path | None = None,
     macro: str | None = None,
-    period_ns: float = PERIOD_NS,
+    period_ns: float | None = None,
     votes: int = 1,
     vote_by: str = "majority",
     data_dir: Path = DATA,
@@ -72,18 +73,32 @@ def emit(
     - `out`: Output folder; None: build_dir/NAME.
     - `macro`: Also write an IP package into the folder's `package`, with this view of the crossbars
       (`gen.ip.options.MACROS`).
-    - `period_ns`: Clock period of the package's constraints (ns).
+    - `period_ns`: Clock period of the package's constraints (ns); None: that of the package in the
+      folder, else 10.
     - `votes`, `vote_by`: Passes over each sequence, and how they vote.
     - `force`: Overwrite files that were edited since they were emitted.
 
     Raises WordlineError for an unknown view, a missing program, or an edited file.
     """
+    check(recipe)
+    build_dir, data_dir = Path(build_dir), Path(data_dir)
+    if period_ns is not None and not 0.1 <= period_ns <= 1e6:
+        raise WordlineError(f"period_ns = {period_ns} is not from 0.1 to 1e6; give a clock period.")
+    if period_ns is not None and macro is None:
+        raise WordlineError(
+            f"period_ns = {period_ns} has no effect without a package; give `macro` as well."
+        )
+    if design_only and program is not None:
+        raise WordlineError(f"program = {program} has no effect on a design alone; leave it out.")
     if macro is not None and macro not in MACROS:
         raise WordlineError(
             f"Unknown view {macro!r} of the crossbars; choose {' or '.join(MACROS)}."
         )
     description = recipe.description
-    folder = out or build_dir / description.name
+    if macro == "digital":
+        digital.check(description)
+        _check_digital(recipe, design_only=design_only)
+    folder = Path(out) if out else build_dir / description.name
     if design_only:
         emit_design(description, folder, force=force)
         emitted = Emitted(folder, 0.0, False)
@@ -104,6 +119,21 @@ def emit(
             about = effects.describe(ideal, loaded, recipe.effects)
             package_program(loaded, about, folder / VECTORS, made)
     return emitted
+
+
+MACRO_EFFECTS = ("read", "adc", "offset", "gain")
+"""Effects of the macros: their parameters have them, not the cells."""
+
+
+def _check_digital(recipe: Recipe, *, design_only: bool) -> None:
+    """Raise WordlineError if a recipe has effects that digital arrays lack."""
+    lacks = [name for name in recipe.effects.on if name in MACRO_EFFECTS]
+    if lacks and not design_only:
+        raise WordlineError(
+            f"Digital arrays have no errors of macros, but the effects {', '.join(lacks)} are on, "
+            f"so the package's own testbench would fail; emit it with --effects none, or choose "
+            f"the view model."
+        )
 
 
 def emit_all(

@@ -29,7 +29,9 @@ class Given:
     rtl: Digital logic.
     crossbars: Model of the crossbar macros.
     axi: Top with AXI; None outside a package.
-    edited: Files that differ from what was emitted, or are not in the folder.
+    replaced: Compared files that stand in the place of the folder's own.
+    edited: Compared files, and the sidecar, that differ from what was emitted.
+    not_compared: Other files of the folder that differ from what was emitted.
     unknown: The folder has no hashes, so edits cannot be found.
     """
 
@@ -41,7 +43,9 @@ class Given:
     image: Path
     vectors: Path
     axi: Path | None
+    replaced: tuple[Path, ...]
     edited: tuple[Path, ...]
+    not_compared: tuple[Path, ...]
     unknown: bool
 
     @property
@@ -94,6 +98,7 @@ def find(
     }
     given = {"crossbars": crossbars, "vectors": vectors}
     if path.is_file():
+        _check_kind(path, name)
         named = [which for which in ("axi", "crossbars") if path.name == own[which].name]
         given[next(iter(named), "rtl")] = path
     found = own | {which: file for which, file in given.items() if file is not None}
@@ -103,16 +108,19 @@ def find(
         if not file.is_file():
             raise WordlineError(f"{file} is missing; {_way_out(which, packaged)}.")
     generated = Generated(folder)
-    edited = {folder / file for file in generated.edited()}
-    edited |= {file for which, file in found.items() if file.resolve() != own[which].resolve()}
-    edited &= {sidecar_path, *found.values()}
+    changed = {folder / file for file in generated.edited()}
+    compared = {sidecar_path, *found.values()}
+    replaced = {f for which, f in found.items() if f.resolve() != own[which].resolve()}
+    edited = changed & compared | {file for file in replaced if not generated.wrote(file)}
     return Given(
         folder,
         sidecar,
         description,
         axi=found.pop("axi", None),
         **found,
+        replaced=tuple(sorted(replaced)),
         edited=tuple(sorted(edited)),
+        not_compared=tuple(sorted(changed - compared)),
         unknown=not (folder / SUMS).exists(),
     )
 
@@ -155,6 +163,18 @@ def _folder(path: Path, design: Path | None) -> tuple[Path, Path]:
                     return folder, file
     way = "give the folder of its design with --design" if path.is_file() else "run `wordline emit`"
     raise WordlineError(f"{places[0]} has no sidecar (NAME.json) of a design; {way}.")
+
+
+def _check_kind(path: Path, name: str) -> None:
+    """Raise WordlineError if a file is another part of a package than logic or crossbars' model."""
+    if path.name in (f"{name}_crossbar_{view}.v" for view in ("stub", "digital")):
+        raise WordlineError(
+            f"{path} is a view of the crossbars; check the folder, with --crossbars {path}."
+        )
+    if path.name == f"{name}_board.v":
+        raise WordlineError(
+            f"{path} is the top for a board, which is not compared; check the package's folder."
+        )
 
 
 def _way_out(which: str, packaged: bool) -> str:

@@ -141,6 +141,7 @@ def check(
         "rtl": given.rtl.name,
         "files": {str(Path(file).absolute()): digest for file, digest in checked.files.items()},
         "edited": [str(file) for file in checked.edited],
+        "not_compared": [str(file) for file in checked.not_compared],
         "simulator": checked.simulator,
         "passed": checked.passed,
         "complaint": checked.complaint,
