@@ -9,11 +9,16 @@ from hw.bus.registers import BUS_BITS, Field, Register, RegisterMap
 
 
 def c_header(map_: RegisterMap) -> str:
-    """C header: WORDLINE_<REGISTER> is an offset, WORDLINE_<REGISTER>_<FIELD> a mask."""
+    """C header: WORDLINE_<REGISTER> is an offset, WORDLINE_<REGISTER>_<FIELD> a mask.
+
+    All designs have the same names, so a C file can include the header of one of them.
+    """
+    own = f"WORDLINE_REGS_OF_{_identifier(map_.description.name).upper()}"
     lines = [
         f"/* Registers of {map_.description.name}: offsets in bytes, masks of fields. */",
         "#ifndef WORDLINE_REGS_H",
         "#define WORDLINE_REGS_H",
+        f"#define {own}",
         "",
     ]
     width = max(len(_macro(r, f)) for r in map_.registers for f in r.fields) + 1
@@ -34,7 +39,9 @@ def c_header(map_: RegisterMap) -> str:
     define("WORDLINE_LOAD_FIRST", map_.load_first, "the first load address", 8)
     define("WORDLINE_LOAD_END", map_.load_end, "one beyond the last load address", 8)
     define("WORDLINE_LOAD_CHECK", map_.load.check, "the load address of the checksum", 8)
-    lines += ["", "#endif"]
+    lines += ["", f"#elif !defined({own})"]
+    lines += ['#error "the registers of another design are included already: one design a file"']
+    lines += ["#endif"]
     return "\n".join(lines) + "\n"
 
 

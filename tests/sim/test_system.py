@@ -206,6 +206,17 @@ def test_c_says_the_same(map_, tmp_path):
     assert sorted(macros) == sorted(wanted)
 
 
+def test_registers_of_two_designs_in_one_file_are_an_error(tmp_path):
+    for name in ("odd", "votes"):
+        (tmp_path / f"{name}.h").write_text(registers.c_header(RegisterMap(DESIGNS[name])))
+    compile_ = ["gcc", "-fsyntax-only", "-x", "c", "-"]
+    once, other = '#include "odd.h"\n', '#include "votes.h"\n'
+    for text, code in ((once + once, 0), (once + other, 1), (other + once, 1)):
+        done = subprocess.run(compile_, input=text, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert ("another design are included already" in done.stderr) == bool(code)
+
+
 def test_the_page_has_every_field(map_):
     rows = [line.split(" | ") for line in registers.markdown(map_).splitlines() if "`" in line]
     fields = [(f"`{r.name}`", f"`{f.name}`") for r in map_.registers for f in r.fields]

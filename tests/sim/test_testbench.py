@@ -37,13 +37,14 @@ def runs(*command, folder):
 
 
 def in_icarus(description, folder):
-    name = description.name
-    top = package.axi_module(description).removesuffix("_axi") + "_tb"
-    listed = ("-s", top, "-f", f"{name}.f", f"tb/{name}_tb.v")
-    done = runs("iverilog", "-g2012", "-Wall", "-o", "tb/out", *listed, folder=folder)
+    """The command is that of the testbench's first lines."""
+    bench = folder / f"tb/{description.name}_tb.v"
+    (said,) = (line for line in bench.read_text().splitlines() if "iverilog" in line)
+    build, simulate = (part.split() for part in said.removeprefix("//").split("&&"))
+    done = runs(*build, "-Wall", folder=folder)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "tb/" in line] == []
-    return runs("vvp", "-n", "tb/out", folder=folder)
+    return runs(*simulate, folder=folder)
 
 
 def edit(path, line, change):

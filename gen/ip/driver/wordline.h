@@ -56,7 +56,8 @@ enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *i
  * the words it received with that of `image`, which is computed here. Takes one or two bus reads.
  * WORDLINE_NOT_LOADED: no load since the reset, or none that passed its check; WORDLINE_CHECK_FAILED:
  * the checksum at the end of `image` is not that of its words, so the copy in memory is damaged;
- * WORDLINE_OTHER_IMAGE: the accelerator received other words, or some were loaded later. The memories
+ * WORDLINE_OTHER_IMAGE: the accelerator received other words, or some were loaded later, or a load
+ * window opened and closed without a word. The memories
  * themselves are not read: to restore bits that flipped in them, load the image again. */
 enum wordline_result wordline_verify(uintptr_t base, const struct wordline_word *image,
                                      size_t count);

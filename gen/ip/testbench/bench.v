@@ -1,7 +1,7 @@
 // Loads image.hex over AXI4-Lite, sends tb/stimulus.hex and compares the results with
 // tb/expected.hex. Run it in the folder of the package:
 //
-//   iverilog -g2012 -o tb/out -s @NAME@_tb -f @LIST@ tb/@NAME@_tb.v && vvp -n tb/out
+//   iverilog -g2012 -o tb/out -s @MODULE@_tb -f @LIST@ tb/@NAME@_tb.v && vvp -n tb/out
 `timescale 1ns / 1ps
 module @MODULE@_tb;
   localparam RESULTS = @RESULTS@, LIMIT = @LIMIT@, LINGER = @LINGER@;
