@@ -617,7 +617,7 @@ def test_a_pickled_module_is_not_run(tmp_path):
         (
             {"x": np.ones((4, 6, 5)), "labels": np.ones((4, 2))},
             ("--design", "scores.toml"),
-            r"`labels` must be of shape \(4, 3\)",
+            r"`labels` of shape \(.*\) must be of shape \(4, 3\)",
         ),
         (
             {"x": np.ones((4, 6, 5)), "labels": np.full((4, 3), np.nan)},

@@ -190,6 +190,17 @@ def test_a_state_dict_goes_on_where_it_was():
     assert all(torch.equal(own[name], program[name]) for name in own)
 
 
+def test_a_state_dict_of_another_design_is_refused():
+    layer = LSTM(3, 4, device={"conductance_bits": 8})
+    state = layer.state_dict()
+    LSTM(3, 4, name="other", device={"conductance_bits": 8}).load_state_dict(state)
+    whole = nn.Sequential(LSTM(3, 4, device={"conductance_bits": 6}))
+    with pytest.raises(WordlineError, match="that of another design than LSTM's"):
+        whole.load_state_dict({f"0.{name}": tensor for name, tensor in state.items()})
+    del state["design"]  # from before there was one
+    layer.load_state_dict(state)
+
+
 def test_weights_come_from_a_float_layer():
     torch.manual_seed(0)
     float_layer, x = nn.LSTM(3, 4, batch_first=True), inputs(0, 32, 6, 3)
@@ -294,6 +305,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace")
 @pytest.mark.parametrize("mistake", REFUSED)
 def test_what_the_chip_does_not_have_is_refused(mistake):
     make, words = REFUSED[mistake]

@@ -51,7 +51,7 @@ from golden.training.evaluate import statistics, target_statistics
 from golden.training.quantised import Trainable
 from golden.validation import build, replaced
 from wordline.nn.batch import Batch, Input, Lengths
-from wordline.nn.hardware import of_layers
+from wordline.nn.hardware import check_mark, mark, of_layers
 
 STARTING = (64, 8)
 """Sequences and steps of the random inputs that set the ranges before `calibrate`."""
@@ -64,6 +64,7 @@ class _Quantised(Trainable):
     """A quantised network with noise and calibration. Subclasses define how it is called.
 
     draws: Number of calls that have drawn noise. It is a buffer, so a state_dict keeps it.
+    design: Mark of the description, by which a state_dict of another design is refused.
     """
 
     def __init__(
@@ -103,6 +104,8 @@ class _Quantised(Trainable):
         self._levels = how
         self.draws: Tensor
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("design", mark(description))
+        self.register_load_state_dict_pre_hook(check_mark)
 
     @property
     def noise(self) -> Injection | Effects | None:

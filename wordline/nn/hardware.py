@@ -1,8 +1,11 @@
 """The description of the hardware that recurrent layers are for."""
 
+import hashlib
+import json
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from golden.description import Description
 from golden.errors import WordlineError
@@ -55,3 +58,23 @@ def of_layers(
             f"module, or leave it out."
         )
     return found
+
+
+def mark(description: Description) -> Tensor:
+    """Mark of a design whatever its name, uint8, shape (16,)."""
+    fields = json.dumps(description.to_dict() | {"name": ""}, sort_keys=True)
+    return torch.tensor([*hashlib.sha256(fields.encode()).digest()[:16]], dtype=torch.uint8)
+
+
+def check_mark(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Check, before it is loaded, that a state_dict is of this design: its level tables and steps
+    are no others'. One without a mark, from before there were any, is taken.
+
+    Raises WordlineError if it is of another.
+    """
+    own, found = module.get_buffer("design"), state.setdefault(f"{prefix}design", module.design)
+    if not torch.equal(own.cpu(), torch.as_tensor(found).cpu()):
+        raise WordlineError(
+            f"The state_dict is that of another design than {type(module).__name__}'s: its sizes, "
+            f"bits or levels differ; load it into one of the same description."
+        )
