@@ -23,7 +23,8 @@ from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 
 FILES = (
-    *("kernels.h", "kernels.cpp", "lanes.cpp", "lanes_avx2.cpp", "float_kernels.cpp"),
+    *("kernels.h", "lanes_vectors.h", "lanes_columns.h"),
+    *("kernels.cpp", "lanes.cpp", "lanes_avx2.cpp", "float_kernels.cpp"),
     *("array_kernels.cpp", "normal.cpp"),
 )
 SOURCES = tuple(map(Path(__file__).with_name, FILES))

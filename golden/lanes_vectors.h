@@ -1,0 +1,177 @@
+// Vectors of lanes.cpp: 16 lanes of integers and of reals, their products, transpositions and memory. Needs AVX2.
+
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__) && !defined(WITHOUT_VNNI)
+#define VNNI 512  // the instruction set, not a width: both take 256 bits
+#elif defined(__AVXVNNI__) && !defined(WITHOUT_VNNI)
+#define VNNI 256
+#else
+#define VNNI 0
+#endif
+
+namespace {
+
+constexpr int64_t LANES = 16;
+constexpr int64_t SLOTS = 4;  // columns at once: the gates of a unit, or four units with one gate
+
+using V = __m256i;
+
+// 16 int32 lanes, in the order in which `pack` and `unpack` are fastest: lanes 0..3 and 8..11 in `a`, the
+// others in `b`.
+struct Wide {
+    V a, b;
+};
+
+inline V pack(Wide w) { return _mm256_packs_epi32(w.a, w.b); }
+inline V set16(int64_t v) { return _mm256_set1_epi16(int16_t(v)); }
+inline V set32(int64_t v) { return _mm256_set1_epi32(int32_t(v)); }
+inline V load(const void *at) { return _mm256_load_si256(static_cast<const V *>(at)); }
+inline void store(void *at, V v) { _mm256_store_si256(static_cast<V *>(at), v); }
+inline V clamp16(V v, V low, V high) { return _mm256_min_epi16(_mm256_max_epi16(v, low), high); }
+inline V clamp32(V v, V low, V high) { return _mm256_min_epi32(_mm256_max_epi32(v, low), high); }
+inline __m128i count(int64_t shift) { return _mm_cvtsi64_si128(shift); }
+
+inline Wide interleave(V even, V odd) {
+    return {_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd)};
+}
+inline Wide unpack(V v) { return interleave(v, _mm256_srai_epi16(v, 15)); }
+
+// Add the products of two vectors of pairs by one pair. In assembly: compilers move products ahead until sums
+// no longer fit in registers, and copy registers, which makes this half as fast.
+inline void multiply_add(V &sum_a, V &sum_b, V a, V b, const int16_t *pair) {
+    V by, product;
+#if VNNI == 512
+    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(pair)));
+    sum_a = _mm256_dpwssd_epi32(sum_a, a, by);
+    sum_b = _mm256_dpwssd_epi32(sum_b, b, by);
+#elif VNNI == 256
+    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(pair)));
+    sum_a = _mm256_dpwssd_avx_epi32(sum_a, a, by);
+    sum_b = _mm256_dpwssd_avx_epi32(sum_b, b, by);
+#else
+    asm volatile(
+        "vpbroadcastd %[pair], %[by]\n\t"
+        "vpmaddwd %[by], %[a], %[product]\n\t"
+        "vpmaddwd %[by], %[b], %[by]\n\t"
+        "vpaddd %[product], %[sum_a], %[sum_a]\n\t"
+        "vpaddd %[by], %[sum_b], %[sum_b]"
+        : [sum_a] "+x"(sum_a), [sum_b] "+x"(sum_b), [by] "=&x"(by), [product] "=&x"(product)
+        : [a] "x"(a), [b] "x"(b), [pair] "m"(*reinterpret_cast<const int32_t(*)[1]>(pair)));
+#endif
+}
+
+// Add the products of two vectors of unsigned quads by one signed quad: sums of 32 bits with VNNI, else of 16.
+inline void multiply_add_bytes(V &sum_a, V &sum_b, V a, V b, const int8_t *quad) {
+    V by, product;
+#if VNNI == 512
+    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(quad)));
+    sum_a = _mm256_dpbusd_epi32(sum_a, a, by);
+    sum_b = _mm256_dpbusd_epi32(sum_b, b, by);
+#elif VNNI == 256
+    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(quad)));
+    sum_a = _mm256_dpbusd_avx_epi32(sum_a, a, by);
+    sum_b = _mm256_dpbusd_avx_epi32(sum_b, b, by);
+#else
+    asm volatile(
+        "vpbroadcastd %[quad], %[by]\n\t"
+        "vpmaddubsw %[by], %[a], %[product]\n\t"
+        "vpmaddubsw %[by], %[b], %[by]\n\t"
+        "vpaddw %[product], %[sum_a], %[sum_a]\n\t"
+        "vpaddw %[by], %[sum_b], %[sum_b]"
+        : [sum_a] "+x"(sum_a), [sum_b] "+x"(sum_b), [by] "=&x"(by), [product] "=&x"(product)
+        : [a] "x"(a), [b] "x"(b), [quad] "m"(*reinterpret_cast<const int32_t(*)[1]>(quad)));
+#endif
+}
+
+// Zeroed memory for vectors.
+class Memory {
+  public:
+    explicit Memory(int64_t bytes) {
+        size_ = size_t((bytes + 63) / 64 * 64);
+        data_ = std::aligned_alloc(64, size_ ? size_ : 64);
+        if (!data_) throw std::bad_alloc();
+        std::memset(data_, 0, size_);
+    }
+    ~Memory() { std::free(data_); }
+    Memory(const Memory &) = delete;
+    template <class T> T *as() const { return static_cast<T *>(data_); }
+    int64_t size() const { return int64_t(size_); }
+
+  private:
+    void *data_;
+    size_t size_;
+};
+
+// Transpose 8 x 8 int16: vectors of 8 lanes, `stride` apart, to those of 8 numbers of a lane each.
+inline void transpose(const int16_t *from, int64_t stride, __m128i (&to)[8]) {
+    __m128i s[8];
+    for (int k = 0; k < 8; k++) to[k] = _mm_loadu_si128((const __m128i *)(from + k * stride));
+    for (int round = 0; round < 3; round++) {
+        for (int k = 0; k < 4; k++) {
+            s[2 * k] = _mm_unpacklo_epi16(to[k], to[k + 4]);
+            s[2 * k + 1] = _mm_unpackhi_epi16(to[k], to[k + 4]);
+        }
+        std::memcpy(to, s, sizeof s);
+    }
+}
+
+inline void transpose(__m256 (&to)[8]) {
+    __m256 s[8];
+    for (int k = 0; k < 8; k += 2) {
+        s[k] = _mm256_unpacklo_ps(to[k], to[k + 1]);
+        s[k + 1] = _mm256_unpackhi_ps(to[k], to[k + 1]);
+    }
+    for (int k = 0; k < 8; k += 4)
+        for (int m = 0; m < 2; m++) {
+            to[k + 2 * m] = _mm256_shuffle_ps(s[k + m], s[k + m + 2], 0x44);
+            to[k + 2 * m + 1] = _mm256_shuffle_ps(s[k + m], s[k + m + 2], 0xEE);
+        }
+    for (int k = 0; k < 4; k++) {
+        s[k] = _mm256_permute2f128_ps(to[k], to[k + 4], 0x20);
+        s[k + 4] = _mm256_permute2f128_ps(to[k], to[k + 4], 0x31);
+    }
+    std::memcpy(to, s, sizeof s);
+}
+
+inline void transpose(const float *from, int64_t stride, __m256 (&to)[8]) {
+    for (int k = 0; k < 8; k++) to[k] = _mm256_loadu_ps(from + k * stride);
+    transpose(to);
+}
+
+// Double precision numbers of 16 lanes, four each.
+using Real = __m256d[4];
+
+inline void to_real(Wide v, Real &to) {
+    to[0] = _mm256_cvtepi32_pd(_mm256_castsi256_si128(v.a));
+    to[1] = _mm256_cvtepi32_pd(_mm256_castsi256_si128(v.b));
+    to[2] = _mm256_cvtepi32_pd(_mm256_extracti128_si256(v.a, 1));
+    to[3] = _mm256_cvtepi32_pd(_mm256_extracti128_si256(v.b, 1));
+}
+
+// The nearest integers, half-way values up.
+inline Wide rounded(const Real &v) {
+    __m128i of[4];
+    for (int k = 0; k < 4; k++) of[k] = _mm256_cvttpd_epi32(_mm256_floor_pd(_mm256_add_pd(v[k], _mm256_set1_pd(0.5))));
+    return {_mm256_set_m128i(of[2], of[0]), _mm256_set_m128i(of[3], of[1])};
+}
+
+// Write eight numbers in another type; for bytes, whether they are not 0.
+inline void write(int16_t *to, __m128i v) { _mm_storeu_si128((__m128i *)to, v); }
+inline void write(int32_t *to, __m128i v) { _mm256_storeu_si256((V *)to, _mm256_cvtepi16_epi32(v)); }
+inline void write(float *to, __m128i v) { _mm256_storeu_ps(to, _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(v))); }
+inline void write(float *to, __m256 v) { _mm256_storeu_ps(to, v); }
+inline void write(uint8_t *to, __m128i v) {
+    const __m128i bytes = _mm_and_si128(_mm_packs_epi16(v, v), _mm_set1_epi8(1));
+    _mm_storel_epi64((__m128i *)to, bytes);
+}
+
+}  // namespace
