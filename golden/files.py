@@ -4,10 +4,11 @@ A full disk or Ctrl-C never leaves a partial file.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,34 @@ def cache_dir() -> Path:
 def set_cache_dir(folder: Path) -> None:
     """Use another cache folder from now on, in this process."""
     _given[:] = [folder.absolute()]
+
+
+_held: set[Path] = set()
+
+
+@contextlib.contextmanager
+def locked(folder: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold a folder for this process; others that ask for it wait until it is let go.
+
+    The lock is a file in the cache; without a cache that can be written there is none.
+
+    waiting: Called if another process holds it.
+    """
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]
+    path = cache_dir() / "locks" / name
+    with contextlib.ExitStack() as stack:
+        if path not in _held:
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(path.open("w"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    waiting()
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                _held.add(path)
+                stack.callback(_held.discard, path)
+        yield
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ struct Field {  // of a payload: (gates, places) elements of `width` bits, from 
 
 namespace {
 
-enum Status : int32_t { DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY };
+enum Status : int32_t { DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY, ENDED };
 
 struct Probe {      // where its records are stored
     int64_t units;  // units of a record, which has `places` units per beat
@@ -192,6 +192,7 @@ class Chip {
   public:
     Chip() : context(new VerilatedContext) {
         context->threads(1);
+        context->fatalOnError(false);  // $stop and $fatal would end this process
         top.reset(new Vtop(context.get()));
     }
     ~Chip() {
@@ -215,8 +216,8 @@ class Chip {
         stop = job.stop;
         if (job.reset) reset();
         top->o___05Fready = 0;
-        if (const int32_t status = load(job)) return status;
-        return stream(job);
+        const int32_t loading = load(job), status = loading ? loading : stream(job);
+        return context->gotFinish() ? ENDED : status;
     }
 
   private:
@@ -230,7 +231,7 @@ class Chip {
         top->eval();
         ++cycle;
     }
-    bool stopped() const { return cycle % 1024 == 0 && *stop; }
+    bool stopped() const { return cycle % 1024 == 0 && (*stop || context->gotFinish()); }
 
     void reset() {
         top->i___05Fvalid = top->load___05Fvalid = top->o___05Fready = 0;

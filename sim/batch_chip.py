@@ -13,7 +13,7 @@ from sim.batch_header import layouts
 from sim.benches import scoreboard
 from sim.benches.scoreboard import Output, Recorded, Scoreboard
 
-DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY = range(7)
+DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY, ENDED = range(8)
 
 PAUSE = 40
 """Longest stall at a transfer (cycles)."""
@@ -145,8 +145,8 @@ class Chip:
 
         Returns None if the run was stopped or cut.
 
-        Raises WordlineError if the chip hangs, gives more or fewer values than expected, or if its
-        output `busy` is wrong.
+        Raises WordlineError if the chip hangs, gives more or fewer values than expected, if its
+        output `busy` is wrong, or if its Verilog ends the simulation.
         """
         golden, sequences, votes = chunk.vectors, chunk.sequences, chunk.votes
         passes, steps = sequences * votes, int(golden["lengths"].max())
@@ -211,6 +211,8 @@ class Chip:
             return (
                 f"{where}: the chip hangs; {came} of {wanted} {of} came out in {patience:,} cycles."
             )
+        if status == ENDED:
+            return f"{where}: the Verilog ended the simulation, with $finish, $stop or $fatal."
         if status in (NOT_BUSY, STILL_BUSY):
             when = "low while a sequence is in flight" if status == NOT_BUSY else "high to the end"
             return f"{where}: busy is {when}."

@@ -222,6 +222,7 @@ class _Cluster:
                 silence_logs=logging.CRITICAL,
             )
             self.client = Client(self.local)
+            self.client.run(files.set_cache_dir, files.cache_dir())
             self.client.run(_leave_ctrl_c_to_the_client)
             return
         try:

@@ -84,12 +84,16 @@ def energies(
     for kind, name, body in INSTANCE.findall((folder / "netlist.v").read_text()):
         connected = {pin: plain_name(net) for pin, net in CONNECTED.findall(body)}
         clock = next((connected[pin] for pin in clock_pins if pin in connected), None)
-        on_clock += sum(
-            pins.get((kind, pin), 0.0) for pin, net in connected.items() if net == "aclk"
-        )
-        name = plain_name(name)
         if kind.startswith(MACRO):
             continue
+        for pin in (pin for pin, net in connected.items() if net == "aclk"):
+            if (kind, pin) not in pins:
+                raise WordlineError(
+                    f"{liberty} has no capacitance of pin {pin} of the cell {kind}, which the "
+                    f"clock drives; add it to have energies."
+                )
+            on_clock += pins[kind, pin]
+        name = plain_name(name)
         out = next((connected[pin] for pin in known.outputs[kind] if pin in connected), "")
         try:
             changes = activity.changes[out]
@@ -110,6 +114,15 @@ def energies(
     return found
 
 
+NUMBER = r'"?([0-9.]+(?:[eE][-+]?[0-9]+)?)'
+"""A number in Liberty, which may be in quotes."""
+
+
+def _name(group: str) -> str:
+    """The name of a group, of its text from behind the parenthesis on; it may be in quotes."""
+    return group.partition(")")[0].strip().strip('"')
+
+
 def _powers(report: str) -> dict[str, tuple[float, float]]:
     """Total power and leakage of each cell (W) in a report of OpenSTA."""
     found = {}
@@ -124,17 +137,15 @@ def _capacitances(liberty: Path) -> tuple[dict[tuple[str, str], float], float]:
     """Capacitance of each cell's pins (pF), and the supply voltage (V)."""
     text = liberty.read_text(encoding="utf-8")
     found = {}
-    for cell in re.split(r"^ *cell *\(", text, flags=re.MULTILINE)[1:]:
-        for pin in re.split(r"^ *pin *\(", cell, flags=re.MULTILINE)[1:]:
-            listed = re.search(r"\bcapacitance *: *([0-9.]+)", pin)
+    for cell in re.split(r"^\s*cell\s*\(", text, flags=re.MULTILINE)[1:]:
+        for pin in re.split(r"^\s*pin\s*\(", cell, flags=re.MULTILINE)[1:]:
+            listed = re.search(rf"\bcapacitance *: *{NUMBER}", pin)
             if listed:
-                found[cell.partition(")")[0].strip(), pin.partition(")")[0].strip()] = float(
-                    listed[1]
-                )
-    volts = re.search(r"nom_voltage *: *([0-9.]+)", text)
+                found[_name(cell), _name(pin)] = float(listed[1])
+    volts = re.search(rf"nom_voltage *: *{NUMBER}", text)
     if volts is None:
         raise WordlineError(f"{liberty} has no nom_voltage; add it to have energies.")
-    unit = re.search(r"capacitive_load_unit *\( *([0-9.]+) *, *(\w+)", text)
+    unit = re.search(rf'capacitive_load_unit *\( *{NUMBER} *, *"?(\w+)', text)
     known = {"ff": 1e-3, "pf": 1.0}
     if unit is not None and unit[2].lower() not in known:
         raise WordlineError(f"{liberty} has capacitances in {unit[2]}; give them in fF or pF.")

@@ -74,6 +74,11 @@ class OwnCells(Cells):
 def _there(path: Path, what: str, option: str) -> Path:
     if not path.is_file():
         raise WordlineError(f"{path} does not exist; give {what} with {option}.")
+    if any(character.isspace() for character in str(path.absolute())):
+        raise WordlineError(
+            f"{str(path.absolute())!r} has a space, at which OpenSTA and ABC end a name; give "
+            f"{what} by a link without one."
+        )
     return path.absolute()
 
 

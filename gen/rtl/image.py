@@ -223,7 +223,7 @@ def last_word(path: Path) -> int | None:
     """Data of the last word of an image file, its checksum; None if the last line is no word."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2 * MOST_LINE))
-        *_, line = file.read().split(b"\n")[:-1] or [b""]
+        line = file.read().rstrip().rpartition(b"\n")[2]
     match = re.fullmatch(rb"@[0-9a-fA-F]+ ([0-9a-fA-F]+)", line)
     return None if match is None else int(match[1], 16)
 

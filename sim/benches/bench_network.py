@@ -44,8 +44,13 @@ class Chip:
             self.probes[name] = Probe(dut.clk, block.trace, block.trace_valid)
 
     async def load(self, image: Path) -> None:
-        """Write an image over the load bus, as one transaction."""
-        await self.load_port.send(streams.load_payloads(self.sidecar, image))
+        """Write an image over the load bus, as one transaction.
+
+        Raises SimTimeoutError if the chip does not take the words.
+        """
+        words = streams.load_payloads(self.sidecar, image)
+        patience = 1000 + 64 * len(words)  # cycles; with stalls as well
+        await with_timeout(self.load_port.send(words), patience * PERIOD_NS, "ns")
 
     def beats(self, x: np.ndarray) -> list[int]:
         """Transfers of one sequence (steps, inputs)."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from golden.errors import WordlineError
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -225,6 +227,12 @@ def compare(
     def split(values: np.ndarray) -> np.ndarray:
         return values.reshape(sequences, passes // sequences, *values.shape[1:])
 
+    unseen = {n for n in vectors if n.startswith("layers.") or n == "scores"} - recorded.keys()
+    if unseen:
+        raise WordlineError(
+            f"The sidecar has no probe of {', '.join(sorted(unseen))}, which the golden vectors "
+            f"have, so it would not be compared; emit the design again."
+        )
     axes: tuple[str, ...]
     for name, rtl in recorded.items():
         if name == "scores":

@@ -437,3 +437,22 @@ def test_a_design_is_counted_in_gates(side, tmp_path):
     again = runs.measure(program, x, lengths, tmp_path, side, stage=stages_.append)
     assert again == found and stages_.count("count") == 1
     assert OSU == ppa.CELLS
+
+
+def test_capacitances_in_any_writing(tmp_path):
+    """Names, numbers and units may be in quotes, and numbers have an exponent."""
+    plain = """library (x) {
+  nom_voltage : 1.8;
+  capacitive_load_unit (1, ff);
+  cell (DFF) {
+    pin (CLK) { capacitance : 1.75; }
+  }
+}
+"""
+    quoted = plain.replace("(DFF)", '("DFF")').replace("pin (CLK)", 'pin ("CLK")')
+    quoted = quoted.replace("(1, ff)", '(1.0e+00, "ff")').replace("1.75", "1.75e+00")
+    found = []
+    for name, text in (("plain", plain), ("quoted", quoted), ("tabs", quoted.replace("  ", "\t"))):
+        (tmp_path / name).write_text(text)
+        found.append(energy._capacitances(tmp_path / name))
+    assert found == [({("DFF", "CLK"): pytest.approx(1.75e-3)}, 1.8)] * 3

@@ -1,5 +1,7 @@
-"""Where what is made once for a user is kept."""
+"""Where what is made once for a user is kept, and folders that one process has for itself."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from golden import files
@@ -15,3 +17,18 @@ def test_the_cache_is_where_the_xdg_specification_says(monkeypatch, tmp_path):
         assert files.cache_dir() == Path("/home/someone/.cache/wordline")
     files.set_cache_dir(tmp_path / "own")
     assert files.cache_dir() == tmp_path / "own"
+
+
+def test_a_folder_is_for_one_process_at_a_time(tmp_path):
+    """The second one waits, and is told so; a process may ask for what it holds."""
+    code = (
+        "import sys; from pathlib import Path; from golden import files\n"
+        "with files.locked(Path(sys.argv[1]), lambda: print('waits', flush=True)): print('held')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with files.locked(tmp_path), files.locked(tmp_path):
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "waits\n"
+        assert other.poll() is None
+    assert other.communicate()[0] == "held\n" and other.returncode == 0
+    assert not list(tmp_path.iterdir())

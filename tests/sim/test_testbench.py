@@ -54,6 +54,13 @@ def edit(path, line, change):
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+def test_the_longest_name_passes_in_icarus(tmp_path, monkeypatch):
+    monkeypatch.setitem(DESIGNS, "votes", DESIGNS["votes"].replace(name="n" * 40))
+    done = in_icarus(*packaged("votes", tmp_path))
+    assert "PASSED: 8 results equal" in done.stdout, done
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[pytest.mark.slow] * (n in ("odd", "steps", "deep"))) for n in DESIGNS],

@@ -14,10 +14,10 @@ from gen.impl import equivalence, tools
 from gen.ip import package
 from gen.rtl import vectors
 from golden.errors import WordlineError
-from sim import waves
+from sim import batch, chip, waves
 from tests.helpers import FEW_ENTRIES, random_codes, random_program, small
 from tests.wordline.test_cli import here
-from wordline.flow import emit
+from wordline.flow import check, emit
 
 DESIGN = small(
     name="checked",
@@ -238,6 +238,45 @@ def test_verilog_elsewhere_is_compared_with_its_design(folder, tmp_path):
     assert wordline.check(mine, design=folder, first=2).edited == (mine,)
     with pytest.raises(WordlineError, match="is not a package"):
         wordline.check(mine, design=folder, through="axi")
+
+
+@pytest.mark.parametrize("task", ["$finish", "$stop", "$fatal"])
+def test_verilog_that_ends_the_simulation_is_red(task, folder):
+    """And does not end this process."""
+    edit(
+        folder / "checked.v",
+        r"(?m)^endmodule",
+        f"always @(posedge clk) if (i__valid) {task};\nendmodule",
+    )
+    found = wordline.check(folder, first=2)
+    assert not found.passed
+    assert found.complaint.endswith("ended the simulation, with $finish, $stop or $fatal.")
+
+
+def test_a_verdict_stands_though_more_is_asked(folder, monkeypatch):
+    """The waves of a difference, which need a build of their own."""
+    edit(folder / "checked.v", *FAULTS["h"][:2])
+
+    def fails(self, place):
+        raise WordlineError("no room")
+
+    monkeypatch.setattr(check._Check, "_waves", fails)
+    found = wordline.check(folder, first=2, waves=True)
+    assert found.first.quantity == "layers.0.h"
+    assert found.warnings == ["there are no waves: no room"]
+
+
+def test_values_without_a_probe_are_not_passed_over(folder):
+    path = folder / "checked.json"
+    edited = json.loads(path.read_text())
+    del edited["probes"]["layers.0"]
+    path.write_text(json.dumps(edited))
+    job = {"sidecar": str(path), "image": str(folder / "image.hex")}
+    job["vectors"] = str(folder / "vectors.npz")
+    sources = [folder / "checked.vlt", folder / "checked.v", folder / "checked_crossbar_model.v"]
+    built = batch.build(chip.Emitted(sources, "wordline_checked", job), folder / "batch")
+    with pytest.raises(WordlineError, match=r"no probe of layers\.0\.c, layers\.0\.codes, layers"):
+        batch.simulate(built)
 
 
 def test_what_is_not_compared_is_said(folder, tmp_path):

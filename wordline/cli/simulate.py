@@ -177,6 +177,9 @@ def sim(
     if result.mismatches:
         first = f"{result.mismatches:,} values differ, first {result.first_difference}"
         terminal.say(f"RED: {first}", style="bold red")
+    elif not result.passed:
+        said = "no value differs, but the simulation did not end as it should; see its log"
+        terminal.say(f"RED: {said}", style="bold red")
     else:
         equal = f"{result.values_compared:,} values equal"
         rtl = " and ".join(file for file in result.summary["files"] if file.endswith(".v"))

@@ -22,7 +22,7 @@ from golden.presets import Recipe
 from golden.program import Program
 from hw.macro import digital
 from wordline.flow import cache, sequences
-from wordline.flow.recipe import check, on_chip
+from wordline.flow.recipe import alone, on_chip
 from wordline.flow.train import torch_threads
 
 
@@ -49,6 +49,7 @@ IMAGE, VECTORS, PART = "image.hex", "vectors.npz", "vectors-part.npz"
 """A program; golden vectors of the whole test set; golden vectors of other sequences."""
 
 
+@alone
 def emit(
     recipe: Recipe,
     build_dir: Path = Path("build"),
@@ -80,7 +81,6 @@ def emit(
 
     Raises WordlineError for an unknown view, a missing program, or an edited file.
     """
-    check(recipe)
     build_dir, data_dir = Path(build_dir), Path(data_dir)
     if period_ns is not None and not 0.1 <= period_ns <= 1e6:
         raise WordlineError(f"period_ns = {period_ns} is not from 0.1 to 1e6; give a clock period.")

@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
-from golden import effects, presets
+from golden import effects, files, presets
 from golden.errors import WordlineError
 from golden.presets import Recipe
 from golden.program import Program
@@ -68,6 +71,23 @@ def on_chip(program: Program, recipe: Recipe, votes: int = 1, vote_by: str = "ma
             f"as wordline.train returns it."
         )
     return program
+
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def alone(call: Call) -> Call:
+    """A function of a recipe and a build folder, that has the design's folder for itself."""
+
+    @functools.wraps(call)
+    def holding(recipe: Recipe, build_dir: Path = Path("build"), **options: Any) -> Any:
+        check(recipe)
+        progress = options.get("progress", lambda *_: None)
+        folder = Path(build_dir) / recipe.description.name
+        with files.locked(folder, lambda: progress("wait for another run in this folder", 0, 1)):
+            return call(recipe, build_dir, **options)
+
+    return cast(Call, holding)
 
 
 def check(recipe: Recipe) -> None:

@@ -141,9 +141,7 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
             other = (*raw.shape[: 1 + every_step], description.outputs)
             if name == "labels" and arrays[name].shape == other:
                 one += f", or, of shape {other}, real numbers"
-            raise WordlineError(
-                f"{path}: `{name}` of shape {arrays[name].shape} must be {one}."
-            )
+            raise WordlineError(f"{path}: `{name}` of shape {arrays[name].shape} must be {one}.")
     if real and not np.isfinite(labels).all():
         raise WordlineError(f"{path}: `labels` hold a number that is not finite.")
     lengths = arrays.get("lengths", np.full(len(raw), raw.shape[1]))

@@ -22,7 +22,7 @@ from golden.program import Program, check_votes
 from hw import timing
 from wordline.flow import cache, emit, record, sequences
 from wordline.flow import train as training
-from wordline.flow.recipe import check, on_chip
+from wordline.flow.recipe import alone, on_chip
 from wordline.flow.train import Progress, torch_threads
 
 FORMAT = 1
@@ -77,6 +77,7 @@ class Simulation:
         return None if found is None else str(found)
 
 
+@alone
 def simulate(
     recipe: Recipe,
     build_dir: Path = Path("build"),
@@ -120,7 +121,6 @@ def simulate(
     from sim import batch, chip, verilator  # importing cocotb is slow
     from sim import waves as vcd
 
-    check(recipe)
     if first is not None and first < 1:
         raise WordlineError(f"first = {first} is below 1; leave it out for all sequences.")
     if not 0 <= stall <= 0.95:

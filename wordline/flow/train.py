@@ -19,7 +19,7 @@ from golden.training import run as run_training
 from golden.training.evaluate import check_labels, check_sequences, measured
 from golden.validation import plain, replaced
 from wordline.flow import cache
-from wordline.flow.recipe import check
+from wordline.flow.recipe import alone, check
 from wordline.flow.sequences import own_sequences
 
 Progress = Callable[[str, int, int], None]
@@ -94,6 +94,7 @@ def train_seeds(
     return runs
 
 
+@alone
 def train(
     recipe: Recipe,
     build_dir: Path = Path("build"),
@@ -115,7 +116,6 @@ def train(
     Raises WordlineError if the data set, or the program of an imported network, is missing, or if
     the folder holds a program that was not trained by a recipe.
     """
-    check(recipe)
     folder, data_dir = Path(build_dir) / recipe.description.name, Path(data_dir)
     path = folder / "program.safetensors"
     if own_sequences(recipe) is not None:

@@ -5,14 +5,13 @@ held-out test sets, in percent.
 """
 
 import dataclasses
-import fcntl
 import shutil
 from typing import Any
 
 import torch
 
 from gen.cost import sweep, twin
-from golden import datasets, effects, presets
+from golden import datasets, effects, files, presets
 from golden.description import Description
 from golden.effects import Effects
 from golden.measures import percent
@@ -48,9 +47,7 @@ def chip(
     made = dataclasses.replace(made, votes=votes, vote_by=by)  # type: ignore[arg-type]
     # One folder for all: a chip is built once, and whoever comes second waits his turn.
     folder = here.folder / "rtl"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with files.locked(folder):
         emit.emit_all(made, encode(made, data.test), data.test.lengths, folder)
         result = batch.simulate(batch.prepare(folder, made.description.name))
     return {

@@ -4,12 +4,11 @@ Functions for `wordline.jobs`: of a `Here` and plain values, to plain values. Ac
 held-out test sets, in percent.
 """
 
-import fcntl
 from typing import Any
 
 import torch
 
-from golden import datasets, effects, faults, head
+from golden import datasets, effects, faults, files, head
 from golden.effects import Effects
 from golden.measures import percent
 from golden.program import Program
@@ -71,9 +70,7 @@ def verilog(here: Here, *, dataset: str, program: str, kind: str, seed: int) -> 
     chip = faults.apply(Program.load(here.file(program)), kind, generator)
     # One folder for all: a chip is built once, and whoever comes second waits his turn.
     folder = here.folder / "rtl-faults"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with files.locked(folder):
         emit.emit_all(chip, encode(chip, test), test.lengths, folder)
         result = batch.simulate(batch.prepare(folder, chip.description.name))
     return {

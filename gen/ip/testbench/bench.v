@@ -12,7 +12,7 @@ module @MODULE@_tb;
   reg [@Y_BITS@-1:0] wanted, mask;
   reg [@X_BITS@-1:0] x_in;
   reg [31:0] data_in;
-  reg [8*80:1] line;
+  reg [8*256:1] line;  // a comment of the image has the design's name
   reg aw, w, last, y_end;
   wire awready, wready, bvalid, arready, rvalid, x_ready, y_valid, y_last;
   wire [1:0] bresp;
