@@ -94,6 +94,8 @@ template <class To> void pack(const Cells &p) {
 
 extern "C" {
 
+int64_t cells_size() { return sizeof(Cells); }
+
 // Codes g+ and g- of weights: the nearest level, half-way values up; one device of a pair holds it.
 void program_cells(const Cells *p) {
     for_parts(*p, [p](int64_t gate, int64_t tile, int64_t column, int64_t row, int64_t count) {

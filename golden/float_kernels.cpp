@@ -220,6 +220,8 @@ void back_rnn(const FloatLayer &p, int64_t t, int64_t n) {
 }  // namespace
 
 extern "C" {
+
+int64_t float_layer_size() { return sizeof(FloatLayer); }
 // From the pre-activations of step t to its h.
 void float_step(const FloatLayer *p, int64_t t) {
     for (int64_t n = 0; n < p->batch; n++) p->lstm ? step_lstm(*p, t, n) : step_rnn(*p, t, n);

@@ -542,6 +542,8 @@ void multiply_tiles(const Layer &p) {
     void step_back_##kind(const Layer *p, int64_t t) { step_back<Real, Int>(*p, t); }
 
 extern "C" {
+
+int64_t layer_size() { return sizeof(Layer); }
 KERNELS(float, int32_t, float, f32_i32)
 KERNELS(float, int64_t, float, f32_i64)
 KERNELS(double, int64_t, double, f64_i64)

@@ -141,6 +141,10 @@ class Layer(ctypes.Structure):
     )
 
 
+SIZES = {"layer_size": Layer, "float_layer_size": FloatLayer, "cells_size": Cells}
+"""Functions of the kernels that return the size of a struct, which is declared here as well."""
+
+
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
     """The kernels, compiled if necessary; None without g++ or if they do not compile."""
@@ -153,9 +157,6 @@ def library() -> ctypes.CDLL | None:
     try:
         with contextlib.suppress(OSError):
             return _load(compiler, files.cache_dir() / "kernels" / name)
-        # The cache cannot be written or loaded from: compile for this process only.
-        with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as folder:
-            return _load(compiler, Path(folder) / name)
     except subprocess.CalledProcessError as error:
         print(f"wordline: the kernels did not compile: {error.stderr}", file=sys.stderr)
     return None
@@ -173,19 +174,32 @@ def machine(compiler: str, arch: str = "native") -> bytes:
 
 
 def _load(compiler: str, path: Path) -> ctypes.CDLL:
-    """Load the kernels from a file, and compile them first if there is none."""
-    if not path.exists():
-        with files.atomic(path) as beside, tempfile.TemporaryDirectory() as folder:
-            code = [source for source in SOURCES if source.suffix == ".cpp"]
-            objects = [str(Path(folder) / f"{source.stem}.o") for source in code]
-            each = [
-                [compiler, *FLAGS, "-c", str(source), "-o", target]
-                for source, target in zip(code, objects, strict=True)
-            ]
-            with ThreadPoolExecutor() as pool:  # of processes, all at once
-                list(pool.map(_run, each))
-            _run([compiler, *FLAGS, "-o", str(beside), *objects])
-    return _declare(ctypes.CDLL(str(path)))
+    """Load the kernels from a file of the cache; without one that loads, compile them first.
+
+    If the cache cannot be written, they are for this process alone.
+    """
+    with contextlib.suppress(OSError):
+        return _declare(ctypes.CDLL(str(path)))
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / path.name
+        _compile(compiler, built)
+        with contextlib.suppress(OSError):
+            with files.atomic(path) as beside:
+                shutil.copyfile(built, beside)
+            return _declare(ctypes.CDLL(str(path)))
+        return _declare(ctypes.CDLL(str(built)))
+
+
+def _compile(compiler: str, built: Path) -> None:
+    code = [source for source in SOURCES if source.suffix == ".cpp"]
+    objects = [str(built.with_name(f"{source.stem}.o")) for source in code]
+    each = [
+        [compiler, *FLAGS, "-c", str(source), "-o", target]
+        for source, target in zip(code, objects, strict=True)
+    ]
+    with ThreadPoolExecutor() as pool:  # of processes, all at once
+        list(pool.map(_run, each))
+    _run([compiler, *FLAGS, "-o", str(built), *objects])
 
 
 def _run(command: list[str]) -> None:
@@ -208,8 +222,12 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.normal_numbers.argtypes = (word, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
     loaded.philox_words.argtypes = (word, ctypes.c_int64, ctypes.c_void_p)
     loaded.normal_numbers.restype = loaded.philox_words.restype = None
-    for name in ("tiles", "lanes", "vnni"):
+    for name in ("tiles", "lanes", "vnni", *SIZES):
         getattr(loaded, name).restype = ctypes.c_int64
+    for name, struct in SIZES.items():
+        assert getattr(loaded, name)() == ctypes.sizeof(struct), (
+            f"{name}: {struct} has other fields"
+        )
     return loaded
 
 

@@ -75,6 +75,7 @@ def run(
     """
     description = program.description
     check(program, x, lengths)
+    x, lengths = _wide(x), lengths.long()
     votes = program.votes
     if runs is None:
         runs = torch.arange(len(x), device=x.device) * votes
@@ -147,6 +148,7 @@ def scores(
     For speed, sequences of similar length are computed together, few at a time.
     """
     check(program, x, lengths)
+    x, lengths = _wide(x), lengths.long()
     votes, outputs = program.votes, program.description.outputs
     every_step = program.description.output.every_step
     size = (len(x), votes, *((x.shape[1],) if every_step else ()), outputs)
@@ -162,6 +164,11 @@ def scores(
         else:
             found[part] = some
     return found
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Codes in a type that holds sums and negative numbers, too."""
+    return x.to(torch.int16) if x.dtype in (torch.int8, torch.uint8) else x
 
 
 def check(program: Program, x: Tensor, lengths: Tensor) -> None:
@@ -182,7 +189,7 @@ def check(program: Program, x: Tensor, lengths: Tensor) -> None:
             f"The lengths must be {x.shape[0]} numbers from 1 to {x.shape[1]}, the steps given."
         )
     check_votes(program.description, program.votes, program.vote_by, int(lengths.max()))
-    dac = program.description.dac
+    dac, x = program.description.dac, _wide(x)
     least, most = torch.aminmax(x)
     integers = not x.is_floating_point() or bool((x == x.floor()).all())
     if least >= dac.range.low and most <= dac.range.high and dac.bits > 1 and integers:

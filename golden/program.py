@@ -183,7 +183,7 @@ class Program:
     def save(self, path: Path | str) -> None:
         """Write one .safetensors file atomically; the same program gives the same bytes.
 
-        Raises WordlineError if the file cannot be written.
+        Raises WordlineError if a number is out of range, or if the file cannot be written.
         """
         about = {
             "format": FORMAT,
@@ -194,10 +194,10 @@ class Program:
         }
         tensors = {name: t.contiguous() for name, t in self.tensors().items()}
         for name, (shape, range_) in _expected(self.description).items():
+            _check("The program", name, tensors.get(name), shape, range_)
             if range_ is not None:
                 small = range_.high < 2**15  # true for most codes
                 tensors[name] = tensors[name].to(torch.int16 if small else torch.int64)
-            assert tensors[name].shape == shape
         # One metadata key, because safetensors does not keep the order of several.
         metadata = {"wordline": json.dumps(about, sort_keys=True)}
         with files.atomic(Path(path)) as beside:
@@ -216,6 +216,8 @@ class Program:
         description differs.
         """
         about, tensors = _read(path)
+        if type(about["votes"]) is not int or not isinstance(about["about"], dict):
+            raise WordlineError(f"{path}: votes is no integer, or about no object; train it again.")
         own = Description.from_dict(about["description"], source=f"{path} (its description)")
         if description is not None and own != description:
             raise WordlineError(f"{path} does not fit: {_difference(own, description)}.")

@@ -151,7 +151,16 @@ def module(name: str) -> Module:
     beside = sorted(
         entry.name for entry in path.parent.iterdir() if entry.suffix not in (".py", ".pyc")
     )
-    key = hashlib.sha256(Path(__file__).read_bytes() + content + repr((name, beside)).encode())
+    below = sorted(
+        str(file.relative_to(path.parent))
+        for name_ in beside
+        if (folder := path.parent / name_).is_dir() and not [*folder.glob("*.py")]
+        for file in folder.rglob("*")
+        if file.suffix != ".pyc"
+    )
+    key = hashlib.sha256(
+        Path(__file__).read_bytes() + content + repr((name, beside, below)).encode()
+    )
     kept = files.cache_dir() / "code" / f"{key.hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _from_json(json.loads(kept.read_text()), path.parent)

@@ -165,7 +165,8 @@ def output_bound(description: Description) -> str:
         return f"ADCs {cycles}"
     if cycles == input_beats(description, len(description.layers)) + 1:
         return f"input: {cycles - 1} beats"
-    return "scores, one a cycle"
+    voter = description.voting.replay_steps > 0
+    return "scores, then the voter's scan" if voter else "scores, one a cycle"
 
 
 def cycles_per_step(description: Description) -> int:

@@ -66,8 +66,9 @@ class Sequences:
         return self.x.dtype == torch.uint8 and int(self.x.max()) <= 1
 
     def numbers(self) -> "Sequences":
-        """Copy with x in float32, unless it holds symbols."""
-        return self if self.symbolic else replace(self, x=self.x.float())
+        """Copy with x in float32, unless it holds symbols, and lengths in int64."""
+        x = self.x if self.symbolic else self.x.float()
+        return replace(self, x=x, lengths=self.lengths.long())
 
     def padded(self) -> "Sequences":
         """Copy with 0 in all padding steps."""

@@ -68,15 +68,14 @@ def _decode(data: bytes, source: str) -> Images:
 
 def _from_python(path: Path) -> bytes:
     """Convert a batch of the Python version to the binary version."""
+    data = read_data(path)
     try:
-        batch = _Unpickler(io.BytesIO(read_data(path)), encoding="bytes").load()
+        batch = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         batch = {_word(key): value for key, value in batch.items()}
         x, labels = batch["data"], np.asarray(batch["labels"])
         if x.dtype != np.uint8 or x.shape != (len(labels), PIXELS) or labels.max() > 255:
             raise ValueError(f"data of shape {x.shape} and {x.dtype}")
         return np.concatenate([labels.astype(np.uint8)[:, None], x], axis=1).tobytes()
-    except OSError:
-        raise
     except Exception as error:  # a pickle may raise any exception
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise WordlineError(

@@ -80,7 +80,9 @@ def compare(
     least = int(data.lengths.min())
     steps = own.steps or least
     # With as many sequences as steps, the axes of an output would be ambiguous.
-    x = data.x[: CHECKED - (steps == CHECKED), torch.arange(steps) % least].float()
+    count = min(CHECKED, len(data.x))
+    count -= count == steps and count > 1
+    x = data.x[:count, torch.arange(steps) % least].float()
     outputs = [] if own.run is None else own.run(x)
     if not outputs:
         _check_tail(own, description)

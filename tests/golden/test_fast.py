@@ -1,6 +1,7 @@
 """The fast path of a layer against the readable one: the same integers, the same gradients."""
 
 import dataclasses
+import errno
 import shutil
 import subprocess
 import sys
@@ -528,7 +529,10 @@ def test_gradients_are_the_readable_path_s(description, seed, noisy, injection, 
     x = random_codes(description, seed, 3, steps, description.network.inputs)
     wanted = gradients(part, x, shape, injection, "readable", seed)
     precise = gradients(part, x, shape, injection, "float64", seed)
-    quick = gradients(part, x, shape, injection, "float32", seed)
+    with pytest.MonkeyPatch.context() as patch:
+        if seed % 4 == 0:  # as on a CPU without AVX2: not in lanes
+            patch.setattr(native, "has_lanes", lambda: False)
+        quick = gradients(part, x, shape, injection, "float32", seed)
     for name, value in wanted.items():
         scale = value.abs().max()
         assert precise[name].dtype == quick[name].dtype == torch.float64
@@ -609,7 +613,7 @@ def test_kernels_that_do_not_compile_are_said_so(fresh, capsys):
     fresh.write_text("nonsense")
     assert native.library() is None
     assert "the kernels did not compile" in capsys.readouterr().err
-    assert not list((files.cache_dir() / "kernels").iterdir())
+    assert not list(files.cache_dir().glob("kernels/*"))
 
 
 def test_kernels_are_compiled_once(fresh, monkeypatch):
@@ -646,6 +650,30 @@ def test_a_folder_that_cannot_be_written_is_no_hindrance(fresh, monkeypatch, tmp
     expect_equal(*both(program, x, lengths))
     names = {path.name for path in native.SOURCES}
     assert {path.name for path in tmp_path.iterdir()} == names | {"cache"}
+
+
+def test_a_full_disk_and_a_damaged_file_of_the_cache_are_no_hindrance(fresh, monkeypatch, capsys):
+    names = []
+
+    def full(built, _):
+        names.append(built.name)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(native.shutil, "copyfile", full)
+        assert native.library() is not None
+    kernels = files.cache_dir() / "kernels"
+    assert not list(kernels.iterdir())
+    (kernels / names[0]).write_bytes(b"no library")
+    native.library.cache_clear()
+    assert native.library() is not None
+    assert (kernels / names[0]).stat().st_size > 1000 and not capsys.readouterr().err
+
+
+def test_a_struct_of_another_size_is_not_taken(fresh, monkeypatch):
+    monkeypatch.setitem(native.SIZES, "cells_size", native.Layer)
+    with pytest.raises(AssertionError, match=r"cells_size: .* has other fields"):
+        native.library()
 
 
 def test_a_coarser_float32_is_not_trusted(monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import safetensors
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from golden import crossbar, dac, head, network, tables
 from golden.errors import WordlineError, WordlineNote
+from golden.injection import Injection
 from golden.presets import PRESETS
 from golden.program import Program
 from tests import reference
@@ -161,6 +163,45 @@ def test_tables_are_monotonic_and_in_range(description):
     assert tanh[len(tanh) // 2] == 0 and tanh.max() <= description.hidden_unit
 
 
+REAL = {
+    "sigmoid": lambda a: 1 / (1 + math.exp(-a)),
+    "tanh": math.tanh,
+    "relu": lambda a: max(a, 0.0),
+}
+
+
+def entries(function, low, high, step, unit, least, most):
+    """A table as docs/contract.md, 6 has it: floor(f(index step) unit + 1/2), saturated."""
+    exact = (REAL[function](n * step) * unit for n in range(low, high + 1))
+    return [min(max(math.floor(value + 0.5), least), most) for value in exact]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "rnn", "relu"])
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_tables_are_the_contract_s(kind, bits):
+    cell = {"kind": "rnn", "activation": "relu"} if kind == "relu" else {"kind": kind}
+    description = small(cell=cell, dac={"bits": bits})
+    shape, own, step = description.layers[0], description.cell, 0.0625
+    found = tables.gate_tables(torch.full((len(own.gates),), step).double(), shape).tolist()
+    index = shape.index_range.low, shape.index_range.high, step
+    unit, most = (2 ** (bits - 1) - 1) << (own.hidden_bits - bits), 2 ** (own.hidden_bits - 1) - 1
+    if kind != "lstm":
+        function = "relu" if kind == "relu" else "tanh"
+        assert found == [entries(function, *index, unit, -most, most)]
+        return
+    n = own.gate_bits
+    logistic = entries("sigmoid", *index, 2**n, 0, 2**n - 1)
+    assert found == [
+        logistic,
+        logistic,
+        entries("tanh", *index, 2**n, 1 - 2**n, 2**n - 1),
+        logistic,
+    ]
+    ends, d = 2 ** (own.state_index_bits - 1), own.state_bits - own.state_index_bits
+    wanted = entries("tanh", -ends, ends - 1, 2.0 ** (d - n), unit, -most, most)
+    assert tables.cell_tables(description)["tanh_table"].tolist() == wanted
+
+
 @given(descriptions(kind="rnn"))
 def test_the_rnn_s_table_is_tanh(description):
     shape = description.layers[0]
@@ -264,9 +305,40 @@ def test_programs_that_do_not_fit_are_named(tmp_path):
         Program.load(tmp_path / "text")
     damaged = random_program(small(), 3)
     damaged.layers[0].positive[0, 0, 0] = 256
-    damaged.save(path)
+    whole = path.with_name("whole.safetensors")
+    with pytest.raises(WordlineError, match=r"The program: layers.0.positive holds .*256, outside"):
+        damaged.save(whole)
+    assert not whole.exists()
+    random_program(small(), 3).save(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        about, tensors = file.metadata(), {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
+    tensors["layers.0.positive"][0, 0, 0] = 256
+    safetensors.torch.save_file(tensors, path, about)
     with pytest.raises(WordlineError, match=r"layers.0.positive holds .*256, outside 0..255"):
         Program.load(path)
+    for field, value in (("votes", "2"), ("votes", True), ("about", [])):
+        said = json.loads(about["wordline"]) | {field: value}
+        tensors["layers.0.positive"][0, 0, 0] = 0
+        safetensors.torch.save_file(tensors, path, {"wordline": json.dumps(said)})
+        with pytest.raises(WordlineError, match="votes is no integer, or about no object"):
+            Program.load(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.float32])
+def test_codes_and_lengths_of_any_dtype(dtype):
+    description = small(dac={"bits": 8}, output={"steps": "last"})
+    program = random_program(description, 0)
+    x = random_codes(description, 0, 4, 4, 3).abs()  # as many sequences as steps
+    lengths, noise = torch.tensor([2, 3, 4, 2]), Injection(snr_db=0.0, placement="product")
+    wanted = network.run(program, x, lengths)
+    own = lengths if dtype.is_floating_point else lengths.to(dtype)
+    assert torch.equal(network.run(program, x.to(dtype), own).scores.long(), wanted.scores)
+    assert torch.equal(network.scores(program, x.to(dtype), own)[:, 0], wanted.scores)
+    found = []
+    for codes in (x, x.to(dtype)):
+        torch.manual_seed(0)
+        found.append(network.run(program, codes, lengths, None, noise).scores.long())
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ PACKAGE = {
 
         TABLE = Path(__file__).with_name("table.toml")
         KERNEL = Path(__file__).with_name("kernel.cpp")
+        DRIVER = Path(__file__).with_name("driver")
 
         def train(x, cell):
             total = arithmetic.half_up(x)
@@ -56,6 +57,7 @@ PACKAGE = {
             return pkg.second.step(x)
         """,
     "table.toml": "a = 1\nb = 2\n",
+    "driver/deep/one.c": "int one;\n",
     "kernel.cpp": 'int f() { return 1; } // one\nconst char *s = "// two";\n',
 }
 
@@ -140,6 +142,7 @@ OTHER = {
     "which function is called": lambda p: p.replace("train.py", ".half_up", ".half_down"),
     "which package is used": lambda p: p.replace("arithmetic.py", "numpy as np", "torch as np"),
     "a cell that is used": lambda p: p.replace("first.py", "(x)\n", "(x + 1)\n"),
+    "a file below a folder": lambda p: p.write("driver/deep/more.c", "int more;"),
     "data": lambda p: p.replace("table.toml", "b = 2", "b = 3"),
     "C++": lambda p: p.replace("kernel.cpp", "return 1", "return 2"),
     "a string in C++": lambda p: p.replace("kernel.cpp", "// two", "// 2"),

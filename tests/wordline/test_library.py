@@ -235,6 +235,13 @@ def test_a_nonlinearity_between_layers_is_refused_though_nothing_is_compared():
     assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
+def test_as_many_sequences_as_steps_are_no_other_layout():
+    module, x = nn.LSTM(3, 4, batch_first=True), torch.randn(5, 5, 3)
+    own = {"network": {"hidden": [4], "classes": 0}, "output": {"of": "state", "steps": "every"}}
+    compared = wordline.convert(module, small().replace(**own), x).compared
+    assert (compared.sequences, compared.steps) == (4, 5) and not compared.why_not
+
+
 def test_integers_of_numpy_are_integers():
     design = small().replace(adc={"bits": np.int64(5)})
     assert type(design.adc.bits) is int and design == small().replace(adc={"bits": 5})
