@@ -38,8 +38,9 @@ class Model:
     area: Area of one of each of `Counts`, in 180 nm OSU cells (um2).
     energy: By role of a block: idle energy per group of registers and cycle (pJ), and busy energy
         per um2 of logic and busy cycle (pJ).
-    changed: Bit changes on the rows per step, as a fraction of their bits; by kind of DAC.
-    reads: Reads per step and device, weighted as `gen.cost.counts.Array.reads`; by kind of DAC.
+    changed: Bit changes on the rows each time that codes are put on them (`on_rows`), as a
+        fraction of their bits; by kind of DAC.
+    reads: Reads per plane and device, weighted as `gen.cost.counts.Array.reads`; by kind of DAC.
     """
 
     area: dict[str, float]
@@ -183,10 +184,16 @@ def _arrays(
         row_bits=dac.drive_width,
         devices=devices,
         conversions=shape.samples * macro.lanes * run,
-        bits_changed=bits * of.changed[dac.kind] * run,
-        reads=devices * of.reads[dac.kind] * run,
+        bits_changed=bits * of.changed[dac.kind] * on_rows(shape) * run,
+        reads=devices * of.reads[dac.kind] * dac.planes * run,
     )
     return [one] * shape.macros
+
+
+def on_rows(shape: ArrayShape) -> int:
+    """How often a step puts its codes on the rows: levels stay, pulses and single bits come again
+    with each sample."""
+    return 1 if shape.description.dac.kind == "level" else shape.samples
 
 
 def cells_area(description: Description, *, of: Model | None = None) -> float:
@@ -206,11 +213,18 @@ MEASURES = {
 def ranges(counted: Counted, figures: Figures) -> dict[str, ppa.Range]:
     """Ranges of the measures: all figures typical, all low, or all high.
 
-    Each measure is monotonic in every figure.
+    Each measure is monotonic in every figure. Below the bits that an ADC's figures are for, a
+    larger growth makes it cheaper.
     """
+    few = counted.adc_bits < ppa.ADC_BITS
+    other = {"low": "high", "typical": "typical", "high": "low"}
+
+    def end(name: str, case: str) -> float:
+        value: float = getattr(figures[name], other[case] if few and "growth" in name else case)
+        return value
+
     cases: dict[str, Values] = {
-        case: {name: getattr(figure, case) for name, figure in figures.items()}
-        for case in ("low", "typical", "high")
+        case: {name: end(name, case) for name in figures} for case in ("low", "typical", "high")
     }
     costs = {case: ppa.cost(counted, values) for case, values in cases.items()}
     found = {}

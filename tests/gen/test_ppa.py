@@ -268,6 +268,33 @@ def test_a_kind_of_dac_that_the_model_has_not_seen_is_named():
         model.estimate(small(dac={"kind": "bit-serial"}), of=of)
 
 
+@pytest.mark.parametrize("kind", ["level", "bit-serial", "pulse-width"])
+def test_codes_come_to_the_rows_as_often_as_their_dac_puts_them_there(kind):
+    """A level once a step; pulses, and the bits of a plane, with each sample of the lanes."""
+    found = {}
+    for lanes, bits in ((2, 4), (4, 4), (4, 6)):
+        description = small(
+            dac={"kind": kind, "bits": bits}, network={"hidden": [8]}, array={"lanes": lanes}
+        )
+        array = model.estimate(description).arrays[0]
+        found[lanes, bits] = array.bits_changed / array.row_bits, array.reads
+    times = 1 if kind == "level" else 2  # two lanes have twice the selects of four
+    assert found[2, 4][0] == pytest.approx(times * found[4, 4][0])
+    assert found[2, 4][1] == pytest.approx(found[4, 4][1])
+    planes = 5 / 3 if kind == "bit-serial" else 1
+    assert found[4, 6][0] == pytest.approx(planes * found[4, 4][0])
+    assert found[4, 6][1] == pytest.approx(planes * found[4, 4][1])
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6])
+def test_the_ends_of_a_range_are_ends_of_all_choices_for_adcs(bits):
+    """Growth counts from 4 bits on, up and down."""
+    figures, counted = components.read_figures(), model.estimate(small(adc={"bits": bits}))
+    whole = ppa.over_figures(figures, lambda v: ppa.cost(counted, v).tops_per_watt)
+    found = model.ranges(counted, figures)["TOPS/W"]
+    assert (found.low, found.high) == (pytest.approx(whole.low), pytest.approx(whole.high))
+
+
 def test_another_node():
     figures = components.read_figures()
     assert components.at_node(figures, 32) == figures

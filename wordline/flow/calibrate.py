@@ -159,10 +159,12 @@ def fit(rows: list[Row]) -> Model:
         taken[CLOCK_NET].append(([groups, 0.0], one.counted.energy[CLOCK_NET] / steps))
         for array in one.counted.arrays:
             if array.block.startswith("layer_"):
+                times = steps * model.on_rows(design.arrays[array.block.replace("_", "s.")])
                 changed[design.dac.kind].append(
-                    array.bits_changed / steps / array.rows / array.row_bits
+                    array.bits_changed / times / array.rows / array.row_bits
                 )
-                reads[design.dac.kind].append(array.reads / steps / array.devices)
+                planes = steps * design.dac.planes
+                reads[design.dac.kind].append(array.reads / planes / array.devices)
     energy = {}
     for role, found in sorted(taken.items()):
         idle, busy = _least(found, 1.0)
