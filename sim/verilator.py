@@ -143,6 +143,7 @@ class LeanVerilator(Verilator):
         """Everything that a build of any design with this runner depends on."""
         tool, given = self.toolchain, {name: os.environ.get(name) for name in GIVEN}
         how = f"{tool.version} {tool.executable} {self.OPTIONS} {self.CFLAGS} {self.MAKE} {given}"
+        how += metadata.version("cocotb")  # its C++ is linked in
         return how + hashlib.sha256(native.machine("g++")).hexdigest()
 
     def build(self, *, build_dir: Path, waves: bool = False, **options: Any) -> None:

@@ -91,6 +91,13 @@ def run_sta(script: list[str], sta: str, folder: Path, name: str) -> str:
     return said
 
 
+def icarus_version() -> str:
+    """First line of what Icarus says of its version. Raises WordlineError if it is missing."""
+    check_icarus()
+    done = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False)
+    return done.stdout.partition("\n")[0]
+
+
 def sta_version(sta: str) -> str:
     """Version of OpenSTA."""
     done = subprocess.run([sta, "-version"], capture_output=True, text=True, check=False)

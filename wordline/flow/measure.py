@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gen.cost import counts, ppa, twin
-from gen.impl import memories, yosys
+from gen.impl import memories, tools, yosys
 from gen.ip.options import PERIOD_NS
 from golden import files
 from golden.errors import WordlineError
@@ -43,8 +43,10 @@ def measure(
     """
     program = twin.twin(program) if side == "digital" else program
     description, cells = program.description, ppa.CELLS
+    of_cells = (cells.liberty(library), cells.verilog(library), cells.lef(library))
     key = cache.digest(
-        *(description.to_toml(), side, cells.liberty(library).read_text()),
+        *(description.to_toml(), side, [path and files.sha256(path) for path in of_cells]),
+        (tools.sta_version(tools.find_sta()), tools.icarus_version()),
         {name: cache.tensor_digest(tensor) for name, tensor in program.tensors().items()},
         *(cache.tensor_digest(x), cache.tensor_digest(lengths)),
         cache.netlist(description.cell.kind),
