@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -92,6 +93,27 @@ template <class To> void pack(const Cells &p) {
 
 }  // namespace
 
+namespace {
+
+// One of 64 sums, as far apart as the words of a block: any change of a single word changes it, because the
+// factor is odd.
+constexpr int64_t SUMS = 64;
+constexpr uint64_t FACTOR = 0x9e3779b97f4a7c15;
+
+void digest_into(uint64_t (&sums)[SUMS], const char *bytes, int64_t count) {
+    const int64_t block = SUMS * int64_t(sizeof(uint64_t));
+    for (; count >= block; bytes += block, count -= block) {
+        uint64_t words[SUMS];
+        std::memcpy(words, bytes, block);
+        for (int64_t k = 0; k < SUMS; k++) sums[k] = sums[k] * FACTOR + words[k];
+    }
+    uint64_t rest[SUMS] = {};
+    std::memcpy(rest, bytes, count);
+    for (int64_t k = 0; k < SUMS; k++) sums[k] = sums[k] * FACTOR + rest[k];
+}
+
+}  // namespace
+
 extern "C" {
 
 int64_t cells_size() { return sizeof(Cells); }
@@ -151,4 +173,14 @@ void pack_cells(const Cells *p) {
     else
         pack<int16_t>(*p);
 }
+
+// A number that stands for the bytes of some tensors: `count` addresses, and as many sizes.
+uint64_t digest(const int64_t *given, int64_t count) {
+    uint64_t sums[SUMS] = {};
+    for (int64_t n = 0; n < count; n++) digest_into(sums, reinterpret_cast<const char *>(given[n]), given[count + n]);
+    uint64_t found = 0;
+    for (uint64_t sum : sums) found = (found ^ sum ^ sum >> 32) * FACTOR;
+    return found;
+}
+
 }

@@ -1,39 +1,51 @@
 """What is computed from a program, kept for the next run of the same one until it changes."""
 
+import operator
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from golden import native
 from golden.geometry import ArrayShape
 from golden.program import ArrayProgram
 
 T = TypeVar("T")
 
 _KEPT = WeakTensorKeyDictionary()
-"""By a program's `positive`, then by key: what was made, and what it was made from, copies of all
-tensors and the shape."""
+"""By a program's `positive`, then by key: what was made, and what it was made from: all other
+tensors, the state of all tensors, and the shape."""
 
 
 def kept(program: ArrayProgram, shape: ArrayShape, key: Hashable, make: Callable[[], T]) -> T:
     """`make()`, or what it returned for this key when the program was as it is now.
 
-    All numbers are compared, which takes a few hundredths of a run: PyTorch's version counters do
-    not see what is written through `.data` or NumPy.
+    PyTorch counts what is written to a tensor, and here all numbers are read of one that NumPy has
+    seen. What is written through `.data` is not noticed, as in all of PyTorch.
     """
-    tensors = program.tensors()
-    of_program: dict[Hashable, Any] = _KEPT.setdefault(program.positive, {})
-    if key in of_program:
+    positive, *others = program.tensors().values()
+    now = _state([positive, *others])
+    of_program: dict[Hashable, Any] = _KEPT.setdefault(positive, {})
+    if key in of_program and now is not None:
         made: T
-        made, before, own = of_program[key]
-        if own == shape and before.keys() == tensors.keys() and _equal(before, tensors):
+        made, tensors, before, own = of_program[key]
+        same = len(tensors) == len(others) and all(map(operator.is_, tensors, others))
+        if same and before == now and own == shape:
             return made
     made = make()
-    of_program[key] = made, {name: t.detach().clone() for name, t in tensors.items()}, shape
+    of_program[key] = made, others, now, shape
     return made
 
 
-def _equal(before: dict[str, Tensor], now: dict[str, Tensor]) -> bool:
-    return all(old.dtype == now[n].dtype and torch.equal(old, now[n]) for n, old in before.items())
+def _state(tensors: list[Tensor]) -> Any:
+    """Something that changes with the numbers; None if nothing tells."""
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    versions = [tensor._version for tensor in tensors]
+    # A storage that NumPy has a view of cannot be resized any more.
+    if all(tensor.untyped_storage().resizable() for tensor in tensors):
+        return versions
+    if native.library() is None or not tensors[0].is_cpu:
+        return None
+    return versions, native.digest([tensor.contiguous() for tensor in tensors])

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -221,6 +221,7 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     word = ctypes.c_uint64
     loaded.normal_numbers.argtypes = (word, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
     loaded.philox_words.argtypes = (word, ctypes.c_int64, ctypes.c_void_p)
+    loaded.digest.argtypes, loaded.digest.restype = (ctypes.c_void_p, ctypes.c_int64), word
     loaded.normal_numbers.restype = loaded.philox_words.restype = None
     for name in ("tiles", "lanes", "vnni", *SIZES):
         getattr(loaded, name).restype = ctypes.c_int64
@@ -234,6 +235,13 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
 def tile_rows(shape: ArrayShape) -> Tensor:
     """First row of each row tile, and the number of rows."""
     return torch.tensor([0, *(tile.stop for tile in shape.row_tiles)])
+
+
+def digest(tensors: Sequence[Tensor]) -> int:
+    """A number of 64 bits that changes with the numbers of tensors; contiguous, on the CPU."""
+    given = [t.data_ptr() for t in tensors] + [t.numel() * t.element_size() for t in tensors]
+    found: int = library().digest((ctypes.c_int64 * len(given))(*given), len(tensors))  # type: ignore[union-attr]
+    return found
 
 
 def run_on_cells(name: str, tensors: dict[str, Tensor], shape: ArrayShape, **more: int) -> None:

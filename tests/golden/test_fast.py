@@ -287,8 +287,9 @@ def test_another_run_takes_the_numbers_of_the_last_one_unless_they_were_changed(
     program = random_program(small(), 0)
     (part,), (shape,) = program.layers, program.description.layers
     x, runs = random_codes(program.description, 0, 3, 4, 3), torch.arange(3)
-    unseen = (part.negative.numpy(), part.bias.data)  # PyTorch does not count what is written here
-    for change in (None, part.positive, part.bias, part.gate_tables, *unseen):
+    # PyTorch does not count what NumPy writes.
+    of_numpy = (part.negative.numpy(), part.bias.numpy())
+    for change in (None, part.positive, part.bias, part.gate_tables, *of_numpy):
         if change is not None:
             change[..., 0] += 1
         wanted = layer.run(part, x, shape, runs, readable=True)
