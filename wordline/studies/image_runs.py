@@ -117,11 +117,12 @@ def train(
     noise, ever larger, and with noise on the head its gradients are mostly noise.
 
     fit: epochs, batch, learning_rate; and, all optional: `passes` whose mean scores the loss is of;
-        `shift`, the most pixels that an image is moved by; `mirror`, whether left and right are
-        exchanged in half of the images; `least_db`; `average`, the weight of the past in the
-        averaged network, a batch; `done`, epochs of earlier parts of this training; `of`, those of
-        all parts; and `bfloat16`, whether layers compute in it, which is faster where the processor
-        has it.
+        `votes`, that many in the place of `passes`, two or more, which then estimate the loss
+        (`loss_of_votes`); `shift`, the most pixels that an image is moved by; `mirror`, whether
+        left and right are exchanged in half of the images; `least_db`; `average`, the weight of the
+        past in the averaged network, a batch; `done`, epochs of earlier parts of this training;
+        `of`, those of all parts; and `bfloat16`, whether layers compute in it, which is faster
+        where the processor has it.
     teachers: Networks without noise whose mean scores are fitted too, with as much weight.
     """
     x, labels = images(here, dataset)["train"]
@@ -146,12 +147,12 @@ def train(
         passes = 1 if noise is None else fit.get("passes", 1)
         with torch.autocast(here.device, torch.bfloat16, enabled=fit.get("bfloat16", False)):
             scores = made.network(batch.repeat(passes, 1, 1, 1), noise, noisy_head=False)
-        scores = scores.float().unflatten(0, (passes, len(batch))).mean(0)
-        loss = nn.functional.mse_loss(scores, wanted_scores(truth).to(here.device))
+        each, votes = scores.float().unflatten(0, (passes, len(batch))), fit.get("votes", passes)
+        loss = loss_of_votes(each, wanted_scores(truth).to(here.device), votes)
         if taught:
             with torch.no_grad():
                 theirs = torch.stack([teacher(batch) for teacher in taught]).mean(0)
-            loss = (loss + nn.functional.mse_loss(scores, theirs)) / 2
+            loss = (loss + loss_of_votes(each, theirs, votes)) / 2
         for group in made.optimiser.param_groups:
             group["lr"] = fit["learning_rate"] * (1 + math.cos(math.pi * step / whole)) / 2
         made.optimiser.zero_grad()
@@ -184,6 +185,21 @@ def wanted_scores(labels: Tensor) -> Tensor:
     return right - (1 - right) / (CLASSES - 1)
 
 
+def loss_of_votes(scores: Tensor, wanted: Tensor, votes: int) -> Tensor:
+    """Expected squared error of the mean scores of `votes` noisy passes, from fewer of them.
+
+    The mean of K independent passes errs by their bias, and by a K-th of a pass's variance. Here P
+    passes give an unbiased estimate of both: their mean's squared error has a P-th of the variance.
+
+    scores: (P, images, classes); P is 1 only if `votes` is. wanted: (images, classes).
+    """
+    passes = len(scores)
+    loss = nn.functional.mse_loss(scores.mean(0), wanted)
+    if votes == passes:
+        return loss
+    return loss + (1 / votes - 1 / passes) * scores.var(0).mean()
+
+
 def evaluate(
     here: Here,
     *,
@@ -193,10 +209,14 @@ def evaluate(
     placement: str,
     seed: int,
     points: list[tuple[float | None, int]],
+    part: str = "test",
 ) -> list[Fields]:
-    """`curve` at each of `points`: a ratio in dB, or None, and the number of passes."""
+    """`curve` at each of `points`: a ratio in dB, or None, and the number of passes.
+
+    part: Images, as `images` names them.
+    """
     network = trained(here, model, width)
-    x, labels = images(here, dataset)["test"]
+    x, labels = images(here, dataset)[part]
     torch.manual_seed(seed)
     found = []
     for snr_db, passes in points:
