@@ -383,7 +383,7 @@ def test_a_convolutional_network_s_products_are_noisy(placement, monkeypatch):
     network_ = ConvNet(4)
     seen = []
     monkeypatch.setattr(
-        convnet, "add_noise", lambda v, normal, *_: (seen.append(tuple(v.shape)), v)[1]
+        convnet._Noise, "apply", lambda v, normal, *_: (seen.append(tuple(v.shape)), v)[1]
     )
     x = torch.rand(3, 1, 28, 28)
     plain = network_(x)
@@ -398,6 +398,26 @@ def test_a_convolutional_network_s_products_are_noisy(placement, monkeypatch):
     seen.clear()
     network_(x, Injection(snr_db=0.0, placement=placement), noisy_head=False)
     assert sorted([size for _, size in seen] + [10]) == expected
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_the_noise_of_a_convolutional_network_and_its_gradient(dtype, error):
+    """They are those of `add_noise`, as exact as the dtype."""
+    torch.manual_seed(0)
+    v, normal, grad = (torch.randn(4, 60, dtype=dtype) for _ in range(3))
+    v[1] *= 100
+    v[2] = 0
+    given = [v.clone().requires_grad_(), v.float().requires_grad_()]
+    ours = convnet._Noise.apply(given[0], normal, 0.5)
+    wanted = add_noise(given[1], normal.float(), 0.5)
+    ours.backward(grad)
+    wanted.backward(grad.float())
+    assert ours.dtype == given[0].grad.dtype == dtype
+    scale = wanted.abs().amax(1, keepdim=True)
+    assert ((ours - wanted).abs() <= error * scale + 1e-9).all()
+    slopes = given[1].grad
+    assert ((given[0].grad - slopes).abs() <= error * slopes.abs().amax(1, keepdim=True)).all()
+    assert not torch.equal(slopes[:2], grad[:2].float())  # gradients flow through the power
 
 
 def test_a_placement_or_a_ratio_that_is_none_is_named():
