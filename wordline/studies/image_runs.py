@@ -144,10 +144,11 @@ def train(
         noise = wanted and ramp(wanted, step / whole)
         if noise is not None and noise.snr_db > fit.get("least_db", noise.snr_db):
             noise = replaced(noise, snr_db=fit["least_db"])
-        passes = 1 if noise is None else fit.get("passes", 1)
+        passes = 1 if noise is None else int(fit.get("passes", 1))
         with torch.autocast(here.device, torch.bfloat16, enabled=fit.get("bfloat16", False)):
             scores = made.network(batch.repeat(passes, 1, 1, 1), noise, noisy_head=False)
-        each, votes = scores.float().unflatten(0, (passes, len(batch))), fit.get("votes", passes)
+        each = scores.float().unflatten(0, (passes, len(batch)))
+        votes = passes if noise is None else int(fit.get("votes", passes))
         loss = loss_of_votes(each, wanted_scores(truth).to(here.device), votes)
         if taught:
             with torch.no_grad():

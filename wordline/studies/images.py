@@ -39,22 +39,32 @@ TITLES = {"mnist-rows": "MNIST", "fashion-rows": "Fashion-MNIST"}
 NAMES = TITLES | {"fashion-rows": "Fashion-MNIST (paper: CIFAR-10)"}
 
 
+MOVED: Fields = {"shift": 1, "average": 0.999, "bfloat16": True}
+"""How all are trained: moved by a pixel, weights averaged over some thousand batches, layers in
+bfloat16."""
+
+
 @dataclass(frozen=True)
 class ImagesStudy:
     """How well does a convolutional network classify with noise as strong as its signals?
 
-    clean, noisy: epochs of the plain network, and with noise at `voted` from there on, a number for
-    each data set. tested: ratios in dB; at `voted` with `votes` passes, or `plain_votes` of a plain
-    network.
+    clean, noisy: epochs of the plain network, and with noise at `voted` from there on. parts: jobs
+    that a training with noise is cut into: after an interruption it goes on with the next. passes:
+    noisy ones that estimate the loss of `votes` in training. more: what `image_runs.train` takes
+    besides, for each data set. tested: ratios in dB; at `voted` with `votes` passes, or
+    `plain_votes` of a plain network.
     """
 
     datasets: tuple[str, ...] = ("mnist-rows", "fashion-rows")
-    width: int = 64
+    width: int = 128
     seeds: tuple[int, ...] = (0, 1, 2)
-    clean: int = 2
-    noisy: tuple[int, ...] = (10, 5)
+    clean: int = 4
+    noisy: int = 24
+    parts: int = 4
     batch: int = 128
     learning_rate: float = 0.002
+    passes: int = 2
+    more: tuple[Fields, ...] = (MOVED, MOVED | {"mirror": True})
     tested: tuple[float | None, ...] = (None, 10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
     voted: float = 0.0
     votes: int = 32
@@ -62,17 +72,22 @@ class ImagesStudy:
 
     def run(self, runner: Runner) -> Fields:
         """Train and test; returns what results.json holds."""
+        plain = {(d, seed): self.train(d, seed) for d in self.datasets for seed in self.seeds}
+        runner.run("train", list(plain.values()))
+        injected: dict[tuple[str, str, int], Job] = {}
+        for part in range(self.parts):
+            injected = {
+                (dataset, placement, seed): self.inject(
+                    dataset, placement, seed, part, injected.get((dataset, placement, seed), job)
+                )
+                for (dataset, seed), job in plain.items()
+                for placement in PLACEMENTS
+            }
+            runner.run(f"inject, part {part + 1} of {self.parts}", list(injected.values()))
         models: dict[tuple[str, str, bool, int], Job] = {}
-        for dataset in self.datasets:
-            for seed in self.seeds:
-                plain = self.train(dataset, seed)
-                for placement in PLACEMENTS:
-                    models[dataset, placement, False, seed] = plain
-                    models[dataset, placement, True, seed] = self.train(
-                        dataset, seed, start=plain, snr_db=self.voted, placement=placement
-                    )
-        runner.run("train", [job for (*_, noisy, _), job in models.items() if not noisy])
-        runner.run("inject", [job for (*_, noisy, _), job in models.items() if noisy])
+        for (dataset, placement, seed), job in injected.items():
+            models[dataset, placement, False, seed] = plain[dataset, seed]
+            models[dataset, placement, True, seed] = job
         tests = []
         for (dataset, placement, noisy, seed), job in models.items():
             votes = self.votes if noisy else self.plain_votes
@@ -90,13 +105,24 @@ class ImagesStudy:
         settings = dataclasses.asdict(self)
         return {"settings": settings, "rows": rows, "claims": self._claims(rows)}
 
-    def train(self, dataset: str, seed: int, **more: Any) -> Job:
-        """A training of this study: plain, or with noise from a plain one."""
-        noisy = dict(zip(self.datasets, self.noisy, strict=True))
-        epochs = noisy[dataset] if more else self.clean
-        fit = {"epochs": epochs, "batch": self.batch, "learning_rate": self.learning_rate}
+    def train(self, dataset: str, seed: int) -> Job:
+        """The training of a plain network."""
+        fit = self._fit(dataset) | {"epochs": self.clean}
         given = {"dataset": dataset, "width": self.width, "fit": fit, "seed": seed}
-        return Job("wordline.studies.image_runs:train", given | more)
+        return Job("wordline.studies.image_runs:train", given)
+
+    def inject(self, dataset: str, placement: str, seed: int, part: int, start: Job) -> Job:
+        """A part of a training with noise, from a plain network or from the part before."""
+        epochs = self.noisy // self.parts
+        fit = {"epochs": epochs, "done": part * epochs, "of": self.parts * epochs}
+        fit |= self._fit(dataset) | {"passes": self.passes, "votes": self.votes}
+        given = {"dataset": dataset, "width": self.width, "fit": fit, "seed": seed, "start": start}
+        noise = {"snr_db": self.voted, "placement": placement}
+        return Job("wordline.studies.image_runs:train", given | noise)
+
+    def _fit(self, dataset: str) -> Fields:
+        more = dict(zip(self.datasets, self.more, strict=True))[dataset]
+        return {"batch": self.batch, "learning_rate": self.learning_rate} | more
 
     def _claims(self, rows: list[Fields]) -> list[Fields]:
         claims = []
@@ -128,7 +154,7 @@ def _over(points: tuple[Fields, ...]) -> Fields:
 
 
 STUDY = ImagesStudy()
-FULL = ImagesStudy(width=128, clean=6, noisy=(20, 20), votes=64)
+FULL = ImagesStudy(width=192, clean=8, noisy=60, parts=10, votes=64)
 
 
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
