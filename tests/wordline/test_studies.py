@@ -472,8 +472,9 @@ def pictures(tmp_path_factory):
 @pytest.mark.slow
 def test_images_in_small(monkeypatch, shared, pictures):
     settings = images.ImagesStudy(
-        width=4, seeds=(0, 1), clean=3, noisy=4, parts=2, batch=16, votes=4, plain_votes=2,
-        learning_rate=0.01, tested=(None, 0.0, -6.0), datasets=("mnist-rows",), more=({},),
+        width=4, seeds=(0, 1), clean=3, noisy=(4,), parts=2, passes=2, batch=16, votes=4,
+        plain_votes=2, learning_rate=0.01, tested=(None, 0.0, -6.0), datasets=("mnist-rows",),
+        more=({},),
     )  # fmt: skip
     results, table, drawing = study(monkeypatch, shared, "images", settings, data_dir=pictures)
     place = {(r["placement"], r["injected"]): r["tests"] for r in results["rows"]}

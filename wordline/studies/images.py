@@ -48,23 +48,23 @@ bfloat16."""
 class ImagesStudy:
     """How well does a convolutional network classify with noise as strong as its signals?
 
-    clean, noisy: epochs of the plain network, and with noise at `voted` from there on. parts: jobs
-    that a training with noise is cut into: after an interruption it goes on with the next. passes:
-    noisy ones that estimate the loss of `votes` in training. more: what `image_runs.train` takes
-    besides, for each data set. tested: ratios in dB; at `voted` with `votes` passes, or
-    `plain_votes` of a plain network.
+    clean, noisy: epochs of the plain network, and with noise at `voted` from there on, a number for
+    each data set. parts: jobs that a training with noise is cut into: after an interruption it goes
+    on with the next. passes: noisy ones in training; two or more estimate the loss of `votes`.
+    more: what `image_runs.train` takes besides, for each data set. tested: ratios in dB; at `voted`
+    with `votes` passes, or `plain_votes` of a plain network.
     """
 
     datasets: tuple[str, ...] = ("mnist-rows", "fashion-rows")
-    width: int = 128
+    width: int = 64
     seeds: tuple[int, ...] = (0, 1, 2)
-    clean: int = 4
-    noisy: int = 24
-    parts: int = 4
+    clean: int = 2
+    noisy: tuple[int, ...] = (10, 5)
+    parts: int = 1
     batch: int = 128
     learning_rate: float = 0.002
-    passes: int = 2
-    more: tuple[Fields, ...] = (MOVED, MOVED | {"mirror": True})
+    passes: int = 1
+    more: tuple[Fields, ...] = ({}, {})
     tested: tuple[float | None, ...] = (None, 10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
     voted: float = 0.0
     votes: int = 32
@@ -113,9 +113,10 @@ class ImagesStudy:
 
     def inject(self, dataset: str, placement: str, seed: int, part: int, start: Job) -> Job:
         """A part of a training with noise, from a plain network or from the part before."""
-        epochs = self.noisy // self.parts
+        epochs = dict(zip(self.datasets, self.noisy, strict=True))[dataset] // self.parts
         fit = {"epochs": epochs, "done": part * epochs, "of": self.parts * epochs}
-        fit |= self._fit(dataset) | {"passes": self.passes, "votes": self.votes}
+        fit |= self._fit(dataset)
+        fit |= {"passes": self.passes, "votes": self.votes} if self.passes > 1 else {}
         given = {"dataset": dataset, "width": self.width, "fit": fit, "seed": seed, "start": start}
         noise = {"snr_db": self.voted, "placement": placement}
         return Job("wordline.studies.image_runs:train", given | noise)
@@ -154,7 +155,15 @@ def _over(points: tuple[Fields, ...]) -> Fields:
 
 
 STUDY = ImagesStudy()
-FULL = ImagesStudy(width=192, clean=8, noisy=60, parts=10, votes=64)
+FULL = ImagesStudy(
+    width=128,
+    clean=4,
+    noisy=(24, 24),
+    parts=4,
+    passes=2,
+    more=(MOVED, MOVED | {"mirror": True}),
+    votes=64,
+)
 
 
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
