@@ -52,34 +52,32 @@ def check_data(description: Description, data: Dataset) -> None:
         )
 
 
-def check_sequences(description: Description, data: Sequences, *, source: str = "") -> None:
+def check_sequences(description: Description, data: Sequences) -> None:
     """Check that sequences fit a description: shape, lengths, and finite inputs.
-
-    source: What they are for, in messages.
 
     Raises WordlineError if they do not.
     """
     if not isinstance(data, Sequences):
         raise WordlineError(
-            f"{source}the sequences are a {type(data).__name__}; give Sequences(x, lengths, "
+            f"The sequences are a {type(data).__name__}; give Sequences(x, lengths, "
             f"labels): of a Dataset, .train or .test."
         )
     shape, inputs = tuple(data.x.shape), description.network.inputs
     if len(shape) != 3 or shape[2] != inputs or 0 in shape:
         raise WordlineError(
-            f"{source}x has shape {shape}; give (sequences, steps, {inputs}), none of them empty."
+            f"x has shape {shape}; give (sequences, steps, {inputs}), none of them empty."
         )
     lengths, steps = data.lengths, shape[1]
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise WordlineError(f"{source}the lengths are {lengths.dtype}; give integers.")
+        raise WordlineError(f"The lengths are {lengths.dtype}; give integers.")
     if tuple(lengths.shape) != shape[:1] or lengths.min() < 1 or lengths.max() > steps:
         raise WordlineError(
-            f"{source}the lengths must be {shape[0]} numbers from 1 to {steps}, the steps of x."
+            f"The lengths must be {shape[0]} numbers from 1 to {steps}, the steps of x."
         )
     if data.x.is_complex():
-        raise WordlineError(f"{source}x is {data.x.dtype}; give real numbers.")
+        raise WordlineError(f"x is {data.x.dtype}; give real numbers.")
     if data.x.is_floating_point() and not bool(torch.isfinite(data.x[data.valid]).all()):
-        raise WordlineError(f"{source}x holds a number that is not finite; mask it, or give 0.")
+        raise WordlineError(f"x holds a number that is not finite; mask it, or give 0.")
 
 
 def check_labels(description: Description, data: Sequences, *, source: str = "") -> None:

@@ -185,7 +185,7 @@ UNFIT = {
     "a further class": (labelled(labels=torch.full((4,), 4)), r"labels are 4\.\.4; give 0\.\.3"),
     "one label": (labelled(labels=torch.zeros(1).long()), r"labels have shape \(1,\); give \(4,\)"),
     "real labels": (labelled(labels=torch.zeros(4, 3)), "but what comes out is a class"),
-    "a data set": (torch.zeros(4, 5, 3), "the sequences are a Tensor; give Sequences"),
+    "a data set": (torch.zeros(4, 5, 3), "The sequences are a Tensor; give Sequences"),
 }
 
 
