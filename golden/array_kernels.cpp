@@ -95,8 +95,8 @@ template <class To> void pack(const Cells &p) {
 
 namespace {
 
-// One of 64 sums, as far apart as the words of a block: any change of a single word changes it, because the
-// factor is odd.
+// Words n, n + 64, n + 128, ... are summed with powers of FACTOR. FACTOR is odd, so a change of a single word
+// always changes its sum.
 constexpr int64_t SUMS = 64;
 constexpr uint64_t FACTOR = 0x9e3779b97f4a7c15;
 

@@ -21,8 +21,8 @@ tensors, the state of all tensors, and the shape."""
 def kept(program: ArrayProgram, shape: ArrayShape, key: Hashable, make: Callable[[], T]) -> T:
     """`make()`, or what it returned for this key when the program was as it is now.
 
-    PyTorch counts what is written to a tensor, and here all numbers are read of one that NumPy has
-    seen. What is written through `.data` is not noticed, as in all of PyTorch.
+    PyTorch counts writes to a tensor. NumPy's are not counted, so a tensor that NumPy has a view of
+    is compared by a digest of its numbers. Writes through `.data` go unnoticed, as in PyTorch.
     """
     positive, *others = program.tensors().values()
     now = _state([positive, *others])
@@ -39,7 +39,7 @@ def kept(program: ArrayProgram, shape: ArrayShape, key: Hashable, make: Callable
 
 
 def _state(tensors: list[Tensor]) -> Any:
-    """Something that changes with the numbers; None if nothing tells."""
+    """A value that differs if the numbers may have changed; None if that cannot be known."""
     if any(tensor.is_inference() for tensor in tensors):
         return None
     versions = [tensor._version for tensor in tensors]

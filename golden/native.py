@@ -100,7 +100,7 @@ ONCE = (
     "a layer's gradients can be had once, because they take the place of its values; add the "
     "losses before one backward pass, or run the layer again"
 )
-"""What a second backward pass is told."""
+"""Error message of a second backward pass."""
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 

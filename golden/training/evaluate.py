@@ -77,7 +77,7 @@ def check_sequences(description: Description, data: Sequences) -> None:
     if data.x.is_complex():
         raise WordlineError(f"x is {data.x.dtype}; give real numbers.")
     if data.x.is_floating_point() and not bool(torch.isfinite(data.x[data.valid]).all()):
-        raise WordlineError(f"x holds a number that is not finite; mask it, or give 0.")
+        raise WordlineError("x holds a number that is not finite; mask it, or give 0.")
 
 
 def check_labels(description: Description, data: Sequences, *, source: str = "") -> None:

@@ -77,7 +77,7 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def alone(call: Call) -> Call:
-    """A function of a recipe and a build folder, that has the design's folder for itself."""
+    """Let one process at a time run a function of a recipe and a build folder in that folder."""
 
     @functools.wraps(call)
     def holding(recipe: Recipe, build_dir: Path = Path("build"), **options: Any) -> Any:
