@@ -57,7 +57,7 @@ class Known:
 
 STUDIES = {
     "noise": Known(3, 3, rtl=True),
-    "dni": Known(120, 1500, rtl=True),
+    "dni": Known(240, 1500, rtl=True),
     "images": Known(70, 720),
     "tolerance": Known(12, 120),
     "levels": Known(60, 360),

@@ -204,7 +204,7 @@ def _paper(axis: Any, there: float) -> None:
     low, high = PAPER.values()
     axis.plot([there, there], [low, high], "_-", color=BLACK, markersize=15, linewidth=1)
     words = f"paper {low:g} % (plain)\nto {high:g} % (trained, votes)"
-    note(axis, words, (there, 35), color=BLACK, dx=-8, ha="right")
+    note(axis, words, (there, 9), color=BLACK, dx=-8, ha="right")
 
 
 STRENGTHS = {6.0: (VERMILION, "^-."), 0.0: (GREEN, "s-"), -6.0: (BLUE, "o-")}
@@ -298,24 +298,28 @@ def _memory(results: Fields, path: Path) -> None:
                 continue
             steps = [row["steps"] for row in mine]
             look = {"color": colour, "marker": style[0], "linestyle": style[1:], "markersize": 6}
-            line(axis, steps, [at(row, ratio)["sum"] for row in mine], **look)
-            units = mine[0]["units"]
-            for step, row in zip(steps, mine, strict=True):
-                value = at(row, ratio)["sum"]["mean"]
-                note(axis, f"{value:.1f} %", (step, value), color=colour, dx=4, dy=9)
-            words = f"{word}, {units} units, loss of\n{mine[0]['passes']} pass(es), {votes} votes"
-            end = at(mine[0], ratio)["sum"]["mean"]
-            note(axis, words, (steps[0], end), color=colour, dx=9, dy=-12 if steps[0] > 20 else 22)
+            values = [at(row, ratio)["sum"] for row in mine]
+            line(axis, steps, values, **look)
+            for n, (step, value) in enumerate(zip(steps, values, strict=True)):
+                # Above and below in turn: short digits are close together.
+                look = {"color": colour, "ha": "center", "dy": -16 if n % 2 else 9}
+                note(axis, f"{value['mean']:.1f} %", (step, value["mean"]), **look)
+            units, passes = mine[0]["units"], mine[0]["passes"]
+            loss = f"{passes} pass{'es' * (passes > 1)}, {votes} votes"
+            words = f"{word}, {units} units, loss of\n{loss}"
+            x, y = max(16, steps[0]), values[0]["mean"]
+            note(axis, words, (x, y), color=colour, dx=9, dy=-16 if x == steps[0] else 9)
             held = math.log2(units * votes)
             axis.axvline(held, color=colour, linestyle=":", linewidth=1.2)
-            says.append(f"{end:.0f} % ({word}, {steps[0]:g} steps)")
+            says += [f"{values[0]['mean']:.0f} % at {steps[0]:.2g} steps"]
+            says += [f"{values[-1]['mean']:.0f} % at {steps[-1]:.2g} ({word}, {units} units)"]
             words = f"log2({units} x {votes})\n= {held:.0f} steps"
             note(axis, words, (held, 14 if word == "tanh" else 4), color=colour, dx=5)
         axis.axhline(PAPER["injected, voted"], color=BLACK, linewidth=0.8)
-        note(axis, f"paper: {PAPER['injected, voted']:g} %", (30, PAPER["injected, voted"]), dy=7)
-        axis.set_ylim(0, 102)
+        note(axis, f"paper: {PAPER['injected, voted']:g} %", (38, PAPER["injected, voted"]), dy=-9)
+        axis.set_ylim(0, 108)
         axis.set_xlim(0, 46)
         axis.set_xlabel("steps of a digit (mean), noise on every vector at 0 dB")
         axis.set_ylabel("accuracy on strokes, test set (%)")
-        said = "A state with noise in each step lasts log2(units x votes) steps:"
-        headline(axes, f"{said}\nshorter digits are read, longer ones are not")
+        pairs = [", ".join(says[n : n + 2]) for n in range(0, len(says), 2)]
+        headline(axes, "With noise on every vector, longer digits are read less well:\n" + pairs[0])
