@@ -1,7 +1,6 @@
 """Studies in small: what they keep, what they say, what they draw."""
 
 import dataclasses
-import itertools
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -472,7 +471,7 @@ def pictures(tmp_path_factory):
 @pytest.mark.slow
 def test_images_in_small(monkeypatch, shared, pictures):
     settings = images.ImagesStudy(
-        width=4, seeds=(0, 1), clean=3, noisy=(4,), parts=2, passes=2, batch=16, votes=4,
+        width=4, seeds=(0, 1), clean=3, noisy=(4,), parts=2, batch=16, votes=4,
         plain_votes=2, learning_rate=0.01, tested=(None, 0.0, -6.0), datasets=("mnist-rows",),
         more=({},),
     )  # fmt: skip
@@ -551,16 +550,6 @@ def test_half_of_the_images_are_mirrored(monkeypatch, tmp_path):
     assert all(m or torch.equal(image, x[0]) for m, image in zip(mirrored, batch, strict=True))
     assert 70 < sum(mirrored) < 130
     assert autocast and not without and torch.equal(test, x[: len(test)])
-
-
-def test_two_passes_estimate_the_loss_of_votes():
-    """Over all that two passes can be, the mean is the expected error of the mean of K."""
-    wanted, bias = torch.tensor([[0.5, -1.0]]), torch.tensor([[0.25, 2.0]])
-    draws = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4))).view(-1, 2, 1, 2)
-    for k in (2, 8):
-        losses = [image_runs.loss_of_votes(wanted + bias + d, wanted, k) for d in draws]
-        expected = (bias**2).mean() + 1 / k  # the variance of each score is 1
-        assert torch.stack(losses).mean() == pytest.approx(float(expected))
 
 
 def test_images_are_moved_by_whole_pixels():

@@ -117,8 +117,7 @@ def train(
     noise, ever larger, and with noise on the head its gradients are mostly noise.
 
     fit: epochs, batch, learning_rate; and, all optional: `passes` whose mean scores the loss is of;
-        `votes`, that many in the place of `passes`, two or more, which then estimate the loss
-        (`loss_of_votes`); `shift`, the most pixels that an image is moved by; `mirror`, whether
+        `shift`, the most pixels that an image is moved by; `mirror`, whether
         left and right are exchanged in half of the images; `least_db`; `average`, the weight of the
         past in the averaged network, a batch; `done`, epochs of earlier parts of this training;
         `of`, those of all parts; and `bfloat16`, whether layers compute in it, which is faster
@@ -147,21 +146,20 @@ def train(
         passes = 1 if noise is None else int(fit.get("passes", 1))
         with torch.autocast(here.device, torch.bfloat16, enabled=fit.get("bfloat16", False)):
             scores = made.network(batch.repeat(passes, 1, 1, 1), noise, noisy_head=False)
-        each = scores.float().unflatten(0, (passes, len(batch)))
-        votes = passes if noise is None else int(fit.get("votes", passes))
-        loss = loss_of_votes(each, wanted_scores(truth).to(here.device), votes)
+        mean = scores.float().unflatten(0, (passes, len(batch))).mean(0)
+        loss = nn.functional.mse_loss(mean, wanted_scores(truth).to(here.device))
         if taught:
             with torch.no_grad():
                 theirs = torch.stack([teacher(batch) for teacher in taught]).mean(0)
-            loss = (loss + loss_of_votes(each, theirs, votes)) / 2
+            loss = (loss + nn.functional.mse_loss(mean, theirs)) / 2
         for group in made.optimiser.param_groups:
             group["lr"] = fit["learning_rate"] * (1 + math.cos(math.pi * step / whole)) / 2
         made.optimiser.zero_grad()
         loss.backward()
         made.optimiser.step()
         with torch.no_grad():
-            for mean, now in zip(made.average.parameters(), made.network.parameters(), strict=True):
-                mean.lerp_(now, 1 - keep)
+            for past, now in zip(made.average.parameters(), made.network.parameters(), strict=True):
+                past.lerp_(now, 1 - keep)
     made.save(here)
     made.average.cpu()
     test, truth = images(here, dataset)["test"]
@@ -184,21 +182,6 @@ def wanted_scores(labels: Tensor) -> Tensor:
     """The scores (images, classes) that training fits: 1 for the class, and a sum of 0."""
     right = nn.functional.one_hot(labels, CLASSES).float()
     return right - (1 - right) / (CLASSES - 1)
-
-
-def loss_of_votes(scores: Tensor, wanted: Tensor, votes: int) -> Tensor:
-    """Expected squared error of the mean scores of `votes` noisy passes, from fewer of them.
-
-    The mean of K independent passes errs by their bias, and by a K-th of a pass's variance. Here P
-    passes give an unbiased estimate of both: their mean's squared error has a P-th of the variance.
-
-    scores: (P, images, classes); P is 1 only if `votes` is. wanted: (images, classes).
-    """
-    passes = len(scores)
-    loss = nn.functional.mse_loss(scores.mean(0), wanted)
-    if votes == passes:
-        return loss
-    return loss + (1 / votes - 1 / passes) * scores.var(0).mean()
 
 
 def evaluate(

@@ -50,9 +50,8 @@ class ImagesStudy:
 
     clean, noisy: epochs of the plain network, and with noise at `voted` from there on, a number for
     each data set. parts: jobs that a training with noise is cut into: after an interruption it goes
-    on with the next. passes: noisy ones in training; two or more estimate the loss of `votes`.
-    more: what `image_runs.train` takes besides, for each data set. tested: ratios in dB; at `voted`
-    with `votes` passes, or `plain_votes` of a plain network.
+    on with the next. more: what `image_runs.train` takes besides, for each data set. tested: ratios
+    in dB; at `voted` with `votes` passes, or `plain_votes` of a plain network.
     """
 
     datasets: tuple[str, ...] = ("mnist-rows", "fashion-rows")
@@ -63,7 +62,6 @@ class ImagesStudy:
     parts: int = 1
     batch: int = 128
     learning_rate: float = 0.002
-    passes: int = 1
     more: tuple[Fields, ...] = ({}, {})
     tested: tuple[float | None, ...] = (None, 10.0, 6.0, 3.0, 0.0, -3.0, -6.0)
     voted: float = 0.0
@@ -116,7 +114,6 @@ class ImagesStudy:
         epochs = dict(zip(self.datasets, self.noisy, strict=True))[dataset] // self.parts
         fit = {"epochs": epochs, "done": part * epochs, "of": self.parts * epochs}
         fit |= self._fit(dataset)
-        fit |= {"passes": self.passes, "votes": self.votes} if self.passes > 1 else {}
         given = {"dataset": dataset, "width": self.width, "fit": fit, "seed": seed, "start": start}
         noise = {"snr_db": self.voted, "placement": placement}
         return Job("wordline.studies.image_runs:train", given | noise)
@@ -158,9 +155,8 @@ STUDY = ImagesStudy()
 FULL = ImagesStudy(
     width=128,
     clean=4,
-    noisy=(24, 24),
+    noisy=(16, 16),
     parts=4,
-    passes=2,
     more=(MOVED, MOVED | {"mirror": True}),
     votes=64,
 )
