@@ -484,7 +484,7 @@ def test_images_in_small(monkeypatch, shared, pictures):
     assert noisy[1]["votes"] == 4 and plain[1]["votes"] == 2
     named = {claim["name"]: claim for claim in results["claims"]}
     voted = named["MNIST, noise on every, 0 dB: injected, 4 votes, sum"]
-    assert (voted["anchor"], voted["goal"]) == (99.5, 99.3)
+    assert (voted["anchor"], voted["goal"]) == (99.5, 98.8)
     assert named["MNIST, noise on every, 0 dB: plain training"]["met"] is None
     assert "MNIST" in table and "paper 21.1" in drawing
 
