@@ -66,7 +66,7 @@ HEADS = {
 def estimates(found: dict[str, Any]) -> list[Table]:
     """Estimates as tables, one for each measure and case of the figures.
 
-    ADCs are those of all arrays.
+    Crossbars and ADCs are those of all arrays.
     """
     rows = found["rows"]
     varied = [name for name, values in found["axes"].items() if len(values) > 1]
@@ -75,14 +75,15 @@ def estimates(found: dict[str, Any]) -> list[Table]:
     for (measure, label), (case, called) in itertools.product(MEASURES.items(), CALLED.items()):
         title = f"{found['name']}, estimated, {found['node_nm']} nm: {label}, {called}"
         first = ["given"] if varied else []
-        heads = [*first, "largest array", "ours", *(HEADS[name] for name in ratios)]
+        heads = [*first, "crossbars", "ours", *(HEADS[name] for name in ratios)]
         columns = (Column(head, no_wrap=True) for head in heads)
         table = Table(*columns, title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
         for row in rows:
             values = [row[case]["accelerator"][measure]]
             values += [sweep.ratio(row, name, measure, case) for name in ratios]
             at = "\n".join(f"{n} {row['given'][n]}" for n in varied)
-            size = f"{row['rows']:,} x {row['columns']:,}\nADCs: {row['adcs']:,}"
+            rows_, columns = row["largest_crossbar"]
+            size = f"{row['crossbars']:,} of up to\n{rows_:,} x {columns:,}\nADCs: {row['adcs']:,}"
             table.add_row(*[at] * len(first), size, *map(shown, values))
         tables_.append(table)
     return tables_

@@ -224,10 +224,14 @@ def sides(
 def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, Any]:
     """Measures of a point, by case of the figures, as JSON: those of `sides`."""
     own, shapes = counts[0], point.description.arrays.values()
+    macros_ = (shape.macro for shape in shapes)
+    largest = max(macros_, key=lambda macro: macro.rows * macro.units * macro.gates)
     found: dict[str, Any] = {
         "given": point.given,
         "rows": max(shape.rows for shape in shapes),
         "columns": max(shape.units * shape.gates for shape in shapes),
+        "crossbars": len(own.arrays),
+        "largest_crossbar": [largest.rows, largest.units * largest.gates],
         "adcs": sum(array.lanes for array in own.arrays),
         "cycles_per_step": own.cycles,
         "weights": sum(shape.rows * shape.units * shape.gates for shape in shapes),

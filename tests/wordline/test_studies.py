@@ -168,14 +168,36 @@ def test_what_dni_claims_of_strokes():
     assert not dni.STUDY._claims(rows)[-1]["met"]
 
 
+def text(folder):
+    """A folder of data with a short text of six characters."""
+    words = {"train": "banana band " * 120, "valid": "b", "test": "banana band " * 10}
+    files = {f"{part}.txt": text.encode() for part, text in words.items()}
+    SETS["text"].take(put(folder / "mine", files), folder / "data")
+    return folder / "data"
+
+
 @pytest.mark.slow
-def test_tolerance_in_small(monkeypatch, shared):
+def test_tolerance_in_small(monkeypatch, shared, tmp_path):
     task = dataclasses.replace(tolerance.VOWELS, float_epochs=12, epochs=4, bits=(2, 4))
+    of_text = tolerance.Text("text-char", 8, 6, 3, 2, 0.01, 0.005, {"rows": 12, "columns": 16})
     settings = tolerance.ToleranceStudy(
-        (task,), seeds=(0, 1), adc_lsb=(0.0, 4.0), weight=(0.0, 0.4), chips=2
+        (task,), (of_text,), seeds=(0, 1), adc_lsb=(0.0, 4.0), weight=(0.0, 0.4), chips=2
     )
-    results, table, drawing = study(monkeypatch, shared, "tolerance", settings)
-    (row,) = results["rows"]
+    results, table, drawing = study(
+        monkeypatch, shared, "tolerance", settings, data_dir=text(tmp_path)
+    )
+    (row,), (words,) = results["rows"], results["texts"]
+    assert row["float"] != row["float_longer"] and words["float"] != words["float_longer"]
+    assert 0 < words["quantised"]["mean"] < np.log2(6)
+    # x and h apart, and columns 4 x 8 in two, of crossbars of 12 x 16; and the head.
+    assert words["estimated"]["crossbars"] == 5
+    assert words["estimated"]["largest_crossbar"] == [8, 16]
+    lost = words["float_longer"]["mean"] - words["quantised"]["mean"]
+    named = {c["name"]: c for c in results["claims"] if c["name"].startswith("text-char")}
+    assert len(named) == 3 and "5 of 12 x 16" in table
+    assert named["text-char, crossbars of 12 x 16: 4/4/4 bits, above float"]["ours"] == (
+        pytest.approx(lost, abs=1e-3)
+    )
     base = [points[1] for points in row["bits"].values()]
     assert base[0] == base[1] == base[2] and base[0]["bits"] == 4
     assert row["bits"]["ADC"][0]["mean"] < base[0]["mean"]  # 2 bits are few
@@ -190,14 +212,11 @@ def test_tolerance_in_small(monkeypatch, shared):
 @pytest.mark.slow
 def test_levels_in_small(monkeypatch, shared, tmp_path):
     """One task by accuracy and one by bits, in which less is better."""
-    words = {"train": "banana band " * 60, "valid": "b", "test": "banana band " * 10}
-    files = {f"{part}.txt": text.encode() for part, text in words.items()}
-    SETS["text"].take(put(tmp_path / "mine", files), tmp_path / "data")
     vowels = dataclasses.replace(levels.VOWELS, float_epochs=12, epochs=3, seeds=(0, 1))
-    text = levels.Task("text-char", 8, 12, 4, 2, 0.01, (0, 1), levels.BITS, converters=6)
-    settings = levels.LevelsStudy((vowels, text), counts=(3, 16), noise=("pcm",), drawn=(3,))
+    of_text = levels.Task("text-char", 8, 12, 4, 2, 0.01, (0, 1), levels.BITS, converters=6)
+    settings = levels.LevelsStudy((vowels, of_text), counts=(3, 16), noise=("pcm",), drawn=(3,))
     results, table, drawing = study(
-        monkeypatch, shared, "levels", settings, data_dir=tmp_path / "data"
+        monkeypatch, shared, "levels", settings, data_dir=text(tmp_path)
     )
     for row in results["rows"]:
         assert len(row["points"]) == 2 * 4 * 2 and row["float"] != row["float_longer"]

@@ -8,7 +8,8 @@ N(0, (e w_max)^2) on every weight, drawn once at programming.
 
 import dataclasses
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,27 @@ class Task:
     bits: tuple[int, ...]
 
 
+SQUARES: Mapping[str, int] = {"rows": 128, "columns": 128, "lanes": 8}
+"""Crossbars of a text's networks, with 8 ADCs each."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, and how networks of 4/4/4 bits are trained to predict its next character.
+
+    fine_rate: learning rate from the float network on. array: of the description.
+    """
+
+    dataset: str
+    hidden: int
+    float_epochs: int
+    epochs: int
+    batch: int
+    learning_rate: float
+    fine_rate: float
+    array: Mapping[str, int] = field(default_factory=lambda: SQUARES)
+
+
 @dataclass(frozen=True)
 class ToleranceStudy:
     """How much noise of ADCs and weights, and how few bits, does an LSTM stand?
@@ -60,36 +82,82 @@ class ToleranceStudy:
     """
 
     tasks: tuple[Task, ...]
+    texts: tuple[Text, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     adc_lsb: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
     weight: tuple[float, ...] = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
     chips: int = 3
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """All data sets that the study reads."""
+        tasks: tuple[Task | Text, ...] = (*self.tasks, *self.texts)
+        return tuple(task.dataset for task in tasks)
+
     def run(self, runner: Runner) -> Fields:
         """Train and test; returns what results.json holds."""
         rows = [self._task(runner, task) for task in self.tasks]
+        texts = [self._text(runner, text) for text in self.texts]
         claims = [claim_ for row in rows for claim_ in _claims(row)]
-        return {"settings": dataclasses.asdict(self), "rows": rows, "claims": claims}
+        claims += [claim_ for row in texts for claim_ in _of_text(row)]
+        settings = dataclasses.asdict(self)
+        return {"settings": settings, "rows": rows, "texts": texts, "claims": claims}
+
+    def _floats(
+        self, runner: Runner, net: Fields, first: Fields, fine: Fields, key: str
+    ) -> tuple[dict[int, Job], Fields]:
+        """The float network of every seed, which quantised ones start from; and what it reaches,
+        at once and (`longer`) when it goes on as they do.
+
+        first, fine: settings of both trainings. key: what is measured.
+        """
+        train = "wordline.studies.runs:train_float"
+        floats = {seed: Job(train, net | {"fit": first, "seed": seed}) for seed in self.seeds}
+        longer = [
+            Job(train, net | {"fit": fine, "seed": seed, "start": start})
+            for seed, start in floats.items()
+        ]
+        where = net["dataset"]
+        found = {
+            "float": runner.run(f"{where}: float", list(floats.values())),
+            "float_longer": runner.run(f"{where}: float, longer", longer),
+        }
+        return floats, {name: over_seeds([r[key] for r in of]) for name, of in found.items()}
+
+    def _text(self, runner: Runner, text: Text) -> Fields:
+        rates = text.learning_rate, text.fine_rate
+        first, fine = ({"batch": text.batch, "learning_rate": rate} for rate in rates)
+        first, fine = first | {"epochs": text.float_epochs}, fine | {"epochs": text.epochs}
+        net = {"dataset": text.dataset, "cell": "lstm", "hidden": text.hidden}
+        floats, row = self._floats(runner, net, first, fine, "bits")
+        sections = {"array": dict(text.array)}
+        jobs = [
+            Job(
+                "wordline.studies.runs:train_quantised",
+                net | {"fit": fine, "seed": seed, "start": start, "sections": sections},
+            )
+            for seed, start in floats.items()
+        ]
+        found = runner.run(f"{text.dataset}: quantise", jobs)
+        cost = Job("wordline.studies.runs:estimated", net | {"sections": sections})
+        row |= {"dataset": text.dataset, "units": text.hidden, "array": dict(text.array)}
+        row["quantised"] = over_seeds([r["bits"] for r in found])
+        (row["estimated"],) = runner.run(f"{text.dataset}: estimate", [cost])
+        return row
 
     def _task(self, runner: Runner, task: Task) -> Fields:
         fit = {"batch": task.batch, "learning_rate": task.learning_rate}
         net = {"dataset": task.dataset, "cell": "lstm", "hidden": task.hidden}
-        floats = {
-            seed: Job(
-                "wordline.studies.runs:train_float",
-                net | {"fit": fit | {"epochs": task.float_epochs}, "seed": seed},
-            )
-            for seed in self.seeds
-        }
-        found = runner.run(f"{task.dataset}: float", list(floats.values()))
+        fine = fit | {"epochs": task.epochs}
+        first = fit | {"epochs": task.float_epochs}
+        floats, row = self._floats(runner, net, first, fine, "clean")
         programs: dict[tuple[str, int, int], Job] = {}
-        for axis, (section, field) in AXES.items():
+        for axis, (section, name) in AXES.items():
             for bits in task.bits:
                 for seed in self.seeds:
-                    given = net | {"fit": fit | {"epochs": task.epochs}, "seed": seed}
-                    given["start"] = floats[seed]
+                    given = net | {"fit": fine, "seed": seed, "start": floats[seed]}
                     # 4/4/4 bits are on every axis, and are trained once.
-                    given |= {} if bits == BASE else {"sections": {section: {field: bits}}}
+                    given |= {} if bits == BASE else {"sections": {section: {name: bits}}}
                     programs[axis, bits, seed] = Job("wordline.studies.runs:train_quantised", given)
         trained = runner.run(f"{task.dataset}: quantise", list(programs.values()))
         clean = {place: r["clean"] for place, r in zip(programs, trained, strict=True)}
@@ -106,7 +174,7 @@ class ToleranceStudy:
             for seed in self.seeds
         ]
         noise = runner.run(f"{task.dataset}: disturb", tests)
-        row: Fields = {"dataset": task.dataset, "float": over_seeds([r["clean"] for r in found])}
+        row["dataset"] = task.dataset
         row["bits"] = {
             axis: [
                 {"bits": bits} | over_seeds([clean[axis, bits, seed] for seed in self.seeds])
@@ -143,9 +211,7 @@ def one_point_lost(points: list[Fields], seed: int | None = None) -> float | Non
 
 def _claims(row: Fields) -> list[Fields]:
     base = next(p for p in row["bits"]["weights"] if p["bits"] == BASE)
-    lost = [a - b for a, b in zip(base["seeds"], row["float"]["seeds"], strict=True)]
-    change = over_seeds(lost)
-    where = row["dataset"]
+    change, where = _above(base, row["float_longer"]), row["dataset"]
     ours = {"ours": change["mean"], "spread": change["spread"]}
     claims = [claim(f"{where}: 4/4/4 bits, above float", unit="points", goal=-0.5, **ours)]
     for name, what, unit, goal in (
@@ -162,29 +228,71 @@ def _claims(row: Fields) -> list[Fields]:
     return claims
 
 
+def _above(value: Fields, other: Fields) -> Fields:
+    """How much one is above the other, by seed."""
+    return over_seeds([a - b for a, b in zip(value["seeds"], other["seeds"], strict=True)])
+
+
+def _of_text(row: Fields) -> list[Fields]:
+    """Bits a character, fewer than float's; and the estimated efficiency."""
+    change = _above(row["float_longer"], row["quantised"])
+    array = "{rows} x {columns}".format(**row["array"])
+    where = f"{row['dataset']}, crossbars of {array}"
+    ours = {"ours": change["mean"], "spread": change["spread"]}
+    name = f"{where}: 4/4/4 bits, above float"
+    claims = [claim(name, unit="bits a character", goal=-0.03, **ours)]
+    for case in ("typical", "silicon"):
+        value = row["estimated"][case]["accelerator"]["tops_per_watt"]
+        claims.append(claim(f"{where}: estimated, {case} figures", value, "TOPS/W", goal=None))
+    return claims
+
+
 EVERY = (2, 3, 4, 5, 6, 7, 8)
 VOWELS = Task("vowels", 32, 60, 60, 30, 0.005, EVERY)
 ROWS = Task("mnist-rows", 64, 4, 1, 64, 0.003, (2, 4, 8))
-STUDY = ToleranceStudy((VOWELS, ROWS))
+TEXT = Text("kjv-char", 128, 3, 3, 32, 0.005, 0.005)
+STUDY = ToleranceStudy((VOWELS, ROWS), (TEXT,))
 FULL = ToleranceStudy(
-    (VOWELS, dataclasses.replace(ROWS, float_epochs=10, epochs=6, bits=EVERY)), chips=10
+    (VOWELS, dataclasses.replace(ROWS, float_epochs=10, epochs=6, bits=EVERY)),
+    (dataclasses.replace(TEXT, float_epochs=10, epochs=10),),
+    chips=10,
 )
 
 
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
-    """Percent of the test set: against bits, then against noise."""
-    bits = Table("data", "what has other bits", "float", "bits", "accuracy", box=box, title="bits")
+    """Percent of the test set: against bits, then against noise. Bits a character of texts."""
+    heads = ("float, at the start", "float, trained as long", "bits", "accuracy")
+    bits = Table("data", "what has other bits", *heads, box=box, title="bits")
     noise = Table("data", "noise", "deviation", "accuracy", box=box, title="noise, 4/4/4 bits")
     for row in results["rows"]:
         for axis, points in row["bits"].items():
             for point in points:
-                place = (row["dataset"], axis, shown(row["float"]), str(point["bits"]))
-                bits.add_row(*place, shown(point))
+                floats = (shown(row[name]) for name in ("float", "float_longer"))
+                bits.add_row(row["dataset"], axis, *floats, str(point["bits"]), shown(point))
         for name, unit, factor in (("adc", "LSB", 1.0), ("weight", "% of w_max", 100.0)):
             for point in row[name]:
                 size = f"{factor * point['sigma']:g} {unit}"
                 noise.add_row(row["dataset"], name, size, shown(point))
-    return [bits, noise]
+    return [bits, noise, *([_texts(results["texts"], box)] if results["texts"] else [])]
+
+
+def _texts(rows: list[Fields], box: Box) -> Table:
+    heads = ("float, at the start", "float, trained as long", "4/4/4 bits")
+    costs = ("crossbars", "ADCs", "TOPS/W", "with figures of silicon", "TOPS/mm2", "of silicon")
+    title = "bits a character, and efficiency as estimated"
+    table = Table("data", "units", *heads, *costs, box=box, title=title)
+    for row in rows:
+        values = (shown(row[name], 3) for name in ("float", "float_longer", "quantised"))
+        cost = row["estimated"]
+        size = "{rows} x {columns}".format(**row["array"])
+        efficiency = (
+            f"{cost[case]['accelerator'][measure]:.3g}"
+            for measure in ("tops_per_watt", "tops_per_mm2")
+            for case in ("typical", "silicon")
+        )
+        place = (f"{cost['crossbars']} of {size}", str(cost["adcs"]))
+        table.add_row(row["dataset"], str(row["units"]), *values, *place, *efficiency)
+    return table
 
 
 LOOKS: tuple[Fields, ...] = (
@@ -242,12 +350,12 @@ def _noise(rows: list[Fields], goals: dict[str, float], path: Path) -> None:
 
 
 def _bits(rows: list[Fields], above: float, path: Path) -> None:
-    """Accuracy in float, at 4/4/4 bits, and with the fewest bits of one part; a row each."""
+    """Accuracy in float trained as long, at 4/4/4 bits, and with the fewest bits of one part."""
     costs, met = [], []
     with drawing(path, 1, len(rows), (7.2, 3.1)) as axes:
         for n, (axis, row) in enumerate(zip(axes[0], rows, strict=True)):
             few = min(point["bits"] for point in row["bits"]["DAC"])
-            found = {"float": row["float"]}
+            found = {"float": row["float_longer"]}
             found["4/4/4 bits"] = _with(row, "DAC", BASE)
             found |= {f"{part}: {few} bits": _with(row, part, few) for part in AXES}
             costs.append(found["4/4/4 bits"]["mean"] - found[f"DAC: {few} bits"]["mean"])
@@ -258,7 +366,7 @@ def _bits(rows: list[Fields], above: float, path: Path) -> None:
                 axis.errorbar([value["mean"]], [at], fmt=marker, color=colour, **bar)
                 place = {"xycoords": axis.get_yaxis_transform(), "dx": 3}
                 note(axis, f"{value['mean']:.2f}", (1, at), color=colour, **place)
-            goal = row["float"]["mean"] + above
+            goal = row["float_longer"]["mean"] + above
             axis.axvline(goal, color=BLACK, linewidth=1.2, linestyle=":")
             axis.set_yticks(range(len(found)), list(found) if n == 0 else [])
             axis.set_ylim(len(found) - 0.5, -0.8)
