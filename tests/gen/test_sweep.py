@@ -203,6 +203,8 @@ def test_estimates_as_a_library_and_as_a_command(tmp_path):
     )
     assert run.exit_code == 0, run.output
     assert "figures of silicon" in run.output and "model.json" in run.output
+    # The layer's crossbar and the head's, not the rows and columns of an array in several.
+    assert "2 of up to" in run.output and "44 x 128" in run.output
     other = json.loads((tmp_path / "other" / "vowels" / "ppa" / "model.json").read_text())
     assert other["rows"] == found.found["rows"]
     for words, says in (
