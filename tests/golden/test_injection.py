@@ -64,8 +64,8 @@ def test_units_that_are_always_0_raise_the_noise_budget():
 
 
 def test_a_state_that_is_read_at_0_db_in_each_step_is_lost_after_log2_of_the_votes():
-    """k readings at 0 dB leave a signal with 2^k - 1 times its power of noise, whatever is learned;
-    N units and K votes that agree divide that by N K."""
+    """Where each unit copies itself, k readings at 0 dB leave a signal with 2^k - 1 times its power
+    of noise; N units and K votes that agree divide that by N K."""
     torch.manual_seed(0)
     units, votes, steps = 64, 32, 6
     signal = torch.randn(500, 1, 1)
@@ -76,6 +76,24 @@ def test_a_state_that_is_read_at_0_db_in_each_step_is_lost_after_log2_of_the_vot
         noise = (held - signal).square().mean(), (held - signal).mean((1, 2)).square().mean()
         assert float(noise[0]) == pytest.approx(2**k - 1, rel=0.15 * k)
         assert float(noise[1]) == pytest.approx((2**k - 1) / (units * votes), rel=0.3)
+
+
+def test_a_bit_that_is_read_at_0_db_in_each_step_lasts_where_units_take_their_mean():
+    """One product in each step renews it from all units; copies lose it after log2(units) steps."""
+    torch.manual_seed(0)
+    bit = torch.randint(0, 2, (500, 1)) * 2.0 - 1
+
+    def noisy(v):
+        return add_noise(v, torch.randn(v.shape), 1.0)
+
+    copied = renewed = bit.expand(500, 256)
+    for _ in range(37):  # the steps of strokes of a digit
+        copied = noisy(copied)
+        copied = copied / copied.square().mean(1, keepdim=True).sqrt()
+        pre_activation = noisy(2 * renewed.mean(1, keepdim=True).expand(500, 256))
+        renewed = noisy(torch.tanh(pre_activation))
+    lost, kept = (float((v.mean(1) * bit[:, 0] < 0).float().mean()) for v in (copied, renewed))
+    assert kept == 0 and 0.4 < lost < 0.6  # as good as a guess
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

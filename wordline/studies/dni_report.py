@@ -284,7 +284,7 @@ def _every(results: Fields, path: Path) -> None:
 
 
 def _memory(results: Fields, path: Path) -> None:
-    """Noise on every vector against the steps of a digit, beside log2(N K) steps of memory."""
+    """Noise on every vector against the steps of a digit, beside log2(N K), for which copies last."""
     settings, rows = results["settings"], results["memory"]
     ratio, votes = settings["voted"], settings["votes"]
     trained = [row for row in rows if row["trained_db"] == ratio and row["bits"] == "float"]
@@ -313,7 +313,7 @@ def _memory(results: Fields, path: Path) -> None:
             axis.axvline(held, color=colour, linestyle=":", linewidth=1.2)
             says += [f"{values[0]['mean']:.0f} % at {steps[0]:.2g} steps"]
             says += [f"{values[-1]['mean']:.0f} % at {steps[-1]:.2g} ({word}, {units} units)"]
-            words = f"log2({units} x {votes})\n= {held:.0f} steps"
+            words = f"copies last log2({units} x {votes})\n= {held:.0f} steps"
             note(axis, words, (held, 14 if word == "tanh" else 4), color=colour, dx=5)
         axis.axhline(PAPER["injected, voted"], color=BLACK, linewidth=0.8)
         note(axis, f"paper: {PAPER['injected, voted']:g} %", (38, PAPER["injected, voted"]), dy=-9)
