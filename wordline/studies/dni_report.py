@@ -284,7 +284,7 @@ def _every(results: Fields, path: Path) -> None:
 
 
 def _memory(results: Fields, path: Path) -> None:
-    """Noise on every vector against the steps of a digit, beside log2(N K), for which copies last."""
+    """Noise on every vector against the steps of a digit, and log2(N K), what copies last."""
     settings, rows = results["settings"], results["memory"]
     ratio, votes = settings["voted"], settings["votes"]
     trained = [row for row in rows if row["trained_db"] == ratio and row["bits"] == "float"]
