@@ -59,7 +59,7 @@ STUDIES = {
     "noise": Known(3, 3, rtl=True),
     "dni": Known(240, 1500, rtl=True),
     "images": Known(70, 720),
-    "tolerance": Known(12, 120),
+    "tolerance": Known(25, 150),
     "levels": Known(60, 360),
     "votes": Known(8, 180, rtl=True),
     "defence": Known(60, 600, attacks=True),

@@ -321,7 +321,7 @@ def _noise(rows: list[Fields], goals: dict[str, float], path: Path) -> None:
             if lost:
                 says.append(f"{min(lost):.2g} {unit} of {what}")
             last = min(2.2 * max([*lost, goals[name]]), factor * rows[0][name][-1]["sigma"])
-            for n, (row, look) in enumerate(zip(rows, LOOKS, strict=False)):
+            for row, look in zip(rows, LOOKS, strict=False):
                 x = [factor * point["sigma"] for point in row[name]]
                 clean = row[name][0]["seeds"]
                 change = [
@@ -333,7 +333,8 @@ def _noise(rows: list[Fields], goals: dict[str, float], path: Path) -> None:
                 if at is not None:
                     at *= factor
                     axis.plot([at], [-1], "D", color=look["color"], markersize=8, zorder=5)
-                    place = {"dx": 14, "dy": 12} if n else {"dx": -12, "dy": -34, "ha": "right"}
+                    least = at == min(lost)
+                    place = {"dx": -12, "dy": -34, "ha": "right"} if least else {"dx": 14, "dy": 12}
                     words = f"{row['dataset']}:\n{at:.2g} {unit}"
                     note(axis, words, (at, -1), color=look["color"], fontweight="bold", **place)
             axis.plot([goals[name]] * 2, [0, -1], color=BLACK, linewidth=1.8)
