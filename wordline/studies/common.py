@@ -3,6 +3,7 @@
 import contextlib
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,19 @@ from rich.table import Table
 from golden import files
 
 Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A data set, the units of a layer, and how networks are trained: `float_epochs` in float, then
+    `epochs` quantised."""
+
+    dataset: str
+    hidden: int
+    float_epochs: int
+    epochs: int
+    batch: int
+    learning_rate: float
 
 
 def over_seeds(values: Sequence[float]) -> Fields:

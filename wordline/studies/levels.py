@@ -22,6 +22,7 @@ from wordline.studies.common import (
     GREEN,
     GREY,
     VERMILION,
+    Trained,
     claim,
     drawing,
     headline,
@@ -42,17 +43,11 @@ GOALS = {ACCURACY: 0.3, BITS: 0.03}
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Trained):
     """A data set and how networks are trained on it. measure: ACCURACY in percent, or BITS a
     character. converters: bits of DAC and ADC. fine_rate: learning rate of the quantised network,
     if it is another."""
 
-    dataset: str
-    hidden: int
-    float_epochs: int
-    epochs: int
-    batch: int
-    learning_rate: float
     seeds: tuple[int, ...] = (0, 1, 2)
     measure: str = ACCURACY
     converters: int = 4

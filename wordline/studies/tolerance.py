@@ -22,6 +22,7 @@ from wordline.studies.common import (
     BLUE,
     GREY,
     VERMILION,
+    Trained,
     claim,
     drawing,
     headline,
@@ -40,15 +41,9 @@ BASE = 4
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Trained):
     """A data set and how networks are trained on it, as its preset is. bits: 4 among them."""
 
-    dataset: str
-    hidden: int
-    float_epochs: int
-    epochs: int
-    batch: int
-    learning_rate: float
     bits: tuple[int, ...]
 
 
@@ -57,18 +52,12 @@ SQUARES: Mapping[str, int] = {"rows": 128, "columns": 128, "lanes": 8}
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Trained):
     """A text, and how networks of 4/4/4 bits are trained to predict its next character.
 
     fine_rate: learning rate from the float network on. array: of the description.
     """
 
-    dataset: str
-    hidden: int
-    float_epochs: int
-    epochs: int
-    batch: int
-    learning_rate: float
     fine_rate: float
     array: Mapping[str, int] = field(default_factory=lambda: SQUARES)
 
@@ -91,7 +80,7 @@ class ToleranceStudy:
     @property
     def datasets(self) -> tuple[str, ...]:
         """All data sets that the study reads."""
-        tasks: tuple[Task | Text, ...] = (*self.tasks, *self.texts)
+        tasks: tuple[Trained, ...] = (*self.tasks, *self.texts)
         return tuple(task.dataset for task in tasks)
 
     def run(self, runner: Runner) -> Fields:

@@ -19,6 +19,7 @@ from wordline.studies.common import (
     BLUE,
     GREY,
     VERMILION,
+    Trained,
     claim,
     drawing,
     headline,
@@ -40,16 +41,10 @@ TRAININGS = {"plain": "plain training", "injected": "trained with 0 dB"}
 
 
 @dataclass(frozen=True)
-class Task:
-    """A data set and how networks are trained on it. float_epochs: the float network; epochs: the
-    quantised one. rtl: passes of the first seed that the Verilog computes too."""
+class Task(Trained):
+    """A data set and how networks are trained on it. rtl: passes of the first seed that the Verilog
+    computes too."""
 
-    dataset: str
-    hidden: int
-    float_epochs: int
-    epochs: int
-    batch: int
-    learning_rate: float
     replay_steps: int
     rtl: tuple[int, ...]
 
