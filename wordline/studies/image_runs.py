@@ -117,11 +117,11 @@ def train(
     noise, ever larger, and with noise on the head its gradients are mostly noise.
 
     fit: epochs, batch, learning_rate; and, all optional: `passes` whose mean scores the loss is of;
-        `shift`, the most pixels that an image is moved by; `mirror`, whether
-        left and right are exchanged in half of the images; `least_db`; `average`, the weight of the
-        past in the averaged network, a batch; `done`, epochs of earlier parts of this training;
-        `of`, those of all parts; and `bfloat16`, whether layers compute in it, which is faster
-        where the processor has it.
+        `shift`, the most pixels that an image is moved by; `mirror`, whether left and right are
+        exchanged in half of the images; `least_db`; `average`, the weight of the past in the
+        averaged network, a batch; `done`, epochs of earlier parts of this training; `of`, those of
+        all parts; and `bfloat16`, whether layers compute in it, which is faster where the processor
+        has it.
     teachers: Networks without noise whose mean scores are fitted too, with as much weight.
     """
     x, labels = images(here, dataset)["train"]
@@ -143,23 +143,23 @@ def train(
         noise = wanted and ramp(wanted, step / whole)
         if noise is not None and noise.snr_db > fit.get("least_db", noise.snr_db):
             noise = replaced(noise, snr_db=fit["least_db"])
-        passes = 1 if noise is None else int(fit.get("passes", 1))
+        passes = 1 if noise is None else fit.get("passes", 1)
         with torch.autocast(here.device, torch.bfloat16, enabled=fit.get("bfloat16", False)):
             scores = made.network(batch.repeat(passes, 1, 1, 1), noise, noisy_head=False)
-        mean = scores.float().unflatten(0, (passes, len(batch))).mean(0)
-        loss = nn.functional.mse_loss(mean, wanted_scores(truth).to(here.device))
+        scores = scores.float().unflatten(0, (passes, len(batch))).mean(0)
+        loss = nn.functional.mse_loss(scores, wanted_scores(truth).to(here.device))
         if taught:
             with torch.no_grad():
                 theirs = torch.stack([teacher(batch) for teacher in taught]).mean(0)
-            loss = (loss + nn.functional.mse_loss(mean, theirs)) / 2
+            loss = (loss + nn.functional.mse_loss(scores, theirs)) / 2
         for group in made.optimiser.param_groups:
             group["lr"] = fit["learning_rate"] * (1 + math.cos(math.pi * step / whole)) / 2
         made.optimiser.zero_grad()
         loss.backward()
         made.optimiser.step()
         with torch.no_grad():
-            for past, now in zip(made.average.parameters(), made.network.parameters(), strict=True):
-                past.lerp_(now, 1 - keep)
+            for mean, now in zip(made.average.parameters(), made.network.parameters(), strict=True):
+                mean.lerp_(now, 1 - keep)
     made.save(here)
     made.average.cpu()
     test, truth = images(here, dataset)["test"]
@@ -193,14 +193,10 @@ def evaluate(
     placement: str,
     seed: int,
     points: list[tuple[float | None, int]],
-    part: str = "test",
 ) -> list[Fields]:
-    """`curve` at each of `points`: a ratio in dB, or None, and the number of passes.
-
-    part: Images, as `images` names them.
-    """
+    """`curve` at each of `points`: a ratio in dB, or None, and the number of passes."""
     network = trained(here, model, width)
-    x, labels = images(here, dataset)[part]
+    x, labels = images(here, dataset)["test"]
     torch.manual_seed(seed)
     found = []
     for snr_db, passes in points:
