@@ -169,7 +169,7 @@ def test_what_dni_claims_of_strokes():
 
 
 def text(folder):
-    """A folder of data with a short text of six characters."""
+    """A folder of data with a short text of five characters."""
     words = {"train": "banana band " * 120, "valid": "b", "test": "banana band " * 10}
     files = {f"{part}.txt": text.encode() for part, text in words.items()}
     SETS["text"].take(put(folder / "mine", files), folder / "data")

@@ -58,7 +58,7 @@ class Known:
 STUDIES = {
     "noise": Known(3, 3, rtl=True),
     "dni": Known(240, 1500, rtl=True),
-    "images": Known(70, 720),
+    "images": Known(70, 150),
     "tolerance": Known(25, 150),
     "levels": Known(60, 360),
     "votes": Known(8, 180, rtl=True),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gen.cost import sweep, twin
+from gen.cost.components import COMPONENTS, read_figures
 from golden import datasets, effects, files, presets
 from golden.description import Description
 from golden.effects import Effects
@@ -22,7 +23,7 @@ from golden.validation import replaced
 from wordline.flow import emit
 from wordline.flow.sequences import encode
 from wordline.jobs import Here
-from wordline.studies.runs import chip_of
+from wordline.studies.runs import chip_of, describe
 
 
 def chip(
@@ -118,6 +119,16 @@ def estimated(here: Here, *, preset: str, inputs: int, units: int, lanes: int) -
     design = sized(preset, inputs, units, lanes)
     sides = zip(("own", "twin", "stationary"), sweep.estimated(design), strict=True)
     return {name: dataclasses.asdict(counted) for name, counted in sides if counted is not None}
+
+
+def priced(
+    here: Here, *, dataset: str, cell: str, hidden: int, sections: dict[str, Any]
+) -> dict[str, Any]:
+    """Energy and area of a study's design (`wordline.studies.runs.describe`) by the cost model, as
+    `gen.cost.sweep.row` has them."""
+    design = describe(datasets.load(dataset, here.data_dir), cell, hidden, sections)
+    point = sweep.Point({}, design, read_figures(COMPONENTS))
+    return sweep.row(point, sweep.estimated(design))
 
 
 def sized(preset: str, inputs: int, units: int, lanes: int) -> Description:

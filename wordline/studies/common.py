@@ -27,6 +27,16 @@ class Trained:
     batch: int
     learning_rate: float
 
+    @property
+    def network(self) -> Fields:
+        """Arguments of a run (`wordline.studies.runs`) that say which network."""
+        return {"dataset": self.dataset, "cell": "lstm", "hidden": self.hidden}
+
+    def fit(self, epochs: int, learning_rate: float | None = None) -> Fields:
+        """Settings of a training of so many epochs; None: at `learning_rate`."""
+        rate = self.learning_rate if learning_rate is None else learning_rate
+        return {"batch": self.batch, "learning_rate": rate, "epochs": epochs}
+
 
 def over_seeds(values: Sequence[float]) -> Fields:
     """Mean and spread (the sample's standard deviation) of one value a seed, and the values."""
@@ -36,6 +46,11 @@ def over_seeds(values: Sequence[float]) -> Fields:
         "spread": statistics.stdev(values) if len(values) > 1 else 0.0,
         "seeds": values,
     }
+
+
+def difference(one: Fields, other: Fields) -> Fields:
+    """By how much one of `over_seeds` is above another, seed by seed."""
+    return over_seeds([a - b for a, b in zip(one["seeds"], other["seeds"], strict=True)])
 
 
 def shown(value: Fields, decimals: int = 2) -> str:

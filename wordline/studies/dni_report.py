@@ -284,7 +284,8 @@ def _every(results: Fields, path: Path) -> None:
 
 
 def _memory(results: Fields, path: Path) -> None:
-    """Noise on every vector against the steps of a digit, and log2(N K), what copies last."""
+    """Noise on every vector against the steps of a digit; and log2(N K), the steps after which
+    units that only copy themselves have lost what they held."""
     settings, rows = results["settings"], results["memory"]
     ratio, votes = settings["voted"], settings["votes"]
     trained = [row for row in rows if row["trained_db"] == ratio and row["bits"] == "float"]
@@ -311,9 +312,9 @@ def _memory(results: Fields, path: Path) -> None:
             note(axis, words, (x, y), color=colour, dx=9, dy=-16 if x == steps[0] else 9)
             held = math.log2(units * votes)
             axis.axvline(held, color=colour, linestyle=":", linewidth=1.2)
-            says += [f"{values[0]['mean']:.0f} % at {steps[0]:.2g} steps"]
-            says += [f"{values[-1]['mean']:.0f} % at {steps[-1]:.2g} ({word}, {units} units)"]
-            words = f"copies last log2({units} x {votes})\n= {held:.0f} steps"
+            first, last = (f"{values[n]['mean']:.0f} % at {steps[n]:.2g}" for n in (0, -1))
+            says.append(f"{first} steps, {last} ({word}, {units} units)")
+            words = f"if units only copy:\nlog2({units} x {votes}) = {held:.0f} steps"
             note(axis, words, (held, 14 if word == "tanh" else 4), color=colour, dx=5)
         axis.axhline(PAPER["injected, voted"], color=BLACK, linewidth=0.8)
         note(axis, f"paper: {PAPER['injected, voted']:g} %", (38, PAPER["injected, voted"]), dy=-9)
@@ -321,5 +322,4 @@ def _memory(results: Fields, path: Path) -> None:
         axis.set_xlim(0, 46)
         axis.set_xlabel("steps of a digit (mean), noise on every vector at 0 dB")
         axis.set_ylabel("accuracy on strokes, test set (%)")
-        pairs = [", ".join(says[n : n + 2]) for n in range(0, len(says), 2)]
-        headline(axes, "With noise on every vector, longer digits are read less well:\n" + pairs[0])
+        headline(axes, "With noise on every vector, longer digits are read less well:\n" + says[0])

@@ -24,6 +24,7 @@ from wordline.studies.common import (
     VERMILION,
     Trained,
     claim,
+    difference,
     drawing,
     headline,
     line,
@@ -84,15 +85,12 @@ class LevelsStudy:
         return {"settings": dataclasses.asdict(self), "rows": rows, "claims": _claims(rows)}
 
     def _task(self, runner: Runner, task: Task) -> Fields:
-        net = {"dataset": task.dataset, "cell": "lstm", "hidden": task.hidden}
-        fit = {"batch": task.batch, "learning_rate": task.learning_rate}
-        fine = fit | {"epochs": task.epochs}
-        fine |= {"learning_rate": task.fine_rate or task.learning_rate}
+        net, fine = task.network, task.fit(task.epochs, task.fine_rate)
         longer = task.float_epochs + task.epochs
         floats = {
             (epochs, seed): Job(
                 "wordline.studies.runs:train_float",
-                net | {"fit": fit | {"epochs": epochs}, "seed": seed},
+                net | {"fit": task.fit(epochs), "seed": seed},
             )
             for epochs in (task.float_epochs, longer)
             for seed in task.seeds
@@ -172,8 +170,7 @@ def best(row: Fields, levels: int, noise: str = "none") -> Fields:
 
 def above(row: Fields, point: Fields, other: Fields) -> Fields:
     """By how much a point is better than another, seed by seed."""
-    pairs = zip(point["seeds"], other["seeds"], strict=True)
-    return over_seeds([sign(row) * (a - b) for a, b in pairs])
+    return difference(point, other) if sign(row) > 0 else difference(other, point)
 
 
 def words(row: Fields, value: Fields) -> str:

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gen.cost import sweep
-from gen.cost.components import COMPONENTS, read_figures
 from golden import crossbar, dac, datasets, effects, head, network
 from golden.datasets import Dataset, Sequences
 from golden.description import Description
@@ -164,13 +162,6 @@ def placed(
         "share": [round(value, 5) for value in share.tolist()],
     }
     return found
-
-
-def estimated(here: Here, *, dataset: str, cell: Cell, hidden: int, sections: Fields) -> Fields:
-    """Energy and area of a design as the cost model has them (`gen.cost.sweep.row`)."""
-    design = describe(datasets.load(dataset, here.data_dir), cell, hidden, sections)
-    point = sweep.Point({}, design, read_figures(COMPONENTS))
-    return sweep.row(point, sweep.estimated(design))
 
 
 def curve(score: Tensor, truth: Tensor) -> Fields:

@@ -24,6 +24,7 @@ from wordline.studies.common import (
     VERMILION,
     Trained,
     claim,
+    difference,
     drawing,
     headline,
     line,
@@ -93,32 +94,32 @@ class ToleranceStudy:
         return {"settings": settings, "rows": rows, "texts": texts, "claims": claims}
 
     def _floats(
-        self, runner: Runner, net: Fields, first: Fields, fine: Fields, key: str
+        self, runner: Runner, task: Trained, fine: Fields, key: str
     ) -> tuple[dict[int, Job], Fields]:
         """The float network of every seed, which quantised ones start from; and what it reaches,
         at once and (`longer`) when it goes on as they do.
 
-        first, fine: settings of both trainings. key: what is measured.
+        fine: settings of the second training. key: what is measured.
         """
-        train = "wordline.studies.runs:train_float"
+        train, net, first = (
+            "wordline.studies.runs:train_float",
+            task.network,
+            task.fit(task.float_epochs),
+        )
         floats = {seed: Job(train, net | {"fit": first, "seed": seed}) for seed in self.seeds}
         longer = [
             Job(train, net | {"fit": fine, "seed": seed, "start": start})
             for seed, start in floats.items()
         ]
-        where = net["dataset"]
         found = {
-            "float": runner.run(f"{where}: float", list(floats.values())),
-            "float_longer": runner.run(f"{where}: float, longer", longer),
+            "float": runner.run(f"{task.dataset}: float", list(floats.values())),
+            "float_longer": runner.run(f"{task.dataset}: float, longer", longer),
         }
         return floats, {name: over_seeds([r[key] for r in of]) for name, of in found.items()}
 
     def _text(self, runner: Runner, text: Text) -> Fields:
-        rates = text.learning_rate, text.fine_rate
-        first, fine = ({"batch": text.batch, "learning_rate": rate} for rate in rates)
-        first, fine = first | {"epochs": text.float_epochs}, fine | {"epochs": text.epochs}
-        net = {"dataset": text.dataset, "cell": "lstm", "hidden": text.hidden}
-        floats, row = self._floats(runner, net, first, fine, "bits")
+        net, fine = text.network, text.fit(text.epochs, text.fine_rate)
+        floats, row = self._floats(runner, text, fine, "bits")
         sections = {"array": dict(text.array)}
         jobs = [
             Job(
@@ -128,18 +129,15 @@ class ToleranceStudy:
             for seed, start in floats.items()
         ]
         found = runner.run(f"{text.dataset}: quantise", jobs)
-        cost = Job("wordline.studies.runs:estimated", net | {"sections": sections})
+        cost = Job("wordline.studies.chip_runs:priced", net | {"sections": sections})
         row |= {"dataset": text.dataset, "units": text.hidden, "array": dict(text.array)}
         row["quantised"] = over_seeds([r["bits"] for r in found])
         (row["estimated"],) = runner.run(f"{text.dataset}: estimate", [cost])
         return row
 
     def _task(self, runner: Runner, task: Task) -> Fields:
-        fit = {"batch": task.batch, "learning_rate": task.learning_rate}
-        net = {"dataset": task.dataset, "cell": "lstm", "hidden": task.hidden}
-        fine = fit | {"epochs": task.epochs}
-        first = fit | {"epochs": task.float_epochs}
-        floats, row = self._floats(runner, net, first, fine, "clean")
+        net, fine = task.network, task.fit(task.epochs)
+        floats, row = self._floats(runner, task, fine, "clean")
         programs: dict[tuple[str, int, int], Job] = {}
         for axis, (section, name) in AXES.items():
             for bits in task.bits:
@@ -200,7 +198,7 @@ def one_point_lost(points: list[Fields], seed: int | None = None) -> float | Non
 
 def _claims(row: Fields) -> list[Fields]:
     base = next(p for p in row["bits"]["weights"] if p["bits"] == BASE)
-    change, where = _above(base, row["float_longer"]), row["dataset"]
+    change, where = difference(base, row["float_longer"]), row["dataset"]
     ours = {"ours": change["mean"], "spread": change["spread"]}
     claims = [claim(f"{where}: 4/4/4 bits, above float", unit="points", goal=-0.5, **ours)]
     for name, what, unit, goal in (
@@ -217,14 +215,9 @@ def _claims(row: Fields) -> list[Fields]:
     return claims
 
 
-def _above(value: Fields, other: Fields) -> Fields:
-    """How much one is above the other, by seed."""
-    return over_seeds([a - b for a, b in zip(value["seeds"], other["seeds"], strict=True)])
-
-
 def _of_text(row: Fields) -> list[Fields]:
     """Bits a character, fewer than float's; and the estimated efficiency."""
-    change = _above(row["float_longer"], row["quantised"])
+    change = difference(row["float_longer"], row["quantised"])
     array = "{rows} x {columns}".format(**row["array"])
     where = f"{row['dataset']}, crossbars of {array}"
     ours = {"ours": change["mean"], "spread": change["spread"]}
@@ -312,11 +305,7 @@ def _noise(rows: list[Fields], goals: dict[str, float], path: Path) -> None:
             last = min(2.2 * max([*lost, goals[name]]), factor * rows[0][name][-1]["sigma"])
             for row, look in zip(rows, LOOKS, strict=False):
                 x = [factor * point["sigma"] for point in row[name]]
-                clean = row[name][0]["seeds"]
-                change = [
-                    over_seeds([a - b for a, b in zip(point["seeds"], clean, strict=True)])
-                    for point in row[name]
-                ]
+                change = [difference(point, row[name][0]) for point in row[name]]
                 line(axis, x, change, markersize=4, **look)
                 at = row[f"{name}_one_point"]
                 if at is not None:

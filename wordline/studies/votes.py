@@ -70,15 +70,13 @@ class VotesStudy:
         return {"settings": settings, "rows": rows, "rtl": rtl, "claims": claims}
 
     def _task(self, runner: Runner, task: Task) -> tuple[list[Fields], list[Fields]]:
-        fit = {"batch": task.batch, "learning_rate": task.learning_rate}
-        net = {"dataset": task.dataset, "cell": "lstm", "hidden": task.hidden}
         programs: dict[tuple[str, int], Job] = {}
         floats = []
         for seed in self.seeds:
-            given = net | {"fit": fit | {"epochs": task.float_epochs}, "seed": seed}
+            given = task.network | {"fit": task.fit(task.float_epochs), "seed": seed}
             start = Job("wordline.studies.runs:train_float", given)
             floats.append(start)
-            given = net | {"fit": fit | {"epochs": task.epochs}, "seed": seed, "start": start}
+            given = given | {"fit": task.fit(task.epochs), "start": start}
             given["sections"] = {"voting": {"replay_steps": task.replay_steps}}
             for training in TRAININGS:
                 noise = {} if training == "plain" else {"snr_db": self.snr_db}
@@ -101,7 +99,7 @@ class VotesStudy:
         injected = [
             Job(
                 "wordline.studies.runs:evaluate",
-                net
+                task.network
                 | {"model": job, "quantised": True, "placement": "pre-activations"}
                 | {"seed": seed, "points": points},
             )
