@@ -7,9 +7,11 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <random>
+#include <stdexcept>
 
 #include "Vtop.h"
 #include "Vtop___024root.h"
@@ -28,7 +30,7 @@ struct Field {  // of a payload: (gates, places) elements of `width` bits, from 
 
 namespace {
 
-enum Status : int32_t { DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY, ENDED };
+enum Status : int32_t { DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY, ENDED, FAILED };
 
 struct Probe {      // where its records are stored
     int64_t units;  // units of a record, which has `places` units per beat
@@ -64,6 +66,8 @@ struct Job {
     volatile int64_t* given;  // output transfers so far
     int64_t* cycles;          // from the end of loading to the last output transfer
     int64_t* culprit;         // TOO_MANY, TOO_FEW: the probe, or -1 for the output
+    char* message;            // FAILED: why
+    int64_t message_size;
 };
 
 constexpr unsigned WORDS = (MOST_BITS + 31) / 32 + 1;  // + 1: elements are read as 64 bits
@@ -386,4 +390,11 @@ EXPORTED void chip_delete(void* chip) { delete static_cast<Chip*>(chip); }
 EXPORTED void chip_coverage(void* chip, const char* path) {
     static_cast<Chip*>(chip)->write_coverage(path);
 }
-EXPORTED int32_t chip_run(void* chip, const Job* job) { return static_cast<Chip*>(chip)->run(*job); }
+EXPORTED int32_t chip_run(void* chip, const Job* job) {
+    try {
+        return static_cast<Chip*>(chip)->run(*job);
+    } catch (const std::runtime_error& error) {  // of sim/fatal.cpp
+        std::snprintf(job->message, job->message_size, "%s", error.what());
+        return FAILED;
+    }
+}

@@ -13,7 +13,7 @@ from sim.batch_header import layouts
 from sim.benches import scoreboard
 from sim.benches.scoreboard import Output, Recorded, Scoreboard
 
-DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY, ENDED = range(8)
+DONE, HUNG, STOPPED, TOO_MANY, TOO_FEW, NOT_BUSY, STILL_BUSY, ENDED, FAILED = range(9)
 
 PAUSE = 40
 """Longest stall at a transfer (cycles)."""
@@ -44,6 +44,7 @@ class _Job(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("stop", "output")),
         *(("outputs", ctypes.c_int64), ("every", ctypes.c_int64)),
         *((name, ctypes.c_void_p) for name in ("probes", "given", "cycles", "culprit")),
+        *(("message", ctypes.c_void_p), ("message_size", ctypes.c_int64)),
     )
 
 
@@ -66,6 +67,11 @@ class Chunk:
     def votes(self) -> int:
         """Passes over each sequence."""
         return scoreboard.count_passes(self.vectors) // self.sequences
+
+    @property
+    def where(self) -> str:
+        """Its sequences, in words."""
+        return f"Sequences {self.first} to {self.first + self.sequences - 1}"
 
     @property
     def done(self) -> int:
@@ -146,7 +152,7 @@ class Chip:
         Returns None if the run was stopped or cut.
 
         Raises WordlineError if the chip hangs, gives more or fewer values than expected, if its
-        output `busy` is wrong, or if its Verilog ends the simulation.
+        output `busy` is wrong, or if its Verilog ends the simulation or does not settle.
         """
         golden, sequences, votes = chunk.vectors, chunk.sequences, chunk.votes
         passes, steps = sequences * votes, int(golden["lengths"].max())
@@ -174,6 +180,7 @@ class Chip:
                 recorded["scores" if head else f"{name}.{quantity}"] = array
                 probe.fields[n] = array.ctypes.data
         numbers = np.zeros(2, np.int64)  # cycles, culprit
+        message = ctypes.create_string_buffer(500)
         accept = stall if stall_output is None else stall_output
         patience = scoreboard.patience(self.sidecar, golden["lengths"], passes, stall + accept)
         patience += len(output) * pause if accept else 0
@@ -194,17 +201,21 @@ class Chip:
             **{"probes": ctypes.addressof(probes)},
             **{"given": chunk.given.ctypes.data, "cycles": numbers[0:].ctypes.data},
             **{"culprit": numbers[1:].ctypes.data},
+            **{"message": ctypes.addressof(message), "message_size": len(message)},
         )
         status = self.library.chip_run(self.handle, ctypes.byref(job))
         is_cut = cut is not None or cut_load is not None
         if status == STOPPED or (status == HUNG and is_cut):
             return None
+        if status == FAILED:
+            said = message.value.decode(errors="replace")
+            raise WordlineError(f"{chunk.where}: the simulation cannot go on: {said}")
         if status != DONE:
             raise WordlineError(self._complaint(status, chunk, patience, int(numbers[1])))
         return Streamed(recorded, chunk.output.values(output), int(numbers[0]), times)
 
     def _complaint(self, status: int, chunk: Chunk, patience: int, culprit: int) -> str:
-        where = f"Sequences {chunk.first} to {chunk.first + chunk.sequences - 1}"
+        where = chunk.where
         of = scoreboard.OUTPUTS[chunk.output.of][1]
         if status == HUNG:
             came, wanted = int(chunk.given[0]), chunk.output.transfers

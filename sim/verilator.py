@@ -36,6 +36,9 @@ QUICK = (AT_ONCE, "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
 LENIENT = ("-Wno-fatal",)
 """Verilator options: warnings do not stop the build."""
 
+FATAL = Path(__file__).with_name("fatal.cpp")
+"""C++ of what happens when a simulation cannot go on, in the place of Verilator's."""
+
 GIVEN = ("CPPFLAGS", "CXXFLAGS", "OPT", "USER_CPPFLAGS")
 """Environment variables that Verilator's make files use."""
 
@@ -251,7 +254,7 @@ class BatchVerilator(LeanVerilator):
     lenient: Warnings do not stop the build.
     """
 
-    CFLAGS = "-march=native -fPIC -fvisibility=hidden -fno-gnu-unique"
+    CFLAGS = "-march=native -fPIC -fvisibility=hidden -fno-gnu-unique -DVL_USER_FATAL"
     LIBRARY = "batch.so"
     MAIN = Path(__file__).with_name("batch.cpp")
 
@@ -265,13 +268,14 @@ class BatchVerilator(LeanVerilator):
     @property
     def how(self) -> str:
         """Everything that a build depends on, except its Verilog: the C++ too."""
-        return super().how + self.header + source.data_hash(self.MAIN)
+        return super().how + self.header + "".join(map(source.data_hash, (self.MAIN, FATAL)))
 
     def _prepare(self, folder: Path) -> None:
         files.write_text(folder / "chip.h", self.header)
 
     def _main(self) -> list[str]:
-        return ["-o", self.LIBRARY, "-LDFLAGS", "-shared", str(self._for_make(self.MAIN))]
+        sources = (str(self._for_make(path)) for path in (self.MAIN, FATAL))
+        return ["-o", self.LIBRARY, "-LDFLAGS", "-shared", *sources]
 
 
 class CoverageVerilator(BatchVerilator):
@@ -303,10 +307,11 @@ class BenchVerilator(LenientVerilator):
     @property
     def how(self) -> str:
         """Everything that a build depends on, except its Verilog: the C++ too."""
-        return super().how + source.data_hash(self.bench)
+        return super().how + "".join(map(source.data_hash, (self.bench, FATAL)))
 
     def _main(self) -> list[str]:
-        return ["-o", self.PROGRAM, str(self._for_make(self.bench.absolute()))]
+        sources = (self.bench.absolute(), FATAL)
+        return ["-o", self.PROGRAM, *(str(self._for_make(path)) for path in sources)]
 
 
 class StockVerilator(Verilator):

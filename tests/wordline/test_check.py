@@ -253,6 +253,16 @@ def test_verilog_that_ends_the_simulation_is_red(task, folder):
     assert found.complaint.endswith("ended the simulation, with $finish, $stop or $fatal.")
 
 
+def test_verilog_that_does_not_settle_is_red(folder):
+    """And does not end this process."""
+    loop = "wire turns = i__valid & ~turns;\nalways @(posedge clk) if (turns) $display(turns);\n"
+    edit(folder / "checked.v", r"(?m)^endmodule", f"{loop}endmodule")
+    found = wordline.check(folder, first=2)
+    assert not found.passed
+    assert "the simulation cannot go on: " in found.complaint
+    assert "did not converge" in found.complaint
+
+
 def test_a_verdict_stands_though_more_is_asked(folder, monkeypatch):
     """The waves of a difference, which need a build of their own."""
     edit(folder / "checked.v", *FAULTS["h"][:2])
