@@ -6,12 +6,14 @@ import pytest
 import torch
 from rich.console import Console
 
+from golden import native, presets
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.injection import Injection
 from golden.parameters import Network
-from wordline import bench, bench_report, bench_scaling
-from wordline.bench import Workload
+from wordline import bench
+from wordline.bench import common, emission, inference, report, scaling, simulation
+from wordline.bench.common import Workload
 from wordline.cli import studies as commands
 
 TINY = Workload(3, 4, 2, 5)
@@ -20,14 +22,14 @@ TINY = Workload(3, 4, 2, 5)
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Small workloads, each run as often as it takes to see it run."""
-    monkeypatch.setattr(bench, "WORKLOADS", (TINY,))
-    whole = bench.fastest
+    monkeypatch.setattr(common, "WORKLOADS", (TINY,))
+    whole = common.fastest
     monkeypatch.setattr(
-        bench, "fastest", lambda runs, **more: whole(runs, **more | {"seconds": 0.0})
+        common, "fastest", lambda runs, **more: whole(runs, **more | {"seconds": 0.0})
     )
 
 
-FOUND = {"claims": [bench.claim("golden / float", 500.0, 250.0, 1000.0, "steps/s")], "seed": 0}
+FOUND = {"claims": [common.claim("golden / float", 500.0, 250.0, 1000.0, "steps/s")], "seed": 0}
 
 
 def ignore(*_):
@@ -43,7 +45,7 @@ def result(ratio, **changes):
 
 def test_a_claim_knows_whether_more_is_better():
     def met(goal, ours, unit):
-        return bench.claim("x", goal, ours, None, unit)["met"]
+        return common.claim("x", goal, ours, None, unit)["met"]
 
     assert met(5, 6, "steps/s") and not met(5, 4, "steps/s")
     for unit in ("s", "ms", "GiB", "values"):
@@ -54,7 +56,7 @@ def test_a_claim_knows_whether_more_is_better():
 def test_a_network_is_emitted_in_a_process_of_its_own(tmp_path):
     """By a command that no refactoring tool sees."""
     description = TINY.description
-    seconds, memory = bench.emitted_apart(description, tmp_path)
+    seconds, memory = common.emitted_apart(description, tmp_path)
     assert seconds > 0.1 and 0.05 < memory < 2
     assert (tmp_path / f"{description.name}.v").exists()
 
@@ -62,7 +64,7 @@ def test_a_network_is_emitted_in_a_process_of_its_own(tmp_path):
 def test_what_is_compared_takes_turns():
     turns = []
     runs = {name: lambda name=name: turns.append(name) for name in "abc"}
-    found = bench.fastest(runs)
+    found = common.fastest(runs)
     assert turns == list("abc") * 6  # the first turn is not timed
     assert all(
         times["turns"] == 5 and times["least"] <= times["median"] for times in found.values()
@@ -77,7 +79,14 @@ def test_golden_and_training_beside_their_anchors(tmp_path):
     finally:
         torch.set_num_threads(1)
     names = [claim["name"] for claim in results["claims"]]
-    assert names == [
+    forced = [name for name in names if name.startswith("golden's layer")]
+    ways = ["PyTorch", *(["AVX2"] if native.has_lanes() else [])]
+    ways += [*(["VNNI"] if native.has_vnni() else [])]
+    ways += [*(["matrix unit"] if native.has_tiles() else [])]
+    assert forced == [f"golden's layer, {way}, I3 H4 T2 B5 / nn.LSTM float32" for way in ways]
+    of_layer = next(claim for claim in results["claims"] if claim["name"] == forced[0])
+    assert of_layer["goal"] == pytest.approx(0.5 * of_layer["anchor"], rel=1e-3)
+    assert [name for name in names if name not in forced] == [
         "golden, I3 H4 T2 B5 / nn.LSTM float32",
         "golden, read noise, I3 H4 T2 B5 / nn.LSTM float32",
         "training, no noise, I3 H4 T2 B5 / nn.LSTM float32",
@@ -90,11 +99,11 @@ def test_golden_and_training_beside_their_anchors(tmp_path):
         speed = golden["steps_per_second"][name]
         assert speed == pytest.approx(TINY.steps * TINY.batch / times["least"])
     quiet = results["claims"][0]
-    assert quiet["anchor"] == pytest.approx(golden["steps_per_second"][bench.ANCHOR], rel=1e-3)
-    goal = bench.GOLDEN_GOALS[results["multiplies"]][0]
+    assert quiet["anchor"] == pytest.approx(golden["steps_per_second"][common.ANCHOR], rel=1e-3)
+    goal = inference.GOLDEN_GOALS[results["multiplies"]][0]
     assert quiet["goal"] == pytest.approx(goal * quiet["anchor"], rel=1e-3)
     assert results["claims"][1]["goal"] == pytest.approx(0.7 * quiet["goal"], rel=1e-3)
-    noisy = results["claims"][4]
+    noisy = results["claims"][4 + len(forced)]
     assert noisy["anchor"] == pytest.approx(1e3 * training["seconds"]["float"]["least"], rel=1e-3)
     assert noisy["goal"] == pytest.approx(1.5 * noisy["anchor"], rel=1e-3)
     json.dumps(results)
@@ -102,8 +111,8 @@ def test_golden_and_training_beside_their_anchors(tmp_path):
 
 
 def test_read_noise_is_on_where_it_is_said_to_be():
-    subject = bench.Subject.of(TINY.description, TINY.batch, TINY.steps)
-    quiet, noisy = subject.program(), subject.program(bench.READ_NOISE)
+    subject = common.Subject.of(TINY.description, TINY.batch, TINY.steps)
+    quiet, noisy = subject.program(), subject.program(common.READ_NOISE)
     assert not any(part.read_noise.any() for part in (*quiet.layers, quiet.head))
     assert all(part.read_noise.any() for part in (*noisy.layers, noisy.head))
     subject.step(injection=Injection(snr_db=3.0))
@@ -175,13 +184,13 @@ def test_the_table_says_what_was_missed():
     name = "training, 3 dB, B512 / nn.LSTM float32"
     results = {
         "claims": [
-            bench.claim("golden, read noise, small / float", 500.0, 250.0, 1000.0, "steps/s"),
-            bench.claim("emission, big", 60, 30.0, None, "s"),
-            bench.claim(name, 12.0, 10.0, 10.0, "ms"),
+            common.claim("golden, read noise, small / float", 500.0, 250.0, 1000.0, "steps/s"),
+            common.claim("emission, big", 60, 30.0, None, "s"),
+            common.claim(name, 12.0, 10.0, 10.0, "ms"),
         ]
     }
     console = Console(width=80, record=True)
-    console.print(bench_report.table(results))
+    console.print(report.table(results))
     lines = console.export_text().splitlines()
     _, missed, met, long = (line for line in lines if line.startswith("│"))
     assert [cell.strip() for cell in long.strip("│").split("│")] == [
@@ -200,7 +209,7 @@ def test_emission_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):
     folder = tmp_path / "big"
     folder.mkdir()
     (folder / "emitted.json").write_text("{}")
-    raw, claims = bench.emission(folder, ignore)
+    raw, claims = emission.emission(folder, ignore)
     assert [claim["unit"] for claim in claims] == ["s", "GiB", "s", "values"]
     assert raw[0]["emission"]["seconds"] > 1 and raw[0]["verilation"]["seconds"] > 1
     assert 0.1 < raw[0]["emission"]["peak_gib"] < 24
@@ -210,10 +219,10 @@ def test_emission_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_the_runners_are_compared_on_the_same_chip(monkeypatch, tmp_path):
     net = Network(inputs=3, hidden=(4,), classes=3)
-    recipe = bench.presets.Recipe(Description(name="tiny", network=net))
-    monkeypatch.setattr(bench.presets, "load", lambda name: recipe)
-    monkeypatch.setattr(bench, "CHIPS", {"tiny": (6, 5)})
-    raw, claims = bench.simulation(tmp_path, ignore)
+    recipe = presets.Recipe(Description(name="tiny", network=net))
+    monkeypatch.setattr(presets, "load", lambda name: recipe)
+    monkeypatch.setattr(simulation, "CHIPS", {"tiny": (6, 5)})
+    raw, claims = simulation.simulation(tmp_path, ignore)
     assert {runner: len(found) for runner, found in raw[0]["steps_per_second"].items()} == {
         "cocotb, stock": 2,
         "cocotb, lean": 2,
@@ -225,18 +234,18 @@ def test_the_runners_are_compared_on_the_same_chip(monkeypatch, tmp_path):
 def test_exponents_are_those_of_a_power_law():
     """Of networks of one layer."""
     rows = [
-        {"layers": layers, "units": units, **dict.fromkeys(bench_scaling.MEASURED, 3 * units**1.5)}
+        {"layers": layers, "units": units, **dict.fromkeys(scaling.MEASURED, 3 * units**1.5)}
         for layers, units in ((1, 64), (1, 128), (1, 512), (4, 64))
     ]
-    rows[-1] |= dict.fromkeys(bench_scaling.MEASURED, 1e9)
-    assert bench_scaling.exponents(rows) == dict.fromkeys(bench_scaling.MEASURED, 1.5)
+    rows[-1] |= dict.fromkeys(scaling.MEASURED, 1e9)
+    assert scaling.exponents(rows) == dict.fromkeys(scaling.MEASURED, 1.5)
 
 
 @pytest.mark.slow
 def test_a_size_is_measured(tmp_path):
-    design = bench_scaling.description(1, 6)
-    row = bench_scaling.measure(tmp_path, design)
+    design = scaling.description(1, 6)
+    row = scaling.measure(tmp_path, design)
     assert (row["layers"], row["units"], row["cells"], row["crossbars"]) == (1, 6, 4 * 6 * 12, 1)
-    assert all(row[name] > 0 for name in bench_scaling.MEASURED if name != "loading_seconds")
-    steps = bench_scaling.SEQUENCES * bench_scaling.STEPS
+    assert all(row[name] > 0 for name in scaling.MEASURED if name != "loading_seconds")
+    steps = scaling.SEQUENCES * scaling.STEPS
     assert row["values_compared"] >= steps * 6 * 6

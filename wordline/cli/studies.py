@@ -131,7 +131,8 @@ def bench_(
     """
     from rich import box
 
-    from wordline import bench, bench_report, studies
+    from wordline import bench, studies
+    from wordline.bench import report
 
     wanted = parts or list(bench.PARTS)
     for part in wanted:
@@ -144,9 +145,9 @@ def bench_(
     with terminal.bars() as bar:
         results = bench.run(wanted, folder, peers, bar, full=full)
     files.write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
-    bench_report.figure(results, folder / "figure.svg")
-    table = studies.markdown(bench_report.table(results, box=box.MARKDOWN))
+    report.figure(results, folder / "figure.svg")
+    table = studies.markdown(report.table(results, box=box.MARKDOWN))
     files.write_text(folder / "table.md", table)
-    terminal.show(bench_report.table(results))
+    terminal.show(report.table(results))
     written = "results.json (claims, and every figure), table.md, figure.svg"
     terminal.say(f"{folder}/: {written}; seed {results['seed']}")

@@ -14,8 +14,8 @@ import torch
 from golden import network
 from golden.description import Description
 from golden.parameters import Array, Network
-from wordline import bench
-from wordline.bench import Found, Progress, Subject
+from wordline.bench import common
+from wordline.bench.common import Found, Progress, Subject
 
 if TYPE_CHECKING:
     from sim import batch
@@ -62,7 +62,7 @@ def measure(folder: Path, design: Description) -> dict[str, Any]:
     from sim import batch  # cocotb is slow to import
 
     shutil.rmtree(folder, ignore_errors=True)  # nothing is to be reused
-    seconds, memory = bench.emitted_apart(design, folder, SEQUENCES, STEPS)
+    seconds, memory = common.emitted_apart(design, folder, SEQUENCES, STEPS)
     began = time.perf_counter()
     built = batch.prepare(folder, design.name, quick=False)
     verilated = time.perf_counter() - began
@@ -70,7 +70,7 @@ def measure(folder: Path, design: Description) -> dict[str, Any]:
     subject = Subject.of(design, BATCH, STEPS)
     run = partial(network.run, subject.program(), subject.codes, subject.lengths, trace=False)
     with torch.no_grad():
-        took = bench.fastest({"golden": run}, seconds=1.0, turns_least=3)["golden"]["least"]
+        took = common.fastest({"golden": run}, seconds=1.0, turns_least=3)["golden"]["least"]
     net = design.network
     cells = sum(shape.gates * shape.units * shape.rows for shape in design.layers)
     return {
