@@ -40,7 +40,7 @@ class Block {
           fed(feeds() ? h.size() : 0), entries(p.normal ? (of.columns + 8) * LANES * 2 : 0),
           noisy(every() ? 2 * entries.size() : 0), noisy_c(every() ? c.size() : 0),
           codes((of.columns + 8) * LANES * 2), charges(p.inside ? (parts() * of.columns + 8) * LANES * 4 : 0),
-          inside(charges.size() / 2) {}
+          inside(charges.size() / 2), ahead(p.planes * p.tiles * int64_t(sizeof(Wide[SLOTS]))) {}
 
     void run(int64_t first_, int64_t count_) {
         first = first_;
@@ -78,6 +78,7 @@ class Block {
     Memory noisy_c;         // (units, LANES) int16: c with noise of its own
     Memory codes;           // (columns, LANES) int16
     Memory charges, inside; // (planes, tiles, columns, LANES) float and int16
+    Memory ahead;           // (planes, tiles, SLOTS, Wide): charge of the group after an even one
     int64_t first = 0, sequences = 0;
 
     // Whether h has noise of its own before the next product; whether every vector of a cell has.
@@ -172,24 +173,52 @@ class Block {
     int64_t parts() const { return p.planes * p.tiles; }
 
     // Two draws per lane: of read noise and of the ADC.
-    void draw(V a, V b, uint32_t first_key, uint32_t second_key, V &read, V &adc) const {
-        V w = _mm256_add_epi32(a, set32(int32_t(first_key)));
-        w = _mm256_xor_si256(w, _mm256_srli_epi32(w, 16));
-        w = _mm256_mullo_epi32(w, set32(0x7FEB352D));
-        w = _mm256_add_epi32(w, _mm256_add_epi32(b, set32(int32_t(second_key))));
-        w = _mm256_xor_si256(w, _mm256_srli_epi32(w, 15));
-        w = _mm256_mullo_epi32(w, set32(int32_t(0x846CA68Bu)));
-        w = _mm256_xor_si256(w, _mm256_srli_epi32(w, 16));
+    void draw(Words a, Words b, uint32_t first_key, uint32_t second_key, Sums &read, Sums &adc) const {
+        Words w = a + first_key;
+        w ^= w >> 16;
+        w *= 0x7FEB352Du;
+        w += b + second_key;
+        w ^= w >> 15;
+        w *= 0x846CA68Bu;
+        w ^= w >> 16;
         // Each byte selects one of 128 magnitudes; its top bit is the sign.
-        const V size = of.magnitudes[_mm256_and_si256(w, _mm256_set1_epi8(127))];
-        const V sign = _mm256_or_si256(w, _mm256_set1_epi8(1));  // negative where the top bit is set
-        const V pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(_mm256_set1_epi8(1), sign));
-        adc = _mm256_srai_epi32(pairs, 16);
-        read = _mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16);
+        const Sums pairs = add_signed(of.magnitudes[Sums(w & 0x7F7F7F7Fu)], w);
+        adc = pairs >> 16;
+        read = Sums(Words(pairs) << 16) >> 16;
     }
 
-    // Charge of the columns of a group in a row tile. Not inlined: its sums then stay in registers.
-    [[gnu::noinline]] void multiply(int64_t group, int64_t tile, int64_t plane, Wide (&q)[SLOTS]) const {
+    // Charge of the columns of a group in a row tile; with bytes, divided by `cell_unit`.
+    void multiply(int64_t group, int64_t tile, int64_t plane, Wide (&q)[SLOTS]) const {
+#if VNNI == 512
+        Wide *next = ahead.as<Wide>() + (plane * p.tiles + tile) * SLOTS;
+        if (group % 2)  // found with the group before
+            std::memcpy(q, next, sizeof q);
+        else if (p.quads)
+            multiply_two<add_quads>(group, tile, plane, q, next);
+        else
+            multiply_two<add_pairs>(group, tile, plane, q, next);
+#else
+        p.quads ? multiply_bytes(group, tile, plane, q) : multiply_pairs(group, tile, plane, q);
+#endif
+    }
+
+#if VNNI == 512
+    // The charge of a group and of the next one, if there is one. Not inlined: its sums then stay in registers.
+    template <void (*add)(__m512i &, __m512i, const int32_t *)>
+    [[gnu::noinline]] void multiply_two(int64_t group, int64_t tile, int64_t plane, Wide *q, Wide *next) const {
+        const int64_t place = of.places[tile], more = group + 1 < of.groups;
+        const int32_t *cells = reinterpret_cast<const int32_t *>(p.quads ? static_cast<const void *>(p.quads) : p.pairs)
+            + (group * of.pairs + place) * SLOTS;
+        static const int32_t zeros[SLOTS] = {};
+        const int32_t *start = p.quads ? p.quad_start + (group * p.tiles + tile) * SLOTS : zeros;
+        const Group one = {cells, start};
+        const Group two = {cells + more * of.pairs * SLOTS, start + (p.quads ? more * p.tiles * SLOTS : 0)};
+        const Wide *row = driven.as<Wide>() + plane * of.pairs + place;
+        multiply_512<add>(one, two, row, of.places[tile + 1] - place, q, next);
+    }
+#else
+    // With pairs. Not inlined: its sums then stay in registers.
+    [[gnu::noinline]] void multiply_pairs(int64_t group, int64_t tile, int64_t plane, Wide (&q)[SLOTS]) const {
         const int16_t *cell = p.pairs + (group * of.pairs + of.places[tile]) * SLOTS * 2;
         const Wide *row = driven.as<Wide>() + plane * of.pairs + of.places[tile];
         const int64_t pairs = of.places[tile + 1] - of.places[tile];
@@ -242,14 +271,14 @@ class Block {
         }
         sum = {_mm256_add_epi32(sum.a, a), _mm256_add_epi32(sum.b, b)};
     }
+#endif
 
     template <bool noisy, bool learns> void step(int64_t t) {
         const V low = set16(p.adc_low), high = set16(p.adc_high);
-        const __m128i shift = count(p.adc_shift), right = count(p.error_shift > 0 ? p.error_shift : 0);
-        const __m128i left = count(p.error_shift < 0 ? -p.error_shift : 0);
-        const V half = set32((int64_t(1) << p.adc_shift) >> 1);
-        const V error_half = set32(p.error_shift > 0 ? (int64_t(1) << p.error_shift) >> 1 : 0);
-        const V adc_noise = set32(p.adc_noise), unit = set32(of.unit());
+        const int shift = int(p.adc_shift), right = p.error_shift > 0 ? int(p.error_shift) : 0;
+        const int left = p.error_shift < 0 ? int(-p.error_shift) : 0;
+        const int32_t half = int32_t((int64_t(1) << shift) >> 1), error_half = int32_t((int64_t(1) << right) >> 1);
+        const int32_t adc_noise = int32_t(p.adc_noise), unit = int32_t(of.unit());
         Wide run_a[8], run_b[8];
         if (noisy) for (int64_t plane = 0; plane < p.planes; plane++) counters(t * p.planes + plane, run_a[plane], run_b[plane]);
         V entry[SLOTS];
@@ -260,29 +289,24 @@ class Block {
                 for (int64_t slot = 0; slot < SLOTS; slot++) total[slot] = _mm256_slli_epi16(total[slot], 1);
                 for (int64_t tile = 0; tile < p.tiles; tile++) {
                     Wide q[SLOTS];
-                    p.quads ? multiply_bytes(group, tile, plane, q) : multiply(group, tile, plane, q);
+                    multiply(group, tile, plane, q);
                     const int64_t at = (group * p.tiles + tile) * SLOTS;
                     for (int64_t slot = 0; slot < SLOTS; slot++) {
-                        const V gain = set32(of.gain.as<int32_t>()[at + slot]);
-                        const V add = set32(of.add.as<int32_t>()[at + slot]);
-                        V *lanes = &q[slot].a;
+                        const int32_t gain = of.gain.as<int32_t>()[at + slot];
                         Wide codes;
-                        for (int part = 0; part < 2; part++) {
-                            V e = add, charge = lanes[part];
-                            if (noisy || learns) charge = _mm256_mullo_epi32(charge, unit);
+                        for (int part = 0; part < PARTS; part++) {
+                            Sums &charge = parts_of(q[slot])[part];
+                            Sums e = Sums{} + of.add.as<int32_t>()[at + slot];
+                            if (noisy || learns) charge *= unit;
                             if (noisy) {
                                 const uint32_t *key = of.key.as<uint32_t>() + 2 * (at + slot);
-                                V read, adc;
-                                draw((&run_a[plane].a)[part], (&run_b[plane].a)[part], key[0], key[1], read, adc);
-                                read = _mm256_mullo_epi32(read, set32(p.read_noise[tile]));
-                                read = _mm256_srai_epi32(_mm256_add_epi32(read, set32(512)), 10);
-                                charge = _mm256_add_epi32(charge, read);
-                                e = _mm256_add_epi32(_mm256_add_epi32(e, error_half), _mm256_mullo_epi32(adc, adc_noise));
-                                e = _mm256_add_epi32(_mm256_sll_epi32(_mm256_sra_epi32(e, right), left), half);
+                                const Wide &a = run_a[plane], &b = run_b[plane];
+                                Sums read, adc;
+                                draw(parts_of(a)[part], parts_of(b)[part], key[0], key[1], read, adc);
+                                charge += (read * int32_t(p.read_noise[tile]) + 512) >> 10;
+                                e = (((e + error_half + adc * adc_noise) >> right) << left) + half;
                             }
-                            if (learns) lanes[part] = charge;
-                            charge = _mm256_add_epi32(_mm256_mullo_epi32(charge, gain), e);
-                            (&codes.a)[part] = _mm256_sra_epi32(charge, shift);
+                            parts_of(codes)[part] = (charge * gain + e) >> shift;
                         }
                         const V exact = pack(codes), code = clamp16(exact, low, high);
                         if (learns) keep_conversion(group, slot, plane * p.tiles + tile, q[slot], exact, code);
@@ -389,19 +413,18 @@ class Block {
             for (int64_t unit = 0; unit < p.units; unit++) feed_back(unit, own[unit]);
             return;
         }
-        const V half = set32((int64_t(1) << p.gate_bits) >> 1), low = set16(p.state_low), high = set16(p.state_high);
         int16_t *state = c.as<int16_t>(), *noisy_state = noisy_c.as<int16_t>(), *at = index.as<int16_t>();
         for (int64_t unit = 0; unit < p.units; unit++) {
             const Wide before = unpack(load(noisy_state + unit * LANES));
             const Wide kept = times(own[p.units + unit], before), added = times(own[unit], own[2 * p.units + unit]);
             const Wide next = {_mm256_add_epi32(kept.a, added.a), _mm256_add_epi32(kept.b, added.b)};
-            store(state + unit * LANES, clamp16(pack(shifted(next, half, count(p.gate_bits))), low, high));
+            store(state + unit * LANES, of.state(next));
         }
         const auto value = [&](int64_t unit) { return unpack(load(state + unit * LANES)); };
         inject(t, 2 * p.gates, value, [&](int64_t unit, const Real &noise) {
-            const V after = clamp16(pack(with(value(unit), noise)), low, high);
+            const V after = clamp16(pack(with(value(unit), noise)), of.state.low, of.state.high);
             store(noisy_state + unit * LANES, after);
-            store(at + unit * LANES, index_of(after));
+            store(at + unit * LANES, of.index(after));
         });
         look_up_tanh();
         for (int64_t unit = 0; unit < p.units; unit++)
@@ -448,6 +471,10 @@ class Block {
         if (of.once) {
             const V first_code = set16(p.adc_low), to_low = set16(0x8000), to_high = set16(0x0080);
             for (int64_t slot = 0; slot < SLOTS; slot++) {
+#if VNNI == 512
+                entry[slot] = _mm256_permutexvar_epi16(code[slot], of.tables.as<V>()[group * SLOTS + slot]);
+                continue;
+#endif
                 const V index = _mm256_sub_epi16(code[slot], first_code);
                 const __m128i *table = of.tables.as<__m128i>() + 2 * (group * SLOTS + slot);
                 const V low = _mm256_broadcastsi128_si256(_mm_load_si128(table));
@@ -476,22 +503,11 @@ class Block {
     void lstm(int64_t unit, const V (&gate)[SLOTS]) const {
         int16_t *own = c.as<int16_t>() + unit * LANES;
         const V before = load(own), i = gate[0], f = gate[1], g = gate[2], o = gate[3];
-        const V half = set32((int64_t(1) << p.gate_bits) >> 1);
         const Wide gates = interleave(f, i), by = interleave(before, g);
-        Wide next = {_mm256_madd_epi16(gates.a, by.a), _mm256_madd_epi16(gates.b, by.b)};
-        next = shifted(next, half, count(p.gate_bits));
-        const V state = clamp16(pack(next), set16(p.state_low), set16(p.state_high));
+        const V state = of.state(Wide{_mm256_madd_epi16(gates.a, by.a), _mm256_madd_epi16(gates.b, by.b)});
         store(own, state);
-        store(index.as<int16_t>() + unit * LANES, index_of(state));
+        store(index.as<int16_t>() + unit * LANES, of.index(state));
         store(output.as<int16_t>() + unit * LANES, o);
-    }
-
-    // Index into the table of tanh(c).
-    V index_of(V state) const {
-        // A sum that saturates is beyond the last index too.
-        V upper = _mm256_adds_epi16(state, set16((int64_t(1) << p.state_index_shift) >> 1));
-        upper = _mm256_sra_epi16(upper, count(p.state_index_shift));
-        return clamp16(upper, set16(p.state_index_low), set16(p.state_index_high));
     }
 
     // Entries of the table of tanh(c) for all units. Apart from the rest of the step: a look-up lane by lane
@@ -534,14 +550,9 @@ class Block {
             const V negative = pack({_mm256_srai_epi32(product.a, 31), _mm256_srai_epi32(product.b, 31)});
             code = _mm256_or_si256(negative, set16(1));
         } else {
-            const V half = set32((int64_t(1) << p.hidden_shift) >> 1);
-            code = clamp16(pack(shifted(product, half, count(p.hidden_shift))), set16(p.dac_low), set16(p.dac_high));
+            code = of.hidden(product);
         }
         store(h.as<int16_t>() + unit * LANES, code);
-    }
-
-    static Wide shifted(Wide v, V half, __m128i shift) {
-        return {_mm256_sra_epi32(_mm256_add_epi32(v.a, half), shift), _mm256_sra_epi32(_mm256_add_epi32(v.b, half), shift)};
     }
 
     void keep_codes(int64_t group, const V (&code)[SLOTS]) const {

@@ -1,5 +1,8 @@
-// The kernel of lanes.cpp without VNNI: what a CPU without it runs, for tests on one that has it.
+// The kernel of lanes.cpp with AVX2 alone: what a CPU without VNNI runs, for tests on one that has it.
 
+#if defined(__x86_64__)
+#pragma GCC target("no-avx512f")
+#endif
 #define WITHOUT_VNNI
 #define run_lanes run_lanes_avx2
 #define lanes lanes_avx2

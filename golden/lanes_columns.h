@@ -9,6 +9,28 @@
 
 namespace {
 
+#if VNNI == 512 && defined(__AVX512VBMI__)
+
+// A table of 128 bytes.
+struct Table {
+    alignas(64) uint8_t entries[128];
+
+    template <class Entry> explicit Table(Entry entry) {
+        for (int64_t k = 0; k < 128; k++) entries[k] = uint8_t(entry(k));
+    }
+
+    // The entries of bytes; 0 for negative ones.
+    Sums operator[](Sums index) const {
+        const __m512i low = _mm512_load_si512(entries), high = _mm512_load_si512(entries + 64), at = __m512i(index);
+        return Sums(_mm512_maskz_permutex2var_epi8(~_mm512_movepi8_mask(at), low, at, high));
+    }
+    V operator[](V index) const {
+        return _mm512_castsi512_si256(__m512i((*this)[Sums(_mm512_castsi256_si512(index))]));
+    }
+};
+
+#else
+
 // A table of 128 bytes, by differences: part k is that of 16 entries, xor part k - 1. An index loses 16 for
 // each part; a shuffle gives 0 once it is negative, so the parts up to the index's own add up to the entry.
 struct Table {
@@ -28,6 +50,33 @@ struct Table {
         }
         return found;
     }
+    Sums operator[](Sums index) const {
+        Sums found;
+        V *to = reinterpret_cast<V *>(&found);
+        const V *at = reinterpret_cast<const V *>(&index);
+        for (size_t half = 0; half < sizeof(Sums) / sizeof(V); half++) to[half] = (*this)[at[half]];
+        return found;
+    }
+};
+
+#endif
+
+// Rounding of numbers of 32 bits by a shift, to numbers of 16 within limits.
+struct Step {
+    const __m128i shift;
+    const V half, half16, low, high;
+
+    Step(int64_t by, int64_t low, int64_t high)
+        : shift(count(by)), half(set32((int64_t(1) << by) >> 1)), half16(set16((int64_t(1) << by) >> 1)), low(set16(low)),
+          high(set16(high)) {}
+
+    V operator()(Wide v) const {
+        const V a = _mm256_sra_epi32(_mm256_add_epi32(v.a, half), shift);
+        const V b = _mm256_sra_epi32(_mm256_add_epi32(v.b, half), shift);
+        return clamp16(pack({a, b}), low, high);
+    }
+    // A sum that saturates is beyond the limits too.
+    V operator()(V v) const { return clamp16(_mm256_sra_epi16(_mm256_adds_epi16(v, half16), shift), low, high); }
 };
 
 // What the blocks of a run share: numbers of columns, in groups of SLOTS.
@@ -39,6 +88,7 @@ struct Columns {
     const bool once;   // each column has one table of 16 entries
     const bool bytes;  // the table of tanh(c) has 256 bytes
     const Table magnitudes, below, above;  // of draws; of tanh(c), for c < 0 and others
+    const Step state, index, hidden;       // to c, to the index of its tanh, and to h
     Memory gain, add, key, bias, tables;
 
     explicit Columns(const Layer &p)
@@ -46,7 +96,8 @@ struct Columns {
           pairs(paired(p, each, places)),
           once(p.tiles * p.planes == 1 && p.adc_high - p.adc_low < 16), bytes(p.lstm && in_bytes(p)),
           magnitudes([&](int64_t k) { return p.magnitudes[k]; }), below([&](int64_t k) { return tanh(k - 128); }),
-          above([&](int64_t k) { return tanh(k); }),
+          above([&](int64_t k) { return tanh(k); }), state(p.gate_bits, p.state_low, p.state_high),
+          index(p.state_index_shift, p.state_index_low, p.state_index_high), hidden(p.hidden_shift, p.dac_low, p.dac_high),
           gain(groups * p.tiles * SLOTS * 4), add(gain.size()), key(2 * gain.size()), bias(groups * SLOTS * 4),
           tables(once ? groups * SLOTS * 32 : 0) {
         for (int64_t group = 0; group < groups; group++) {
@@ -111,10 +162,15 @@ struct Columns {
         bias.as<int32_t>()[group * SLOTS + slot] = p.bias[k];
         if (!once) return;
         const int32_t *table = p.gate_tables + k / p.units * p.entries - p.index_low;
-        uint8_t *low = tables.as<uint8_t>() + (group * SLOTS + slot) * 32, *high = low + 16;
+        int16_t *words = tables.as<int16_t>() + (group * SLOTS + slot) * 16;
+        uint8_t *low = reinterpret_cast<uint8_t *>(words), *high = low + 16;
         for (int64_t code = p.adc_low; code <= p.adc_high; code++) {
             int64_t index = code * (int64_t(1) << p.frac) + p.bias[k];
             index = index < p.index_low ? p.index_low : index > p.index_high ? p.index_high : index;
+            if (VNNI == 512) {  // by the code's last four bits
+                words[code & 15] = int16_t(table[index]);
+                continue;
+            }
             low[code - p.adc_low] = uint8_t(table[index]);
             high[code - p.adc_low] = uint8_t(table[index] >> 8);
         }

@@ -11,7 +11,7 @@
 #include <new>
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__) && !defined(WITHOUT_VNNI)
-#define VNNI 512  // the instruction set, not a width: both take 256 bits
+#define VNNI 512
 #elif defined(__AVXVNNI__) && !defined(WITHOUT_VNNI)
 #define VNNI 256
 #else
@@ -27,9 +27,29 @@ using V = __m256i;
 
 // 16 int32 lanes, in the order in which `pack` and `unpack` are fastest: lanes 0..3 and 8..11 in `a`, the
 // others in `b`.
-struct Wide {
+struct alignas(64) Wide {
     V a, b;
 };
+
+// What converts charges: vectors of all lanes where instructions take 512 bits, else of half of them.
+using Sums = int32_t __attribute__((vector_size(VNNI == 512 ? 64 : 32), may_alias));
+using Words = uint32_t __attribute__((vector_size(sizeof(Sums)), may_alias));
+constexpr int PARTS = sizeof(Wide) / sizeof(Sums);
+
+inline Sums *parts_of(Wide &w) { return reinterpret_cast<Sums *>(&w); }
+inline const Words *parts_of(const Wide &w) { return reinterpret_cast<const Words *>(&w); }
+
+// Sums of the pairs of bytes in each half of 32 bits, each with the sign of the same byte of `signs`.
+inline Sums add_signed(Sums sizes, Words signs) {
+#if VNNI == 512
+    const __mmask64 negative = _mm512_movepi8_mask(__m512i(signs));
+    const __m512i by = _mm512_mask_blend_epi8(negative, _mm512_set1_epi8(1), _mm512_set1_epi8(-1));
+    return Sums(_mm512_maddubs_epi16(__m512i(sizes), by));
+#else
+    const V by = _mm256_sign_epi8(_mm256_set1_epi8(1), _mm256_or_si256(V(signs), _mm256_set1_epi8(1)));
+    return Sums(_mm256_maddubs_epi16(V(sizes), by));
+#endif
+}
 
 inline V pack(Wide w) { return _mm256_packs_epi32(w.a, w.b); }
 inline V set16(int64_t v) { return _mm256_set1_epi16(int16_t(v)); }
@@ -49,11 +69,7 @@ inline Wide unpack(V v) { return interleave(v, _mm256_srai_epi16(v, 15)); }
 // no longer fit in registers, and copy registers, which makes this half as fast.
 inline void multiply_add(V &sum_a, V &sum_b, V a, V b, const int16_t *pair) {
     V by, product;
-#if VNNI == 512
-    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(pair)));
-    sum_a = _mm256_dpwssd_epi32(sum_a, a, by);
-    sum_b = _mm256_dpwssd_epi32(sum_b, b, by);
-#elif VNNI == 256
+#if VNNI == 256
     by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(pair)));
     sum_a = _mm256_dpwssd_avx_epi32(sum_a, a, by);
     sum_b = _mm256_dpwssd_avx_epi32(sum_b, b, by);
@@ -72,11 +88,7 @@ inline void multiply_add(V &sum_a, V &sum_b, V a, V b, const int16_t *pair) {
 // Add the products of two vectors of unsigned quads by one signed quad: sums of 32 bits with VNNI, else of 16.
 inline void multiply_add_bytes(V &sum_a, V &sum_b, V a, V b, const int8_t *quad) {
     V by, product;
-#if VNNI == 512
-    by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(quad)));
-    sum_a = _mm256_dpbusd_epi32(sum_a, a, by);
-    sum_b = _mm256_dpbusd_epi32(sum_b, b, by);
-#elif VNNI == 256
+#if VNNI == 256
     by = _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float *>(quad)));
     sum_a = _mm256_dpbusd_avx_epi32(sum_a, a, by);
     sum_b = _mm256_dpbusd_avx_epi32(sum_b, b, by);
@@ -91,6 +103,62 @@ inline void multiply_add_bytes(V &sum_a, V &sum_b, V a, V b, const int8_t *quad)
         : [a] "x"(a), [b] "x"(b), [quad] "m"(*reinterpret_cast<const int32_t(*)[1]>(quad)));
 #endif
 }
+
+#if VNNI == 512
+// Add the products of pairs or quads of rows by one of cells. In assembly, as above: a compiler copies sums.
+inline void add_pairs(__m512i &sum, __m512i rows, const int32_t *cell) {
+    asm("vpdpwssd %[cell]%{1to16%}, %[rows], %[sum]" : [sum] "+v"(sum) : [rows] "v"(rows), [cell] "m"(*cell));
+}
+inline void add_quads(__m512i &sum, __m512i rows, const int32_t *cell) {
+    asm("vpdpbusd %[cell]%{1to16%}, %[rows], %[sum]" : [sum] "+v"(sum) : [rows] "v"(rows), [cell] "m"(*cell));
+}
+
+// The columns of a group: their cells, and what their sums start with.
+struct Group {
+    const int32_t *cells, *start;
+};
+
+// Sums of the products of `count` pairs or quads of rows by those of the cells of two groups, each of 32 bits. Two
+// groups, because vectors of rows are as slow to load as cells; and two sums of a column, because an instruction
+// takes longer than until the next of its column could start.
+template <void (*add)(__m512i &, __m512i, const int32_t *)>
+inline void multiply_512(Group one, Group two, const Wide *row, int64_t count, Wide *of_one, Wide *of_two) {
+    // Not arrays, which compilers keep in memory here.
+    const auto first = [](int32_t start) { return _mm512_set1_epi32(start); };
+    __m512i a0 = first(one.start[0]), a1 = first(one.start[1]), a2 = first(one.start[2]), a3 = first(one.start[3]);
+    __m512i b0 = first(two.start[0]), b1 = first(two.start[1]), b2 = first(two.start[2]), b3 = first(two.start[3]);
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i c0 = zero, c1 = zero, c2 = zero, c3 = zero, d0 = zero, d1 = zero, d2 = zero, d3 = zero;
+    const auto four = [](__m512i rows, const int32_t *&cell, __m512i &s0, __m512i &s1, __m512i &s2, __m512i &s3) {
+        add(s0, rows, cell);
+        add(s1, rows, cell + 1);
+        add(s2, rows, cell + 2);
+        add(s3, rows, cell + 3);
+        cell += SLOTS;
+    };
+    for (int64_t k = 0; k < count / 2; k++, row += 2) {
+        const __m512i even = _mm512_load_si512(row), odd = _mm512_load_si512(row + 1);
+        four(even, one.cells, a0, a1, a2, a3);
+        four(even, two.cells, b0, b1, b2, b3);
+        four(odd, one.cells, c0, c1, c2, c3);
+        four(odd, two.cells, d0, d1, d2, d3);
+    }
+    if (count % 2) {
+        const __m512i even = _mm512_load_si512(row);
+        four(even, one.cells, a0, a1, a2, a3);
+        four(even, two.cells, b0, b1, b2, b3);
+    }
+    const auto give = [](Wide &to, __m512i even, __m512i odd) { _mm512_store_si512(&to, _mm512_add_epi32(even, odd)); };
+    give(of_one[0], a0, c0);
+    give(of_one[1], a1, c1);
+    give(of_one[2], a2, c2);
+    give(of_one[3], a3, c3);
+    give(of_two[0], b0, d0);
+    give(of_two[1], b1, d1);
+    give(of_two[2], b2, d2);
+    give(of_two[3], b3, d3);
+}
+#endif
 
 // Zeroed memory for vectors.
 class Memory {
