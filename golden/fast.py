@@ -9,6 +9,7 @@ rounding alone. Tests compare both paths.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,13 +235,49 @@ def _forward(job: _Job, x: Tensor, training: bool) -> dict[str, Tensor]:
         run_all = job.kernel(LANES.get(job.kinds[0], "run_lanes"), tensors)
         run_all(torch.get_num_threads())
         return tensors
-    multiply = (_bytes if job.kinds[0] == "bytes" else _floats)(job, tensors, training)
+    if job.kinds[0] == "bytes":
+        _in_blocks(job, tensors)
+    else:
+        _steps(job, tensors, _floats(job, tensors, training))
+    return tensors
+
+
+def _steps(job: _Job, tensors: dict[str, Tensor], multiply: Callable[[int], object]) -> None:
+    """Run all steps, each with its products before the rest."""
     begin, step = job.kernel("begin", tensors), job.kernel("step", tensors)
     begin(0)
-    for t in range(x.shape[1]):
+    for t in range(tensors["x"].shape[1]):
         multiply(t)
         step(t)
-    return tensors
+
+
+BLOCK = 64
+"""Sequences that go through all steps at once on the matrix unit: their numbers stay in the L2
+cache."""
+
+OF_SEQUENCES = ("x", "h", "runs", "normal", "codes", "c")
+"""Tensors with a row per sequence."""
+
+
+def _in_blocks(job: _Job, tensors: dict[str, Tensor]) -> None:
+    """Run all steps with products on the matrix unit: blocks of sequences, on all threads."""
+
+    def run(first: int) -> None:
+        own = tensors | {"scratch": torch.empty_like(tensors["scratch"])}
+        for name in OF_SEQUENCES:
+            if name in own and name not in shared:
+                own[name] = own[name][first : first + BLOCK]
+        own |= {name: torch.empty_like(own[name]) for name in shared}
+        _steps(job, own, _bytes(job, own))
+
+    shared = () if job.trace else ("codes",)  # room for a step, without a row per sequence
+    blocks, threads = range(0, len(tensors["x"]), BLOCK), torch.get_num_threads()
+    if threads == 1 or len(blocks) == 1:
+        for first in blocks:
+            run(first)
+        return
+    with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
+        list(pool.map(run, blocks))
 
 
 def _results(job: _Job, x: Tensor, training: bool) -> dict[str, Tensor]:
@@ -288,7 +325,7 @@ def _memory(job: _Job, tensors: dict[str, Tensor], training: bool) -> None:
         tensors["inside"] = torch.empty(steps, batch, planes, tiles, columns, dtype=torch.uint8)
 
 
-def _bytes(job: _Job, tensors: dict[str, Tensor], _: bool) -> Callable[[int], object]:
+def _bytes(job: _Job, tensors: dict[str, Tensor]) -> Callable[[int], object]:
     """Products by the kernel `multiply`; all sizes are padded to whole blocks."""
     depths, width = kernel_inputs.padded(job.shape)
     planes, height = job.shape.description.dac.planes, -(-len(tensors["x"]) // 32) * 32

@@ -231,6 +231,33 @@ def test_products_of_bytes_are_exact(batch, inputs, units, bits):
     assert torch.equal(ran.h.long(), wanted.h)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch", [fast.BLOCK, fast.BLOCK + 1, 3 * fast.BLOCK - 5])
+def test_blocks_of_sequences_have_their_own_noise(batch, threads):
+    """On the matrix unit: read noise by the runs of a block, injected noise, with a trace or not."""
+    description = small(network={"inputs": 7, "hidden": [20]})
+    if not tiles(description):
+        pytest.skip("the CPU has no matrix unit for bytes")
+    part, shape = random_program(description, batch, noisy=True).layers[0], description.layers[0]
+    x, runs = random_codes(description, batch, batch, 3, 7), torch.arange(batch) + 5
+    injection = Injection(snr_db=3.0)
+    torch.manual_seed(batch)
+    injected = injection.draw(batch, 3, description.cell, shape.units)
+    torch.set_num_threads(threads)
+    try:
+        for noise in (None, injected):
+            torch.manual_seed(batch)
+            given = None if noise is None else injection
+            wanted = layer.run(part, x, shape, runs, given, readable=True)
+            ran = fast.run(part, x, shape, runs, noise, products="bytes")
+            for name, values in wanted.quantities().items():
+                assert torch.equal(getattr(ran, name).long(), values), name
+            brief = fast.run(part, x, shape, runs, noise, trace=False, products="bytes")
+            assert torch.equal(brief.h.long(), wanted.h)
+    finally:
+        torch.set_num_threads(1)
+
+
 def on_levels(description, step):
     """A program whose cells are multiples of a number."""
     program = random_program(description, 0)
