@@ -234,7 +234,7 @@ def test_products_of_bytes_are_exact(batch, inputs, units, bits):
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("batch", [fast.BLOCK, fast.BLOCK + 1, 3 * fast.BLOCK - 5])
 def test_blocks_of_sequences_have_their_own_noise(batch, threads):
-    """On the matrix unit: read noise by the runs of a block, injected noise, with a trace or not."""
+    """On the matrix unit: read noise by a block's runs, injected noise, with a trace or not."""
     description = small(network={"inputs": 7, "hidden": [20]})
     if not tiles(description):
         pytest.skip("the CPU has no matrix unit for bytes")

@@ -1,7 +1,11 @@
 """Golden's speed in inference, beside torch.nn.LSTM and a peer."""
 
 import dataclasses
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +14,7 @@ import torch
 from golden import fast, native, network
 from golden.errors import WordlineError
 from golden.products import Products
+from golden.program import Program
 from wordline.bench import common
 from wordline.bench.common import ANCHOR, READ_NOISE, Found, Progress, Subject, Workload, claim
 
@@ -32,15 +37,69 @@ def multiplies() -> str:
 
 
 def _ways() -> dict[str, Products]:
-    """The ways in which golden can multiply here, by name. Those with goals are bytes."""
+    """The ways in which golden can multiply here, by name, but those of `AVX2_ALONE`."""
     ways: dict[str, Products] = {"PyTorch": "float32"}
-    if native.has_lanes():
-        ways |= {"AVX2": "lanes-avx2", "AVX2, pairs": "lanes-avx2-pairs"}
     if native.has_vnni():
         ways |= {"VNNI": "lanes", "VNNI, pairs": "lanes-pairs"}
     if native.has_tiles():
         ways["matrix unit"] = "bytes"
     return ways
+
+
+AVX2_ALONE: dict[str, Products] = {"AVX2": "lanes-avx2", "AVX2, pairs": "lanes-avx2-pairs"}
+"""Ways to multiply on a CPU with AVX2 and no more. They are measured beside a float LSTM that is
+kept to AVX2 too, as it would be there."""
+
+KEPT_TO_AVX2 = {
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+}
+"""Environment variables of PyTorch and its libraries. They are read when a process starts."""
+
+
+def _with_avx2_alone(workload: Workload) -> dict[str, Any]:
+    """What `avx2_here` measures, in a process that is kept to AVX2."""
+    call = (
+        f"from {__name__} import avx2_here; avx2_here({json.dumps(dataclasses.asdict(workload))})"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", call],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **KEPT_TO_AVX2},
+    ).stdout
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+def avx2_here(fields: dict[str, int]) -> None:
+    """What the child of `_with_avx2_alone` does: it prints the times of a workload."""
+    torch.set_num_threads(1)
+    workload = Workload(**fields)
+    subject = Subject.of(workload.description, workload.batch, workload.steps)
+    program = subject.program()
+    with torch.no_grad():
+        took = common.fastest({ANCHOR: _float(subject), **_layer(subject, program, AVX2_ALONE)})
+    print(json.dumps(took))
+
+
+def _float(subject: Subject) -> Callable[[], Any]:
+    """Run the float layer."""
+    (layer,) = subject.float_network.layers
+    return partial(layer, subject.x)
+
+
+def _layer(
+    subject: Subject, program: Program, ways: Mapping[str, Products]
+) -> dict[str, Callable[[], Any]]:
+    """Run golden's layer alone, by each of the ways."""
+    part, shape = program.layers[0], program.description.layers[0]
+    given = (part, subject.codes, shape, torch.arange(len(subject.codes)))
+    return {
+        f"golden's layer, {name}": partial(fast.run, *given, trace=False, products=way)
+        for name, way in ways.items()
+    }
 
 
 def golden(progress: Progress, peers: dict[str, Any] | None = None, *, full: bool = False) -> Found:
@@ -49,29 +108,21 @@ def golden(progress: Progress, peers: dict[str, Any] | None = None, *, full: boo
 
     peers: what peers/run.py found. aihwkit there and golden here are compared by their ratios to
     torch.nn.LSTM, which was measured beside either.
-    full: Also with ADC codes and c kept, and the layer by each way to multiply.
+    full: Also with ADC codes and c kept, and the layer alone by each way to multiply.
     """
     raw, claims = [], []
     for n, workload in enumerate(common.WORKLOADS):
         progress("golden", n, len(common.WORKLOADS))
         subject = Subject.of(workload.description, workload.batch, workload.steps)
-        (layer,) = subject.float_network.layers
-        runs: dict[str, Callable[[], Any]] = {ANCHOR: partial(layer, subject.x)}
+        runs = {ANCHOR: _float(subject)}
         programs = {"golden": subject.program(), "golden, read noise": subject.program(READ_NOISE)}
         for name, program in programs.items():
             given = (program, subject.codes, subject.lengths)
             runs[name] = partial(network.run, *given, trace=False)
             if full:
                 runs[f"{name}, ADC codes and c kept"] = partial(network.run, *given)
-        forced = _ways() if full else {}
-        for name, way in forced.items():
-            runs[f"golden's layer, {name}"] = partial(
-                fast.run,
-                *(programs["golden"].layers[0], subject.codes, workload.description.layers[0]),
-                torch.arange(workload.batch),
-                trace=False,
-                products=way,
-            )
+        if full:
+            runs |= _layer(subject, programs["golden"], _ways())
         with torch.no_grad():
             took = common.fastest(runs)
         speeds = {name: workload.speed(times["least"]) for name, times in took.items()}
@@ -85,10 +136,21 @@ def golden(progress: Progress, peers: dict[str, Any] | None = None, *, full: boo
                 peer = anchor / _best(peers, workload, noise="noise" in name)
                 title = f"{name}, {workload} / aihwkit"
                 claims.append(claim(title, 4 * peer, speeds[name], peer, "steps/s"))
-        for name in (name for name in forced if name in GOLDEN_GOALS):
-            title = f"golden's layer, {name}, {workload} / {ANCHOR}"
-            goal = GOLDEN_GOALS[name][n] * anchor
-            claims.append(claim(title, goal, speeds[f"golden's layer, {name}"], anchor, "steps/s"))
+        if full:
+            alone = _with_avx2_alone(workload) if native.has_lanes() else {}
+            raw[-1]["seconds_avx2_alone"] = alone
+            claims += [
+                claim(
+                    f"golden's layer, {name}, {workload} / {ANCHOR}",
+                    goals[n] * workload.speed(times[ANCHOR]["least"]),
+                    workload.speed(times[f"golden's layer, {name}"]["least"]),
+                    workload.speed(times[ANCHOR]["least"]),
+                    "steps/s",
+                )
+                for name, goals in GOLDEN_GOALS.items()
+                for times in (took, alone)
+                if f"golden's layer, {name}" in times
+            ]
     progress("golden", len(common.WORKLOADS), len(common.WORKLOADS))
     return raw, claims
 
