@@ -79,7 +79,7 @@ def study_(
         claim["name"].startswith("RTL") and claim["met"] is False for claim in results["claims"]
     ):
         raise typer.Exit(1)
-    seeds = ", ".join(map(str, results["settings"]["seeds"]))
+    seeds = ", ".join(map(str, studies.seeds(results["settings"])))
     written = "results.json (claims, and every figure), table.md, figure.svg"
     terminal.say(f"{folder / name}/: {written}; seeds {seeds}, on {device}")
 

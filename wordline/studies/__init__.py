@@ -5,6 +5,7 @@ and `figures`, of what `run` returned. Its runs are jobs (`wordline.jobs`), kept
 all studies: what two of them need is done once.
 """
 
+import dataclasses
 import importlib
 import io
 import json
@@ -89,11 +90,28 @@ def module(name: str) -> ModuleType:
 
 def reads(settings: Any) -> tuple[str, ...]:
     """The data sets that settings of a study read."""
-    if hasattr(settings, "datasets"):
-        return tuple(settings.datasets)
-    if hasattr(settings, "tasks"):
-        return tuple(dict.fromkeys(task.dataset for task in settings.tasks))
-    return (settings.dataset,)
+    return tuple(_told(dataclasses.asdict(settings), "dataset", "datasets"))
+
+
+def seeds(settings: dict[str, Any]) -> tuple[int, ...]:
+    """The seeds in settings of a study, which some have for each task."""
+    return tuple(sorted(_told(settings, "seeds")))
+
+
+def _told(settings: Any, *names: str) -> dict[Any, None]:
+    """What fields of these names say, anywhere in settings, once each."""
+    if isinstance(settings, list | tuple):
+        parts = [_told(part, *names) for part in settings]
+    elif isinstance(settings, dict):
+        parts = [
+            dict.fromkeys(value if isinstance(value, list | tuple) else [value])
+            if key in names
+            else _told(value, *names)
+            for key, value in settings.items()
+        ]
+    else:
+        parts = []
+    return {value: None for part in parts for value in part}
 
 
 FORMAT = 1
