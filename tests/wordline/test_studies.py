@@ -235,15 +235,24 @@ def test_levels_in_small(monkeypatch, shared, tmp_path):
     assert "weight (standard deviations)" in drawing
 
 
+def test_too_few_sequences_to_hold_some_out():
+    few = datasets.load("vowels").train.part(torch.arange(9))
+    with pytest.raises(WordlineError, match="9 sequences to train, of which one in 10"):
+        runs.parts(few, 10)
+    train, held = runs.parts(datasets.load("vowels").train, 10)
+    assert (len(train), len(held)) == (243, 27) and runs.parts(few, 0) == (few, None)
+
+
 def test_what_levels_claims():
     def row(measure, reference, values):
         points = [
             {"levels": n, "method": method, "noise": "none", "mean": v, "spread": 0, "seeds": [v]}
+            | {"held": v}
             for n, found in values.items()
             for method, v in zip(METHODS, found, strict=True)
         ]
         reference = {"mean": reference, "seeds": [reference]}
-        return {"dataset": measure, "measure": measure, "float": reference, "points": points}
+        return {"dataset": measure, "measure": measure, "float_longer": reference, "points": points}
 
     rows = [
         row("accuracy", 98.0, {4: (95, 96, 94, 93), 16: (97.9, 97.0, 97.8, 97.5)}),
@@ -260,6 +269,11 @@ def test_what_levels_claims():
     assert "16 levels (k-means)" in found[0]["name"] and "lloyd-max" in found[1]["name"]
     rows[1]["points"][2] |= {"mean": 2.35, "seeds": [2.35]}
     assert levels._claims(rows)[-1]["met"] is False
+    # The way is chosen where nothing is trained or tested: that another is better in the test does
+    # not count.
+    rows[0]["points"][5] |= {"held": 99.0}
+    chosen = levels._claims(rows)[0]
+    assert "16 levels (lloyd-max)" in chosen["name"] and chosen["ours"] == pytest.approx(-1)
 
 
 @pytest.mark.parametrize(

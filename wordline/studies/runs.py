@@ -14,6 +14,7 @@ from golden import crossbar, dac, datasets, effects, head, network
 from golden.datasets import Dataset, Sequences
 from golden.description import Description
 from golden.effects import Effects
+from golden.errors import WordlineError
 from golden.float_network import FloatModel
 from golden.injection import Injection
 from golden.levels import Levels
@@ -63,12 +64,15 @@ def train_float(
     snr_db: float | None = None,
     placement: str = "pre-activations",
     passes: int = 1,
+    held: int = 0,
 ) -> Fields:
     """Train a float network, from `start` if there is one, with noise if there is a ratio.
 
-    fit: epochs, batch, learning_rate. passes: noisy ones whose mean scores the loss is of.
+    fit: epochs, batch, learning_rate. passes: noisy ones whose mean scores the loss is of. held: as
+    `parts` says.
     """
     data = datasets.load(dataset, here.data_dir)
+    train, validation = parts(data.train, held)
     description = describe(data, cell, hidden)
     settings = {"float_epochs": fit["epochs"], "batch": fit["batch"]}
     settings |= {"learning_rate": fit["learning_rate"], "dataset": dataset, "seed": seed}
@@ -77,13 +81,16 @@ def train_float(
     model = fit_float(
         description,
         Training(**settings),
-        data.train,
+        train,
         device=here.device,
         start=None if start is None else FloatModel.load(here.file(start), description),
         injection=injection(snr_db, placement),
     )
     model.save(here.file())
-    return measured(model.scores(data.test), data.test)
+    found = measured(model.scores(data.test), data.test)
+    if validation is None:
+        return found
+    return found | {"held": measured(model.scores(validation), validation)}
 
 
 def train_quantised(
@@ -100,13 +107,16 @@ def train_quantised(
     snr_db: float | None = None,
     placement: str = "pre-activations",
     passes: int = 1,
+    held: int = 0,
 ) -> Fields:
     """Train the quantised network from a float one, with noise if there is a ratio.
 
     fit: epochs, batch, learning_rate. sections: of the description, where it is not 4/4/4 bits.
-    levels: how level tables are found, where the sections leave that to training.
+    levels: how level tables are found, where the sections leave that to training. held: as `parts`
+    says.
     """
     data = datasets.load(dataset, here.data_dir)
+    train, validation = parts(data.train, held)
     settings = {**fit, "dataset": dataset, "seed": seed, "placement": placement}
     if snr_db is not None:
         settings |= {"noise": snr_db, "passes": passes}
@@ -116,12 +126,36 @@ def train_quantised(
         model,
         describe(data, cell, hidden, sections),
         Training(**settings),
-        data.train,
+        train,
         device=here.device,
         levels=Levels(**levels or {}),
     )
     program.save(here.file())
-    return measured_exactly(program, data.test)
+    return measured_on(program, data.test, validation)
+
+
+def parts(train: Sequences, held: int) -> tuple[Sequences, Sequences | None]:
+    """What of a training set is trained on, and what choices are made on.
+
+    held: One in so many sequences is for choices; 0: none is.
+    """
+    if not held:
+        return train, None
+    if len(train) < held:
+        raise WordlineError(
+            f"The data set has {len(train)} sequences to train, of which one in {held} would be "
+            f"kept for choices; give at least {held}."
+        )
+    chosen = torch.arange(len(train)) % held == held - 1
+    return train.part((~chosen).nonzero()[:, 0]), train.part(chosen.nonzero()[:, 0])
+
+
+def measured_on(program: Program, test: Sequences, validation: Sequences | None) -> Fields:
+    """`measured_exactly` on the test set and, as "held", on what choices are made on."""
+    found = measured_exactly(program, test)
+    if validation is None:
+        return found
+    return found | {"held": measured_exactly(program, validation)}
 
 
 def measured(score: Tensor, data: Sequences) -> Fields:
@@ -136,24 +170,35 @@ def measured_exactly(program: Program, data: Sequences) -> Fields:
     return measured(program.real(of_programs.scores(program, data)[:, 0]), data)
 
 
-def programmed(here: Here, *, dataset: str, program: str, noise: str, seed: int) -> Fields:
+def programmed(
+    here: Here, *, dataset: str, program: str, noise: str, seed: int, held: int = 0
+) -> Fields:
     """A program on a chip whose devices missed their targets as a device model does."""
     ideal = Program.load(here.file(program))
     chip = effects.apply(ideal, Effects(programming=noise, seed=seed))  # type: ignore[arg-type]
-    return measured_exactly(chip, datasets.load(dataset, here.data_dir).test)
+    data = datasets.load(dataset, here.data_dir)
+    return measured_on(chip, data.test, parts(data.train, held)[1])
 
 
 def placed(
-    here: Here, *, dataset: str, cell: Cell, hidden: int, start: str, designs: list[Fields]
+    here: Here,
+    *,
+    dataset: str,
+    cell: Cell,
+    hidden: int,
+    start: str,
+    designs: list[Fields],
+    held: int = 0,
 ) -> Fields:
     """Where levels are before fine-tuning, in the first layer, for each of `designs` (sections and
     levels of `train_quantised`), in standard deviations of its weights; and their histogram."""
     data = datasets.load(dataset, here.data_dir)
+    train, _ = parts(data.train, held)
     model = FloatModel.load(here.file(start), describe(data, cell, hidden))
     found: Fields = {"positions": []}
     for design in designs:
         description = describe(data, cell, hidden, design["sections"])
-        trainable = Trainable(model, data.train, description, Levels(**design["levels"]))
+        trainable = Trainable(model, train, description, Levels(**design["levels"]))
         weights, levels = trainable.layers[0].in_deviations()
         found["positions"].append([round(value, 4) for value in levels.unique().tolist()])
     share, edges = torch.histogram(weights.float().cpu(), 61, range=(-3.5, 3.5), density=True)
