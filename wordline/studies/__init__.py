@@ -61,7 +61,7 @@ STUDIES = {
     "dni": Known(240, 1500, rtl=True),
     "images": Known(70, 150),
     "tolerance": Known(25, 150),
-    "levels": Known(60, 360),
+    "levels": Known(80, 480),
     "votes": Known(8, 180, rtl=True),
     "defence": Known(60, 600, attacks=True),
     "efficiency": Known(15, 480, gates=True),

@@ -326,9 +326,10 @@ def _spacing(row: Fields, settings: Fields, path: Path) -> None:
     placed = [best(row, n) for n in counts]
     with drawing(path, 1, 2, (7.2, 3.9)) as axes:
         left, right = axes[0]
+        below = {"dx": -5, "dy": -7, "ha": "right"}
         for points, look, name, number in (
             (equal, EQUAL, {"dx": 8, "dy": 10}, {"dx": 5, "dy": 8}),
-            (placed, PLACED, {"dy": -16, "ha": "center"}, {"dx": -5, "dy": -7, "ha": "right"}),
+            (placed, PLACED, below, below),
         ):
             line(left, counts, points, markersize=4, **look)
             colour = {"color": look["color"], "fontweight": "bold"}
