@@ -344,6 +344,14 @@ endmodule
         ("4'h0;", "4'h1;", False),  # what the register begins with
         ("posedge", "negedge", False),
         ("reg [3:0] kept", "reg [2:0] kept", False),
+        # Yosys would read what simulators do not.
+        ("kept + a;", "kept\n`ifdef SYNTHESIS\n+ a;\n`else\n- a;\n`endif", False),
+        ("kept + a;", "kept + a\n`ifndef YOSYS\n+ 4'h1\n`endif\n;", False),
+        (
+            "kept + a;",
+            "kept + a\n// synopsys translate_off\n+ 4'h1\n// synopsys translate_on\n;",
+            False,
+        ),
     ],
 )
 def test_a_proof_takes_registers_clocks_and_first_values_into_account(old, new, equal, tmp_path):
