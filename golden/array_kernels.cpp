@@ -9,7 +9,7 @@
 #include <numeric>
 #include <vector>
 
-// Same fields as Cells in golden/native.py; each is 8 bytes wide.
+// golden/native.py reads this declaration; each field is 8 bytes wide.
 struct Cells {
     int64_t gates, units, rows, tiles;
     int64_t boundaries;          // between levels: one less than levels

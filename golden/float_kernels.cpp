@@ -10,7 +10,7 @@
 
 #define EACH _Pragma("GCC ivdep") for
 
-// Same fields as FloatLayer in golden/native.py; each is 8 bytes wide.
+// golden/native.py reads this declaration; each field is 8 bytes wide.
 struct FloatLayer {
     int64_t batch, steps, gates, units, lstm;
     int64_t relu;             // the function of an RNN: ReLU in the place of tanh

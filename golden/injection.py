@@ -52,7 +52,7 @@ class Injection:
         convolutional network.
     power: What the ratio is relative to. "layer": the mean square over a vector's units, so all of
         them have noise of one strength, and a vector whose units are mostly 0 has little. "unit":
-        the mean square of each unit by itself, over the batch.
+        the mean square of each unit by itself, over the batch; sequences that have ended count too.
     """
 
     snr_db: Annotated[float, Strict(), Field(ge=-20, le=60)]

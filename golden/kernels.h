@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-// Same fields as Layer in golden/native.py; each is 8 bytes wide. Strides count elements. Stride 0: the next
+// golden/native.py reads this declaration; each field is 8 bytes wide. Strides count elements. Stride 0: the next
 // one overwrites the last one.
 struct Layer {
     int64_t batch, steps, inputs, gates, units, entries;  // entries: size of a gate's table

@@ -5,6 +5,7 @@ import ctypes
 import functools
 import hashlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -36,65 +37,52 @@ FLAGS = (
     *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
 )
 
-INTEGERS = (
-    *("batch", "steps", "inputs", "gates", "units", "entries"),
-    *("tiles", "planes", "rows_step", "rows_plane", "rows_width", "rows_negative"),
-    *("charge_step", "charge_tile", "charge_plane", "charge_width"),
-    *("codes_sequence", "codes_step", "c_sequence", "c_step"),
-    *("adc_shift", "adc_low", "adc_high", "frac", "index_low", "index_high"),
-    *("gate_bits", "state_low", "state_high"),
-    *("state_index_shift", "state_index_low", "state_index_high"),
-    *("hidden_shift", "dac_low", "dac_high", "bipolar", "lstm"),
-    *("noisy", "adc_noise", "error_shift", "cell_unit", "row_offset", "in_words"),
-    *("vectors", "in_cell"),
-)
-POINTERS = (
-    *("tile_rows", "tile_places", "runs", "magnitudes", "keys", "read_noise", "offset", "gain"),
-    *("bias", "gate_tables", "tanh_table", "normal"),
-    *("x", "codes", "c", "h", "inside", "rows", "charge", "cells", "pairs"),
-    *("quads", "quad_start"),
-    *("slopes", "tanh_slopes", "grad_h", "grad_recurrent", "grad_c"),
-    *("grad_gain", "grad_bias", "grad_tables", "scratch"),
-)
-
-
 KINDS = ("f32_i32", "f32_i64", "f64_i64", "i32_i32", "i32_i64")
 """Types of the kernels: that of charges, and that of the values computed from charges."""
 
 
-FLOAT_POINTERS = (
-    *("normal", "z", "a", "c", "h", "state"),
-    *("grad_h", "grad_recurrent", "grad_c", "scratch"),
-)
+TYPES = {"int64_t": ctypes.c_int64, "double": ctypes.c_double}
+"""Types of the fields of the kernels' structs, besides pointers."""
+
+
+def _fields(file: str, struct: str) -> list[tuple[str, Any]]:
+    """Fields of a struct of the kernels, by its declaration in C++."""
+    text = Path(__file__).with_name(file).read_text()
+    body = text.partition(f"struct {struct} {{")[2].partition("\n};")[0]
+    found: list[tuple[str, Any]] = []
+    for declaration in re.sub("//.*", "", body).split(";")[:-1]:
+        kind, names = declaration.split(maxsplit=1)
+        if kind == "const":
+            kind, names = names.split(maxsplit=1)
+        for name in map(str.strip, names.split(",")):
+            is_pointer = name.startswith("*")
+            found.append((name.strip("*"), ctypes.c_void_p if is_pointer else TYPES[kind]))
+    return found
+
+
+class Layer(ctypes.Structure):
+    """Arguments of a kernel; golden/kernels.h explains the fields."""
+
+    _fields_ = _fields("kernels.h", "Layer")
 
 
 class FloatLayer(ctypes.Structure):
     """Arguments of a float kernel; golden/float_kernels.cpp explains the fields."""
 
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "steps", "gates", "units", "lstm", "relu")),
-        *((name, ctypes.c_int64) for name in ("vectors", "inside")),
-        ("power_ratio", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in FLOAT_POINTERS),
-    )
-
-
-CELL_POINTERS = (
-    *("tile_rows", "weight", "row_step", "unit", "between", "levels", "positive", "negative"),
-    *("grad_positive", "grad_negative", "grad_weight", "grad_unit"),
-    *("differential", "packed", "sums", "found"),
-)
+    _fields_ = _fields("float_kernels.cpp", "FloatLayer")
 
 
 class Cells(ctypes.Structure):
     """Arguments of a kernel on an array's cells; golden/array_kernels.cpp explains the fields."""
 
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("gates", "units", "rows", "tiles", "boundaries")),
-        *((name, ctypes.c_int64) for name in ("each", "cell_unit")),
-        *((name, ctypes.c_void_p) for name in CELL_POINTERS),
-    )
+    _fields_ = _fields("array_kernels.cpp", "Cells")
 
+
+POINTERS = [name for name, kind in _fields("kernels.h", "Layer") if kind is ctypes.c_void_p]
+"""Fields of `Layer` that are addresses of tensors."""
+
+SIZES = {"layer_size": Layer, "float_layer_size": FloatLayer, "cells_size": Cells}
+"""Functions of the kernels that return the size of a struct, as the compiler sees it."""
 
 ONCE = (
     "a layer's gradients can be had once, because they take the place of its values; add the "
@@ -129,20 +117,6 @@ def uncompiled(call: Call) -> Call:
         return disabled[0](*args, **named)
 
     return cast(Call, outside)
-
-
-class Layer(ctypes.Structure):
-    """Arguments of a kernel; golden/kernels.h explains the fields."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in INTEGERS),
-        ("power_ratio", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in POINTERS),
-    )
-
-
-SIZES = {"layer_size": Layer, "float_layer_size": FloatLayer, "cells_size": Cells}
-"""Functions of the kernels that return the size of a struct, which is declared here as well."""
 
 
 @lru_cache(maxsize=1)
@@ -226,9 +200,7 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     for name in ("tiles", "lanes", "vnni", *SIZES):
         getattr(loaded, name).restype = ctypes.c_int64
     for name, struct in SIZES.items():
-        assert getattr(loaded, name)() == ctypes.sizeof(struct), (
-            f"{name}: {struct} has other fields"
-        )
+        assert getattr(loaded, name)() == ctypes.sizeof(struct), f"{struct} was misread"
     return loaded
 
 
