@@ -1,11 +1,11 @@
 """Fast path of a recurrent layer: the numbers of golden/layer.py at the speed of a float LSTM.
 
-Products run as bytes on the CPU's matrix unit if there is one. Otherwise inference runs with
-sequences in the lanes of the CPU's vectors (golden/lanes.cpp). Training, and inference on a CPU
-without AVX2, takes products in float32, which holds every integer up to 2^24, or in float64 if
-charges may be larger; the rest of a step is one compiled pass (golden/kernels.cpp). The backward
-pass is written by hand. Its gradients are those of the readable path; in float32 they differ by
-rounding alone. Tests compare both paths.
+Inference runs with sequences in the lanes of the CPU's vectors (golden/lanes.cpp), or with products
+as bytes on the CPU's matrix unit, whichever is faster (golden/products.py). Training, and inference
+on a CPU without AVX2, takes products in float32, which holds every integer up to 2^24, or in
+float64 if charges may be larger; the rest of a step is one compiled pass (golden/kernels.cpp). The
+backward pass is written by hand. Its gradients are those of the readable path; in float32 they
+differ by rounding alone. Tests compare both paths.
 """
 
 from collections.abc import Callable
@@ -262,22 +262,28 @@ OF_SEQUENCES = ("x", "h", "runs", "normal", "codes", "c")
 def _in_blocks(job: _Job, tensors: dict[str, Tensor]) -> None:
     """Run all steps with products on the matrix unit: blocks of sequences, on all threads."""
 
-    def run(first: int) -> None:
-        own = tensors | {"scratch": torch.empty_like(tensors["scratch"])}
-        for name in OF_SEQUENCES:
-            if name in own and name not in shared:
-                own[name] = own[name][first : first + BLOCK]
-        own |= {name: torch.empty_like(own[name]) for name in shared}
-        _steps(job, own, _bytes(job, own))
+    # Without a trace, codes are room for a step.
+    of_sequences = [name for name in OF_SEQUENCES if name in tensors]
+    rooms = [] if job.trace else ["codes"]
+    blocks = range(0, len(tensors["x"]), BLOCK)
+    left, workers = iter(blocks), min(torch.get_num_threads(), len(blocks))
 
-    shared = () if job.trace else ("codes",)  # room for a step, without a row per sequence
-    blocks, threads = range(0, len(tensors["x"]), BLOCK), torch.get_num_threads()
-    if threads == 1 or len(blocks) == 1:
-        for first in blocks:
-            run(first)
+    def work(room: dict[str, Tensor]) -> None:
+        for first in left:
+            rows = {name: tensors[name][first : first + BLOCK] for name in of_sequences}
+            own = tensors | rows | room
+            _steps(job, own, job.kernel("multiply", own))
+
+    room_of_each = [
+        _bytes(job) | {name: torch.empty_like(tensors[name]) for name in ("scratch", *rooms)}
+        for _ in range(workers)
+    ]
+    if workers <= 1:
+        for room in room_of_each:
+            work(room)
         return
-    with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
-        list(pool.map(run, blocks))
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, room_of_each))
 
 
 def _results(job: _Job, x: Tensor, training: bool) -> dict[str, Tensor]:
@@ -325,13 +331,14 @@ def _memory(job: _Job, tensors: dict[str, Tensor], training: bool) -> None:
         tensors["inside"] = torch.empty(steps, batch, planes, tiles, columns, dtype=torch.uint8)
 
 
-def _bytes(job: _Job, tensors: dict[str, Tensor]) -> Callable[[int], object]:
-    """Products by the kernel `multiply`; all sizes are padded to whole blocks."""
+def _bytes(job: _Job) -> dict[str, Tensor]:
+    """Room for the kernel `multiply`, for a block; all sizes are padded to whole blocks of it."""
     depths, width = kernel_inputs.padded(job.shape)
-    planes, height = job.shape.description.dac.planes, -(-len(tensors["x"]) // 32) * 32
-    tensors["rows"] = torch.zeros(2, planes, height, sum(depths), dtype=torch.int8)
-    tensors["charge"] = torch.empty(1, len(depths), planes, height, width, dtype=torch.int32)
-    return job.kernel("multiply", tensors)
+    planes = job.shape.description.dac.planes
+    return {
+        "rows": torch.zeros(2, planes, BLOCK, sum(depths), dtype=torch.int8),
+        "charge": torch.empty(1, len(depths), planes, BLOCK, width, dtype=torch.int32),
+    }
 
 
 def _of_run(job: _Job) -> dict[str, Tensor]:

@@ -1,8 +1,6 @@
-// The kernel of lanes.cpp with AVX2 alone: what a CPU without VNNI runs, for tests on one that has it.
+// The kernel of lanes.cpp as a CPU with AVX2 and no more has it, for tests on one that has more. It is compiled
+// without AVX-512 (golden/native.py).
 
-#if defined(__x86_64__)
-#pragma GCC target("no-avx512f")
-#endif
 #define WITHOUT_VNNI
 #define run_lanes run_lanes_avx2
 #define lanes lanes_avx2

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <new>
 
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__) && !defined(WITHOUT_VNNI)
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__) && defined(__AVX512BW__) && !defined(WITHOUT_VNNI)
 #define VNNI 512
 #elif defined(__AVXVNNI__) && !defined(WITHOUT_VNNI)
 #define VNNI 256
@@ -119,8 +119,8 @@ struct Group {
 };
 
 // Sums of the products of `count` pairs or quads of rows by those of the cells of two groups, each of 32 bits. Two
-// groups, because vectors of rows are as slow to load as cells; and two sums of a column, because an instruction
-// takes longer than until the next of its column could start.
+// groups, because vectors of rows are as slow to load as cells. Each column has two sums, used in turn: a product
+// waits for the one before it on the same sum, which takes longer than the other seven products.
 template <void (*add)(__m512i &, __m512i, const int32_t *)>
 inline void multiply_512(Group one, Group two, const Wide *row, int64_t count, Wide *of_one, Wide *of_two) {
     // Not arrays, which compilers keep in memory here.

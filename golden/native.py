@@ -36,6 +36,10 @@ FLAGS = (
     *("-fopenmp-simd", "-fPIC", "-shared", "-pthread", "-std=c++17", "-w"),
     *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
 )
+OWN_FLAGS = {
+    "lanes_avx2.cpp": ["-mno-avx512f"] if platform.machine() in ("x86_64", "AMD64") else []
+}
+"""Flags of single files besides."""
 
 KINDS = ("f32_i32", "f32_i64", "f64_i64", "i32_i32", "i32_i64")
 """Types of the kernels: that of charges, and that of the values computed from charges."""
@@ -126,7 +130,7 @@ def library() -> ctypes.CDLL | None:
     if compiler is None:
         return None
     code = "".join(map(source.data_hash, SOURCES))
-    key = hashlib.sha256(f"{code}{FLAGS}".encode() + machine(compiler)).hexdigest()[:16]
+    key = hashlib.sha256(f"{code}{FLAGS}{OWN_FLAGS}".encode() + machine(compiler)).hexdigest()[:16]
     name = f"kernels-{key}.so"
     try:
         with contextlib.suppress(OSError):
@@ -168,7 +172,7 @@ def _compile(compiler: str, built: Path) -> None:
     code = [source for source in SOURCES if source.suffix == ".cpp"]
     objects = [str(built.with_name(f"{source.stem}.o")) for source in code]
     each = [
-        [compiler, *FLAGS, "-c", str(source), "-o", target]
+        [compiler, *FLAGS, *OWN_FLAGS.get(source.name, []), "-c", str(source), "-o", target]
         for source, target in zip(code, objects, strict=True)
     ]
     with ThreadPoolExecutor() as pool:  # of processes, all at once

@@ -24,7 +24,7 @@ Products = Literal[
 - "bytes": On the CPU's matrix unit.
 - "lanes": All steps in one kernel (golden/lanes.cpp), in bytes if the cells fit, else in int16.
 - "lanes-pairs": The same in int16, in any case.
-- "lanes-avx2", "lanes-avx2-pairs": The same without VNNI, if the CPU has it.
+- "lanes-avx2", "lanes-avx2-pairs": The same on a CPU with AVX2 and no more.
 - "float32", "float64": By PyTorch.
 """
 

@@ -202,7 +202,10 @@ class Chip {
     ~Chip() {
         // Verilator looks up the context by thread; this thread may have run another chip last.
         Verilated::threadContextp(context.get());
-        top->final();
+        try {
+            top->final();
+        } catch (const std::runtime_error&) {  // of sim/fatal.cpp: nothing is left to compare
+        }
         top.reset();
         Verilated::threadContextp(nullptr);
     }
@@ -385,10 +388,21 @@ class Chip {
 }  // namespace
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
-EXPORTED void* chip_new() { return new Chip; }
+EXPORTED void* chip_new() {
+    try {
+        return new Chip;
+    } catch (const std::runtime_error&) {
+        return nullptr;
+    }
+}
 EXPORTED void chip_delete(void* chip) { delete static_cast<Chip*>(chip); }
-EXPORTED void chip_coverage(void* chip, const char* path) {
-    static_cast<Chip*>(chip)->write_coverage(path);
+EXPORTED int32_t chip_coverage(void* chip, const char* path) {
+    try {
+        static_cast<Chip*>(chip)->write_coverage(path);
+        return 1;
+    } catch (const std::runtime_error&) {
+        return 0;
+    }
 }
 EXPORTED int32_t chip_run(void* chip, const Job* job) {
     try {

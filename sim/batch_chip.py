@@ -116,6 +116,8 @@ class Chip:
         self.library, self.sidecar = _load(library), sidecar
         self.stop = np.zeros(1, np.int32) if stop is None else stop
         self.handle = self.library.chip_new()
+        if self.handle is None:
+            raise WordlineError(f"{library} makes no model; delete its folder, and try again.")
 
     def close(self) -> None:
         """Delete the model."""
@@ -123,7 +125,8 @@ class Chip:
 
     def write_coverage(self, path: Path) -> None:
         """Write the coverage record of a model that has been built for it."""
-        self.library.chip_coverage(self.handle, str(path).encode())
+        if not self.library.chip_coverage(self.handle, str(path).encode()):
+            raise WordlineError(f"{path} cannot be written.")
 
     def run(
         self,
@@ -258,5 +261,6 @@ def _load(path: Path) -> Any:
     library.chip_new.restype = ctypes.c_void_p
     library.chip_delete.argtypes = (ctypes.c_void_p,)
     library.chip_coverage.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+    library.chip_coverage.restype = ctypes.c_int32
     library.chip_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
     return library

@@ -39,6 +39,9 @@ LENIENT = ("-Wno-fatal",)
 FATAL = Path(__file__).with_name("fatal.cpp")
 """C++ of what happens when a simulation cannot go on, in the place of Verilator's."""
 
+FATAL_BENCH = FATAL.with_name("fatal_bench.cpp")
+"""The same for a testbench, a process of its own."""
+
 GIVEN = ("CPPFLAGS", "CXXFLAGS", "OPT", "USER_CPPFLAGS")
 """Environment variables that Verilator's make files use."""
 
@@ -307,10 +310,10 @@ class BenchVerilator(LenientVerilator):
     @property
     def how(self) -> str:
         """Everything that a build depends on, except its Verilog: the C++ too."""
-        return super().how + "".join(map(source.data_hash, (self.bench, FATAL)))
+        return super().how + "".join(map(source.data_hash, (self.bench, FATAL_BENCH)))
 
     def _main(self) -> list[str]:
-        sources = (self.bench.absolute(), FATAL)
+        sources = (self.bench.absolute(), FATAL_BENCH)
         return ["-o", self.PROGRAM, *(str(self._for_make(path)) for path in sources)]
 
 

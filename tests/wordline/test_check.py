@@ -256,11 +256,15 @@ def test_verilog_that_ends_the_simulation_is_red(task, folder):
 def test_verilog_that_does_not_settle_is_red(folder):
     """And does not end this process."""
     loop = "wire turns = i__valid & ~turns;\nalways @(posedge clk) if (turns) $display(turns);\n"
-    edit(folder / "checked.v", r"(?m)^endmodule", f"{loop}endmodule")
+    for file in ("checked.v", "package/rtl/checked.v"):
+        edit(folder / file, r"(?m)^endmodule", f"{loop}endmodule")
     found = wordline.check(folder, first=2)
     assert not found.passed
     assert "the simulation cannot go on: " in found.complaint
     assert "did not converge" in found.complaint
+    through_axi = wordline.check(folder / "package", through="axi")
+    assert through_axi.axi_passed is False
+    assert through_axi.axi.startswith("FAILED: ") and "did not converge" in through_axi.axi
 
 
 def test_a_verdict_stands_though_more_is_asked(folder, monkeypatch):
@@ -358,6 +362,18 @@ def test_a_proof_takes_registers_clocks_and_first_values_into_account(old, new, 
     assert old in VERILOG
     after = VERILOG.replace(old, new, 1)
     assert equivalence.proved(VERILOG, after, "half", "", tmp_path) == equal
+
+
+def test_a_proof_is_of_the_module_that_simulators_read(tmp_path):
+    wrong, more = VERILOG.replace("kept + a", "kept - a"), "// kept as it was\n"
+    for after in (
+        f"{wrong}/*\n{VERILOG}*/\n",
+        f"`ifndef YOSYS\n{wrong}`else\n{VERILOG}`endif\n",
+        wrong + VERILOG,
+        f"`define PLUS -\n{VERILOG.replace('kept + a', 'kept `PLUS a')}",
+    ):
+        assert not equivalence.proved(VERILOG, after, "half", "", tmp_path), after
+    assert equivalence.proved(VERILOG, more + VERILOG, "half", "", tmp_path)
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def module(name: str) -> ModuleType:
 
 def reads(settings: Any) -> tuple[str, ...]:
     """The data sets that settings of a study read."""
-    return tuple(_told(dataclasses.asdict(settings), "dataset", "datasets"))
+    return tuple(_told(settings, "dataset", "datasets"))
 
 
 def seeds(settings: dict[str, Any]) -> tuple[int, ...]:
@@ -100,7 +100,11 @@ def seeds(settings: dict[str, Any]) -> tuple[int, ...]:
 
 def _told(settings: Any, *names: str) -> dict[Any, None]:
     """What fields of these names say, anywhere in settings, once each."""
-    if isinstance(settings, list | tuple):
+    if dataclasses.is_dataclass(settings):
+        named = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+        own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+        parts = [_told(own | named, *names)]
+    elif isinstance(settings, list | tuple):
         parts = [_told(part, *names) for part in settings]
     elif isinstance(settings, dict):
         parts = [
