@@ -42,7 +42,10 @@ def _said(anchor: str) -> str:
 
 
 def figure(results: dict[str, Any], path: Path) -> None:
-    """Ratios to anchors and goals, a figure a part: `path`, others with the part in their names."""
+    """Ratios to anchors and goals, a figure a part: `path`, others with the part in their names.
+
+    Panels of unequal numbers of bars are figures of their own, with the anchor's last word.
+    """
     from wordline.studies import common, efficiency_report  # slow to import
 
     parts: dict[str, dict[str, dict[str, list[Any]]]] = {}
@@ -52,10 +55,15 @@ def figure(results: dict[str, Any], path: Path) -> None:
             size = re.sub(r"I\d+ H(\d+) T\d+ B(\d+)", r"\1 units, batch \2", size)
             how = f"times as {'long' if row['unit'] == 'ms' else 'fast'} as {_said(anchor)}"
             parts.setdefault(part, {}).setdefault(how, {}).setdefault(kind, []).append((size, row))
-    subjects = {"golden": "Exact integers are", "training": "Training takes"}
-    for n, (part, panels) in enumerate(parts.items()):
-        to = path.with_stem(f"{path.stem}_{part}") if n else path
-        bars = sum(map(len, next(iter(panels.values())).values()))
+    drawn: dict[tuple[str, int], dict[str, Any]] = {}
+    for part, panels in parts.items():
+        for how, kinds in panels.items():
+            drawn.setdefault((part, sum(map(len, kinds.values()))), {})[how] = kinds
+    subjects, seen = {"golden": "Exact integers are", "training": "Training takes"}, set[str]()
+    for n, ((part, bars), panels) in enumerate(drawn.items()):
+        name = f"{part}_{next(iter(panels)).split()[-1].lower()}" if part in seen else part
+        seen.add(part)
+        to = path.with_stem(f"{path.stem}_{name}") if n else path
         with common.drawing(to, 1, len(panels), (6.8, 1.4 + 0.23 * bars)) as axes:
             said = ", and ".join(map(_bars, axes[0], panels, panels.values()))
             efficiency_report.headline(axes, f"{subjects.get(part, 'The batch runner is')} {said}")
