@@ -179,7 +179,7 @@ def text(folder):
 @pytest.mark.slow
 def test_tolerance_in_small(monkeypatch, shared, tmp_path):
     task = dataclasses.replace(tolerance.VOWELS, float_epochs=12, epochs=4, bits=(2, 4))
-    of_text = tolerance.Text("text-char", 8, 6, 3, 2, 0.01, 0.005, {"rows": 12, "columns": 16})
+    of_text = tolerance.Text("text-char", 8, 6, 3, 2, 0.01, 0.005, 6, {"rows": 12, "columns": 16})
     settings = tolerance.ToleranceStudy(
         (task,), (of_text,), seeds=(0, 1), adc_lsb=(0.0, 4.0), weight=(0.0, 0.4), chips=2
     )
@@ -189,6 +189,8 @@ def test_tolerance_in_small(monkeypatch, shared, tmp_path):
     (row,), (words,) = results["rows"], results["texts"]
     assert row["float"] != row["float_longer"] and words["float"] != words["float_longer"]
     assert 0 < words["quantised"]["mean"] < np.log2(6)
+    assert list(words["wide"]) == ["weights", "ADC", "DAC"] and "DAC: 6 bits" in table
+    assert len({value["mean"] for value in (words["quantised"], *words["wide"].values())}) == 4
     # x and h apart, and columns 4 x 8 in two, of crossbars of 12 x 16; and the head.
     assert words["estimated"]["crossbars"] == 5
     assert words["estimated"]["largest_crossbar"] == [8, 16]

@@ -60,7 +60,7 @@ STUDIES = {
     "noise": Known(3, 3, rtl=True),
     "dni": Known(240, 1500, rtl=True),
     "images": Known(70, 150),
-    "tolerance": Known(25, 150),
+    "tolerance": Known(45, 220),
     "levels": Known(80, 480),
     "votes": Known(8, 180, rtl=True),
     "defence": Known(60, 600, attacks=True),

@@ -54,12 +54,15 @@ SQUARES: Mapping[str, int] = {"rows": 128, "columns": 128, "lanes": 8}
 
 @dataclass(frozen=True)
 class Text(Trained):
-    """A text, and how networks of 4/4/4 bits are trained to predict its next character.
+    """A text, and how networks are trained to predict its next character: with 4/4/4 bits, and
+    with more bits of one part.
 
-    fine_rate: learning rate from the float network on. array: of the description.
+    fine_rate: learning rate from the float network on. wide: bits of that part. array: of the
+    description.
     """
 
     fine_rate: float
+    wide: int = 8
     array: Mapping[str, int] = field(default_factory=lambda: SQUARES)
 
 
@@ -121,17 +124,23 @@ class ToleranceStudy:
         net, fine = text.network, text.fit(text.epochs, text.fine_rate)
         floats, row = self._floats(runner, text, fine, "bits")
         sections = {"array": dict(text.array)}
-        jobs = [
-            Job(
+        designs = {"quantised": sections}
+        for part, (section, name) in AXES.items():
+            designs[part] = sections | {section: {name: text.wide}}
+        jobs = {
+            (design, seed): Job(
                 "wordline.studies.runs:train_quantised",
-                net | {"fit": fine, "seed": seed, "start": start, "sections": sections},
+                net | {"fit": fine, "seed": seed, "start": start, "sections": given},
             )
+            for design, given in designs.items()
             for seed, start in floats.items()
-        ]
-        found = runner.run(f"{text.dataset}: quantise", jobs)
+        }
+        ran = runner.run(f"{text.dataset}: quantise", list(jobs.values()))
+        bits = {place: r["bits"] for place, r in zip(jobs, ran, strict=True)}
+        found = {design: over_seeds([bits[design, n] for n in self.seeds]) for design in designs}
         cost = Job("wordline.studies.chip_runs:priced", net | {"sections": sections})
         row |= {"dataset": text.dataset, "units": text.hidden, "array": dict(text.array)}
-        row["quantised"] = over_seeds([r["bits"] for r in found])
+        row |= {"quantised": found.pop("quantised"), "wide": found, "wide_bits": text.wide}
         (row["estimated"],) = runner.run(f"{text.dataset}: estimate", [cost])
         return row
 
@@ -262,9 +271,11 @@ def _texts(rows: list[Fields], box: Box) -> Table:
     heads = ("float, at the start", "float, trained as long", "4/4/4 bits")
     costs = ("crossbars", "ADCs", "TOPS/W", "with figures of silicon", "TOPS/mm2", "of silicon")
     title = "bits a character, and efficiency as estimated"
-    table = Table("data", "units", *heads, *costs, box=box, title=title)
+    wide = [f"{part}: {rows[0]['wide_bits']} bits" for part in AXES]
+    table = Table("data", "units", *heads, *wide, *costs, box=box, title=title)
     for row in rows:
-        values = (shown(row[name], 3) for name in ("float", "float_longer", "quantised"))
+        values = [shown(row[name], 3) for name in ("float", "float_longer", "quantised")]
+        values += [shown(row["wide"][part], 3) for part in AXES]
         cost = row["estimated"]
         size = "{rows} x {columns}".format(**row["array"])
         efficiency = (
