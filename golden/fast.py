@@ -261,7 +261,6 @@ OF_SEQUENCES = ("x", "h", "runs", "normal", "codes", "c")
 
 def _in_blocks(job: _Job, tensors: dict[str, Tensor]) -> None:
     """Run all steps with products on the matrix unit: blocks of sequences, on all threads."""
-
     # Without a trace, codes are room for a step.
     of_sequences = [name for name in OF_SEQUENCES if name in tensors]
     rooms = [] if job.trace else ["codes"]

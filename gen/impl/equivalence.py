@@ -14,16 +14,13 @@ from typing import Any
 from gen.impl.tools import check_yosys, run_yosys
 from golden import files
 from golden.errors import WordlineError
+from golden.source import COMMENT
 
 TIMEOUT = 20
 """Time limit of a SAT proof (s)."""
 
 BY_READER = re.compile(r"`(ifn?def|elsif)\b|translate_off|full_case|parallel_case", re.IGNORECASE)
 """What a simulator may read otherwise than Yosys, which defines SYNTHESIS and YOSYS."""
-
-
-COMMENT = re.compile(r'("(?:[^"\\\n]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-"""A comment; or, as group 1, a string."""
 
 
 def modules(verilog: str) -> dict[str, str]:
@@ -56,10 +53,10 @@ def proved(before: str, after: str, module: str, boxes: str, folder: Path) -> bo
     """
     check_yosys()
     folder.mkdir(parents=True, exist_ok=True)
-    if BY_READER.search(after) or len(modules(after)) < len(_parts(after)):
+    own, edited = modules(before), modules(after)
+    if BY_READER.search(after) or len(edited) < len(_parts(after)):
         return False  # also if two modules have one name
-    own = modules(before)
-    sides = {"gold": own[module], "gate": modules(after)[module]}
+    sides = {"gold": own[module], "gate": edited[module]}
     texts = [f"(* blackbox *)\n{text}" for name, text in own.items() if name != module]
     texts += [_called(text, side) for side, text in sides.items()]
     files.write_text(folder / "both.v", "".join(texts) + boxes)
