@@ -161,10 +161,9 @@ STUDY = ImagesStudy()
 FULL = ImagesStudy(
     width=128,
     clean=4,
-    noisy=(16, 16),
+    noisy=(12, 16),
     parts=4,
     more=(MOVED, MOVED | {"mirror": True}),
-    votes=64,
 )
 
 
