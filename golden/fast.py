@@ -4,7 +4,7 @@ Inference runs with sequences in the lanes of the CPU's vectors (golden/lanes.cp
 as bytes on the CPU's matrix unit, whichever is faster (golden/products.py). Training, and inference
 on a CPU without AVX2, takes products in float32, which holds every integer up to 2^24, or in
 float64 if charges may be larger; the rest of a step is one compiled pass (golden/kernels.cpp). The
-backward pass is written by hand. Its gradients are those of the readable path; in float32 they
+backward pass is written by hand (golden/gradients.cpp). Its gradients are those of the readable path; in float32 they
 differ by rounding alone. Tests compare both paths.
 """
 
@@ -178,7 +178,10 @@ class _Job:
         return REALS.get(self.kinds[0], torch.int32)
 
     def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
-        """Compiled function of the step number, on tensors that the caller must keep alive."""
+        """Compiled function of the step number, or, if it runs all steps, of the number of threads.
+
+        The caller must keep the tensors alive.
+        """
         if name not in ("multiply", *LANES.values()):
             short = {"bytes": "i32", "float32": "f32", "float64": "f64"}[self.kinds[0]]
             name = f"{name}_{short}_{self.kinds[1]}"
@@ -378,10 +381,13 @@ class _Run(torch.autograd.Function):
         shape, real = job.shape, job.real
         batch, steps, inputs = tensors["x"].shape
         tables = tensors["gate_tables"]
+        several = shape.description.dac.planes > 1
+        weight, charges = tensors["weight"], tensors["charge"]
+        if several:
+            weight = weight / shape.description.dac.range.high
         tensors |= {
+            "weight": weight,
             "grad_h": grad_h.to(real).contiguous(),
-            "grad_recurrent": torch.zeros(batch, shape.units, dtype=real),
-            "grad_c": torch.zeros(batch, shape.units, dtype=real),
             "slopes": slopes(tables.double()).to(real),
             "grad_gain": torch.zeros_like(tensors["gain"], dtype=torch.float64),
             "grad_bias": torch.zeros(shape.gates, shape.units, dtype=torch.float64),
@@ -389,26 +395,8 @@ class _Run(torch.autograd.Function):
         }
         if "tanh_table" in tensors:
             tensors["tanh_slopes"] = slopes(tensors["tanh_table"].double()).to(real)
-        step_back = job.kernel("step_back", tensors)
-        several = shape.description.dac.planes > 1
-        weight, charges = tensors["weight"], tensors["charge"]
-        if several:
-            weight = weight / shape.description.dac.range.high
+        job.kernel("run_back", tensors)(torch.get_num_threads())
         tiles = shape.row_slices
-        # Gradient to h through each row tile that has rows of h.
-        to_h = []
-        for n, tile in enumerate(tiles):
-            start = max(tile.start, inputs)
-            if start < tile.stop:
-                rows = weight[:, start : tile.stop].contiguous()
-                grad = tensors["grad_recurrent"][:, start - inputs : tile.stop - inputs]
-                by_step = (charges[:, n] if several else charges[:, n, 0]).unbind(0)
-                to_h.append((by_step, grad, rows))
-        for t in reversed(range(steps)):
-            step_back(t)
-            if t:
-                for by_step, grad, rows in to_h:
-                    torch.mm(by_step[t].sum(0) if several else by_step[t], rows, out=grad)
         grad_x = None
         if ctx.needs_input_grad[1]:
             parts = []

@@ -76,9 +76,10 @@ class _Narrow(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, shift: int, to: Range) -> Tensor:
         rounded = torch.floor((a + ((1 << shift) >> 1)) * 2.0**-shift if shift else a)
+        result = rounded.clamp(to.low, to.high)
         ctx.shift = shift
-        ctx.save_for_backward((rounded >= to.low) & (rounded <= to.high))
-        return rounded.clamp(to.low, to.high)
+        ctx.save_for_backward(rounded == result)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

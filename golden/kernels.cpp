@@ -1,7 +1,7 @@
-// One step of a recurrent layer in integers, forward and backward (docs/contract.md, 4 to 7 and 10).
+// One step of a recurrent layer in integers (docs/contract.md, 4 to 7 and 10).
 //
-// golden/fast.py computes the products and calls `step` between them. golden/layer.py, adc.py, gates.py,
-// draws.py and cells/ compute the same in readable form; tests compare both. Every loop runs over the
+// golden/fast.py computes the products and calls `step` between them; gradients.cpp has the way back.
+// golden/layer.py, adc.py, gates.py, draws.py and cells/ compute the same in readable form; tests compare both. Every loop runs over the
 // columns of one sequence. So the compiler can vectorise it (`EACH` promises that iterations are
 // independent), and intermediate values stay in the L1 cache.
 //
@@ -13,12 +13,9 @@
 // A column is converted once per row tile and, for a bit-serial DAC, per bit plane, highest plane first. Its
 // code is the sum of these conversions; each plane weighs twice the next one.
 
-#include "kernels.h"
+#include "layer_parts.h"
 
-#include <cmath>
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -29,17 +26,7 @@
 #define TILES
 #endif
 
-#define EACH _Pragma("GCC ivdep") for
-
 namespace {
-
-template <class Int> Int half_up(Int a, int64_t shift) {
-    return (a + ((Int(1) << shift) >> 1)) >> shift;
-}
-
-template <class Int> Int clamp(Int a, int64_t low, int64_t high) {
-    return a < Int(low) ? Int(low) : a > Int(high) ? Int(high) : a;
-}
 
 // Draws for the conversions of one sequence in a row tile, ordered by gate, then unit. step: number of the
 // step times planes, plus the plane.
@@ -84,79 +71,9 @@ void draw(const Layer &p, int64_t step, int64_t tile, int64_t n, int32_t *__rest
     }
 }
 
-// Injected noise of one sequence and step, in proportion to the root mean square of each vector of `units`
-// numbers; the results are rounded.
-struct Noise {
-    const Layer &p;
-    const float *normal;
-    bool every;  // on every vector, not only on pre-activations
-    bool feeds;  // on h before the next product
-
-    Noise(const Layer &p, int64_t t, int64_t n)
-        : p(p), normal(p.normal ? p.normal + (n * p.steps + t) * p.vectors * p.units : nullptr),
-          every(normal && p.in_cell > p.gates), feeds(normal && p.in_cell < p.vectors) {}
-
-    template <class Int> double rms(const Int *__restrict v) const {
-        double power = 0;  // exact: golden/fast.py (`measurable`) keeps it below 2^53
-#pragma omp simd reduction(+ : power)
-        for (int64_t unit = 0; unit < p.units; unit++) power += double(v[unit]) * double(v[unit]);
-        return std::sqrt(power / double(p.units) * p.power_ratio + 1e-6);
-    }
-
-    // Add noise to `count` vectors, starting with number `vector`. In place if noisy is v.
-    template <class Int> void add(int64_t vector, int64_t count, const Int *v, Int *noisy) const {
-        for (int64_t k = 0; k < count; k++, v += p.units, noisy += p.units) {
-            const float *__restrict z = normal + (vector + k) * p.units;
-            const double scale = rms(v);
-            EACH (int64_t unit = 0; unit < p.units; unit++)
-                noisy[unit] = Int(std::floor(double(v[unit]) + double(z[unit]) * scale + 0.5));
-        }
-    }
-
-    // Convert gradients of noisy vectors to those of v in place; the noise's amplitude has a gradient too.
-    template <class Int, class Real>
-    void back(int64_t vector, int64_t count, const Int *__restrict v, Real *__restrict grad) const {
-        for (int64_t k = 0; k < count; k++, v += p.units, grad += p.units) {
-            const float *__restrict z = normal + (vector + k) * p.units;
-            double along = 0;
-#pragma omp simd reduction(+ : along)
-            for (int64_t unit = 0; unit < p.units; unit++) along += double(grad[unit]) * double(z[unit]);
-            const Real each = Real(along * p.power_ratio / (double(p.units) * rms(v)));
-            EACH (int64_t unit = 0; unit < p.units; unit++) grad[unit] += each * Real(v[unit]);
-        }
-    }
-};
-
 template <class Int> Int feed_back(const Layer &p, Int product) {
     if (p.bipolar) return product >= 0 ? 1 : -1;
     return clamp(half_up(product, p.hidden_shift), p.dac_low, p.dac_high);
-}
-
-// Pre-activations of one sequence from its ADC codes, before saturation.
-void pre_activations(const Layer &p, const int32_t *__restrict codes, int32_t *__restrict a) {
-    const int64_t columns = p.gates * p.units;
-    const int32_t one = 1 << p.frac;
-    EACH (int64_t column = 0; column < columns; column++)
-        a[column] = codes[column] * one + p.bias[column];
-}
-
-// c with injected noise, saturated; zeros before the first step (t < 0).
-void noisy_state(const Layer &p, int64_t t, int64_t n, const int32_t *c, int32_t *noisy) {
-    if (t < 0) {
-        std::memset(noisy, 0, sizeof(int32_t) * p.units);
-        return;
-    }
-    Noise(p, t, n).add(2 * p.gates, 1, c, noisy);
-    EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = clamp(noisy[unit], p.state_low, p.state_high);
-}
-
-// h as it goes into the next product, with noise: real numbers, not yet DAC codes. `clean` becomes h.
-void noisy_h(const Layer &p, const Noise &noise, const int16_t *__restrict h, int32_t *__restrict clean,
-             double *__restrict noisy) {
-    EACH (int64_t unit = 0; unit < p.units; unit++) clean[unit] = h[unit];
-    const float *__restrict z = noise.normal + p.in_cell * p.units;
-    const double scale = noise.rms(clean);
-    EACH (int64_t unit = 0; unit < p.units; unit++) noisy[unit] = double(clean[unit]) + double(z[unit]) * scale;
 }
 
 // Write values to the rows, and their negatives if `multiply` needs them.
@@ -324,164 +241,6 @@ template <class Real, class Int, class Row> void step(const Layer &p, int64_t t)
     }
 }
 
-// Gradient of a narrowing by a shift: `slope` for inputs in low..high, which do not saturate, else 0.
-template <class Real, class Int> struct Through {
-    Int low, high;
-    Real slope;
-
-    Through(int64_t shift, int64_t least, int64_t most) {
-        const Int half = (Int(1) << shift) >> 1;
-        low = Int(least) * (Int(1) << shift) - half;
-        high = (Int(most) + 1) * (Int(1) << shift) - half - 1;
-        slope = Real(1) / Real(Int(1) << shift);
-    }
-    Real operator()(Int a) const { return ((a >= low) & (a <= high)) ? slope : Real(0); }
-};
-
-template <class Real, class Int> void step_back(const Layer &p, int64_t t) {
-    const int64_t units = p.units, columns = p.gates * units, entries = p.entries;
-    int32_t *__restrict a = p.scratch, *__restrict index = a + columns;
-    int32_t *values = index + columns, *noisy_values = values + columns;
-    int32_t *states = noisy_values + columns;  // c before and after this step, with injected noise
-    Int *product = reinterpret_cast<Int *>(states + 2 * columns), *noisy_product = product + units;
-    Real *__restrict grad = reinterpret_cast<Real *>(noisy_product + units);
-    Real *__restrict grad_product = grad + columns;
-    const Through<Real, Int> state(p.gate_bits, p.state_low, p.state_high);
-    const Through<Real, Int> upper(p.state_index_shift, p.state_index_low, p.state_index_high);
-    Through<Real, Int> hidden(p.hidden_shift, p.dac_low, p.dac_high);
-    if (p.bipolar) hidden.low = -(hidden.high = Int(1) << p.hidden_shift);
-    const Real *__restrict slopes = static_cast<const Real *>(p.slopes);
-    const Real *__restrict tanh_slopes = static_cast<const Real *>(p.tanh_slopes) - p.state_index_low;
-    const int32_t first = int32_t(p.index_low), last = int32_t(p.index_high);
-    for (int64_t n = 0; n < p.batch; n++) {
-        const int64_t at = n * p.steps + t;
-        const int32_t *__restrict codes = p.codes + n * p.codes_sequence + t * p.codes_step;
-        const Noise noise(p, t, n);
-
-        // From the gradient of what went into the next product to that of h.
-        const Real *__restrict after = static_cast<const Real *>(p.grad_recurrent) + n * units;
-        if (noise.feeds) {
-            // Memory that is not in use: an LSTM's behind grad_product, an RNN's product.
-            Real *__restrict through = p.lstm ? grad_product + units : reinterpret_cast<Real *>(product);
-            double *__restrict noisy = reinterpret_cast<double *>(states);
-            noisy_h(p, noise, p.h + at * units, noisy_values, noisy);
-            for (int64_t unit = 0; unit < units; unit++) {
-                const double rounded = std::floor(noisy[unit] + 0.5);
-                const bool inside = p.bipolar ? std::fabs(noisy[unit]) <= 1
-                                              : rounded >= p.dac_low && rounded <= p.dac_high;
-                through[unit] = inside ? after[unit] : Real(0);
-            }
-            noise.back(p.in_cell, 1, noisy_values, through);
-            after = through;
-        }
-
-        // Recompute values of the forward pass.
-        pre_activations(p, codes, a);
-        if (noise.normal) noise.add(0, p.gates, a, a);
-        for (int64_t gate = 0; gate < p.gates; gate++) {
-            const int32_t *__restrict table = p.gate_tables + gate * entries;
-            EACH (int64_t k = gate * units; k < (gate + 1) * units; k++) {
-                index[k] = clamp(a[k], first, last) - first;
-                values[k] = table[index[k]];
-            }
-        }
-        const int32_t *__restrict v = values;
-        if (noise.every) {
-            noise.add(p.gates, p.gates, values, noisy_values);
-            v = noisy_values;
-        }
-
-        // Cell: grad becomes the gradient of the gate activations.
-        const Real *__restrict outside = static_cast<const Real *>(p.grad_h) + at * units;
-        if (p.lstm) {
-            const int32_t *clean = p.c + n * p.c_sequence + t * p.c_step;
-            const int32_t *c = clean, *before = t ? clean - p.c_step : states;
-            if (noise.every) {
-                noisy_state(p, t - 1, n, before, states);
-                noisy_state(p, t, n, clean, states + units);
-                before = states;
-                c = states + units;
-            } else if (t == 0) {
-                std::memset(states, 0, sizeof(int32_t) * units);
-            }
-            const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
-            Real *__restrict grad_c = static_cast<Real *>(p.grad_c) + n * units;
-            EACH (int64_t unit = 0; unit < units; unit++) {
-                const int64_t at_upper = clamp(half_up(c[unit], p.state_index_shift),
-                                               p.state_index_low, p.state_index_high);
-                product[unit] = Int(v[3 * units + unit]) * Int(tanh[at_upper]);
-            }
-            const Int *noisy = product;
-            if (noise.every) {
-                noise.add(2 * p.gates + 1, 1, product, noisy_product);
-                noisy = noisy_product;
-            }
-            EACH (int64_t unit = 0; unit < units; unit++)
-                grad_product[unit] = (outside[unit] + after[unit]) * hidden(noisy[unit]);
-            if (noise.every) noise.back(2 * p.gates + 1, 1, product, grad_product);
-            EACH (int64_t unit = 0; unit < units; unit++) {
-                const int64_t at_upper = clamp(half_up(c[unit], p.state_index_shift),
-                                               p.state_index_low, p.state_index_high);
-                const Real dh = grad_product[unit];
-                grad[3 * units + unit] = dh * Real(tanh[at_upper]);
-                grad_c[unit] += dh * Real(v[3 * units + unit]) * tanh_slopes[at_upper] * upper(c[unit]);
-            }
-            if (noise.every) {
-                // No gradient where noise made c saturate.
-                int32_t *__restrict unbound = states + 2 * units;
-                noise.add(2 * p.gates, 1, clean, unbound);
-                EACH (int64_t unit = 0; unit < units; unit++)
-                    grad_c[unit] = unbound[unit] == c[unit] ? grad_c[unit] : Real(0);
-                noise.back(2 * p.gates, 1, clean, grad_c);
-            }
-            EACH (int64_t unit = 0; unit < units; unit++) {
-                const Int i = v[unit], f = v[units + unit], g = v[2 * units + unit];
-                const Real dc = grad_c[unit] * state(f * Int(before[unit]) + i * g);
-                grad[unit] = dc * Real(g);
-                grad[units + unit] = dc * Real(before[unit]);
-                grad[2 * units + unit] = dc * Real(i);
-                grad_c[unit] = dc * Real(f);
-            }
-        } else {
-            EACH (int64_t unit = 0; unit < units; unit++)
-                grad[unit] = (outside[unit] + after[unit]) * hidden(Int(v[unit]));
-        }
-        if (noise.every) noise.back(p.gates, p.gates, values, grad);
-
-        // Tables and bias.
-        for (int64_t gate = 0; gate < p.gates; gate++) {
-            double *__restrict sums = p.grad_tables + gate * entries;
-            const Real *__restrict slope = slopes + gate * entries;
-            for (int64_t k = gate * units; k < (gate + 1) * units; k++) sums[index[k]] += double(grad[k]);
-            EACH (int64_t k = gate * units; k < (gate + 1) * units; k++)
-                grad[k] = a[k] >= first && a[k] <= last ? grad[k] * slope[index[k]] : Real(0);
-        }
-        if (noise.normal) {
-            pre_activations(p, codes, a);  // before injected noise
-            noise.back(0, p.gates, a, grad);
-        }
-        EACH (int64_t k = 0; k < columns; k++) p.grad_bias[k] += double(grad[k]);
-
-        // ADC: the gradient replaces the charge.
-        Real *charges = static_cast<Real *>(p.charge) + t * p.charge_step + n * p.charge_width;
-        for (int64_t plane = 0; plane < p.planes; plane++) {
-            const Real scale = std::ldexp(Real(1), int(p.planes - 1 - plane + p.frac - p.adc_shift));
-            for (int64_t tile = 0; tile < p.tiles; tile++) {
-                Real *__restrict charge = charges + tile * p.charge_tile + plane * p.charge_plane;
-                const uint8_t *__restrict inside =
-                    p.inside + (((t * p.batch + n) * p.planes + plane) * p.tiles + tile) * columns;
-                const int32_t *__restrict gain = p.gain + tile * columns;
-                double *__restrict grad_gain = p.grad_gain + tile * columns;
-                EACH (int64_t k = 0; k < columns; k++) {
-                    const Real converted = inside[k] ? grad[k] * scale : Real(0);
-                    grad_gain[k] += double(converted) * double(charge[k]);
-                    charge[k] = converted * Real(gain[k]);
-                }
-            }
-        }
-    }
-}
-
 #ifdef TILES
 // Charge of all columns, in blocks of 32 sequences and 32 columns, whose cells stay in the L1 cache. All
 // buffers are padded to whole blocks.
@@ -538,9 +297,6 @@ void multiply_tiles(const Layer &p) {
     void begin_##kind(const Layer *p, int64_t) { begin<Row>(*p); }                        \
     void step_##kind(const Layer *p, int64_t t) { step<Real, Int, Row>(*p, t); }
 
-#define KERNELS_BACK(Real, Int, kind) \
-    void step_back_##kind(const Layer *p, int64_t t) { step_back<Real, Int>(*p, t); }
-
 extern "C" {
 
 int64_t layer_size() { return sizeof(Layer); }
@@ -549,9 +305,6 @@ KERNELS(float, int64_t, float, f32_i64)
 KERNELS(double, int64_t, double, f64_i64)
 KERNELS(int32_t, int32_t, int8_t, i32_i32)
 KERNELS(int32_t, int64_t, int8_t, i32_i64)
-KERNELS_BACK(float, int32_t, f32_i32)
-KERNELS_BACK(float, int64_t, f32_i64)
-KERNELS_BACK(double, int64_t, f64_i64)
 
 // Whether `multiply` works here: the kernels were compiled for tiles, and the system grants their use.
 int64_t tiles() {

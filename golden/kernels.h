@@ -55,12 +55,12 @@ struct Layer {
     const int16_t *pairs;         // for `run_lanes`: (columns / 4, pairs of rows, 4, 2), g+ - g-
     const int8_t *quads;          // or null: (columns / 4, quads of rows, 4, 4), (g+ - g-) / cell_unit
     const int32_t *quad_start;    // (columns / 4, tiles, 4): -row_offset times the sum of a column's cells
-    // Gradients, for `step_back`, which replaces charge by its gradient.
+    // Gradients, for `run_back`, which replaces charge by its gradient.
+    const void *weight;           // (gates, units, inputs + units) Real: g+ - g-, over the largest DAC code if there
+                                  // are planes
     const void *slopes;           // (gates, entries) Real: slopes of gate_tables
     const void *tanh_slopes;      // (2^state_index_bits) Real: slopes of tanh_table
     const void *grad_h;           // (batch, steps, units) Real: from the next layer or the head
-    const void *grad_recurrent;   // (batch, units) Real: from the next step
-    void *grad_c;                 // (batch, units) Real: of c after this step; becomes that before it
     double *grad_gain;            // (tiles, gates, units), accumulated
     double *grad_bias;            // (gates, units), accumulated
     double *grad_tables;          // (gates, entries), accumulated

@@ -24,9 +24,10 @@ from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 
 FILES = (
-    *("kernels.h", "lanes_vectors.h", "lanes_columns.h"),
-    *("kernels.cpp", "lanes.cpp", "lanes_avx2.cpp", "float_kernels.cpp"),
-    *("array_kernels.cpp", "normal.cpp"),
+    *("kernels.h", "layer_parts.h", "kernels.cpp"),
+    *("gradient_products.h", "gradient_products.cpp", "gradients.cpp"),
+    *("lanes_vectors.h", "lanes_columns.h", "lanes.cpp", "lanes_avx2.cpp"),
+    *("float_kernels.cpp", "array_kernels.cpp", "normal.cpp"),
 )
 SOURCES = tuple(map(Path(__file__).with_name, FILES))
 
@@ -37,7 +38,8 @@ FLAGS = (
     *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
 )
 OWN_FLAGS = {
-    "lanes_avx2.cpp": ["-mno-avx512f"] if platform.machine() in ("x86_64", "AMD64") else []
+    "lanes_avx2.cpp": ["-mno-avx512f"] if platform.machine() in ("x86_64", "AMD64") else [],
+    "gradient_products.cpp": ["-ffp-contract=fast"],
 }
 """Flags of single files besides."""
 
@@ -186,7 +188,7 @@ def _run(command: list[str]) -> None:
 
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     kernels = [f"{name}_{kind}" for name in ("begin", "step") for kind in KINDS]
-    kernels += [f"step_back_{kind}" for kind in KINDS if kind.startswith("f")]
+    kernels += [f"run_back_{kind}" for kind in KINDS if kind.startswith("f")]
     for kernel in (*kernels, "multiply", "run_lanes", "run_lanes_avx2"):
         function = getattr(loaded, kernel)
         function.argtypes, function.restype = (ctypes.POINTER(Layer), ctypes.c_int64), None

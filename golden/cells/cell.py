@@ -65,7 +65,7 @@ class Cell:
     gates: Names of the gates, in the order of a program's tensors.
     noisy_vectors: Number of vectors per step that get noise placed on "every" vector
         (`golden.injection`), besides the pre-activations.
-    kernel: Name in golden/kernels.cpp and golden/float_kernels.cpp. None: `step` and `float_step`
+    kernel: Name in golden's kernels (kernels.cpp, float_kernels.cpp). None: `step` and `float_step`
         run as written.
 
     `step` and `float_step` import modules that need PyTorch inside the function.

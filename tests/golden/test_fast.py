@@ -584,6 +584,30 @@ def test_gradients_through_noise_before_the_product(bits, kind):
             assert (found[name] - value).abs().max() <= 1e-11 * value.abs().max(), name
 
 
+@pytest.mark.parametrize("sections", [{}, {"array": {"rows": 7}, "dac": {"kind": "bit-serial"}}])
+def test_gradients_of_blocks_are_the_same_on_any_threads(sections):
+    """Blocks are 32 sequences: one, two and a part, and on more threads than there are blocks."""
+    description = small(network={"inputs": 5, "hidden": [37]}, **sections)
+    part, shape = random_program(description, 1).layers[0], description.layers[0]
+    for batch in (1, 32, 70):
+        x = random_codes(description, batch, batch, 4, 5)
+        wanted = gradients(part, x, shape, INJECTIONS[1], "readable", 0)
+        for way, bound in (("float64", 1e-11), ("float32", 1e-4)):
+            found = []
+            for threads in (1, 2, 5):
+                torch.set_num_threads(threads)
+                try:
+                    found.append(gradients(part, x, shape, INJECTIONS[1], way, 0))
+                finally:
+                    torch.set_num_threads(1)
+            for name, value in wanted.items():
+                one, *others = (of_threads[name] for of_threads in found)
+                assert (one - value).abs().max() <= bound * value.abs().max(), name
+                # Products of inputs and cells are PyTorch's, which threads may split.
+                if name not in ("x", "positive", "negative"):
+                    assert all(torch.equal(one, other) for other in others), name
+
+
 def test_gradients_are_worth_comparing():
     """What the test above draws reaches every gradient, and is cut off by saturation here and
     there."""
