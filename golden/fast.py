@@ -4,8 +4,8 @@ Inference runs with sequences in the lanes of the CPU's vectors (golden/lanes.cp
 as bytes on the CPU's matrix unit, whichever is faster (golden/products.py). Training, and inference
 on a CPU without AVX2, takes products in float32, which holds every integer up to 2^24, or in
 float64 if charges may be larger; the rest of a step is one compiled pass (golden/kernels.cpp). The
-backward pass is written by hand (golden/gradients.cpp). Its gradients are those of the readable path; in float32 they
-differ by rounding alone. Tests compare both paths.
+backward pass is written by hand (golden/gradients.cpp). Its gradients are those of the readable
+path; in float32 they differ by rounding alone. Tests compare both paths.
 """
 
 from collections.abc import Callable
