@@ -4,6 +4,9 @@ A macro is an array with its converters, without the digital logic around it. Th
 and rows of a published one are counted from its size, and take the figures of components.toml. With
 the high figures, those of silicon, the result is within a factor of 2 of the measured one
 (`tests/gen/test_sweep.py`). Timing is the published one.
+
+The high areas of an ADC and of a row were solved from the densities of these macros, so that TOPS
+per mm2 is a fit: a check of sums, not a prediction. TOPS per watt is independent of it.
 """
 
 from dataclasses import dataclass
@@ -61,6 +64,8 @@ class DigitalMacro:
     """A measured macro that computes in memory with logic.
 
     bits: Bits of inputs and of weights.
+    weight_bits: Bits of weights that it holds.
+    area: mm2.
     """
 
     name: str
@@ -68,12 +73,14 @@ class DigitalMacro:
     bits: int
     tops_per_watt: float
     tops_per_mm2: float
+    weight_bits: int
+    area: float
     source: str
 
 
 IN_MEMORY = DigitalMacro(
-    *("digital in-memory", 22, 4, 89.0, 16.3),
-    source="Chih et al., ISSCC 2021: SRAM, adder trees, 4-bit inputs and weights",
+    *("digital in-memory", 22, 4, 89.0, 16.3, 2**16, 0.202),
+    source="Chih et al., ISSCC 2021: 64 Kb of SRAM, adder trees, 4-bit inputs and weights",
 )
 """The digital macro that published figures of crossbars are beside."""
 

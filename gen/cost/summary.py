@@ -59,6 +59,8 @@ HEADS = {
     "arrays / twin's": "arrays\n/ twin",
     "arrays / stationary": "arrays\n/ stat-\nionary",
     "arrays / in-memory": "arrays\n/ in-\nmemory",
+    "accelerator / in-memory, all weights": "/ in-m.,\nall\nweights",
+    "arrays / in-memory, all weights": "arrays\n/ in-m.,\nall w.",
 }
 """Ratios of `gen.cost.sweep.AGAINST` in a narrow table."""
 
@@ -70,9 +72,10 @@ def estimates(found: dict[str, Any]) -> list[Table]:
     """
     rows = found["rows"]
     varied = [name for name, values in found["axes"].items() if len(values) > 1]
-    ratios = [*HEADS] if "twin" in rows[0]["typical"] else []
+    twins = "twin" in rows[0]["typical"]
     tables_ = []
     for (measure, label), (case, called) in itertools.product(MEASURES.items(), CALLED.items()):
+        ratios = sweep.compared(measure) if twins else []
         title = f"{found['name']}, estimated, {found['node_nm']} nm: {label}, {called}"
         first = ["given"] if varied else []
         heads = [*first, "crossbars", "ours", *(HEADS[name] for name in ratios)]

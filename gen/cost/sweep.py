@@ -5,6 +5,7 @@ estimated (`gen.cost.model`, `gen.cost.digital`) and take the figures (`values`)
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -125,6 +126,10 @@ def _set(figure: Figure, value: Any) -> Figure:
     return replace(figure, low=value, typical=value, high=value, source="given")
 
 
+Bits = tuple[int, int]
+"""Bits of inputs and of weights."""
+
+
 @dataclass(frozen=True)
 class Side:
     """Energy (pJ per step), area (um2) and time of a step (ns) of a design or of its arrays."""
@@ -160,13 +165,11 @@ def _arrays(counted: Counted, of: Values, cost: ppa.Cost, node: int) -> Side:
     return _whole(ppa.cost(alone, of, node=node))
 
 
-def _in_memory(cost: ppa.Cost, node: int, work: float) -> Side:
-    """Measured digital arrays (`gen.cost.macros.IN_MEMORY`), scaled to a node as logic: as many as
-    do the same work in the same time.
-
-    work: That of an operation, relative to one of the macro's bits.
-    """
-    macro, operations = macros.IN_MEMORY, cost.operations * work
+def _in_memory(cost: ppa.Cost, node: int, bits: Bits) -> Side:
+    """Measured digital arrays (`gen.cost.macros.IN_MEMORY`), scaled to a node as logic, that are
+    busy in every cycle: as many as do the same work in the same time."""
+    macro = macros.IN_MEMORY
+    operations = cost.operations * math.prod(bits) / macro.bits**2
     factors = technology.scale(macro.node, node)
     per_mm2 = macro.tops_per_mm2 / (factors.area * factors.delay)
     return Side(
@@ -174,6 +177,18 @@ def _in_memory(cost: ppa.Cost, node: int, work: float) -> Side:
         area=1000 * operations / cost.step_ns / per_mm2,
         step_ns=cost.step_ns,
     )
+
+
+def _holding(busy: Side, own: Counted, node: int, bits: Bits) -> Side:
+    """These arrays, but at least as many as hold all weights at once, two devices a weight.
+
+    What they take while they wait is not known, and not counted.
+    """
+    macro = macros.IN_MEMORY
+    weights = sum(array.devices for array in own.arrays) / 2
+    area = weights * bits[1] / macro.weight_bits * macro.area * 1e6
+    area *= technology.scale(macro.node, node).area
+    return replace(busy, area=max(busy.area, area))
 
 
 def _around(cost: ppa.Cost, arrays: Side) -> Side:
@@ -199,25 +214,27 @@ def estimated(description: Description, *, twins: bool = True) -> Estimated:
 
 
 def sides(
-    counts: Estimated, of: Values, *, node: int = ppa.NODE, work: float = 1.0
+    counts: Estimated, of: Values, *, node: int = ppa.NODE, bits: Bits = (4, 4)
 ) -> dict[str, Side]:
     """What is compared, for given figures.
 
-    "accelerator", "arrays"; and where there is a twin "twin", "twin_arrays", "stationary" (arrays
-    alone, `gen.cost.digital.stationary`), "in_memory" (the accelerator with measured digital
-    arrays) and "in_memory_arrays" (these alone).
-
-    work: Product of the bits of inputs and weights, relative to that of the measured arrays.
+    "accelerator", "arrays"; measured digital arrays that are busy in every cycle, "in_memory_arrays",
+    and that hold all weights, "holding_arrays"; the accelerator with these, "in_memory" and
+    "holding". And where there is a twin "twin", "twin_arrays" and "stationary" (arrays alone,
+    `gen.cost.digital.stationary`).
     """
     own, other, stationary = counts
     cost = ppa.cost(own, of, node=node)
     found = {"accelerator": _whole(cost), "arrays": _arrays(own, of, cost, node)}
+    if own.arrays:
+        busy = _in_memory(cost, node, bits)
+        holding = _holding(busy, own, node, bits)
+        found |= {"in_memory_arrays": busy, "in_memory": _around(cost, busy)}
+        found |= {"holding_arrays": holding, "holding": _around(cost, holding)}
     if other is not None and stationary is not None:
         twin = ppa.cost(other, of, node=node)
         found |= {"twin": _whole(twin), "twin_arrays": _arrays(other, of, twin, node)}
         found |= {"stationary": _whole(ppa.cost(stationary, of, node=node))}
-        in_memory = _in_memory(cost, node, work)
-        found |= {"in_memory": _around(cost, in_memory), "in_memory_arrays": in_memory}
     return found
 
 
@@ -237,11 +254,10 @@ def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, A
         "weights": sum(shape.rows * shape.units * shape.gates for shape in shapes),
     }
     operations = own.operations / own.steps
-    bits = point.description.dac.bits * point.description.device.weight_bits
-    work = bits / macros.IN_MEMORY.bits**2
+    bits = point.description.dac.bits, point.description.device.weight_bits
     found["ratios"] = {}
     for case in CASES:
-        of = sides(counts, values(point.figures, case), node=node, work=work)
+        of = sides(counts, values(point.figures, case), node=node, bits=bits)
         found[case] = {
             name: asdict(side)
             | side.measures(operations)
@@ -258,8 +274,15 @@ AGAINST = {
     "arrays / twin's": ("arrays", "twin_arrays"),
     "arrays / stationary": ("arrays", "stationary"),
     "arrays / in-memory": ("arrays", "in_memory_arrays"),
+    "accelerator / in-memory, all weights": ("accelerator", "holding"),
+    "arrays / in-memory, all weights": ("arrays", "holding_arrays"),
 }
 """Ratios: in words, and their two sides."""
+
+
+def compared(measure: str) -> list[str]:
+    """Ratios of a measure: arrays that hold all weights take no other energy than busy ones."""
+    return [name for name in AGAINST if measure == "tops_per_mm2" or "all weights" not in name]
 
 
 def ratios(of: Mapping[str, Side]) -> dict[str, dict[str, float]]:

@@ -837,7 +837,7 @@ def test_what_efficiency_says(tmp_path):
     )
     assert found["reached"]["typical"] == {"rows": 8, "columns": 16, "adcs": 2}
     assert len(found["decides"]) == 3
-    assert claims["A-SSCC 2025: TOPS/mm2 from the figures of silicon, factor from measured"]["met"]
+    assert claims["A-SSCC 2025: TOPS/W from the figures of silicon, factor from measured"]["met"]
     for preset in ("vowels",):
         watt = claims[f"{preset}: TOPS/W, over the digital twin's"]
         area = claims[f"{preset}: TOPS/mm2, over the digital twin's"]

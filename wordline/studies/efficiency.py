@@ -10,8 +10,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from gen.cost import components, macros, ppa, technology
-from gen.cost.counts import from_dict
+from gen.cost import components, macros, ppa, sweep, technology
+from gen.cost.counts import Counted, from_dict
 from golden import presets
 from wordline.jobs import Job, Runner
 from wordline.studies import efficiency_sizes
@@ -99,8 +99,8 @@ ANCHORS = (
         "Jouppi et al., ISCA 2017",
     ),
     Anchor(
-        *("T4", "DRAM", 12, 8, 8, 0.32, 0.24, "GPU, below its peak"),
-        "NVIDIA, 2018",
+        *("T4", "DRAM", 12, 4, 4, 3.71, 0.477, "GPU, peak"),
+        "NVIDIA, 2018: 260 TOPS at 4 bits, 70 W; die of 545 mm2",
     ),
     Anchor(
         *("EdgeDRNN", "DRAM", 28, 16, 8, 0.0083, None, "GRU on an FPGA, measured"),
@@ -164,11 +164,9 @@ class EfficiencyStudy:
             row: Fields = {"preset": task.preset, "sequences": task.sequences}
             row["steps"] = sides["analog"]["counted"]["steps"]
             row["worth"] = {side: of["worth"] for side, of in sides.items()}
-            row |= ppa.report(
-                figures,
-                from_dict(sides["analog"]["counted"]),
-                from_dict(sides["digital"]["counted"]),
-            )
+            ours, theirs = (from_dict(sides[side]["counted"]) for side in ppa.SIDES)
+            row |= ppa.report(figures, ours, theirs)
+            row["in_memory"] = _in_memory(ours, figures)
             rows.append(row)
         anchors = [
             dataclasses.asdict(a) | {"digital": a.digital, "normalised": a.normalised()}
@@ -176,11 +174,7 @@ class EfficiencyStudy:
         ]
         sizes = efficiency_sizes.run(runner, self.sizes)
         published = macros.compared(figures)
-        digital = [
-            (anchor["name"], anchor)
-            for anchor in anchors
-            if anchor["digital"] and anchor["name"] != macros.IN_MEMORY.name
-        ]
+        digital = [a for a in anchors if a["digital"] and a["name"] != macros.IN_MEMORY.name]
         claims = [claim_ for row in rows for claim_ in _claims(row)]
         return {
             "settings": dataclasses.asdict(self),
@@ -195,6 +189,12 @@ class EfficiencyStudy:
                 *claims,
             ],
         }
+
+
+def _in_memory(ours: Counted, figures: components.Figures) -> dict[str, dict[str, float]]:
+    """Ratios of the whole accelerator to itself around in-memory logic, typical figures."""
+    ratios = sweep.ratios(sweep.sides((ours, None, None), sweep.values(figures, "typical")))
+    return {name: of for name, of in ratios.items() if name.startswith("accelerator")}
 
 
 def _claims(row: Fields) -> list[Fields]:
@@ -213,19 +213,26 @@ def _claims(row: Fields) -> list[Fields]:
                 ours = row["analog"][measure]["typical"] / theirs
                 words = f"{row['preset']}: {unit}, over {anchor.name}'s"
                 claims.append(claim(words, ours, "times", goal=None, anchor=paper))
+        for name in sweep.compared(measure):
+            if of := row["in_memory"].get(name):
+                words = f"{row['preset']}: {unit}, {name}"
+                claims.append(claim(words, of[measure], "times", goal=paper, anchor=paper))
     bit = 100 * (1 - row["next_adc_bit"]["tops_per_watt"])
     words = f"{row['preset']}: TOPS/W lost to another ADC bit"
     return [*claims, claim(words, bit, "%", goal=None)]
 
 
 def _macro_claims(published: list[Fields]) -> list[Fields]:
-    """How far the figures of silicon are from measured macros, as a factor of 1 or more."""
+    """How far the figures of silicon are from measured macros, as a factor of 1 or more. Those of
+    area were solved from TOPS/mm2 (`gen.cost.macros`)."""
     claims = []
     for macro in published:
         for measure, unit in ppa.MEASURES.items():
             if (measured := macro["measured"][measure]) is not None:
                 ratio = macro["predicted"]["high"][measure] / measured
+                fit = " (fitted)" if measure == "tops_per_mm2" else ""
                 words = f"{macro['name']}: {unit} from the figures of silicon, factor from measured"
+                words += fit
                 claims.append(claim(words, max(ratio, 1 / ratio), "times", goal=2.0, least=False))
     return claims
 

@@ -5,6 +5,7 @@ checked against gate-level counts. Ours are compared with chips as published, wi
 arrays, with the whole twin and measured digital arrays, and by weights per mm2.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,17 @@ from gen.cost import components, macros, model, ppa, summary, sweep
 from gen.cost.counts import from_dict
 from wordline.jobs import Job, Runner
 from wordline.studies.chip_runs import sized
-from wordline.studies.common import BLACK, BLUE, GREEN, GREY, VERMILION, claim, drawing, note
+from wordline.studies.common import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    PURPLE,
+    VERMILION,
+    claim,
+    drawing,
+    note,
+)
 
 Fields = dict[str, Any]
 
@@ -50,6 +61,9 @@ PAPER = {"tops_per_watt": 2.4, "tops_per_mm2": 40.0}
 """Times what digital accelerators have (arXiv 2002.10636)."""
 
 
+IN_MEMORY = ("accelerator / in-memory", "arrays / in-memory")
+
+
 def run(runner: Runner, sizes: Sequence[Size]) -> Fields:
     """Estimate all sizes; returns rows, and for each ratio where it reaches the paper's number."""
     places = [(size, lanes) for size in sizes for lanes in size.lanes]
@@ -79,8 +93,9 @@ def run(runner: Runner, sizes: Sequence[Size]) -> Fields:
 
 
 def _dense(counts: sweep.Estimated, figures: components.Figures) -> Fields:
-    """TOPS/W of the arrays over in-memory logic by case of the figures, with equally likely codes
-    and levels, as macros are measured with; a network's codes change and conduct less."""
+    """TOPS/W over in-memory logic, of the accelerator and of the arrays, by case of the figures:
+    with equally likely codes and levels, as macros may have been measured with (ours); a network's
+    codes change and conduct less."""
     own, of = counts[0], model.model()
     changed, reads = macros.likely(BITS, BITS)
     more = changed / of.changed["level"], reads / of.reads["level"]
@@ -91,8 +106,8 @@ def _dense(counts: sweep.Estimated, figures: components.Figures) -> Fields:
     found = {}
     for case in sweep.CASES:
         busy = (replace(own, arrays=arrays), *counts[1:])
-        sides = sweep.sides(busy, sweep.values(figures, case))
-        found[case] = sides["in_memory_arrays"].energy / sides["arrays"].energy
+        ratios = sweep.ratios(sweep.sides(busy, sweep.values(figures, case)))
+        found[case] = {name: ratios[name]["tops_per_watt"] for name in IN_MEMORY}
     return found
 
 
@@ -106,7 +121,8 @@ def _settled(counts: sweep.Estimated, figures: components.Figures, ns: float) ->
 
 
 def _ratios() -> list[tuple[str, str]]:
-    return [(name, measure) for name in sweep.AGAINST for measure in ppa.MEASURES]
+    made = [(name, measure) for measure in ppa.MEASURES for name in sweep.compared(measure)]
+    return sorted(made, key=lambda pair: [*sweep.AGAINST].index(pair[0]))
 
 
 def _best(
@@ -160,22 +176,23 @@ def at(place: Fields | None) -> str:
     return f"{place['rows']:,} x {place['columns']:,}, {place['adcs']} ADCs"
 
 
-def claims(found: Fields, digital: Sequence[tuple[str, Fields]]) -> list[Fields]:
+def claims(found: Fields, digital: Sequence[Fields]) -> list[Fields]:
     """The four rows: highest ratios over sizes, with typical figures and with those of silicon.
 
-    digital: Published GPUs, FPGAs and ASICs, as published: name, measures.
+    digital: Published GPUs, FPGAs and ASICs: name, measures as published, and `normalised`.
     """
     if not found["rows"]:
         return []
     made = []
-    for measure, unit in ppa.MEASURES.items():
-        known = [(name, of[measure]) for name, of in digital if of[measure] is not None]
-        name, theirs = max(known, key=lambda pair: pair[1])
+    for (measure, unit), how in itertools.product(ppa.MEASURES.items(), PUBLISHED):
+        sides = {chip["name"]: chip if how is None else chip[how] for chip in digital}
+        known = {name: of[measure] for name, of in sides.items() if of[measure] is not None}
+        name, theirs = max(known.items(), key=lambda pair: pair[1])
         for case in ("typical", "silicon"):
             values = [row[case]["accelerator"][measure] / theirs for row in found["rows"]]
             best = max(range(len(values)), key=values.__getitem__)
-            words = f"1. {unit} over the best GPU, FPGA or ASIC as published ({name}), "
-            words += f"{at(found['rows'][best])}, {case}"
+            words = f"1. {unit} over the best of {len(known)} digital chips {PUBLISHED[how]} "
+            words += f"({name}), {at(found['rows'][best])}, {case}"
             made.append(_claim(words, values[best], measure))
             made[-1]["reached"] = at(_reached(found["rows"], values, measure))
     for row in found["best"]:
@@ -186,14 +203,19 @@ def claims(found: Fields, digital: Sequence[tuple[str, Fields]]) -> list[Fields]
         words = f"{number}. {unit}, {row['ratio']}, {at(row['place_silicon'])}, silicon"
         made.append(_claim(words, row["best_silicon"], row["measure"]))
     last = found["rows"][-1]
-    for case in ("typical", "silicon"):
-        words = f"2. TOPS/W, arrays / in-memory, equally likely codes, {at(last)}, {case}"
-        made.append(_claim(words, last["dense"][case], "tops_per_watt"))
+    for ratio, case in itertools.product(IN_MEMORY, ("typical", "silicon")):
+        number = 2 if ratio.startswith("arrays") else 3
+        words = f"{number}. TOPS/W, {ratio}, equally likely codes, {at(last)}, {case}"
+        made.append(_claim(words, last["dense"][case][ratio], "tops_per_watt"))
     for case in ("typical", "silicon"):
         densities = [last[case][side]["weights_per_mm2"] for side in ("arrays", "twin_arrays")]
         words = f"4. weights per mm2, arrays / twin's, {at(last)}, {case}"
         made.append(claim(words, densities[0] / densities[1], "times", goal=None))
     return made
+
+
+PUBLISHED = {None: "as published", "normalised": "at 4 bits and 32 nm"}
+"""How the figures of published chips are taken."""
 
 
 def _claim(words: str, ratio: float, measure: str) -> Fields:
@@ -207,7 +229,8 @@ def tables(found: Fields, box: Box) -> list[Table]:
         return []
     made = []
     for measure, unit in ppa.MEASURES.items():
-        heads = [f"{name} ({case})" for name in sweep.AGAINST for case in ("typical", "silicon")]
+        against = sweep.compared(measure)
+        heads = [f"{name} ({case})" for name in against for case in ("typical", "silicon")]
         title = f"sizes, {unit}"
         table = Table("rows x columns", "ADCs", "ours", "ours (silicon)", *heads, box=box)
         table.title = title
@@ -215,7 +238,7 @@ def tables(found: Fields, box: Box) -> list[Table]:
             own = [row[case]["accelerator"][measure] for case in ("typical", "silicon")]
             values = [
                 sweep.ratio(row, name, measure, case)
-                for name in sweep.AGAINST
+                for name in against
                 for case in ("typical", "silicon")
             ]
             size = f"{row['rows']:,} x {row['columns']:,}"
@@ -245,6 +268,7 @@ LOOKS = {
     "arrays / in-memory": (GREY, "v-"),
     "accelerator / twin": (VERMILION, "s--"),
     "accelerator / in-memory": (BLACK, "^:"),
+    "accelerator / in-memory, all weights": (PURPLE, "P-."),
 }
 """Of the ratios."""
 
@@ -258,7 +282,8 @@ def figure(found: Fields, path: Path) -> None:
     with drawing(path, 1, 2, (8.2, 4.4)) as axes:
         for axis, (measure, unit) in zip(axes[0], ppa.MEASURES.items(), strict=True):
             ends = {}
-            for name, (colour, style) in LOOKS.items():
+            for name in filter(LOOKS.__contains__, sweep.compared(measure)):
+                colour, style = LOOKS[name]
                 for case, alpha in (("silicon", 0.35), ("typical", 1.0)):
                     values = [sweep.ratio(row, name, measure, case) for row in rows]
                     axis.plot(range(len(rows)), values, style, color=colour, alpha=alpha)
@@ -280,16 +305,20 @@ def figure(found: Fields, path: Path) -> None:
             axis.grid(color="0.9", linewidth=0.6)
         best = {(row["ratio"], row["measure"]): row for row in found["best"]}
         area = best["arrays / twin's", "tops_per_mm2"]
-        whole = best["accelerator / in-memory", "tops_per_mm2"]
-        said = f"TOPS/mm²: at most {summary.shown(area['typical'])} times the twin's arrays, "
-        said += (
-            f"{summary.shown(whole['typical'])} times in-memory logic;\nwith figures of silicon "
+        whole, holding = (
+            best[f"accelerator / in-memory{how}", "tops_per_mm2"] for how in ("", ", all weights")
         )
-        said += f"(pale) {summary.shown(area['best_silicon'])} and "
-        axes[0, 0].figure.suptitle(
-            f"{said}{summary.shown(whole['best_silicon'])} times",
-            x=0.01, ha="left", fontsize=10.5, fontweight="bold",
-        )  # fmt: skip
+        typical, silicon = (
+            [summary.shown(row[case]) for row in (area, whole, holding)]
+            for case in ("typical", "best_silicon")
+        )
+        said = (
+            f"TOPS/mm²: at most {typical[0]} times the twin's arrays, {typical[1]} times busy "
+            f"in-memory logic,\n{typical[2]} times in-memory logic that holds all weights; with "
+            f"figures of silicon (pale) {', '.join(silicon)} times"
+        )
+        look = {"ha": "left", "fontsize": 10.5, "fontweight": "bold"}
+        axes[0, 0].figure.suptitle(said, x=0.01, **look)
 
 
 def _apart(values: dict[str, float], low: float, high: float) -> dict[str, float]:
