@@ -218,10 +218,10 @@ def sides(
 ) -> dict[str, Side]:
     """What is compared, for given figures.
 
-    "accelerator", "arrays"; measured digital arrays that are busy in every cycle, "in_memory_arrays",
-    and that hold all weights, "holding_arrays"; the accelerator with these, "in_memory" and
-    "holding". And where there is a twin "twin", "twin_arrays" and "stationary" (arrays alone,
-    `gen.cost.digital.stationary`).
+    "accelerator", "arrays"; measured digital arrays that are busy in every cycle,
+    "in_memory_arrays", and that hold all weights, "holding_arrays"; the accelerator with these,
+    "in_memory" and "holding". And where there is a twin "twin", "twin_arrays" and "stationary"
+    (arrays alone, `gen.cost.digital.stationary`).
     """
     own, other, stationary = counts
     cost = ppa.cost(own, of, node=node)
