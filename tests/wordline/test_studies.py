@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,8 @@ from wordline.studies import (
     tolerance,
     votes,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 def words(table):
@@ -354,6 +357,14 @@ def test_faults_in_small(monkeypatch, shared):
     assert point["mismatches"] == 0 and point["values_compared"] > 1_000_000
     assert round(point["rtl"], 4) == point["golden"]
     assert "lane stuck at a code" in table and "accuracy lost" in drawing
+
+
+def test_a_fault_s_verilog_is_equal_only_if_no_value_differs():
+    results = json.loads((ROOT / "docs/studies/faults/results.json").read_text())
+    results["rtl"][1]["mismatches"] = 1234
+    said = "".join(map(words, faults.tables(results)))
+    assert said.count("Verilog equal") == len(results["rtl"]) - 1
+    assert "Verilog: 1,234 values differ" in said
 
 
 def test_intervals_of_faults():

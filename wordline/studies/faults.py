@@ -199,12 +199,15 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     one = Table(
         "design", "one fault", *heads, "chips that lose > 1", "", box=box, title="one fault"
     )
-    rtl = {(p["design"], p["kind"]): p["rtl"] for p in results["rtl"]}
+    rtl = {(p["design"], p["kind"]): p["mismatches"] for p in results["rtl"]}
     for row in results["faults"]:
-        said = rtl.get((row["design"], row["kind"]))
+        differ = rtl.get((row["design"], row["kind"]))
+        said = "" if differ is None else "Verilog equal"
+        if differ:
+            said = f"Verilog: {differ:,} values differ"
         one.add_row(
             *(row["design"], NAMES[row["kind"]], _lost(row), f"{row['worst']:.2f}"),
-            *(_percent(row["harmful"]), "" if said is None else "Verilog equal"),
+            *(_percent(row["harmful"]), said),
         )
     flips = Table("design", "flip", *heads, "classes changed", box=box, title="flipped state")
     for row in results["flips"]:
