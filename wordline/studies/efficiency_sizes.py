@@ -295,27 +295,29 @@ def figure(found: Fields, path: Path) -> None:
                 note(axis, words, place, color=LOOKS[name][0], dx=8, fontsize=8)
             axis.axhline(PAPER[measure], color=GREY, linestyle="--", linewidth=1)
             words = f"paper: {PAPER[measure]:g}"
-            note(axis, words, (len(rows) - 1.4, PAPER[measure]), dy=6, fontsize=8)
+            free = {"tops_per_watt": (len(rows), -7), "tops_per_mm2": (-0.25, 6)}[measure]
+            note(axis, words, (free[0], PAPER[measure]), dy=free[1], fontsize=8)
             axis.axhline(1, color=GREY, linewidth=0.8)
-            names = [f"{row['rows']}\nx {row['columns']}\n{row['adcs']} ADCs" for row in rows]
-            axis.set_xticks(range(len(rows)), names, fontsize=7.5)
+            names = [f"{row['rows']}\nx {row['columns']}\n{row['adcs']}" for row in rows]
+            axis.set_xticks(range(len(rows)), names, fontsize=8)
+            axis.set_xlabel("rows x columns, ADCs", x=0.3)
             axis.set_xlim(-0.3, len(rows) + 1.1)
             axis.set_ylabel(f"times the {unit.replace('mm2', 'mm²')}")
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(color="0.9", linewidth=0.6)
-        best = {(row["ratio"], row["measure"]): row for row in found["best"]}
-        area = best["arrays / twin's", "tops_per_mm2"]
-        whole, holding = (
-            best[f"accelerator / in-memory{how}", "tops_per_mm2"] for how in ("", ", all weights")
-        )
-        typical, silicon = (
-            [summary.shown(row[case]) for row in (area, whole, holding)]
-            for case in ("typical", "best_silicon")
+        busy, all_weights = "accelerator / in-memory", "accelerator / in-memory, all weights"
+        watt, area, holding = (
+            [summary.shown(sweep.ratio(rows[-1], *of, case)) for case in ("typical", "silicon")]
+            for of in (
+                (busy, "tops_per_watt"),
+                (busy, "tops_per_mm2"),
+                (all_weights, "tops_per_mm2"),
+            )
         )
         said = (
-            f"TOPS/mm²: at most {typical[0]} times the twin's arrays, {typical[1]} times busy "
-            f"in-memory logic,\n{typical[2]} times in-memory logic that holds all weights; with "
-            f"figures of silicon (pale) {', '.join(silicon)} times"
+            f"At the largest size {watt[0]} times the TOPS/W of in-memory logic (silicon, pale: "
+            f"{watt[1]}),\nand {area[0]} times its TOPS/mm² ({area[1]}); {holding[0]} times "
+            f"({holding[1]}) if it holds all weights"
         )
         look = {"ha": "left", "fontsize": 10.5, "fontweight": "bold"}
         axes[0, 0].figure.suptitle(said, x=0.01, **look)
