@@ -332,7 +332,7 @@ def test_noise_in_small(monkeypatch, shared):
     assert set(by_place) == {(0.0, 1), (0.4, 1), (settings.vote_sigma, 3)}
     assert by_place[0.0, 1]["sum"]["mean"] > 95 > 70 > by_place[0.4, 1]["sum"]["mean"]
     assert by_place[0.0, 1]["sum"] == by_place[0.0, 1]["majority"]
-    assert results["read_noise_lsb"]["0.4"] > 3
+    assert results["read_noise_lsb"]["none"]["0.4"] > 3
     rtl = {"training": "none", "seed": 0, "read_sigma": 0.4, "votes": 1, "by": "majority"}
     shown = noise.tables(results | {"rtl": [rtl | {"rtl": 51.5}]})[0]
     assert "51.50" in list(shown.columns[6].cells)

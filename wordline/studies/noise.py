@@ -5,6 +5,7 @@ numbers are ours.
 """
 
 import dataclasses
+import statistics
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,7 @@ class NoiseStudy:
             for training in self.trainings
             for seed in self.seeds
         }
-        trained = runner.run("train", list(programs.values()))
-        unit = trained[0]["lsb_per_sigma"]
+        trained = dict(zip(programs, runner.run("train", list(programs.values())), strict=True))
 
         wanted = [(t, sigma, [1]) for t in self.trainings for sigma in self.read]
         wanted += [(t, self.vote_sigma, list(self.votes[1:])) for t in self.trainings]
@@ -84,12 +84,18 @@ class NoiseStudy:
         return {
             "settings": dataclasses.asdict(self),
             "read_noise_lsb": {
-                str(s): round(s * unit, 4) for s in sorted({*self.read, self.vote_sigma})
+                training: self._lsb([trained[training, seed] for seed in self.seeds])
+                for training in self.trainings
             },
             "curve": curve,
             "rtl": rtl,
             "claims": rtl_claims(rtl),
         }
+
+    def _lsb(self, trained: list[Fields]) -> dict[str, float]:
+        """Read noise of a column in ADC LSB, mean over seeds, for each read noise of a device."""
+        unit = statistics.mean(of_seed["lsb_per_sigma"] for of_seed in trained)
+        return {str(s): round(s * unit, 4) for s in sorted({*self.read, self.vote_sigma})}
 
     def _place(
         self,
@@ -139,7 +145,7 @@ def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     rtl = {(*_place(point), point["by"]): point["rtl"] for point in results["rtl"]}
     for point in results["curve"]:
         found = [rtl.get((*_place(point), by)) for by in WAYS]
-        lsb = results["read_noise_lsb"][str(point["read_sigma"])]
+        lsb = results["read_noise_lsb"][point["training"]][str(point["read_sigma"])]
         table.add_row(
             *(point["training"], f"{100 * point['read_sigma']:g} %", f"{lsb:.2f}"),
             *(str(point["votes"]), *(shown(point[by]) for by in WAYS)),
