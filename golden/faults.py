@@ -151,6 +151,14 @@ def _table(part: ArrayProgram, shape: ArrayShape, generator: Generator) -> Chang
     raise AssertionError
 
 
+def _table_bits(part: ArrayProgram, shape: ArrayShape) -> int:
+    if not isinstance(part, LayerProgram):
+        return 0
+    cell = shape.description.cell
+    gates_ = len(part.gate_tables[0]) * sum(range_.bits for range_ in cell.table_ranges)
+    return gates_ + sum(len(part.tables[t.name]) * t.entries.bits for t in cell.tables)
+
+
 Fault = Callable[[ArrayProgram, ArrayShape, Generator], Changed]
 Count = Callable[[ArrayProgram, ArrayShape], int]
 
@@ -167,23 +175,49 @@ FAULTS: dict[str, tuple[Fault, Count]] = {
 }
 """Permanent faults by kind: the change of an array's program, and the number of places for it."""
 
+BITS: dict[str, Count] = {
+    "device": lambda part, shape: 2 * _cells(part) * shape.description.device.conductance_bits,
+    "table": _table_bits,
+    "bias": lambda part, shape: part.bias.numel() * shape.index_bits,  # type: ignore[attr-defined]
+    "gain": lambda part, shape: part.gain.numel() * shape.description.adc.gain_bits,
+}
+"""Of the kinds that flip a bit: the number of bits."""
+
+
+def _arrays(program: Program) -> list[tuple[str, ArrayProgram, ArrayShape]]:
+    shapes = program.description.arrays
+    return [(name, part, shapes[name]) for name, part in program.arrays.items()]
+
+
+def possible(program: Program, kind: str) -> dict[str, int]:
+    """How many faults of a kind in FAULTS there can be, by array: parts, devices or bits."""
+    devices = 2 if kind in ("device on", "device off") else 1
+    count = BITS.get(kind, FAULTS[kind][1])
+    return {name: devices * count(part, shape) for name, part, shape in _arrays(program)}
+
 
 def apply(program: Program, kind: str, generator: Generator) -> Program:
-    """A program's chip with one fault of a kind in FAULTS, drawn from all places in all arrays.
+    """The chip of `drawn`."""
+    return drawn(program, kind, generator)[1]
+
+
+def drawn(program: Program, kind: str, generator: Generator) -> tuple[str, Program]:
+    """A program's chip with one fault of a kind in FAULTS, drawn from all places in all arrays, and
+    the name of the array that has it.
 
     Raises WordlineError if the ADC of a lane has more than 4 bits.
     """
     fault, count = FAULTS[kind]
-    found = [*zip(program.arrays.values(), program.description.arrays.values(), strict=True)]
-    counts = [count(part, shape) for part, shape in found]
+    found = _arrays(program)
+    counts = [count(part, shape) for _, part, shape in found]
     place = _below(sum(counts), generator)
     number = next(n for n in range(len(counts)) if place < sum(counts[: n + 1]))
-    part, shape = found[number]
+    name, part, shape = found[number]
     changed: Any = dataclasses.replace(part, **fault(part, shape, generator))
     if number == len(program.layers):
-        return dataclasses.replace(program, head=changed)
+        return name, dataclasses.replace(program, head=changed)
     layers = (*program.layers[:number], changed, *program.layers[number + 1 :])
-    return dataclasses.replace(program, layers=layers)
+    return name, dataclasses.replace(program, layers=layers)
 
 
 def generator(seed: int, purpose: str) -> Generator:

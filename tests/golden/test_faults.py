@@ -30,12 +30,40 @@ def changes(before, after):
     return {name: places for name, places in found.items() if len(places)}
 
 
+def test_how_many_faults_there_can_be():
+    program, found = random_program(DESIGN, 0), {}
+    for kind in faults.FAULTS:
+        found[kind] = faults.possible(program, kind)
+        assert list(found[kind]) == ["layers.0", "layers.1", "head"]
+    assert found["row"] == {"layers.0": 8, "layers.1": 11, "head": 6}
+    assert found["column"] == {"layers.0": 20, "layers.1": 24, "head": 4}
+    # Three lanes a column tile, of up to 16 columns.
+    assert found["lane"] == {"layers.0": 6, "layers.1": 6, "head": 3}
+    cells = 8 * 20, 11 * 24, 6 * 4
+    bits = DESIGN.device.conductance_bits
+    assert list(found["device"].values()) == [2 * count * bits for count in cells]
+    assert list(found["device on"].values()) == [2 * count for count in cells]
+    for n, (name, shape) in enumerate(DESIGN.arrays.items()):
+        assert found["bias"][name] == shape.gates * shape.units * shape.index_bits
+        tiles = (1, 2, 1)[n]  # rows of up to 8
+        assert found["gain"][name] == tiles * shape.gates * DESIGN.adc.gain_bits
+    # An entry of a gate's table for each sum, and those of tanh(c).
+    assert found["table"]["head"] == 0
+    flat = [*program.layers[0].gate_tables, program.layers[0].tables["tanh_table"]]
+    ranges = [*DESIGN.cell.table_ranges, DESIGN.cell.tables[0].entries]
+    exact = sum(
+        len(values) * (range_.high - range_.low).bit_length()
+        for values, range_ in zip(flat, ranges, strict=True)
+    )
+    assert found["table"]["layers.0"] == exact
+
+
 @pytest.mark.parametrize("kind", faults.FAULTS)
 def test_one_fault_in_its_place(kind):
     program = random_program(DESIGN, 0)
     arrays, seen = DESIGN.arrays, set()
     for n in range(40):
-        chip = faults.apply(program, kind, faults.generator(n, kind))
+        array, chip = faults.drawn(program, kind, faults.generator(n, kind))
         again = faults.apply(program, kind, faults.generator(n, kind))
         assert not changes(chip, again)
         found = changes(program, chip)
@@ -44,6 +72,7 @@ def test_one_fault_in_its_place(kind):
         if not found:
             continue
         (name,) = names
+        assert name == array
         shape = arrays[name]
         seen |= {name}
         fields = {name.rpartition(".")[2]: places for name, places in found.items()}

@@ -20,12 +20,19 @@ from wordline.jobs import Here
 
 def faulty(
     here: Here, *, dataset: str, program: str, kind: str, draws: int, seed: int
-) -> list[float]:
-    """Accuracy of chips with one permanent fault of a kind each (`golden.faults.FAULTS`)."""
+) -> dict[str, Any]:
+    """Accuracy of chips with one permanent fault of a kind each (`golden.faults.FAULTS`).
+
+    arrays: Which array has the fault. possible: how many there can be, by array.
+    """
     test = datasets.load(dataset, here.data_dir).test
     chip, generator = Program.load(here.file(program)), faults.generator(seed, kind)
-    drawn = (faults.apply(chip, kind, generator) for _ in range(draws))
-    return [evaluate.measured(one, test)["accuracy"] for one in drawn]
+    accuracy, arrays = [], []
+    for _ in range(draws):
+        array, one = faults.drawn(chip, kind, generator)
+        accuracy.append(evaluate.measured(one, test)["accuracy"])
+        arrays.append(array)
+    return {"accuracy": accuracy, "arrays": arrays, "possible": faults.possible(chip, kind)}
 
 
 def stuck(

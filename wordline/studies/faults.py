@@ -110,7 +110,7 @@ class FaultsStudy:
         for design, function, given in wanted:
             own = [next(results) for _ in self.seeds]
             if function == "faulty":
-                first[design, given["kind"]] = own[0][0]
+                first[design, given["kind"]] = own[0]["accuracy"][0]
             base = [clean[design, seed] for seed in self.seeds]
             found[function].append({"design": design} | given | _measured(own, base))
         rtl = self._verilog(runner, programs, first)
@@ -147,7 +147,8 @@ class FaultsStudy:
 
 
 def _measured(own: list[Any], clean: list[float]) -> Fields:
-    """Points lost over the draws of all seeds; of flips, also the share of changed classes."""
+    """Points lost over the draws of all seeds; by array, where faults are drawn from several; of
+    flips, the share of changed classes."""
     accuracy = [r["accuracy"] if isinstance(r, dict) else r for r in own]
     lost = [base - a for base, of in zip(clean, accuracy, strict=True) for a in of]
     mean, half = interval(lost)
@@ -157,11 +158,26 @@ def _measured(own: list[Any], clean: list[float]) -> Fields:
         "interval": [round(mean - half, 4), round(mean + half, 4)],
         "worst": round(max(lost), 4),
     }
-    if isinstance(own[0], dict):
+    if isinstance(own[0], dict) and "changed" in own[0]:
         changed = sum(sum(r["changed"]) for r in own)
         count = sum(len(r["changed"]) * r["sequences"] for r in own)
         return found | {"changed": _share(changed, count), "sequences": count}
+    if isinstance(own[0], dict):
+        arrays = [array for of_seed in own for array in of_seed["arrays"]]
+        found["arrays"] = {
+            name: {"possible": count}
+            | _lost_in([v for v, a in zip(lost, arrays, strict=True) if a == name])
+            for name, count in own[0]["possible"].items()
+        }
     return found | {"harmful": _share(sum(value > HARM for value in lost), len(lost))}
+
+
+def _lost_in(lost: list[float]) -> Fields:
+    """Mean and worst loss of the chips whose fault is in one array."""
+    if not lost:
+        return {"chips": 0, "lost": None, "worst": None}
+    mean = round(sum(lost) / len(lost), 4)
+    return {"chips": len(lost), "lost": mean, "worst": round(max(lost), 4)}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -196,18 +212,21 @@ FULL = FaultsStudy(draws=2000, chips=500, flips=1000)
 def tables(results: Fields, *, box: Box = SQUARE) -> list[Table]:
     """Points lost, with 95 % confidence intervals: by one fault, by stuck devices, by flips."""
     heads = ("points lost (95 %)", "worst")
-    one = Table(
-        "design", "one fault", *heads, "chips that lose > 1", "", box=box, title="one fault"
-    )
+    one = Table("design", "one fault", "possible", *heads, box=box, title="one fault")
+    for head in ("chips that lose > 1", "lost in layer, head", ""):
+        one.add_column(head)
     rtl = {(p["design"], p["kind"]): p["mismatches"] for p in results["rtl"]}
     for row in results["faults"]:
         differ = rtl.get((row["design"], row["kind"]))
         said = "" if differ is None else "Verilog equal"
         if differ:
             said = f"Verilog: {differ:,} values differ"
+        arrays = row["arrays"].values()
+        possible = sum(of["possible"] for of in arrays)
+        each = ", ".join("-" if of["lost"] is None else f"{of['lost']:.2f}" for of in arrays)
         one.add_row(
-            *(row["design"], NAMES[row["kind"]], _lost(row), f"{row['worst']:.2f}"),
-            *(_percent(row["harmful"]), said),
+            *(row["design"], NAMES[row["kind"]], f"{possible:,}", _lost(row)),
+            *(f"{row['worst']:.2f}", _percent(row["harmful"]), each, said),
         )
     flips = Table("design", "flip", *heads, "classes changed", box=box, title="flipped state")
     for row in results["flips"]:
