@@ -36,7 +36,8 @@ POINTS = 8
 class Levels:
     """How training finds the level table of each array.
 
-    method:     "uniform": equally spaced at the scale of least mean squared error. "lloyd-max":
+    method:     "uniform": equally spaced at the scale of least mean squared error; an even number
+                may have one level more on one side of 0, to have 0 too. "lloyd-max":
                 least mean squared error of the weights. "k-means": the same, each weight's error
                 weighted by its importance, the mean squared gradient of the loss. "pruning": from
                 many equally spaced points the cheapest one is removed, in that measure, until
@@ -195,9 +196,18 @@ def _chain(
 def _uniform(
     cost: "_Cost", apart: Tensor, count: int, *, symmetric: bool
 ) -> Iterator[tuple[int, ...]]:
-    """Yield the equally spaced tables of 2 to `count` levels; they are always symmetric."""
-    for levels in range(2, count + 1):
-        chosen = _equally_spaced(levels, len(cost.codes) - 1)
+    """Yield the equally spaced tables of 2 to `count` levels.
+
+    An even number of levels that are symmetric around 0 has none at 0. Unless tables must be
+    symmetric, there are also those with 0 and one level more on one side.
+    """
+    last = len(cost.codes) - 1
+    found = [_equally_spaced(levels, last) for levels in range(2, count + 1)]
+    if not symmetric:
+        for levels in range(4, count + 1, 2):
+            whole = _equally_spaced(levels + 1, last)
+            found += [whole[:-1], whole[1:]]
+    for chosen in found:
         table = cost.codes[chosen]
         if bool((table.diff() >= apart[chosen[:-1], chosen[1:]]).all()):
             yield tuple(table.tolist())

@@ -161,6 +161,13 @@ def test_equally_spaced_levels_of_a_normal_distribution():
         assert found.clip == pytest.approx(step * (count - 1) / 2, abs=0.25)
         assert found.error == pytest.approx(error, rel=0.03)
         assert len(found.levels) == count
+    # Where more weights are above 0, so is one level more.
+    for sign in (1, -1):
+        found = place(weights + sign / 2, weights, Levels(method="uniform"), 8, 252)
+        assert found.levels == tuple(sorted(sign * 63 * n for n in range(-3, 5)))
+        how = Levels(method="uniform", symmetric=True)
+        even = place(weights + sign / 2, weights, how, 8, 252)
+        assert even.levels == tuple(36 * n for n in range(-7, 8, 2)) and even.error > found.error
     # Two levels with nothing between them are worth less than three, of weights that are often 0.
     often = torch.where(torch.arange(100_000) % 4 == 0, weights, 0.0)
     assert len(place(often, weights, Levels(method="uniform"), 4, 255).levels) == 3
