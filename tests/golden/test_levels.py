@@ -168,9 +168,14 @@ def test_equally_spaced_levels_of_a_normal_distribution():
         how = Levels(method="uniform", symmetric=True)
         even = place(weights + sign / 2, weights, how, 8, 252)
         assert even.levels == tuple(36 * n for n in range(-7, 8, 2)) and even.error > found.error
-    # Two levels with nothing between them are worth less than three, of weights that are often 0.
+    # Levels without one at 0 are worth less than fewer, of weights that are often 0.
     often = torch.where(torch.arange(100_000) % 4 == 0, weights, 0.0)
-    assert len(place(often, weights, Levels(method="uniform"), 4, 255).levels) == 3
+    even, found = (
+        place(often, weights, Levels(method="uniform", symmetric=symmetric), 4, 255)
+        for symmetric in (True, False)
+    )
+    assert even.levels == (-255, 0, 255)
+    assert found.levels == (-255, -128, 0, 128) and found.error < even.error
 
 
 def test_levels_go_where_weights_are_important():
