@@ -177,7 +177,7 @@ class _Job:
         """dtype of charges."""
         return REALS.get(self.kinds[0], torch.int32)
 
-    def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], None]:
+    def kernel(self, name: str, tensors: dict[str, Tensor]) -> Callable[[int], int | None]:
         """Compiled function of the step number, or, if it runs all steps, of the number of threads.
 
         The caller must keep the tensors alive.
@@ -345,7 +345,8 @@ def _bytes(job: _Job) -> dict[str, Tensor]:
 
 def _of_run(job: _Job) -> dict[str, Tensor]:
     """Numbers of a run, and memory for it."""
-    scratch = torch.empty(12 * job.shape.gates * job.shape.units, dtype=torch.int32)
+    # Draws, pre-activations, and of an RNN's one gate h in float64 and in codes.
+    scratch = torch.empty(5 * job.shape.gates * job.shape.units, dtype=torch.int32)
     runs = (job.runs.long() % noise.WORD).to(torch.uint32)
     tensors = {"runs": runs, "scratch": scratch}
     if job.injected is not None:
@@ -386,7 +387,7 @@ class _Run(torch.autograd.Function):
         if several:
             weight = weight / shape.description.dac.range.high
         tensors |= {
-            "weight": weight,
+            "weight": weight.contiguous(),
             "grad_h": grad_h.to(real).contiguous(),
             "slopes": slopes(tables.double()).to(real),
             "grad_gain": torch.zeros_like(tensors["gain"], dtype=torch.float64),
@@ -395,7 +396,8 @@ class _Run(torch.autograd.Function):
         }
         if "tanh_table" in tensors:
             tensors["tanh_slopes"] = slopes(tensors["tanh_table"].double()).to(real)
-        job.kernel("run_back", tensors)(torch.get_num_threads())
+        if job.kernel("run_back", tensors)(torch.get_num_threads()):
+            raise MemoryError("not enough memory for the gradients of a layer")
         tiles = shape.row_slices
         grad_x = None
         if ctx.needs_input_grad[1]:

@@ -7,21 +7,23 @@
 
 namespace {
 
-// Numbers of a vector register, and how many of them make a panel: 8 rows by a panel fit in the registers.
+// Bytes of a vector register, and the registers that make a panel: 8 rows by a panel fit in the registers.
 #if defined(__AVX512F__)
 constexpr int64_t BYTES = 64, VECTORS = 2;
 #elif defined(__AVX__)
 constexpr int64_t BYTES = 32, VECTORS = 1;
-#else
+#elif defined(__aarch64__)
 constexpr int64_t BYTES = 16, VECTORS = 2;
+#else
+constexpr int64_t BYTES = 16, VECTORS = 1;
 #endif
 constexpr int64_t ROWS = 8;
 
-template <class Real> struct Tile {
+template <class Real> struct Panel {
     typedef Real V __attribute__((vector_size(BYTES)));
-    static constexpr int64_t EACH = BYTES / int64_t(sizeof(Real)), WIDTH = VECTORS * EACH;
+    static constexpr int64_t WIDTH = VECTORS * BYTES / int64_t(sizeof(Real));
 
-    static int64_t panels(int64_t width) { return (width + WIDTH - 1) / WIDTH; }
+    static int64_t count(int64_t width) { return (width + WIDTH - 1) / WIDTH; }
 
     // Products of ROWS rows by a panel.
     static void multiply(const Real *const (&row)[ROWS], const Real *panel, int64_t depth, V (&sum)[ROWS][VECTORS]) {
@@ -41,8 +43,8 @@ template <class Real> struct Tile {
 
 template <class Real>
 Matrix<Real>::Matrix(const Real *from, int64_t stride, int64_t depth, int64_t width)
-    : depth(depth), width(width), panels(Tile<Real>::panels(width) * depth * Tile<Real>::WIDTH) {
-    constexpr int64_t WIDTH = Tile<Real>::WIDTH;
+    : depth(depth), width(width), panels(Panel<Real>::count(width) * depth * Panel<Real>::WIDTH) {
+    constexpr int64_t WIDTH = Panel<Real>::WIDTH;
     Real *to = panels;
     for (int64_t first = 0; first < width; first += WIDTH) {
         const int64_t some = width - first < WIDTH ? width - first : WIDTH;
@@ -55,15 +57,16 @@ Matrix<Real>::Matrix(const Real *from, int64_t stride, int64_t depth, int64_t wi
 
 template <class Real>
 void Matrix<Real>::multiply(const Real *rows, int64_t stride, int64_t count, Real *to, int64_t to_stride) const {
-    constexpr int64_t WIDTH = Tile<Real>::WIDTH;
-    typename Tile<Real>::V sum[ROWS][VECTORS];
-    for (int64_t n = 0; n < count; n += ROWS) {
-        const Real *row[ROWS];
-        // In the place of rows that are not there the last one, whose products are not kept.
-        for (int64_t k = 0; k < ROWS; k++) row[k] = rows + (n + k < count ? n + k : count - 1) * stride;
-        for (int64_t first = 0; first < width; first += WIDTH) {
-            const int64_t some = width - first < WIDTH ? width - first : WIDTH;
-            Tile<Real>::multiply(row, panels + first * depth, depth, sum);
+    constexpr int64_t WIDTH = Panel<Real>::WIDTH;
+    typename Panel<Real>::V sum[ROWS][VECTORS];
+    // A panel after the other: it stays in the L2 cache, where a large matrix does not.
+    for (int64_t first = 0; first < width; first += WIDTH) {
+        const int64_t some = width - first < WIDTH ? width - first : WIDTH;
+        for (int64_t n = 0; n < count; n += ROWS) {
+            const Real *row[ROWS];
+            // In the place of rows that are not there the last one, whose products are not kept.
+            for (int64_t k = 0; k < ROWS; k++) row[k] = rows + (n + k < count ? n + k : count - 1) * stride;
+            Panel<Real>::multiply(row, panels + first * depth, depth, sum);
             for (int64_t k = 0; k < ROWS && n + k < count; k++)
                 std::memcpy(to + (n + k) * to_stride + first, sum[k], size_t(some) * sizeof(Real));
         }

@@ -1,5 +1,5 @@
-// The backward pass of a recurrent layer in integers (docs/contract.md, 4 to 7 and 10): from the gradient of h to
-// those of charges, gains, biases and gate tables. golden/fast.py computes those of cells and inputs from the first.
+// The backward pass of a recurrent layer in integers (docs/contract.md, 12): from the gradient of h to those of
+// charges, gains, biases and gate tables. From those of charges, golden/fast.py computes those of cells and inputs.
 //
 // A block of sequences goes through all steps, the last one first, so that its numbers stay in the caches. Values
 // that the forward pass did not keep are computed again. The gradients of a block are summed apart and added in the
@@ -8,15 +8,23 @@
 #include "gradient_products.h"
 #include "layer_parts.h"
 
+#include <algorithm>
 #include <atomic>
+#include <condition_variable>
+#include <exception>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
 namespace {
 
-constexpr int64_t BLOCK = 32;  // sequences
-constexpr int64_t WAYS = 4;    // sums of each entry of a table, in turn, so that no addition waits for the last one
+// Sequences of a block: few, so that small batches have blocks for several threads; more if the cells do not fit in
+// half of an L2 cache, because each block reads them in each step.
+constexpr int64_t FEW = 8, MANY = 32, LARGE = 1 << 20;
+
+// Sums of each entry of a table, in turn, so that no addition waits for the last one; but one of large tables.
+constexpr int64_t WAYS = 4, LARGE_TABLE = 4096;
 
 // Gradient of a narrowing by a shift: `slope` for inputs in low..high, which do not saturate, else 0.
 template <class Real, class Int> struct Through {
@@ -40,11 +48,13 @@ template <class Real, class Int> struct Shared {
         int64_t number, unit;
     };
     const Layer &p;
+    const int64_t block;  // sequences of a block, at most
     const Through<Real, Int> state, upper, hidden;
     std::vector<std::unique_ptr<Tile>> of_h;
 
     explicit Shared(const Layer &p)
-        : p(p), state(p.gate_bits, p.state_low, p.state_high),
+        : p(p), block(p.gates * p.units * p.units * int64_t(sizeof(Real)) > LARGE ? MANY : FEW),
+          state(p.gate_bits, p.state_low, p.state_high),
           upper(p.state_index_shift, p.state_index_low, p.state_index_high),
           hidden(p.hidden_shift, p.dac_low, p.dac_high, p.bipolar) {
         const int64_t rows = p.inputs + p.units;
@@ -60,50 +70,58 @@ template <class Real, class Int> struct Shared {
 
 // Gradients of the sequences of a block.
 struct Sums {
-    std::vector<double> gain, bias, tables;  // tables: (gates, entries, WAYS)
+    const int64_t ways;
+    std::vector<double> gain, bias, tables;  // tables: (gates, entries, ways)
 
     explicit Sums(const Layer &p)
-        : gain(p.tiles * p.gates * p.units), bias(p.gates * p.units), tables(p.gates * p.entries * WAYS) {}
+        : ways(p.entries > LARGE_TABLE ? 1 : WAYS), gain(p.tiles * p.gates * p.units), bias(p.gates * p.units),
+          tables(p.gates * p.entries * ways) {}
+
+    void clear() {
+        for (auto *of : {&gain, &bias, &tables}) std::fill(of->begin(), of->end(), 0.0);
+    }
 
     void add_to(const Layer &p) const {
         for (size_t k = 0; k < gain.size(); k++) p.grad_gain[k] += gain[k];
         for (size_t k = 0; k < bias.size(); k++) p.grad_bias[k] += bias[k];
         for (int64_t k = 0; k < p.gates * p.entries; k++)
-            for (int64_t way = 0; way < WAYS; way++) p.grad_tables[k] += tables[k * WAYS + way];
+            for (int64_t way = 0; way < ways; way++) p.grad_tables[k] += tables[k * ways + way];
     }
 };
 
 template <class Real, class Int> class Block {
   public:
-    explicit Block(const Shared<Real, Int> &of) : of(of), p(of.p) {}
+    explicit Block(const Shared<Real, Int> &of) : of(of), p(of.p), sums(p) {}
 
-    // All steps of up to BLOCK sequences.
-    void run(int64_t from, int64_t size, Sums &into) {
+    // All steps of some sequences, as many as a block has at most.
+    void run(int64_t from, int64_t size) {
         first = from;
         count = size;
-        sums = &into;
-        std::memset(grad_recurrent, 0, BLOCK * units * sizeof(Real));
-        std::memset(grad_c, 0, BLOCK * units * sizeof(Real));
+        sums.clear();
+        std::memset(grad_recurrent, 0, of.block * units * sizeof(Real));
+        std::memset(grad_c, 0, of.block * units * sizeof(Real));
         for (int64_t t = p.steps - 1; t >= 0; t--) {
             std::memset(step_gain, 0, p.tiles * columns * sizeof(Real));
             std::memset(step_bias, 0, columns * sizeof(Real));
             for (int64_t n = 0; n < count; n++) sequence(t, n);
-            for (int64_t k = 0; k < p.tiles * columns; k++) sums->gain[k] += double(step_gain[k]);
-            for (int64_t k = 0; k < columns; k++) sums->bias[k] += double(step_bias[k]);
+            for (int64_t k = 0; k < p.tiles * columns; k++) sums.gain[k] += double(step_gain[k]);
+            for (int64_t k = 0; k < columns; k++) sums.bias[k] += double(step_bias[k]);
             if (t) products(t);
         }
     }
+
+    void add_sums() const { sums.add_to(p); }
 
   private:
     const Shared<Real, Int> &of;
     const Layer &p;
     const int64_t units = p.units, columns = p.gates * p.units;
     int64_t first = 0, count = 0;
-    Sums *sums = nullptr;
-    // Of all sequences of a block: gradients of what goes into the next product, and of c after a step, which
-    // becomes that before it; and of charges, summed over planes.
-    const Room<Real> grad_recurrent{BLOCK * units}, grad_c{BLOCK * units};
-    const Room<Real> of_planes{p.planes > 1 ? BLOCK * columns : 0};
+    Sums sums;
+    // Of all sequences of a block: gradients of what goes into the next product; of c after a step, which `lstm`
+    // replaces by those of c before it; and of charges, summed over planes.
+    const Room<Real> grad_recurrent{of.block * units}, grad_c{of.block * units};
+    const Room<Real> of_planes{p.planes > 1 ? of.block * columns : 0};
     const Room<Real> step_gain{p.tiles * columns}, step_bias{columns};
     // Of one sequence.
     const Room<int32_t> a{columns}, noisy_a{columns}, index{columns}, values{columns}, noisy_values{columns};
@@ -194,7 +212,7 @@ template <class Real, class Int> class Block {
     void lstm(int64_t t, int64_t n, const Noise &noise, const int32_t *__restrict v, const Real *__restrict outside,
               const Real *__restrict fed) {
         const int32_t *clean = p.c + (first + n) * p.c_sequence + t * p.c_step;
-        const int32_t *__restrict c = clean, *__restrict last = clean - p.c_step;
+        const int32_t *__restrict c = clean, *__restrict last = t ? clean - p.c_step : before;
         if (noise.every) {
             noisy_state(p, t - 1, first + n, last, before);
             noisy_state(p, t, first + n, clean, after);
@@ -202,7 +220,6 @@ template <class Real, class Int> class Block {
             c = after;
         } else if (t == 0) {
             std::memset(before, 0, sizeof(int32_t) * units);
-            last = before;
         }
         const int32_t *__restrict tanh = p.tanh_table - p.state_index_low;
         const Real *__restrict slope = static_cast<const Real *>(p.tanh_slopes) - p.state_index_low;
@@ -214,13 +231,13 @@ template <class Real, class Int> class Block {
             to[unit] = Int(v[3 * units + unit]) * Int(tanh[at[unit]]);
         }
         if (noise.every) noise.add<Int>(2 * p.gates + 1, 1, product, noisy_product);
-        const Int *__restrict h = noise.every ? noisy_product : product;
+        const Int *__restrict wide_h = noise.every ? noisy_product : product;  // h before it is narrowed
         const auto upper = of.upper, state = of.state, hidden = of.hidden;
-        Real *__restrict dh = grad_product, *__restrict dc = grad_c + n * units, *__restrict gates = grad;
-        EACH (int64_t unit = 0; unit < units; unit++) dh[unit] = (outside[unit] + fed[unit]) * hidden(h[unit]);
+        Real *__restrict dh = grad_product, *__restrict dc = grad_c + n * units, *__restrict dgates = grad;
+        EACH (int64_t unit = 0; unit < units; unit++) dh[unit] = (outside[unit] + fed[unit]) * hidden(wide_h[unit]);
         if (noise.every) noise.back<Int, Real>(2 * p.gates + 1, 1, product, dh);
         EACH (int64_t unit = 0; unit < units; unit++) {
-            gates[3 * units + unit] = dh[unit] * Real(tanh[at[unit]]);
+            dgates[3 * units + unit] = dh[unit] * Real(tanh[at[unit]]);
             dc[unit] += dh[unit] * Real(v[3 * units + unit]) * slope[at[unit]] * upper(c[unit]);
         }
         if (noise.every) {
@@ -232,45 +249,47 @@ template <class Real, class Int> class Block {
         }
         EACH (int64_t unit = 0; unit < units; unit++) {
             const Int i = v[unit], f = v[units + unit], g = v[2 * units + unit];
-            const Real next = dc[unit] * state(f * Int(last[unit]) + i * g);
-            gates[unit] = next * Real(g);
-            gates[units + unit] = next * Real(last[unit]);
-            gates[2 * units + unit] = next * Real(i);
-            dc[unit] = next * Real(f);
+            const Real dsum = dc[unit] * state(f * Int(last[unit]) + i * g);
+            dgates[unit] = dsum * Real(g);
+            dgates[units + unit] = dsum * Real(last[unit]);
+            dgates[2 * units + unit] = dsum * Real(i);
+            dc[unit] = dsum * Real(f);
         }
     }
 
     void rnn(const int32_t *__restrict v, const Real *__restrict outside, const Real *__restrict fed) {
         const auto hidden = of.hidden;
-        Real *__restrict gates = grad;
+        Real *__restrict dgates = grad;
         EACH (int64_t unit = 0; unit < units; unit++)
-            gates[unit] = (outside[unit] + fed[unit]) * hidden(Int(v[unit]));
+            dgates[unit] = (outside[unit] + fed[unit]) * hidden(Int(v[unit]));
     }
 
     // From activations to the sums before the tables, whose entries have gradients too.
     void tables(const int32_t *__restrict sum) {
         const int32_t low = int32_t(p.index_low), high = int32_t(p.index_high);
         const int32_t *__restrict at = index;
-        Real *__restrict gates = grad;
+        Real *__restrict dgates = grad;
         for (int64_t gate = 0; gate < p.gates; gate++) {
-            double *__restrict entries = sums->tables.data() + gate * p.entries * WAYS;
+            const int64_t ways = sums.ways, from = gate * units, end = from + units;
+            double *__restrict entries = sums.tables.data() + gate * p.entries * ways;
             const Real *__restrict slope = static_cast<const Real *>(p.slopes) + gate * p.entries;
-            const int64_t from = gate * units, end = from + units;
             int64_t k = from;
-            for (; k + WAYS <= end; k += WAYS)
+            if (ways == WAYS)
+                for (; k + WAYS <= end; k += WAYS)
 #pragma GCC unroll 4
-                for (int64_t way = 0; way < WAYS; way++) entries[at[k + way] * WAYS + way] += double(gates[k + way]);
-            for (; k < end; k++) entries[at[k] * WAYS] += double(gates[k]);
+                    for (int64_t way = 0; way < WAYS; way++)
+                        entries[at[k + way] * WAYS + way] += double(dgates[k + way]);
+            for (; k < end; k++) entries[at[k] * ways] += double(dgates[k]);
             EACH (k = from; k < end; k++) {
                 const Real inside = Real((sum[k] >= low) & (sum[k] <= high));
-                gates[k] *= inside * slope[at[k]];
+                dgates[k] *= inside * slope[at[k]];
             }
         }
     }
 
     // The gradient of each conversion replaces its charge.
     void conversions(int64_t t, int64_t n) {
-        const Real *__restrict gates = grad;
+        const Real *__restrict dgates = grad;
         for (int64_t plane = 0; plane < p.planes; plane++) {
             const Real scale = std::ldexp(Real(1), int(p.planes - 1 - plane + p.frac - p.adc_shift));
             for (int64_t tile = 0; tile < p.tiles; tile++) {
@@ -279,7 +298,7 @@ template <class Real, class Int> class Block {
                     p.inside + (((t * p.batch + n) * p.planes + plane) * p.tiles + tile) * columns;
                 const int32_t *__restrict gain = p.gain + tile * columns;
                 EACH (int64_t k = 0; k < columns; k++) {
-                    const Real converted = gates[k] * (scale * Real(inside[k]));
+                    const Real converted = dgates[k] * (scale * Real(inside[k]));
                     of_gain[k] += converted * charge[k];
                     charge[k] = converted * Real(gain[k]);
                 }
@@ -288,31 +307,72 @@ template <class Real, class Int> class Block {
     }
 };
 
-template <class Real, class Int> void run_back(const Layer &p, int64_t threads) {
-    const Shared<Real, Int> shared(p);
-    const int64_t blocks = (p.batch + BLOCK - 1) / BLOCK;
-    std::vector<Sums> sums;
-    for (int64_t n = 0; n < blocks; n++) sums.emplace_back(p);
-    std::atomic<int64_t> next{0};
-    const auto work = [&] {
-        Block<Real, Int> block(shared);
-        for (int64_t n; (n = next++) < blocks;) {
-            const int64_t first = n * BLOCK, left = p.batch - first;
-            block.run(first, left < BLOCK ? left : BLOCK, sums[n]);
+// Blocks of sequences on some threads.
+template <class Real, class Int> class Blocks {
+  public:
+    explicit Blocks(const Layer &p) : p(p), shared(p) {}
+
+    // Returns whether there was memory for it.
+    bool run(int64_t threads) {
+        const int64_t more = std::min(threads, count) - 1;
+        std::vector<std::thread> others;
+        others.reserve(size_t(std::max<int64_t>(more, 0)));
+        try {
+            for (int64_t n = 0; n < more; n++) others.emplace_back([this] { work(); });
+        } catch (const std::exception &) {
+            // The threads that there are do the work.
         }
-    };
-    std::vector<std::thread> others;
-    for (int64_t n = 1; n < threads && n < blocks; n++) others.emplace_back(work);
-    work();
-    for (auto &other : others) other.join();
-    for (const Sums &of_block : sums) of_block.add_to(p);
+        work();
+        for (auto &other : others) other.join();
+        return !failed;
+    }
+
+  private:
+    const Layer &p;
+    const Shared<Real, Int> shared;
+    const int64_t count = (p.batch + shared.block - 1) / shared.block;
+    std::atomic<int64_t> next{0};
+    std::atomic<bool> failed{false};
+    // Blocks are taken in order, and their sums are added in order.
+    std::mutex adding;
+    std::condition_variable added;
+    int64_t turn = 0;
+
+    void work() {
+        try {
+            Block<Real, Int> block(shared);
+            for (int64_t n; !failed && (n = next++) < count;) {
+                const int64_t first = n * shared.block;
+                block.run(first, std::min(shared.block, p.batch - first));
+                std::unique_lock<std::mutex> lock(adding);
+                added.wait(lock, [&] { return turn == n || failed; });
+                if (failed) return;
+                block.add_sums();
+                turn++;
+                added.notify_all();
+            }
+        } catch (const std::bad_alloc &) {
+            const std::lock_guard<std::mutex> lock(adding);
+            failed = true;
+            added.notify_all();
+        }
+    }
+};
+
+// Returns 1 if there is not enough memory, else 0.
+template <class Real, class Int> int64_t run_back(const Layer &p, int64_t threads) {
+    try {
+        return !Blocks<Real, Int>(p).run(threads);
+    } catch (const std::bad_alloc &) {
+        return 1;
+    }
 }
 
 }  // namespace
 
 extern "C" {
 
-void run_back_f32_i32(const Layer *p, int64_t threads) { run_back<float, int32_t>(*p, threads); }
-void run_back_f32_i64(const Layer *p, int64_t threads) { run_back<float, int64_t>(*p, threads); }
-void run_back_f64_i64(const Layer *p, int64_t threads) { run_back<double, int64_t>(*p, threads); }
+int64_t run_back_f32_i32(const Layer *p, int64_t threads) { return run_back<float, int32_t>(*p, threads); }
+int64_t run_back_f32_i64(const Layer *p, int64_t threads) { return run_back<float, int64_t>(*p, threads); }
+int64_t run_back_f64_i64(const Layer *p, int64_t threads) { return run_back<double, int64_t>(*p, threads); }
 }

@@ -1,9 +1,9 @@
 // One step of a recurrent layer in integers (docs/contract.md, 4 to 7 and 10).
 //
 // golden/fast.py computes the products and calls `step` between them; gradients.cpp has the way back.
-// golden/layer.py, adc.py, gates.py, draws.py and cells/ compute the same in readable form; tests compare both. Every loop runs over the
-// columns of one sequence. So the compiler can vectorise it (`EACH` promises that iterations are
-// independent), and intermediate values stay in the L1 cache.
+// golden/layer.py, adc.py, gates.py, draws.py and cells/ compute the same in readable form; tests compare
+// both. Every loop runs over the columns of one sequence. So the compiler can vectorise it (`EACH` promises
+// that iterations are independent), and intermediate values stay in the L1 cache.
 //
 // Real is the type of charges, and Row that of the DAC codes on the rows, as the products need them: float
 // is exact up to 2^24, double up to 2^53. On a CPU with tiles (Intel AMX), `multiply` computes the products

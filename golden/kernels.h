@@ -64,5 +64,5 @@ struct Layer {
     double *grad_gain;            // (tiles, gates, units), accumulated
     double *grad_bias;            // (gates, units), accumulated
     double *grad_tables;          // (gates, entries), accumulated
-    int32_t *scratch;             // 12 * gates * units
+    int32_t *scratch;             // 5 * gates * units
 };

@@ -188,10 +188,14 @@ def _run(command: list[str]) -> None:
 
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     kernels = [f"{name}_{kind}" for name in ("begin", "step") for kind in KINDS]
-    kernels += [f"run_back_{kind}" for kind in KINDS if kind.startswith("f")]
     for kernel in (*kernels, "multiply", "run_lanes", "run_lanes_avx2"):
         function = getattr(loaded, kernel)
         function.argtypes, function.restype = (ctypes.POINTER(Layer), ctypes.c_int64), None
+    for kind in KINDS:
+        if kind.startswith("f"):
+            function = getattr(loaded, f"run_back_{kind}")
+            function.argtypes = (ctypes.POINTER(Layer), ctypes.c_int64)
+            function.restype = ctypes.c_int64
     for name in ("float_step", "float_step_back"):
         function = getattr(loaded, name)
         function.argtypes, function.restype = (ctypes.POINTER(FloatLayer), ctypes.c_int64), None

@@ -64,7 +64,7 @@ class DigitalMacro:
     """A measured macro that computes in memory with logic.
 
     bits: Bits of inputs and of weights.
-    weight_bits: Bits of weights that it holds.
+    capacity_bits: Bits of weights that it holds.
     area: mm2.
     """
 
@@ -73,7 +73,7 @@ class DigitalMacro:
     bits: int
     tops_per_watt: float
     tops_per_mm2: float
-    weight_bits: int
+    capacity_bits: int
     area: float
     source: str
 

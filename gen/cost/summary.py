@@ -72,10 +72,10 @@ def estimates(found: dict[str, Any]) -> list[Table]:
     """
     rows = found["rows"]
     varied = [name for name, values in found["axes"].items() if len(values) > 1]
-    twins = "twin" in rows[0]["typical"]
+    known = rows[0]["ratios"]["typical"]
     tables_ = []
     for (measure, label), (case, called) in itertools.product(MEASURES.items(), CALLED.items()):
-        ratios = sweep.compared(measure) if twins else []
+        ratios = [name for name in sweep.compared(measure) if name in known]
         title = f"{found['name']}, estimated, {found['node_nm']} nm: {label}, {called}"
         first = ["given"] if varied else []
         heads = [*first, "crossbars", "ours", *(HEADS[name] for name in ratios)]

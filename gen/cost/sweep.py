@@ -5,7 +5,6 @@ estimated (`gen.cost.model`, `gen.cost.digital`) and take the figures (`values`)
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -126,8 +125,21 @@ def _set(figure: Figure, value: Any) -> Figure:
     return replace(figure, low=value, typical=value, high=value, source="given")
 
 
-Bits = tuple[int, int]
-"""Bits of inputs and of weights."""
+@dataclass(frozen=True)
+class Work:
+    """What in-memory logic would have to do of a design: bits of inputs and of weights, and the
+    number of weights."""
+
+    input_bits: int
+    weight_bits: int
+    weights: int
+
+
+def work_of(description: Description) -> Work:
+    """The work of a design."""
+    shapes = description.arrays.values()
+    weights = sum(shape.rows * shape.units * shape.gates for shape in shapes)
+    return Work(description.dac.bits, description.device.weight_bits, weights)
 
 
 @dataclass(frozen=True)
@@ -165,11 +177,11 @@ def _arrays(counted: Counted, of: Values, cost: ppa.Cost, node: int) -> Side:
     return _whole(ppa.cost(alone, of, node=node))
 
 
-def _in_memory(cost: ppa.Cost, node: int, bits: Bits) -> Side:
+def _in_memory(cost: ppa.Cost, node: int, work: Work) -> Side:
     """Measured digital arrays (`gen.cost.macros.IN_MEMORY`), scaled to a node as logic, that are
     busy in every cycle: as many as do the same work in the same time."""
     macro = macros.IN_MEMORY
-    operations = cost.operations * math.prod(bits) / macro.bits**2
+    operations = cost.operations * work.input_bits * work.weight_bits / macro.bits**2
     factors = technology.scale(macro.node, node)
     per_mm2 = macro.tops_per_mm2 / (factors.area * factors.delay)
     return Side(
@@ -179,14 +191,13 @@ def _in_memory(cost: ppa.Cost, node: int, bits: Bits) -> Side:
     )
 
 
-def _holding(busy: Side, own: Counted, node: int, bits: Bits) -> Side:
-    """These arrays, but at least as many as hold all weights at once, two devices a weight.
+def _holding(busy: Side, node: int, work: Work) -> Side:
+    """These arrays, but at least as many as hold all weights at once.
 
     What they take while they wait is not known, and not counted.
     """
     macro = macros.IN_MEMORY
-    weights = sum(array.devices for array in own.arrays) / 2
-    area = weights * bits[1] / macro.weight_bits * macro.area * 1e6
+    area = work.weights * work.weight_bits / macro.capacity_bits * macro.area * 1e6
     area *= technology.scale(macro.node, node).area
     return replace(busy, area=max(busy.area, area))
 
@@ -213,9 +224,7 @@ def estimated(description: Description, *, twins: bool = True) -> Estimated:
     return own, twin, digital.stationary(description, twin)
 
 
-def sides(
-    counts: Estimated, of: Values, *, node: int = ppa.NODE, bits: Bits = (4, 4)
-) -> dict[str, Side]:
+def sides(counts: Estimated, of: Values, work: Work, *, node: int = ppa.NODE) -> dict[str, Side]:
     """What is compared, for given figures.
 
     "accelerator", "arrays"; measured digital arrays that are busy in every cycle,
@@ -227,8 +236,8 @@ def sides(
     cost = ppa.cost(own, of, node=node)
     found = {"accelerator": _whole(cost), "arrays": _arrays(own, of, cost, node)}
     if own.arrays:
-        busy = _in_memory(cost, node, bits)
-        holding = _holding(busy, own, node, bits)
+        busy = _in_memory(cost, node, work)
+        holding = _holding(busy, node, work)
         found |= {"in_memory_arrays": busy, "in_memory": _around(cost, busy)}
         found |= {"holding_arrays": holding, "holding": _around(cost, holding)}
     if other is not None and stationary is not None:
@@ -241,6 +250,7 @@ def sides(
 def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, Any]:
     """Measures of a point, by case of the figures, as JSON: those of `sides`."""
     own, shapes = counts[0], point.description.arrays.values()
+    work = work_of(point.description)
     macros_ = (shape.macro for shape in shapes)
     largest = max(macros_, key=lambda macro: macro.rows * macro.units * macro.gates)
     found: dict[str, Any] = {
@@ -251,13 +261,12 @@ def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, A
         "largest_crossbar": [largest.rows, largest.units * largest.gates],
         "adcs": sum(array.lanes for array in own.arrays),
         "cycles_per_step": own.cycles,
-        "weights": sum(shape.rows * shape.units * shape.gates for shape in shapes),
+        "weights": work.weights,
     }
     operations = own.operations / own.steps
-    bits = point.description.dac.bits, point.description.device.weight_bits
     found["ratios"] = {}
     for case in CASES:
-        of = sides(counts, values(point.figures, case), node=node, bits=bits)
+        of = sides(counts, values(point.figures, case), work, node=node)
         found[case] = {
             name: asdict(side)
             | side.measures(operations)
@@ -282,7 +291,10 @@ AGAINST = {
 
 def compared(measure: str) -> list[str]:
     """Ratios of a measure: arrays that hold all weights take no other energy than busy ones."""
-    return [name for name in AGAINST if measure == "tops_per_mm2" or "all weights" not in name]
+    holding = {"holding", "holding_arrays"}
+    return [
+        name for name, of in AGAINST.items() if measure == "tops_per_mm2" or not holding & {*of}
+    ]
 
 
 def ratios(of: Mapping[str, Side]) -> dict[str, dict[str, float]]:

@@ -65,8 +65,8 @@ class Cell:
     gates: Names of the gates, in the order of a program's tensors.
     noisy_vectors: Number of vectors per step that get noise placed on "every" vector
         (`golden.injection`), besides the pre-activations.
-    kernel: Name in golden's kernels (kernels.cpp, float_kernels.cpp). None: `step` and `float_step`
-        run as written.
+    kernel: Name in golden's kernels (kernels.cpp, lanes.cpp, gradients.cpp, float_kernels.cpp).
+        None: `step` and `float_step` run as written.
 
     `step` and `float_step` import modules that need PyTorch inside the function.
     """

@@ -105,7 +105,7 @@ def test_an_axis_is_given_once():
 @pytest.mark.parametrize("node", [65, 32, 7])
 def test_arrays_alone_take_as_long_as_with_the_rest(node):
     counts = sweep.estimated(small())
-    found = sweep.sides(counts, TYPICAL, node=node)
+    found = sweep.sides(counts, TYPICAL, sweep.work_of(small()), node=node)
     assert found["twin_arrays"].step_ns == pytest.approx(found["twin"].step_ns)
     assert found["arrays"].step_ns == pytest.approx(found["accelerator"].step_ns)
 
@@ -136,20 +136,23 @@ def test_in_memory_logic_does_the_work_of_the_design_s_bits():
 def test_in_memory_logic_that_holds_all_weights():
     """As many macros as have room for them, if that is more than the work takes."""
     macro, counts = macros.IN_MEMORY, sweep.estimated(small())
-    weights = sum(array.devices for array in counts[0].arrays) / 2
-    room = weights * 4 / macro.weight_bits * macro.area * 1e6
+    work = sweep.work_of(small())
+    room = work.weights * 4 / macro.capacity_bits * macro.area * 1e6
     room *= technology.scale(macro.node, ppa.NODE).area
     areas = []
     for operations in (1, 100):  # some work, and so much that more macros must be busy
         own = dataclasses.replace(counts[0], operations=operations * counts[0].operations)
-        found = sweep.sides((own, None, None), TYPICAL)
+        found = sweep.sides((own, None, None), TYPICAL, work)
         busy, holding = found["in_memory_arrays"], found["holding_arrays"]
         assert holding == dataclasses.replace(busy, area=max(room, busy.area))
         areas.append((holding.area, busy.area))
     assert areas[0][0] > areas[0][1] and areas[1][0] == areas[1][1]
-    two = sweep.sides(counts, TYPICAL, bits=(4, 2))["holding_arrays"]
+    two = sweep.sides(counts, TYPICAL, dataclasses.replace(work, weight_bits=2))["holding_arrays"]
     assert two.area == pytest.approx(areas[0][0] / 2)
     assert "all weights" not in " ".join(sweep.compared("tops_per_watt"))
+    # Of crossbars that are not full, the weights that there are.
+    tiled = small(network={"inputs": 5, "hidden": [6]}, array={"rows": 8})
+    assert sweep.work_of(tiled) == sweep.Work(4, 4, 11 * 24 + 6 * tiled.network.classes)
 
 
 def test_all_combinations_are_points():
@@ -186,7 +189,9 @@ def test_a_row_is_what_the_counts_cost():
 
 def test_a_slower_column_changes_time_alone():
     counts = sweep.estimated(small(), twins=False)
-    slow, fast = (sweep.sides(counts, TYPICAL | {"settle": ns}) for ns in (15, 3))
+    slow, fast = (
+        sweep.sides(counts, TYPICAL | {"settle": ns}, sweep.work_of(small())) for ns in (15, 3)
+    )
     assert "twin" not in slow
     assert slow["arrays"].area == fast["arrays"].area
     assert slow["accelerator"].step_ns > fast["accelerator"].step_ns

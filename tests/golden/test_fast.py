@@ -584,28 +584,65 @@ def test_gradients_through_noise_before_the_product(bits, kind):
             assert (found[name] - value).abs().max() <= 1e-11 * value.abs().max(), name
 
 
-@pytest.mark.parametrize("sections", [{}, {"array": {"rows": 7}, "dac": {"kind": "bit-serial"}}])
-def test_gradients_of_blocks_are_the_same_on_any_threads(sections):
-    """Blocks are 32 sequences: one, two and a part, and on more threads than there are blocks."""
+@pytest.mark.parametrize("batch", [1, 8, 19, 70])
+@pytest.mark.parametrize(
+    ("sections", "injection"),
+    [
+        ({}, None),
+        ({"array": {"rows": 7}, "dac": {"bits": 3, "kind": "bit-serial"}}, None),
+        *(({}, Injection(snr_db=6.0, placement=placement)) for placement in PLACEMENTS),
+        ({"dac": {"bits": 1}}, Injection(snr_db=6.0, placement="product")),
+        *(
+            ({"cell": {"kind": "rnn"}}, Injection(snr_db=6.0, placement=placement))
+            for placement in PLACEMENTS
+        ),
+    ],
+)
+def test_gradients_of_blocks_are_the_same_on_any_threads(sections, injection, batch):
+    """Blocks are 8 sequences: one, some and a part, and on more threads than there are blocks."""
     description = small(network={"inputs": 5, "hidden": [37]}, **sections)
     part, shape = random_program(description, 1).layers[0], description.layers[0]
-    for batch in (1, 32, 70):
-        x = random_codes(description, batch, batch, 4, 5)
-        wanted = gradients(part, x, shape, INJECTIONS[1], "readable", 0)
-        for way, bound in (("float64", 1e-11), ("float32", 1e-4)):
-            found = []
-            for threads in (1, 2, 5):
-                torch.set_num_threads(threads)
-                try:
-                    found.append(gradients(part, x, shape, INJECTIONS[1], way, 0))
-                finally:
-                    torch.set_num_threads(1)
-            for name, value in wanted.items():
-                one, *others = (of_threads[name] for of_threads in found)
-                assert (one - value).abs().max() <= bound * value.abs().max(), name
-                # Products of inputs and cells are PyTorch's, which threads may split.
-                if name not in ("x", "positive", "negative"):
-                    assert all(torch.equal(one, other) for other in others), name
+    x = random_codes(description, batch, batch, 4, 5)
+    wanted = gradients(part, x, shape, injection, "readable", 0)
+    found = []
+    for threads in (1, 2, 12):
+        torch.set_num_threads(threads)
+        try:
+            found.append(gradients(part, x, shape, injection, "float64", 0))
+        finally:
+            torch.set_num_threads(1)
+    for name, value in wanted.items():
+        one, *others = (of_threads[name] for of_threads in found)
+        assert (one - value).abs().max() <= 1e-11 * value.abs().max(), name
+        # Products of inputs and cells are PyTorch's, which threads may split.
+        if name not in ("x", "positive", "negative"):
+            assert all(torch.equal(one, other) for other in others), name
+
+
+def test_gradients_of_many_sequences_of_a_large_layer():
+    """More than an L2 cache holds, in blocks of 32 sequences; cells in another order in memory."""
+    description = small(network={"inputs": 5, "hidden": [300]})
+    part, shape = random_program(description, 1).layers[0], description.layers[0]
+    turned = {
+        name: getattr(part, name).permute(2, 0, 1).contiguous().permute(1, 2, 0)
+        for name in ("positive", "negative")
+    }
+    part = dataclasses.replace(part, **turned)
+    assert not part.positive.is_contiguous()
+    x = random_codes(description, 0, 40, 3, 5)
+    wanted = gradients(part, x, shape, None, "readable", 0)
+    for name, value in gradients(part, x, shape, None, "float32", 0).items():
+        assert (value - wanted[name]).abs().max() <= 1e-4 * wanted[name].abs().max(), name
+
+
+def test_tables_with_very_many_entries_have_gradients():
+    description = small(adc={"bits": 8}, cell={"frac": 6})
+    part, shape = random_program(description, 1).layers[0], description.layers[0]
+    assert 2**shape.index_bits > 4096
+    x = random_codes(description, 0, 20, 3, 3)
+    wanted = gradients(part, x, shape, None, "readable", 0)
+    for name, value in gradients(part, x, shape, None, "float64", 0).items():
+        assert (value - wanted[name]).abs().max() <= 1e-11 * wanted[name].abs().max(), name
 
 
 def test_gradients_are_worth_comparing():

@@ -127,7 +127,8 @@ def estimate(
       all combinations are estimated.
     - `components`: TOML file of component figures.
     - `node`: Technology node of the results (nm).
-    - `twins`: Include digital counterparts.
+    - `twins`: Include the digital twin and weight-stationary arrays; measured in-memory logic is
+      always there.
     - `command`: The command that runs this, for the record.
 
     Raises WordlineError for an unknown field, an invalid value, or a design without a digital twin.

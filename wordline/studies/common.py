@@ -145,8 +145,9 @@ def drawing(path: Path, rows: int, columns: int, size: tuple[float, float]) -> I
 
 
 BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#595959"
-PURPLE = "#A0478B"
 """Colours of Okabe and Ito, and one for what is not data."""
+PURPLE = "#A0478B"
+"""A further one; theirs is too light for words."""
 
 
 def headline(axes: Any, words: str) -> None:

@@ -166,7 +166,7 @@ class EfficiencyStudy:
             row["worth"] = {side: of["worth"] for side, of in sides.items()}
             ours, theirs = (from_dict(sides[side]["counted"]) for side in ppa.SIDES)
             row |= ppa.report(figures, ours, theirs)
-            row["in_memory"] = _in_memory(ours, figures)
+            row["in_memory"] = _in_memory(ours, task, figures)
             rows.append(row)
         anchors = [
             dataclasses.asdict(a) | {"digital": a.digital, "normalised": a.normalised()}
@@ -191,9 +191,12 @@ class EfficiencyStudy:
         }
 
 
-def _in_memory(ours: Counted, figures: components.Figures) -> dict[str, dict[str, float]]:
+def _in_memory(
+    ours: Counted, task: Task, figures: components.Figures
+) -> dict[str, dict[str, float]]:
     """Ratios of the whole accelerator to itself around in-memory logic, typical figures."""
-    ratios = sweep.ratios(sweep.sides((ours, None, None), sweep.values(figures, "typical")))
+    work = sweep.work_of(presets.load(task.preset).description)
+    ratios = sweep.ratios(sweep.sides((ours, None, None), sweep.values(figures, "typical"), work))
     return {name: of for name, of in ratios.items() if name.startswith("accelerator")}
 
 

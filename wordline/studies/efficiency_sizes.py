@@ -61,7 +61,8 @@ PAPER = {"tops_per_watt": 2.4, "tops_per_mm2": 40.0}
 """Times what digital accelerators have (arXiv 2002.10636)."""
 
 
-IN_MEMORY = ("accelerator / in-memory", "arrays / in-memory")
+DENSE = ("accelerator / in-memory", "arrays / in-memory")
+"""Ratios that are told with equally likely codes, too."""
 
 
 def run(runner: Runner, sizes: Sequence[Size]) -> Fields:
@@ -76,23 +77,24 @@ def run(runner: Runner, sizes: Sequence[Size]) -> Fields:
     ]
     figures = components.read_figures()
     rows: list[Fields] = []
-    counts = []
+    counts, works = [], []
     for (size, lanes), found in zip(places, runner.run("estimate sizes", jobs), strict=True):
         design = sized(PRESET, size.inputs, size.units, lanes)
         own: Any = tuple(from_dict(found[name]) for name in ("own", "twin", "stationary"))
         counts.append(own)
+        works.append(work := sweep.work_of(design))
         row = sweep.row(sweep.Point({"lanes": lanes}, design, figures), own)
         shape = design.layers[0]
         row |= {"rows": shape.rows, "columns": shape.units * shape.gates, "adcs": shape.lanes}
-        row["dense"] = _dense(own, figures)
-        row["settle"] = [_settled(own, figures, ns) for ns in SETTLES]
+        row["dense"] = _dense(own, figures, work)
+        row["settle"] = [_settled(own, figures, work, ns) for ns in SETTLES]
         rows.append(row)
     if not rows:
         return {"rows": [], "best": []}
-    return {"rows": rows, "best": [_best(rows, counts, figures, *at) for at in _ratios()]}
+    return {"rows": rows, "best": [_best(rows, counts, works, figures, *at) for at in _ratios()]}
 
 
-def _dense(counts: sweep.Estimated, figures: components.Figures) -> Fields:
+def _dense(counts: sweep.Estimated, figures: components.Figures, work: sweep.Work) -> Fields:
     """TOPS/W over in-memory logic, of the accelerator and of the arrays, by case of the figures:
     with equally likely codes and levels, as macros may have been measured with (ours); a network's
     codes change and conduct less."""
@@ -106,15 +108,17 @@ def _dense(counts: sweep.Estimated, figures: components.Figures) -> Fields:
     found = {}
     for case in sweep.CASES:
         busy = (replace(own, arrays=arrays), *counts[1:])
-        ratios = sweep.ratios(sweep.sides(busy, sweep.values(figures, case)))
-        found[case] = {name: ratios[name]["tops_per_watt"] for name in IN_MEMORY}
+        ratios = sweep.ratios(sweep.sides(busy, sweep.values(figures, case), work))
+        found[case] = {name: ratios[name]["tops_per_watt"] for name in DENSE}
     return found
 
 
-def _settled(counts: sweep.Estimated, figures: components.Figures, ns: float) -> Fields:
+def _settled(
+    counts: sweep.Estimated, figures: components.Figures, work: sweep.Work, ns: float
+) -> Fields:
     """Ratios with another settling time."""
     values = sweep.values(figures, "typical") | {"settle": ns}
-    found = sweep.ratios(sweep.sides(counts, values))
+    found = sweep.ratios(sweep.sides(counts, values, work))
     return {"ns": ns} | {
         measure: {name: own[measure] for name, own in found.items()} for measure in ppa.MEASURES
     }
@@ -128,6 +132,7 @@ def _ratios() -> list[tuple[str, str]]:
 def _best(
     rows: list[Fields],
     counts: list[sweep.Estimated],
+    works: list[sweep.Work],
     figures: components.Figures,
     name: str,
     measure: str,
@@ -142,7 +147,7 @@ def _best(
     reached = {case: _reached(rows, values, measure) for case, values in cases.items()}
 
     def of(values: components.Values) -> float:
-        return sweep.ratios(sweep.sides(counts[top], values))[name][measure]
+        return sweep.ratios(sweep.sides(counts[top], values, works[top]))[name][measure]
 
     decides = list(ppa.sensitivity(figures, of).items())[:3]
     return {
@@ -203,7 +208,7 @@ def claims(found: Fields, digital: Sequence[Fields]) -> list[Fields]:
         words = f"{number}. {unit}, {row['ratio']}, {at(row['place_silicon'])}, silicon"
         made.append(_claim(words, row["best_silicon"], row["measure"]))
     last = found["rows"][-1]
-    for ratio, case in itertools.product(IN_MEMORY, ("typical", "silicon")):
+    for ratio, case in itertools.product(DENSE, ("typical", "silicon")):
         number = 2 if ratio.startswith("arrays") else 3
         words = f"{number}. TOPS/W, {ratio}, equally likely codes, {at(last)}, {case}"
         made.append(_claim(words, last["dense"][case][ratio], "tops_per_watt"))
