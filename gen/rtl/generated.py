@@ -46,6 +46,10 @@ class Generated:
         wanted = self._hashes if names is None else names
         return sorted(name for name in wanted if self._differs(name))
 
+    def lists(self, name: str) -> bool:
+        """Whether the hash of a file of this folder is known."""
+        return name in self._hashes
+
     def wrote(self, path: Path) -> bool:
         """Whether a file anywhere is as one of the listed files was written."""
         return files.sha256(path) in self._hashes.values()

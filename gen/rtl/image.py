@@ -219,6 +219,21 @@ def _hex(numbers: np.ndarray, bits: int) -> np.ndarray:
     return np.frombuffer(b"0123456789abcdef", np.uint8)[numbers[:, None] >> shifts & 15]
 
 
+def check_sum(path: Path, words: list[Word], description: Description) -> None:
+    """Raise WordlineError if an image ends with a checksum that is not that of its words: a chip
+    would refuse it."""
+    address, data = words[-1]
+    if address != LoadMap(description).check:
+        return
+    wanted = checksum(np.array(words[:-1], dtype=np.int64).reshape(-1, 2))
+    if data != wanted:
+        raise WordlineError(
+            f"{path} ends with the checksum {data:08x}, but its words have {wanted:08x}: it was "
+            f"edited or damaged, and a chip would refuse it. Run `wordline emit "
+            f"{description.name}` again, or write the checksum of the changed words."
+        )
+
+
 def last_word(path: Path) -> int | None:
     """Data of the last word of an image file, its checksum; None if the last line is no word."""
     with path.open("rb") as file:

@@ -133,6 +133,13 @@ def _parts(tensors: Mapping[str, Any], source: str) -> list[_Part]:
         if name in rest:
             parts.append(_Part(name, [_linear(name, rest[name], source)], set()))
             continue
+        missing = {*range(max(recurrent[name]) + 1)} - {*recurrent[name]}
+        if missing:
+            prefix = f"{name}." if name else ""
+            raise WordlineError(
+                f"{source} has {prefix}weight_ih_l{max(recurrent[name])}, but not "
+                f"{prefix}weight_ih_l{min(missing)}: a layer is missing; save the whole network."
+            )
         stack, kinds = [], set()
         for number, given in sorted(recurrent[name].items()):
             where = f"{source} ({name + '.' if name else ''}weight_ih_l{number})"
@@ -210,6 +217,11 @@ def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
             f"{where} has {len(hh)} rows for {hh.shape[1]} units; an LSTM has 4 gates, an RNN 1."
         )
     bias = torch.zeros(len(ih), dtype=torch.float64)
+    if ("bias_ih" in parts) != ("bias_hh" in parts):
+        there = "bias_ih" if "bias_ih" in parts else "bias_hh"
+        raise WordlineError(
+            f"{where} has {there} without its partner; PyTorch saves both or none: save it again."
+        )
     for name in ("bias_ih", "bias_hh"):
         own = parts.get(name, torch.zeros(len(ih)))
         if own.shape != bias.shape:

@@ -13,6 +13,7 @@ import wordline
 from gen.impl import equivalence, tools
 from gen.ip import package
 from gen.rtl import vectors
+from golden import files
 from golden.errors import WordlineError
 from sim import batch, chip, waves
 from tests.helpers import FEW_ENTRIES, random_codes, random_program, small
@@ -73,6 +74,38 @@ def test_what_was_emitted_passes_and_nothing_is_written_beside_it(folder):
     assert found.sequences == found.of_sequences == len(LENGTHS)
     assert set(found.files) == {str(path) for path in found.given.files}
     assert content(folder) == before
+
+
+def test_edits_are_found_where_hashes_are_missing_or_made_anew(folder):
+    """A line that a merge lost, all lines, and sums that were made again after the edit."""
+    rtl, sums = folder / "checked.v", folder / "SHA256SUMS"
+    listed = sums.read_text()
+    edit(rtl, r"(assign score = )", r"\1 0 + ")
+    kept = [line for line in listed.splitlines() if not line.endswith("  checked.v")]
+    for text in ("\n".join(kept) + "\n", "", listed.replace(listed[:8], listed[:8])):
+        sums.write_text(text)
+        found = check.find(folder)
+        assert rtl in found.edited, text[:40]
+        assert (rtl in found.unknown) == ("  checked.v\n" not in text)
+    # As `sha256sum` would make them.
+    again = [f"{files.sha256(rtl)}  checked.v", *kept]
+    sums.write_text("\n".join(again) + "\n")
+    assert rtl in check.find(folder).edited
+    found = wordline.check(folder)
+    assert found.passed and len(found.changes) == 1 and found.changes[0].proved
+
+
+def test_an_image_whose_checksum_is_wrong_is_not_compared(folder):
+    digit = r"(?m)^(@\S+ .*)([0-9a-f])$"
+    edit(folder / "image.hex", digit, lambda m: f"{m[1]}{int(m[2], 16) ^ 1:x}")
+    with pytest.raises(WordlineError, match=r"ends with the checksum \w{8}, but its words have"):
+        wordline.check(folder)
+
+
+def test_verilog_may_have_letters_of_another_encoding(folder):
+    rtl = folder / "checked.v"
+    rtl.write_bytes(rtl.read_bytes().replace(b"\n", b"\n// 10 \xb5s\n", 1))
+    assert wordline.check(folder).passed
 
 
 FAULTS = {

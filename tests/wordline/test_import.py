@@ -24,6 +24,7 @@ from golden.errors import WordlineError
 from golden.frontends import pytorch
 from golden.frontends.convert import convert
 from golden.frontends.module import from_module
+from golden.frontends.state_dict import from_state_dict
 from golden.levels import Levels
 from golden.parameters import Network
 from golden.program import Program
@@ -371,6 +372,22 @@ class Own(Net):
 def test_what_cannot_be_mapped_is_refused_by_name(module, words):
     with pytest.raises(WordlineError, match=words):
         from_module(module())
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("_l1", r"has weight_ih_l2, but not weight_ih_l1: a layer is missing"),
+        ("bias_hh_l0", r"weight_ih_l0\) has bias_ih without its partner"),
+        ("bias_ih_l2", r"weight_ih_l2\) has bias_hh without its partner"),
+    ],
+)
+def test_a_part_of_a_network_is_refused(lost, words):
+    tensors = nn.LSTM(3, 4, num_layers=3, batch_first=True).state_dict()
+    from_state_dict(tensors)
+    kept = {name: tensor for name, tensor in tensors.items() if lost not in name}
+    with pytest.raises(WordlineError, match=words):
+        from_state_dict(kept)
 
 
 class Doubled(nn.LSTM):

@@ -251,6 +251,8 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
         ({"x": np.full((4, 6, 5), 1e300)}, "holds a number that is not finite"),
         ({"codes": np.full((4, 6, 5), 2**63, np.uint64)}, "`codes` holds 9223372036854775808"),
         ({"x": np.ones((4, 6, 5)), "lengths": [1.5] * 4}, "`lengths` are float64; give integers"),
+        ({"x": np.ones((4, 6, 5)), "lengths": [np.inf] * 4}, "`lengths` are float64; give int"),
+        ({"x": np.ones((4, 6, 5)), "length": [2] * 4}, "`length` is not known; give `x` or"),
         ({"x": np.ones((4, 6, 5)), "lengths": [0] * 4}, "`lengths` are from 0 to 0; give 1 to 6"),
         ({"x": np.ones((4, 6, 5)), "labels": np.eye(4)[:, :3]}, "what comes out is a class; give"),
     ],

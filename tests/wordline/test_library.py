@@ -137,6 +137,17 @@ def test_a_program_of_your_own_is_not_trained_over(tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"mine"])
+def test_a_program_that_cannot_be_read_is_not_trained_over(content, tmp_path):
+    """It may be another version's, after hours of training."""
+    recipe, path = short(), tmp_path / "short/program.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(wordline.WordlineError, match=r"would be lost: .* Delete or rename it"):
+        wordline.train(recipe, tmp_path)
+    assert path.read_bytes() == content
+
+
 def test_a_chip_is_programmed_once():
     program = random_program(small(), 0)
     recipe = dataclasses.replace(loud(), description=small())

@@ -108,7 +108,10 @@ def lines(found: "Checked") -> list[str]:
         names = ", ".join(str(path.relative_to(found.given.folder)) for path in found.not_compared)
         said.append(f"NOT COMPARED, and edited: {names}")
     if found.given.unknown:
-        said.append(f"UNKNOWN: {found.given.folder} has no SHA256SUMS; edits cannot be told")
+        names = ", ".join(path.name for path in found.given.unknown)
+        said.append(
+            f"UNKNOWN: SHA256SUMS of {found.given.folder} lacks {names}; edits cannot be told"
+        )
     of = "all" if found.sequences == found.of_sequences else f"of {found.of_sequences:,}"
     sequences = f"{found.sequences:,} sequences ({of})"
     if found.complaint is not None:

@@ -171,6 +171,11 @@ def _known(what: str, value: str, known: Sequence[str]) -> None:
         raise WordlineError(f"Unknown {what} {value!r}; choose {' or '.join(known)}.")
 
 
+def _text(path: Path) -> str:
+    """Text of Verilog, whose comments may have letters of another encoding."""
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 class _Check:
     """One check."""
 
@@ -192,6 +197,7 @@ class _Check:
         self.seconds: dict[str, float] = {}
         self.top = naming.module_name(given.description)
         words = image.read(given.image, given.description)  # rejects damaged lines
+        image.check_sum(given.image, words, given.description)
         binary = given.folder / "image.bin"
         if binary.is_file() and given.image.parent == given.folder:
             image.check_binary(binary, words)
@@ -368,7 +374,7 @@ class _Check:
         wanted = recorded.get(own) or recorded.get(f"rtl/{own}")
         if wanted != hashlib.sha256(self.reference[own].encode()).hexdigest():
             return None
-        return edits.changes(given.rtl.read_text(), self.reference[own], self.top)
+        return edits.changes(_text(given.rtl), self.reference[own], self.top)
 
     def _proved(self, changed: list[Change]) -> list[Change]:
         """Mark the changes that are proved equal; none without Yosys."""
@@ -376,7 +382,7 @@ class _Check:
             return changed
         with self._stage("prove"):
             return edits.prove(
-                *(changed, self.given.rtl.read_text(), self.reference[f"{self.given.name}.v"]),
+                *(changed, _text(self.given.rtl), self.reference[f"{self.given.name}.v"]),
                 *(self.top, self.reference[f"{self.given.name}_crossbar_stub.v"]),
                 self.work / "proof",
                 lambda done, total: self.progress("prove", done, total),

@@ -12,7 +12,7 @@ from typing import Any
 from amaranth.hdl import UnusedElaboratable
 
 from gen.ip import package
-from gen.rtl.generated import SUMS, Generated
+from gen.rtl.generated import Generated
 from gen.rtl.sidecar import FORMAT
 from gen.rtl.sidecar import sidecar as make_sidecar
 from golden import files
@@ -32,7 +32,7 @@ class Given:
     replaced: Compared files that stand in the place of the folder's own.
     edited: Compared files, and the sidecar, that differ from what was emitted.
     not_compared: Other files of the folder that differ from what was emitted.
-    unknown: The folder has no hashes, so edits cannot be found.
+    unknown: Compared files whose hashes are not known, so that edits cannot be found.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Given:
     replaced: tuple[Path, ...]
     edited: tuple[Path, ...]
     not_compared: tuple[Path, ...]
-    unknown: bool
+    unknown: tuple[Path, ...]
 
     @property
     def name(self) -> str:
@@ -112,6 +112,12 @@ def find(
     compared = {sidecar_path, *found.values()}
     replaced = {f for which, f in found.items() if f.resolve() != own[which].resolve()}
     edited = changed & compared | {file for file in replaced if not generated.wrote(file)}
+    # The sidecar has hashes of its own: of Verilog that was edited before SHA256SUMS was made anew.
+    for file in sorted(compared - replaced):
+        recorded = sidecar["sha256"].get(str(file.relative_to(folder)))
+        if recorded is not None and recorded != files.sha256(file):
+            edited.add(file)
+    unknown = [f for f in compared - replaced if not generated.lists(str(f.relative_to(folder)))]
     return Given(
         folder,
         sidecar,
@@ -121,7 +127,7 @@ def find(
         replaced=tuple(sorted(replaced)),
         edited=tuple(sorted(edited)),
         not_compared=tuple(sorted(changed - compared)),
-        unknown=not (folder / SUMS).exists(),
+        unknown=tuple(sorted(unknown)),
     )
 
 

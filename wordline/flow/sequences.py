@@ -106,6 +106,12 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
     arrays = npz.read(path)
     if ("x" in arrays) == ("codes" in arrays):
         raise WordlineError(f"{path} must hold either `x` (real) or `codes`; it holds {[*arrays]}.")
+    unknown = sorted({*arrays} - {"x", "codes", "lengths", "labels"})
+    if unknown:
+        raise WordlineError(
+            f"{path}: `{unknown[0]}` is not known; give `x` or `codes`, and `lengths` and `labels` "
+            f"if there are any."
+        )
     inputs, every_step = description.network.inputs, description.output.every_step
     kind = "x" if "x" in arrays else "codes"
     raw = arrays[kind]
@@ -145,7 +151,8 @@ def _read_npz(path: Path, description: Description) -> tuple[str, Sequences]:
     if real and not np.isfinite(labels).all():
         raise WordlineError(f"{path}: `labels` hold a number that is not finite.")
     lengths = arrays.get("lengths", np.full(len(raw), raw.shape[1]))
-    if lengths.dtype.kind not in "iuf" or not np.array_equal(lengths, np.trunc(lengths)):
+    whole = lengths.dtype.kind in "iuf" and np.isfinite(lengths).all()
+    if not whole or not np.array_equal(lengths, np.trunc(lengths)):
         raise WordlineError(f"{path}: `lengths` are {lengths.dtype}; give integers.")
     if int(lengths.min()) < 1 or int(lengths.max()) > raw.shape[1]:
         raise WordlineError(

@@ -131,8 +131,11 @@ def train(
     if path.exists():
         try:
             there = Program.load(path)
-        except WordlineError:
-            pass  # damaged, or of another version: train again
+        except WordlineError as error:
+            raise WordlineError(
+                f"{path} cannot be read, and would be lost: {error} Delete or rename it to train "
+                f"again, or give the recipe another name."
+            ) from None
         else:
             if "key" not in there.about:
                 raise WordlineError(

@@ -130,7 +130,8 @@ def train(
             schedule.step()
             done += 1
     with files.atomic(here.file()) as beside:
-        safetensors.torch.save_file(network.state_dict(), beside)
+        tensors = {name: t.contiguous() for name, t in network.state_dict().items()}
+        safetensors.torch.save_file(tensors, beside)
     test, truth = images(here, dataset)["test"]
     return {"clean": percent(scores_of(network, test, None).argmax(1), truth)}
 
