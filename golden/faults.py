@@ -175,13 +175,15 @@ FAULTS: dict[str, tuple[Fault, Count]] = {
 }
 """Permanent faults by kind: the change of an array's program, and the number of places for it."""
 
-BITS: dict[str, Count] = {
+SEVERAL: dict[str, Count] = {
+    "device on": lambda part, _: 2 * _cells(part),
+    "device off": lambda part, _: 2 * _cells(part),
     "device": lambda part, shape: 2 * _cells(part) * shape.description.device.conductance_bits,
     "table": _table_bits,
     "bias": lambda part, shape: part.bias.numel() * shape.index_bits,  # type: ignore[attr-defined]
     "gain": lambda part, shape: part.gain.numel() * shape.description.adc.gain_bits,
 }
-"""Of the kinds that flip a bit: the number of bits."""
+"""Number of faults of the kinds of which a place can have several: devices of a pair, bits."""
 
 
 def _arrays(program: Program) -> list[tuple[str, ArrayProgram, ArrayShape]]:
@@ -191,9 +193,8 @@ def _arrays(program: Program) -> list[tuple[str, ArrayProgram, ArrayShape]]:
 
 def possible(program: Program, kind: str) -> dict[str, int]:
     """How many faults of a kind in FAULTS there can be, by array: parts, devices or bits."""
-    devices = 2 if kind in ("device on", "device off") else 1
-    count = BITS.get(kind, FAULTS[kind][1])
-    return {name: devices * count(part, shape) for name, part, shape in _arrays(program)}
+    count = SEVERAL.get(kind, FAULTS[kind][1])
+    return {name: count(part, shape) for name, part, shape in _arrays(program)}
 
 
 def apply(program: Program, kind: str, generator: Generator) -> Program:

@@ -46,9 +46,9 @@ class Generated:
         wanted = self._hashes if names is None else names
         return sorted(name for name in wanted if self._differs(name))
 
-    def lists(self, name: str) -> bool:
-        """Whether the hash of a file of this folder is known."""
-        return name in self._hashes
+    def hash_of(self, name: str) -> str | None:
+        """SHA-256 of a file of this folder as it was written; None if that is not known."""
+        return self._hashes.get(name)
 
     def wrote(self, path: Path) -> bool:
         """Whether a file anywhere is as one of the listed files was written."""

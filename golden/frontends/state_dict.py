@@ -218,9 +218,9 @@ def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
         )
     bias = torch.zeros(len(ih), dtype=torch.float64)
     if ("bias_ih" in parts) != ("bias_hh" in parts):
-        there = "bias_ih" if "bias_ih" in parts else "bias_hh"
+        there, lacks = sorted(("bias_ih", "bias_hh"), key=parts.__contains__, reverse=True)
         raise WordlineError(
-            f"{where} has {there} without its partner; PyTorch saves both or none: save it again."
+            f"{where} has {there}, but no {lacks}; PyTorch saves both or none: save it again."
         )
     for name in ("bias_ih", "bias_hh"):
         own = parts.get(name, torch.zeros(len(ih)))

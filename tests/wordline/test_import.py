@@ -378,8 +378,8 @@ def test_what_cannot_be_mapped_is_refused_by_name(module, words):
     ("lost", "words"),
     [
         ("_l1", r"has weight_ih_l2, but not weight_ih_l1: a layer is missing"),
-        ("bias_hh_l0", r"weight_ih_l0\) has bias_ih without its partner"),
-        ("bias_ih_l2", r"weight_ih_l2\) has bias_hh without its partner"),
+        ("bias_hh_l0", r"weight_ih_l0\) has bias_ih, but no bias_hh"),
+        ("bias_ih_l2", r"weight_ih_l2\) has bias_hh, but no bias_ih"),
     ],
 )
 def test_a_part_of_a_network_is_refused(lost, words):

@@ -112,12 +112,15 @@ def find(
     compared = {sidecar_path, *found.values()}
     replaced = {f for which, f in found.items() if f.resolve() != own[which].resolve()}
     edited = changed & compared | {file for file in replaced if not generated.wrote(file)}
-    # The sidecar has hashes of its own: of Verilog that was edited before SHA256SUMS was made anew.
-    for file in sorted(compared - replaced):
-        recorded = sidecar["sha256"].get(str(file.relative_to(folder)))
-        if recorded is not None and recorded != files.sha256(file):
+    unknown = []
+    for file in compared - replaced - changed:
+        name = str(file.relative_to(folder))
+        known = generated.hash_of(name)
+        if known is None:
+            unknown.append(file)
+        # The sidecar has hashes of its own: SHA256SUMS may have been made anew after an edit.
+        if sidecar["sha256"].get(name, known) not in (None, known or files.sha256(file)):
             edited.add(file)
-    unknown = [f for f in compared - replaced if not generated.lists(str(f.relative_to(folder)))]
     return Given(
         folder,
         sidecar,

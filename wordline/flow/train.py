@@ -136,14 +136,13 @@ def train(
                 f"{path} cannot be read, and would be lost: {error} Delete or rename it to train "
                 f"again, or give the recipe another name."
             ) from None
-        else:
-            if "key" not in there.about:
-                raise WordlineError(
-                    f"{path} holds a program that was not trained by a recipe; it would be lost. "
-                    f"To use it, give it as `program`; to train, give the recipe another name."
-                )
-            if there.about["key"] == key and there.description == recipe.description:
-                return Trained(there, 0.0, True, folder)
+        if "key" not in there.about:
+            raise WordlineError(
+                f"{path} holds a program that was not trained by a recipe; it would be lost. "
+                f"To use it, give it as `program`; to train, give the recipe another name."
+            )
+        if there.about["key"] == key and there.description == recipe.description:
+            return Trained(there, 0.0, True, folder)
     started = time.monotonic()
     data = datasets.load(recipe.training.dataset, data_dir)
     with torch_threads(threads):

@@ -37,7 +37,7 @@ def faulty(
 
 def stuck(
     here: Here, *, dataset: str, program: str, at: str, share: float, draws: int, seed: int
-) -> list[float]:
+) -> dict[str, Any]:
     """Accuracy of chips with a share of their devices stuck "on" or "off"."""
     test = datasets.load(dataset, here.data_dir).test
     chip, which = Program.load(here.file(program)), {f"stuck_{at}": share}
@@ -45,7 +45,7 @@ def stuck(
         effects.apply(chip, Effects(**which, seed=seed * draws + n))  # type: ignore[arg-type]
         for n in range(draws)
     )
-    return [evaluate.measured(one, test)["accuracy"] for one in drawn]
+    return {"accuracy": [evaluate.measured(one, test)["accuracy"] for one in drawn]}
 
 
 def flipped(

@@ -146,11 +146,10 @@ class FaultsStudy:
         ]
 
 
-def _measured(own: list[Any], clean: list[float]) -> Fields:
+def _measured(own: list[Fields], clean: list[float]) -> Fields:
     """Points lost over the draws of all seeds; by array, where faults are drawn from several; of
     flips, the share of changed classes."""
-    accuracy = [r["accuracy"] if isinstance(r, dict) else r for r in own]
-    lost = [base - a for base, of in zip(clean, accuracy, strict=True) for a in of]
+    lost = [base - a for base, r in zip(clean, own, strict=True) for a in r["accuracy"]]
     mean, half = interval(lost)
     found: Fields = {
         "chips": len(lost),
@@ -158,11 +157,11 @@ def _measured(own: list[Any], clean: list[float]) -> Fields:
         "interval": [round(mean - half, 4), round(mean + half, 4)],
         "worst": round(max(lost), 4),
     }
-    if isinstance(own[0], dict) and "changed" in own[0]:
+    if "changed" in own[0]:
         changed = sum(sum(r["changed"]) for r in own)
         count = sum(len(r["changed"]) * r["sequences"] for r in own)
         return found | {"changed": _share(changed, count), "sequences": count}
-    if isinstance(own[0], dict):
+    if "arrays" in own[0]:
         arrays = [array for of_seed in own for array in of_seed["arrays"]]
         found["arrays"] = {
             name: {"possible": count}
