@@ -219,19 +219,22 @@ def _hex(numbers: np.ndarray, bits: int) -> np.ndarray:
     return np.frombuffer(b"0123456789abcdef", np.uint8)[numbers[:, None] >> shifts & 15]
 
 
-def check_sum(path: Path, words: list[Word], description: Description) -> None:
-    """Raise WordlineError if an image ends with a checksum that is not that of its words: a chip
-    would refuse it."""
+def checked(path: Path, words: list[Word], description: Description) -> int | None:
+    """The checksum at the end of an image's words; None if there is none.
+
+    Raises WordlineError if it is not that of the words: a chip would refuse the image.
+    """
     address, data = words[-1]
     if address != LoadMap(description).check:
-        return
+        return None
     wanted = checksum(np.array(words[:-1], dtype=np.int64).reshape(-1, 2))
     if data != wanted:
         raise WordlineError(
             f"{path} ends with the checksum {data:08x}, but its words have {wanted:08x}: it was "
             f"edited or damaged, and a chip would refuse it. Run `wordline emit "
-            f"{description.name}` again, or write the checksum of the changed words."
+            f"{description.name}` again, or write the checksum of its words (docs/contract.md, 13)."
         )
+    return data
 
 
 def last_word(path: Path) -> int | None:

@@ -110,7 +110,8 @@ def lines(found: "Checked") -> list[str]:
     if found.given.unknown:
         names = ", ".join(path.name for path in found.given.unknown)
         said.append(
-            f"UNKNOWN: SHA256SUMS of {found.given.folder} lacks {names}: it is not known whether they were edited"
+            f"UNKNOWN: SHA256SUMS of {found.given.folder} lacks {names}; "
+            f"it is not known whether they were edited"
         )
     of = "all" if found.sequences == found.of_sequences else f"of {found.of_sequences:,}"
     sequences = f"{found.sequences:,} sequences ({of})"
