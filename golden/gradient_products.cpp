@@ -48,10 +48,8 @@ Matrix<Real>::Matrix(const Real *from, int64_t stride, int64_t depth, int64_t wi
     Real *to = panels;
     for (int64_t first = 0; first < width; first += WIDTH) {
         const int64_t some = width - first < WIDTH ? width - first : WIDTH;
-        for (int64_t k = 0; k < depth; k++, to += WIDTH) {
-            std::memset(to, 0, WIDTH * sizeof(Real));
+        for (int64_t k = 0; k < depth; k++, to += WIDTH)
             std::memcpy(to, from + k * stride + first, size_t(some) * sizeof(Real));
-        }
     }
 }
 

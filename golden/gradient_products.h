@@ -2,27 +2,9 @@
 
 #pragma once
 
-#include <cstddef>
+#include "memory.h"
+
 #include <cstdint>
-#include <cstdlib>
-#include <new>
-
-// Memory for some numbers, from the beginning of a cache line; not set to 0.
-template <class T> class Room {
-  public:
-    explicit Room(int64_t count) {
-        const size_t bytes = (size_t(count > 0 ? count : 1) * sizeof(T) + 63) / 64 * 64;
-        numbers = static_cast<T *>(std::aligned_alloc(64, bytes));
-        if (!numbers) throw std::bad_alloc();
-    }
-    ~Room() { std::free(numbers); }
-    Room(const Room &) = delete;
-    Room &operator=(const Room &) = delete;
-    operator T *() const { return numbers; }
-
-  private:
-    T *numbers;
-};
 
 // A matrix in the order in which products read it.
 template <class Real> class Matrix {

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "memory.h"
+
 #include <immintrin.h>
 
 #include <cstddef>
@@ -159,25 +161,6 @@ inline void multiply_512(Group one, Group two, const Wide *row, int64_t count, W
     give(of_two[3], b3, d3);
 }
 #endif
-
-// Zeroed memory for vectors.
-class Memory {
-  public:
-    explicit Memory(int64_t bytes) {
-        size_ = size_t((bytes + 63) / 64 * 64);
-        data_ = std::aligned_alloc(64, size_ ? size_ : 64);
-        if (!data_) throw std::bad_alloc();
-        std::memset(data_, 0, size_);
-    }
-    ~Memory() { std::free(data_); }
-    Memory(const Memory &) = delete;
-    template <class T> T *as() const { return static_cast<T *>(data_); }
-    int64_t size() const { return int64_t(size_); }
-
-  private:
-    void *data_;
-    size_t size_;
-};
 
 // Transpose 8 x 8 int16: vectors of 8 lanes, `stride` apart, to those of 8 numbers of a lane each.
 inline void transpose(const int16_t *from, int64_t stride, __m128i (&to)[8]) {

@@ -24,7 +24,7 @@ from golden.errors import WordlineError
 from golden.geometry import ArrayShape
 
 FILES = (
-    *("kernels.h", "layer_parts.h", "kernels.cpp"),
+    *("memory.h", "kernels.h", "layer_parts.h", "kernels.cpp"),
     *("gradient_products.h", "gradient_products.cpp", "gradients.cpp"),
     *("lanes_vectors.h", "lanes_columns.h", "lanes.cpp", "lanes_avx2.cpp"),
     *("float_kernels.cpp", "array_kernels.cpp", "normal.cpp"),
