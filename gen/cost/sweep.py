@@ -7,7 +7,7 @@ estimated (`gen.cost.model`, `gen.cost.digital`) and take the figures (`values`)
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from gen.cost import digital, macros, model, ppa, technology
 from gen.cost.components import Figure, Figures, Values, is_amount
@@ -211,20 +211,26 @@ def _around(cost: ppa.Cost, arrays: Side) -> Side:
     return Side(arrays.energy + energy, arrays.area + area, arrays.step_ns)
 
 
-Estimated = tuple[Counted, Counted | None, Counted | None]
-"""Counts of a design, of its twin, and of weight-stationary arrays; None: there is none."""
+class Estimated(NamedTuple):
+    """Counts of a design, its work, and counts of its twin and of weight-stationary arrays; None:
+    there is none."""
+
+    own: Counted
+    work: Work
+    twin: Counted | None = None
+    stationary: Counted | None = None
 
 
 def estimated(description: Description, *, twins: bool = True) -> Estimated:
     """Counts of a design and of its digital counterparts."""
-    own = model.estimate(description)
+    found = Estimated(model.estimate(description), work_of(description))
     if not twins:
-        return own, None, None
+        return found
     twin = digital.estimate(description)
-    return own, twin, digital.stationary(description, twin)
+    return found._replace(twin=twin, stationary=digital.stationary(description, twin))
 
 
-def sides(counts: Estimated, of: Values, work: Work, *, node: int = ppa.NODE) -> dict[str, Side]:
+def sides(counts: Estimated, of: Values, *, node: int = ppa.NODE) -> dict[str, Side]:
     """What is compared, for given figures.
 
     "accelerator", "arrays"; measured digital arrays that are busy in every cycle,
@@ -232,7 +238,7 @@ def sides(counts: Estimated, of: Values, work: Work, *, node: int = ppa.NODE) ->
     "in_memory" and "holding". And where there is a twin "twin", "twin_arrays" and "stationary"
     (arrays alone, `gen.cost.digital.stationary`).
     """
-    own, other, stationary = counts
+    own, work, other, stationary = counts
     cost = ppa.cost(own, of, node=node)
     found = {"accelerator": _whole(cost), "arrays": _arrays(own, of, cost, node)}
     if own.arrays:
@@ -249,8 +255,7 @@ def sides(counts: Estimated, of: Values, work: Work, *, node: int = ppa.NODE) ->
 
 def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, Any]:
     """Measures of a point, by case of the figures, as JSON: those of `sides`."""
-    own, shapes = counts[0], point.description.arrays.values()
-    work = work_of(point.description)
+    own, shapes = counts.own, point.description.arrays.values()
     macros_ = (shape.macro for shape in shapes)
     largest = max(macros_, key=lambda macro: macro.rows * macro.units * macro.gates)
     found: dict[str, Any] = {
@@ -261,12 +266,12 @@ def row(point: Point, counts: Estimated, *, node: int = ppa.NODE) -> dict[str, A
         "largest_crossbar": [largest.rows, largest.units * largest.gates],
         "adcs": sum(array.lanes for array in own.arrays),
         "cycles_per_step": own.cycles,
-        "weights": work.weights,
+        "weights": counts.work.weights,
     }
     operations = own.operations / own.steps
     found["ratios"] = {}
     for case in CASES:
-        of = sides(counts, values(point.figures, case), work, node=node)
+        of = sides(counts, values(point.figures, case), node=node)
         found[case] = {
             name: asdict(side)
             | side.measures(operations)

@@ -105,7 +105,7 @@ def test_an_axis_is_given_once():
 @pytest.mark.parametrize("node", [65, 32, 7])
 def test_arrays_alone_take_as_long_as_with_the_rest(node):
     counts = sweep.estimated(small())
-    found = sweep.sides(counts, TYPICAL, sweep.work_of(small()), node=node)
+    found = sweep.sides(counts, TYPICAL, node=node)
     assert found["twin_arrays"].step_ns == pytest.approx(found["twin"].step_ns)
     assert found["arrays"].step_ns == pytest.approx(found["accelerator"].step_ns)
 
@@ -136,18 +136,18 @@ def test_in_memory_logic_does_the_work_of_the_design_s_bits():
 def test_in_memory_logic_that_holds_all_weights():
     """As many macros as have room for them, if that is more than the work takes."""
     macro, counts = macros.IN_MEMORY, sweep.estimated(small())
-    work = sweep.work_of(small())
-    room = work.weights * 4 / macro.capacity_bits * macro.area * 1e6
+    room = counts.work.weights * 4 / macro.capacity_bits * macro.area * 1e6
     room *= technology.scale(macro.node, ppa.NODE).area
     areas = []
     for operations in (1, 100):  # some work, and so much that more macros must be busy
-        own = dataclasses.replace(counts[0], operations=operations * counts[0].operations)
-        found = sweep.sides((own, None, None), TYPICAL, work)
+        own = dataclasses.replace(counts.own, operations=operations * counts.own.operations)
+        found = sweep.sides(sweep.Estimated(own, counts.work), TYPICAL)
         busy, holding = found["in_memory_arrays"], found["holding_arrays"]
         assert holding == dataclasses.replace(busy, area=max(room, busy.area))
         areas.append((holding.area, busy.area))
     assert areas[0][0] > areas[0][1] and areas[1][0] == areas[1][1]
-    two = sweep.sides(counts, TYPICAL, dataclasses.replace(work, weight_bits=2))["holding_arrays"]
+    fewer = counts._replace(work=dataclasses.replace(counts.work, weight_bits=2))
+    two = sweep.sides(fewer, TYPICAL)["holding_arrays"]
     assert two.area == pytest.approx(areas[0][0] / 2)
     assert "all weights" not in " ".join(sweep.compared("tops_per_watt"))
     # Of crossbars that are not full, the weights that there are.
@@ -169,12 +169,12 @@ def test_a_row_is_what_the_counts_cost():
     description = PRESETS["vowels"].description
     counts = sweep.estimated(description)
     row = sweep.row(sweep.Point({}, description, FIGURES), counts)
-    whole = ppa.cost(counts[0], TYPICAL)
+    whole = ppa.cost(counts.own, TYPICAL)
     assert row["typical"]["accelerator"]["tops_per_watt"] == pytest.approx(whole.tops_per_watt)
     arrays = row["typical"]["arrays"]
     assert arrays["energy"] == pytest.approx(sum(whole.energy[part] for part in sweep.ANALOG))
     assert arrays["step_ns"] == pytest.approx(whole.step_ns)
-    twin = ppa.cost(counts[1], TYPICAL)
+    twin = ppa.cost(counts.twin, TYPICAL)
     assert row["typical"]["twin"]["tops_per_mm2"] == pytest.approx(twin.tops_per_mm2)
     assert row["typical"]["twin_arrays"]["energy"] < row["typical"]["twin"]["energy"]
     # The measured digital arrays do what ours do, in as many steps, at 22 nm taken to 32.
@@ -189,9 +189,7 @@ def test_a_row_is_what_the_counts_cost():
 
 def test_a_slower_column_changes_time_alone():
     counts = sweep.estimated(small(), twins=False)
-    slow, fast = (
-        sweep.sides(counts, TYPICAL | {"settle": ns}, sweep.work_of(small())) for ns in (15, 3)
-    )
+    slow, fast = (sweep.sides(counts, TYPICAL | {"settle": ns}) for ns in (15, 3))
     assert "twin" not in slow
     assert slow["arrays"].area == fast["arrays"].area
     assert slow["accelerator"].step_ns > fast["accelerator"].step_ns

@@ -117,8 +117,9 @@ def estimated(here: Here, *, preset: str, inputs: int, units: int, lanes: int) -
     """Estimated counts of a preset at another size, of its twin, and of weight-stationary arrays
     (`gen.cost.sweep.estimated`)."""
     design = sized(preset, inputs, units, lanes)
-    sides = zip(("own", "twin", "stationary"), sweep.estimated(design), strict=True)
-    return {name: dataclasses.asdict(counted) for name, counted in sides if counted is not None}
+    found = sweep.estimated(design)
+    sides = {"own": found.own, "twin": found.twin, "stationary": found.stationary}
+    return {name: dataclasses.asdict(of) for name, of in sides.items() if of is not None}
 
 
 def priced(

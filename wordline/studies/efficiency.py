@@ -195,8 +195,8 @@ def _in_memory(
     ours: Counted, task: Task, figures: components.Figures
 ) -> dict[str, dict[str, float]]:
     """Ratios of the whole accelerator to itself around in-memory logic, typical figures."""
-    work = sweep.work_of(presets.load(task.preset).description)
-    ratios = sweep.ratios(sweep.sides((ours, None, None), sweep.values(figures, "typical"), work))
+    counts = sweep.Estimated(ours, sweep.work_of(presets.load(task.preset).description))
+    ratios = sweep.ratios(sweep.sides(counts, sweep.values(figures, "typical")))
     return {name: of for name, of in ratios.items() if name.startswith("accelerator")}
 
 

@@ -77,62 +77,56 @@ def run(runner: Runner, sizes: Sequence[Size]) -> Fields:
     ]
     figures = components.read_figures()
     rows: list[Fields] = []
-    counts, works = [], []
+    counts = []
     for (size, lanes), found in zip(places, runner.run("estimate sizes", jobs), strict=True):
         design = sized(PRESET, size.inputs, size.units, lanes)
-        own: Any = tuple(from_dict(found[name]) for name in ("own", "twin", "stationary"))
-        counts.append(own)
-        works.append(work := sweep.work_of(design))
+        of: Any = {name: from_dict(found[name]) for name in ("own", "twin", "stationary")}
+        counts.append(own := sweep.Estimated(work=sweep.work_of(design), **of))
         row = sweep.row(sweep.Point({"lanes": lanes}, design, figures), own)
         shape = design.layers[0]
         row |= {"rows": shape.rows, "columns": shape.units * shape.gates, "adcs": shape.lanes}
-        row["dense"] = _dense(own, figures, work)
-        row["settle"] = [_settled(own, figures, work, ns) for ns in SETTLES]
+        row["dense"] = _dense(own, figures)
+        row["settle"] = [_settled(own, figures, ns) for ns in SETTLES]
         rows.append(row)
     if not rows:
         return {"rows": [], "best": []}
-    return {"rows": rows, "best": [_best(rows, counts, works, figures, *at) for at in _ratios()]}
+    return {"rows": rows, "best": [_best(rows, counts, figures, *at) for at in _ratios()]}
 
 
-def _dense(counts: sweep.Estimated, figures: components.Figures, work: sweep.Work) -> Fields:
+def _dense(counts: sweep.Estimated, figures: components.Figures) -> Fields:
     """TOPS/W over in-memory logic, of the accelerator and of the arrays, by case of the figures:
     with equally likely codes and levels, as macros may have been measured with (ours); a network's
     codes change and conduct less."""
-    own, of = counts[0], model.model()
+    own, of = counts.own, model.model()
     changed, reads = macros.likely(BITS, BITS)
     more = changed / of.changed["level"], reads / of.reads["level"]
     arrays = [
         replace(array, bits_changed=more[0] * array.bits_changed, reads=more[1] * array.reads)
         for array in own.arrays
     ]
-    found = {}
+    busy, found = counts._replace(own=replace(own, arrays=arrays)), {}
     for case in sweep.CASES:
-        busy = (replace(own, arrays=arrays), *counts[1:])
-        ratios = sweep.ratios(sweep.sides(busy, sweep.values(figures, case), work))
+        ratios = sweep.ratios(sweep.sides(busy, sweep.values(figures, case)))
         found[case] = {name: ratios[name]["tops_per_watt"] for name in DENSE}
     return found
 
 
-def _settled(
-    counts: sweep.Estimated, figures: components.Figures, work: sweep.Work, ns: float
-) -> Fields:
+def _settled(counts: sweep.Estimated, figures: components.Figures, ns: float) -> Fields:
     """Ratios with another settling time."""
     values = sweep.values(figures, "typical") | {"settle": ns}
-    found = sweep.ratios(sweep.sides(counts, values, work))
+    found = sweep.ratios(sweep.sides(counts, values))
     return {"ns": ns} | {
         measure: {name: own[measure] for name, own in found.items()} for measure in ppa.MEASURES
     }
 
 
 def _ratios() -> list[tuple[str, str]]:
-    made = [(name, measure) for measure in ppa.MEASURES for name in sweep.compared(measure)]
-    return sorted(made, key=lambda pair: [*sweep.AGAINST].index(pair[0]))
+    return [(name, m) for name in sweep.AGAINST for m in ppa.MEASURES if name in sweep.compared(m)]
 
 
 def _best(
     rows: list[Fields],
     counts: list[sweep.Estimated],
-    works: list[sweep.Work],
     figures: components.Figures,
     name: str,
     measure: str,
@@ -147,7 +141,7 @@ def _best(
     reached = {case: _reached(rows, values, measure) for case, values in cases.items()}
 
     def of(values: components.Values) -> float:
-        return sweep.ratios(sweep.sides(counts[top], values, works[top]))[name][measure]
+        return sweep.ratios(sweep.sides(counts[top], values))[name][measure]
 
     decides = list(ppa.sensitivity(figures, of).items())[:3]
     return {
