@@ -18,6 +18,14 @@ class WordlineError(Exception):
         super().__init__(printable(sentence))
 
 
+class DesignError(WordlineError):
+    """Verilog that does not build, or does not run to its end.
+
+    A check of given Verilog is RED then. Any other error is of the machine or of another input, and
+    says nothing about the Verilog.
+    """
+
+
 def printable(text: str) -> str:
     """A text in one line of printable characters, with its middle left out if it is long."""
     if len(text) > LONGEST:

@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from golden.errors import WordlineError
+from golden.errors import WordlineError, WordlineNote
 
 MOST_UNPACKED, MOST_RATIO, ALWAYS = 2**34, 200, 2**24
 """Maximum size of an archive's content (bytes), and relative to the archive; up to `ALWAYS` bytes
@@ -50,14 +51,14 @@ _held: set[Path] = set()
 
 
 @contextlib.contextmanager
-def locked(folder: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+def locked(folder: Path, what: str = "run in this folder") -> Iterator[None]:
     """Hold a folder for this process; others that ask for it wait until it is let go.
 
     The lock is a file in the cache; without a cache that can be written there is none.
 
-    waiting: Called if another process holds it.
+    what: What another process does while it holds it, for the note that this one waits.
     """
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
     path = cache_dir() / "locks" / name
     with contextlib.ExitStack() as stack:
         if path not in _held:
@@ -67,22 +68,32 @@ def locked(folder: Path, waiting: Callable[[], object] = lambda: None) -> Iterat
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    waiting()
+                    note = f"another {what} is under way; waiting for its end."
+                    warnings.warn(WordlineNote(note), stacklevel=4)
                     fcntl.flock(file, fcntl.LOCK_EX)
                 _held.add(path)
                 stack.callback(_held.discard, path)
         yield
 
 
+PART = ".part"
+"""Ending of a temporary file."""
+
+
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it onto `path` if the body succeeds.
 
-    The temporary file is deleted if the body raises.
+    The temporary file is deleted if the body raises. A link stays, and the file that it names is
+    replaced. A device or a pipe is yielded itself.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not the process number alone: containers that share a folder have the same ones.
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
     try:
         yield beside
         beside.replace(path)
@@ -90,10 +101,38 @@ def atomic(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def check_output(path: Path, what: str, begins: str) -> None:
+    """Check before the work that a file can be written in the end, and that nothing else is lost.
+
+    what: What is written there, for messages.
+    begins: Beginning of such a file: a file that begins otherwise is not overwritten.
+
+    Raises WordlineError.
+    """
+    if path.is_dir():
+        raise WordlineError(f"{path} is a folder; give the name of a file for {what}.")
+    if path.is_file():
+        with path.open("rb") as file:
+            found = file.read(len(begins))
+        if found not in (b"", begins.encode()):
+            raise WordlineError(
+                f"{path} is there and is not {what}, so it is not overwritten; give another name."
+            )
+    check_folder(path.absolute().parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise WordlineError if a folder cannot be made or written, before the work."""
+    there = next(own for own in (folder, *folder.absolute().parents) if own.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise WordlineError(f"{there} is no folder that can be written; give another one.")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8."""
     with atomic(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        # A path in the text may not be UTF-8.
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -117,7 +156,7 @@ def read_text(path: Path, most: int, instead: str) -> str:
     Raises WordlineError if it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        return read_bytes(path, most, instead).decode("utf-8")
+        return read_bytes(path, most, instead).decode("utf-8-sig")  # with a mark or without
     except UnicodeDecodeError as error:
         raise WordlineError(f"{path} is not UTF-8 (byte {error.start:,}); convert it.") from None
 

@@ -132,7 +132,7 @@ def simulate(
     chunk: Sequences from one reset to the next; None: see `CHUNK`. It affects only the cycles.
     coverage: File for the coverage record. It needs a build for coverage and implies one worker.
 
-    Raises WordlineError if the chip hangs, gives more or fewer values than expected, or if its
+    Raises DesignError if the chip hangs, gives more or fewer values than expected, or if its
     Verilog ends the simulation or does not settle.
     """
     run = _Run(batch, seed=seed, stall=stall, pause=pause, chunk=chunk, coverage=coverage)

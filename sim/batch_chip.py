@@ -2,13 +2,14 @@
 
 import ctypes
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from golden.errors import WordlineError
+from golden.errors import DesignError, WordlineError
 from sim.batch_header import layouts
 from sim.benches import scoreboard
 from sim.benches.scoreboard import Output, Recorded, Scoreboard
@@ -125,7 +126,7 @@ class Chip:
 
     def write_coverage(self, path: Path) -> None:
         """Write the coverage record of a model that has been built for it."""
-        if not self.library.chip_coverage(self.handle, str(path).encode()):
+        if not self.library.chip_coverage(self.handle, os.fsencode(path)):
             raise WordlineError(f"{path} cannot be written.")
 
     def run(
@@ -154,7 +155,7 @@ class Chip:
 
         Returns None if the run was stopped or cut.
 
-        Raises WordlineError if the chip hangs, gives more or fewer values than expected, if its
+        Raises DesignError if the chip hangs, gives more or fewer values than expected, if its
         output `busy` is wrong, or if its Verilog ends the simulation or does not settle.
         """
         golden, sequences, votes = chunk.vectors, chunk.sequences, chunk.votes
@@ -212,9 +213,9 @@ class Chip:
             return None
         if status == FAILED:
             said = message.value.decode(errors="replace")
-            raise WordlineError(f"{chunk.where}: the simulation cannot go on: {said}")
+            raise DesignError(f"{chunk.where}: the simulation cannot go on: {said}")
         if status != DONE:
-            raise WordlineError(self._complaint(status, chunk, patience, int(numbers[1])))
+            raise DesignError(self._complaint(status, chunk, patience, int(numbers[1])))
         return Streamed(recorded, chunk.output.values(output), int(numbers[0]), times)
 
     def _complaint(self, status: int, chunk: Chunk, patience: int, culprit: int) -> str:

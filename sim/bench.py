@@ -2,13 +2,15 @@
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gen.impl import tools
-from golden.errors import WordlineError
+from golden.errors import DesignError
 from sim import chip
+from sim.icarus import plain
 from sim.verilator import BenchVerilator
 
 
@@ -25,7 +27,7 @@ def verilator(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Sai
 
     work: Folder with image.hex and the folder tb.
 
-    Raises WordlineError if Verilator rejects the sources.
+    Raises DesignError if Verilator rejects the sources.
     """
     runner = BenchVerilator(bench)
     chip.build(sources, top, work / "verilator", runner=runner)
@@ -35,16 +37,18 @@ def verilator(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Sai
 def icarus(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
     """Run the Verilog testbench in Icarus, like `verilator`. Control files are ignored.
 
-    Raises WordlineError if Icarus is missing or rejects the sources.
+    Raises DesignError if Icarus rejects the sources, and WordlineError if it is missing.
     """
     tools.check_icarus()
     name = top.removesuffix("_axi") + "_tb"
-    verilog = [str(path.absolute()) for path in (*sources, bench) if path.suffix == ".v"]
-    command = ["iverilog", "-g2012", "-o", "out", "-s", name, *verilog]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+    given = [path.absolute() for path in (*sources, bench) if path.suffix != ".vlt"]
+    with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
+        verilog = [str(plain(path, Path(beside))) for path in given]
+        command = ["iverilog", "-g2012", "-o", "out", "-s", name, *verilog]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if done.returncode:
         said = (done.stderr.splitlines() or ["it crashed"])[0]
-        raise WordlineError(f"Icarus could not build {top}: {said}.")
+        raise DesignError(f"Icarus could not build {top}: {said}.")
     return _run(["vvp", "-n", "out"], work)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from cocotb_tools.runner import Runner, get_results
 
 from golden import files
-from golden.errors import WordlineError
-from sim.verilator import LeanVerilator, StockVerilator
+from golden.errors import DesignError, WordlineError
+from sim.verilator import LeanVerilator, StockVerilator, plain_name
 
 AnyVerilator = LeanVerilator | StockVerilator
 
@@ -44,8 +44,8 @@ def build(
 
     runner: How to build; None: LeanVerilator.
 
-    Raises WordlineError if Verilator is unusable or rejects the sources. Its output is in
-    build.log.
+    Raises DesignError if Verilator rejects the sources, and WordlineError if it is unusable or the
+    machine fails. Its output is in build.log.
     """
     runner = runner or LeanVerilator()
     how, stamp, log = _how(runner, waves), folder / STAMP, folder / "build.log"
@@ -66,14 +66,18 @@ def build(
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            raise WordlineError(_refused(top, log)) from error
+            raise _refused(top, log) from error
         files.write_text(stamp, key)
     else:
         runner.build_dir = folder.absolute()
     return runner
 
 
-def _refused(top: str, log: Path) -> str:
+MACHINE = re.compile(r"can.?t (?:write|open|read|stat|flush)|no space left|i/o error", re.I)
+"""Pattern of Verilator's errors that say nothing about the design."""
+
+
+def _refused(top: str, log: Path) -> WordlineError:
     """Why Verilator did not build a design, in one sentence with its first error."""
     with contextlib.suppress(OSError):
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -81,8 +85,13 @@ def _refused(top: str, log: Path) -> str:
                 where, _, what = found.partition(": ")
                 path, colon, numbers = where.partition(":")
                 said = f"{Path(path).name}{colon}{numbers}: {what}" if colon and what else found
-                return f"Verilator could not build {top}: {said.rstrip('.')}; {log} says more."
-    return f"Verilator could not build {top}; {log} says why."
+                kind = WordlineError if MACHINE.search(line) else DesignError
+                what = said.rstrip(".")
+                return kind(f"Verilator could not build {top}: {what}; {log} says more.")
+    return WordlineError(
+        f"What Verilator made of {top} could not be compiled, which says nothing about its "
+        f"Verilog: the disk may be full, or g++ may have failed; {log} says why."
+    )
 
 
 def warnings(log: Path, file: str) -> list[str]:
@@ -91,7 +100,7 @@ def warnings(log: Path, file: str) -> list[str]:
     with contextlib.suppress(OSError):
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             match = re.match(r"%Warning-(\w+): (\S+?):(\d+):\d+: (.*)", line)
-            if match and Path(match[2]).name == file:
+            if match and Path(match[2]).name == plain_name(file):
                 found.append(f"{file}:{match[3]}: {match[4]} ({match[1]})")
     return found
 
@@ -156,7 +165,8 @@ def run(
         path.unlink(missing_ok=True)
     job = job | {"result": str(result.absolute()), "progress": str(beacon.absolute()), "seed": seed}
     files.write_text(folder / "job.json", json.dumps(job, indent=1))
-    with _watching(beacon, progress), contextlib.suppress(SystemExit):
+    # Without results the simulator crashed, or the design ended it.
+    with _watching(beacon, progress), contextlib.suppress(SystemExit, RuntimeError):
         runner.test(
             test_module=module,
             hdl_toplevel=top,
@@ -172,7 +182,10 @@ def run(
             results_xml=str(results_xml.absolute()),
         )
     ran, failed = 0, 0
-    with contextlib.suppress(RuntimeError):
+    with contextlib.suppress(RuntimeError, OSError):
+        # A path that is not UTF-8 is in the file as a character that XML does not have.
+        found = results_xml.read_text(encoding="utf-8")
+        results_xml.write_text(re.sub(r"&#\d+;", "?", found), encoding="utf-8")
         ran, failed = get_results(results_xml)
     left = json.loads(result.read_text()) if result.exists() else {}
     return left | {"passed": ran > 0 and failed == 0}
@@ -271,7 +284,7 @@ def simulate(
     stall: Probability of a stall at each transfer.
     waves: Write waveforms.
 
-    Raises WordlineError if the simulation ends without a result because it hangs or crashes.
+    Raises DesignError if the simulation ends without a result because it hangs or crashes.
     """
     result = run(
         **chip.arguments | {"job": chip.job | {"stall": stall}},
@@ -281,7 +294,7 @@ def simulate(
         progress=progress,
     )
     if "output" not in result:
-        raise WordlineError(
+        raise DesignError(
             f"The simulation ended without a result; {chip.folder / 'sim.log'} says why."
         )
     return result

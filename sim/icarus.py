@@ -1,6 +1,8 @@
 """Icarus Verilog, a four-state simulator: build, and run a design from an unknown state."""
 
 import re
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,10 @@ from typing import Any
 from cocotb_tools.runner import Icarus
 
 from golden import files
-from golden.errors import WordlineError
+from golden.errors import DesignError
 from sim import chip
 from sim.chip import Progress
+from sim.verilator import is_plain, plain_name
 
 TIMESCALE = ("1ns", "1ps")
 
@@ -31,6 +34,13 @@ def unknown_at_first(verilog: str) -> str:
     return re.sub(MEMORY, "", verilog, flags=re.M)
 
 
+def plain(path: Path, folder: Path) -> Path:
+    """The path, or a copy in a folder if a tool could misread it."""
+    if is_plain(path):
+        return path
+    return Path(shutil.copy(path, folder / plain_name(path.name)))
+
+
 def build(
     runner: Icarus,
     sources: Sequence[Path],
@@ -44,7 +54,7 @@ def build(
 
     four_states: Registers and memories start as X (`unknown_at_first`).
 
-    Raises WordlineError if Icarus rejects the sources. Its output is in build.log.
+    Raises DesignError if Icarus rejects the sources. Its output is in build.log.
     """
     work.mkdir(parents=True, exist_ok=True)
     sources = [path.absolute() for path in sources if path.suffix != ".vlt"]
@@ -55,21 +65,23 @@ def build(
             files.write_text(path, text)
     log = work / "build.log"
     try:
-        runner.build(
-            sources=sources,
-            hdl_toplevel=top,
-            build_args=options,
-            build_dir=work.absolute(),
-            always=True,
-            timescale=TIMESCALE,
-            log_file=log.absolute(),
-        )
+        # What it compiles to names the sources, and not every path can stand there.
+        with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
+            runner.build(
+                sources=[plain(path, Path(beside)) for path in sources],
+                hdl_toplevel=top,
+                build_args=options,
+                build_dir=work.absolute(),
+                always=True,
+                timescale=TIMESCALE,
+                log_file=log.absolute(),
+            )
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         said = log.read_text().splitlines() if log.exists() else []
         first = next((line for line in said if "error" in line), "it crashed")
-        raise WordlineError(f"Icarus could not build {top}: {first}; {log} says more.") from error
+        raise DesignError(f"Icarus could not build {top}: {first}; {log} says more.") from error
 
 
 def simulate(
@@ -87,8 +99,7 @@ def simulate(
     four_states: Registers and memories start as X; the bench checks that outputs, handshakes,
         loaded memories and, in the end, everything are known.
 
-    Returns and raises what `sim.chip.simulate` does, and WordlineError if Icarus is missing or
-    rejects the sources.
+    Returns and raises what `sim.chip.simulate` and `build` do.
     """
     runner = Icarus()
     build(runner, sources, top, work, four_states=four_states)

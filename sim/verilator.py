@@ -60,6 +60,10 @@ PRECOMPILE = """\
 """make rule: precompile HEADER, whole or not at all."""
 
 
+PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
+"""Pattern of paths that all tools read as they are."""
+
+
 @dataclass(frozen=True)
 class Toolchain:
     """A usable Verilator.
@@ -163,11 +167,11 @@ class LeanVerilator(Verilator):
         self.precompiled = None
         with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
             self.beside = Path(beside)
-            where = build_dir if _plain(build_dir.resolve()) else self.beside / "build"
+            where = build_dir if is_plain(build_dir.resolve()) else self.beside / "build"
             with contextlib.suppress(OSError):
                 _copy_run_time(kept, where)
                 # If the model is compiled as several files, Verilator precompiles headers itself.
-                if AT_ONCE in self.MAKE and _plain(kept):
+                if AT_ONCE in self.MAKE and is_plain(kept):
                     if not (kept / "wordline.h").exists():
                         files.write_text(kept / "wordline.h", HEADER)
                     self.precompiled = kept / "wordline.h"
@@ -182,10 +186,11 @@ class LeanVerilator(Verilator):
         """Write files that the build needs besides its sources."""
 
     def _for_make(self, path: Path) -> Path:
-        """The path, or a link to it without spaces that exists during a build."""
-        if _plain(path):
+        """The path, or a plain link to it that exists during a build."""
+        if is_plain(path):
             return path
-        link = self.beside / hashlib.sha256(str(path).encode()).hexdigest()[:8] / path.name
+        own = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+        link = self.beside / own / plain_name(path.name)
         if not link.is_symlink():
             link.parent.mkdir()
             link.symlink_to(path)
@@ -204,8 +209,14 @@ class LeanVerilator(Verilator):
 
     def _build_command(self) -> list[list[str]]:
         sources = [*self._sources, *self._verilog_sources]
-        control = [str(s.value) for s in sources if s.tag is VerilatorControlFile]
-        verilog = [str(s.value) for s in sources if s.tag is not VerilatorControlFile]
+        control, verilog = (
+            [
+                str(self._for_make(Path(source.value)))
+                for source in sources
+                if (source.tag is VerilatorControlFile) == wanted
+            ]
+            for wanted in (True, False)
+        )
         verilate = [
             str(self.toolchain.executable),
             *("-cc", "--exe", "-Mdir", str(self.build_dir)),
@@ -236,9 +247,14 @@ class LeanVerilator(Verilator):
         return ["--vpi", "-o", str(self.hdl_toplevel), "-LDFLAGS", link, own]
 
 
-def _plain(path: Path) -> bool:
-    """Whether make can use a path: GNU make and Verilator's make files split paths at spaces."""
-    return not re.search(r"\s", str(path))
+def is_plain(path: Path) -> bool:
+    """Whether tools read a path as it is: make splits at spaces, shells expand some characters."""
+    return PLAIN.fullmatch(str(path)) is not None
+
+
+def plain_name(name: str) -> str:
+    """Name under which a file is built: its own, without characters that make cannot use."""
+    return re.sub(r"[^\w.+-]", "_", name, flags=re.ASCII)
 
 
 def _copy_run_time(source: Path, target: Path) -> None:

@@ -182,6 +182,14 @@ def parse_steps(text: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2] or match[1])
 
 
+def check_step(last: int, steps: int) -> None:
+    """Raise WordlineError if a chip that computes so many steps has no step `last`."""
+    if last >= steps:
+        raise WordlineError(
+            f"There is no step {last}: the chip computes {steps}; give 0:{steps - 1}."
+        )
+
+
 def cut(vcd: Path, sidecar: Mapping[str, Any], first: int, last: int) -> int:
     """Cut a VCD file to the steps first to last, and the cycles until their results are out.
 
@@ -189,10 +197,7 @@ def cut(vcd: Path, sidecar: Mapping[str, Any], first: int, last: int) -> int:
     """
     sampled = _sampled_steps(vcd, sidecar)
     edges, found = sampled.times, _steps(sampled, sidecar)
-    if last >= len(found):
-        raise WordlineError(
-            f"There is no step {last}: the chip computed {len(found)}; give 0:{len(found) - 1}."
-        )
+    check_step(last, len(found))
     begin, end = found[first][0], found[last][1]
     after = edges.index(end) + sidecar["cycles_per_output"] + AFTER
     end = edges[min(after, len(edges) - 1)]

@@ -109,6 +109,11 @@ def _check(path: Path, vectors: Vectors, description: Description) -> None:
                 f"{path}: {name} is {said}, and the design needs integers of shape {shape_}; run "
                 f"`wordline emit` again."
             )
+    if unknown := sorted(vectors.keys() - wanted.keys() - {*WHOLE}):
+        raise WordlineError(
+            f"{path} has arrays that no golden vectors of this design have ({', '.join(unknown)}), "
+            f"and which would not be compared; leave them out."
+        )
     if "image" in vectors and (
         vectors["image"].shape != (1,) or vectors["image"].dtype.kind not in "iu"
     ):
@@ -189,7 +194,12 @@ def one(vectors: Vectors, sequence: int) -> Vectors:
 def write(path: Path, vectors: Vectors) -> None:
     """Write the .npz, whole or not at all.
 
-    It is not compressed: for 10,000 images compression takes half a minute and saves a third.
+    It is not compressed: for 10,000 images compression takes half a minute and saves a third. The
+    arrays are in C order and in the machine's byte order, as the runners read them.
     """
+    own = {
+        name: np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        for name, array in vectors.items()
+    }
     with files.atomic(path) as beside, beside.open("wb") as file:
-        np.savez(file, **vectors)  # type: ignore[arg-type]
+        np.savez(file, **own)  # type: ignore[arg-type]

@@ -19,16 +19,29 @@ def test_the_cache_is_where_the_xdg_specification_says(monkeypatch, tmp_path):
     assert files.cache_dir() == tmp_path / "own"
 
 
+def test_a_file_is_written_where_it_leads(tmp_path):
+    """A link stays, its target is replaced; a pipe or a device is written itself."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("before")
+    link.symlink_to(target)
+    files.write_text(link, "after")
+    assert link.is_symlink() and target.read_text() == "after"
+    files.write_text(Path("/dev/null"), "gone")
+    assert Path("/dev/null").is_char_device()
+    assert sorted(tmp_path.iterdir()) == [link, target]
+
+
 def test_a_folder_is_for_one_process_at_a_time(tmp_path):
     """The second one waits, and is told so; a process may ask for what it holds."""
     code = (
         "import sys; from pathlib import Path; from golden import files\n"
-        "with files.locked(Path(sys.argv[1]), lambda: print('waits', flush=True)): print('held')"
+        "with files.locked(Path(sys.argv[1]), 'check'): print('held')"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with files.locked(tmp_path), files.locked(tmp_path):
-        other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert other.stdout.readline() == "waits\n"
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        other = subprocess.Popen(command, text=True, **pipes)
+        assert "another check is under way; waiting for its end." in other.stderr.readline()
         assert other.poll() is None
     assert other.communicate()[0] == "held\n" and other.returncode == 0
     assert not list(tmp_path.iterdir())

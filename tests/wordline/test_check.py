@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,9 +17,9 @@ from gen.ip import package
 from gen.rtl import vectors
 from golden import files
 from golden.errors import WordlineError
-from sim import batch, chip, waves
+from sim import batch, chip, verilator, waves
 from tests.helpers import FEW_ENTRIES, random_codes, random_program, small
-from tests.wordline.test_cli import here
+from tests.wordline.test_cli import complaint, here, refused
 from wordline.flow import check, emit
 
 DESIGN = small(
@@ -356,6 +358,74 @@ def test_the_command_says_it_all_and_writes_junit(folder, tmp_path):
     assert int(suite.get("failures")) == len(failures) > 1
     assert any(name.startswith("layers.0.c: ") for name in failures)
     assert here("check", tmp_path / "absent", folder=tmp_path).returncode == 2
+
+
+def test_a_result_replaces_nothing_else(folder, tmp_path, monkeypatch):
+    """Told before the build; a link stays a link, and an earlier result is replaced."""
+    monkeypatch.setattr(batch, "build", None)  # nothing is built
+    before = content(folder)
+    notes = tmp_path / "notes.xml"
+    notes.write_text("<notes/>")
+    for path, words in (
+        (folder / "checked.v", "is there and is not a result as JUnit XML"),
+        (notes, "is not overwritten; give another name"),
+        (tmp_path, "is a folder; give the name of a file"),
+        (notes / "new" / "a.xml", r"notes.xml is no folder that can be written"),
+        ("", "A value is empty, after --junit"),
+    ):
+        assert re.search(words, refused("check", folder, "--junit", path, folder=tmp_path)), path
+    assert content(folder) == before and notes.read_text() == "<notes/>"
+    monkeypatch.undo()
+    link, target = tmp_path / "link.xml", tmp_path / "target.xml"
+    target.write_text("<testsuite name='an earlier one'/>")
+    link.symlink_to(target)
+    edit(folder / "checked.v", "module", "modul")
+    done = here("check", folder, "--junit", link, folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert link.is_symlink() and "could not build" in target.read_text()
+
+
+@pytest.mark.parametrize("simulator", check.SIMULATORS)
+def test_paths_that_tools_could_misread(simulator, folder, tmp_path):
+    """make splits paths at spaces, shells and make expand $, Verilator and Icarus quote them."""
+    if simulator == "icarus" and shutil.which("iverilog") is None:
+        pytest.skip("iverilog is not installed")
+    name = os.fsdecode(b"a $(id) \"b':#% \xff")
+    odd = tmp_path / name
+    shutil.copytree(folder, odd)
+    cache = tmp_path / f"cache {name[:-1]}"  # cocotb, in a test, needs UTF-8
+    given = ("--cache-dir", cache, "check", odd, "--sequences", 1)
+    junit = ("--junit", tmp_path / "found.xml")
+    done = here(*given, "--simulator", simulator, *junit, folder=tmp_path)
+    assert done.returncode == 0 and "could not be made" not in done.stderr, done.stderr
+    assert "tests=" in (tmp_path / "found.xml").read_text()
+
+
+def test_a_failure_of_the_machine_is_not_one_of_the_verilog(folder, monkeypatch, tmp_path):
+    find = verilator.find
+    no_compiler = {"make": ("CXX=false", "LINK=false")}
+    monkeypatch.setattr(verilator, "find", lambda: dataclasses.replace(find(), **no_compiler))
+    done = here("--cache-dir", tmp_path / "cache", "check", folder, folder=tmp_path)
+    assert "says nothing about its Verilog" in complaint(done)
+
+
+def test_vectors_in_another_layout_are_compared_and_unknown_arrays_are_not(folder, tmp_path):
+    own = vectors.load(folder / "vectors.npz", DESIGN)
+    other = tmp_path / "other.npz"
+    np.savez_compressed(
+        other, **{name: np.asfortranarray(array.astype(">i8")) for name, array in own.items()}
+    )
+    found = wordline.check(folder, vectors_file=other)
+    assert found.passed and found.values_compared > 1000
+    np.savez(other, extra=np.zeros(3), **own)
+    with pytest.raises(WordlineError, match=r"arrays that no golden vectors .*\(extra\), and"):
+        wordline.check(folder, vectors_file=other)
+
+
+def test_what_is_no_verilog_is_not_built(folder):
+    for name in ("image.hex", "checked.json"):
+        with pytest.raises(WordlineError, match=r"is no Verilog by its name; give a file that end"):
+            wordline.check(folder / name)
 
 
 VERILOG = """\

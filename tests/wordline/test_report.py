@@ -41,7 +41,7 @@ from tests.wordline.reports import (
     numbers,
     run_folder,
 )
-from tests.wordline.test_cli import ROOT, complaint, here
+from tests.wordline.test_cli import ROOT, complaint, here, refused
 from wordline import report
 from wordline.flow import simulate
 from wordline.report import accuracy, timeline
@@ -693,6 +693,18 @@ def test_a_folder_without_a_run_is_refused(text, tmp_path):
         (tmp_path / "summary.json").write_text(text)
     said = complaint(here("report", str(tmp_path), folder=tmp_path))
     assert str(tmp_path) in said
+
+
+def test_a_record_that_lacks_a_field_is_named(run, tmp_path):
+    summary = json.loads((run[0] / "summary.json").read_text())
+    for name in ("name", "passed", "files", "compared"):
+        kept = {key: value for key, value in summary.items() if key != name}
+        (tmp_path / "summary.json").write_text(json.dumps(kept))
+        said = refused("report", tmp_path, folder=tmp_path)
+        assert f"of another version of Wordline (KeyError: '{name}" in said
+    (tmp_path / "mine.html").write_text("<!DOCTYPE html>\nmine")
+    given = ("report", run[0], run[0], "--out", tmp_path / "mine.html")
+    assert "is not a comparison, so it is not overwritten" in refused(*given, folder=tmp_path)
 
 
 def test_a_failure_of_the_report_changes_no_verdict(monkeypatch, capsys, tmp_path):

@@ -5,6 +5,7 @@ Nothing is emitted or written beside the RTL. Builds are in the cache folder.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from gen.impl import tools
 from gen.ip import testbench
 from gen.rtl import control, image, naming, vectors
 from golden import files
-from golden.errors import WordlineError
+from golden.errors import DesignError, WordlineError
 from hw.bus.registers import RegisterMap
 from sim import coverage
 from sim.coverage import Exercised
@@ -149,7 +150,7 @@ def check(
         )
     _find_tools(simulator)
     run = _Check(given, first, simulator, through, waves, measure, progress)
-    with files.locked(run.work, lambda: progress("wait for another check", 0, 1)):
+    with files.locked(run.work, "check of this folder"):
         run.take()
         checked, found = run.run()
         record.check(checked, path, found, command)
@@ -192,7 +193,7 @@ class _Check:
         self.given, self.simulator, self.progress = given, simulator, progress
         self.waves, self.measure = waves, measure
         self.through = through or ("streams" if given.axi is None else "both")
-        where = hashlib.sha256(str(given.folder.absolute()).encode()).hexdigest()[:16]
+        where = hashlib.sha256(os.fsencode(given.folder.absolute())).hexdigest()[:16]
         self.work = files.cache_dir() / "check" / where
         self.seconds: dict[str, float] = {}
         self.top = naming.module_name(given.description)
@@ -225,12 +226,14 @@ class _Check:
         """File and number of the sequences to simulate."""
         if first is None and self.simulator == "icarus":
             first = ICARUS_SEQUENCES
-        if first is None or first >= self.whole:
-            return self.given.vectors, self.whole
-        self.golden = vectors.first(self.golden, first)
+        count = self.whole if first is None else min(first, self.whole)
+        own = self.given.vectors
+        if count == self.whole and own not in (*self.given.edited, *self.given.unknown):
+            return own, count  # as Wordline wrote it
+        self.golden = vectors.first(self.golden, count)
         path = self.work / "vectors.npz"
         vectors.write(path, self.golden)
-        return path, first
+        return path, count
 
     def run(self) -> tuple[Checked, dict[str, Any]]:
         """Run all stages of the check. Returns also the result of the runner, or {}."""
@@ -286,10 +289,10 @@ class _Check:
         return checked, found
 
     def _attempt(self, run: Any) -> tuple[dict[str, Any], str | None]:
-        """Result of a run; or an empty result, and why there is none."""
+        """Result of a run; or an empty result, and what is wrong with the RTL."""
         try:
             return run(), None
-        except WordlineError as error:
+        except DesignError as error:
             return {}, str(error)
 
     def _stage(self, name: str) -> "_Stage":

@@ -20,6 +20,9 @@ from golden.description import Description
 from golden.errors import WordlineError
 from hw.network import Accelerator
 
+VERILOG = (".v", ".sv", ".vg")
+"""Endings of files that are checked: Verilog, and netlists."""
+
 
 @dataclass(frozen=True)
 class Given:
@@ -175,7 +178,13 @@ def _folder(path: Path, design: Path | None) -> tuple[Path, Path]:
 
 
 def _check_kind(path: Path, name: str) -> None:
-    """Raise WordlineError if a file is another part of a package than logic or crossbars' model."""
+    """Raise WordlineError if a file is no Verilog, or another part of a package than logic or the
+    crossbars' model."""
+    if path.suffix not in VERILOG:
+        raise WordlineError(
+            f"{path} is no Verilog by its name; give a file that ends in {' or '.join(VERILOG)}, "
+            f"or the folder of its design."
+        )
     if path.name in (f"{name}_crossbar_{view}.v" for view in ("stub", "digital")):
         raise WordlineError(
             f"{path} is a view of the crossbars; check the folder, with --crossbars {path}."

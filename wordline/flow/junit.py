@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 from golden import files
 from wordline.flow.check import Checked
 
+BEGINS = "<testsuite "
+
 
 def write(path: Path, found: Checked) -> None:
     """Write a check as JUnit XML.

@@ -82,9 +82,9 @@ def alone(call: Call) -> Call:
     @functools.wraps(call)
     def holding(recipe: Recipe, build_dir: Path = Path("build"), **options: Any) -> Any:
         check(recipe)
-        progress = options.get("progress", lambda *_: None)
         folder = Path(build_dir) / recipe.description.name
-        with files.locked(folder, lambda: progress("wait for another run in this folder", 0, 1)):
+        files.check_folder(folder)
+        with files.locked(folder):
             return call(recipe, build_dir, **options)
 
     return cast(Call, holding)
