@@ -200,11 +200,10 @@ class Program:
                 tensors[name] = tensors[name].to(torch.int16 if small else torch.int64)
         # One metadata key, because safetensors does not keep the order of several.
         metadata = {"wordline": json.dumps(about, sort_keys=True)}
-        with files.atomic(Path(path)) as beside:
-            try:
-                safetensors.torch.save_file(tensors, beside, metadata)
-            except safetensors.SafetensorError as error:
-                raise WordlineError(f"{path} cannot be written ({error}).") from None
+        try:
+            files.write_bytes(Path(path), safetensors.torch.save(tensors, metadata))
+        except OSError as error:
+            raise WordlineError(f"{path} cannot be written ({error.strerror}).") from None
 
     @classmethod
     def load(cls, path: Path | str, description: Description | None = None) -> Self:

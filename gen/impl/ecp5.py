@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -135,6 +135,7 @@ def place(
     """
     tools = {tool: _tool(tool) for tool in ("nextpnr-ecp5", "ecppack")}
     places = None if pins is None else _read(pins)
+    _check_case(tools["nextpnr-ecp5"], device, case, folder)
     description, top = for_board(description), package.board_module(description)
     bitstream, report = folder / f"{description.name}.bit", folder / "report.json"
     for old in (bitstream, report):  # may be of another design
@@ -179,6 +180,18 @@ def place(
             "nextpnr": version[1] if version else "of unknown version",
         },
     )
+
+
+def _check_case(nextpnr: Sequence[str], device: str, case: str, folder: Path) -> None:
+    """Raise WordlineError if a device does not come in a package."""
+    files.write_text(folder / "nothing.json", "")
+    command = [*nextpnr, f"--{device}", "--package", case, "--json", "nothing.json"]
+    said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    (folder / "nothing.json").unlink()
+    if "Unsupported package" in said.stderr + said.stdout:
+        raise WordlineError(
+            f"case = {case!r} is no package of the device {device}; give one of Lattice's table."
+        )
 
 
 def _read(pins: Path) -> str:

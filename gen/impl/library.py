@@ -80,7 +80,7 @@ def read(cells: Cells, folder: Path | None = None) -> Library:
     liberty = cells.liberty(folder)
     with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
         script = f'read_liberty -ignore_miss_func -ignore_miss_data_latch "{liberty}"\n'
-        run_yosys(script + "write_json library.json\n", Path(beside), "library")
+        run_yosys(script + "write_json library.json\n", Path(beside), "library", kept=False)
         modules = json.loads((Path(beside) / "library.json").read_text())["modules"]
     areas = {name: float(m["attributes"].get("area", "0")) for name, m in modules.items()}
     areas |= _of_layout({name for name, area in areas.items() if not area}, cells.lef(folder))

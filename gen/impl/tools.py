@@ -11,11 +11,17 @@ from golden.errors import WordlineError
 
 
 def run_yosys(
-    script: str, folder: Path, name: str = "yosys", *, timeout: float | None = None
+    script: str,
+    folder: Path,
+    name: str = "yosys",
+    *,
+    timeout: float | None = None,
+    kept: bool = True,
 ) -> None:
     """Run a Yosys script in `folder`. Its output goes to NAME.log.
 
     timeout: Time limit (s).
+    kept: Whether the folder is kept; if not, a message does not send the user to its log.
 
     Raises WordlineError with Yosys' error message, or if it exceeds the time limit.
     """
@@ -23,7 +29,7 @@ def run_yosys(
     files.write_text(folder / f"{name}.script", script)
     run = f"from pyosys import libyosys as ys; ys.run_pass('script {name}.script', ys.Design())"
     command = [sys.executable, "-c", run]
-    run_tool("Yosys", command, folder, folder / f"{name}.log", timeout=timeout)
+    run_tool("Yosys", command, folder, folder / f"{name}.log", timeout=timeout, kept=kept)
 
 
 def has_yosys() -> bool:
@@ -46,25 +52,33 @@ def check_yosys() -> None:
 
 
 def run_tool(
-    tool: str, command: list[str], folder: Path, log: Path, *, timeout: float | None = None
+    tool: str,
+    command: list[str],
+    folder: Path,
+    log: Path,
+    *,
+    timeout: float | None = None,
+    kept: bool = True,
 ) -> None:
     """Run a command in `folder`. Its output goes to `log`.
 
     tool: Name of the tool for messages.
-    timeout: Time limit (s).
+    timeout, kept: See `run_yosys`.
 
     Raises WordlineError with the first error message, or if it exceeds the time limit.
     """
+    more = f"; {log} says more" if kept else ""
     try:
         with log.open("w") as out:
             done = subprocess.run(
                 command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, timeout=timeout
             )
     except subprocess.TimeoutExpired:
-        raise WordlineError(f"{tool} took longer than {timeout} s; {log} says more.") from None
+        raise WordlineError(f"{tool} took longer than {timeout} s{more}.") from None
     if done.returncode:
         said = [line for line in log.read_text().splitlines() if line.startswith("ERROR")]
-        raise WordlineError(f"{tool} stopped: {(said or ['it crashed'])[0]}; {log} says more.")
+        first = (said or ["it crashed"])[0].rstrip(".")
+        raise WordlineError(f"{tool} stopped: {first}{more}.")
 
 
 def find_sta() -> str:

@@ -139,6 +139,13 @@ class FileSet:
                 f"{folder} is there, but has no {SUMS}: it is not Wordline's; move it away, and "
                 f"give it with --from if it holds the files."
             )
+        if folder.exists():
+            others = {path.name for path in folder.iterdir()} - {*self.files, SUMS}
+            if others:
+                raise WordlineError(
+                    f"{folder} holds {min(others)}, which is no file of {self.name} and would be "
+                    f"lost; move it away."
+                )
         new = not data_dir.exists()
         data_dir.mkdir(parents=True, exist_ok=True)
         try:

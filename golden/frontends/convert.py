@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from golden import adc, network
+from golden.cells.rnn import RnnCell
 from golden.datasets import Sequences
 from golden.description import Description
 from golden.errors import WordlineError
@@ -230,6 +231,11 @@ def _notes(own: Foreign, description: Description, data: Sequences) -> tuple[str
         notes.append(
             f"channel {channel} is constant in the calibration ({float(data.x[0, 0, channel]):g}); "
             f"the program always treats it as that value"
+        )
+    if isinstance(description.cell, RnnCell) and own.activation is None:
+        notes.append(
+            f"{own.source} does not say which activation its RNN has; that of the design is taken: "
+            f"{description.cell.activation}"
         )
     if own.tail:
         notes.append(f"{', '.join(own.tail)} behind the scores is left out: the class is the same")

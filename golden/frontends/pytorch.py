@@ -68,6 +68,7 @@ def _read_pickle(path: Path, given: Given) -> Foreign:
     """Read a state_dict; only tensors are loaded, and no code in the pickle runs."""
     try:
         files.check_unpacked(path, _unpacked(path), "save it with torch.save")
+        _check_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tensors = torch.load(path, map_location="cpu", weights_only=True)
@@ -88,6 +89,15 @@ def _read_pickle(path: Path, given: Given) -> Foreign:
     if not isinstance(tensors, Mapping):
         raise WordlineError(f"{path} holds a {type(tensors).__name__}; save model.state_dict().")
     return from_state_dict(tensors, str(path), **given)
+
+
+def _check_sums(path: Path) -> None:
+    """Raise an error if a file was damaged, which PyTorch would not notice."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(damaged)
 
 
 def _unpacked(path: Path) -> int:

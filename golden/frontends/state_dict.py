@@ -204,7 +204,8 @@ def _strange(name: str, source: str, what: str = "") -> NoReturn:
 def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
     """Number of gates, and the layer of these tensors; biases may be missing."""
     ih, hh = parts.get("weight_ih"), parts.get("weight_hh")
-    if ih is None or hh is None or ih.dim() != 2 or hh.dim() != 2 or len(ih) != len(hh):
+    whole = ih is not None and hh is not None and ih.dim() == hh.dim() == 2
+    if ih is None or hh is None or not whole or len(ih) != len(hh) or not ih.numel():
         shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
         raise WordlineError(
             f"{where} is no recurrent layer: its tensors are {shapes}; save the network again."
@@ -234,7 +235,7 @@ def _layer(parts: Mapping[str, Tensor], where: str) -> tuple[int, Layer]:
 
 def _linear(name: str, parts: Mapping[str, Tensor], source: str) -> Linear:
     weight, bias = parts.get("weight"), parts.get("bias")
-    if weight is None or weight.dim() != 2:
+    if weight is None or weight.dim() != 2 or not weight.numel():
         own = next(iter(parts))
         shape = tuple(parts[own].shape)
         raise WordlineError(

@@ -109,14 +109,14 @@ def check_labels(description: Description, data: Sequences, *, source: str = "")
 
 
 def check_device(device: str) -> None:
-    """Check that PyTorch can compute on a device.
+    """Check that PyTorch can compute on a device, in float64.
 
     Raises WordlineError if it cannot.
     """
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        (torch.ones(1, dtype=torch.float64, device=device) + 1).item()
+    except Exception as error:  # a device's own package may raise any exception
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
         raise WordlineError(f"The device {device!r} cannot be used: {reason}.") from None
 
 

@@ -143,6 +143,12 @@ def test_the_command_takes_own_files(tmp_path, monkeypatch):
     if shutil.which("sha256sum"):
         subprocess.run(["sha256sum", "-c", "--quiet", SUMS], cwd="d/mnist", check=True)
 
+    # Another file in its folder would be lost.
+    Path("d/mnist/notes.txt").write_text("mine")
+    done = run("data", "mnist", "--from", "mine", "--data-dir", "d")
+    assert "d/mnist holds notes.txt, which is no file of mnist" in str(done.exception)
+    assert Path("d/mnist/notes.txt").read_text() == "mine"
+
     toml = presets.PRESETS["mnist-rows"].to_toml()
     toml = toml.replace("64,", "4,").replace("epochs = ", "epochs = 1 # ")
     Path("tiny.toml").write_text(toml.replace('name = "mnist-rows"', 'name = "tiny"'))

@@ -38,6 +38,15 @@ def test_sizes_that_fit_in_one_order_tell_it(made):
     assert [layer.units for layer in own.layers] == [9, 9, 8] and own.layers[0].inputs == 6
 
 
+def test_matrices_without_rows_are_refused():
+    none = {"weight_ih_l0": torch.zeros(0, 5), "weight_hh_l0": torch.zeros(0, 0)}
+    with pytest.raises(WordlineError, match=r"weight_ih_l0\) is no recurrent layer"):
+        from_state_dict(none)
+    rows = Net(l=lstm(5)).state_dict() | {"head.weight": torch.zeros(0, 7)}
+    with pytest.raises(WordlineError, match=r"head.weight with shape \(0, 7\) is of no linear"):
+        from_state_dict(rows)
+
+
 def test_layers_are_in_the_order_in_which_they_were_made():
     parts = {"encoder": lstm(7), "decoder": lstm(7), "head": nn.Linear(7, 3)}
     assert read(**parts).chain == ("encoder", "decoder", "head")

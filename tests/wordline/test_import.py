@@ -31,7 +31,7 @@ from golden.program import Program
 from golden.training import evaluate, quantised
 from tests.golden.test_data import run
 from tests.helpers import covering
-from tests.wordline.test_cli import ROOT, built_quickly, here, wordline
+from tests.wordline.test_cli import ROOT, built_quickly, here, refused, wordline
 
 
 class Net(nn.Module):
@@ -599,6 +599,35 @@ def test_files_that_are_no_model_are_named(name, content, words, tmp_path):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(WordlineError, match=words):
         pytorch.read(tmp_path / name)
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    """PyTorch reads numbers whose sum is wrong without a word."""
+    path = tmp_path / "own.pt"
+    torch.save(net().state_dict(), path)
+    pytorch.read(path)
+    content = bytearray(path.read_bytes())
+    weights = net().state_dict()["linear.weight"].numpy().tobytes()
+    content[content.index(weights)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WordlineError, match=r"is damaged, or was not written by"):
+        pytorch.read(path)
+
+
+def test_a_state_dict_does_not_say_its_activation(tmp_path):
+    """What is assumed is said. An import that was killed before is no design in its place."""
+    torch.save(net(nn.RNN, nonlinearity="relu").state_dict(), tmp_path / "own.pt")
+    np.savez(tmp_path / "x.npz", x=inputs(4, 6, 5).numpy())
+    (tmp_path / "build/own").mkdir(parents=True)
+    (tmp_path / "build/own/.own.toml.1-0.part").write_text("")
+    done = here("import", "own.pt", "--calibration", "x.npz", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "does not say which activation its RNN has; that of the design is taken: tanh" in said
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "build/own").glob("*.*")}
+    assert len(modes) == 1
+    said = refused("import", "own.pt", "--calibration", "x.npz", "--device", "cpu", folder=tmp_path)
+    assert said == "--device has no effect without --fine-tune; leave it out."
 
 
 def test_a_pickled_module_is_not_run(tmp_path):

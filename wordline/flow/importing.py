@@ -1,5 +1,6 @@
 """Import of a trained network: quantise it for a design and save it as a program."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -101,9 +102,11 @@ def import_model(
     recipe = dataclasses.replace(recipe, description=recipe.description.replace(name=name))
     changes = {k: v for k, v in (("seed", seed), ("epochs", epochs)) if v is not None}
     recipe = dataclasses.replace(recipe, training=replaced(recipe.training, **changes))
-    with torch_threads(threads):
+    folder = build_dir / name
+    files.check_folder(folder)
+    with torch_threads(threads), files.locked(folder):
         return _import(
-            *(model, recipe, calibration, build_dir / name),
+            *(model, recipe, calibration, folder),
             fine_tune=fine_tune,
             test=test,
             order=order,
@@ -134,6 +137,8 @@ def _import(
     command: str | None,
     progress: Progress,
 ) -> Imported:
+    if fine_tune:
+        evaluate.check_device(device)
     own = pytorch.read(model, order, npz.channels(calibration))
     digest = own.digest()
     if not force:
@@ -194,10 +199,16 @@ def _import(
         for name, stage in worth.items()
         for measure, value in found.get(stage, {}).items()
     }
-    _write_sequences(folder / SEQUENCES, shown, held is not None)
-    files.write_text(folder / f"{description.name}.toml", toml)
-    files.write_text(folder / "import.json", json.dumps(report, indent=1) + "\n")
-    dataclasses.replace(imported.program, about=about).save(folder / "program.safetensors")
+    program = dataclasses.replace(imported.program, about=about)
+    with contextlib.ExitStack() as all_or_none:
+
+        def beside(file: str) -> Path:
+            return all_or_none.enter_context(files.atomic(folder / file))
+
+        _write_sequences(beside(SEQUENCES), shown, held is not None)
+        beside(f"{description.name}.toml").write_text(toml, encoding="utf-8")
+        beside("import.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        program.save(folder / "program.safetensors")
     return imported
 
 
@@ -213,14 +224,14 @@ def _write_sequences(path: Path, data: Sequences, labels: bool) -> None:
     """
     arrays = {"x": data.x.numpy(), "lengths": data.lengths.numpy()}
     arrays |= {"labels": data.labels.numpy()} if labels else {}
-    with files.atomic(path) as beside, beside.open("wb") as file:
+    with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _check_folder(folder: Path, digest: str) -> None:
     """Raise WordlineError if writing would replace another network or an edited file."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
+    if not folder.is_dir() or all(path.suffix == files.PART for path in folder.iterdir()):
+        return  # nothing, or what was left of an import that was killed
     instead = "give the design another name with --name, or replace it with --force"
     toml = folder / f"{folder.name}.toml"
     try:
