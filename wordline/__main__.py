@@ -1,29 +1,20 @@
 """Entry point of the `wordline` command. Ctrl-C gives a message even while imports run."""
 
-import signal
 import sys
-import threading
+
+from wordline import interrupts
 
 
 def main() -> None:
-    """Run the command line; the exit status is 130 if it is interrupted."""
-    sys.unraisablehook = _again
+    """Run the command line; the exit status is 130 if it is interrupted, 143 after SIGTERM."""
+    interrupts.install()
     try:
         from wordline.cli import commands  # importing torch takes 1 to 2 s
 
         commands.main()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         sys.stderr.write("wordline: Interrupted.\n")
-        sys.exit(130)
-
-
-def _again(lost: "sys.UnraisableHookArgs") -> None:
-    """Send Ctrl-C again, a moment later, if Python dropped it in a destructor."""
-    if lost.exc_type is KeyboardInterrupt:
-        main_thread = threading.main_thread().ident or 0
-        threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
-    else:
-        sys.__unraisablehook__(lost)
+        sys.exit(interrupts.status(interrupt))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def here(*arguments, folder):
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(sys, "argv", ["wordline", *map(str, arguments)])
         patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back at the end
+        stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         stack.enter_context(contextlib.chdir(folder))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
@@ -460,6 +461,61 @@ def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path):
         [sys.executable, "-c", IN_A_DESTRUCTOR], cwd=tmp_path, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "wordline: Interrupted.\n")
+
+
+TERMINATED = """
+import os, signal, subprocess
+from wordline import __main__
+from wordline.cli import commands
+
+def work():
+    tool = subprocess.Popen(["sh", "-c", "sleep 60 & echo $! > tool; wait"])
+    while not (os.path.exists("tool") and open("tool").read()):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    tool.wait()
+
+commands.main = work
+__main__.main()
+"""
+
+
+def test_sigterm_ends_the_tools_too(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (143, "wordline: Interrupted.\n")
+    with pytest.raises(ProcessLookupError):
+        for _ in range(50):
+            os.kill(int((tmp_path / "tool").read_text()), 0)
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("sim vowels --program p --noise 3", "--noise is for training, and --program is trained"),
+        ("sim vowels --program p --device cpu", "--device is for training, and --program is"),
+        ("sim vowels --vote-by sum", "--vote-by has no effect without --votes"),
+        ("sim vowels --no-report --open", "--open has no report to open after --no-report"),
+        ("sim vowels --waves=", "A value is empty, after --waves="),
+        ("sim vowels --build-dir file/b", "file is no folder that can be written"),
+        ("check . --through axi --coverage", "--coverage is for --through streams or both"),
+        ("train vowels --seeds 2 --build-dir b", "--build-dir has no effect with several --seeds"),
+        ("train vowels --device meta", "The device 'meta' cannot be used"),
+        ("ppa vowels --model --sequences 3", "--sequences is for counts in gates, not --model"),
+    ],
+)
+def test_options_without_effect_are_refused(given, words, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert words in refused(*given.split(), folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_toml_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "quick.toml").write_bytes(b"\xef\xbb\xbf" + QUICK.encode())
+    done = here("fit", "quick.toml", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_progress_in_a_log_is_lines(monkeypatch, capsys):

@@ -5,11 +5,13 @@ A subcommand parses options, calls a function of `wordline.flow` and prints the 
 
 import contextlib
 import functools
+import itertools
+import re
 import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +20,7 @@ import typer
 
 from golden import files
 from golden.errors import WordlineError, WordlineNote
+from wordline import interrupts
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -32,7 +35,8 @@ app = typer.Typer(
     data sets to data/. `wordline sim NAME` runs the whole flow: train, emit, build with Verilator,
     run the test set, compare every value with the golden model.
 
-    Exit status: 0 all values equal, 1 RTL and golden differ, 2 invalid input, 130 interrupted.
+    Exit status: 0 all values equal, 1 RTL and golden differ, 2 invalid input, 130 interrupted
+    (143: by SIGTERM).
     """,
 )
 
@@ -169,12 +173,22 @@ def main() -> None:
     """Run the command. An error of the user prints one sentence; the exit status is 2."""
     try:
         with _notes():
+            _check_empty(sys.argv[1:])
             app()
     except WordlineError as error:
         sys.exit(complain(str(error), 2))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(complain(f"{where}{error.strerror or error}; nothing was half-written.", 2))
+
+
+def _check_empty(arguments: list[str]) -> None:
+    """Raise WordlineError for an empty argument, which as a path would be the current folder."""
+    for before, argument in itertools.pairwise(["wordline", *arguments]):
+        if argument == "" or re.fullmatch("--[a-z-]+=", argument):
+            raise WordlineError(
+                f"A value is empty, after {argument or before}; give one, or leave the option out."
+            )
 
 
 @contextlib.contextmanager
@@ -205,17 +219,29 @@ def complain(sentence: str, status: int, style: str = "red") -> int:
     return status
 
 
+def refuse(context: typer.Context, options: Sequence[str], why: str) -> None:
+    """Raise WordlineError for an option that is given but has no effect here.
+
+    why: Rest of a sentence that begins with the option.
+    """
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name != "DEFAULT":
+            raise WordlineError(f"--{option.strip('_').replace('_', '-')} {why}; leave it out.")
+
+
 def interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """Make Ctrl-C end a command with a message and exit status 130."""
+    """Make Ctrl-C end a command with a message and exit status 130, SIGTERM with 143."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
+        if kwargs.get("open_") and not kwargs.get("report", True):
+            raise WordlineError("--open has no report to open after --no-report; leave one out.")
         try:
             command(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise typer.Exit(
-                complain("Interrupted; finished stages are kept, run it again to go on.", 130)
-            ) from None
+        except KeyboardInterrupt as interrupt:
+            said = "Interrupted; finished stages are kept, run it again to go on."
+            raise typer.Exit(complain(said, interrupts.status(interrupt))) from None
 
     return run
 

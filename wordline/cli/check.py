@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordline.cli.app import app, interruptible, terminal
+from golden import files
+from wordline.cli.app import app, interruptible, refuse, terminal
 from wordline.cli.report import Open, Report, made
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 @app.command()
 @interruptible
 def check(
+    context: typer.Context,
     path: Annotated[
         Path, typer.Argument(help="A build folder, an IP package, or Verilog with the same ports.")
     ],
@@ -58,7 +60,12 @@ def check(
     (Yosys) or reported with how much of it the vectors exercise.
     """
     from wordline.flow import check as flow
+    from wordline.flow import junit as xml
 
+    if through == "axi":
+        refuse(context, ("waves", "coverage"), "is for --through streams or both")
+    if junit is not None:
+        files.check_output(junit, "a result as JUnit XML", xml.BEGINS)
     with terminal.bars() as bar:
         found = flow.check(
             path,
@@ -75,8 +82,6 @@ def check(
         )
     _say(found)
     if junit is not None:
-        from wordline.flow import junit as xml
-
         xml.write(junit, found)
     made(found.folder, wanted=report, show=open_)
     if not found.passed:

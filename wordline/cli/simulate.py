@@ -24,6 +24,7 @@ from wordline.cli.app import (
     Votes,
     app,
     interruptible,
+    refuse,
     terminal,
 )
 from wordline.cli.report import Open, Report, made
@@ -100,6 +101,7 @@ def emit(
 @app.command()
 @interruptible
 def sim(
+    context: typer.Context,
     name: Name,
     seed: Seed = None,
     sequences: Annotated[
@@ -153,6 +155,11 @@ def sim(
     from wordline.flow import recipe as recipes
     from wordline.flow import simulate as flow
 
+    if program is not None:
+        trained = ("noise", "placement", "passes", "device")
+        refuse(context, trained, "is for training, and --program is trained")
+    if votes == 1:
+        refuse(context, ("vote_by",), "has no effect without --votes")
     recipe = recipes.load(
         name, seed=seed, noise=noise, placement=placement, passes=passes, effects_=effects_
     )

@@ -1,7 +1,6 @@
 """synth, ppa: synthesis for standard cells or an FPGA, energy and area."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from wordline.cli.app import (
     Period,
     app,
     interruptible,
+    refuse,
     terminal,
 )
 from wordline.cli.report import Open, Report, made
@@ -92,7 +92,7 @@ def synth_(
     own = _own_cells(context, liberty, cells_verilog, lef)
     if target == "ecp5" and own is None:
         given = ("sequences", "cells", "data_dir", "memories")
-        _refuse(context, given, "standard cells")
+        refuse(context, given, "is for standard cells")
         with terminal.bars() as bar:
             placement = flow.place(
                 *(recipe, build_dir),
@@ -109,7 +109,7 @@ def synth_(
         made(placement.folder.parent, wanted=report, show=open_)
         return
     if target in CELLS or own is not None:
-        _refuse(context, ("device", "case", "pins", "seed"), "ecp5")
+        refuse(context, ("device", "case", "pins", "seed"), "is for --target ecp5")
     with terminal.bars() as bar:
         result = flow.synthesise(
             *(recipe, build_dir),
@@ -151,25 +151,13 @@ def _own_cells(
         if cells_verilog is not None or lef is not None:
             raise WordlineError("--cells-verilog and --lef are for --liberty; give that too.")
         return None
-    for option in ("target", "cells"):
-        source = context.get_parameter_source(option)
-        if source is not None and source.name != "DEFAULT":
-            raise WordlineError(f"--{option} and --liberty both name cells; leave one out.")
+    refuse(context, ("target", "cells"), "names cells, as --liberty does")
     return OwnCells(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", liberty.stem),
         own_liberty=liberty,
         own_verilog=cells_verilog,
         own_lef=lef,
     )
-
-
-def _refuse(context: typer.Context, options: Sequence[str], other: str) -> None:
-    """Raise WordlineError for an option that is given but is for another target."""
-    for option in options:
-        source = context.get_parameter_source(option)
-        if source is not None and source.name != "DEFAULT":
-            said, target = option.replace("_", "-"), context.params["target"]
-            raise WordlineError(f"--{said} is for {other}; leave it out with {target}.")
 
 
 def _blocks_table(result: "Synthesis", name: str) -> "Table":
@@ -323,11 +311,7 @@ def ppa_(
     if vary and not model:
         raise WordlineError("--vary is for estimates; give --model too.")
     if model:
-        for option in ("sequences", "cells", "data_dir"):
-            source = context.get_parameter_source(option)
-            if source is not None and source.name != "DEFAULT":
-                said = option.replace("_", "-")
-                raise WordlineError(f"--{said} is for counts in gates; leave --model out.")
+        refuse(context, ("sequences", "cells", "data_dir"), "is for counts in gates, not --model")
         with terminal.bars() as bar:
             estimate = cost.estimate(
                 *(recipes.load(name), build_dir),

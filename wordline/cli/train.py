@@ -1,7 +1,8 @@
 """train, import: a program from a data set, or from a network that was trained elsewhere."""
 
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,7 @@ from wordline.cli.app import (
     Seed,
     app,
     interruptible,
+    refuse,
     terminal,
 )
 from wordline.cli.report import Open, Report, made
@@ -44,6 +46,7 @@ def worth(values: dict[str, float]) -> str:
 @app.command()
 @interruptible
 def train(
+    context: typer.Context,
     name: Name,
     seed: Seed = None,
     noise: Noise = None,
@@ -70,9 +73,12 @@ def train(
     )
     flow.check_trainable(recipe)
     if seeds > 1:
+        refuse(context, ("build_dir",), "has no effect with several --seeds, which save nothing")
         with terminal.bars() as bar:
             runs = flow.train_seeds(recipe, seeds, device=device, data_dir=data_dir, progress=bar)
         terminal.show(_seeds_table(runs))
+        said = f"float {_over(run.reference for run in runs)}; quantised "
+        terminal.say(f"mean of {seeds} seeds: {said}{_over(run.golden for run in runs)}")
         return
     with terminal.bars() as bar:
         trained = flow.train(recipe, build_dir, device=device, data_dir=data_dir, progress=bar)
@@ -83,24 +89,26 @@ def train(
 
 
 def _seeds_table(runs: Sequence["SeedRun"]) -> "Table":
-    """Table of all measures, by seed and over all seeds."""
+    """Table of all measures, by seed."""
     from rich.table import Table
 
     table = Table("seed", "float", "quantised")
     for run in runs:
         table.add_row(str(run.seed), worth(run.reference), worth(run.golden))
-    ends = []
-    for side in ("reference", "golden"):
-        sides = [getattr(run, side) for run in runs]
-        columns = {name: [values[name] for values in sides] for name in sides[0]}
-        ends.append(", ".join(f"{mean(c):.4g} ± {stdev(c):.2g}" for c in columns.values()))
-    table.add_row("mean", *ends)
     return table
+
+
+def _over(runs: Iterable[dict[str, float]]) -> str:
+    """Mean and standard deviation of each measure."""
+    found = [*runs]
+    columns = {name: [values[name] for values in found] for name in found[0]}
+    return ", ".join(f"{name} {mean(own):.4g} ± {stdev(own):.2g}" for name, own in columns.items())
 
 
 @app.command("import")
 @interruptible
 def import_(
+    context: typer.Context,
     model: Annotated[
         Path,
         typer.Argument(
@@ -148,6 +156,8 @@ def import_(
     """
     from wordline.flow import importing
 
+    if not fine_tune:
+        refuse(context, ("device",), "has no effect without --fine-tune")
     with terminal.bars() as bar:
         imported = importing.import_model(
             *(model, calibration),
@@ -172,9 +182,9 @@ def import_(
     for stage, values in imported.measures.items():
         terminal.say(f"{stage}: {worth(values)} on {test}")
     folder = imported.folder
-    where = "" if build_dir == BUILD else f" --build-dir {build_dir}"
-    toml = folder / f"{folder.name}.toml"
-    terminal.say(f"{folder / 'program.safetensors'}: wordline sim {toml}{where}")
+    follow = ["wordline", "sim", str(folder / f"{folder.name}.toml")]
+    follow += [] if build_dir == BUILD else ["--build-dir", str(build_dir)]
+    terminal.say(f"{folder / 'program.safetensors'}: {shlex.join(follow)}")
     made(folder, wanted=report, show=open_)
 
 

@@ -164,6 +164,8 @@ def simulate(
         labels = None if labels is None else labels[:first]
     if labels is not None:
         labels = datasets.Sequences(codes, lengths, labels).labelled(labels)
+    if span is not None:
+        vcd.check_step(span[1], int(lengths.sum()) * votes)
     progress("emit", 0, 1)
     with torch_threads(threads):
         whole = data is not None and first is None
