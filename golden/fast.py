@@ -138,19 +138,20 @@ def _make(
     learns: bool,
     injected: Injected | None = None,
 ) -> _Made:
-    kinds = choose(program, shape, products, learns, injected)
+    gain, noise_on = adc.lane_gain(program, shape), kernel_inputs.noisy(program)
+    kinds = choose(program, shape, products, learns, injected, gain)
     in_training = learns and kinds == ("float32", "i32") and fit_lanes(shape)
     lanes = kinds[0] in LANES or in_training
-    numbers = kernel_inputs.numbers(program, shape)
-    constants = kernel_inputs.constants(program, shape)
+    numbers = kernel_inputs.numbers(program, shape, gain, noise_on)
+    constants = kernel_inputs.constants(program, shape, noise_on)
+    differential = kernel_inputs.differential(program)
     if lanes:
-        cells, more = kernel_inputs.cells(program, shape, not kinds[0].endswith("pairs"))
+        cells, more = kernel_inputs.cells(differential, shape, not kinds[0].endswith("pairs"))
         numbers, constants = numbers | cells, constants | more
     elif kinds[0] == "bytes":
         numbers |= kernel_inputs.blocks(program, shape)
     if kinds[0] in REALS:
-        differential = (program.positive - program.negative).detach().flatten(0, 1)
-        numbers["weight"] = differential.to(REALS[kinds[0]])
+        numbers["weight"] = differential.flatten(0, 1).to(REALS[kinds[0]])
     return _Made(kinds, lanes, numbers, constants)
 
 

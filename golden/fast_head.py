@@ -1,9 +1,11 @@
-"""Fast path of the head: the scores of golden/head.py, with what depends on the program alone kept.
+"""Fast path of the head: the scores of golden/head.py without noise of the macro.
 
-It runs on integers without noise of the macro. Values are float64, which holds all of them.
+On integers, what depends on the program alone is kept. In training there are few operations each
+way, with the gradients of the readable path. Values are float64, which holds all of them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +51,55 @@ def scores(program: HeadProgram, h: Tensor, shape: ArrayShape) -> Tensor | None:
             codes = code if codes is None else codes.add_(code)
     assert codes is not None
     return codes.mul_(2**shape.description.cell.frac).add_(made.bias).to(torch.int64)
+
+
+def trained(program: HeadProgram, h: Tensor, shape: ArrayShape) -> Tensor | None:
+    """Scores, float64, shape (batch, classes), with gradients; None if this path cannot run.
+
+    h: DAC codes, shape (batch, units).
+    """
+    real = program.bias.dtype == torch.float64 and not program.offset.is_floating_point()
+    others = program.offset, program.gain_error, program.read_noise, program.adc_noise
+    if not real or shape.description.dac.planes > 1 or any(bool(own.any()) for own in others):
+        return None
+    differential = (program.positive - program.negative)[0]
+    found: Tensor = _Scores.apply(h, differential, program.gain, program.bias, shape)
+    return found
+
+
+class _Scores(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, h: Tensor, differential: Tensor, gain: Tensor, bias: Tensor, shape: ArrayShape
+    ) -> Tensor:
+        rows, scale, of_adc = h.double(), 2.0**-shape.adc_shift, shape.description.adc.range
+        charges, insides, codes = [], [], None
+        for n, tile in enumerate(shape.row_slices):
+            charges.append(rows[:, tile] @ differential[:, tile].T)
+            rounded = (charges[n] * gain[n]).add_(1 << shape.adc_shift >> 1).mul_(scale).floor_()
+            code = rounded.clamp(of_adc.low, of_adc.high)
+            insides.append(rounded == code)
+            codes = code if codes is None else codes.add_(code)
+        assert codes is not None
+        ctx.shape, ctx.of_h = shape, h.dtype
+        ctx.save_for_backward(rows, differential, gain, *charges, *insides)
+        return codes.mul_(2**shape.description.cell.frac).add_(bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, differential, gain, *more = ctx.saved_tensors
+        tiles = ctx.shape.row_slices
+        of_code = grads[0] * 2.0 ** (ctx.shape.description.cell.frac - ctx.shape.adc_shift)
+        of_h, of_cells = torch.empty_like(rows), torch.empty_like(differential)
+        of_gain = torch.empty_like(gain)
+        for n, tile in enumerate(tiles):
+            along = of_code * more[len(tiles) + n]
+            of_gain[n] = (along * more[n]).sum()
+            along *= gain[n]
+            of_h[:, tile] = along @ differential[:, tile]
+            of_cells[:, tile] = along.T @ rows[:, tile]
+        return of_h.to(ctx.of_h), of_cells, of_gain, grads[0].sum(0), None
 
 
 def _make(program: HeadProgram, shape: ArrayShape) -> _Made:

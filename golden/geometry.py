@@ -49,7 +49,7 @@ class ArrayShape:
             tiles += [range(a, b) for a, b in pairwise(edges)]
         return tuple(tiles)
 
-    @property
+    @cached_property
     def row_slices(self) -> tuple[slice, ...]:
         """The row tiles as slices."""
         return tuple(slice(tile.start, tile.stop) for tile in self.row_tiles)
@@ -110,35 +110,35 @@ class ArrayShape:
         """Samples of a lane per step: one per select and plane."""
         return self.selects * self.description.dac.planes
 
-    @property
+    @cached_property
     def charge_max(self) -> int:
         """Largest possible magnitude of a column's charge in one crossbar, for any conductances."""
         device, dac = self.description.device, self.description.dac
         return self.macro.rows * dac.drive_high * device.conductance_max
 
-    @property
+    @cached_property
     def adc_shift(self) -> int:
         """Shift of the ADC: at gain 16 the largest possible charge does not exceed full scale."""
         return 4 + max(0, self.charge_max.bit_length() - (self.description.adc.bits - 1))
 
-    @property
+    @cached_property
     def code_range(self) -> Range:
         """Range of a column's code, the weighted sum over its row tiles and planes."""
         one, planes = self.description.adc.range, self.description.dac.planes
         most = len(self.row_tiles) * (2**planes - 1)
         return Range(most * one.low, most * one.high)
 
-    @property
+    @cached_property
     def code_bits(self) -> int:
         """Width of a column's code."""
         return (-self.code_range.low - 1).bit_length() + 1
 
-    @property
+    @cached_property
     def index_bits(self) -> int:
         """Width of a gate table's index."""
         return int(self.code_bits + self.description.cell.frac)
 
-    @property
+    @cached_property
     def index_range(self) -> Range:
         """Range of a gate table's index, which is a pre-activation."""
         return signed_range(self.index_bits)
@@ -148,7 +148,7 @@ class ArrayShape:
         """Whether a code is the sum of several conversions (row tiles or planes)."""
         return len(self.row_tiles) > 1 or self.description.dac.planes > 1
 
-    @property
+    @cached_property
     def read_noise_bits(self) -> int:
         """Width of the read noise's amplitude, whose LSB is 1/16 of a unit of charge."""
         return int(min(32, self.charge_max.bit_length() + 2))

@@ -25,17 +25,17 @@ def fit_lanes(shape: ArrayShape) -> bool:
 
 
 def cells(
-    program: LayerProgram, shape: ArrayShape, in_bytes: bool
+    differential: Tensor, shape: ArrayShape, in_bytes: bool
 ) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Cells for `run_lanes`, and parameters that go with them.
 
+    differential: As `differential` returns it.
     in_bytes: Take bytes if the cells fit.
 
     Returns either "pairs", g+ - g- of pairs of rows, int16, shape (groups of columns, pairs,
     COLUMNS, 2); or "quads", their quotients by `cell_unit`, int8, shape (groups of columns, quads,
     COLUMNS, 4), and "quad_start". Row tiles, and the last group, are filled up with 0.
     """
-    differential = _differential(program)
     parameters = _byte_parameters(differential, shape) if in_bytes else {}
     each, dtype = (4, torch.int8) if parameters else (2, torch.int16)
     groups = -(-shape.gates * shape.units // COLUMNS)
@@ -59,7 +59,7 @@ def byte_parameters(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
     They fit if every g+ - g- is a multiple of one number by at most 127, as with equally spaced
     levels without errors.
     """
-    return _byte_parameters(_differential(program), shape)
+    return _byte_parameters(differential(program), shape)
 
 
 def _byte_parameters(differential: Tensor, shape: ArrayShape) -> dict[str, int]:
@@ -75,7 +75,7 @@ def _byte_parameters(differential: Tensor, shape: ArrayShape) -> dict[str, int]:
     return {"cell_unit": unit, "row_offset": offset, "in_words": in_words}
 
 
-def _differential(program: LayerProgram) -> Tensor:
+def differential(program: LayerProgram) -> Tensor:
     """g+ - g-, exact in float32, shape (gates, units, rows)."""
     return (program.positive - program.negative).detach().float().contiguous()
 
@@ -107,8 +107,11 @@ def noisy(program: ArrayProgram) -> bool:
     return bool(program.read_noise.any()) or bool(program.adc_noise)
 
 
-def constants(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
-    """Parameters of the description, and of noise."""
+def constants(program: LayerProgram, shape: ArrayShape, noise_on: bool) -> dict[str, int]:
+    """Parameters of the description, and of noise.
+
+    noise_on: `noisy(program)`.
+    """
     description, index = shape.description, shape.index_range
     cell, of_adc, of_dac = description.cell, description.adc.range, description.dac.range
     return {
@@ -128,19 +131,25 @@ def constants(program: LayerProgram, shape: ArrayShape) -> dict[str, int]:
         "dac_high": of_dac.high,
         "bipolar": description.dac.bits == 1,
         "lstm": cell.kernel == "lstm",
-        "noisy": noisy(program),
+        "noisy": noise_on,
         "adc_noise": int(program.adc_noise),
         "error_shift": noise.LSB_SHIFT - shape.adc_shift,
         **cell.kernel_fields(),
     }
 
 
-def numbers(program: LayerProgram, shape: ArrayShape) -> dict[str, Tensor]:
-    """Loaded numbers in the kernels' types."""
+def numbers(
+    program: LayerProgram, shape: ArrayShape, gain: Tensor, noise_on: bool
+) -> dict[str, Tensor]:
+    """Loaded numbers in the kernels' types.
+
+    gain: `golden.adc.lane_gain(program, shape)`.
+    noise_on: `noisy(program)`.
+    """
     offset = noise.UNIT * program.offset[:, None, adc.lane(shape)]
     words = {
         "offset": offset.expand(-1, shape.gates, -1),
-        "gain": adc.lane_gain(program, shape),
+        "gain": gain,
         "bias": program.bias,
         "gate_tables": program.gate_tables,
         **program.tables,
@@ -149,14 +158,14 @@ def numbers(program: LayerProgram, shape: ArrayShape) -> dict[str, Tensor]:
     # A register of up to 32 bits without a sign.
     tensors["read_noise"] = program.read_noise.detach().long().to(torch.uint32).contiguous()
     tensors["tile_rows"] = native.tile_rows(shape)
-    tensors["keys"] = _keys(program, shape)
+    tensors["keys"] = _keys(program, shape, noise_on)
     tensors["magnitudes"] = _magnitudes()
     return tensors
 
 
-def _keys(program: LayerProgram, shape: ArrayShape) -> Tensor:
+def _keys(program: LayerProgram, shape: ArrayShape, noise_on: bool) -> Tensor:
     """Key words of the columns' draws; 0 where there are none."""
-    if not noisy(program):
+    if not noise_on:
         size = (len(shape.row_tiles), 2, shape.gates, shape.units)
         return torch.zeros(size, dtype=torch.uint32)
     keys, columns = adc.keys_and_columns(program, shape)

@@ -215,8 +215,13 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
 
 
 def tile_rows(shape: ArrayShape) -> Tensor:
-    """First row of each row tile, and the number of rows."""
-    return torch.tensor([0, *(tile.stop for tile in shape.row_tiles)])
+    """First row of each row tile, and the number of rows; not to be written."""
+    return _tile_rows(shape.row_tiles)
+
+
+@lru_cache
+def _tile_rows(tiles: tuple[range, ...]) -> Tensor:
+    return torch.tensor([0, *(tile.stop for tile in tiles)])
 
 
 def digest(tensors: Sequence[Tensor]) -> int:

@@ -116,7 +116,8 @@ def _scores(
     if h.dim() == 3:
         steps = torch.arange(size[1], device=h.device).repeat(size[0])
         h, runs = h.flatten(0, 1), runs.repeat_interleave(size[1])
-    found = None if readable else fast_head.scores(program, h, shape)
+    way = fast_head.trained if program.bias.is_floating_point() else fast_head.scores
+    found = None if readable else way(program, h, shape)
     if found is None:
         found = head.scores(program, h, shape, runs, steps)
     return found.unflatten(0, size)

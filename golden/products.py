@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from torch import Tensor
+
 from golden import adc, kernel_inputs, native, noise
 from golden.geometry import ArrayShape
 from golden.injection import Injected
@@ -46,10 +48,12 @@ def choose(
     products: Products | None,
     learns: bool,
     injected: Injected | None = None,
+    gain: Tensor | None = None,
 ) -> tuple[Products, str]:
     """Number formats of a run: that of the products, and that of the values computed from charges.
 
     products: Format of the products; None for the fastest exact one.
+    gain: `golden.adc.lane_gain(program, shape)`, if it is known.
 
     Returns the products' format, and "i32" if no value exceeds 32 bits, else "i64".
     """
@@ -59,8 +63,8 @@ def choose(
     charge = shape.charge_max + (read >> noise.READ_NOISE_SHIFT) + 1
     error = (largest << ADC_NOISE_BITS) + (noise.UNIT << OFFSET_BITS)
     error <<= max(0, shape.adc_shift - noise.LSB_SHIFT)
-    gain = int(adc.lane_gain(program, shape).max())
-    converted = charge * gain + error + (1 << shape.adc_shift)
+    most = int((adc.lane_gain(program, shape) if gain is None else gain).max())
+    converted = charge * most + error + (1 << shape.adc_shift)
     # Injected noise may increase a vector by a factor of `growth`.
     of_cell = description.cell.largest(1 if injected is None else injected.growth)
     narrow = max(2 * read, converted, of_cell) < 2**31

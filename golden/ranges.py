@@ -3,6 +3,7 @@
 This module does not import PyTorch, so that hw/ can use it.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -25,11 +26,13 @@ class Range(NamedTuple):
         return max(self.high.bit_length(), (-self.low - 1).bit_length()) + 1
 
 
+@lru_cache
 def signed_range(bits: int) -> Range:
     """Range of two's complement: -8..7 for 4 bits."""
     return Range(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
+@lru_cache
 def symmetric_range(bits: int) -> Range:
     """Symmetric signed range: -7..7 for 4 bits, -1..1 for 2 bits.
 

@@ -98,27 +98,42 @@ class TrainableArray(nn.Module):
         weight, unit = self.weight * self.row_step, self.log_unit.exp()
         return crossbar.nearest_level(weight / over_rows(unit, self.shape), self.levels)
 
-    def cells(self) -> tuple[Tensor, Tensor]:
-        """Conductance codes (g+, g-) with gradients, shape (gates, units, rows) each."""
-        if not cells.usable(self.weight):
-            return crossbar.pair(self.differential())
-        unit = self.log_unit.exp()
-        return cells.codes(self.weight, self.row_step, unit, self.levels, self.shape)
+    def program(self, *, with_tables: bool) -> dict[str, Tensor]:
+        """Fields of an array's program: integers with gradients, and an ideal macro.
 
-    def codes(self) -> dict[str, Tensor]:
-        """Fields of an array's program: integers with gradients, and an ideal macro."""
+        with_tables: With the tables of gates.
+        """
+        own = self._compiled if cells.usable(self.weight) else self.readable
+        found = own(with_tables)
+        return found | {"levels": self.levels, **ideal_macro(self.shape, self.weight.device)}
+
+    def _compiled(self, with_tables: bool) -> dict[str, Tensor]:
+        """The same numbers, few operations each way."""
+        positive, negative, gain, bias, of_gates = cells.numbers(
+            *(self.weight, self.bias, self.log_unit, self.log_lsb),
+            row_step=self.row_step,
+            levels=self.levels,
+            shape=self.shape,
+            with_tables=with_tables,
+        )
+        found = {"positive": positive, "negative": negative, "gain": gain, "bias": bias}
+        return found if of_gates is None else found | {"gate_tables": of_gates}
+
+    def readable(self, with_tables: bool) -> dict[str, Tensor]:
+        """Integers with gradients; see `program`."""
         description = self.shape.description
-        positive, negative = self.cells()
+        positive, negative = crossbar.pair(self.differential())
         gain = (self.log_unit - self.log_lsb).exp() * 2.0**self.shape.adc_shift
         bias = self.bias / self.index_step()[:, None]
-        return {
+        found = {
             "positive": positive,
             "negative": negative,
-            "levels": self.levels,
             "gain": quantise(gain, Range(1, 2**description.adc.gain_bits - 1)),
             "bias": quantise(bias, self.shape.index_range),
-            **ideal_macro(self.shape, self.weight.device),
         }
+        if with_tables:
+            found["gate_tables"] = tables.gate_tables(self.index_step(), self.shape)
+        return found
 
 
 class Trainable(nn.Module):
@@ -193,15 +208,15 @@ class Trainable(nn.Module):
             self._cell_tables = device, tables.cell_tables(description, device)
         layers = tuple(
             LayerProgram(
-                **array.codes(),
-                gate_tables=tables.gate_tables(array.index_step(), array.shape),
+                **array.program(with_tables=True),
                 tables=dict(self._cell_tables[1]),
             )
             for array in self.layers
         )
         head, step = None, torch.full_like(self.input_step[0], 1 / description.dac.range.high)
         if self.head is not None:
-            codes, step = self.head.codes(), self.head.index_step()[0]
+            codes = self.head.program(with_tables=False)
+            step = self.head.index_step()[0]
             head = HeadProgram(**codes | {"bias": codes["bias"][0]})
         return Program(
             description=description,

@@ -1,14 +1,15 @@
-"""Codes of weights by compiled kernels against the readable form; cells packed for the lanes."""
+"""Numbers of an array by compiled kernels against the readable form; cells packed for the lanes."""
 
+import math
 import shutil
 
 import pytest
 import torch
 
 from golden import kernel_inputs, native
-from golden.crossbar import nearest_level, pair
+from golden.levels import Table
 from golden.training import cells
-from golden.training.quantised import over_rows
+from golden.training.quantised import TrainableArray, over_rows
 from tests.helpers import random_program, small
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
@@ -28,39 +29,53 @@ TABLES = {
         {"network": {"inputs": 5, "hidden": [7]}},
         {"network": {"inputs": 300, "hidden": [3]}, "cell": {"kind": "rnn"}},
         {"network": {"inputs": 9, "hidden": [7]}, "array": {"rows": 5}},
+        {
+            "network": {"inputs": 4, "hidden": [3]},
+            "cell": {"kind": "rnn", "activation": "relu"},
+            "adc": {"bits": 6},
+        },
     ],
 )
-def test_codes_and_gradients_are_those_of_the_readable_form(table, sections):
+def test_numbers_and_gradients_are_those_of_the_readable_form(table, sections):
+    """Some weights exactly half-way between levels, at their ends, and beyond; gains and biases
+    that saturate; tables that do."""
     shape = small(**sections).layers[0]
     levels = torch.tensor(list(TABLES[table])).double()
     torch.manual_seed(len(levels))
-    size = (shape.gates, shape.units, shape.rows)
-    row_step = torch.rand(shape.rows).double() + 0.1
-    log_unit = (torch.rand(len(shape.row_tiles), shape.gates).double() - 3).requires_grad_()
-    weight = (torch.randn(size).double() * 10).requires_grad_()
-    with torch.no_grad():  # some exactly half-way between levels, at their ends, and beyond
-        row_step[0] = 0.5
-        unit = over_rows(log_unit.exp(), shape)[:, :, 0]
-        between = torch.cat([levels[1:] + levels[:-1], 2 * levels[[0, -1]], 3 * levels[[0, -1]]])
-        weight[:, :, 0] = between[torch.randint(len(between), size[:2])] * unit
-        weight[0, 0, 0] = torch.nan
+    size, row_step = (shape.gates, shape.units, shape.rows), torch.rand(shape.rows).double() + 0.1
+    row_step[0] = 0.5
+    log_unit = torch.rand(len(shape.row_tiles), shape.gates).double() - 3
+    unit = over_rows(log_unit.exp(), shape)[:, :, 0]
+    between = torch.cat([levels[1:] + levels[:-1], 2 * levels[[0, -1]], 3 * levels[[0, -1]]])
+    weight = torch.randn(size).double() * 10
+    weight[:, :, 0] = between[torch.randint(len(between), size[:2])] * unit
+    weight[0, 0, 0] = torch.nan
+    array = TrainableArray(
+        *(torch.ones(size).double(), row_step, 3 * torch.randn(size[:2]).double()),
+        *(torch.ones(shape.gates).double(), shape, Table((-1, 1), 2.5)),
+    )
+    array.register_buffer("levels", levels)
+    with torch.no_grad():
+        array.weight.copy_(weight)
+        array.log_unit.copy_(log_unit)
+        gains = torch.tensor([20.4, 300.0, 0.1, 1e6]).double()[: shape.gates]
+        array.log_lsb.copy_(log_unit[0] + math.log(2**shape.adc_shift) - gains.log())
+        array.bias[:, 0] *= 1e6
     found = []
-    for way in (True, False):
-        unit, weight.grad, log_unit.grad = log_unit.exp(), None, None
-        if way:
-            codes = cells.codes(weight, row_step, unit, levels, shape)
-        else:
-            codes = pair(nearest_level(weight * row_step / over_rows(unit, shape), levels))
+    for way in (array._compiled, array.readable):
+        numbers = way(with_tables=True)
         torch.manual_seed(1)
-        sum((side * torch.randn(size)).sum() for side in codes).backward()
-        found.append((*codes, weight.grad, log_unit.grad))
-    quick, plain = found
-    for a, b in zip(quick[:2], plain[:2], strict=True):
-        assert torch.equal(a, b)
-    assert (quick[0] > 0).any() and (quick[1] > 0).any() and (weight.grad != 0).any()
-    assert torch.equal(weight.grad == 0, quick[2] == 0)
-    for a, b in zip(quick[2:], plain[2:], strict=True):
-        assert torch.allclose(a, b, rtol=1e-11, atol=0, equal_nan=True)
+        array.zero_grad()
+        sum((own * torch.randn(own.shape)).sum() for own in numbers.values()).backward()
+        found.append((numbers, {name: p.grad for name, p in array.named_parameters()}))
+    (quick, gradients), (plain, wanted) = found
+    assert quick.keys() == plain.keys() and gradients.keys() == wanted.keys()
+    assert all(torch.equal(quick[name], plain[name]) for name in plain)
+    assert (quick["positive"] > 0).any() and (quick["negative"] > 0).any()
+    assert 20 in plain["gain"] and (shape.gates == 1 or 1 in plain["gain"])
+    for name, gradient in wanted.items():
+        assert torch.allclose(gradients[name], gradient, rtol=1e-10, equal_nan=True), name
+        assert torch.equal(gradients[name] == 0, gradient == 0), name
 
 
 @pytest.mark.parametrize("kind", ["lstm", "rnn"])
@@ -74,7 +89,7 @@ def test_packed_cells_are_in_the_order_of_the_lanes(kind, units, rows, in_bytes)
     part.positive.remainder_(8).mul_(36)
     part.negative.zero_()
     part.positive[0, 0, 0] = 36
-    tensors, parameters = kernel_inputs.cells(part, shape, in_bytes)
+    tensors, parameters = kernel_inputs.cells(kernel_inputs.differential(part), shape, in_bytes)
     each, divisor = (4, 36) if in_bytes else (2, 1)
     packed = tensors["quads" if in_bytes else "pairs"]
     assert packed.shape[2:] == (4, each) and (parameters.get("cell_unit") == 36) == in_bytes

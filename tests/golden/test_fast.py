@@ -17,6 +17,7 @@ from golden import products as products_
 from golden.errors import WordlineError
 from golden.injection import Injection, Placement
 from golden.products import LANES, choose
+from golden.program import ideal_macro
 from tests.helpers import descriptions, examples, random_codes, random_program, small
 
 GRADIENTS = ("positive", "negative", "gain", "bias", "gate_tables")
@@ -345,6 +346,32 @@ def test_the_fast_head_is_the_readable_one(description, seed):
             found = fast_head.scores(program, h, shape)
             assert torch.equal(found, head.scores(program, h, shape, runs))
     assert fast_head.scores(program, h.double(), shape) is None
+
+
+@examples(30)
+@given(descriptions(), st.integers(0, 999))
+def test_the_fast_head_trains_as_the_readable_one(description, seed):
+    """The same scores, and gradients that differ by rounding alone; not with errors of lanes."""
+    program = random_program(description, seed, noisy=True).head
+    if program is None:
+        return
+    shape, runs = description.head, torch.arange(9)
+    h = random_codes(description, seed, 9, 1, shape.rows)[:, 0].float().requires_grad_()
+    names = ("positive", "negative", "gain", "bias")
+    real = {name: getattr(program, name).double().requires_grad_() for name in names}
+    noisy = dataclasses.replace(program, **real)
+    assert fast_head.trained(noisy, h, shape) is None or not kernel_inputs.noisy(program)
+    program = dataclasses.replace(noisy, **ideal_macro(shape))
+    found = fast_head.trained(program, h, shape)
+    if description.dac.planes > 1:
+        assert found is None
+        return
+    wanted, inputs = head.scores(program, h, shape, runs), [h, *real.values()]
+    assert torch.equal(found, wanted)
+    along = torch.randn(wanted.shape).double()
+    grads = [torch.autograd.grad((own * along).sum(), inputs) for own in (found, wanted)]
+    for a, b in zip(*grads, strict=True):
+        assert a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("gain", [1, 1023])
