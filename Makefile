@@ -25,7 +25,7 @@ test-all: $(READY)  ## every test, with all examples
 formal: $(READY)  ## prove what every block claims, for all inputs; refute a fault of each kind
 	$(BIN)/python -m tests.formal
 
-mutate: $(READY) build/vowels/summary.json  ## faults in emitted Verilog: which would the tests miss? (an hour)
+mutate: $(READY) build/vowels/summary.json  ## faults in emitted Verilog: which would the tests miss? (an hour and a half)
 	$(BIN)/python -m tests.mutation build/vowels
 	$(BIN)/python -m tests.mutation axi --count 300
 

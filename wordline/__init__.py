@@ -1,4 +1,4 @@
-"""Recurrent networks from PyTorch to Verilog for NVM crossbar accelerators, proved bit-exact.
+"""Recurrent networks from PyTorch to Verilog for NVM crossbar accelerators, compared bit for bit.
 
 This is the library, for a notebook or a script. The `wordline` command calls the same functions, so
 both give the same bytes::

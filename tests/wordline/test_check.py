@@ -17,6 +17,7 @@ from gen.ip import package
 from gen.rtl import vectors
 from golden import files
 from golden.errors import WordlineError
+from golden.program import REAL
 from sim import batch, chip, verilator, waves
 from tests.helpers import FEW_ENTRIES, random_codes, random_program, small
 from tests.wordline.test_cli import complaint, here, refused
@@ -76,6 +77,12 @@ def test_what_was_emitted_passes_and_nothing_is_written_beside_it(folder):
     assert found.sequences == found.of_sequences == len(LENGTHS)
     assert set(found.files) == {str(path) for path in found.given.files}
     assert content(folder) == before
+
+
+def test_a_package_tells_what_codes_and_scores_are_worth(folder):
+    told = json.loads((folder / "package/program.json").read_text())
+    for name in REAL:
+        assert told[name] == getattr(PROGRAM, name).tolist() and told[name]
 
 
 def test_edits_are_found_where_hashes_are_missing_or_made_anew(folder):

@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="""LSTMs and RNNs from PyTorch to Verilog for NVM crossbar accelerators, proved bit-exact.
+    help="""LSTMs and RNNs from PyTorch to Verilog for NVM crossbar accelerators, compared bit for bit.
 
     NAME is a preset (`wordline presets`) or the path of a TOML file. Results go to build/NAME/,
     data sets to data/. `wordline sim NAME` runs the whole flow: train, emit, build with Verilator,
@@ -43,7 +43,10 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="A preset, or the path of a TOML file.")]
 BuildDir = Annotated[Path, typer.Option(help="Folder of build folders.")]
 DataDir = Annotated[Path, typer.Option(help="Folder of data sets (`wordline data`).")]
-Seed = Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.", min=0)]
+Seed = Annotated[
+    int | None,
+    typer.Option(help="Seed of training and of the chip, instead of the recipe's.", min=0),
+]
 Device = Annotated[str, typer.Option(help="PyTorch device for training: cpu, cuda, ...")]
 Noise = Annotated[
     str | None,

@@ -19,7 +19,7 @@ from golden.description import Description
 from golden.errors import WordlineError
 from golden.files import DATA
 from golden.presets import Recipe
-from golden.program import Program
+from golden.program import REAL, Program
 from hw.macro import digital
 from wordline.flow import cache, sequences
 from wordline.flow.recipe import alone, on_chip
@@ -251,6 +251,7 @@ def package_program(
         "vote_by": program.vote_by if program.votes > 1 else None,
         "effects": effects_,
         "sequences": len(golden["lengths"]),
+        **{name: getattr(program, name).tolist() for name in REAL},
         **{key: value for key, value in program.about.items() if key != "key"},
     }
     texts["program.json"] = json.dumps(about, indent=1) + "\n"
