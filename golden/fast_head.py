@@ -58,7 +58,8 @@ def trained(program: HeadProgram, h: Tensor, shape: ArrayShape) -> Tensor | None
 
     h: DAC codes, shape (batch, units).
     """
-    real = program.bias.dtype == torch.float64 and not program.offset.is_floating_point()
+    real = h.is_cpu and program.bias.dtype == torch.float64
+    real = real and not program.offset.is_floating_point()
     others = program.offset, program.gain_error, program.read_noise, program.adc_noise
     if not real or shape.description.dac.planes > 1 or any(bool(own.any()) for own in others):
         return None

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +81,18 @@ PART = ".part"
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, follow: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it onto `path` if the body succeeds.
 
-    The temporary file is deleted if the body raises. A link stays, and the file that it names is
-    replaced. A device or a pipe is yielded itself.
+    The temporary file is deleted if the body raises.
+
+    follow: For a path that a user named: a link stays, and the file that it names is replaced; a
+        device or a pipe is yielded itself. Default: what is there is replaced.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if follow and path.exists() and not path.is_file() and not path.is_dir():
         yield path
         return
-    path = path.resolve()
+    path = path.resolve() if follow else path
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not the process number alone: containers that share a folder have the same ones.
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
@@ -101,11 +103,11 @@ def atomic(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def check_output(path: Path, what: str, begins: str) -> None:
+def check_output(path: Path, what: str, marks: Sequence[str]) -> None:
     """Check before the work that a file can be written in the end, and that nothing else is lost.
 
     what: What is written there, for messages.
-    begins: Beginning of such a file: a file that begins otherwise is not overwritten.
+    marks: Text that such a file has in its first 2,000 bytes: another file is not overwritten.
 
     Raises WordlineError.
     """
@@ -113,12 +115,13 @@ def check_output(path: Path, what: str, begins: str) -> None:
         raise WordlineError(f"{path} is a folder; give the name of a file for {what}.")
     if path.is_file():
         with path.open("rb") as file:
-            found = file.read(len(begins))
-        if found not in (b"", begins.encode()):
+            found = file.read(2000)
+        if found and not all(mark.encode() in found for mark in marks):
             raise WordlineError(
                 f"{path} is there and is not {what}, so it is not overwritten; give another name."
             )
-    check_folder(path.absolute().parent)
+    if path.is_file() or not path.exists():
+        check_folder(path.resolve().parent)
 
 
 def check_folder(folder: Path) -> None:
@@ -128,9 +131,9 @@ def check_folder(folder: Path) -> None:
         raise WordlineError(f"{there} is no folder that can be written; give another one.")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8."""
-    with atomic(path) as beside:
+def write_text(path: Path, text: str, *, follow: bool = False) -> None:
+    """Write a text file atomically, in UTF-8; see `atomic`."""
+    with atomic(path, follow=follow) as beside:
         # A path in the text may not be UTF-8.
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
 

@@ -220,6 +220,7 @@ def tile_rows(shape: ArrayShape) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _tile_rows(tiles: tuple[range, ...]) -> Tensor:
     return torch.tensor([0, *(tile.stop for tile in tiles)])
 

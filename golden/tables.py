@@ -61,6 +61,7 @@ def with_slopes(step: Tensor, shape: ArrayShape) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _of_gates(
     description: Description, device: torch.device
 ) -> tuple[list[tuple[str, slice]], Tensor, Tensor, Tensor]:
@@ -98,5 +99,6 @@ def _unit(unit: int | None, description: Description) -> float:
 
 
 @lru_cache
+@torch.inference_mode(False)  # kept for training, too
 def _indices(range_: Range, device: torch.device) -> Tensor:
     return torch.arange(range_.low, range_.high + 1, dtype=torch.float64, device=device)

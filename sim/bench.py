@@ -47,6 +47,7 @@ def icarus(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
         command = ["iverilog", "-g2012", "-o", "out", "-s", name, *verilog]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if done.returncode:
+        chip.check_ended("iverilog", done.returncode)
         said = (done.stderr.splitlines() or ["it crashed"])[0]
         raise DesignError(f"Icarus could not build {top}: {said}.")
     return _run(["vvp", "-n", "out"], work)
@@ -54,6 +55,7 @@ def icarus(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
 
 def _run(command: list[str], work: Path) -> Said:
     done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+    chip.check_ended(Path(command[0]).name, done.returncode)
     lines = re.findall(r"(?:PASSED|FAILED): .*", done.stdout + done.stderr)
     said = lines[-1] if lines else f"it ended without a verdict (status {done.returncode})"
     return Said(done.returncode == 0 and said.startswith("PASSED"), said)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     if not _stamped(folder, key):
         stamp.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
         _forget_other_ways(folder, how)
         try:
             runner.build(
@@ -73,25 +75,53 @@ def build(
     return runner
 
 
-MACHINE = re.compile(r"can.?t (?:write|open|read|stat|flush)|no space left|i/o error", re.I)
-"""Pattern of Verilator's errors that say nothing about the design."""
+MACHINE = re.compile(
+    r"can(?:no|.?)t (?:write|open|read|stat|flush)|no space left|i/o error|out of memory|bad_alloc"
+    r"|threw signal (?:9|15)|killed|internal compiler error|cannot execute",
+    re.I,
+)
+"""Pattern of errors of tools that say nothing about the design."""
+
+ENDED = (signal.SIGKILL, signal.SIGTERM, signal.SIGXFSZ)
+"""Signals that end a tool whatever the design is."""
 
 
 def _refused(top: str, log: Path) -> WordlineError:
     """Why Verilator did not build a design, in one sentence with its first error."""
+    lines: list[str] = []
     with contextlib.suppress(OSError):
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("%Error") and (found := line.partition(": ")[2]):
-                where, _, what = found.partition(": ")
-                path, colon, numbers = where.partition(":")
-                said = f"{Path(path).name}{colon}{numbers}: {what}" if colon and what else found
-                kind = WordlineError if MACHINE.search(line) else DesignError
-                what = said.rstrip(".")
-                return kind(f"Verilator could not build {top}: {what}; {log} says more.")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    of_machine = any(MACHINE.search(line) for line in lines)
+    for line in lines:
+        # The bench names ports and probes; g++ does not find those that the Verilog lacks.
+        of_compiler = re.search(r": error: (.*has no member named.*)", line)
+        if line.startswith("%Error") and (found := line.partition(": ")[2]):
+            where, _, what = found.partition(": ")
+            path, colon, numbers = where.partition(":")
+            said = f"{Path(path).name}{colon}{numbers}: {what}" if colon and what else found
+        elif of_compiler:
+            said = f"a port or a probe of its sidecar is missing ({of_compiler[1]})"
+        else:
+            continue
+        kind = WordlineError if of_machine else DesignError
+        return kind(f"Verilator could not build {top}: {said.rstrip('.')}; {log} says more.")
     return WordlineError(
         f"What Verilator made of {top} could not be compiled, which says nothing about its "
         f"Verilog: the disk may be full, or g++ may have failed; {log} says why."
     )
+
+
+def check_ended(tool: str, code: int) -> None:
+    """Raise WordlineError if the machine, and not the design, ended a tool.
+
+    code: Its exit status; that of a signal is negative, or 128 and the signal.
+    """
+    number = -code if code < 0 else code - 128
+    if number in ENDED:
+        raise WordlineError(
+            f"{tool} was ended by {signal.Signals(number).name}, which says nothing about the "
+            f"Verilog: memory or disk may be full; try again."
+        )
 
 
 def warnings(log: Path, file: str) -> list[str]:
@@ -165,8 +195,7 @@ def run(
         path.unlink(missing_ok=True)
     job = job | {"result": str(result.absolute()), "progress": str(beacon.absolute()), "seed": seed}
     files.write_text(folder / "job.json", json.dumps(job, indent=1))
-    # Without results the simulator crashed, or the design ended it.
-    with _watching(beacon, progress), contextlib.suppress(SystemExit, RuntimeError):
+    with _watching(beacon, progress), _ending():
         runner.test(
             test_module=module,
             hdl_toplevel=top,
@@ -189,6 +218,18 @@ def run(
         ran, failed = get_results(results_xml)
     left = json.loads(result.read_text()) if result.exists() else {}
     return left | {"passed": ran > 0 and failed == 0}
+
+
+@contextlib.contextmanager
+def _ending() -> Iterator[None]:
+    """Let a simulator end with an error: without results it crashed, or the design ended it."""
+    try:
+        yield
+    except SystemExit as error:
+        check_ended("The simulator", error.code if isinstance(error.code, int) else 1)
+    except RuntimeError as error:  # "Command failed with return code: N"
+        code = re.search(r"-?\d+$", str(error))
+        check_ended("The simulator", int(code[0]) if code else 1)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Icarus Verilog, a four-state simulator: build, and run a design from an unknown state."""
 
+import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -10,7 +12,7 @@ from typing import Any
 from cocotb_tools.runner import Icarus
 
 from golden import files
-from golden.errors import DesignError
+from golden.errors import DesignError, WordlineError
 from sim import chip
 from sim.chip import Progress
 from sim.verilator import is_plain, plain_name
@@ -38,7 +40,9 @@ def plain(path: Path, folder: Path) -> Path:
     """The path, or a copy in a folder if a tool could misread it."""
     if is_plain(path):
         return path
-    return Path(shutil.copy(path, folder / plain_name(path.name)))
+    own = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    own.mkdir(exist_ok=True)
+    return Path(shutil.copy(path, own / plain_name(path.name)))
 
 
 def build(
@@ -54,7 +58,8 @@ def build(
 
     four_states: Registers and memories start as X (`unknown_at_first`).
 
-    Raises DesignError if Icarus rejects the sources. Its output is in build.log.
+    Raises DesignError if Icarus rejects the sources, and WordlineError if it crashes. Its output
+    is in build.log.
     """
     work.mkdir(parents=True, exist_ok=True)
     sources = [path.absolute() for path in sources if path.suffix != ".vlt"]
@@ -64,6 +69,7 @@ def build(
         for path, text in zip(sources, texts.values(), strict=True):
             files.write_text(path, text)
     log = work / "build.log"
+    log.unlink(missing_ok=True)
     try:
         # What it compiles to names the sources, and not every path can stand there.
         with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
@@ -76,12 +82,13 @@ def build(
                 timescale=TIMESCALE,
                 log_file=log.absolute(),
             )
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        said = log.read_text().splitlines() if log.exists() else []
-        first = next((line for line in said if "error" in line), "it crashed")
-        raise DesignError(f"Icarus could not build {top}: {first}; {log} says more.") from error
+    except (SystemExit, RuntimeError) as error:
+        said = log.read_text(errors="replace").splitlines() if log.exists() else []
+        first = next((line for line in said if "error" in line), None)
+        fault = first is not None and not any(map(chip.MACHINE.search, said))
+        raise (DesignError if fault else WordlineError)(
+            f"Icarus could not build {top}: {first or 'it crashed'}; {log} says more."
+        ) from error
 
 
 def simulate(

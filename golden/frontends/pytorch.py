@@ -81,7 +81,7 @@ def _read_pickle(path: Path, given: Given) -> Foreign:
         elif "GLOBAL" in str(error):
             reason = "holds Python objects beside tensors, as a whole module or NumPy arrays"
         else:
-            reason = "is damaged, or was not written by torch.save"
+            reason = "is damaged, or was not written by torch.save with its checksums"
         raise WordlineError(
             f"{path} {reason}; give a file of tensors alone: where the network was made, "
             f"torch.save(model.state_dict(), PATH)."

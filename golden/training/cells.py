@@ -1,6 +1,6 @@
 """Numbers of an array from real weights, with gradients: few operations each way.
 
-`TrainableArray.codes` and `golden.tables.gate_tables` have the same in readable form, which runs
+`TrainableArray.readable` and `golden.tables.gate_tables` have the same in readable form, which runs
 where there is no kernel; tests compare both. Numbers are equal, gradients differ by rounding alone.
 """
 
@@ -94,10 +94,12 @@ class _Numbers(torch.autograd.Function):
         positive, negative, of_gain, of_biases, of_tables = grads
         if positive is not None or negative is not None:
             of_weight = torch.empty_like(tensors["weight"])
-            none = None if positive is not None and negative is not None else 0 * of_weight
+            sides = {"grad_positive": positive, "grad_negative": negative}
             tensors |= {
-                "grad_positive": none if positive is None else positive.contiguous(),
-                "grad_negative": none if negative is None else negative.contiguous(),
+                side: torch.zeros_like(of_weight) if grad is None else grad.contiguous()
+                for side, grad in sides.items()
+            }
+            tensors |= {
                 "grad_weight": of_weight,
                 "grad_unit": of_unit,
             }

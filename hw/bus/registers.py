@@ -72,7 +72,7 @@ COUNTERS = {
 EVENTS = {
     "done": "The last result of a sequence was accepted.",
     "load_open": "The load window has opened.",
-    "frame_error": "A packet of x ended within a step; the rest of the step was filled with the code of 0.",
+    "frame_error": "A packet of x ended within a step; the code of 0 filled the rest of the step.",
 }
 """Events that can raise the interrupt, by the names of their bits, and their descriptions."""
 

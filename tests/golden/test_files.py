@@ -20,15 +20,18 @@ def test_the_cache_is_where_the_xdg_specification_says(monkeypatch, tmp_path):
 
 
 def test_a_file_is_written_where_it_leads(tmp_path):
-    """A link stays, its target is replaced; a pipe or a device is written itself."""
+    """Of a path that the user named: a link stays, its target is replaced; a device is written."""
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("before")
     link.symlink_to(target)
-    files.write_text(link, "after")
+    files.write_text(link, "after", follow=True)
     assert link.is_symlink() and target.read_text() == "after"
-    files.write_text(Path("/dev/null"), "gone")
+    files.write_text(Path("/dev/null"), "gone", follow=True)
     assert Path("/dev/null").is_char_device()
+    files.check_output(Path("/dev/null"), "a result", [])
     assert sorted(tmp_path.iterdir()) == [link, target]
+    files.write_text(link, "its own")  # a file that the user did not name replaces a link
+    assert not link.is_symlink() and target.read_text() == "after"
 
 
 def test_a_folder_is_for_one_process_at_a_time(tmp_path):

@@ -16,7 +16,7 @@ from gen.impl import equivalence, tools
 from gen.ip import package
 from gen.rtl import vectors
 from golden import files
-from golden.errors import WordlineError
+from golden.errors import DesignError, WordlineError
 from golden.program import REAL
 from sim import batch, chip, verilator, waves
 from tests.helpers import FEW_ENTRIES, random_codes, random_program, small
@@ -384,7 +384,7 @@ def test_a_result_replaces_nothing_else(folder, tmp_path, monkeypatch):
     assert content(folder) == before and notes.read_text() == "<notes/>"
     monkeypatch.undo()
     link, target = tmp_path / "link.xml", tmp_path / "target.xml"
-    target.write_text("<testsuite name='an earlier one'/>")
+    target.write_text('<testsuite name="wordline check checked" />')
     link.symlink_to(target)
     edit(folder / "checked.v", "module", "modul")
     done = here("check", folder, "--junit", link, folder=tmp_path)
@@ -414,6 +414,46 @@ def test_a_failure_of_the_machine_is_not_one_of_the_verilog(folder, monkeypatch,
     monkeypatch.setattr(verilator, "find", lambda: dataclasses.replace(find(), **no_compiler))
     done = here("--cache-dir", tmp_path / "cache", "check", folder, folder=tmp_path)
     assert "says nothing about its Verilog" in complaint(done)
+
+
+def test_a_missing_port_or_probe_is_a_fault_of_the_verilog(folder):
+    """The bench's C++ names them."""
+    edit(
+        folder / "checked.v",
+        r"(?s)wire \[\d+:0\] trace;.*",
+        lambda m: m[0].replace("trace", "other"),
+    )
+    found = wordline.check(folder)
+    assert not found.passed and "a port or a probe of its sidecar is missing" in found.complaint
+
+
+def test_a_difference_is_kept_though_axi_cannot_be_built(folder, monkeypatch):
+    edit(folder / "package/rtl/checked.v", *FAULTS["codes"][:2])
+
+    def full(*_):
+        raise WordlineError("no room")
+
+    monkeypatch.setattr("sim.bench.verilator", full)
+    found = wordline.check(folder / "package")
+    assert not found.passed and found.first is not None
+    assert found.warnings[-1] == "the top with AXI was not compared: no room"
+
+
+@pytest.mark.parametrize(
+    ("line", "machine"),
+    [
+        ("%Error: a.v:3:1: syntax error, unexpected endmodule", False),
+        ("%Error: Verilator threw signal 9.", True),
+        ("%Error: Cannot write /tmp/Vtop.h", True),
+        ("batch.cpp:3:1: error: 'class Vtop' has no member named 'x'", False),
+        ("batch.cpp:3:1: fatal error: error writing to x: No space left on device", True),
+        ("", True),
+    ],
+)
+def test_whose_fault_a_build_is(line, machine, tmp_path):
+    log = tmp_path / "build.log"
+    log.write_text(f"{line}\n%Error: Command Failed\n" if line else "")
+    assert isinstance(chip._refused("top", log), DesignError) != machine
 
 
 def test_vectors_in_another_layout_are_compared_and_unknown_arrays_are_not(folder, tmp_path):

@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="""LSTMs and RNNs from PyTorch to Verilog for NVM crossbar accelerators, compared bit for bit.
+    help="""LSTMs and RNNs from PyTorch to Verilog for NVM crossbars, compared bit for bit.
 
     NAME is a preset (`wordline presets`) or the path of a TOML file. Results go to build/NAME/,
     data sets to data/. `wordline sim NAME` runs the whole flow: train, emit, build with Verilator,

@@ -65,7 +65,7 @@ def check(
     if through == "axi":
         refuse(context, ("waves", "coverage"), "is for --through streams or both")
     if junit is not None:
-        files.check_output(junit, "a result as JUnit XML", xml.BEGINS)
+        files.check_output(junit, "a result as JUnit XML", xml.MARKS)
     with terminal.bars() as bar:
         found = flow.check(
             path,

@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 from golden import files
 from wordline.flow.check import Checked
 
-BEGINS = "<testsuite "
+MARKS = ("<testsuite ", 'name="wordline check ')
+"""Text near the beginning of such a file."""
 
 
 def write(path: Path, found: Checked) -> None:
@@ -54,4 +55,5 @@ def write(path: Path, found: Checked) -> None:
     suite.set("failures", str(failures))
     suite.set("skipped", str(skipped))
     ElementTree.indent(suite)
-    files.write_text(path, ElementTree.tostring(suite, encoding="unicode") + "\n")
+    text = ElementTree.tostring(suite, encoding="unicode") + "\n"
+    files.write_text(path, text, follow=True)

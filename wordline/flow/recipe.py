@@ -83,7 +83,6 @@ def alone(call: Call) -> Call:
     def holding(recipe: Recipe, build_dir: Path = Path("build"), **options: Any) -> Any:
         check(recipe)
         folder = Path(build_dir) / recipe.description.name
-        files.check_folder(folder)
         with files.locked(folder):
             return call(recipe, build_dir, **options)
 

@@ -138,6 +138,7 @@ def simulate(
     longest = (int(data.lengths.max()),) if data is not None else ()
     check_votes(description, votes, vote_by, *longest)
     folder = build_dir / description.name
+    files.check_folder(folder)
     seconds = _Seconds()
     if program is None:
         trained = training.train(

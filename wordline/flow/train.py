@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from golden import datasets
+from golden import datasets, files
 from golden.datasets import Sequences
 from golden.errors import WordlineError
 from golden.files import DATA
@@ -143,6 +143,7 @@ def train(
             )
         if there.about["key"] == key and there.description == recipe.description:
             return Trained(there, 0.0, True, folder)
+    files.check_folder(folder)
     started = time.monotonic()
     data = datasets.load(recipe.training.dataset, data_dir)
     with torch_threads(threads):

@@ -9,12 +9,8 @@ from golden.errors import WordlineError
 
 REPORT, COMPARISON = "report.html", "comparison.html"
 
-BEGINS = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="generator" content="Wordline">"""
-"""Beginning of the files that are written here."""
+MARKS = ("<!DOCTYPE html>", ": comparison of two runs")
+"""Text near the beginning of a comparison."""
 
 
 def write(folder: Path) -> Path:
@@ -44,7 +40,7 @@ def compare(first: Path, second: Path, out: Path | None = None) -> Path:
     from wordline.report.run import read
 
     if out is not None:
-        files.check_output(out, "a comparison", BEGINS)
+        files.check_output(out, "a comparison", MARKS)
     path = second / COMPARISON if out is None else out
     runs = []
     for folder in (first, second):
@@ -52,7 +48,7 @@ def compare(first: Path, second: Path, out: Path | None = None) -> Path:
             runs.append(read(folder))
     with _understood(f"{first} and {second}"):
         text = comparison.page((runs[0], runs[1])).html()
-    files.write_text(path, text)
+    files.write_text(path, text, follow=True)
     return path
 
 
