@@ -99,8 +99,8 @@ class Foreign:
     tail: Functions of the scores that do not change the class and are left out.
     run: Computes the scores by the source's own code, see `Run`. None if there is no such code.
     why_not: Reason why nothing can be run.
-    tolerance: Largest accepted difference from `run`, relative to the largest score. Long sequences
-        accumulate rounding errors.
+    tolerance: Largest accepted difference from `run`, relative to how much scores vary. Long
+        sequences accumulate rounding errors.
     steps: Length of the sequences that `run` accepts; None for any length.
     activation: That of an RNN; None where the source does not say.
     """

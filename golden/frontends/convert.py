@@ -7,13 +7,13 @@ Equalization and Bias Correction" (ICCV 2019). Here all arrays before it and its
 the chip. The error of each array is measured on the same sequences.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from golden import adc, network
+from golden import adc, head, network
 from golden.cells.rnn import RnnCell
 from golden.datasets import Sequences
 from golden.description import Description
@@ -24,6 +24,7 @@ from golden.frontends.compare import Comparison, compare
 from golden.frontends.module import from_module
 from golden.levels import IMPORTANT, Levels
 from golden.program import ArrayProgram, Program
+from golden.training import evaluate
 from golden.training.evaluate import (
     check_labels,
     constant_channels,
@@ -123,15 +124,55 @@ def _convert(
     check_calibration(own.source, description, data)
     data = data.padded().numbers()
     model = as_model(own, description, data)
+    _check_sizes(own, model)
     own, compared = compare(own, model, data, description)
-    notes = _notes(own, description, data)
+    notes = _notes(own, compared, description, data)
     check_levels(description, data, how)
     trainable = Trainable(model, data, description, how)
     part = data.part(torch.arange(0, len(data), -(-len(data) // CORRECTION)))
     converted = _corrected(trainable, model, part)
     found = Conversion(*converted, trainable, own.chain, compared, notes)
     _check_bias(own, found.program)
-    return found
+    agree = _agreement(found.program, model, part)
+    return replace(found, notes=(*notes, *agree))
+
+
+LARGEST = 1e30
+"""Maximum number of a network for standardised inputs: products of them are finite."""
+
+
+def _check_sizes(own: Foreign, model: FloatModel) -> None:
+    """Check that arithmetic in float32 holds the network for standardised inputs.
+
+    Raises WordlineError if it does not.
+    """
+    for channel, spread in enumerate(model.spread.tolist()):
+        if not spread <= LARGEST:
+            raise WordlineError(
+                f"The calibration's channel {channel} has a standard deviation of {spread:.1e}, "
+                f"too large for float32; scale it, and train the network with scaled inputs."
+            )
+    for name, values in model.network.named_parameters():
+        largest = float(values.detach().abs().max())
+        if not largest <= LARGEST:
+            raise WordlineError(
+                f"{own.source}: {name}, for standardised inputs, has numbers up to {largest:.1e}, "
+                f"too large for float32; scale the network."
+            )
+
+
+def _agreement(program: Program, model: FloatModel, data: Sequences) -> tuple[str, ...]:
+    """How often the class of the program is that of the float network, as a note."""
+    output = program.description.output
+    if output.of != "class":
+        return ()
+    size = data.x.shape[:2] if output.every_step else data.x.shape[:1]
+    data = Sequences(data.x, data.lengths, torch.zeros(size, dtype=torch.int64))
+    found = head.vote(evaluate.scores(program, data), program.vote_by)
+    same = model.scores(data).argmax(-1) == found
+    same = same[data.valid] if output.every_step else same
+    what, share = "steps" if output.every_step else "sequences", 100 * float(same.double().mean())
+    return (f"{share:.1f} % of {len(same):,} calibration {what} keep the float network's class",)
 
 
 def _check_bias(own: Foreign, program: Program) -> None:
@@ -224,7 +265,9 @@ def _labelled(data: Sequences) -> bool:
     return data.real or int(data.labelled(data.labels).min()) >= 0
 
 
-def _notes(own: Foreign, description: Description, data: Sequences) -> tuple[str, ...]:
+def _notes(
+    own: Foreign, compared: Comparison, description: Description, data: Sequences
+) -> tuple[str, ...]:
     """Notes for the user on the network that was read, one sentence each."""
     notes = []
     for channel in constant_channels(data).nonzero()[:, 0].tolist():
@@ -236,6 +279,11 @@ def _notes(own: Foreign, description: Description, data: Sequences) -> tuple[str
         notes.append(
             f"{own.source} does not say which activation its RNN has; that of the design is taken: "
             f"{description.cell.activation}"
+        )
+    if compared.every_step and not description.output.every_step:
+        notes.append(
+            f"{own.source} gives scores of every step; the design reads the last one: for all of "
+            f"them, write output.steps = 'every' in the design"
         )
     if own.tail:
         notes.append(f"{', '.join(own.tail)} behind the scores is left out: the class is the same")
@@ -263,7 +311,8 @@ def _corrected(
     wanted = _pre_activations(model, data)
     reports = []
     with torch.no_grad():
-        for n, (array, real) in enumerate(zip(arrays, wanted, strict=True)):
+        for n, (array, given) in enumerate(zip(arrays, wanted, strict=True)):
+            real = given - array.offset
             # The layer's own h changes with its bias, so one pass is not enough.
             moved = torch.zeros_like(array.bias)
             for _ in range(2):

@@ -6,6 +6,7 @@ and the shift, that part of the graph is evaluated (onnx's reference evaluator, 
 inputs that reveal them. So no rearrangement has to be interpreted, and none can be misinterpreted.
 """
 
+import contextlib
 import copy
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -59,13 +60,16 @@ class Graph:
         self.constants: dict[str, Array] = {
             tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
         }
+        self.initial = {*self.constants}
         self.made_by = {name: node for node in self.nodes for name in node.output if name}
         self.inputs = {v.name: v for v in model.graph.input if v.name not in self.constants}
-        unfolded = 0
+        unfolded, version = 0, {own.domain: own.version for own in model.opset_import}.get("", 1)
         for node in self.nodes:  # nodes are in an order of computation
             given = [name for name in node.input if name]
             foldable = sizes.known(node) and node.op_type not in RECURRENT
             foldable &= node.op_type == "Constant" or bool(given)
+            # onnx's evaluator computes them as they are defined since version 13.
+            foldable &= version >= 13 or node.op_type not in ("Softmax", "LogSoftmax")
             if foldable and all(name in self.constants for name in given):
                 values = {name: self.constants[name] for name in given}
                 unfolded += sizes.bound(node, [*values.values()])
@@ -75,10 +79,18 @@ class Graph:
                         f"{sizes.MOST_VALUES:,} numbers at its operator {node.op_type} "
                         f"{node.name}; export the network again."
                     )
-                found = ReferenceEvaluator(node).run(None, values)
-                self.constants |= dict(zip(node.output, found, strict=False))
+                with contextlib.suppress(Exception):  # what fails is no constant
+                    found = self._alone(node).run(None, values, attributes={})
+                    self.constants |= dict(zip(node.output, found, strict=False))
         self._plans: dict[tuple[str, ...], list[_Step]] = {}
         self._steps: dict[int, _Step] = {}
+
+    def _alone(self, node: NodeProto) -> ReferenceEvaluator:
+        """Evaluator of an operator, by the file's version of its definition."""
+        names = [*dict.fromkeys(name for name in node.input if name)], [*node.output]
+        imports = self.model.opset_import
+        own = helper.make_function("wordline", "constant", *names, [node], imports)
+        return ReferenceEvaluator(own)
 
     def reads(self, name: str) -> Iterator[tuple[NodeProto, str]]:
         """Yield the operators whose values make up a tensor, each with the tensor that it computes.
@@ -142,10 +154,13 @@ class Graph:
             raise NotAffineError(f"it needs the input {missing[0]} as well")
         return [self._step(node) for node in nodes]
 
-    def behind(self, target: str, given: Collection[str] = ()) -> list[NodeProto]:
-        """Operators that a tensor depends on, in order, up to constants and given tensors."""
+    def behind(
+        self, target: str, given: Collection[str] = (), *, folded: bool = True
+    ) -> list[NodeProto]:
+        """Operators that a tensor depends on, in order, up to given tensors and constants: folded
+        ones, or those of the file."""
         wanted, found = [target], {}
-        seen = {*given, *self.constants, ""}
+        seen = {*given, *(self.constants if folded else self.initial), ""}
         while wanted:
             name = wanted.pop()
             node = self.made_by.get(name)

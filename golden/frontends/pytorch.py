@@ -55,8 +55,12 @@ def _read_onnx(path: Path, given: Given) -> Foreign:
 def _read_safetensors(path: Path, given: Given) -> Foreign:
     try:
         tensors = safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, framework="pt") as file:
+            kept = file.metadata() or {}
     except safetensors.SafetensorError as error:
         raise WordlineError(f"{path} is not a safetensors file ({error}); save it again.") from None
+    # safetensors.torch.save_model keeps a tensor that two layers share once, and says so.
+    tensors |= {name: tensors[own] for name, own in kept.items() if own in tensors}
     # The file sorts tensors by type and name. Sort by name with numbers as numbers: lstm2 before
     # lstm10.
     ordered = sorted(tensors, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])
@@ -81,7 +85,9 @@ def _read_pickle(path: Path, given: Given) -> Foreign:
         elif "GLOBAL" in str(error):
             reason = "holds Python objects beside tensors, as a whole module or NumPy arrays"
         else:
-            reason = "is damaged, or was not written by torch.save with its checksums"
+            reason = "is damaged, or was not written by torch.save"
+            if isinstance(error, zipfile.BadZipFile):
+                reason = "is damaged (a checksum is wrong), or was saved without checksums"
         raise WordlineError(
             f"{path} {reason}; give a file of tensors alone: where the network was made, "
             f"torch.save(model.state_dict(), PATH)."

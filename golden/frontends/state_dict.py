@@ -38,7 +38,7 @@ STRANGE = {
     "parametrizations": "it is parametrised; call torch.nn.utils.parametrize."
     "remove_parametrizations on it, and save again",
     "_raw": "its weights are dropped at random (AWD); save them under PyTorch's names",
-    "_packed_params": "it is quantised; save the float network",
+    "packed_params": "it is quantised; save the float network",
     "running_mean": "it is a normalisation layer; train the network without",
     "analog": "it is an analog tile; save the network's weights in nn.LSTM and nn.Linear layers",
 }
@@ -109,6 +109,8 @@ def _parts(tensors: Mapping[str, Any], source: str) -> list[_Part]:
     rest: dict[str, dict[str, Tensor]] = {}
     names: dict[str, None] = {}
     for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise WordlineError(f"{source} has the key {name!r}, no name; save model.state_dict().")
         _check_tensor(name, tensor, tensors, source)
         found = RECURRENT.fullmatch(name)
         if found is None:
@@ -163,8 +165,8 @@ def _check_tensor(name: str, tensor: Any, tensors: Mapping[str, Any], source: st
             _strange(name, source)
         if tensor.dtype not in REAL:
             _strange(name, source, f"{tensor.dtype}")
-        if not bool(torch.isfinite(tensor).all()):
-            raise WordlineError(f"{source}: {name} holds a number that is not finite.")
+        if not bool(torch.isfinite(tensor.float()).all()):
+            raise WordlineError(f"{source}: {name} holds a number that float32 cannot hold.")
         return
     inner = [
         key
@@ -183,7 +185,7 @@ def _check_tensor(name: str, tensor: Any, tensors: Mapping[str, Any], source: st
 def _strange(name: str, source: str, what: str = "") -> NoReturn:
     """Reject a tensor."""
     for mark, instead in STRANGE.items():
-        if mark in name:
+        if name.endswith(mark) if mark.startswith("_") else mark in name:
             raise WordlineError(f"{source}: {name} cannot be mapped: {instead}.")
     if re.fullmatch(r"(.*\.)?(weight|bias)_(ih|hh)", name):
         raise WordlineError(
@@ -273,8 +275,11 @@ def _ordered(
         return parts
     layers = [part for part in parts if part.recurrent]
     numbers = len({re.sub(r"\d+", "", part.name) for part in layers}) == 1
-    if numbers and not made:
-        layers.sort(key=lambda part: [int(n) for n in re.findall(r"\d+", part.name)])
+    if numbers:
+        counted = sorted(layers, key=lambda part: [int(n) for n in re.findall(r"\d+", part.name)])
+        if made and counted != layers:  # the two contradict each other
+            made = numbers = False
+        layers = counted
     first = None if inputs is None else [p for p in parts if p.layers[0].inputs == inputs] or None
     known_order = layers if made or numbers else ()
     try:

@@ -382,6 +382,8 @@ class Trace:
         if name not in self.graph.constants:
             self._refuse(node, f"its input {which} ({name}) is no constant; export it as one")
         values = np.array(self.graph.constants[name])
+        if values.dtype.name == "bfloat16":
+            values = values.astype(np.float32)
         if values.dtype.kind != "f" or not np.isfinite(values).all():
             self._refuse(
                 node, f"its input {name} holds what is no finite real number; train it again"

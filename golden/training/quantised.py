@@ -54,7 +54,10 @@ class TrainableArray(nn.Module):
     log_lsb: Logarithm of the pre-activation of one ADC LSB, shape (gates,).
     table: Level table, which does not change. Initially its largest code stands for `table.clip`
         standard deviations of a gate's weights in a row tile.
+    offset: What was taken from all biases, which changes no class.
     """
+
+    offset = 0.0
 
     def __init__(
         self,
@@ -185,9 +188,11 @@ class Trainable(nn.Module):
                 arrays.append(_array(weight, steps, bias, rows, shape, partial(table, n)))
                 x, row_step = h, torch.full((shape.units,), hidden_step).to(x)
             if linear is not None:
+                # Where the class alone comes out, all biases are in range: a class is a difference.
+                reach = description.head.index_range.high if description.output.of == "class" else 0
                 self.head = _array(
                     *(linear.weight, row_step, linear.bias, x[data.valid]),
-                    *(description.head, partial(table, len(arrays))),
+                    *(description.head, partial(table, len(arrays)), reach),
                 )
         self.layers: list[TrainableArray] = nn.ModuleList(arrays)  # type: ignore[assignment]
 
@@ -260,6 +265,7 @@ def _array(
     rows: Tensor,
     shape: ArrayShape,
     table: Callable[[Tensor, Tensor], Table],
+    reach: int = 0,
 ) -> TrainableArray:
     """Array from PyTorch's weights (gates * units, rows).
 
@@ -267,6 +273,8 @@ def _array(
     row tile and plane where they are largest.
 
     rows: Real values on the rows, shape (any, rows).
+    reach: Largest code of a bias: if one would be above, what all have in common is taken from
+        them, and the LSB is raised for the rest. 0: biases saturate.
     """
     sigma = torch.full((shape.gates,), 1e-3, dtype=torch.float64, device=weight.device)
     for on_rows in _on_rows(rows, row_step, shape.description):
@@ -277,10 +285,18 @@ def _array(
             spread = torch.stack([gate.double().std(correction=0) for gate in gates])
             sigma = torch.maximum(sigma, spread)
     lsb = 2.5 * sigma / 2 ** (shape.description.adc.bits - 1)
+    offset, of_code = 0.0, reach / 2**shape.description.cell.frac
+    if reach and bool((bias.double().abs().max() > of_code * lsb).any()):
+        # What all classes have in common does not matter; the rest decides, if it is so large.
+        offset = float(bias.max() + bias.min()) / 2
+        bias = bias - offset
+        lsb = torch.maximum(lsb, bias.double().abs().max() / of_code)
     split = (shape.gates, shape.units)
     weight, bias = weight.double().unflatten(0, split), bias.double().unflatten(0, split)
     row_step = row_step.double()
-    return TrainableArray(weight, row_step, bias, lsb, shape, table(weight, row_step))
+    array = TrainableArray(weight, row_step, bias, lsb, shape, table(weight, row_step))
+    array.offset = offset
+    return array
 
 
 def _on_rows(rows: Tensor, row_step: Tensor, description: Description) -> list[Tensor]:
