@@ -64,7 +64,7 @@ def _header(widths: list[int]) -> Iterator[str]:
     for width in widths:
         yield f"type (bits_{width}) {{"
         yield "  base_type : array; data_type : bit;"
-        yield f"  bit_width : {width}; bit_from : {width - 1}; bit_to : 0;"
+        yield f"  bit_width : {width}; bit_from : {width - 1}; bit_to : 0; downto : true;"
         yield "}"
 
 

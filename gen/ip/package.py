@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,17 @@ def timing(description: Description, ports: dict[str, Any], period_ns: float) ->
     ]
     outside = f"{IO_SHARE * period_ns:.3f}"
     lines = [
-        "# One clock, in ns; nothing is asynchronous, and no path is an exception.",
+        "# One clock; times in ns: set the units first if the library has others. Nothing is",
+        "# asynchronous, and no path is an exception.",
         f"create_clock -name aclk -period {period_ns:.3f} [get_ports aclk]",
         "set_input_transition 0.1 [all_inputs]",
-        f"set_output_delay {outside} -clock aclk [all_outputs]",
-        *(f"set_input_delay {outside} -clock aclk [get_ports {{{name}}}]" for name in inputs),
+        f"set_output_delay {outside} -max -clock aclk [all_outputs]",
+        "set_output_delay 0 -min -clock aclk [all_outputs]",
+        *(
+            f"set_input_delay {delay} -{end} -clock aclk [get_ports {{{name}}}]"
+            for name in inputs
+            for end, delay in (("max", outside), ("min", "0"))
+        ),
     ]
     texts = {f"{description.name}.sdc": "\n".join(lines) + "\n"}
     for module, shape in naming.macros(description).items():
@@ -227,7 +234,7 @@ def core(description: Description, rtl: list[str]) -> str:
     verilator = {"tool": "verilator", "verilator_options": ["-Wall"]}
     both = {"filesets": ["verilator", "rtl"], "toplevel": top}
     fields = {
-        "name": f"wordline::{name}:0.1.0",
+        "name": f"wordline::{name}:{metadata.version('wordline')}",
         "description": f"The accelerator {name} with AXI",
         "filesets": {
             "rtl": {"files": rtl, "file_type": "verilogSource"},
@@ -235,7 +242,11 @@ def core(description: Description, rtl: list[str]) -> str:
             "constraints": {"files": [f"timing/{name}.sdc"], "file_type": "SDC"},
         },
         "targets": {
-            "default": {"filesets": ["rtl", "constraints"], "toplevel": top},
+            # Of a larger design, neither the constraints nor Verilator's public signals.
+            "default": {
+                "filesets": ["rtl", "is_toplevel ? (constraints)"],
+                "toplevel": top,
+            },
             "lint": both | {"flow": "lint", "flow_options": verilator},
             "verilate": both
             | {"flow": "sim", "flow_options": verilator | {"mode": "cc", "exe": "false"}},

@@ -13,7 +13,8 @@ def c_header(map_: RegisterMap) -> str:
 
     All designs have the same names, so a C file can include the header of one of them.
     """
-    own = f"WORDLINE_REGS_OF_{_identifier(map_.description.name).upper()}"
+    of = map_.description
+    own = f"WORDLINE_REGS_OF_{_identifier(of.name).upper()}_{of.fingerprint[:8].upper()}"
     lines = [
         f"/* Registers of {map_.description.name}: offsets in bytes, masks of fields. */",
         "#ifndef WORDLINE_REGS_H",

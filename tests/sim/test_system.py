@@ -328,6 +328,27 @@ def test_the_driver_needs_no_library(written, flags, tmp_path):
     assert set(names.stdout.split()) <= {"U", "_GLOBAL_OFFSET_TABLE_"}
 
 
+def test_drivers_of_two_designs_are_linked_with_a_program_in_cpp(written, tmp_path):
+    """Each with a prefix; the header is one for C++, too."""
+    _, folder = written
+    include, objects = f"-I{folder / 'registers'}", []
+    for prefix in ("one_", "two_"):
+        made = tmp_path / f"{prefix}.o"
+        command = ["gcc", "-c", include, f"-DWORDLINE_PREFIX={prefix}", "-o", str(made)]
+        subprocess.run([*command, str(folder / "driver/wordline.c")], check=True)
+        objects.append(str(made))
+        use = f'#include "wordline.h"\nint {prefix}of(uintptr_t b) {{ return wordline_busy(b); }}\n'
+        (tmp_path / f"{prefix}.cc").write_text(use)
+        own = ["g++", "-c", include, f"-I{folder / 'driver'}", f"-DWORDLINE_PREFIX={prefix}"]
+        made = tmp_path / f"{prefix}use.o"
+        source = str(tmp_path / f"{prefix}.cc")
+        subprocess.run([*own, "-o", str(made), source], check=True)
+        objects.append(str(made))
+    (tmp_path / "main.cc").write_text("int main() { return 0; }\n")
+    command = ["g++", "-o", str(tmp_path / "out"), str(tmp_path / "main.cc"), *objects]
+    subprocess.run(command, check=True)
+
+
 @pytest.mark.parametrize("adc", ["sar", "flash", "ramp"])
 @pytest.mark.parametrize("dac", ["level", "pulse-width", "bit-serial"])
 def test_a_figure_of_the_macro_has_its_cycles(dac, adc):

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "wordline.h"
 
 static uint32_t get(uintptr_t base, uint32_t offset) { return WORDLINE_READ(base + offset); }
@@ -15,23 +16,24 @@ enum wordline_result wordline_check(uintptr_t base) {
 
 enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *image, size_t count,
                                    uint32_t patience) {
+    const uint32_t words = WORDLINE_LOAD_END - WORDLINE_LOAD_FIRST;
+    uint32_t polls = patience;
     size_t n;
-    for (n = 0; n < count; n++)
-        if (image[n].address < WORDLINE_LOAD_FIRST || image[n].address >= WORDLINE_LOAD_END)
-            return WORDLINE_OUT_OF_RANGE;
+    for (n = 0; n < count; n++) /* unsigned: an address below the first one is far above */
+        if (image[n].address - WORDLINE_LOAD_FIRST >= words) return WORDLINE_OUT_OF_RANGE;
     if (count == 0) return WORDLINE_OKAY;
     put(base, WORDLINE_CONTROL, WORDLINE_CONTROL_LOAD);
     do {
-        if (patience-- == 0) {
+        if (polls-- == 0) {
             put(base, WORDLINE_CONTROL, 0);
             return WORDLINE_STILL_BUSY;
         }
     } while (!(get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN));
     for (n = 0; n < count; n++) put(base, WORDLINE_WINDOW + 4u * image[n].address, image[n].data);
     put(base, WORDLINE_CONTROL, 0);
-    while (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN) {
-        /* The window closes as soon as the last word is written. */
-    }
+    /* The window closes as soon as the crossbars have taken the last word. */
+    for (polls = patience; get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN; polls--)
+        if (polls == 0) return WORDLINE_STILL_LOADING;
     if (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_CHECK_FAILED) return WORDLINE_CHECK_FAILED;
     return wordline_loaded(base) ? WORDLINE_OKAY : WORDLINE_NOT_LOADED;
 }
@@ -66,6 +68,7 @@ void wordline_enable(uintptr_t base, uint32_t events) { put(base, WORDLINE_IRQ_E
 uint32_t wordline_take_events(uintptr_t base) {
     uint32_t events = get(base, WORDLINE_IRQ_STATUS);
     put(base, WORDLINE_IRQ_STATUS, events);
+    (void)get(base, WORDLINE_IRQ_STATUS); /* the write has arrived: the interrupt is low */
     return events;
 }
 

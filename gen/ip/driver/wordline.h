@@ -1,4 +1,6 @@
-/* Bare-metal driver of a Wordline accelerator: C99, no library, no memory of its own.
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bare-metal driver of a Wordline accelerator: C99, no library, no memory of its own.
  *
  * Registers and load window start at `base`; wordline_regs.h, generated with the design, has the
  * offsets. x and results use AXI4-Stream: a DMA moves them, not this driver.
@@ -10,6 +12,26 @@
 #include <stdint.h>
 
 #include "wordline_regs.h"
+
+/* Several accelerators in one program: compile wordline.c once with the header of each, and a prefix,
+ * such as -DWORDLINE_PREFIX=vowels_; so are the files that use it. */
+#ifdef WORDLINE_PREFIX
+#define WORDLINE_JOIN_(prefix, name) prefix##name
+#define WORDLINE_JOIN(prefix, name) WORDLINE_JOIN_(prefix, name)
+#define wordline_check WORDLINE_JOIN(WORDLINE_PREFIX, wordline_check)
+#define wordline_load WORDLINE_JOIN(WORDLINE_PREFIX, wordline_load)
+#define wordline_verify WORDLINE_JOIN(WORDLINE_PREFIX, wordline_verify)
+#define wordline_loaded WORDLINE_JOIN(WORDLINE_PREFIX, wordline_loaded)
+#define wordline_busy WORDLINE_JOIN(WORDLINE_PREFIX, wordline_busy)
+#define wordline_enable WORDLINE_JOIN(WORDLINE_PREFIX, wordline_enable)
+#define wordline_take_events WORDLINE_JOIN(WORDLINE_PREFIX, wordline_take_events)
+#define wordline_read_counters WORDLINE_JOIN(WORDLINE_PREFIX, wordline_read_counters)
+#define wordline_clear_counters WORDLINE_JOIN(WORDLINE_PREFIX, wordline_clear_counters)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Bus access of one word. Define both macros to replace it. */
 #ifndef WORDLINE_READ
@@ -26,7 +48,8 @@ enum wordline_result {
     WORDLINE_OUT_OF_RANGE,  /* an address outside the load map; nothing was loaded */
     WORDLINE_NOT_LOADED,    /* a reset or another master interrupted the load */
     WORDLINE_CHECK_FAILED,  /* words are missing, changed or in another order: load it again */
-    WORDLINE_OTHER_IMAGE    /* the last load was not that of this image */
+    WORDLINE_OTHER_IMAGE,   /* the last load was not that of this image */
+    WORDLINE_STILL_LOADING  /* the window was open at every poll after the last word */
 };
 
 /* One word of an image: image.bin is an array of these, little-endian. */
@@ -45,7 +68,8 @@ enum wordline_result wordline_check(uintptr_t base);
 
 /* Load a program of `count` words; 0 words load nothing. The last word of an image is its checksum,
  * which the accelerator compares with the words received. Words without a checksum are not checked.
- * Waits until no sequence is in flight, for at most `patience` polls of the status. No sequence
+ * Waits until no sequence is in flight, and in the end for the last word, each for at most `patience`
+ * polls of the status. No sequence
  * begins before the load ends, so each sequence uses the numbers of one load. After
  * WORDLINE_STILL_BUSY the request stays pending: the window opens and closes once with nothing
  * loaded before the next sequence begins. */
@@ -77,5 +101,9 @@ uint32_t wordline_take_events(uintptr_t base);
 
 void wordline_read_counters(uintptr_t base, struct wordline_counters *counters);
 void wordline_clear_counters(uintptr_t base);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
