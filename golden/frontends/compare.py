@@ -25,6 +25,7 @@ class Comparison:
     difference: Largest difference, relative to how much the scores vary.
     why_not: Reason why nothing was compared.
     every_step: Whether the source gives scores of every step.
+    limit: Steps beyond which the source computes something else, or nothing; 0: none was found.
     """
 
     sequences: int
@@ -32,6 +33,7 @@ class Comparison:
     difference: float
     why_not: str = ""
     every_step: bool = False
+    limit: int = 0
 
     def __str__(self) -> str:
         if not self.sequences:
@@ -75,8 +77,9 @@ def compare(
 ) -> tuple[Foreign, Comparison]:
     """Compare a network with its source.
 
-    There are sequences as long as the shortest one, and longer ones than any, which show what
-    leaves steps out or takes means over them. A source may refuse the longer ones.
+    There are sequences as long as the shortest one, as the longest one, and longer ones, which show
+    what leaves steps out or takes means over them. Only of these longer ones the source may compute
+    something else, or nothing.
 
     Returns the network with the tail that was found, and the comparison.
 
@@ -86,78 +89,139 @@ def compare(
     if not runs:
         _check_tail(own, description)
         return own, Comparison(0, 0, 0.0, own.why_not or "there is nothing to run")
-    off = {}
+    needed = own.steps or int(data.lengths.max())
+    off: dict[str, list[float]] = {}
     for tail in TAILS:
-        found = [min(_off(tail, scores, output) for output in outputs) for scores, outputs in runs]
-        if own.steps is not None:  # of another length, such a file may give what has no meaning
-            found = found[:1] + [value for value in found[1:] if value < torch.inf]
-        off[tail] = max(found)
-        if off[tail] <= own.tolerance:
+        off[tail] = [run.off(tail, own, description) for run in runs]
+        fits = [value <= run.tolerance for value, run in zip(off[tail], runs, strict=True)]
+        # A file that is read for one number of steps, and computes something else at another one,
+        # may have another step of its own.
+        may = [
+            run.steps > needed and (not own.steps or off[tail][n] == torch.inf)
+            for n, run in enumerate(runs)
+        ]
+        if all(fit or one for fit, one in zip(fits, may, strict=True)):
+            good = [n for n, fit in enumerate(fits) if fit]
             own = replace(own, tail=(*own.tail, tail) if tail else own.tail)
             _check_tail(own, description)
-            (scores, outputs), used = runs[len(found) - 1], len(runs[0][0])
-            every = all(output.dim() == 3 for output in outputs)
-            return own, Comparison(used, scores.shape[1], off[tail], every_step=every)
-    how = f"differs by {min(off.values()):.1e} of how much the scores vary"
-    if min(off.values()) == torch.inf:
-        how = f"has shape {_shapes(runs[0][1])}"
+            return own, Comparison(
+                len(runs[0].scores),
+                runs[good[-1]].steps,
+                max(off[tail][n] for n in good),
+                every_step=all(output.dim() == 3 for output in runs[0].outputs),
+                limit=0 if all(fits) else needed,
+            )
+    best = min(off.values(), key=max)
+    worst = max(range(len(runs)), key=best.__getitem__)
+    how = f"differs by {best[worst]:.1e} of how much the scores vary"
+    if best[worst] == torch.inf:
+        how = f"has shape {_shapes(runs[worst].outputs)}, or is no number"
     raise WordlineError(
         f"{own.source} is not a chain of recurrent and linear layers, read at the last step or at "
-        f"every one: on the calibration its output {how}. Give its layers in a chain; of "
-        f"what else it computes, an ONNX file keeps scales, shifts and permutations."
+        f"every one: on the calibration, at {runs[worst].steps} steps, its output {how}. Give its "
+        f"layers in a chain; of what else it computes, an ONNX file keeps scales, shifts and "
+        f"permutations."
     )
-
-
-Run = tuple[Tensor, Sequence[Tensor]]
-"""Scores of every step (sequences, steps, classes), and the outputs of the source."""
-
-
-def _runs(own: Foreign, model: FloatModel, data: Sequences, description: Description) -> list[Run]:
-    """Runs of the shortest length and of a longer one than any; none if the first one fails."""
-    found: list[Run] = []
-    shortest = own.steps or int(data.lengths.min())
-    for steps in (shortest, 2 * max(shortest, int(data.lengths.max())) + 3):
-        # With as many sequences as steps, the axes of an output would be ambiguous.
-        count = min(CHECKED, len(data.x))
-        count -= count == steps and count > 1
-        again = torch.arange(steps) % data.lengths[:count, None]
-        x = data.x[torch.arange(count)[:, None], again].float()
-        outputs = [] if own.run is None else own.run(x)
-        if not outputs:
-            break
-        lengths = torch.full((count,), steps)
-        scores = model.scores(Sequences(x, lengths, torch.zeros(count, steps).long()))
-        if own.thresholds(description):
-            scores = scores[..., 1:] - scores[..., :1]
-        found.append((scores, outputs))
-    return found
-
-
-def _off(tail: str, scores: Tensor, output: Tensor) -> float:
-    """Difference of an output from the scores of every step or of the last one, behind a tail."""
-    through, inner, back = TAILS[tail]
-    found = [torch.inf]
-    for own in (scores[:, -1], scores):
-        if own.shape == output.shape:
-            pairs = [(through(own), output), (inner(own), back(output))]
-            if all(not bool(b.isnan().all()) for _, b in pairs):
-                found.append(max(_difference(a, b) for a, b in pairs))
-    return min(found)
 
 
 FLOOR = 1e-3
 """How much scores vary at least, relative to the largest one: they are float32."""
 
+ROUNDING = 10
+"""Accepted difference, in that of the network with inputs that are rounded otherwise."""
 
-def _difference(wanted: Tensor, found: Tensor) -> float:
-    """Largest difference, relative to how much each score varies over sequences and steps."""
-    wanted, found = wanted.double().flatten(0, -2), found.double().flatten(0, -2)
-    varies = max(
-        float((wanted - wanted.mean(0)).abs().max()), FLOOR * float(wanted.abs().max()), 1e-30
-    )
-    known = ~found.isnan()
-    difference = float((wanted - found)[known].abs().max()) / varies
-    return difference if difference == difference else torch.inf
+LONG = 1000
+"""Steps from which on the longer sequences are only a little longer, and few."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of sequences of one length.
+
+    scores: Scores of every step (sequences, steps, classes) of the network as it was read.
+    outputs: Outputs of the source.
+    tolerance: Accepted difference.
+    """
+
+    scores: Tensor
+    outputs: Sequence[Tensor]
+    tolerance: float
+
+    @property
+    def steps(self) -> int:
+        return self.scores.shape[1]
+
+    def off(self, tail: str, own: Foreign, description: Description) -> float:
+        """Difference of the outputs from the scores of every step or of the last one, behind a
+        tail, relative to how much scores vary over sequences and steps."""
+        through, inner, back = TAILS[tail]
+        # What float16 computes is rounded relative to the largest score.
+        floor = FLOOR if own.tolerance <= FLOOR else 1.0
+        alone = description.output.of != "class"  # each score matters by itself
+        found = [torch.inf]
+        for output in self.outputs:
+            for scores in (self.scores[:, -1], self.scores):
+                if scores.shape != output.shape or bool(output.isnan().any()):
+                    continue
+                sides = [
+                    (function(scores), found_, _variation(function(self.scores), floor, alone))
+                    for function, found_ in ((through, output), (inner, back(output)))
+                ]
+                if all(not bool(b.isnan().all()) for _, b, _ in sides):
+                    found.append(max(_difference(*side) for side in sides))
+        return min(found)
+
+
+def _variation(scores: Tensor, floor: float, alone: bool) -> Tensor:
+    """How much scores (..., classes) vary, of each class alone or of all."""
+    flat = scores.double().flatten(0, -2)
+    varies = (flat - flat.mean(0)).abs().amax(0)
+    least = floor * flat.abs().amax(0)
+    if not alone:
+        varies, least = varies.max(), least.max()
+    return torch.maximum(varies, least).clamp(min=1e-30)
+
+
+def _difference(wanted: Tensor, found: Tensor, varies: Tensor) -> float:
+    relative = ((wanted.double() - found.double()) / varies).abs()
+    return float(relative[~found.isnan()].max())
+
+
+def _runs(own: Foreign, model: FloatModel, data: Sequences, description: Description) -> list[_Run]:
+    """Runs of the shortest length, of the longest one, and of a longer one than any; none if the
+    first one fails."""
+    shortest, longest = int(data.lengths.min()), int(data.lengths.max())
+    lengths = [own.steps] if own.steps else [*dict.fromkeys((shortest, longest))]
+    coarse = own.tolerance > FLOOR  # float16, in which long sequences take long and differ
+    if not coarse:
+        lengths.append(2 * lengths[-1] + 3 if lengths[-1] <= LONG else lengths[-1] + 3)
+    found: list[_Run] = []
+    for steps in lengths:
+        count = min(CHECKED if steps <= LONG else 2, len(data.x))
+        # With as many sequences as steps, the axes of an output would be ambiguous.
+        count -= count == steps and count > 1
+        again = torch.arange(steps) % data.lengths[:count, None]
+        x = data.x[torch.arange(count)[:, None], again].float()
+        x = x.half().float() if coarse else x
+        outputs = [] if own.run is None else own.run(x)
+        if not outputs and not found:
+            return []
+
+        one = own.thresholds(description)
+        wanted = _every_score(model, x, one)
+        # Of a chaotic network, rounding grows with the steps.
+        other = _every_score(model, x * (1 + 2.0**-23), one)
+        apart = _difference(other, wanted, _variation(wanted, FLOOR, alone=False))
+        found.append(_Run(wanted, outputs, max(own.tolerance, ROUNDING * apart)))
+    return found
+
+
+def _every_score(model: FloatModel, x: Tensor, one: bool) -> Tensor:
+    """Scores of every step; one: a single one, which is compared with 0."""
+    size = x.shape[:2]
+    every = torch.zeros(size, dtype=torch.int64)
+    scores = model.scores(Sequences(x, torch.full(size[:1], size[1]), every))
+    return scores[..., 1:] - scores[..., :1] if one else scores
 
 
 def _check_tail(own: Foreign, description: Description) -> None:

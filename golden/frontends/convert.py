@@ -285,6 +285,11 @@ def _notes(
             f"{own.source} gives scores of every step; the design reads the last one: for all of "
             f"them, write output.steps = 'every' in the design"
         )
+    if compared.limit and not own.steps:
+        notes.append(
+            f"{own.source} computes something else of sequences of more than {compared.limit} "
+            f"steps, or nothing; the program goes on as it began"
+        )
     if own.tail:
         notes.append(f"{', '.join(own.tail)} behind the scores is left out: the class is the same")
     if own.steps and bool((data.lengths != own.steps).any()):

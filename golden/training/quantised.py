@@ -188,7 +188,7 @@ class Trainable(nn.Module):
                 arrays.append(_array(weight, steps, bias, rows, shape, partial(table, n)))
                 x, row_step = h, torch.full((shape.units,), hidden_step).to(x)
             if linear is not None:
-                # Where the class alone comes out, all biases are in range: a class is a difference.
+                # Where the class alone comes out, the highest bias is in range.
                 reach = description.head.index_range.high if description.output.of == "class" else 0
                 self.head = _array(
                     *(linear.weight, row_step, linear.bias, x[data.valid]),
@@ -273,8 +273,8 @@ def _array(
     row tile and plane where they are largest.
 
     rows: Real values on the rows, shape (any, rows).
-    reach: Largest code of a bias: if one would be above, what all have in common is taken from
-        them, and the LSB is raised for the rest. 0: biases saturate.
+    reach: Largest code of a bias: if one would be beyond, all are shifted until the highest one is
+        at 3/4 of it, and only much lower ones saturate. 0: biases saturate as they are.
     """
     sigma = torch.full((shape.gates,), 1e-3, dtype=torch.float64, device=weight.device)
     for on_rows in _on_rows(rows, row_step, shape.description):
@@ -287,10 +287,9 @@ def _array(
     lsb = 2.5 * sigma / 2 ** (shape.description.adc.bits - 1)
     offset, of_code = 0.0, reach / 2**shape.description.cell.frac
     if reach and bool((bias.double().abs().max() > of_code * lsb).any()):
-        # What all classes have in common does not matter; the rest decides, if it is so large.
-        offset = float(bias.max() + bias.min()) / 2
-        bias = bias - offset
-        lsb = torch.maximum(lsb, bias.double().abs().max() / of_code)
+        # What all classes have in common does not matter, nor how far the lowest ones are below.
+        offset = float(bias.double().max() - 0.75 * of_code * lsb.min())
+        bias = bias.double() - offset
     split = (shape.gates, shape.units)
     weight, bias = weight.double().unflatten(0, split), bias.double().unflatten(0, split)
     row_step = row_step.double()

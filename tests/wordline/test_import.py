@@ -406,7 +406,9 @@ def test_a_module_that_does_more_than_a_chain_is_refused(kind):
     torch.manual_seed(0)
     module = kind(batch_first=True)
     own = from_module(module)
-    with pytest.raises(WordlineError, match=r"is not a chain .* calibration its output differs"):
+    with pytest.raises(
+        WordlineError, match=r"is not a chain .* calibration, .* its output differs"
+    ):
         convert(module, describe(own), inputs(30, 6, 5))
     assert module.training  # it is left as it was
 

@@ -54,6 +54,109 @@ def test_classes_are_kept_though_biases_are_large(weight, bias):
     assert found.notes[-1] == "100.0 % of 64 calibration sequences keep the float network's class"
 
 
+@pytest.mark.parametrize("low", [-3.0, -100.0, -1e4])
+def test_a_class_that_never_wins_costs_the_others_nothing(low):
+    torch.manual_seed(0)
+    module = net(batch_first=True, hidden=16, classes=6)
+    x, shares = inputs(150, 12, 5), []
+    for bias in (0.0, low):
+        with torch.no_grad():
+            module.linear.weight.mul_(1 if bias else 3)
+            module.linear.bias.zero_()[2] = bias if bias else -3.0
+        found = convert(module, describe(from_module(module)), x)
+        shares.append(float(found.notes[-1].partition(" %")[0]))
+    assert shares[1] > shares[0] - 8
+
+
+def test_a_network_in_which_rounding_grows_is_taken():
+    torch.manual_seed(0)
+    module = net(nn.RNN, batch_first=True, hidden=64)
+    with torch.no_grad():
+        module.rnn.weight_hh_l0.copy_(torch.randn(64, 64) * 1.8 / 8)
+    found = convert(module, describe(from_module(module)), sequences(20, 100, 150, 200))
+    assert found.compared.sequences == 4
+
+
+class Once(ImportNet):
+    """Takes 12 steps, and otherwise raises an exception of its own."""
+
+    def forward(self, x):
+        if x.shape[1] > 12:
+            raise Exception("too long")
+        return super().forward(x)
+
+
+class Twelve(ImportNet):
+    """Leaves out what comes after 12 steps."""
+
+    def forward(self, x):
+        return super().forward(x[:, :12])
+
+
+@pytest.mark.parametrize("kind", [Once, Twelve])
+def test_what_a_source_does_beyond_the_longest_sequence_is_told(kind):
+    module = kind(batch_first=True)
+    found = convert(module, describe(from_module(module)), sequences(*MIXED))
+    assert (found.compared.steps, found.compared.limit) == (12, 12)
+    assert "computes something else of sequences of more than 12 steps, or n" in found.notes[0]
+
+
+class Half(ImportNet):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.half()
+
+
+def test_modules_in_few_bits_are_compared_as_such():
+    torch.manual_seed(0)
+    module = Half(batch_first=True)
+    with torch.no_grad():
+        module.linear.bias.add_(3)
+    assert convert(module, describe(from_module(module)), sequences(*MIXED)).compared.sequences
+
+
+def test_each_score_of_a_regressor_is_compared_by_itself():
+    class Mixed(ImportNet):
+        def forward(self, x):
+            every = self.linear(self.rnn(x)[0])
+            return torch.cat([every[:, -1, :1], every.mean(1)[:, 1:]], 1)
+
+    torch.manual_seed(0)
+    module = Mixed(batch_first=True, classes=2)
+    with torch.no_grad():
+        module.linear.weight[0] *= 3000
+    description = describe(from_module(module), output={"of": "scores"})
+    with pytest.raises(WordlineError, match=r"is not a chain"):
+        convert(module, description, sequences(*MIXED))
+
+
+def test_scores_that_are_no_numbers_are_not_passed_over():
+    class Nan(ImportNet):
+        def forward(self, x):
+            return super().forward(x) + torch.tensor([0, torch.nan, torch.nan])
+
+    module = Nan(batch_first=True)
+    with pytest.raises(WordlineError, match=r"is not a chain .* or is no number"):
+        convert(module, describe(from_module(module)), sequences(*MIXED))
+
+
+def test_two_of_many_classes_are_not_exchanged(tmp_path):
+    order = [*range(1000)]
+    order[0], order[700] = 700, 0
+
+    class Many(Net):
+        def __init__(self):
+            super().__init__()
+            self.f = nn.Linear(7, 1000)
+
+        def forward(self, x):
+            return super().forward(x).softmax(-1)[:, order]
+
+    exported(Many, tmp_path / "own.onnx")
+    with pytest.raises(WordlineError, match="behind the scores changes the class"):
+        pytorch.read(tmp_path / "own.onnx")
+
+
 ODD_TAILS = {
     "classes in another order": way(lambda self, x: Net.forward(self, x).softmax(-1)[:, [1, 0, 2]]),
     "over the sequences": way(lambda self, x: self.g(Net.forward(self, x)).softmax(0)),
@@ -153,6 +256,31 @@ def test_lengths_are_taken_as_they_are(operator, taken, tmp_path):
         return
     with pytest.raises(WordlineError, match="its sequence_lens are computed"):
         pytorch.read(path)
+
+
+@pytest.mark.parametrize("most", [None, 8])
+def test_lengths_of_the_shape_are_those_of_the_input(most, tmp_path):
+    """Not at most 8, which five steps do not show."""
+    nodes = [
+        NODE("Shape", ["x"], ["shape"]),
+        NODE("Gather", ["shape", "first"], ["t"], axis=0),
+        NODE("Gather", ["shape", "second"], ["n"], axis=0),
+        NODE(*(("Min", ["t", "eight"]) if most else ("Identity", ["t"])), ["least"]),
+        NODE("Expand", ["least", "n"], ["wide"]),
+        NODE("Cast", ["wide"], ["used"], to=TensorProto.INT32),
+        LENGTHS,
+        NODE("Squeeze", ["Yh", "zero"], ["h"]),
+        NODE("Gemm", ["h", "k", "b"], ["y"]),
+    ]
+    more = {"first": np.array([0]), "second": np.array([1]), "eight": np.array([8])}
+    path = saved(tmp_path / "own.onnx", nodes, weights() | AXES | HEAD | more)
+    if most:
+        with pytest.raises(WordlineError, match="computed from the shape of its input"):
+            pytorch.read(path)
+        return
+    own = pytorch.read(path)
+    found = convert(own, describe(own), sequences(*MIXED))
+    assert found.compared.steps == 27 and not any("steps" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("operator", ["Clip", "Softmax"])
