@@ -173,7 +173,7 @@ def speaker(tmp_path_factory):
 @pytest.mark.parametrize(("adc", "points"), [(4, 6), (6, 3)])
 def test_converting_loses_little(speaker, adc, points):
     """Held-out sequences; the goal is three points at 6 bits of ADC."""
-    own = pytorch.read(speaker / "speaker.safetensors")
+    own = pytorch.read(speaker / "voice.safetensors")
     data = datasets.load("vowels")
     found = convert(own, describe(own, adc={"bits": adc}), data.train)
     before = evaluate.worth(found.model.scores(data.test), data.test)["accuracy"]
@@ -183,7 +183,7 @@ def test_converting_loses_little(speaker, adc, points):
 
 def test_biases_are_corrected(speaker, monkeypatch):
     """Pre-activations on the chip have the float network's mean, and are nearer to it."""
-    own = pytorch.read(speaker / "speaker.safetensors")
+    own = pytorch.read(speaker / "voice.safetensors")
     description = describe(own, device={"weight_bits": 3})
     data = datasets.load("vowels")
 
@@ -211,11 +211,11 @@ GIVEN = ("--calibration", "train.npz", "--test", "test.npz")
 @pytest.mark.slow
 def test_the_command_takes_it_to_verilog(speaker):
     """As docs/import.md has it."""
-    done = wordline("import", "speaker.safetensors", *GIVEN, folder=speaker)
+    done = wordline("import", "voice.safetensors", *GIVEN, folder=speaker)
     assert done.returncode == 0, done.stderr
-    done = wordline("sim", "build/speaker/speaker.toml", "--sequences", 20, folder=speaker)
+    done = wordline("sim", "build/voice/voice.toml", "--sequences", 20, folder=speaker)
     assert done.returncode == 0, done.stderr
-    summary = json.loads((speaker / "build/speaker/summary.json").read_text())
+    summary = json.loads((speaker / "build/voice/summary.json").read_text())
     assert (summary["mismatches"], summary["sequences"]) == (0, 20)
 
 
@@ -301,17 +301,17 @@ def test_the_command_takes_a_regressor_to_verilog(every, tmp_path):
 
 def test_the_command_converts_and_fine_tunes(speaker):
     """From safetensors; and from ONNX, fine-tuned."""
-    done = here("import", "speaker.safetensors", *GIVEN, folder=speaker)
+    done = here("import", "voice.safetensors", *GIVEN, folder=speaker)
     assert done.returncode == 0, done.stderr
     assert "float: 9" in done.stdout and "clipped" in done.stdout
-    folder = speaker / "build/speaker"
+    folder = speaker / "build/voice"
     report = json.loads((folder / "import.json").read_text())
     worth = {stage: values["accuracy"] for stage, values in report["measures"].items()}
     assert worth["converted"] > worth["float"] - 6
     assert set(report["imported"]) == {"model", "calibration", "test"}
     program = Program.load(folder / "program.safetensors")
     more = ("--name", "tuned", "--fine-tune", "--epochs", 8, "--seed", 1)
-    done = here("import", "speaker.onnx", *GIVEN, *more, folder=speaker)
+    done = here("import", "voice.onnx", *GIVEN, *more, folder=speaker)
     assert done.returncode == 0 and "fine-tuned: 9" in done.stdout, done.stderr
     tuned = Program.load(speaker / "build/tuned/program.safetensors")
     report = json.loads((speaker / "build/tuned/import.json").read_text())
@@ -321,7 +321,7 @@ def test_the_command_converts_and_fine_tunes(speaker):
 
 
 def test_levels_are_placed_for_it(speaker):
-    own = pytorch.read(speaker / "speaker.onnx")
+    own = pytorch.read(speaker / "voice.onnx")
     data = datasets.load("vowels").train
     description = describe(own, device={"weight_bits": 3, "levels": "trained"})
     by_importance = convert(own, description, data)
