@@ -77,9 +77,9 @@ def compare(
 ) -> tuple[Foreign, Comparison]:
     """Compare a network with its source.
 
-    There are sequences as long as the shortest one, as the longest one, and longer ones, which show
-    what leaves steps out or takes means over them. Only of these longer ones the source may compute
-    something else, or nothing.
+    There are sequences of a few steps, as long as the shortest one, as the longest one, and longer
+    ones, which show what leaves steps out or takes means over them. Only of these longer ones the
+    source may compute something else, or nothing. Lengths at which rounding decides are left out.
 
     Returns the network with the tail that was found, and the comparison.
 
@@ -111,24 +111,35 @@ def compare(
                 every_step=all(output.dim() == 3 for output in runs[0].outputs),
                 limit=0 if all(fits) else needed,
             )
-    best = min(off.values(), key=max)
-    worst = max(range(len(runs)), key=best.__getitem__)
-    how = f"differs by {best[worst]:.1e} of how much the scores vary"
-    if best[worst] == torch.inf:
-        how = f"has shape {_shapes(runs[worst].outputs)}, or is no number"
+    had = [n for n, run in enumerate(runs) if run.steps <= needed]
+    best = min(off.values(), key=lambda values: max(values[n] for n in had))
+    if own.steps:  # it may be another one of such a file that differs
+        had = [n for n in range(len(runs)) if n in had or best[n] < torch.inf]
+    worst = max(had, key=best.__getitem__)
+    how = f"its output differs by {best[worst]:.1e} of how much the scores vary"
+    if not runs[worst].outputs:
+        how = "it cannot be run"
+    elif best[worst] == torch.inf:
+        how = f"its output has shape {_shapes(runs[worst].outputs)}, or is no number"
     raise WordlineError(
         f"{own.source} is not a chain of recurrent and linear layers, read at the last step or at "
-        f"every one: on the calibration, at {runs[worst].steps} steps, its output {how}. Give its "
-        f"layers in a chain; of what else it computes, an ONNX file keeps scales, shifts and "
-        f"permutations."
+        f"every one: on the calibration, at {runs[worst].steps} steps, {how}. Give its layers in a "
+        f"chain; of what else it computes, an ONNX file keeps scales, shifts and permutations."
     )
 
 
 FLOOR = 1e-3
 """How much scores vary at least, relative to the largest one: they are float32."""
 
-ROUNDING = 10
-"""Accepted difference, in that of the network with inputs that are rounded otherwise."""
+ROUNDING, TELLING = 10, 0.1
+"""Accepted difference, in that of the network with inputs that are rounded otherwise; and the
+largest one of a run that tells anything: others are left out."""
+
+FEW_STEPS = 8
+"""Steps of the shortest run: rounding has not grown yet in any network."""
+
+ROUNDED = {1e-2: torch.float16, 5e-2: torch.bfloat16}
+"""Type in which a source computes, by its tolerance."""
 
 LONG = 1000
 """Steps from which on the longer sequences are only a little longer, and few."""
@@ -157,14 +168,14 @@ class _Run:
         through, inner, back = TAILS[tail]
         # What float16 computes is rounded relative to the largest score.
         floor = FLOOR if own.tolerance <= FLOOR else 1.0
-        alone = description.output.of != "class"  # each score matters by itself
+        of = description.output.of
         found = [torch.inf]
         for output in self.outputs:
             for scores in (self.scores[:, -1], self.scores):
                 if scores.shape != output.shape or bool(output.isnan().any()):
                     continue
                 sides = [
-                    (function(scores), found_, _variation(function(self.scores), floor, alone))
+                    (function(scores), found_, _variation(function(self.scores), floor, of))
                     for function, found_ in ((through, output), (inner, back(output)))
                 ]
                 if all(not bool(b.isnan().all()) for _, b, _ in sides):
@@ -172,26 +183,33 @@ class _Run:
         return min(found)
 
 
-def _variation(scores: Tensor, floor: float, alone: bool) -> Tensor:
-    """How much scores (..., classes) vary, of each class alone or of all."""
+def _variation(scores: Tensor, floor: float, of: str) -> Tensor:
+    """How much scores (..., classes) vary: all of them for a class, else each by itself.
+
+    It is at least in proportion to each score, and for states to the largest one.
+    """
     flat = scores.double().flatten(0, -2)
-    varies = (flat - flat.mean(0)).abs().amax(0)
-    least = floor * flat.abs().amax(0)
-    if not alone:
-        varies, least = varies.max(), least.max()
+    varies, least = (flat - flat.mean(0)).abs().amax(0), floor * flat.abs().amax(0)
+    varies = varies.max() if of == "class" else varies
+    least = least.max() if of == "state" else least
     return torch.maximum(varies, least).clamp(min=1e-30)
 
 
 def _difference(wanted: Tensor, found: Tensor, varies: Tensor) -> float:
-    relative = ((wanted.double() - found.double()) / varies).abs()
-    return float(relative[~found.isnan()].max())
+    """Largest difference where `found` is a number."""
+    relative = ((wanted.double() - found.double()) / varies).abs()[~found.isnan()]
+    return float(relative.max()) if len(relative) and not relative.isnan().any() else torch.inf
 
 
 def _runs(own: Foreign, model: FloatModel, data: Sequences, description: Description) -> list[_Run]:
-    """Runs of the shortest length, of the longest one, and of a longer one than any; none if the
-    first one fails."""
+    """Runs of a few steps, of the shortest length, of the longest one, and of a longer one than
+    any; none if the first one fails.
+
+    Raises WordlineError if the type in which the source computes does not hold the inputs.
+    """
     shortest, longest = int(data.lengths.min()), int(data.lengths.max())
-    lengths = [own.steps] if own.steps else [*dict.fromkeys((shortest, longest))]
+    few = min(FEW_STEPS, shortest)
+    lengths = [own.steps] if own.steps else [*dict.fromkeys((few, shortest, longest))]
     coarse = own.tolerance > FLOOR  # float16, in which long sequences take long and differ
     if not coarse:
         lengths.append(2 * lengths[-1] + 3 if lengths[-1] <= LONG else lengths[-1] + 3)
@@ -202,7 +220,14 @@ def _runs(own: Foreign, model: FloatModel, data: Sequences, description: Descrip
         count -= count == steps and count > 1
         again = torch.arange(steps) % data.lengths[:count, None]
         x = data.x[torch.arange(count)[:, None], again].float()
-        x = x.half().float() if coarse else x
+        if coarse:
+            kind = ROUNDED[own.tolerance]
+            x = x.to(kind).float()
+            if not bool(x.isfinite().all()):
+                raise WordlineError(
+                    f"{own.source} computes in {str(kind).removeprefix('torch.')}, which does not "
+                    f"hold all inputs of the calibration; give the network in float32."
+                )
         outputs = [] if own.run is None else own.run(x)
         if not outputs and not found:
             return []
@@ -211,8 +236,11 @@ def _runs(own: Foreign, model: FloatModel, data: Sequences, description: Descrip
         wanted = _every_score(model, x, one)
         # Of a chaotic network, rounding grows with the steps.
         other = _every_score(model, x * (1 + 2.0**-23), one)
-        apart = _difference(other, wanted, _variation(wanted, FLOOR, alone=False))
-        found.append(_Run(wanted, outputs, max(own.tolerance, ROUNDING * apart)))
+        apart = ROUNDING * _difference(
+            other, wanted, _variation(wanted, FLOOR, description.output.of)
+        )
+        if apart <= TELLING or not found:
+            found.append(_Run(wanted, outputs, max(own.tolerance, min(TELLING, apart))))
     return found
 
 

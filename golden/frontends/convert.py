@@ -322,13 +322,24 @@ def _corrected(
             moved = torch.zeros_like(array.bias)
             for _ in range(2):
                 found, _ = _seen(trainable, n, data)
-                change = (real - found).mean(0)
+                change = (real - found).mean(0) * _reached(array)
                 array.bias.add_(change)
                 moved += change
             found, clipped = _seen(trainable, n, data)
-            reports.append(_report(trainable, n, array, real, found, clipped, moved))
+            own = _reached(array).all(0) if array is trainable.head else slice(None)
+            reports.append(
+                _report(
+                    *(trainable, n, array, real[..., own], found[..., own], clipped),
+                    moved[..., own],
+                )
+            )
         program = trainable.program().to(torch.int64)
     return program, model, tuple(reports)
+
+
+def _reached(array: TrainableArray) -> Tensor:
+    """Biases that are not below their range; of a class that is, no score matters."""
+    return array.bias / array.index_step()[:, None] > array.shape.index_range.low
 
 
 def _pre_activations(model: FloatModel, data: Sequences) -> list[Tensor]:

@@ -73,8 +73,13 @@ def test_a_network_in_which_rounding_grows_is_taken():
     module = net(nn.RNN, batch_first=True, hidden=64)
     with torch.no_grad():
         module.rnn.weight_hh_l0.copy_(torch.randn(64, 64) * 1.8 / 8)
-    found = convert(module, describe(from_module(module)), sequences(20, 100, 150, 200))
-    assert found.compared.sequences == 4
+    data = sequences(20, 100, 150, 200)
+    assert convert(module, describe(from_module(module)), data).compared.sequences == 4
+    whole = module.forward
+    for wrong in (lambda x: -whole(x.flip(0)), lambda x: whole(x[:, :1])):
+        module.forward = wrong
+        with pytest.raises(WordlineError, match="is not a chain"):
+            convert(module, describe(from_module(module)), data)
 
 
 class Once(ImportNet):
@@ -105,6 +110,23 @@ class Half(ImportNet):
     def __init__(self, **options):
         super().__init__(**options)
         self.half()
+
+
+@pytest.mark.parametrize("low", [0, -1e4])
+def test_a_class_that_never_wins_hides_no_other(low):
+    torch.manual_seed(0)
+    module = Mean(batch_first=True).half()
+    with torch.no_grad():
+        module.linear.bias[2] += low
+    with pytest.raises(WordlineError, match="is not a chain"):
+        convert(module, describe(from_module(module)), sequences(*MIXED))
+
+
+def test_inputs_that_float16_does_not_hold_are_told():
+    module, data = Half(batch_first=True), sequences(*MIXED)
+    data.x.add_(7e4)
+    with pytest.raises(WordlineError, match="computes in float16, which does not hold all inputs"):
+        convert(module, describe(from_module(module)), data)
 
 
 def test_modules_in_few_bits_are_compared_as_such():
@@ -140,7 +162,8 @@ def test_scores_that_are_no_numbers_are_not_passed_over():
         convert(module, describe(from_module(module)), sequences(*MIXED))
 
 
-def test_two_of_many_classes_are_not_exchanged(tmp_path):
+@pytest.mark.parametrize("tail", [lambda p: p, lambda p: p.argmax(-1)])
+def test_two_of_many_classes_are_not_exchanged(tail, tmp_path):
     order = [*range(1000)]
     order[0], order[700] = 700, 0
 
@@ -150,7 +173,7 @@ def test_two_of_many_classes_are_not_exchanged(tmp_path):
             self.f = nn.Linear(7, 1000)
 
         def forward(self, x):
-            return super().forward(x).softmax(-1)[:, order]
+            return tail(super().forward(x).softmax(-1)[:, order])
 
     exported(Many, tmp_path / "own.onnx")
     with pytest.raises(WordlineError, match="behind the scores changes the class"):
@@ -239,20 +262,36 @@ def saved(path, nodes, tensors, opset=17, more=(), kind=TensorProto.FLOAT):
     return path
 
 
-@pytest.mark.parametrize(("operator", "taken"), [("Cast", True), ("Min", False), ("Sub", False)])
-def test_lengths_are_taken_as_they_are(operator, taken, tmp_path):
-    given = helper.make_tensor_value_info("lengths", TensorProto.INT32, ["n"])
-    other, options = (["eight"], {}) if not taken else ([], {"to": TensorProto.INT32})
+LENGTHS_BY = {
+    "as they are": [NODE("Cast", ["lengths"], ["used"], to=TensorProto.INT32)],
+    "at least 1": [NODE("Max", ["lengths", "least"], ["used"])],
+    "at most 8": [NODE("Min", ["lengths", "eight"], ["used"])],
+    "one less": [NODE("Sub", ["lengths", "least"], ["used"])],
+    "all of the longest": [
+        NODE("ReduceMax", ["lengths"], ["most"], keepdims=1),
+        NODE("Shape", ["lengths"], ["size"]),
+        NODE("Expand", ["most", "size"], ["used"]),
+    ],
+    "of another axis": [NODE("Squeeze", ["lengths", "one"], ["used"])],
+}
+
+
+@pytest.mark.parametrize("how", LENGTHS_BY)
+def test_lengths_are_taken_as_they_are(how, tmp_path):
+    axes = ["n", 1] if how == "of another axis" else ["n"]
+    given = helper.make_tensor_value_info("lengths", TensorProto.INT32, axes)
+    taken = how in ("as they are", "at least 1", "of another axis")
     nodes = [
-        NODE(operator, ["lengths", *other], ["used"], **options),
+        *LENGTHS_BY[how],
         LENGTHS,
         NODE("Squeeze", ["Yh", "zero"], ["h"]),
         NODE("Gemm", ["h", "k", "b"], ["y"]),
     ]
-    tensors = weights() | AXES | HEAD | {"eight": np.array([8], np.int32)}
-    path = saved(tmp_path / "own.onnx", nodes, tensors, more=[given])
+    bounds = {"eight": np.array([8], np.int32), "least": np.array([1], np.int32)}
+    path = saved(tmp_path / "own.onnx", nodes, weights() | AXES | HEAD | bounds, more=[given])
     if taken:
-        assert len(pytorch.read(path).layers) == 1
+        own = pytorch.read(path)
+        assert convert(own, describe(own), sequences(*MIXED)).compared.sequences
         return
     with pytest.raises(WordlineError, match="its sequence_lens are computed"):
         pytorch.read(path)

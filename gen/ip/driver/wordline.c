@@ -32,8 +32,10 @@ enum wordline_result wordline_load(uintptr_t base, const struct wordline_word *i
     for (n = 0; n < count; n++) put(base, WORDLINE_WINDOW + 4u * image[n].address, image[n].data);
     put(base, WORDLINE_CONTROL, 0);
     /* The window closes as soon as the crossbars have taken the last word. */
-    for (polls = patience; get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN; polls--)
-        if (polls == 0) return WORDLINE_STILL_LOADING;
+    polls = patience;
+    do {
+        if (polls-- == 0) return WORDLINE_STILL_LOADING;
+    } while (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_LOAD_OPEN);
     if (get(base, WORDLINE_STATUS) & WORDLINE_STATUS_CHECK_FAILED) return WORDLINE_CHECK_FAILED;
     return wordline_loaded(base) ? WORDLINE_OKAY : WORDLINE_NOT_LOADED;
 }
