@@ -6,8 +6,8 @@ Nothing is emitted or written beside the RTL. Builds are in the cache folder.
 import hashlib
 import json
 import os
-import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from wordline.flow import changes as edits
 from wordline.flow.changes import Change
 from wordline.flow.given import Given, find
 from wordline.flow.place import Place, located
+from wordline.flow.stage import stage
 from wordline.flow.train import Progress
 
 SIMULATORS = ("verilator", "icarus")
@@ -302,8 +303,8 @@ class _Check:
         except DesignError as error:
             return {}, str(error)
 
-    def _stage(self, name: str) -> "_Stage":
-        return _Stage(name, self.seconds, self.progress)
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        return stage(name, self.seconds, self.progress)
 
     def _control(self, sources: Sequence[Path], public: dict[str, dict[str, bool]]) -> Path:
         """Write a Verilator control file with waived style warnings of files and public signals."""
@@ -441,18 +442,3 @@ class _Check:
         begin = vcd.cut(written, self.given.sidecar, step, step)
         vcd.save_views(written, self.given.sidecar["module"], begin)
         return written
-
-
-class _Stage:
-    """Reports a stage and measures its time."""
-
-    def __init__(self, name: str, seconds: dict[str, float], progress: Progress) -> None:
-        self.name, self.seconds, self.progress = name, seconds, progress
-
-    def __enter__(self) -> None:
-        self.progress(self.name, 0, 1)
-        self.began = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self.name] = round(time.monotonic() - self.began, 2)
-        self.progress(self.name, 1, 1)

@@ -1,10 +1,9 @@
 """The main flow: train, emit, build with Verilator, simulate, compare every value with golden."""
 
-import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from hw import timing
 from wordline.flow import cache, emit, record, sequences
 from wordline.flow import train as training
 from wordline.flow.recipe import alone, on_chip
+from wordline.flow.stage import stage
 from wordline.flow.train import Progress, torch_threads
 
 FORMAT = 1
@@ -177,7 +177,7 @@ def simulate(
     values = emit.VECTORS if whole else emit.PART
     progress("emit", 1, 1)
     progress("build", 0, 1)
-    with seconds.stage("build"):
+    with stage("build", seconds.of):
         run: Callable[..., dict[str, Any]]
         if runner == "batch":
             prepared = batch.prepare(folder, description.name, vectors=values)
@@ -186,7 +186,7 @@ def simulate(
             built = chip.prepare(folder, description.name, waves=bool(waves), vectors=values)
             run = functools.partial(chip.simulate, built, waves=bool(waves))
     progress("build", 1, 1)
-    with seconds.stage("simulate"):
+    with stage("simulate", seconds.of):
         result = run(
             seed=recipe.training.seed,
             stall=stall,
@@ -232,13 +232,6 @@ class _Seconds:
     def __init__(self) -> None:
         self.of: dict[str, float] = {}
         self.began = time.monotonic()
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure the time of a block."""
-        began = time.monotonic()
-        yield
-        self.of[name] = time.monotonic() - began
 
     def all(self) -> dict[str, float]:
         """Time by stage, and the total."""
