@@ -232,8 +232,8 @@ def test_estimates_as_a_library_and_as_a_command(tmp_path):
     assert other["rows"] == found.found["rows"]
     for words, says in (
         (("--vary", "settle=3"), "--vary is for estimates; give --model too"),
-        (("--model", "--sequences", "3"), "--sequences is for counts in gates; leave --model out"),
-        (("--model", "--data-dir", "x"), "--data-dir is for counts in gates; leave --model out"),
+        (("--model", "--sequences", "3"), "--sequences is for counts in gates, not --model"),
+        (("--model", "--data-dir", "x"), "--data-dir is for counts in gates, not --model"),
     ):
         run = CliRunner().invoke(commands.app, ["ppa", "vowels", *words])
         assert says in str(run.exception or run.output)

@@ -348,11 +348,11 @@ def test_other_mistakes_are_named(quick):
         (["study", "everything"], "Unknown study 'everything'"),
         (
             ["synth", "quick.toml", "--target", "ecp5", "--sequences", "1"],
-            "--sequences is for standard cells; leave it out with ecp5",
+            "--sequences is for standard cells, not ecp5; leave it out",
         ),
         (
             ["synth", "quick.toml", "--target", "osu035", "--pins", "board.lpf"],
-            "--pins is for ecp5; leave it out with osu035",
+            "--pins is for ecp5, not osu035; leave it out",
         ),
         (["synth", "quick.toml", "--target", "ice40"], "Unknown target 'ice40'; choose osu018"),
         (

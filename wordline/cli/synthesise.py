@@ -92,7 +92,7 @@ def synth_(
     own = _own_cells(context, liberty, cells_verilog, lef)
     if target == "ecp5" and own is None:
         given = ("sequences", "cells", "data_dir", "memories")
-        refuse(context, given, "is for standard cells")
+        refuse(context, given, "is for standard cells, not ecp5")
         with terminal.bars() as bar:
             placement = flow.place(
                 *(recipe, build_dir),
@@ -109,7 +109,7 @@ def synth_(
         made(placement.folder.parent, wanted=report, show=open_)
         return
     if target in CELLS or own is not None:
-        refuse(context, ("device", "case", "pins", "seed"), "is for --target ecp5")
+        refuse(context, ("device", "case", "pins", "seed"), f"is for ecp5, not {target}")
     with terminal.bars() as bar:
         result = flow.synthesise(
             *(recipe, build_dir),
