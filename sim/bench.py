@@ -1,6 +1,7 @@
 """Build and run a package's testbench in Icarus or Verilator."""
 
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -10,8 +11,7 @@ from pathlib import Path
 from gen.impl import tools
 from golden.errors import DesignError
 from sim import chip
-from sim.icarus import plain
-from sim.verilator import BenchVerilator
+from sim.verilator import BenchVerilator, plain
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def icarus(sources: Sequence[Path], top: str, bench: Path, work: Path) -> Said:
     name = top.removesuffix("_axi") + "_tb"
     given = [path.absolute() for path in (*sources, bench) if path.suffix != ".vlt"]
     with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
-        verilog = [str(plain(path, Path(beside))) for path in given]
+        verilog = [str(plain(path, Path(beside), shutil.copy)) for path in given]
         command = ["iverilog", "-g2012", "-o", "out", "-s", name, *verilog]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if done.returncode:

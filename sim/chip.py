@@ -106,8 +106,8 @@ def _refused(top: str, log: Path) -> WordlineError:
         kind = WordlineError if of_machine else DesignError
         return kind(f"Verilator could not build {top}: {said.rstrip('.')}; {log} says more.")
     return WordlineError(
-        f"What Verilator made of {top} could not be compiled, which says nothing about its "
-        f"Verilog: the disk may be full, or g++ may have failed; {log} says why."
+        f"The C++ that Verilator made of {top} could not be compiled; the Verilog is not at fault: "
+        f"the disk may be full, or g++ may have failed; {log} says why."
     )
 
 
@@ -119,8 +119,8 @@ def check_ended(tool: str, code: int) -> None:
     number = -code if code < 0 else code - 128
     if number in ENDED:
         raise WordlineError(
-            f"{tool} was ended by {signal.Signals(number).name}, which says nothing about the "
-            f"Verilog: memory or disk may be full; try again."
+            f"{tool} was ended by {signal.Signals(number).name}; the Verilog is not at fault: "
+            f"memory or disk may be full; try again."
         )
 
 

@@ -1,7 +1,5 @@
 """Icarus Verilog, a four-state simulator: build, and run a design from an unknown state."""
 
-import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -15,7 +13,7 @@ from golden import files
 from golden.errors import DesignError, WordlineError
 from sim import chip
 from sim.chip import Progress
-from sim.verilator import is_plain, plain_name
+from sim.verilator import plain
 
 TIMESCALE = ("1ns", "1ps")
 
@@ -34,15 +32,6 @@ def unknown_at_first(verilog: str) -> str:
     """
     verilog = re.sub(REGISTER, r"\1\2", verilog, flags=re.M)
     return re.sub(MEMORY, "", verilog, flags=re.M)
-
-
-def plain(path: Path, folder: Path) -> Path:
-    """The path, or a copy in a folder if a tool could misread it."""
-    if is_plain(path):
-        return path
-    own = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    own.mkdir(exist_ok=True)
-    return Path(shutil.copy(path, own / plain_name(path.name)))
 
 
 def build(
@@ -74,7 +63,7 @@ def build(
         # What it compiles to names the sources, and not every path can stand there.
         with tempfile.TemporaryDirectory(prefix="wordline-") as beside:
             runner.build(
-                sources=[plain(path, Path(beside)) for path in sources],
+                sources=[plain(path, Path(beside), shutil.copy) for path in sources],
                 hdl_toplevel=top,
                 build_args=options,
                 build_dir=work.absolute(),

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -187,14 +188,7 @@ class LeanVerilator(Verilator):
 
     def _for_make(self, path: Path) -> Path:
         """The path, or a plain link to it that exists during a build."""
-        if is_plain(path):
-            return path
-        own = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-        link = self.beside / own / plain_name(path.name)
-        if not link.is_symlink():
-            link.parent.mkdir()
-            link.symlink_to(path)
-        return link
+        return plain(path, self.beside, os.symlink)
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
@@ -250,6 +244,20 @@ class LeanVerilator(Verilator):
 def is_plain(path: Path) -> bool:
     """Whether tools read a path as it is: make splits at spaces, shells expand some characters."""
     return PLAIN.fullmatch(str(path)) is not None
+
+
+def plain(path: Path, folder: Path, put: Callable[[Path, Path], object]) -> Path:
+    """The path, or one in a folder that all tools read as it is.
+
+    put: Makes the second path a copy of the first one, or a link to it.
+    """
+    if is_plain(path):
+        return path
+    own = folder / hashlib.sha256(os.fsencode(path)).hexdigest()[:8] / plain_name(path.name)
+    if not own.parent.exists():
+        own.parent.mkdir()
+        put(path, own)
+    return own
 
 
 def plain_name(name: str) -> str:

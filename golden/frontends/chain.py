@@ -87,6 +87,10 @@ class Linear:
         return Layer(weight @ self.weight.double(), layer.weight_hh, bias)
 
 
+COARSE = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Tolerances of the types with few bits."""
+
+
 @dataclass(frozen=True)
 class Foreign:
     """An imported network: a chain of recurrent layers of one kind, and optionally a head.
@@ -99,8 +103,7 @@ class Foreign:
     tail: Functions of the scores that do not change the class and are left out.
     run: Computes the scores by the source's own code, see `Run`. None if there is no such code.
     why_not: Reason why nothing can be run.
-    tolerance: Largest accepted difference from `run`, relative to how much scores vary. Long
-        sequences accumulate rounding errors.
+    computes: Type in which `run` computes.
     steps: Length of the sequences that `run` accepts; None for any length.
     activation: That of an RNN; None where the source does not say.
     """
@@ -112,10 +115,18 @@ class Foreign:
     chain: tuple[str, ...] = ()
     run: "Run | None" = None
     why_not: str = ""
-    tolerance: float = 1e-3
+    computes: torch.dtype = torch.float32
     tail: tuple[str, ...] = ()
     steps: int | None = None
     activation: str | None = None
+
+    @property
+    def tolerance(self) -> float:
+        """Largest accepted difference from `run`, relative to how much scores vary.
+
+        Long sequences accumulate rounding errors.
+        """
+        return COARSE.get(self.computes, 1e-3)
 
     def fit(self, description: Description) -> Description:
         """Copy of a description with the sizes and the kind of cell of this network.
@@ -216,7 +227,7 @@ def assemble(
     chain: tuple[str, ...] = (),
     run: Run | None = None,
     why_not: str = "",
-    tolerance: float = 1e-3,
+    computes: torch.dtype = torch.float32,
     tail: tuple[str, ...] = (),
     steps: int | None = None,
     activation: str | None = None,
@@ -252,4 +263,4 @@ def assemble(
         bias = torch.zeros(linear.units) if linear.bias is None else linear.bias
         head = linear.weight, bias
     own = source, kinds.pop(), tuple(layers), head
-    return Foreign(*own, chain, run, why_not, tolerance, tail, steps, activation)
+    return Foreign(*own, chain, run, why_not, computes, tail, steps, activation)

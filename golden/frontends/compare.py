@@ -10,7 +10,7 @@ from golden.datasets import Sequences
 from golden.description import Description
 from golden.errors import WordlineError
 from golden.float_network import FloatModel
-from golden.frontends.chain import Foreign
+from golden.frontends.chain import COARSE, Foreign
 
 CHECKED = 8
 """Maximum sequences of the comparison."""
@@ -90,17 +90,17 @@ def compare(
         _check_tail(own, description)
         return own, Comparison(0, 0, 0.0, own.why_not or "there is nothing to run")
     needed = own.steps or int(data.lengths.max())
+
+    def must(n: int, values: Sequence[float]) -> bool:
+        """Whether a run must fit. A file that is read for one number of steps, and computes
+        something else at another one, may have another step of its own."""
+        return runs[n].steps <= needed or (own.steps is not None and values[n] < torch.inf)
+
     off: dict[str, list[float]] = {}
     for tail in TAILS:
         off[tail] = [run.off(tail, own, description) for run in runs]
         fits = [value <= run.tolerance for value, run in zip(off[tail], runs, strict=True)]
-        # A file that is read for one number of steps, and computes something else at another one,
-        # may have another step of its own.
-        may = [
-            run.steps > needed and (not own.steps or off[tail][n] == torch.inf)
-            for n, run in enumerate(runs)
-        ]
-        if all(fit or one for fit, one in zip(fits, may, strict=True)):
+        if all(fit or not must(n, off[tail]) for n, fit in enumerate(fits)):
             good = [n for n, fit in enumerate(fits) if fit]
             own = replace(own, tail=(*own.tail, tail) if tail else own.tail)
             _check_tail(own, description)
@@ -111,11 +111,12 @@ def compare(
                 every_step=all(output.dim() == 3 for output in runs[0].outputs),
                 limit=0 if all(fits) else needed,
             )
-    had = [n for n, run in enumerate(runs) if run.steps <= needed]
-    best = min(off.values(), key=lambda values: max(values[n] for n in had))
-    if own.steps:  # it may be another one of such a file that differs
-        had = [n for n in range(len(runs)) if n in had or best[n] < torch.inf]
-    worst = max(had, key=best.__getitem__)
+
+    def worst_of(values: Sequence[float]) -> int:
+        return max((n for n in range(len(runs)) if must(n, values)), key=values.__getitem__)
+
+    best = min(off.values(), key=lambda values: values[worst_of(values)])
+    worst = worst_of(best)
     how = f"its output differs by {best[worst]:.1e} of how much the scores vary"
     if not runs[worst].outputs:
         how = "it cannot be run"
@@ -137,9 +138,6 @@ largest one of a run that tells anything: others are left out."""
 
 FEW_STEPS = 8
 """Steps of the shortest run: rounding has not grown yet in any network."""
-
-ROUNDED = {1e-2: torch.float16, 5e-2: torch.bfloat16}
-"""Type in which a source computes, by its tolerance."""
 
 LONG = 1000
 """Steps from which on the longer sequences are only a little longer, and few."""
@@ -167,7 +165,7 @@ class _Run:
         tail, relative to how much scores vary over sequences and steps."""
         through, inner, back = TAILS[tail]
         # What float16 computes is rounded relative to the largest score.
-        floor = FLOOR if own.tolerance <= FLOOR else 1.0
+        floor = 1.0 if own.computes in COARSE else FLOOR
         of = description.output.of
         found = [torch.inf]
         for output in self.outputs:
@@ -210,8 +208,8 @@ def _runs(own: Foreign, model: FloatModel, data: Sequences, description: Descrip
     shortest, longest = int(data.lengths.min()), int(data.lengths.max())
     few = min(FEW_STEPS, shortest)
     lengths = [own.steps] if own.steps else [*dict.fromkeys((few, shortest, longest))]
-    coarse = own.tolerance > FLOOR  # float16, in which long sequences take long and differ
-    if not coarse:
+    coarse = own.computes in COARSE
+    if not coarse:  # else long sequences take long, and differ
         lengths.append(2 * lengths[-1] + 3 if lengths[-1] <= LONG else lengths[-1] + 3)
     found: list[_Run] = []
     for steps in lengths:
@@ -221,12 +219,12 @@ def _runs(own: Foreign, model: FloatModel, data: Sequences, description: Descrip
         again = torch.arange(steps) % data.lengths[:count, None]
         x = data.x[torch.arange(count)[:, None], again].float()
         if coarse:
-            kind = ROUNDED[own.tolerance]
-            x = x.to(kind).float()
+            x = x.to(own.computes).float()
             if not bool(x.isfinite().all()):
+                kind = str(own.computes).removeprefix("torch.")
                 raise WordlineError(
-                    f"{own.source} computes in {str(kind).removeprefix('torch.')}, which does not "
-                    f"hold all inputs of the calibration; give the network in float32."
+                    f"{own.source} computes in {kind}, which does not hold all inputs of the "
+                    f"calibration; give the network in float32."
                 )
         outputs = [] if own.run is None else own.run(x)
         if not outputs and not found:

@@ -7,7 +7,7 @@ Equalization and Bias Correction" (ICCV 2019). Here all arrays before it and its
 the chip. The error of each array is measured on the same sequences.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -131,10 +131,10 @@ def _convert(
     trainable = Trainable(model, data, description, how)
     part = data.part(torch.arange(0, len(data), -(-len(data) // CORRECTION)))
     converted = _corrected(trainable, model, part)
-    found = Conversion(*converted, trainable, own.chain, compared, notes)
-    _check_bias(own, found.program)
-    agree = _agreement(found.program, model, part)
-    return replace(found, notes=(*notes, *agree))
+    program = converted[0]
+    _check_bias(own, program)
+    notes += _agreement(program, model, part)
+    return Conversion(*converted, trainable, own.chain, compared, notes)
 
 
 LARGEST = 1e30
@@ -287,8 +287,8 @@ def _notes(
         )
     if compared.limit and not own.steps:
         notes.append(
-            f"{own.source} computes something else of sequences of more than {compared.limit} "
-            f"steps, or nothing; the program goes on as it began"
+            f"{own.source} gives other scores, or none, for sequences of more than "
+            f"{compared.limit} steps; the program treats them like shorter ones"
         )
     if own.tail:
         notes.append(f"{', '.join(own.tail)} behind the scores is left out: the class is the same")

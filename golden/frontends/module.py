@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from golden.errors import WordlineError
-from golden.frontends.chain import INSTEAD, Foreign, Layer, Linear, assemble
+from golden.frontends.chain import COARSE, INSTEAD, Foreign, Layer, Linear, assemble
 
 SILENT = (
     *(nn.Dropout, nn.Identity, nn.Flatten, nn.Softmax, nn.LogSoftmax, nn.Sigmoid),
@@ -54,6 +54,7 @@ def from_module(module: nn.Module) -> Foreign:
         names += [f"{name or source}[{n}]" for n in range(len(own_parts))]
         if len(own_parts) == 1:
             names[-1] = name or source
+    types = [parameter.dtype for parameter in module.parameters()]
     return assemble(
         source,
         kinds,
@@ -61,13 +62,9 @@ def from_module(module: nn.Module) -> Foreign:
         chain=tuple(names),
         run=lambda x: _outputs(module, x),
         why_not=f"{source} cannot be called with x, or x and lengths",
-        tolerance=max((COARSE.get(p.dtype, 1e-3) for p in module.parameters()), default=1e-3),
+        computes=max(types, key=lambda kind: COARSE.get(kind, 0), default=torch.float32),
         activation="tanh",
     )
-
-
-COARSE = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Tolerances of modules that compute in few bits (`golden.frontends.chain.Foreign.tolerance`)."""
 
 
 def _written(module: nn.Module, source: str) -> list[Part]:

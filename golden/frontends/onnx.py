@@ -110,17 +110,19 @@ class _Network(Trace):
             [part for _, part in parts],
             chain=tuple(name for name, _ in parts),
             run=self._run,
-            tolerance=self._tolerance(),
+            computes=self._computes(),
             why_not="the file cannot be run on sequences of the calibration's shape",
             tail=tuple(kind for kind in self.tail if kind in TAIL),
             steps=self.sizes["t"] if "t" in self.static else None,
             activation="tanh",
         )
 
-    def _tolerance(self) -> float:
-        """Tolerance of a comparison: larger if the file computes in float16 or bfloat16."""
+    def _computes(self) -> torch.dtype:
+        """Type in which the file computes: that with the fewest bits."""
         kinds = {values.dtype.name for values in self.graph.constants.values()}
-        return 5e-2 if "bfloat16" in kinds else 1e-2 if "float16" in kinds else 1e-3
+        if "bfloat16" in kinds:
+            return torch.bfloat16
+        return torch.float16 if "float16" in kinds else torch.float32
 
     def _linear(self, link: Link, way: Affine) -> list[tuple[str, Layer | Linear]]:
         """Matrix and bias of a link; empty if it changes nothing."""
@@ -320,15 +322,9 @@ def _probes(full: list[int], axis: int) -> Iterator[Array]:
         yield np.moveaxis(scores.reshape(*others, classes), -1, axis)
 
 
-def _classes(scores: Array, axis: int) -> Array:
-    """Class of each row: the highest score; of one score, whether it is above 0."""
-    one = scores.shape[axis] == 1
-    return ((scores > 0).astype(int) if one else scores.argmax(axis)).ravel()
-
-
 def _order(scores: Array, axis: int) -> Array:
-    """Classes of each row from the lowest to the highest one; of one score, `_classes`."""
-    return _classes(scores, axis) if scores.shape[axis] == 1 else scores.argsort(axis)
+    """Classes of each row from the lowest to the highest score; of one, whether it is above 0."""
+    return scores > 0 if scores.shape[axis] == 1 else scores.argsort(axis)
 
 
 class _Runner:

@@ -413,7 +413,7 @@ def test_a_failure_of_the_machine_is_not_one_of_the_verilog(folder, monkeypatch,
     no_compiler = {"make": ("CXX=false", "LINK=false")}
     monkeypatch.setattr(verilator, "find", lambda: dataclasses.replace(find(), **no_compiler))
     done = here("--cache-dir", tmp_path / "cache", "check", folder, folder=tmp_path)
-    assert "says nothing about its Verilog" in complaint(done)
+    assert "the Verilog is not at fault" in complaint(done)
 
 
 def test_a_missing_port_or_probe_is_a_fault_of_the_verilog(folder):

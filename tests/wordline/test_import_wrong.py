@@ -103,7 +103,7 @@ def test_what_a_source_does_beyond_the_longest_sequence_is_told(kind):
     module = kind(batch_first=True)
     found = convert(module, describe(from_module(module)), sequences(*MIXED))
     assert (found.compared.steps, found.compared.limit) == (12, 12)
-    assert "computes something else of sequences of more than 12 steps, or n" in found.notes[0]
+    assert "gives other scores, or none, for sequences of more than 12 steps" in found.notes[0]
 
 
 class Half(ImportNet):

@@ -176,8 +176,7 @@ def simulate(
         seconds.of["emit"] = emitted.seconds
     values = emit.VECTORS if whole else emit.PART
     progress("emit", 1, 1)
-    progress("build", 0, 1)
-    with stage("build", seconds.of):
+    with stage("build", seconds.of, progress):
         run: Callable[..., dict[str, Any]]
         if runner == "batch":
             prepared = batch.prepare(folder, description.name, vectors=values)
@@ -185,7 +184,6 @@ def simulate(
         else:
             built = chip.prepare(folder, description.name, waves=bool(waves), vectors=values)
             run = functools.partial(chip.simulate, built, waves=bool(waves))
-    progress("build", 1, 1)
     with stage("simulate", seconds.of):
         result = run(
             seed=recipe.training.seed,
